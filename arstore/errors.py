@@ -1,0 +1,294 @@
+"""The whole error tree: every failure that arstore reports to a person, each with an exit status of its own.
+
+An error carries three short texts. *what* names the thing that failed (a path, a reference, a digest), *why* says
+what is the matter with it, and *hint*, where there is one, says what the user can do. The line for people is made from
+them, as `WHAT: WHY; HINT`; nothing else in arstore formats errors.
+
+Not in scope: findings of `check`, `gc` and `du`, which are data, and the exit statuses of what a container runs.
+Numbers 125 to 127 belong to `run` (the convention of podman and docker) and are kept free here, like 0, 1 and 2.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+RUN_FAILED = 125
+"""Exit status of `run` when arstore or the runtime failed before the container's command was started."""
+RUN_CANNOT_INVOKE = 126
+"""Exit status of `run` when the container's command exists but cannot be invoked."""
+RUN_NOT_FOUND = 127
+"""Exit status of `run` when the container's command does not exist."""
+
+
+class ArstoreError(Exception):
+    """The root of the tree: an error that has no exit status of its own (1)."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, why: str, hint: str = "") -> None:
+        super().__init__(what, why, hint)
+        self.what = what
+        self.why = why
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.what}: {self.why}" if self.what else self.why
+        return f"{line}; {self.hint}" if self.hint else line
+
+    @property
+    def kind(self) -> str:
+        """The class name without `Error`, for JSON: `NotFound`, `DigestMismatch`."""
+        return type(self).__name__.removesuffix("Error")
+
+
+class UsageError(ArstoreError):
+    """The command line does not make sense."""
+
+    exit_code = 2
+
+
+# --- naming a thing (3-9) -------------------------------------------------------------------------------------------
+
+
+class NotFoundError(ArstoreError):
+    """No image, container, name, mount or file is known by what was given."""
+
+    exit_code = 3
+
+
+class AmbiguousError(ArstoreError):
+    """A digest prefix or an id prefix matches more than one thing."""
+
+    exit_code = 4
+
+
+class InvalidReferenceError(ArstoreError):
+    """A name, digest, platform or transport reference does not follow its grammar."""
+
+    exit_code = 5
+
+
+class ConflictError(ArstoreError):
+    """The name or id is taken already."""
+
+    exit_code = 6
+
+
+class InUseError(ArstoreError):
+    """Something that is alive (a container, a mount, another process) still holds the thing."""
+
+    exit_code = 7
+
+
+# --- what comes in (10-29) ------------------------------------------------------------------------------------------
+
+
+class UnknownFormatError(ArstoreError):
+    """The source is no image of any kind that arstore reads."""
+
+    exit_code = 10
+
+
+class TruncatedError(ArstoreError):
+    """The source ends before its content does."""
+
+    exit_code = 11
+
+
+class DigestMismatchError(ArstoreError):
+    """Content does not have the digest (or the diff ID) that it was announced with."""
+
+    exit_code = 12
+
+
+class SizeMismatchError(ArstoreError):
+    """Content does not have the size that it was announced with."""
+
+    exit_code = 13
+
+
+class CompressionError(ArstoreError):
+    """A compression is unknown or its stream is damaged."""
+
+    exit_code = 14
+
+
+class ManifestError(ArstoreError):
+    """A manifest, an index, a config or another JSON document is not what it must be."""
+
+    exit_code = 15
+
+
+class MissingBlobError(ArstoreError):
+    """The source names a blob that it does not hold."""
+
+    exit_code = 16
+
+
+class PlatformError(ArstoreError):
+    """The source has no image for the platform asked for."""
+
+    exit_code = 17
+
+
+class TarError(ArstoreError):
+    """A tar archive is malformed, or uses a form that cannot be represented."""
+
+    exit_code = 18
+
+
+class UnsafePathError(ArstoreError):
+    """A member name or link would leave the tree it belongs to."""
+
+    exit_code = 19
+
+
+class LimitError(ArstoreError):
+    """The content goes past a limit that protects the host."""
+
+    exit_code = 20
+
+
+# --- the store (30-39) ----------------------------------------------------------------------------------------------
+
+
+class StoreVersionError(ArstoreError):
+    """The store was written by a newer arstore, or by none."""
+
+    exit_code = 30
+
+
+class StoreDamagedError(ArstoreError):
+    """The store lacks or contradicts something that it says it has."""
+
+    exit_code = 31
+
+
+class CheckFailedError(ArstoreError):
+    """`check` found damage; the findings themselves are on stdout."""
+
+    exit_code = 32
+
+
+# --- the host (40-49) -----------------------------------------------------------------------------------------------
+
+
+class HostError(ArstoreError):
+    """The operating system refused an operation for a reason that has no class of its own."""
+
+    exit_code = 40
+
+
+class NoSpaceError(HostError):
+    """A file system is full, or out of inodes or quota."""
+
+    exit_code = 41
+
+
+class PermissionDeniedError(HostError):
+    """The operating system does not permit the operation to this user."""
+
+    exit_code = 42
+
+
+class MountError(HostError):
+    """The kernel refused a mount; *why* has the kernel's own message where there is one."""
+
+    exit_code = 43
+
+
+class MountForbiddenError(MountError):
+    """This process may not mount at all."""
+
+    exit_code = 44
+
+
+# --- running (50-69) ------------------------------------------------------------------------------------------------
+
+
+class RuntimeMissingError(ArstoreError):
+    """No OCI runtime works on this host."""
+
+    exit_code = 50
+
+
+class RuntimeFailedError(ArstoreError):
+    """The OCI runtime failed; *why* has its own message."""
+
+    exit_code = 51
+
+
+class ImageConfigError(ArstoreError):
+    """The image's config asks for something that its root file system does not have."""
+
+    exit_code = 52
+
+
+class CommandNotFoundError(ArstoreError):
+    """The container's command does not exist in its root file system."""
+
+    exit_code = 53
+
+
+class CommandNotExecutableError(ArstoreError):
+    """The container's command exists but cannot be invoked."""
+
+    exit_code = 54
+
+
+class PipelineFailedError(ArstoreError):
+    """The pipeline's container ended with a status other than 0."""
+
+    exit_code = 60
+
+
+class PipelineTimeoutError(ArstoreError):
+    """The pipeline's container did not end in the time it was given."""
+
+    exit_code = 61
+
+
+class SubImageError(ArstoreError):
+    """Something that the pipeline left behind could not be imported."""
+
+    exit_code = 62
+
+
+class InterruptedByUserError(ArstoreError):
+    """The user interrupted the command (SIGINT)."""
+
+    exit_code = 130
+
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def from_os_error(error: OSError, what: str = "") -> ArstoreError:
+    """Make the right kind of error from what the operating system said.
+
+    *what* names the thing that the user knows; without it, the file name in *error* is used.
+    """
+    name = error.filename
+    if not what and name is not None:
+        what = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    why = (error.strerror or str(error)).lower()
+    if error.errno in _NO_SPACE:
+        return NoSpaceError(what, why, "free some space, or `arstore gc`")
+    if error.errno in _NOT_PERMITTED:
+        return PermissionDeniedError(what, why)
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return NotFoundError(what, why)
+    return HostError(what, why)
+
+
+def error_classes() -> list[type[ArstoreError]]:
+    """Every class of the tree, ordered by exit status; the documentation's table is made from this."""
+    found: list[type[ArstoreError]] = []
+    todo: list[type[ArstoreError]] = [ArstoreError]
+    while todo:
+        cls = todo.pop()
+        found.append(cls)
+        todo.extend(cls.__subclasses__())
+    return sorted(found, key=lambda c: (c.exit_code, c.__name__))

@@ -1,0 +1,112 @@
+"""Trees: the mountable form of a layer, behind one Protocol.
+
+A tree is built from the entries of one layer's tar, apart from the layer's parents. What an overlay over several trees
+shows must still be what extraction of the layers one onto the other would give, so a build reports what it could not know
+alone: its *needs*. `adapt` and `cap` in this package answer them when a chain is put together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from arstore.tar.entry import Entry
+
+DEFAULT_DIRECTORY_MODE = 0o755
+"""Mode of a directory that no layer has an entry for; owner 0:0, mtime 0. umoci makes the root so as well."""
+
+
+@dataclass(slots=True)
+class Needs:
+    """What a layer takes from its parents without saying so.
+
+    `implied` holds the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents
+    first: in the merged view they keep the lower layers' mode, owner, times and xattrs, and when a lower layer has a symlink
+    there, the members belong where it points to. `absent_links` holds the hard links `(path, target)` whose target the
+    layer does not contain.
+    """
+
+    implied: list[bytes] = field(default_factory=list)
+    absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True, frozen=True)
+class TreeStat:
+    """What a finished build counted: members that the tree shows, and their content bytes before compression."""
+
+    entries: int
+    size: int
+
+
+@dataclass(slots=True, frozen=True)
+class Node:
+    """One inode of a tree, as a merged view needs it to be looked up: metadata, no content.
+
+    `entry.path` is where it was looked up; a whiteout has `whiteout` set and nothing else of meaning; an opaque directory
+    hides all that is below it.
+    """
+
+    entry: Entry
+    whiteout: bool = False
+    opaque: bool = False
+
+
+class Content(Protocol):
+    """The tar stream that a builder takes a file's bytes from, right after it was given the entry."""
+
+    def chunks(self) -> Iterable[bytes | memoryview]:
+        """The current entry's stored bytes, in order; a chunk is valid until the next one is taken."""
+
+
+class TreeBuilder(Protocol):
+    """Makes one tree in a directory of its own, from entries in the archive's order."""
+
+    def add(self, entry: Entry, content: Content) -> None:
+        """Take one entry, whiteouts included, under its name in the archive.
+
+        Raises UnsafePathError, TarError, LimitError for what the entry asks, OSError for what the host refuses.
+        """
+
+    def finish(self) -> tuple[Needs, TreeStat]:
+        """Apply what has to be last (whiteouts, directory times) and end the build."""
+
+    def close(self) -> None:
+        """Release descriptors; also right after a failure, when the directory will be thrown away."""
+
+
+class TreeFormat(Protocol):
+    """One way to keep trees. A tree lives in a directory of its own, which is given as a directory descriptor."""
+
+    name: str
+    """`directory` or `erofs`, as the graph records it."""
+
+    keeps_tar: bool
+    """Whether a tree of this form holds the uncompressed tar, as `layer.tar`, which the import pipeline writes."""
+
+    def builder(self, tree_fd: int) -> TreeBuilder:
+        """A builder that fills the empty directory *tree_fd*."""
+
+    def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
+        """The tree as a layer of an overlay, for as long as the context lasts."""
+
+    def lookup(self, tree_fd: int, path: bytes) -> Node | None:
+        """The node at *path*, never following a symlink in any component; None where the tree has nothing there.
+
+        An intermediate component that is a whiteout, a symlink or a file is returned itself, with its own path, in
+        place of what lies behind it.
+        """
+
+    def remove(self, parent_fd: int, name: str) -> None:
+        """Delete the tree directory *name* and all that is in it."""
+
+
+@dataclass(slots=True, frozen=True)
+class LowerDirectory:
+    """A directory that overlayfs takes as one lower layer: an open O_PATH descriptor (a directory or a mount)."""
+
+    fd: int
+    path: str

@@ -1,0 +1,63 @@
+"""One member of a layer's tar archive, as a value.
+
+Paths are bytes (a layer may hold names in any encoding), relative to the layer's root, without `.`, `..`, empty
+components or a trailing slash; the root itself is b"". Times are integer nanoseconds since the epoch and may be negative.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Kind(enum.Enum):
+    """What an entry makes; the values are the letters that `find -type` uses, and `h` for a hard link."""
+
+    FILE = "f"
+    DIRECTORY = "d"
+    SYMLINK = "l"
+    HARDLINK = "h"
+    CHARACTER = "c"
+    BLOCK = "b"
+    FIFO = "p"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A member, with everything that its headers said.
+
+    `link` is a symlink's target exactly as written, or a hard link's target as a path within the layer. `size` is the
+    number of content bytes of the file that results; `offset` is where these begin in the uncompressed tar, which is
+    meaningful only when `sparse` is None. `sparse` lists the `(offset, length)` runs of a GNU or PAX sparse file that
+    hold data; all else in it reads as zeros.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    size: int = 0
+    link: bytes = b""
+    major: int = 0
+    minor: int = 0
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    offset: int = 0
+    sparse: list[tuple[int, int]] | None = None
+
+    @property
+    def parent(self) -> bytes:
+        """The path of the directory that holds this entry; b"" for the root's children."""
+        return self.path.rpartition(b"/")[0]
+
+    @property
+    def name(self) -> bytes:
+        """The last component of the path."""
+        return self.path.rpartition(b"/")[2]
+
+
+def shown(path: bytes) -> str:
+    """*path* for a person: valid UTF-8 as it is, every other byte and every control character escaped."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
