@@ -96,8 +96,8 @@ def is_digest(text: str) -> bool:
 class VerifiedReader:
     """Passes a stream on and verifies that it has the announced size and digest.
 
-    `read` never returns more than *size* bytes in all; the read that reaches the end of the source verifies, so a caller
-    that reads until b"" has verified content. *size* None means that the size is not known beforehand.
+    `read` never returns more than *size* bytes in all; the read that reaches the end of the source verifies, so a
+    caller that reads until b"" has verified content. *size* None means that the size is not known beforehand.
     """
 
     def __init__(self, source: Reader, digest: Digest, size: int | None, what: str = "") -> None:

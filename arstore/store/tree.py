@@ -1,8 +1,8 @@
 """Trees: the mountable form of a layer, behind one Protocol.
 
 A tree is built from the entries of one layer's tar, apart from the layer's parents. What an overlay over several trees
-shows must still be what extraction of the layers one onto the other would give, so a build reports what it could not know
-alone: its *needs*. `adapt` and `cap` in this package answer them when a chain is put together.
+shows must still be what extraction of the layers one onto the other would give, so a build reports what it could not
+know alone: its *needs*. `adapt` and `cap` in this package answer them when a chain is put together.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Needs:
     """What a layer takes from its parents without saying so.
 
     `implied` holds the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents
-    first: in the merged view they keep the lower layers' mode, owner, times and xattrs, and when a lower layer has a symlink
-    there, the members belong where it points to. `absent_links` holds the hard links `(path, target)` whose target the
-    layer does not contain.
+    first: in the merged view they keep the lower layers' mode, owner, times and xattrs, and when a lower layer has a
+    symlink there, the members belong where it points to. `absent_links` holds the hard links `(path, target)` whose
+    target the layer does not contain.
     """
 
     implied: list[bytes] = field(default_factory=list)
@@ -46,8 +46,8 @@ class TreeStat:
 class Node:
     """One inode of a tree, as a merged view needs it to be looked up: metadata, no content.
 
-    `entry.path` is where it was looked up; a whiteout has `whiteout` set and nothing else of meaning; an opaque directory
-    hides all that is below it.
+    `entry.path` is where it was looked up; a whiteout has `whiteout` set and nothing else of meaning; an opaque
+    directory hides all that is below it.
     """
 
     entry: Entry

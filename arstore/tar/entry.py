@@ -1,7 +1,8 @@
 """One member of a layer's tar archive, as a value.
 
 Paths are bytes (a layer may hold names in any encoding), relative to the layer's root, without `.`, `..`, empty
-components or a trailing slash; the root itself is b"". Times are integer nanoseconds since the epoch and may be negative.
+components or a trailing slash; the root itself is b"". Times are integer nanoseconds since the epoch and may be
+negative.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class SourceImage:
-    """One image as the medium lists it: a manifest or an index, and the names that it brings (canonical, perhaps none)."""
+    """One image as the medium lists it: a manifest or an index, and the names that it brings (canonical, perhaps
+    none)."""
 
     descriptor: Descriptor
     names: tuple[str, ...] = ()
@@ -31,7 +32,8 @@ class BlobReader(Protocol):
         """At most *size* bytes, b"" at the end."""
 
     def window(self) -> tuple[int, int, int] | None:
-        """`(fd, offset, length)` when the bytes stand unaltered in an open regular file, for the kernel to copy or share."""
+        """`(fd, offset, length)` when the bytes stand unaltered in an open regular file, for the kernel to copy or
+        share."""
 
     def close(self) -> None:
         """Release it."""
