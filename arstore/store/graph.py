@@ -1,0 +1,297 @@
+"""The graph: layers, trees, images, names and containers in one LMDB environment.
+
+Readers see one consistent moment and never wait. There is one writer at a time across all processes, and a write
+transaction ends with an fsync, so what belongs together is written together. Files are renamed into place *inside*
+the write transaction that records them, and leave their place inside one that finds them unrecorded: the writer's
+lock is the only lock there is, and no bytes move under it.
+
+All tables share LMDB's one unnamed database, with the table's name before each key (`names/busybox:latest`): handles of
+named databases cannot be opened without the writer's lock, and no reader may wait for it.
+
+Rules that LMDB sets (`lmdb.h`, and py-lmdb's documentation): the environment is opened once in a process, never used
+after a fork (`release` it before), its map is reserved once at its full size and never grown, and nobody else opens
+`lock.mdb`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import lmdb
+
+from arstore.errors import HostError, NoSpaceError, PermissionDeniedError, StoreDamagedError, StoreVersionError
+from arstore.store.records import (
+    BlobRecord,
+    Codec,
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    LeaseRecord,
+    Record,
+    TreeRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = 1
+"""Version of the store's format that this code reads and writes."""
+
+MAP_SIZE = 16 << 30
+"""Address space reserved for the environment, in bytes; the file grows only as it is written."""
+
+_T = TypeVar("_T", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
+
+
+class Snapshot:
+    """The graph at one moment."""
+
+    def __init__(self, transaction: lmdb.Transaction) -> None:
+        self._txn = transaction
+
+    def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
+        data = self._txn.get(_key(table, key))
+        return None if data is None else _decoded(kind, data, table, key)
+
+    def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
+        for key, data in self._rows(table):
+            yield key, _decoded(kind, data, table, key)
+
+    def _rows(self, table: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        start = _key(table, prefix)
+        skip = len(table) + 1
+        cursor = self._txn.cursor()
+        if not cursor.set_range(start):
+            return
+        for key, data in cursor:
+            name = bytes(key)
+            if not name.startswith(start):
+                return
+            yield name[skip:].decode(), bytes(data)
+
+    def blob(self, digest: str) -> BlobRecord | None:
+        """The blob of this digest."""
+        return self._get("blobs", BlobRecord, digest)
+
+    def blobs(self) -> Iterator[tuple[str, BlobRecord]]:
+        """All blobs, by digest."""
+        return self._all("blobs", BlobRecord)
+
+    def layer(self, chain_id: str) -> LayerRecord | None:
+        """The layer of this chain ID."""
+        return self._get("layers", LayerRecord, chain_id)
+
+    def layers(self) -> Iterator[tuple[str, LayerRecord]]:
+        """All layers, by chain ID."""
+        return self._all("layers", LayerRecord)
+
+    def chain(self, top: str) -> list[tuple[str, LayerRecord]]:
+        """The layers from the bottom up to *top*, with their chain IDs; empty for "".
+
+        Raises StoreDamagedError when a parent is missing or the chain never ends.
+        """
+        found: list[tuple[str, LayerRecord]] = []
+        seen: set[str] = set()
+        chain_id = top
+        while chain_id:
+            layer = self.layer(chain_id)
+            if layer is None or chain_id in seen:
+                why = "its record is missing" if layer is None else "it is its own ancestor"
+                raise StoreDamagedError(f"layer {chain_id}", why, "`arstore check` tells what else is damaged")
+            seen.add(chain_id)
+            found.append((chain_id, layer))
+            chain_id = layer.parent
+        found.reverse()
+        return found
+
+    def tree(self, key: str) -> TreeRecord | None:
+        """The tree of this key."""
+        return self._get("trees", TreeRecord, key)
+
+    def trees(self) -> Iterator[tuple[str, TreeRecord]]:
+        """All trees, by key."""
+        return self._all("trees", TreeRecord)
+
+    def image(self, digest: str) -> ImageRecord | None:
+        """The image of this manifest (or index) digest."""
+        return self._get("images", ImageRecord, digest)
+
+    def images(self) -> Iterator[tuple[str, ImageRecord]]:
+        """All images and indexes, by digest."""
+        return self._all("images", ImageRecord)
+
+    def images_with_prefix(self, prefix: str) -> list[str]:
+        """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""
+        return [key for key, _ in islice(self._rows("images", prefix), 2)]
+
+    def name(self, name: str) -> str | None:
+        """The digest of the image that *name* stands for."""
+        data = self._txn.get(_key("names", name))
+        return None if data is None else bytes(data).decode()
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """All names with the digests they stand for, sorted by name."""
+        for name, data in self._rows("names"):
+            yield name, data.decode()
+
+    def names_by_digest(self) -> dict[str, list[str]]:
+        """The names of each image that has some."""
+        found: dict[str, list[str]] = {}
+        for name, digest in self.names():
+            found.setdefault(digest, []).append(name)
+        return found
+
+    def container(self, container_id: str) -> ContainerRecord | None:
+        """The container of this id."""
+        return self._get("containers", ContainerRecord, container_id)
+
+    def containers(self) -> Iterator[tuple[str, ContainerRecord]]:
+        """All containers, by id."""
+        return self._all("containers", ContainerRecord)
+
+    def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
+        """All leases, by id, of the living and the dead."""
+        return self._all("leases", LeaseRecord)
+
+
+class Change(Snapshot):
+    """The graph in a write transaction: reads see what this transaction has written."""
+
+    def _put(self, table: str, key: str, record: Record) -> None:
+        self._txn.put(_key(table, key), Codec.encode(record))
+
+    def put_blob(self, digest: str, record: BlobRecord) -> None:
+        """Record a blob that is in its place."""
+        self._put("blobs", digest, record)
+
+    def put_layer(self, chain_id: str, record: LayerRecord) -> None:
+        """Record a layer whose parent is recorded."""
+        self._put("layers", chain_id, record)
+
+    def put_tree(self, key: str, record: TreeRecord) -> None:
+        """Record a tree that is in its place."""
+        self._put("trees", key, record)
+
+    def put_image(self, digest: str, record: ImageRecord) -> None:
+        """Record an image whose blobs and layers are recorded."""
+        self._put("images", digest, record)
+
+    def put_name(self, name: str, digest: str) -> None:
+        """Let *name* stand for the image *digest* from now on."""
+        self._txn.put(_key("names", name), digest.encode())
+
+    def put_container(self, container_id: str, record: ContainerRecord) -> None:
+        """Record a container."""
+        self._put("containers", container_id, record)
+
+    def put_lease(self, lease_id: str, record: LeaseRecord) -> None:
+        """Record a lease."""
+        self._put("leases", lease_id, record)
+
+    def delete(self, table: str, key: str) -> bool:
+        """Remove the record *key* of *table*; whether there was one."""
+        return bool(self._txn.delete(_key(table, key)))
+
+
+class Graph:
+    """The LMDB environment in one directory, opened when it is first used."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._environment: lmdb.Environment | None = None
+        self._opening = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Snapshot]:
+        """A snapshot for the length of the context.
+
+        Raises StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
+        """
+        with self._errors(), self._open().begin() as transaction:
+            yield Snapshot(transaction)
+
+    @contextmanager
+    def write(self) -> Iterator[Change]:
+        """A write transaction: committed, and durable, when the context ends without an exception, else undone.
+
+        Raises as `read`, and NoSpaceError.
+        """
+        with self._errors(), self._open().begin(write=True) as transaction:
+            yield Change(transaction)
+
+    def release(self) -> None:
+        """Close the environment, as must be done before a fork; the next transaction opens it again."""
+        with self._opening:
+            if self._environment is not None:
+                self._environment.close()
+                self._environment = None
+
+    def _open(self) -> lmdb.Environment:
+        with self._opening:
+            if self._environment is None:
+                environment = lmdb.open(
+                    self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=2048
+                )
+                try:
+                    _verify_format(environment)
+                    environment.reader_check()
+                except BaseException:
+                    environment.close()
+                    raise
+                self._environment = environment
+            return self._environment
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what LMDB raises into errors of ours."""
+        try:
+            yield
+        except (lmdb.DiskError, lmdb.MapFullError) as error:
+            raise NoSpaceError(self.path, str(error), "free some space, or `arstore gc`") from error
+        except (lmdb.LockError, lmdb.ReadonlyError) as error:
+            raise PermissionDeniedError(self.path, str(error)) from error
+        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+            raise StoreDamagedError(self.path, str(error)) from error
+        except lmdb.VersionMismatchError as error:
+            raise StoreVersionError(self.path, str(error)) from error
+        except lmdb.Error as error:
+            text = str(error)
+            if "No space left" in text:
+                raise NoSpaceError(self.path, text, "free some space, or `arstore gc`") from error
+            if "Permission denied" in text or "Read-only file system" in text:
+                raise PermissionDeniedError(self.path, text) from error
+            raise HostError(self.path, text) from error
+
+
+def _verify_format(environment: lmdb.Environment) -> None:
+    """Refuse an environment of another format; give a fresh one ours."""
+    key = _key("meta", "format")
+    with environment.begin() as transaction:
+        version = transaction.get(key)
+    if version is None:
+        with environment.begin(write=True) as transaction:
+            version = transaction.get(key)
+            if version is None:
+                version = str(FORMAT).encode()
+                transaction.put(key, version)
+                transaction.put(_key("meta", "created"), str(int(time.time())).encode())
+    text = bytes(version).decode("ascii", "replace")
+    if text != str(FORMAT):
+        raise StoreVersionError(
+            environment.path(), f"has store format {text}, this arstore reads {FORMAT}", "use the arstore that wrote it"
+        )
+
+
+def _key(table: str, key: str) -> bytes:
+    return f"{table}/{key}".encode()
+
+
+def _decoded(kind: type[_T], data: bytes | memoryview, table: str, key: str) -> _T:
+    try:
+        return Codec.decode(kind, bytes(data))
+    except (ValueError, TypeError) as error:
+        raise StoreDamagedError(f"{table} record {key}", "cannot be read", "run `arstore check`") from error

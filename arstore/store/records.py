@@ -1,0 +1,131 @@
+"""The records of the graph: what the store knows, as values that are written as compact JSON objects.
+
+    blobs       digest            -> BlobRecord
+    layers      chain ID          -> LayerRecord      a layer with its parents
+    trees       tree key          -> TreeRecord       the key is a diff ID, or the chain ID of an adapted layer
+    images      manifest digest   -> ImageRecord      or an index digest, for a multi-platform image kept whole
+    names       NAME:TAG          -> digest of an image
+    containers  id                -> ContainerRecord
+    leases      id                -> LeaseRecord
+    meta        format, created
+
+A record never holds a whole document: manifests and configs are blobs, kept byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+
+@dataclass(slots=True, frozen=True)
+class BlobRecord:
+    """A blob that is in place and was verified; `size` in bytes."""
+
+    size: int
+
+
+@dataclass(slots=True, frozen=True)
+class LayerRecord:
+    """A layer with its parents, under its chain ID.
+
+    `parent` is the parent's chain ID or "". `blobs` are the digests of the layer's blobs as stored, most recent last:
+    the same tar may have come in several compressions. `size` counts the uncompressed tar. `tree` is the key of the
+    tree that shows the layer: its diff ID, or its own chain ID where it had to be adapted to its parents; "" when it
+    has never been built.
+    """
+
+    diff_id: str
+    parent: str
+    blobs: tuple[str, ...]
+    size: int
+    tree: str
+
+
+@dataclass(slots=True, frozen=True)
+class TreeRecord:
+    """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it."""
+
+    form: str
+    boot: str
+    synced: bool
+    entries: int
+    size: int
+    implied: bool
+
+
+@dataclass(slots=True, frozen=True)
+class ImageRecord:
+    """An image, or an index of images.
+
+    An image has `config` and `layers` (digests of blobs, bottom first), `top` (chain ID of its top layer, "" without
+    layers) and `cap`: the key of the directory-only tree that its stack needs on top, "" for none, None when not yet
+    known. An index has `manifests` (digests of its images that are in the store). `size` is the sum of the blobs'
+    sizes.
+    """
+
+    media_type: str
+    size: int
+    platform: str
+    created: str
+    imported: float
+    config: str = ""
+    layers: tuple[str, ...] = ()
+    top: str = ""
+    cap: str | None = None
+    manifests: tuple[str, ...] = ()
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this is an index, which names images and has no layers of its own."""
+        return not self.config
+
+
+@dataclass(slots=True, frozen=True)
+class ContainerRecord:
+    """A writable upper directory over an image.
+
+    `ephemeral` containers belong to one `run` and go with it: `pid`, `start` and `boot` tell whether that run is alive.
+    """
+
+    image: str
+    created: float
+    ephemeral: bool = False
+    pid: int = 0
+    start: int = 0
+    boot: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class LeaseRecord:
+    """Images that a living process works with, although nothing else may hold them."""
+
+    holds: tuple[str, ...]
+    purpose: str
+    pid: int
+    start: int
+    boot: str
+    created: float
+
+
+R = TypeVar("R", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
+Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
+
+
+class Codec:
+    """Records to bytes and back: a JSON object with one member a field."""
+
+    separators: ClassVar[tuple[str, str]] = (",", ":")
+
+    @classmethod
+    def encode(cls, record: Record) -> bytes:
+        """The record as UTF-8 JSON, fields in the order of the class."""
+        fields = {name: getattr(record, name) for name in record.__slots__}
+        return json.dumps(fields, separators=cls.separators).encode()
+
+    @classmethod
+    def decode(cls, kind: type[R], data: bytes) -> R:
+        """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
+        fields = json.loads(data)
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
