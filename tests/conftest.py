@@ -1,0 +1,117 @@
+"""What every test may ask for: marks with precise reasons to skip, a store of its own, a check for mounts left behind.
+
+Marks: `root` (this process is root), `mounts` (overlay mounts work in the temporary directory), `runtime` (an OCI
+runtime runs containers here), `tools("umoci", ...)` (programs that are installed), `long` (minutes; with `--long`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+from support import programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARKS = (
+    "root: needs to be root",
+    "mounts: needs overlay mounts",
+    "runtime: needs an OCI runtime that works on this host",
+    "tools(*names): needs these programs",
+)
+
+hypothesis.settings.register_profile("short", deadline=None, max_examples=60, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=1000, print_blob=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip("long test (tools/test --long)")
+    for mark in item.iter_markers("tools"):
+        missing = [name for name in mark.args if programs.program(name) is None]
+        if missing:
+            pytest.skip(f"not installed: {', '.join(missing)}")
+    if item.get_closest_marker("root") and not programs.is_root():
+        pytest.skip("needs root")
+    if item.get_closest_marker("mounts") and (why := programs.why_no_mounts()):
+        pytest.skip(why)
+    if item.get_closest_marker("runtime") and (why := programs.runtime()[1]):
+        pytest.skip(why)
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """The mount points below *directory* in this process's mount namespace, deepest first."""
+    prefix = os.fsencode(directory.resolve()) + b"/"
+    points = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])
+        if point.startswith(prefix):
+            points.append(os.fsdecode(point))
+    return sorted(points, key=len, reverse=True)
+
+
+@pytest.fixture(autouse=True)
+def no_mounts_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a mount below its tmp_path, and unmounts it."""
+    if "tmp_path" not in request.fixturenames:
+        yield
+        return
+    directory: Path = request.getfixturevalue("tmp_path")
+    yield
+    left = mounts_below(directory)
+    for point in left:
+        subprocess.run(["umount", "--lazy", "--no-canonicalize", point], check=False)
+    assert not left, f"mounts left behind: {left}"
+
+
+@pytest.fixture
+def store_root(tmp_path: Path) -> Path:
+    """A place for a store, which does not exist yet."""
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def runroot(tmp_path: Path) -> Path:
+    """A place for runtime state, which does not exist yet."""
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def mountable() -> None:
+    """Skips where overlay mounts are impossible, for fixtures that need them."""
+    if why := programs.why_no_mounts():
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def oci_runtime() -> str:
+    """The path of an OCI runtime that works here; skips where there is none."""
+    path, why = programs.runtime()
+    if why:
+        pytest.skip(why)
+    return path
+
+
+@pytest.fixture(scope="session")
+def busybox() -> str:
+    """The path of a statically linked busybox; skips where there is none."""
+    path = programs.busybox()
+    if path is None:
+        pytest.skip("busybox-static is not installed")
+    return path
