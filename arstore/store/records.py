@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 
 @dataclass(slots=True, frozen=True)
@@ -127,5 +127,8 @@ class Codec:
     @classmethod
     def decode(cls, kind: type[R], data: bytes) -> R:
         """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
-        fields = json.loads(data)
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        fields: dict[str, Any] = json.loads(data)
+        for name, value in fields.items():
+            if isinstance(value, list):
+                fields[name] = tuple(value)
+        return kind(**fields)

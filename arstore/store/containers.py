@@ -1,0 +1,137 @@
+"""Containers: a writable upper directory over an image's trees, recorded so that the image stays while they live.
+
+    containers/<id>/upper, work     what overlayfs writes to
+    containers/<id>/…               what the runtime package keeps there (bundle, log, state)
+
+An *ephemeral* container belongs to one process and is removed with it; when that process was killed, the next one that
+looks finds the container's owner dead (`dead`) and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
+from arstore.linux.xattr import read_xattrs, set_xattr
+from arstore.store.ingest import Ingest, Owner
+from arstore.store.records import ContainerRecord
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+    from arstore.store.graph import Graph
+
+_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+
+
+@dataclass(slots=True, frozen=True)
+class Container:
+    """A container as the store knows it; `path` is its directory."""
+
+    id: str
+    record: ContainerRecord
+    path: str
+
+    @property
+    def upper(self) -> str:
+        """The directory that takes what is written."""
+        return f"{self.path}/upper"
+
+    @property
+    def work(self) -> str:
+        """The directory that overlayfs needs beside it."""
+        return f"{self.path}/work"
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it is ephemeral and the process it belongs to is gone."""
+        record = self.record
+        return record.ephemeral and not Owner(record.pid, record.start, record.boot).is_alive()
+
+
+class Containers:
+    """The containers of one store."""
+
+    def __init__(self, directories: Directories, graph: Graph) -> None:
+        self._directories = directories
+        self._graph = graph
+
+    def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
+        """A new container over the image of this digest; *container_id* "" makes one up.
+
+        Raises InvalidReferenceError for an id that is none, ConflictError for one that is taken, NotFoundError when
+        the image has gone, OSError.
+        """
+        container_id = container_id or os.urandom(6).hex()
+        if not _ID.fullmatch(container_id):
+            raise InvalidReferenceError(repr(container_id), "not a container id: letters, digits, `_`, `.` and `-`, at most 63")
+        owner = Owner.current()
+        identity = (owner.pid, owner.start, owner.boot) if ephemeral else (0, 0, "")
+        record = ContainerRecord(image, time.time(), ephemeral, *identity)
+        container = Container(container_id, record, self._directories.container(container_id))
+        with Ingest(self._directories) as ingest:
+            staged = ingest.directory("container")
+            os.mkdir(f"{staged}/upper", 0o755)
+            os.mkdir(f"{staged}/work", 0o700)
+            with self._graph.write() as change:
+                if change.container(container_id) is not None:
+                    raise ConflictError(f"container {container_id}", "this id is taken", "choose another --name")
+                if change.image(image) is None:
+                    raise NotFoundError(f"image {image}", "it was removed")
+                _clear(container.path, ingest)
+                os.rename(staged, container.path)
+                change.put_container(container_id, record)
+        return container
+
+    def get(self, container_id: str) -> Container:
+        """The container of this id. Raises NotFoundError."""
+        with self._graph.read() as snapshot:
+            record = snapshot.container(container_id)
+        if record is None:
+            raise NotFoundError(f"container {container_id}", "no such container", "`arstore ps --all` lists them")
+        return Container(container_id, record, self._directories.container(container_id))
+
+    def list(self) -> list[Container]:
+        """All containers, by id."""
+        with self._graph.read() as snapshot:
+            return [Container(i, record, self._directories.container(i)) for i, record in snapshot.containers()]
+
+    def remove(self, container_id: str) -> None:
+        """Forget the container and delete its directory; the caller has made sure that nothing runs or is mounted.
+
+        Raises NotFoundError, OSError.
+        """
+        container = self.get(container_id)
+        with Ingest(self._directories) as ingest:
+            with self._graph.write() as change:
+                change.delete("containers", container_id)
+            with self._graph.write() as change:
+                if change.container(container_id) is None:
+                    _clear(container.path, ingest)
+
+
+def _clear(path: str, ingest: Ingest) -> None:
+    """Move a container directory out of its place, if there is one: left by a crash, or to be deleted."""
+    if os.path.lexists(path):
+        os.rename(path, ingest.file("removed-container"))
+
+
+def copy_root_attributes(source_fd: int, target: str) -> None:
+    """Give the directory *target* the mode, owner, times and xattrs of the directory *source_fd*.
+
+    For the root of a container's upper directory, which is what an overlay shows as `/`. Raises OSError.
+    """
+    status = os.fstat(source_fd)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, status.st_mode & 0o7777)
+        for name, value in read_xattrs(source_fd, b"").items():
+            if not name.startswith(b"trusted.overlay."):
+                set_xattr(fd, b"", name, value)
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)

@@ -1,0 +1,117 @@
+"""What is in flight: one private directory a piece of work, which dies with the process that made it.
+
+The directory's name tells the process, as `<pid>-<start time>-<boot>-<random>`, so that there is no moment at which it
+exists and cannot be attributed. Whatever is not renamed out of it by the time the context ends goes with it; when the
+process dies instead, the collector finds that nobody of that pid, start time and boot is alive.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.linux.process import boot_id, is_alive, start_time
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from arstore.store.directories import Directories
+
+
+@dataclass(slots=True, frozen=True)
+class Owner:
+    """A process, told apart from every other that ever had its pid."""
+
+    pid: int
+    start: int
+    boot: str
+
+    @classmethod
+    def current(cls) -> Owner:
+        """The process that asks."""
+        pid = os.getpid()
+        return cls(pid, start_time(pid), boot_id())
+
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return is_alive(self.pid, self.start, self.boot)
+
+    def directory_name(self) -> str:
+        """A fresh name for a directory of this process."""
+        return f"{self.pid}-{self.start}-{self.boot}-{os.urandom(4).hex()}"
+
+    @classmethod
+    def of_directory(cls, name: str) -> Owner | None:
+        """The process that a name made by `directory_name` tells of; None for any other name."""
+        pid, _, rest = name.partition("-")
+        start, _, rest = rest.partition("-")
+        boot, _, _ = rest.rpartition("-")
+        if not (pid.isdigit() and start.isdigit() and boot):
+            return None
+        return cls(int(pid), int(start), boot)
+
+
+class Ingest:
+    """A directory `ingest/<lease>/` for the length of a context. It is also the `Spool` of a transport."""
+
+    def __init__(self, directories: Directories) -> None:
+        self._parent = directories.ingest
+        self.path = f"{self._parent}/{Owner.current().directory_name()}"
+        self._spooled: dict[tuple[int, int], str] = {}
+
+    def __enter__(self) -> Ingest:
+        os.mkdir(self.path, 0o700)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        remove_tree(self.path)
+
+    def create(self) -> int:
+        """A descriptor of a new file in this directory, open for reading and writing."""
+        path = f"{self.path}/spool-{len(self._spooled)}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        status = os.fstat(fd)
+        self._spooled[status.st_dev, status.st_ino] = path
+        return fd
+
+    def spooled(self, fd: int) -> str | None:
+        """The path of the file that `create` gave as *fd* (or a duplicate of it); None for any other file."""
+        status = os.fstat(fd)
+        return self._spooled.get((status.st_dev, status.st_ino))
+
+    def file(self, name: str) -> str:
+        """A path for a file called *name* in this directory."""
+        return f"{self.path}/{name}"
+
+    def directory(self, name: str) -> str:
+        """A new empty directory called *name* in this directory."""
+        path = f"{self.path}/{name}"
+        os.mkdir(path, 0o700)
+        return path
+
+
+def remove_tree(path: str) -> None:
+    """Delete the directory *path* and all below it, following no symlink; a path that is not there is no error."""
+    shutil.rmtree(path, onerror=_retry_or_raise)
+
+
+def _retry_or_raise(_function: object, path: str, info: tuple[type[BaseException], BaseException, object]) -> None:
+    """For an ordinary owner: open up a directory without write permission and delete again."""
+    error = info[1]
+    if isinstance(error, FileNotFoundError):
+        return
+    if isinstance(error, PermissionError):
+        parent = os.path.dirname(path)
+        for closed in (parent, path):
+            if os.path.isdir(closed) and not os.path.islink(closed):
+                os.chmod(closed, 0o700)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return
+    raise error

@@ -1,0 +1,210 @@
+"""One pass over a layer's blob: everything that has to be known or kept of it, from one reading of its bytes.
+
+    source -> verify digest and size -> keep the blob -> inflate -> diff ID -> (keep the tar) -> entries -> tree
+
+Nothing here gives anything a name: all files are made where the caller says, inside an ingest. Memory is bounded by a
+few buffers, whatever the layer's size, and by the number of directories in it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest, VerifiedReader
+from arstore.errors import DigestMismatchError
+from arstore.store.needs import write_needs
+from arstore.store.tree import Needs, TreeStat
+from arstore.tar.compression import decompressed
+from arstore.tar.reader import TarReader
+from arstore.tar.whiteout import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from arstore.digest import Reader
+    from arstore.store.adapt import Adaptation
+    from arstore.store.tree import Content, TreeBuilder, TreeFormat
+    from arstore.tar.entry import Entry
+
+_REPORT_EVERY = 4 << 20
+"""Bytes between two progress reports."""
+
+
+@dataclass(slots=True, frozen=True)
+class LayerPass:
+    """What is known of a layer's blob beforehand, and what is wanted from the pass.
+
+    `keep` is the path at which the blob is to be written, "" when it is in the store already. `tree` is the directory
+    to build the tree in, "" for none: the entries are then checked only. `adaptation` moves entries for the layer's
+    parents.
+    """
+
+    digest: Digest
+    size: int | None
+    diff_id: Digest
+    keep: str = ""
+    form: TreeFormat | None = None
+    tree: str = ""
+    adaptation: Adaptation | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class LayerOutcome:
+    """What a pass found: all of it verified. `stat` is None when no tree was built; `denied` then says why not."""
+
+    tar_size: int
+    needs: Needs
+    stat: TreeStat | None
+    denied: str = ""
+
+
+def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
+    """Read *source* to its end and do what *work* asks.
+
+    Raises the errors of VerifiedReader, of `arstore.tar`, DigestMismatchError when the inflated tar does not have the
+    diff ID, and OSError. When the host does not permit a tree to be built (an ordinary user's chown), the rest of the
+    pass goes on without one.
+    """
+    what = f"layer {work.digest}"
+    keep = os.open(work.keep, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600) if work.keep else -1
+    try:
+        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report)
+        with _tar_file(work) as tar:
+            plain = _Hashed(decompressed(stored, what), work.diff_id, tar)
+            reader = TarReader(plain, what)
+            needs, stat, denied = _build(work, reader)
+            reader.drain()
+            plain.verify(what)
+        stored.finish()
+        if keep >= 0:
+            os.fdatasync(keep)
+    finally:
+        if keep >= 0:
+            os.close(keep)
+    return LayerOutcome(plain.size, needs, stat, denied)
+
+
+def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str]:
+    if work.form is None or not work.tree:
+        _check(reader)
+        return Needs(), None, ""
+    fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    builder = work.form.builder(fd)
+    try:
+        needs, stat = _fill(builder, _entries(work, reader))
+        write_needs(fd, needs)
+    except PermissionError as error:
+        _check(reader)
+        return Needs(), None, error.strerror or "not permitted"
+    finally:
+        builder.close()
+        os.close(fd)
+    return needs, stat, ""
+
+
+def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:
+    if work.adaptation is not None:
+        return work.adaptation.entries(reader)
+    return ((entry, reader) for entry in reader)
+
+
+def _fill(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) -> tuple[Needs, TreeStat]:
+    for entry, content in entries:
+        builder.add(entry, content)
+    return builder.finish()
+
+
+def _check(reader: TarReader) -> None:
+    """Read the entries for their errors alone."""
+    for entry in reader:
+        classify(entry.path)
+
+
+class _Kept:
+    """A stream on its way to the inflater, written to a file as it passes."""
+
+    def __init__(self, source: VerifiedReader, fd: int, report: Callable[[int], None]) -> None:
+        self._source = source
+        self._fd = fd
+        self._report = report
+        self._unreported = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(CHUNK if size < 0 else size)
+        if data and self._fd >= 0:
+            write_all(self._fd, data)
+        self._unreported += len(data)
+        if self._unreported >= _REPORT_EVERY:
+            self._report(self._unreported)
+            self._unreported = 0
+        return data
+
+    def finish(self) -> None:
+        """Take what the inflater left, so that the blob is whole and verified."""
+        while self.read(CHUNK):
+            pass
+        self._report(self._unreported)
+
+
+class _Hashed:
+    """The inflated stream, hashed (and written) as it passes."""
+
+    def __init__(self, source: Reader, diff_id: Digest, tar: int) -> None:
+        self._source = source
+        self._expected = diff_id
+        self._hash = diff_id.new_hash()
+        self._tar = tar
+        self.size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(CHUNK if size < 0 else size)
+        self._hash.update(data)
+        self.size += len(data)
+        if data and self._tar >= 0:
+            write_all(self._tar, data)
+        return data
+
+    def verify(self, what: str) -> None:
+        found = Digest.finished(self._expected.algorithm, self._hash)
+        if found != self._expected:
+            raise DigestMismatchError(what, f"inflates to {found}, but its diff ID is {self._expected}")
+
+
+@contextmanager
+def _tar_file(work: LayerPass) -> Iterator[int]:
+    """The open file `layer.tar` of a tree that keeps it; -1 for one that does not."""
+    if not work.tree or work.form is None or not work.form.keeps_tar:
+        yield -1
+        return
+    fd = os.open(f"{work.tree}/layer.tar", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def keep_blob(digest: Digest, size: int | None, source: Reader, path: str) -> int:
+    """Write a blob that is no layer to *path*, verified and durable; return its size.
+
+    Raises the errors of VerifiedReader, and OSError.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        reader = VerifiedReader(source, digest, size)
+        for data in reader:
+            write_all(fd, data)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    return reader.consumed
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """write(2) until all of *data* is written."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+

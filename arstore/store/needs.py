@@ -1,0 +1,40 @@
+"""What a tree needs from its parents, kept beside it as `needs.json` so that a chain can be put together later.
+
+The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character a byte). It is
+missing where there is nothing to say, and lives and dies with its tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from arstore.store.tree import Needs
+
+NAME = "needs.json"
+
+
+def write_needs(tree_fd: int, needs: Needs) -> None:
+    """Write the needs into the tree directory *tree_fd* unless there are none. Raises OSError."""
+    if not needs.implied and not needs.absent_links:
+        return
+    document = {
+        "implied": [path.decode("latin-1") for path in needs.implied],
+        "absent_links": [[path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links],
+    }
+    fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
+    with open(fd, "w", encoding="ascii") as file:
+        json.dump(document, file)
+
+
+def read_needs(tree_path: str) -> Needs:
+    """The needs of the tree in the directory *tree_path*. Raises OSError, and ValueError when the file is damaged."""
+    try:
+        with open(f"{tree_path}/{NAME}", encoding="ascii") as file:
+            document = json.load(file)
+    except FileNotFoundError:
+        return Needs()
+    return Needs(
+        [path.encode("latin-1") for path in document["implied"]],
+        [(path.encode("latin-1"), target.encode("latin-1")) for path, target in document["absent_links"]],
+    )

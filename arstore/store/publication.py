@@ -1,0 +1,136 @@
+"""Publishing: the moment at which finished work gets its names, all of it or nothing.
+
+Before it, every file is written, verified and durable inside an ingest. Then, in one write transaction of the graph:
+
+1. everything that the work reuses is still recorded, or the transaction is given up (VanishedError: somebody removed it
+   meanwhile, and the caller starts again);
+2. blobs and trees are renamed to their places, and the directories that got a name are synced;
+3. the records are written, and the transaction commits with an fsync.
+
+If it dies in 1, nothing happened. If it dies in 2, there are files without a record, which the collector takes and a
+later import replaces. After 3 everything is there. Removal goes the other way round: records first, then files, and a
+file leaves its place only inside a write transaction that finds it unrecorded (see `sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.store.directories import sync_directory
+from arstore.store.layout import write_layout
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+    from arstore.store.graph import Change, Graph
+    from arstore.store.ingest import Ingest
+    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+
+
+class VanishedError(Exception):
+    """Something that the work reuses was removed while it was done; never leaves the package."""
+
+
+@dataclass(slots=True)
+class Publication:
+    """What is to be published: staged files by the paths at which they lie in the ingest, and records.
+
+    `reused_blobs`, `reused_trees` and `reused_layers` name what has to be in the graph already. A tree in `trees`
+    replaces a recorded one of the same key only when that key is in `replaced`.
+    """
+
+    blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
+    trees: dict[str, tuple[str, TreeRecord]] = field(default_factory=dict)
+    layers: dict[str, LayerRecord] = field(default_factory=dict)
+    images: dict[str, ImageRecord] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    reused_blobs: set[str] = field(default_factory=set)
+    reused_trees: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+
+
+def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> None:
+    """Give *work* its names.
+
+    Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
+    """
+    placed: list[str] = []
+    try:
+        with graph.write() as change:
+            _verify_reused(change, work)
+            _place_trees(directories, change, ingest, work, placed)
+            _place_blobs(directories, change, work, placed)
+            for chain_id, layer in work.layers.items():
+                change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
+            for digest, image in work.images.items():
+                change.put_image(digest, image)
+            for name, digest in work.names.items():
+                change.put_name(name, digest)
+    except BaseException:
+        _take_back(directories, graph, ingest, placed)
+        raise
+    write_layout(directories, graph)
+
+
+def _verify_reused(change: Change, work: Publication) -> None:
+    for digest in work.reused_blobs:
+        if change.blob(digest) is None:
+            raise VanishedError(digest)
+    for key in work.reused_trees:
+        if change.tree(key) is None:
+            raise VanishedError(key)
+
+
+def _place_blobs(directories: Directories, change: Change, work: Publication, placed: list[str]) -> None:
+    touched: set[str] = set()
+    for digest, (staged, record) in work.blobs.items():
+        if change.blob(digest) is not None:
+            continue
+        path = directories.blob(digest)
+        os.rename(staged, path)
+        placed.append(path)
+        touched.add(os.path.dirname(path))
+        change.put_blob(digest, record)
+    for directory in touched:
+        sync_directory(directory)
+
+
+def _place_trees(
+    directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
+) -> None:
+    for key, (staged, record) in work.trees.items():
+        if change.tree(key) is not None and key not in work.replaced:
+            continue
+        path = directories.tree(key)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
+        os.rename(staged, path)
+        placed.append(path)
+        change.put_tree(key, record)
+
+
+def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
+    """A layer that is known already keeps its blobs and its tree, and gains what came with the new one."""
+    if old is None:
+        return new
+    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
+    return type(new)(new.diff_id, new.parent, blobs, new.size, new.tree or old.tree)
+
+
+def _take_back(directories: Directories, graph: Graph, ingest: Ingest, placed: list[str]) -> None:
+    """Move what was placed back into the ingest, unless somebody else has recorded it since."""
+    if not placed:
+        return
+    with contextlib.suppress(Exception), graph.write() as change:
+        for number, path in enumerate(placed):
+            kind, _, name = path.removeprefix(directories.root + "/").partition("/")
+            known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)
+            if known is None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(path, ingest.file(f"taken-back-{number}"))
+
+
+def _tree_of_hex(change: Change, name: str) -> TreeRecord | None:
+    return change.tree(f"sha256:{name}") or change.tree(f"sha512:{name}")

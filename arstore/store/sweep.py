@@ -1,0 +1,126 @@
+"""Mark and sweep: what is reachable from a set of images, and the removal of what is not.
+
+Removal has three steps, each safe to die after:
+
+1. one write transaction deletes the records (what is unrecorded is garbage, never damage);
+2. one write transaction moves the files out of their places into an ingest, each only if it is still unrecorded: an
+   importer that brought the same content meanwhile has recorded it again and keeps it;
+3. outside every lock the ingest is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.store.directories import Directories
+    from arstore.store.graph import Change, Graph, Snapshot
+    from arstore.store.ingest import Ingest
+
+
+@dataclass(slots=True)
+class Reachable:
+    """Keys of the records that are to stay."""
+
+    images: set[str] = field(default_factory=set)
+    blobs: set[str] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+    trees: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Removed:
+    """Keys whose records were deleted, and whose files are to go."""
+
+    images: list[str] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.blobs or self.layers or self.trees)
+
+
+def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
+    """Everything that the images (and the images of the indexes) among *images* need. Missing records are passed
+    over.""" found = Reachable() todo = list(images) while todo:
+        digest = todo.pop()
+        image = snapshot.image(digest)
+        if image is None or digest in found.images:
+            continue
+        found.images.add(digest)
+        found.blobs.add(digest)
+        todo.extend(image.manifests)
+        if image.is_index:
+            continue
+        found.blobs.add(image.config)
+        found.blobs.update(image.layers)
+        if image.cap:
+            found.trees.add(image.cap)
+        _mark_chain(snapshot, image.top, found)
+    return found
+
+
+def _mark_chain(snapshot: Snapshot, top: str, found: Reachable) -> None:
+    chain_id = top
+    while chain_id and chain_id not in found.layers:
+        layer = snapshot.layer(chain_id)
+        if layer is None:
+            return
+        found.layers.add(chain_id)
+        if layer.tree:
+            found.trees.add(layer.tree)
+        chain_id = layer.parent
+
+
+def sweep(change: Change, keep: Reachable) -> Removed:
+    """Delete the records of everything that is not in *keep*, and return what that was.
+
+    A layer that stays forgets the blobs that no image in *keep* lists: they go, and the others still rebuild its tree.
+    """
+    gone = Removed(
+        images=[digest for digest, _ in change.images() if digest not in keep.images],
+        blobs=[],
+        layers=[chain_id for chain_id, _ in change.layers() if chain_id not in keep.layers],
+        trees=[key for key, _ in change.trees() if key not in keep.trees],
+    )
+    for chain_id, layer in list(change.layers()):
+        if chain_id not in keep.layers:
+            continue
+        listed = tuple(blob for blob in layer.blobs if blob in keep.blobs)
+        if listed and listed != layer.blobs:
+            change.put_layer(chain_id, type(layer)(layer.diff_id, layer.parent, listed, layer.size, layer.tree))
+        elif not listed:
+            keep.blobs.update(layer.blobs)
+    gone.blobs = [digest for digest, _ in change.blobs() if digest not in keep.blobs]
+    for table, keys in (("images", gone.images), ("layers", gone.layers), ("trees", gone.trees), ("blobs", gone.blobs)):
+        for key in keys:
+            change.delete(table, key)
+    dead = set(gone.images)
+    for name, digest in list(change.names()):
+        if digest in dead:
+            change.delete("names", name)
+    return gone
+
+
+def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: Removed) -> None:
+    """Step 2: move the files of *removed* into *ingest*, which deletes them when its context ends."""
+    if not (removed.blobs or removed.trees):
+        return
+    with graph.write() as change:
+        for number, digest in enumerate(removed.blobs):
+            if change.blob(digest) is None:
+                _take(directories.blob(digest), ingest.file(f"blob-{number}"))
+        for number, key in enumerate(removed.trees):
+            if change.tree(key) is None:
+                _take(directories.tree(key), ingest.file(f"tree-{number}"))
+
+
+def _take(path: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, target)

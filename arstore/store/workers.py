@@ -1,0 +1,153 @@
+"""Jobs in forked processes, as many at a time as there are processors.
+
+Why processes: parsing and extraction are Python, which threads cannot run in parallel, and a child that a hostile layer
+crashes takes nothing with it. Why fork: a job inherits open descriptors and costs a few milliseconds, where a fresh
+interpreter costs a hundred. The caller releases the graph first, because LMDB does not survive a fork.
+
+A child talks to its parent over a pipe: pickled `(done, value)` pairs, either progress in bytes or the outcome. Both
+ends are this same program, so the pickles carry no foreign data types; what a child parsed reaches the parent only as
+numbers and strings inside our own value types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import selectors
+import signal
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from arstore.errors import ArstoreError, HostError
+from arstore.linux.process import set_parent_death_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(slots=True)
+class _Child:
+    index: int
+    pid: int
+    pipe: int
+    buffer: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome(Generic[T]):
+    """How the job of this index ended, or (`done` False) how many bytes it has handled since it last told."""
+
+    index: int
+    done: bool
+    progress: int = 0
+    value: T | None = None
+
+
+def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | None = None) -> Iterator[Outcome[T]]:
+    """Run every job, each called with a function that it tells its progress to; yield outcomes as they come.
+
+    The first error ends all jobs and is raised here: an ArstoreError or OSError as the job raised it, anything else as
+    HostError. *limit* is the number of processes at a time, by default that of the processors this process may use.
+    """
+    limit = limit or len(os.sched_getaffinity(0))
+    waiting = list(enumerate(jobs))
+    waiting.reverse()
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        running: dict[int, _Child] = {}
+        stack.callback(_end, running)
+        while waiting or running:
+            while waiting and len(running) < limit:
+                index, job = waiting.pop()
+                child = _spawn(index, job, [other.pipe for other in running.values()])
+                running[child.pid] = child
+                selector.register(child.pipe, selectors.EVENT_READ, child)
+            for key, _ in selector.select():
+                child = key.data
+                data = os.read(child.pipe, 1 << 16)
+                child.buffer += data
+                yield from _outcomes(child)
+                if not data:
+                    selector.unregister(child.pipe)
+                    del running[child.pid]
+                    _reap(child)
+
+
+def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: list[int]) -> _Child:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return _Child(index, pid, reading)
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(status)
+        for fd in (reading, *inherited):
+            os.close(fd)
+        _work(job, writing)
+        status = 0
+    finally:
+        os._exit(status)
+    raise AssertionError("unreachable")
+
+
+def _work(job: Callable[[Callable[[int], None]], T], pipe: int) -> None:
+    def report(count: int) -> None:
+        _send(pipe, (False, count))
+
+    try:
+        _send(pipe, (True, job(report)))
+    except (ArstoreError, OSError) as error:
+        _send(pipe, (True, error))
+    except MemoryError:
+        _send(pipe, (True, HostError("worker", "out of memory")))
+    except Exception as error:  # the end of this process: what is not said here is lost
+        _send(pipe, (True, HostError("worker", f"unexpected {type(error).__name__}: {error}")))
+
+
+def _send(pipe: int, message: tuple[bool, object]) -> None:
+    data = pickle.dumps(message)
+    data = _LENGTH.pack(len(data)) + data
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
+    buffer = child.buffer
+    while len(buffer) >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer)
+        if len(buffer) < _LENGTH.size + length:
+            return
+        done, value = pickle.loads(buffer[_LENGTH.size : _LENGTH.size + length])
+        del buffer[: _LENGTH.size + length]
+        if isinstance(value, BaseException):
+            raise value
+        yield Outcome(child.index, True, value=value) if done else Outcome(child.index, False, progress=value)
+
+
+def _reap(child: _Child) -> None:
+    os.close(child.pipe)
+    _, status = os.waitpid(child.pid, 0)
+    if status:
+        code = os.waitstatus_to_exitcode(status)
+        raise HostError("worker", f"a worker process ended unexpectedly (status {code})")
+
+
+def _end(running: dict[int, _Child]) -> None:
+    """Stop what still runs: the caller has lost interest, or one job failed."""
+    for child in running.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        os.close(child.pipe)
+    running.clear()
