@@ -1,0 +1,25 @@
+"""Capabilities of this thread: capabilities(7)."""
+
+from __future__ import annotations
+
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_KILL = range(6)
+CAP_SETGID, CAP_SETUID, CAP_SETPCAP = range(6, 9)
+CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
+CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 18, 19, 21, 24
+CAP_MKNOD, CAP_AUDIT_WRITE, CAP_SETFCAP, CAP_MAC_ADMIN = 27, 29, 31, 33
+
+_STATUS = "/proc/thread-self/status"
+
+
+def effective() -> int:
+    """The effective set as a bit mask: bit N is capability N. It counts in this process's user namespace only."""
+    with open(_STATUS, "rb") as file:
+        for line in file:
+            if line.startswith(b"CapEff:"):
+                return int(line.split()[1], 16)
+    return 0
+
+
+def has(capability: int) -> bool:
+    """Whether this thread has *capability* in its user namespace."""
+    return bool(effective() >> capability & 1)

@@ -1,0 +1,87 @@
+"""Copying between files inside the kernel: shared extents first, then copy_file_range(2), then read and write."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+_FICLONE, _FICLONERANGE = 0x40049409, 0x4020940D
+_ALIGNMENT = 4096
+_STEP = 64 << 20
+_BUFFER = 1 << 20
+
+# Each of these is some kernel's or file system's way to say "not between these two files"; EPERM is a seccomp filter's.
+_CANNOT = frozenset(
+    {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.ETXTBSY, errno.EBADF}
+)
+
+
+def reflink(source_fd: int, target_fd: int) -> bool:
+    """Make *target_fd* share all of *source_fd*'s data (ioctl_ficlone(2)); False where these files cannot.
+
+    Raises OSError for a failure of another kind (ENOSPC, EIO).
+    """
+    try:
+        fcntl.ioctl(target_fd, _FICLONE, source_fd)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
+
+
+def copy_range(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int = 0) -> int:
+    """Copy *length* bytes by the cheapest way that works; the bytes copied, fewer only where the source ends.
+
+    Neither descriptor's file position counts or changes. Raises OSError.
+    """
+    if _share(source_fd, source_offset, target_fd, length, target_offset):
+        return length
+    done = _copy_in_kernel(source_fd, source_offset, target_fd, length, target_offset)
+    # What is left may be the source's end or a way that gave up: only read(2) tells which.
+    return done + _copy_by_hand(source_fd, source_offset + done, target_fd, length - done, target_offset + done)
+
+
+def _share(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int) -> bool:
+    if length == 0 or (source_offset | length | target_offset) % _ALIGNMENT:
+        return False
+    try:
+        request = struct.pack("=qQQQ", source_fd, source_offset, length, target_offset)
+        fcntl.ioctl(target_fd, _FICLONERANGE, request)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
+
+
+def _copy_in_kernel(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int) -> int:
+    done = 0
+    while done < length:
+        step = min(length - done, _STEP)
+        try:
+            count = os.copy_file_range(source_fd, target_fd, step, source_offset + done, target_offset + done)
+        except OSError as error:
+            if error.errno in _CANNOT:
+                break
+            raise
+        if count == 0:
+            break
+        done += count
+    return done
+
+
+def _copy_by_hand(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int) -> int:
+    done = 0
+    while done < length:
+        data = os.pread(source_fd, min(length - done, _BUFFER), source_offset + done)
+        if not data:
+            break
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(target_fd, view, target_offset + done)
+            view = view[count:]
+            done += count
+    return done

@@ -1,0 +1,110 @@
+"""/proc/PID/mountinfo, proc_pid_mountinfo(5): what is mounted where, as this process sees it.
+
+The kernel lets mounts come and go while the file is read, so a listing may miss one; `mount_at` asks for one place and
+is exact.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True, frozen=True)
+class MountInfo:
+    """One line. Text is decoded as file names are; options are as the kernel writes them, comma-separated."""
+
+    mount_id: int
+    parent_id: int
+    major: int
+    minor: int
+    root: str
+    mount_point: str
+    options: str
+    propagation: tuple[str, ...]
+    fs_type: str
+    source: str
+    super_options: str
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the mount or its superblock is read-only."""
+        return "ro" in self.options.split(",") or "ro" in self.super_options.split(",")
+
+
+def read_mounts(pid: int | None = None) -> list[MountInfo]:
+    """All mounts that this process, or process *pid*, can reach, in the kernel's order.
+
+    Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to read.
+    """
+    return [parse(line) for line in _read(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()]
+
+
+def mount_at(path: str) -> MountInfo | None:
+    """The mount whose root *path* leads to, the topmost where several are stacked; None when it is no mount point.
+
+    Raises OSError when *path* cannot be opened.
+    """
+    fd = os.open(path, os.O_PATH)
+    try:
+        mount_id = _mount_id(fd)
+        place = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
+        for line in _read("/proc/self/mountinfo").splitlines():
+            if line.startswith(b"%d " % mount_id):
+                found = parse(line)
+                return found if os.fsencode(found.mount_point) == place else None
+    finally:
+        os.close(fd)
+    return None
+
+
+def parse(line: bytes) -> MountInfo:
+    """One line of the file.
+
+    Raises ValueError for what no kernel writes.
+    """
+    # Blanks within fields are escaped, so a blank and a hyphen end the optional fields; a source may be empty.
+    left, _, right = line.rstrip(b"\n").partition(b" - ")
+    mount_id, parent_id, device, root, point, options, *propagation = left.split(b" ")
+    major, _, minor = device.partition(b":")
+    fs_type, source, super_options = right.split(b" ", 2)
+    return MountInfo(
+        mount_id=int(mount_id),
+        parent_id=int(parent_id),
+        major=int(major),
+        minor=int(minor),
+        root=_text(root),
+        mount_point=_text(point),
+        options=_text(options),
+        propagation=tuple(_text(p) for p in propagation if p),
+        fs_type=_text(fs_type),
+        source=_text(source),
+        super_options=_text(super_options),
+    )
+
+
+def _text(field: bytes) -> str:
+    return os.fsdecode(_ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), field))
+
+
+def _mount_id(fd: int) -> int:
+    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
+        if line.startswith(b"mnt_id:"):
+            return int(line.split()[1])
+    return -1
+
+
+def _read(path: str) -> bytes:
+    """The whole file in as few calls as can be: between two calls, the table may change."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        parts: list[bytes] = []
+        while data := os.read(fd, _CHUNK):
+            parts.append(data)
+        return b"".join(parts)
+    finally:
+        os.close(fd)

@@ -1,0 +1,91 @@
+"""Processes: the prctl(2) settings that a launcher needs, and who is alive.
+
+A process is known for good by three values: its pid, its start time and the boot that both belong to. A pid alone is
+used again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from arstore.linux.syscall import libc
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_STATE, _START_TIME = 0, 19
+"""Places in /proc/PID/stat after the name: fields 3 and 22 of proc_pid_stat(5)."""
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """prctl(2), with integers for arguments."""
+    padding = (0,) * (4 - len(arguments))
+    return libc("prctl", option, *arguments, *padding)
+
+
+def set_parent_death_signal(number: int) -> None:
+    """Have this signal sent to this process when the *thread* that made it ends.
+
+    Whoever sets it must compare os.getppid() afterwards: the parent may have ended just before. exec of a set-user-ID
+    program, or a change of credentials, clears it.
+    """
+    prctl(_PR_SET_PDEATHSIG, number)
+
+
+def become_subreaper() -> None:
+    """Be the parent of all descendants that lose theirs."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_no_new_privileges() -> None:
+    """Let no exec raise privileges any more, for this process and its descendants."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def boot_id() -> str:
+    """The kernel's random name for this boot, in the form of a UUID."""
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def start_time(pid: int) -> int:
+    """When process *pid* started, in clock ticks since the boot.
+
+    Raises ProcessLookupError when there is no such process (or it may not be seen).
+    """
+    return int(_stat_fields(pid)[_START_TIME])
+
+
+def is_alive(pid: int, start: int, boot: str) -> bool:
+    """Whether the process that had this pid, start time and boot id still runs.
+
+    A zombie does not: it holds nothing any more. A process that hides from us (hidepid) but has the pid counts as alive,
+    because to take it for dead would be the worse mistake.
+    """
+    if pid <= 0 or boot != boot_id():
+        return False
+    try:
+        fields = _stat_fields(pid)
+    except ProcessLookupError:
+        return _answers(pid)
+    return int(fields[_START_TIME]) == start and fields[_STATE] not in {b"Z", b"X", b"x"}
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat that follow the name, which may itself hold blanks and parentheses."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, PermissionError) as error:
+        raise ProcessLookupError(error.errno, os.strerror(error.errno or 0), str(pid)) from error
+    return data[data.rindex(b")") + 2 :].split()
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True

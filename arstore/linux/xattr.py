@@ -1,0 +1,53 @@
+"""Extended attributes of a name in an open directory; a final symlink is never followed.
+
+The kernel has no such calls before 6.13, so the name goes through /proc/self/fd: *name* has to be one component, or b""
+for what the descriptor itself has open (O_PATH descriptors too). Names and values are bytes. Raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+CREATE, REPLACE = os.XATTR_CREATE, os.XATTR_REPLACE
+
+
+def get_xattr(dir_fd: int, name: bytes, attribute: bytes) -> bytes:
+    """The value of *attribute*; ENODATA when there is none."""
+    return os.getxattr(_path(dir_fd, name), attribute, follow_symlinks=not name)
+
+
+def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
+    """The names of all attributes that this process may see, in the kernel's order."""
+    return [os.fsencode(a) for a in os.listxattr(_path(dir_fd, name), follow_symlinks=not name)]
+
+
+def read_xattrs(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
+    """Every attribute with its value; one that is taken away meanwhile is left out."""
+    found: dict[bytes, bytes] = {}
+    for attribute in list_xattrs(dir_fd, name):
+        try:
+            found[attribute] = get_xattr(dir_fd, name, attribute)
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+    return found
+
+
+def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes, flags: int = 0) -> None:
+    """Set *attribute*; *flags* is 0, CREATE (EEXIST when it is there) or REPLACE (ENODATA when it is not)."""
+    os.setxattr(_path(dir_fd, name), attribute, value, flags, follow_symlinks=not name)
+
+
+def remove_xattr(dir_fd: int, name: bytes, attribute: bytes) -> None:
+    """Take *attribute* away; ENODATA when there is none."""
+    os.removexattr(_path(dir_fd, name), attribute, follow_symlinks=not name)
+
+
+def _path(dir_fd: int, name: bytes) -> bytes:
+    """With a name, the last component is the file itself; without, /proc's own link is the one thing to be followed."""
+    if not name:
+        return b"/proc/self/fd/%d" % dir_fd
+    if b"/" in name or b"\0" in name or name in {b".", b".."}:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
+    return b"/proc/self/fd/%d/%b" % (dir_fd, name)
