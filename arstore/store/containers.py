@@ -67,7 +67,8 @@ class Containers:
         """
         container_id = container_id or os.urandom(6).hex()
         if not _ID.fullmatch(container_id):
-            raise InvalidReferenceError(repr(container_id), "not a container id: letters, digits, `_`, `.` and `-`, at most 63")
+            why = "not a container id: letters, digits, `_`, `.` and `-`, at most 63"
+            raise InvalidReferenceError(repr(container_id), why)
         owner = Owner.current()
         identity = (owner.pid, owner.start, owner.boot) if ephemeral else (0, 0, "")
         record = ContainerRecord(image, time.time(), ephemeral, *identity)

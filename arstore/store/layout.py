@@ -24,22 +24,17 @@ _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 def index_document(snapshot: Snapshot) -> bytes:
     """`index.json` for what the graph holds: names in their order, then the images that have none."""
     names = snapshot.names_by_digest()
-    manifests: list[dict[str, object]] = []
+    named: list[tuple[bool, str, dict[str, object]]] = []
     for digest, image in snapshot.images():
         blob = snapshot.blob(digest)
         if blob is None:
             continue
         for name in names.get(digest, [digest]):
-            manifests.append(
-                {
-                    "mediaType": image.media_type,
-                    "digest": digest,
-                    "size": blob.size,
-                    "annotations": {REF_NAME: name},
-                }
-            )
-    manifests.sort(key=lambda m: (m["annotations"][REF_NAME] == m["digest"], m["annotations"][REF_NAME]))  # type:
-    ignore[index] document = {"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": manifests}
+            descriptor: dict[str, object] = {"mediaType": image.media_type, "digest": digest, "size": blob.size}
+            descriptor["annotations"] = {REF_NAME: name}
+            named.append((name == digest, name, descriptor))
+    named.sort(key=lambda item: item[:2])
+    document = {"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": [descriptor for _, _, descriptor in named]}
     return json.dumps(document, indent=1).encode() + b"\n"
 
 

@@ -47,8 +47,10 @@ class Removed:
 
 
 def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
-    """Everything that the images (and the images of the indexes) among *images* need. Missing records are passed
-    over.""" found = Reachable() todo = list(images) while todo:
+    """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
+    found = Reachable()
+    todo = list(images)
+    while todo:
         digest = todo.pop()
         image = snapshot.image(digest)
         if image is None or digest in found.images:
