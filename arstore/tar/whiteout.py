@@ -1,0 +1,59 @@
+"""Whiteouts: the names by which a layer says that something of the lower layers is gone.
+
+OCI image-spec, layer.md, "Whiteouts" and "Opaque Whiteout"; the names come from aufs. Only the path is looked at,
+because the specification gives a meaning to the name alone, whatever the member's type. Not in scope: what a tree does
+with a mark.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from arstore.errors import UnsafePathError
+from arstore.tar.entry import shown
+
+PREFIX = b".wh."
+"""What the last component of a whiteout begins with; the rest is the name that it hides."""
+OPAQUE_NAME = b".wh..wh..opq"
+"""The last component of an opaque mark: its directory hides all that lower layers have in it."""
+_RESERVED_PREFIX = b".wh..wh."
+_NAMELESS = frozenset({b".wh.", b".wh..", b".wh..."})
+
+
+class Mark(enum.Enum):
+    """What a member's path says."""
+
+    NONE = "none"
+    WHITEOUT = "whiteout"
+    OPAQUE = "opaque"
+    IGNORED = "ignored"
+
+
+def classify(path: bytes) -> tuple[Mark, bytes]:
+    """The mark that *path* (normalised, as in `Entry.path`) makes, and the path that it is about.
+
+    NONE: *path* itself. WHITEOUT: the path that is hidden. OPAQUE: the directory. IGNORED: *path* itself, which is
+    aufs' own bookkeeping (`.wh..wh.plnk`, `.wh..wh.aufs`, `.wh..wh.orph`, anything else that begins so, and what lies
+    below) and makes nothing. A `.wh.` name that is not the last component has no meaning and stays an ordinary
+    directory, as all other implementations take it.
+
+    Raises UnsafePathError for `.wh.`, `.wh..` and `.wh...`, which would hide the directory itself or its parent.
+    """
+    if PREFIX not in path:
+        return Mark.NONE, path
+    parent, _, name = path.rpartition(b"/")
+    components = path.split(b"/")
+    if not _NAMELESS.isdisjoint(components):
+        raise UnsafePathError(shown(path), "a whiteout that names no file")
+    if name == OPAQUE_NAME and not _is_reserved(components[:-1]):
+        return Mark.OPAQUE, parent
+    if _is_reserved(components):
+        return Mark.IGNORED, path
+    if not name.startswith(PREFIX):
+        return Mark.NONE, path
+    hidden = name[len(PREFIX) :]
+    return Mark.WHITEOUT, parent + b"/" + hidden if parent else hidden
+
+
+def _is_reserved(components: list[bytes]) -> bool:
+    return any(component.startswith(_RESERVED_PREFIX) for component in components)
