@@ -1,0 +1,289 @@
+"""JSON documents from outside, read strictly, and the typed fields of their objects.
+
+Strict means: UTF-8 without a byte order mark, no duplicate key, no NaN, no unpaired surrogate, bounded size, nesting
+and numbers. So a document that is taken here reads the same everywhere, and can be written again. `Fields` turns
+members into typed values; its errors name the field by its path (`layers[3].digest`). null counts as absent, because
+that is how Go writes an empty list or map. Not in scope: what any document means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from arstore.digest import Digest
+from arstore.errors import InvalidReferenceError, LimitError, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_DOCUMENT = 4 << 20
+"""Bytes that a document may have: the limit of registries and of the other tools."""
+MAX_NESTING = 64
+"""Levels of lists and objects; real documents have fewer than ten."""
+
+_MAX_NUMBER = 300
+_MAX_SHOWN = 120
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def parse(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
+    """The JSON object that *data* holds; *what* names it in errors.
+
+    Raises LimitError past *limit* bytes or MAX_NESTING levels, ManifestError for everything else.
+    """
+    value = parse_value(data, what, limit)
+    if not isinstance(value, dict):
+        raise ManifestError(what, f"is {_kind(value)}, not a JSON object")
+    return value
+
+
+def parse_list(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> list[Any]:
+    """The JSON list that *data* holds, such as the `manifest.json` of a docker-archive; as strict as `parse`."""
+    value = parse_value(data, what, limit)
+    if not isinstance(value, list):
+        raise ManifestError(what, f"is {_kind(value)}, not a JSON list")
+    return value
+
+
+def parse_value(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> Any:  # noqa: ANN401 - JSON is untyped here
+    """The JSON value that *data* holds; as strict as `parse`."""
+    if len(data) > limit:
+        raise LimitError(what, f"has {len(data)} bytes; such a document may have {limit}")
+    text = _decode(data, what)
+    _check_nesting(data, what)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=partial(_object, what),
+            parse_constant=partial(_constant, what),
+            parse_float=partial(_float, what),
+            parse_int=partial(_int, what),
+        )
+    except json.JSONDecodeError as error:
+        why = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
+        raise ManifestError(what, why) from error
+    _check_surrogates(text, value, what)
+    return value
+
+
+def encode(value: object) -> bytes:
+    """*value* as compact JSON with sorted keys: the same bytes for equal values. Half surrogates become `?`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace")
+
+
+def shown(text: str, limit: int = _MAX_SHOWN) -> str:
+    """Hostile *text* for a one-line message: unprintable characters escaped, cut to *limit* characters."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
+def _decode(data: bytes, what: str) -> str:
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise ManifestError(what, "begins with a byte order mark, which JSON does not allow")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(what, f"is not UTF-8: byte {error.start} is wrong") from error
+    if not text.strip():
+        raise ManifestError(what, "is empty")
+    return text
+
+
+def _check_nesting(data: bytes, what: str) -> None:
+    # Without its escapes, a text alternates between structure and strings at each quote.
+    structure = b"".join(_ESCAPE.sub(b"", data).split(b'"')[::2])
+    brackets = structure.translate(None, _NOT_BRACKETS)
+    deepest = max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
+    if deepest > MAX_NESTING:
+        raise LimitError(what, f"is nested {deepest} levels deep; {MAX_NESTING} are allowed")
+
+
+def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ManifestError(what, f"has the key {shown(repr(key))} twice in one object")
+            seen.add(key)
+    return members
+
+
+def _constant(what: str, text: str) -> NoReturn:
+    raise ManifestError(what, f"holds {text}, which is no JSON number")
+
+
+def _float(what: str, text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ManifestError(what, f"holds the number {shown(text, 30)}, which is too large")
+    return value
+
+
+def _int(what: str, text: str) -> int:
+    if len(text) > _MAX_NUMBER:
+        raise ManifestError(what, f"holds a number of {len(text)} digits")
+    return int(text)
+
+
+def _check_surrogates(text: str, value: object, what: str) -> None:
+    if _SURROGATE.search(text) is None:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ManifestError(what, "holds half of a surrogate pair, which is no character") from error
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names[type(value)]
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Fields:
+    """The members of one JSON object, as typed values.
+
+    *what* names the document and *path* the object in it. Each method takes a member's key, returns the empty value
+    (or the default) for an absent or null member, and raises ManifestError, naming the path, for one of another type.
+    Text with a NUL in it is refused: nothing that it could name (a path, an argument, a variable) may hold one.
+    """
+
+    values: dict[str, Any]
+    what: str
+    path: str = ""
+
+    @classmethod
+    def of(cls, value: object, what: str, path: str = "") -> Fields:
+        """The members of *value*, which must be an object."""
+        if not isinstance(value, dict):
+            raise ManifestError(what, _at(path, f"is {_kind(value)}, not an object"))
+        return cls(value, what, path)
+
+    def at(self, key: str) -> str:
+        """The path of the member *key*."""
+        return f"{self.path}.{shown(key, 60)}" if self.path else shown(key, 60)
+
+    def error(self, key: str, why: str) -> ManifestError:
+        """The error that says *why* about the member *key*."""
+        return ManifestError(self.what, f"{self.at(key)}: {why}")
+
+    def has(self, key: str) -> bool:
+        """Whether the member is there and not null."""
+        return self.values.get(key) is not None
+
+    def string(self, key: str, *, required: bool = False) -> str:
+        """A text; *required* refuses an absent or empty one."""
+        value = self.values.get(key)
+        if value is None:
+            value = ""
+        if required and value == "":
+            raise self.error(key, "is missing")
+        return self._text(value, self.at(key))
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number, 0 or more and below 2**63; without a *default* it has to be there."""
+        value = self.values.get(key)
+        if value is None:
+            value = default
+        if value is None:
+            raise self.error(key, "is missing")
+        if type(value) is not int:
+            raise self.error(key, f"is {_kind(value)}, not a whole number")
+        if not 0 <= value < 1 << 63:
+            raise self.error(key, "is negative or too large")
+        return value
+
+    def boolean(self, key: str) -> bool:
+        """True or false; false when absent."""
+        value = self.values.get(key)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.error(key, f"is {_kind(value)}, not true or false")
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        return tuple(self._text(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key)))
+
+    def string_map(self, key: str) -> dict[str, str]:
+        """An object of texts, such as annotations or labels; a null value is the empty text."""
+        members = self.child(key)
+        return {} if members is None else {name: members.string(name) for name in members._names()}
+
+    def keys(self, key: str) -> tuple[str, ...]:
+        """The keys of an object that stands for a set, as in `{"/data": {}}`."""
+        members = self.child(key)
+        return () if members is None else tuple(members._names())
+
+    def child(self, key: str) -> Fields | None:
+        """An object's members."""
+        value = self.values.get(key)
+        return None if value is None else Fields.of(value, self.what, self.at(key))
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of objects."""
+        return [Fields.of(value, self.what, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]
+
+    def digest(self, key: str) -> Digest:
+        """A digest, which has to be there."""
+        return self._digest(self.string(key, required=True), self.at(key))
+
+    def digests(self, key: str) -> tuple[Digest, ...]:
+        """A list of digests."""
+        return tuple(self._digest(text, f"{self.at(key)}[{i}]") for i, text in enumerate(self.strings(key)))
+
+    def refuse_variants(self, known: Iterable[str]) -> None:
+        """Refuse a key that differs from a *known* one in letter case only.
+
+        Go's decoder takes such a key for the known one, so the document would mean one thing here and another
+        elsewhere.
+        """
+        spelling = {name.casefold(): name for name in known}
+        for key in self.values:
+            expected = spelling.get(key.casefold(), key)
+            if expected != key:
+                raise self.error(key, f"this field is spelt {expected}")
+
+    def _list(self, key: str) -> list[Any]:
+        value = self.values.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.error(key, f"is {_kind(value)}, not a list")
+        return value
+
+    def _names(self) -> Iterator[str]:
+        for name in self.values:
+            yield self._text(name, self.at(name))
+
+    def _text(self, value: object, at: str) -> str:
+        if not isinstance(value, str):
+            raise ManifestError(self.what, f"{at}: is {_kind(value)}, not a string")
+        if "\0" in value:
+            raise ManifestError(self.what, f"{at}: holds a NUL character")
+        return value
+
+    def _digest(self, text: str, at: str) -> Digest:
+        try:
+            return Digest(text)
+        except InvalidReferenceError as error:
+            raise ManifestError(self.what, f"{at}: {error.why}") from error
+
+
+def _at(path: str, why: str) -> str:
+    return f"{path}: {why}" if path else why

@@ -1,0 +1,105 @@
+"""Indexes (image-spec image-index.md, Docker's manifest list) and the marker file of a layout (image-layout.md).
+
+An index lists manifests and further indexes; following them, with a bound on depth, is the caller's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import Digest
+from arstore.errors import LimitError, ManifestError
+from arstore.oci import media_type as types
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import MAX_DOCUMENT, Fields, encode, parse, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LAYOUT: Mapping[str, str] = {"imageLayoutVersion": "1.0.0"}
+"""What the file `oci-layout` holds."""
+MAX_MANIFESTS = 10_000
+"""Entries that an index may have."""
+
+_FIELDS = ("artifactType", "subject", "annotations")
+
+
+@dataclass(slots=True, frozen=True)
+class Index:
+    """A list of images: one a platform, or all that a layout holds."""
+
+    raw: bytes
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, limit: int = MAX_DOCUMENT) -> Index:
+        """Read *raw*; *media_type* is what its descriptor announced, if there is one.
+
+        Raises ManifestError, also for a manifest or a document of two kinds, and LimitError.
+        """
+        what = what or f"index {Digest.of(raw)}"
+        document = parse(raw, what, limit)
+        own_type = types.document_type(document, media_type, what)
+        if not types.is_index(own_type):
+            raise ManifestError(what, "is a manifest, not an index")
+        fields = Fields(document, what)
+        fields.refuse_variants(_FIELDS)
+        manifests = fields.objects("manifests")
+        if len(manifests) > MAX_MANIFESTS:
+            raise LimitError(what, f"lists {len(manifests)} manifests; {MAX_MANIFESTS} are allowed")
+        subject = fields.child("subject")
+        return cls(
+            raw=raw,
+            media_type=own_type,
+            manifests=tuple(Descriptor.read(manifest) for manifest in manifests),
+            annotations=fields.string_map("annotations"),
+            artifact_type=fields.string("artifactType"),
+            subject=None if subject is None else Descriptor.read(subject),
+        )
+
+    @staticmethod
+    def build(
+        manifests: Iterable[Descriptor],
+        annotations: Mapping[str, str] | None = None,
+        media_type: str = types.OCI_INDEX,
+    ) -> bytes:
+        """The bytes of an index, always the same for the same arguments. A Docker list gets no annotations."""
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "manifests": [manifest.to_json() for manifest in manifests],
+        }
+        if annotations and not types.is_docker(media_type):
+            document["annotations"] = dict(annotations)
+        return encode(document)
+
+    @property
+    def digest(self) -> Digest:
+        """The SHA-256 digest of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """A descriptor that points to this index."""
+        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.artifact_type)
+
+
+def build_layout() -> bytes:
+    """The bytes of the file `oci-layout`."""
+    return encode(LAYOUT)
+
+
+def check_layout(raw: bytes, what: str = "oci-layout") -> None:
+    """Check that *raw*, the file `oci-layout`, announces a layout of version 1.
+
+    Raises ManifestError or LimitError.
+    """
+    fields = Fields(parse(raw, what, 64 << 10), what)
+    version = fields.string("imageLayoutVersion", required=True)
+    if version.split(".")[0] != "1":
+        raise fields.error("imageLayoutVersion", f"is {shown(version)}, only version 1 is known")

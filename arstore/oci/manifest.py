@@ -1,0 +1,108 @@
+"""Image manifests, of OCI (image-spec manifest.md) and of Docker's schema 2.
+
+The raw bytes are primary: a manifest is kept and passed on as it came. Not in scope: whether the config and the layers
+it names agree with one another, which needs their bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import Digest
+from arstore.errors import LimitError, ManifestError
+from arstore.oci import media_type as types
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import Fields, encode, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_LAYERS = 10_000
+"""Layers that a manifest may name; far past what any kernel mounts, so that such images can still be kept."""
+
+_FIELDS = ("artifactType", "subject", "annotations")
+
+
+@dataclass(slots=True, frozen=True)
+class Manifest:
+    """One image for one platform: its config, and its layers bottom first."""
+
+    raw: bytes
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None) -> Manifest:
+        """Read *raw*; *media_type* is what its descriptor announced, if there is one.
+
+        Raises ManifestError, also for an index or a document of two kinds, and LimitError.
+        """
+        what = what or f"manifest {Digest.of(raw)}"
+        document = parse(raw, what)
+        own_type = types.document_type(document, media_type, what)
+        if not types.is_manifest(own_type):
+            raise ManifestError(what, "is an index, not a manifest")
+        fields = Fields(document, what)
+        fields.refuse_variants(_FIELDS)
+        config = fields.child("config")
+        if config is None:
+            raise fields.error("config", "is missing")
+        layers = fields.objects("layers")
+        if len(layers) > MAX_LAYERS:
+            raise LimitError(what, f"names {len(layers)} layers; {MAX_LAYERS} are allowed")
+        subject = fields.child("subject")
+        return cls(
+            raw=raw,
+            media_type=own_type,
+            config=Descriptor.read(config),
+            layers=tuple(Descriptor.read(layer) for layer in layers),
+            annotations=fields.string_map("annotations"),
+            artifact_type=fields.string("artifactType"),
+            subject=None if subject is None else Descriptor.read(subject),
+        )
+
+    @staticmethod
+    def build(
+        config: Descriptor,
+        layers: Iterable[Descriptor],
+        annotations: Mapping[str, str] | None = None,
+        media_type: str = types.OCI_MANIFEST,
+    ) -> bytes:
+        """The bytes of a manifest, always the same for the same arguments.
+
+        Docker's schema 2 has no place for annotations: with its *media_type* they are left out, on descriptors too.
+        """
+        docker = types.is_docker(media_type)
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": _written(config, docker),
+            "layers": [_written(layer, docker) for layer in layers],
+        }
+        if annotations and not docker:
+            document["annotations"] = dict(annotations)
+        return encode(document)
+
+    @property
+    def digest(self) -> Digest:
+        """The SHA-256 digest of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """A descriptor that points to this manifest."""
+        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.artifact_type)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether config and layers are of types that make a root file system, so not an artifact or an attestation."""
+        return types.is_config(self.config.media_type) and all(types.is_layer(d.media_type) for d in self.layers)
+
+
+def _written(descriptor: Descriptor, docker: bool) -> dict[str, Any]:
+    return (descriptor.with_annotations({}) if docker else descriptor).to_json()

@@ -1,0 +1,151 @@
+"""Media types, and what kind of document a JSON object is.
+
+Sources: image-spec media-types.md; Docker's image manifest version 2, schema 2. A document that one reader takes for a
+manifest and another for an index (CVE-2021-41190) is refused here, and so is Docker's schema 1. What a layer's bytes
+are really compressed with is not decided here: the media type is a claim, the content tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from arstore.errors import ManifestError
+from arstore.oci.document import Fields, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["manifest", "index"]
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+OCI_FOREIGN_GZIP = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+OCI_FOREIGN_ZSTD = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
+
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
+DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
+CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+_SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
+
+LAYER_COMPRESSIONS: Mapping[str, str] = {
+    OCI_LAYER: "none", OCI_LAYER_GZIP: "gzip", OCI_LAYER_ZSTD: "zstd",
+    OCI_FOREIGN: "none", OCI_FOREIGN_GZIP: "gzip", OCI_FOREIGN_ZSTD: "zstd",
+    DOCKER_LAYER: "none", DOCKER_LAYER_GZIP: "gzip", DOCKER_LAYER_ZSTD: "zstd",
+    DOCKER_FOREIGN: "none", DOCKER_FOREIGN_GZIP: "gzip",
+}  # fmt: skip
+"""Every type of a file system layer, with the compression that it claims: `none`, `gzip` or `zstd`."""
+
+OCI_LAYERS: Mapping[str, str] = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
+"""The OCI type of a layer by its compression."""
+DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}
+"""The Docker type of a layer by its compression."""
+
+_FOREIGN = frozenset({OCI_FOREIGN, OCI_FOREIGN_GZIP, OCI_FOREIGN_ZSTD, DOCKER_FOREIGN, DOCKER_FOREIGN_GZIP})
+_MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
+
+
+def is_manifest(media_type: str) -> bool:
+    """Whether the type is an image manifest's, of OCI or of Docker's schema 2."""
+    return media_type in MANIFESTS
+
+
+def is_index(media_type: str) -> bool:
+    """Whether the type is an OCI index's or a Docker manifest list's."""
+    return media_type in INDEXES
+
+
+def is_config(media_type: str) -> bool:
+    """Whether the type is an image config's, so not an artifact's."""
+    return media_type in CONFIGS
+
+
+def is_layer(media_type: str) -> bool:
+    """Whether the type is a file system layer's, foreign ones included."""
+    return media_type in LAYER_COMPRESSIONS
+
+
+def is_foreign(media_type: str) -> bool:
+    """Whether the type is a layer's that is kept elsewhere (nondistributable)."""
+    return media_type in _FOREIGN
+
+
+def is_docker(media_type: str) -> bool:
+    """Whether the type is one of Docker's own."""
+    return media_type.startswith("application/vnd.docker.")
+
+
+def document_kind(document: dict[str, Any], announced: str | None = None, what: str = "") -> Kind:
+    """Whether *document* is a manifest or an index, which its fields, its `mediaType` and *announced* must agree on.
+
+    *announced* is the media type of the descriptor that led here. Raises ManifestError.
+    """
+    return _kind_of(document_type(document, announced, what), what)
+
+
+def document_type(document: dict[str, Any], announced: str | None = None, what: str = "") -> str:
+    """The media type of *document*: its own, else *announced*, else OCI's for its shape.
+
+    Raises ManifestError for a document of two kinds or of none, and for Docker's schema 1.
+    """
+    fields = Fields(document, what)
+    fields.refuse_variants(_MARKS)
+    own = fields.string("mediaType")
+    _refuse_schema1(document, own, what)
+    version = fields.integer("schemaVersion", default=2)
+    if version != 2:
+        raise fields.error("schemaVersion", f"is {version}, only 2 is known")
+    shape = _shape(document, what)
+    for source, claimed in (("its mediaType", own), ("its descriptor", announced or "")):
+        if claimed and _kind_of(claimed, what) != shape:
+            raise ManifestError(what, f"has the fields of {_article(shape)}, but {source} says {shown(claimed)}")
+    return own or announced or (OCI_MANIFEST if shape == "manifest" else OCI_INDEX)
+
+
+def _refuse_schema1(document: dict[str, Any], own: str, what: str) -> None:
+    if own in _SCHEMA1 or "fsLayers" in document or document.get("schemaVersion") == 1:
+        raise ManifestError(
+            what, "is a manifest of Docker's schema 1, which is obsolete", "save the image again with a current tool"
+        )
+
+
+def _shape(document: dict[str, Any], what: str) -> Kind:
+    # A field counts as soon as it is there, null or not: other readers decide by presence as well.
+    manifest = "config" in document or "layers" in document
+    index = "manifests" in document
+    if manifest and index:
+        raise ManifestError(what, "has the fields of a manifest and of an index, so readers would differ over it")
+    if not manifest and not index:
+        raise ManifestError(what, "is neither an image manifest nor an index: it has no config, layers or manifests")
+    return "manifest" if manifest else "index"
+
+
+def _kind_of(media_type: str, what: str) -> Kind:
+    if media_type in MANIFESTS:
+        return "manifest"
+    if media_type in INDEXES:
+        return "index"
+    if media_type in _SCHEMA1:
+        _refuse_schema1({}, media_type, what)
+    raise ManifestError(what, f"has the media type {shown(media_type)}, which is no manifest's and no index's")
+
+
+def _article(kind: Kind) -> str:
+    return "an index" if kind == "index" else "a manifest"

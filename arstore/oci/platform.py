@@ -1,0 +1,177 @@
+"""Platforms: what an image runs on, and which of several images suits a host.
+
+Spellings are made equal as containerd does (x86_64 is amd64, aarch64 is arm64, ...). An image for a lesser variant of
+the same architecture suits too, one for a lesser architecture (386 on amd64) does not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from arstore.errors import InvalidReferenceError
+from arstore.oci.document import Fields, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_FIELDS = ("os", "architecture", "variant", "os.version", "os.features")
+_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_VARIANT = re.compile(r"v([0-9]{1,4})(?:\.([0-9]{1,4}))?")
+
+_SYSTEMS: Mapping[str, str] = {"macos": "darwin"}
+_ARCHITECTURES: Mapping[str, tuple[str, str]] = {
+    "i386": ("386", ""), "i486": ("386", ""), "i586": ("386", ""), "i686": ("386", ""),
+    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""), "armv8l": ("arm", "v8"), "armv7l": ("arm", "v7"), "armv6l": ("arm", "v6"),
+    "armv5tel": ("arm", "v5"), "armhf": ("arm", "v7"), "armel": ("arm", "v6"), "loongarch64": ("loong64", ""),
+}  # fmt: skip
+_KNOWN_SYSTEMS = frozenset({"linux", "windows", "darwin", "macos", "freebsd", "netbsd", "openbsd", "solaris", "wasip1"})
+_KNOWN_ARCHITECTURES = frozenset(
+    {"386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64"}
+    | {"s390x", "wasm", *_ARCHITECTURES}
+)
+# The level that an architecture without a variant stands for.
+_BASE_LEVELS: Mapping[str, tuple[int, int]] = {"amd64": (1, 0), "arm": (7, 0), "arm64": (8, 0)}
+_BASE_SPELLINGS: Mapping[str, str] = {"amd64": "v1", "arm64": "v8"}
+
+
+@dataclass(slots=True, frozen=True)
+class Platform:
+    """An operating system and an architecture, spelt as the document or the user did, empty where nothing was said."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, fields: Fields) -> Platform:
+        """The platform in a descriptor's `platform` object or at the top of an image config. Raises ManifestError."""
+        fields.refuse_variants(_FIELDS)
+        return cls(
+            os=fields.string("os"),
+            architecture=fields.string("architecture"),
+            variant=fields.string("variant"),
+            os_version=fields.string("os.version"),
+            os_features=fields.strings("os.features"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The members that a descriptor or a config has for this platform."""
+        members: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
+        if self.variant:
+            members["variant"] = self.variant
+        if self.os_version:
+            members["os.version"] = self.os_version
+        if self.os_features:
+            members["os.features"] = list(self.os_features)
+        return members
+
+    @property
+    def is_known(self) -> bool:
+        """Whether both parts are said. Attestations call themselves `unknown/unknown`."""
+        return all(part.lower() not in {"", "unknown"} for part in (self.os, self.architecture))
+
+    def normalised(self) -> Platform:
+        """The same platform in the canonical spelling; a variant that the architecture implies is left out."""
+        system = _SYSTEMS.get(self.os.lower(), self.os.lower())
+        given = self.architecture.lower()
+        architecture, implied = _ARCHITECTURES.get(given, (given, ""))
+        variant = self.variant.lower() or implied
+        if variant[:1].isdigit():
+            variant = f"v{variant}"
+        variant = variant.removesuffix(".0")
+        if architecture == "arm" and not variant:
+            variant = "v7"
+        if variant == _BASE_SPELLINGS.get(architecture):
+            variant = ""
+        return Platform(system, architecture, variant, self.os_version, self.os_features)
+
+    def __str__(self) -> str:
+        parts = [self.os or "unknown", self.architecture or "unknown", self.variant]
+        return "/".join(shown(part, 64) for part in parts if part)
+
+
+def parse(text: str) -> Platform:
+    """Read `OS/ARCHITECTURE[/VARIANT]`, or one of the first two alone (the host's stands in for the other), normalised.
+
+    Raises InvalidReferenceError.
+    """
+    parts = text.split("/")
+    if not 1 <= len(parts) <= 3 or any(_COMPONENT.fullmatch(part) is None for part in parts):
+        raise InvalidReferenceError(shown(text), "not a platform", "write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT")
+    if len(parts) > 1:
+        return Platform(parts[0], parts[1], "".join(parts[2:])).normalised()
+    word = text.lower()
+    here = host()
+    if word in _KNOWN_SYSTEMS:
+        return Platform(word, here.architecture, here.variant).normalised()
+    if word in _KNOWN_ARCHITECTURES:
+        return Platform(here.os, word).normalised()
+    raise InvalidReferenceError(shown(text), "neither an operating system nor an architecture that is known")
+
+
+def host() -> Platform:
+    """The platform of this host's kernel, normalised."""
+    system, machine = os.uname().sysname, os.uname().machine.lower()
+    if machine in {"mips", "mips64"} and sys.byteorder == "little":
+        machine += "le"
+    return Platform(system, machine).normalised()
+
+
+def select(candidates: Sequence[Platform | None], wanted: Platform) -> list[int]:
+    """The indexes of those *candidates* that run on *wanted*, best first, in their own order among equals.
+
+    The same variant comes before a lesser one, a higher one of these before a lower. None, a candidate of which no
+    platform is known, may suit and comes last: its config has to be asked. `unknown/unknown` never suits. On Linux the
+    version and features of the operating system do not count.
+    """
+    target = wanted.normalised()
+    ranked: list[tuple[tuple[int, int, int], int]] = []
+    for position, candidate in enumerate(candidates):
+        rank = (3, 0, 0) if candidate is None else _rank(candidate, target)
+        if rank is not None:
+            ranked.append((rank, position))
+    return [position for _, position in sorted(ranked)]
+
+
+def _rank(candidate: Platform, target: Platform) -> tuple[int, int, int] | None:
+    """Where *candidate* stands among those that suit *target*, lower being better; None when it does not suit."""
+    if not candidate.is_known:
+        return None
+    have = candidate.normalised()
+    if (have.os, have.architecture) != (target.os, target.architecture) or not _same_system(have, target):
+        return None
+    if have.variant == target.variant:
+        return (0, 0, 0)
+    level, ceiling = _level(have), _level(target)
+    if level is None or ceiling is None:
+        return None if have.variant else (2, 0, 0)
+    return (1, -level[0], -level[1]) if _runs(target.architecture, level, ceiling) else None
+
+
+def _same_system(have: Platform, target: Platform) -> bool:
+    if have.os == "linux":
+        return True
+    version = not target.os_version or not have.os_version or have.os_version == target.os_version
+    return version and (not target.os_features or set(have.os_features) <= set(target.os_features))
+
+
+def _level(platform: Platform) -> tuple[int, int] | None:
+    base = _BASE_LEVELS.get(platform.architecture)
+    if base is None or not platform.variant:
+        return base
+    match = _VARIANT.fullmatch(platform.variant)
+    return None if match is None else (int(match[1]), int(match[2] or 0))
+
+
+def _runs(architecture: str, level: tuple[int, int], ceiling: tuple[int, int]) -> bool:
+    # Arm's manual: v9.n contains v8.(n+5), and nothing later of v8.
+    if architecture == "arm64" and level[0] == 8 and ceiling[0] == 9:
+        return level[1] <= ceiling[1] + 5
+    return level <= ceiling
