@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = "/"
-_NOWHERE = "/proc/self/no-such-directory"
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,18 +60,24 @@ def lower_append() -> Answer:
     """Whether overlayfs takes its layers one a call, as `lowerdir+` (Linux 6.7)."""
     try:
         with _configured("overlay") as fs_fd:
-            try:
-                mount.fsconfig_string(fs_fd, "lowerdir+", _ROOT)
-            except OSError:
-                return Answer(False, "overlayfs of this kernel has no lowerdir+ (before 6.7)")
-            try:
-                mount.fsconfig_string(fs_fd, "lowerdir+", _NOWHERE)
-            except OSError:
+            if takes_lower_append(fs_fd):
                 return YES
-            # Before 6.5 every option is taken down unread until the superblock is made.
             return Answer(False, "overlayfs of this kernel has no lowerdir+ (before 6.7)")
     except OSError as error:
         return _no("overlay", error)
+
+
+def takes_lower_append(fs_fd: int) -> bool:
+    """Whether the overlay that is being configured there knows `lowerdir+`; costs a microsecond and changes nothing.
+
+    It is set without the value that it needs. A kernel that knows it says that; one that does not (6.5) says so; before
+    6.5, anything was taken down unread until the superblock was made.
+    """
+    try:
+        mount.fsconfig_flag(fs_fd, "lowerdir+")
+    except OSError:
+        return not any("Unknown parameter" in line for line in mount.messages(fs_fd))
+    return False
 
 
 def layers_by_fd() -> Answer:
@@ -129,7 +134,7 @@ def erofs_file(directory: str | None = None) -> Answer:
         if error.errno == errno.EINVAL:
             return YES
         if error.errno == errno.ENOTBLK:
-            return Answer(False, "erofs wants a block device here (kernel before 6.12, or a file system without support)")
+            return Answer(False, "erofs wants a block device here (before 6.12, or a file system without support)")
         return _no("erofs", error)
     return YES
 

@@ -73,7 +73,7 @@ def fsconfig_known() -> bool:
 
 
 def fsmount(fs_fd: int, attributes: int = 0) -> int:
-    """A detached mount of the created superblock, like an O_PATH descriptor of its root; *attributes*: MOUNT_ATTR_ flags."""
+    """A detached mount of the superblock, like an O_PATH descriptor of its root; *attributes*: MOUNT_ATTR_ flags."""
     return syscall(_FSMOUNT, fs_fd, _CLOEXEC, attributes)
 
 

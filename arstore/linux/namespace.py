@@ -31,7 +31,7 @@ def setns(fd: int, kind: int = 0) -> None:
 
 
 def identity(kind: str, pid: int | None = None) -> int:
-    """The inode number that tells one namespace of *kind* (`mnt`, `user`, `pid`…) from another: ours or process *pid*'s.
+    """The inode number that tells one namespace of *kind* (`mnt`, `user`…) from another: ours or process *pid*'s.
 
     Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to know.
     """

@@ -59,8 +59,8 @@ def start_time(pid: int) -> int:
 def is_alive(pid: int, start: int, boot: str) -> bool:
     """Whether the process that had this pid, start time and boot id still runs.
 
-    A zombie does not: it holds nothing any more. A process that hides from us (hidepid) but has the pid counts as alive,
-    because to take it for dead would be the worse mistake.
+    A zombie does not: it holds nothing any more. A process that hides from us (hidepid) but has the pid counts as
+    alive, because to take it for dead would be the worse mistake.
     """
     if pid <= 0 or boot != boot_id():
         return False
