@@ -1,0 +1,172 @@
+"""A tar archive becomes a table of members: by its headers alone where it can be read in place, else in one pass.
+
+An uncompressed regular file is indexed by seeking from header to header; nothing of its content is read or copied. A
+stream, or anything compressed, is read once, and the content of its regular members goes to spool files inside the
+store: large members to a file each, which the store may later take over by a link, small ones together to one. No byte
+is written elsewhere, and memory holds the table only.
+
+Not in scope: which members make an image, and whether their content is what it should be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from arstore.errors import LimitError, TruncatedError, UnknownFormatError
+from arstore.tar.entry import Kind, shown
+from arstore.tar.reader import TarReader
+from arstore.transport.blob import Extent, OpenFile
+from arstore.transport.members import Member, Members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.digest import Reader
+    from arstore.tar.entry import Entry
+    from arstore.transport.source import Spool
+
+MAX_MEMBERS = 100_000
+"""Members in one archive: an archive of images needs a handful a layer, and each costs memory in the table."""
+
+LOOK = 1000
+"""Members after which an archive that has shown nothing of an image is given up."""
+
+MAX_SPARSE = 1 << 36
+"""Bytes of a sparse member with its holes: the holes cost nothing to send and everything to read."""
+
+OWN_FILE = 1 << 20
+"""Size from which a spooled member gets a file of its own."""
+
+MAX_FILES = 256
+"""Spool files of one archive, well below the usual limit of 1024 descriptors; further members share one."""
+
+_ALIGNMENT = 4096
+_ROOT_SUFFIXES = (b".json", b".tar", b".tar.gz", b".tar.zst", b".tgz")
+_ROOT_NAMES = frozenset({b"oci-layout", b"repositories", b"version"})
+
+
+def indexed(file: OpenFile, size: int, what: str, spool: Spool) -> Members:
+    """The members of an uncompressed archive of *size* bytes in a regular file, which the table takes over.
+
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, UnknownFormatError. Sparse members are the only ones
+    that are spooled, since they do not stand in the archive as they are.
+    """
+    members = Members(what)
+    try:
+        members.own(file)
+        reader = TarReader(Extent(file, 0, size, what), what, seekable=True)
+        spooler = _Spooler(members, spool)
+        end = 0
+        for entry in reader:
+            _check_count(members)
+            end = _end(entry)
+            if entry.sparse is not None:
+                members.add(entry.path, spooler.take(entry, reader.chunks()))
+                continue
+            if entry.kind is Kind.FILE and entry.offset + entry.size > size:
+                raise _cut(what, size, entry)
+            members.add(entry.path, Member(entry.kind, file, entry.offset, entry.size, entry.link))
+        members.complete = reader.offset > end
+    except BaseException:
+        members.close()
+        raise
+    return members
+
+
+def spooled(stream: Reader, what: str, spool: Spool) -> Members:
+    """The members of an archive that can be read only once, their content in spool files; *stream* is read to its end.
+
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, CompressionError, UnknownFormatError.
+    """
+    members = Members(what)
+    try:
+        reader = TarReader(stream, what)
+        spooler = _Spooler(members, spool)
+        end = 0
+        for entry in reader:
+            _check_count(members)
+            end = _end(entry)
+            if entry.kind is Kind.FILE:
+                members.add(entry.path, spooler.take(entry, reader.chunks()))
+            else:
+                members.add(entry.path, Member(entry.kind, link=entry.link))
+        members.complete = reader.offset > end
+        reader.drain()
+    except BaseException:
+        members.close()
+        raise
+    return members
+
+
+class _Spooler:
+    """Writes members into spool files that the table owns."""
+
+    def __init__(self, members: Members, spool: Spool) -> None:
+        self._members = members
+        self._spool = spool
+        self._files = 0
+        self._shared: OpenFile | None = None
+        self._end = 0
+
+    def take(self, entry: Entry, chunks: Iterable[bytes | memoryview]) -> Member:
+        if entry.sparse is not None and entry.size > MAX_SPARSE:
+            raise LimitError(self._members.what, f"{shown(entry.path)} is a sparse file of {entry.size} bytes")
+        file, offset = self._place(entry.size)
+        runs = [(0, entry.size)] if entry.sparse is None else entry.sparse
+        _fill(file.fd, offset, runs, chunks)
+        if entry.sparse is not None:
+            os.ftruncate(file.fd, offset + entry.size)
+        return Member(Kind.FILE, file, offset, entry.size)
+
+    def _place(self, size: int) -> tuple[OpenFile, int]:
+        if size >= OWN_FILE and self._files < MAX_FILES:
+            self._files += 1
+            return self._members.own(OpenFile(self._spool.create())), 0
+        if self._shared is None:
+            self._shared = self._members.own(OpenFile(self._spool.create()))
+        offset = -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        self._end = offset + size
+        return self._shared, offset
+
+
+def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview]) -> None:
+    """Write the stored bytes of a member, run by run, to the file *fd* from *base* on."""
+    places = iter(runs)
+    at = left = 0
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            while not left:
+                at, left = next(places, (-1, -1))
+                if left < 0:
+                    return
+            written = os.pwrite(fd, rest[:left], base + at)
+            rest = rest[written:]
+            at += written
+            left -= written
+
+
+def _end(entry: Entry) -> int:
+    """Where the blocks of *entry* end, as far as that is known without its sparse map."""
+    size = entry.size if entry.kind is Kind.FILE and entry.sparse is None else 0
+    return entry.offset + -(-size // 512) * 512
+
+
+def _check_count(members: Members) -> None:
+    if len(members) >= MAX_MEMBERS:
+        raise LimitError(members.what, f"has more than {MAX_MEMBERS} members, too many for an archive of images")
+    if len(members) == LOOK and not any(map(_promising, members.names())):
+        raise UnknownFormatError(members.what, "is a tar archive, but its members are not those of an image")
+
+
+def _promising(name: bytes) -> bool:
+    """Whether archives of images have members of such a name; its first thousand must show one."""
+    if b"/" in name:
+        return name.startswith(b"blobs/") or name.endswith(b"/layer.tar")
+    return name in _ROOT_NAMES or name.endswith(_ROOT_SUFFIXES)
+
+
+def _cut(what: str, size: int, entry: Entry) -> TruncatedError:
+    end = entry.offset + entry.size
+    return TruncatedError(what, f"ends at byte {size}, within {shown(entry.path)}, which goes on to byte {end}")

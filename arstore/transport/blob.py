@@ -1,0 +1,115 @@
+"""Open blobs: a run of bytes in an open regular file, or bytes that were made in memory.
+
+Reads are positional, so several blobs of one file are read from several threads at once. Not in scope: what the bytes
+mean, and whether they are the right ones (`copy` verifies).
+"""
+
+from __future__ import annotations
+
+import os
+
+from arstore.errors import LimitError, TruncatedError
+
+
+class OpenFile:
+    """A descriptor with one owner.
+
+    `fd` is -1 once it is closed, so that a late read fails instead of hitting another file.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close the descriptor, once."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Extent:
+    """A `BlobReader` over *length* bytes that stand at *offset* in *file*; seekable, and with a position of its own.
+
+    With *owned*, closing it closes the file too. What it reads can be cut short under its hands: that is a
+    TruncatedError.
+    """
+
+    __slots__ = ("_file", "_owned", "_position", "length", "offset", "what")
+
+    def __init__(self, file: OpenFile, offset: int, length: int, what: str, *, owned: bool = False) -> None:
+        self._file = file
+        self._owned = owned
+        self._position = 0
+        self.what = what
+        self.offset = offset
+        self.length = length
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes (all that are left when negative), b"" at the end.
+
+        Raises TruncatedError when the file has become shorter, OSError when it cannot be read.
+        """
+        left = self.length - self._position
+        if size < 0:
+            return b"".join(iter(lambda: self.read(max(left, 1)), b""))
+        if left <= 0 or not size:
+            return b""
+        data = os.pread(self._file.fd, min(size, left), self.offset + self._position)
+        if not data:
+            raise TruncatedError(self.what, f"ends after {self._position} of {self.length} bytes")
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to *offset* from the start, the position or the end; the new position, which may lie past the end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        """The position, counted from the extent's start."""
+        return self._position
+
+    def window(self) -> tuple[int, int, int]:
+        """`(fd, offset, length)` of the bytes; the descriptor is valid until the extent or its source is closed."""
+        return self._file.fd, self.offset, self.length
+
+    def close(self) -> None:
+        """Close the file when it is owned."""
+        if self._owned:
+            self._file.close()
+
+
+class Bytes:
+    """A `BlobReader` over bytes in memory: a document that stands in no file."""
+
+    __slots__ = ("_data", "_position")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes (all that are left when negative), b"" at the end."""
+        end = len(self._data) if size < 0 else self._position + size
+        data = self._data[self._position : end]
+        self._position += len(data)
+        return data
+
+    def window(self) -> None:
+        """None: no file holds the bytes."""
+
+    def close(self) -> None:
+        """Release nothing: there is no descriptor."""
+
+
+def read_all(blob: Extent, limit: int, what: str) -> bytes:
+    """All of a small *blob*.
+
+    Raises LimitError when it is longer than *limit* bytes.
+    """
+    if blob.length > limit:
+        raise LimitError(what, f"has {blob.length} bytes, at most {limit} are read of such a document")
+    return blob.read()

@@ -1,0 +1,170 @@
+"""Open whatever the user named, for what its content is: the name of a file is never evidence.
+
+A directory is an OCI layout or a `dir:`; a file or a stream is a tar archive, perhaps compressed, of an OCI layout, of
+`docker save`, or of a `dir:`. An uncompressed regular file is read in place; all else is read once, and its members
+wait in spool files inside the store. A transport in front of the path says what the content has to be.
+
+What fails leaves nothing open. Not in scope: reading images (`layout`, `docker_archive`, `dir`) and verifying (`copy`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from arstore.errors import UnknownFormatError, UnsafePathError, UsageError, from_os_error
+from arstore.tar.compression import Compression, decompressed
+from arstore.transport.archive import indexed, spooled
+from arstore.transport.blob import Extent, OpenFile
+from arstore.transport.dir import Dir, is_dir
+from arstore.transport.directory import Directory
+from arstore.transport.docker_archive import DockerArchive, is_docker_archive, tags
+from arstore.transport.layout import Layout, is_layout
+from arstore.transport.location import STREAM, parse_location
+from arstore.transport.magic import HEAD, is_tar
+from arstore.transport.names import EVERYTHING, Choice
+from arstore.transport.refusal import compression_of, no_archive, no_image, no_layout
+from arstore.transport.stream import DescriptorReader, Resumed, head_of
+
+if TYPE_CHECKING:
+    from arstore.digest import Reader
+    from arstore.transport.medium import Medium
+    from arstore.transport.members import Members
+    from arstore.transport.source import ImageSource, Spool
+
+_KINDS = {
+    "oci": "an OCI image layout in a directory",
+    "oci-archive": "an OCI image layout in a tar archive",
+    "docker-archive": "a docker-archive",
+    "dir": "a dir: directory",
+}
+
+
+@dataclass(slots=True, frozen=True)
+class _Request:
+    """What is known of a source before it is looked at."""
+
+    what: str
+    spool: Spool
+    transport: str = ""
+    choice: Choice = EVERYTHING
+    file_name: str = ""
+
+
+def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> ImageSource:
+    """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
+
+    Raises UsageError, InvalidReferenceError, NotFoundError, PermissionDeniedError for the name, and UnknownFormatError,
+    TruncatedError, CompressionError, TarError, UnsafePathError, LimitError, ManifestError for the content; OSError when
+    the spool cannot be written.
+    """
+    location = parse_location(text)
+    request = _Request(location.what, spool, location.transport, location.choice, location.file_name)
+    if location.path == STREAM:
+        if stdin is None:
+            raise UsageError(text, "no stream can be read here")
+        return _from_stdin(stdin, request)
+    try:
+        fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise from_os_error(error, location.what) from error
+    return _from_fd(OpenFile(fd), request)
+
+
+def open_source_fd(fd: int, what: str, spool: Spool, file_name: str = "") -> ImageSource:
+    """Open the source that *fd*, a regular file or a directory opened for reading, holds; *fd* stays the caller's.
+
+    *file_name* is what an image without a name may be named after. Raises as `open_source` does, and UnsafePathError
+    for anything but a file or a directory.
+    """
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UnsafePathError(what, "is neither a regular file nor a directory")
+    return _from_fd(OpenFile(os.dup(fd)), _Request(what, spool, file_name=file_name))
+
+
+def _from_fd(file: OpenFile, request: _Request) -> Medium:
+    """The source in *file*, which it takes over."""
+    try:
+        status = os.fstat(file.fd)
+        if stat.S_ISDIR(status.st_mode):
+            return _in_directory(Directory(os.dup(file.fd), request.what), request)
+        if not stat.S_ISREG(status.st_mode):
+            return _in_stream(DescriptorReader(file.fd), request)
+        whole = Extent(file, 0, status.st_size, request.what)
+        head = whole.read(HEAD)
+        if is_tar(head):
+            kept = OpenFile(os.dup(file.fd))
+            return _in_archive(indexed(kept, status.st_size, request.what, request.spool), request)
+        whole.seek(0)
+        return _in_stream(whole, request)
+    finally:
+        file.close()
+
+
+def _from_stdin(stdin: BinaryIO, request: _Request) -> Medium:
+    """The source on a stream, in place when it is a regular file that nothing has been read of."""
+    try:
+        fd = stdin.fileno()
+        in_place = stat.S_ISREG(os.fstat(fd).st_mode) and stdin.tell() == 0
+    except OSError:
+        in_place = False
+    if in_place:
+        return _from_fd(OpenFile(os.dup(fd)), request)
+    return _in_stream(stdin, request)
+
+
+def _in_directory(directory: Directory, request: _Request) -> Medium:
+    try:
+        if is_layout(directory):
+            return _as_asked(Layout(directory, request.file_name, request.choice), "oci", request)
+        if is_dir(directory):
+            return _as_asked(Dir(directory, request.file_name, request.choice), "dir", request)
+        raise no_layout(directory)
+    except BaseException:
+        directory.close()
+        raise
+
+
+def _in_stream(stream: Reader, request: _Request) -> Medium:
+    """The source in something that is read once: compressed, a pipe, or no archive at all."""
+    outer = head_of(stream)
+    compression = compression_of(outer, request.what)
+    content: Reader = Resumed(outer, stream)
+    head = outer
+    if compression is not Compression.NONE:
+        inflated = decompressed(content, request.what, compression)
+        head = head_of(inflated)
+        content = Resumed(head, inflated)
+    if not is_tar(head):
+        raise no_archive(head, compression, request.what)
+    return _in_archive(spooled(content, request.what, request.spool), request)
+
+
+def _in_archive(members: Members, request: _Request) -> Medium:
+    """The source in an archive whose table stands; the transport that was asked for decides where it is both kinds."""
+    try:
+        docker = is_docker_archive(members)
+        if is_layout(members) and request.transport != "docker-archive":
+            layout = Layout(members, request.file_name, request.choice, tags(members) if docker else None)
+            if not docker or request.transport == "oci-archive" or layout.is_whole():
+                return _as_asked(layout, "oci-archive", request)
+        if docker:
+            archive = DockerArchive(members, request.file_name, request.choice)
+            return _as_asked(archive, "docker-archive", request)
+        if is_dir(members):
+            return _as_asked(Dir(members, request.file_name, request.choice), "dir", request)
+        raise no_image(members)
+    except BaseException:
+        members.close()
+        raise
+
+
+def _as_asked(medium: Medium, kind: str, request: _Request) -> Medium:
+    """*medium*, if it is of the kind that the user asked for."""
+    if request.transport in {"", kind}:
+        return medium
+    why = f"is {_KINDS[kind]}, not {_KINDS[request.transport]}"
+    raise UnknownFormatError(request.what, why, f"write {kind}: before its path, or nothing")

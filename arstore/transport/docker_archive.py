@@ -1,0 +1,165 @@
+"""The archive that `docker save` writes, and podman, skopeo, kaniko, bazel and others after it.
+
+`manifest.json` lists images as `{"Config": member, "RepoTags": [name…] or null, "Layers": [member…]}`; any member may
+be a link to another one. There is no manifest with digests, so one is made: an OCI manifest whose config is the
+archive's, byte for byte, and whose layers are the members as they are stored. An uncompressed layer has its diff ID for
+a digest and is not read here; a compressed one is read once to know its digest. A config that is named by its digest
+must have it.
+
+A name that stands at several images belongs to the last (`names`); a RepoTag that is no valid name, such as
+`<none>:<none>`, is left out. Archives of Docker before 1.10 (`repositories` and `<id>/json` only) are not readable:
+they have no config and no diff IDs to verify anything against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest, is_digest
+from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestError, UnknownFormatError
+from arstore.oci import media_type
+from arstore.oci.config import ImageConfig
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import MAX_DOCUMENT, Fields, parse_list
+from arstore.oci.manifest import Manifest
+from arstore.oci.reference import parse_name
+from arstore.tar.codec import HEAD, Compression, detect
+from arstore.transport.blob import Bytes
+from arstore.transport.medium import Medium
+from arstore.transport.members import Members
+from arstore.transport.names import EVERYTHING, Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from arstore.transport.blob import Extent
+    from arstore.transport.source import BlobReader
+
+
+@dataclass(slots=True, frozen=True)
+class Item:
+    """One image as `manifest.json` lists it: member names, and the valid names among its tags."""
+
+    config: str
+    layers: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def is_docker_archive(members: Members) -> bool:
+    """Whether *members* has a `manifest.json` that is a list, which is what tells the format from `dir:`."""
+    blob = members.open("manifest.json")
+    return blob is not None and blob.read(4096).lstrip().startswith(b"[")
+
+
+def items(members: Members) -> tuple[Item, ...]:
+    """What `manifest.json` lists.
+
+    Raises ManifestError, LimitError, UnknownFormatError.
+    """
+    what = f"{members.what}: manifest.json"
+    raw = members.read("manifest.json", MAX_DOCUMENT)
+    if raw is None:
+        raise UnknownFormatError(members.what, "is no docker-archive: it has no manifest.json")
+    found = (Fields.of(each, what, f"[{place}]") for place, each in enumerate(parse_list(raw, what)))
+    return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _names(each)) for each in found)
+
+
+def tags(members: Members) -> dict[Digest, list[str]]:
+    """The names in `manifest.json` by config digest, for an archive whose configs are named by their digests."""
+    found: dict[Digest, list[str]] = {}
+    for item in items(members):
+        digest = _digest_in(item.config)
+        if digest is not None:
+            found.setdefault(digest, []).extend(item.names)
+    return found
+
+
+class DockerArchive(Medium):
+    """The source of a docker-archive."""
+
+    def __init__(self, members: Members, file_name: str = "", choice: Choice = EVERYTHING) -> None:
+        super().__init__(members, file_name, choice)
+        self._members = members
+        self._documents: dict[Digest, bytes] = {}
+        self._layers: dict[Digest, bytes] = {}
+        self._hashed: dict[bytes, Descriptor] = {}
+
+    def claims(self) -> Iterable[tuple[Descriptor, Sequence[str]]]:
+        """A manifest made for each image of `manifest.json`, with its tags."""
+        return [(self._manifest(item), item.names) for item in items(self._members)]
+
+    def find(self, digest: Digest) -> BlobReader | None:
+        """A layer from its member; a config or a manifest from memory."""
+        self.images()
+        document = self._documents.get(digest)
+        if document is not None:
+            return Bytes(document)
+        member = self._layers.get(digest)
+        return None if member is None else self._members.open(member)
+
+    def _manifest(self, item: Item) -> Descriptor:
+        what = f"{self.what}: {item.config}"
+        raw = self._config(item.config, what)
+        config = ImageConfig.parse(raw, what)
+        if len(config.diff_ids) != len(item.layers):
+            why = f"has {len(config.diff_ids)} diff IDs, but manifest.json lists {len(item.layers)} layers for it"
+            raise ManifestError(what, why)
+        layers = [self._layer(name, diff_id) for name, diff_id in zip(item.layers, config.diff_ids, strict=True)]
+        of_config = Descriptor(media_type.OCI_CONFIG, self._keep(raw), len(raw))
+        document = Manifest.build(of_config, layers)
+        return Descriptor(media_type.OCI_MANIFEST, self._keep(document), len(document))
+
+    def _config(self, name: str, what: str) -> bytes:
+        raw = self._members.read(self._members.resolve(name), MAX_DOCUMENT)
+        if raw is None:
+            raise self.missing(f"config {name}")
+        announced = _digest_in(name)
+        if announced is not None and Digest.of(raw) != announced:
+            raise DigestMismatchError(what, f"its content has the digest {Digest.of(raw)}")
+        return raw
+
+    def _layer(self, name: str, diff_id: Digest) -> Descriptor:
+        member = self._members.resolve(name)
+        blob = self._members.open(member)
+        if blob is None:
+            raise self.missing(f"layer {name}")
+        compression = detect(blob.read(HEAD), blob.what)
+        if compression is Compression.NONE:
+            descriptor = Descriptor(media_type.OCI_LAYER, diff_id, blob.length)
+        else:
+            descriptor = self._hashed.get(member) or _compressed(blob, compression)
+            self._hashed[member] = descriptor
+        self._layers[descriptor.digest] = member
+        return descriptor
+
+    def _keep(self, document: bytes) -> Digest:
+        digest = Digest.of(document)
+        self._documents[digest] = document
+        return digest
+
+
+def _compressed(blob: Extent, compression: Compression) -> Descriptor:
+    hasher = hashlib.sha256()
+    blob.seek(0)
+    while data := blob.read(CHUNK):
+        hasher.update(data)
+    # There is no type for xz and bzip2; like every reader of such images, arstore goes by the content.
+    kind = media_type.OCI_LAYERS.get(compression.value, media_type.OCI_LAYER)
+    return Descriptor(kind, Digest.finished("sha256", hasher), blob.length)
+
+
+def _names(fields: Fields) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for text in fields.strings("RepoTags"):
+        with suppress(InvalidReferenceError):
+            names[str(parse_name(text))] = None
+    return tuple(names)
+
+
+def _digest_in(member: str) -> Digest | None:
+    """The digest that a config's member name states: `<hex>.json`, `blobs/sha256/<hex>` or `sha256:<hex>`."""
+    stem = member.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
+    return Digest(f"sha256:{stem}") if is_digest(f"sha256:{stem}") else None

@@ -1,0 +1,86 @@
+"""What a user writes to say where images are: a path, `-`, or `TRANSPORT:PATH` with an image's name behind it.
+
+The path may hold colons and at-signs itself: the longest beginning of it that exists is taken for the path, and what
+follows for the choice. Not in scope: opening what was named (`detect`), and names in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from arstore.errors import InvalidReferenceError, UsageError
+from arstore.oci.reference import parse_transport
+from arstore.tar.entry import shown
+from arstore.transport.names import EVERYTHING, Choice
+
+READABLE = ("oci", "oci-archive", "docker-archive", "dir")
+"""The transports that a source is opened from by this package."""
+
+STREAM = "-"
+"""What stands for standard input."""
+
+_KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH")
+
+
+@dataclass(slots=True, frozen=True)
+class Location:
+    """Where images are: `path` (or `STREAM`), the transport when the user said which ("" otherwise), which image."""
+
+    path: str
+    transport: str = ""
+    choice: Choice = EVERYTHING
+
+    @property
+    def what(self) -> str:
+        """The path for a person."""
+        return "standard input" if self.path == STREAM else shown(os.fsencode(self.path))
+
+    @property
+    def file_name(self) -> str:
+        """The last component of the path, for an image without a name; "" for a stream."""
+        if self.path == STREAM:
+            return ""
+        return os.fsencode(os.path.basename(os.path.abspath(self.path))).decode("utf-8", "replace")
+
+
+def parse_location(text: str) -> Location:
+    """Take *text* apart.
+
+    Raises UsageError when it is empty or names a transport that is no file, InvalidReferenceError for a transport that
+    does not exist and for a choice that is none.
+    """
+    if not text or "\0" in text:
+        raise UsageError("", "the source is empty" if not text else "the source holds a NUL character")
+    transport, rest = parse_transport(text)
+    if not transport:
+        _refuse_unknown(text)
+        return Location(text)
+    if transport not in READABLE:
+        hint = f"sources are a path, a stream (-), or {', '.join(_KNOWN)}"
+        raise UsageError(text, f"{transport} is not a transport that files are read from", hint)
+    if not rest:
+        raise InvalidReferenceError(text, "no path stands behind the transport")
+    if transport == "dir":
+        return Location(rest, transport)
+    path, behind = _split(rest)
+    return Location(path, transport, Choice.parse(behind))
+
+
+def _split(rest: str) -> tuple[str, str]:
+    if rest[0] == STREAM and (len(rest) == 1 or rest[1] in ":@"):
+        return STREAM, rest[1:]
+    places = [match.start() for match in re.finditer("[:@]", rest) if match.start()]
+    for place in (len(rest), *reversed(places)):
+        if os.path.lexists(rest[:place]):
+            return rest[:place], rest[place:]
+    first = places[0] if places else len(rest)
+    return rest[:first], rest[first:]
+
+
+def _refuse_unknown(text: str) -> None:
+    """A word and a colon that are no file were meant for a transport."""
+    match = re.match("([a-z][a-z0-9+-]*):", text)
+    if match is not None and not os.path.lexists(text):
+        raise InvalidReferenceError(text, f"no transport is called {match[1]}", f"there are {', '.join(_KNOWN)}")

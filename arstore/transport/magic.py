@@ -1,0 +1,76 @@
+"""What a file looks like by its first bytes, for the message that says why it is no image.
+
+Not in scope: compressions, which `arstore.tar.compression` knows.
+"""
+
+from __future__ import annotations
+
+HEAD = 4096
+"""Bytes that are enough to tell."""
+
+_AT_START = (
+    (b"\x7fELF", "an ELF program"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"hsqs", "a squashfs image"),
+    (b"!<arch>\n", "an ar archive, as .deb and .a files are"),
+    (b"\xed\xab\xee\xdb", "an RPM package"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"QFI\xfb", "a qcow2 disk image"),
+    (b"KDMV", "a VMDK disk image"),
+    (b"070701", "a cpio archive"),
+    (b"070702", "a cpio archive"),
+    (b"070707", "a cpio archive"),
+    (b"MZ", "a Windows program"),
+    (b"\xcf\xfa\xed\xfe", "a macOS program"),
+    (b"%PDF-", "a PDF document"),
+    (b"-----BEGIN PGP", "an encrypted or signed message"),
+    (b"age-encryption.org/", "a file encrypted with age"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"#!", "a script"),
+    (b"#!/usr/bin/env run-singularity", "a Singularity image"),
+)
+_AT_OFFSET = (
+    (1024, b"\xe2\xe1\xf5\xe0", "an EROFS image"),
+    (1080, b"\x53\xef", "an ext2, ext3 or ext4 image"),
+    (510, b"\x55\xaa", "a disk image with a boot sector"),
+)
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether *head* begins with a tar header of any kind, by its checksum, or with an end mark (an empty archive)."""
+    block = head[:512]
+    if len(block) < 512:
+        return False
+    if not any(block):
+        return True
+    digits = block[148:156].strip(b" \0")
+    if not digits or digits.strip(b"01234567"):
+        return False
+    announced = int(digits, 8)
+    rest = block[:148] + b" " * 8 + block[156:]
+    signed = sum(rest) - 256 * sum(byte > 127 for byte in rest)
+    return announced in {sum(rest), signed}
+
+
+def looks_like(head: bytes) -> str:
+    """What *head*, the first `HEAD` bytes of something that is no tar archive, seems to be: `a zip archive`; or ""."""
+    for magic, kind in reversed(_AT_START):
+        if head.startswith(magic):
+            return kind
+    for offset, magic, kind in _AT_OFFSET:
+        if head[offset : offset + len(magic)] == magic:
+            return kind
+    return _text(head)
+
+
+def _text(head: bytes) -> str:
+    start = head[:512].lstrip()
+    if start[:1] in {b"{", b"["}:
+        return "a JSON document"
+    if start[:14].lower() in {b"<!doctype html"} or start[:5].lower() == b"<html":
+        return "an HTML page, perhaps a server's error message"
+    if head and not head.translate(None, bytes(range(32, 127)) + b"\t\n\r\f"):
+        return "a text file"
+    return ""

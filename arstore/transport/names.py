@@ -1,0 +1,135 @@
+"""Which names a source's images bring, and which of its images a reference picks.
+
+Rules, where a medium lists several things:
+
+* Entries with one digest are one image, which brings all their names.
+* A name that several images claim belongs to the last of them, as `docker load` and `podman load` have it.
+* An image that brings no name is named after the file when it is the only such image, the file name makes a valid
+  reference, and no other image has that name.
+
+Not in scope: the grammar of names and the meaning of annotations (`arstore.oci.reference`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.errors import InvalidReferenceError, NotFoundError
+from arstore.oci import reference
+from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
+from arstore.transport.source import SourceImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from arstore.oci.descriptor import Descriptor
+
+
+@dataclass(slots=True, frozen=True)
+class Choice:
+    """What stands behind the path in `TRANSPORT:PATH…`: a name, a digest or a position; all empty means everything."""
+
+    name: str = ""
+    digest: Digest | None = None
+    position: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """From `:NAME`, `@DIGEST`, `@POSITION` or either of these with `:@`; "" selects everything.
+
+        Raises InvalidReferenceError.
+        """
+        if not text:
+            return cls()
+        text = text.removeprefix(":")
+        if not text.startswith("@"):
+            if not text:
+                raise InvalidReferenceError("", "nothing stands behind the colon", "leave the colon out for all images")
+            return cls(name=text)
+        text = text[1:]
+        if re.fullmatch("[0-9]{1,9}", text):
+            return cls(position=int(text))
+        return cls(digest=Digest(text))
+
+
+EVERYTHING = Choice()
+"""The choice of all images."""
+
+def annotated(descriptor: Descriptor, file_name: str) -> str:
+    """The name in a descriptor's annotations, canonical, or "" when it has none that is valid."""
+    notes = descriptor.annotations
+    name = reference.from_annotations(notes.get(REF_NAME, ""), notes.get(CONTAINERD_NAME, ""), file_name)
+    return "" if name is None else str(name)
+
+
+def named(claims: Iterable[tuple[Descriptor, Sequence[str]]], file_name: str) -> tuple[SourceImage, ...]:
+    """Apply the rules of this module to what a medium lists, in its order; *file_name* is "" where there is none."""
+    images: dict[Digest, Descriptor] = {}
+    owner: dict[str, Digest] = {}
+    for descriptor, names in claims:
+        images.setdefault(descriptor.digest, descriptor)
+        for name in names:
+            owner[name] = descriptor.digest
+    held: dict[Digest, list[str]] = {digest: [] for digest in images}
+    for name, digest in owner.items():
+        held[digest].append(name)
+    unnamed = [digest for digest, names in held.items() if not names and not _is_attestation(images[digest])]
+    name_of_file = reference.from_file_name(file_name) if file_name and len(unnamed) == 1 else None
+    if name_of_file is not None and str(name_of_file) not in owner:
+        held[unnamed[0]].append(str(name_of_file))
+    return tuple(SourceImage(images[digest], tuple(names)) for digest, names in held.items())
+
+
+def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[SourceImage, ...]:
+    """The images that *choice* means: all of them, or one, with the name alone that it was chosen by.
+
+    Raises NotFoundError.
+    """
+    if choice.digest is not None:
+        found = [image for image in images if image.descriptor.digest == choice.digest]
+        return (_first(found, what, f"has no image {choice.digest}", images),)
+    if choice.position is not None:
+        found = list(images[choice.position : choice.position + 1])
+        return (_first(found, what, f"has no image at position {choice.position}", images),)
+    if not choice.name:
+        return tuple(images)
+    for wanted in _spellings(choice.name):
+        for image in images:
+            if wanted in image.names:
+                return (replace(image, names=(wanted,)),)
+    for image in images:
+        if image.descriptor.annotations.get(REF_NAME) == choice.name:
+            return (image,)
+    raise _missing(what, f"has no image named {choice.name}", images)
+
+
+def same_name(name: str, others: Iterable[str]) -> bool:
+    """Whether *name* is one of *others* in another spelling, such as one with `docker.io/library/` before it."""
+    return not set(_spellings(name)).isdisjoint(others)
+
+
+def _spellings(text: str) -> list[str]:
+    try:
+        return reference.candidates(text)
+    except InvalidReferenceError:
+        return []
+
+
+def _is_attestation(descriptor: Descriptor) -> bool:
+    platform = descriptor.platform
+    return platform is not None and not platform.is_known
+
+
+def _first(found: Sequence[SourceImage], what: str, why: str, images: Sequence[SourceImage]) -> SourceImage:
+    if not found:
+        raise _missing(what, why, images)
+    return found[0]
+
+
+def _missing(what: str, why: str, images: Sequence[SourceImage]) -> NotFoundError:
+    known = [image.names[0] if image.names else f"@{image.descriptor.digest}" for image in images]
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return NotFoundError(what, why, f"it has {', '.join(known[:5])}{more}" if known else "it has no images")

@@ -1,0 +1,73 @@
+"""Why a source is no image: the errors that say what it looks like instead.
+
+Not in scope: images that are damaged or hostile, which fail where they are read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.errors import CompressionError, UnknownFormatError
+from arstore.tar.codec import HEAD, Compression, detect
+from arstore.tar.entry import shown
+from arstore.transport.magic import looks_like
+
+if TYPE_CHECKING:
+    from arstore.transport.directory import Directory
+    from arstore.transport.members import Members
+
+
+def no_layout(directory: Directory) -> UnknownFormatError:
+    """The error for a directory of neither kind that is read."""
+    for name, other in (("oci-layout", "index.json"), ("index.json", "oci-layout")):
+        blob = directory.open(name)
+        if blob is not None:
+            blob.close()
+            why = f"is a directory with {name}, but without the {other} of an OCI image layout"
+            return UnknownFormatError(directory.what, why)
+    why = "is a directory, but no OCI image layout (oci-layout, index.json) and no dir: (version, manifest.json)"
+    return UnknownFormatError(directory.what, why)
+
+
+def no_image(members: Members) -> UnknownFormatError:
+    """The error for a tar archive that holds no image of a kind that is read."""
+    names = list(members.names())
+    if not names:
+        return UnknownFormatError(members.what, "is an empty tar archive")
+    if b"repositories" in names:
+        why = "is an archive of Docker before 1.10 (repositories without manifest.json), which has no digests to verify"
+        return UnknownFormatError(members.what, why, "load it with Docker and save it again")
+    below = next((name.rpartition(b"/")[0] for name in names if name.endswith(b"/oci-layout")), None)
+    if below is not None:
+        why = f"is a tar archive with an OCI image layout in its directory {shown(below)}, not at its top"
+        return UnknownFormatError(members.what, why, "pack the layout with tar -C DIRECTORY -cf ARCHIVE .")
+    why = "is a tar archive, but it has neither oci-layout and index.json nor manifest.json"
+    if not members.complete:
+        return UnknownFormatError(members.what, why, "it has no end mark, so it may have been cut short")
+    return UnknownFormatError(members.what, why)
+
+
+def no_archive(head: bytes, compression: Compression, what: str) -> UnknownFormatError:
+    """The error for content that begins with *head* and is no tar archive, behind *compression*."""
+    if compression is Compression.NONE and not head:
+        return UnknownFormatError(what, "is empty")
+    within = "" if compression is Compression.NONE else f"{compression.value}-compressed, and inside "
+    if not head:
+        return UnknownFormatError(what, f"is {within}empty")
+    if compression_of(head, what) is not Compression.NONE:
+        return UnknownFormatError(what, f"is {within}compressed once more", "decompress it once")
+    seems = looks_like(head)
+    if seems:
+        return UnknownFormatError(what, f"is {within}{seems}, not a container image")
+    return UnknownFormatError(what, f"is {within}no tar archive, so no container image")
+
+
+def compression_of(head: bytes, what: str) -> Compression:
+    """The compression of what begins with *head*; a zip archive and its like are no compression but another format."""
+    try:
+        return detect(head[:HEAD], what)
+    except CompressionError as error:
+        seems = looks_like(head)
+        if seems:
+            raise UnknownFormatError(what, f"is {seems}, not a container image") from error
+        raise
