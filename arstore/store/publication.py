@@ -37,8 +37,9 @@ class VanishedError(Exception):
 class Publication:
     """What is to be published: staged files by the paths at which they lie in the ingest, and records.
 
-    `reused_blobs`, `reused_trees` and `reused_layers` name what has to be in the graph already. A tree in `trees`
-    replaces a recorded one of the same key only when that key is in `replaced`.
+    `reused_blobs` and `reused_trees` name what has to be in the graph already. A recorded blob is replaced by the
+    staged one only when it is in `replaced`, because its file was found missing or short. A recorded tree is replaced
+    only while its record is the one in `distrusted`: any other was made by somebody else meanwhile, and may be mounted.
     """
 
     blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
@@ -49,6 +50,19 @@ class Publication:
     reused_blobs: set[str] = field(default_factory=set)
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
+    distrusted: dict[str, TreeRecord] = field(default_factory=dict)
+
+    def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
+        """A tree built at *path*; *distrusted* is the record that it is to replace, if there is one."""
+        self.trees[key] = (path, record)
+        if distrusted is not None:
+            self.distrusted[key] = distrusted
+
+    def drop_unused_trees(self) -> None:
+        """Forget the trees that no layer and no image refers to: shared forms of layers that had to be adapted."""
+        used = {layer.tree for layer in self.layers.values()} | {image.cap for image in self.images.values()}
+        for key in [key for key in self.trees if key not in used]:
+            del self.trees[key]
 
 
 def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> None:
@@ -86,7 +100,7 @@ def _verify_reused(change: Change, work: Publication) -> None:
 def _place_blobs(directories: Directories, change: Change, work: Publication, placed: list[str]) -> None:
     touched: set[str] = set()
     for digest, (staged, record) in work.blobs.items():
-        if change.blob(digest) is not None:
+        if change.blob(digest) is not None and digest not in work.replaced:
             continue
         path = directories.blob(digest)
         os.rename(staged, path)
@@ -101,7 +115,8 @@ def _place_trees(
     directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
 ) -> None:
     for key, (staged, record) in work.trees.items():
-        if change.tree(key) is not None and key not in work.replaced:
+        known = change.tree(key)
+        if known is not None and known != work.distrusted.get(key):
             continue
         path = directories.tree(key)
         with contextlib.suppress(FileNotFoundError):

@@ -21,9 +21,14 @@ from typing import Any, ClassVar, TypeVar
 
 @dataclass(slots=True, frozen=True)
 class BlobRecord:
-    """A blob that is in place and was verified; `size` in bytes."""
+    """A blob that is in place and was verified; `size` in bytes.
+
+    For a layer, `diff_id` and `tar_size` are what it was found to inflate to; "" and 0 for other documents.
+    """
 
     size: int
+    diff_id: str = ""
+    tar_size: int = 0
 
 
 @dataclass(slots=True, frozen=True)

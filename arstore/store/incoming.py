@@ -1,0 +1,90 @@
+"""What is brought to the store: images whose documents have been verified, and whose layers are still to come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.digest import Digest
+
+    OpenBlob = Callable[[Digest], "BlobStream"]
+
+
+class BlobStream(Protocol):
+    """An open blob of the source."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes, b"" at the end."""
+
+    def window(self) -> tuple[int, int, int] | None:
+        """`(fd, offset, length)` when the bytes stand in an open file."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+@dataclass(slots=True, frozen=True)
+class IncomingLayer:
+    """A layer as manifest and config announce it; `size` counts the blob's bytes."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+    chain_id: Digest
+
+
+@dataclass(slots=True, frozen=True)
+class IncomingImage:
+    """An image: its manifest and config byte for byte, both verified, and its layers, bottom first."""
+
+    digest: Digest
+    media_type: str
+    manifest: bytes
+    config_digest: Digest
+    config: bytes
+    layers: tuple[IncomingLayer, ...]
+    platform: str
+    created: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def top(self) -> str:
+        """The chain ID of the top layer; "" for an image without layers."""
+        return self.layers[-1].chain_id if self.layers else ""
+
+
+@dataclass(slots=True, frozen=True)
+class IncomingIndex:
+    """An index that is kept whole, with those of its images that come along."""
+
+    digest: Digest
+    media_type: str
+    document: bytes
+    manifests: tuple[Digest, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class TakenLayer:
+    """A layer that is in the store now; `reused` when nothing of it had to be read."""
+
+    digest: str
+    diff_id: str
+    chain_id: str
+    size: int
+    compressed_size: int
+    reused: bool
+
+
+@dataclass(slots=True, frozen=True)
+class TakenImage:
+    """An image that is in the store now."""
+
+    digest: str
+    config: str
+    names: tuple[str, ...]
+    platform: str
+    layers: tuple[TakenLayer, ...]

@@ -1,0 +1,306 @@
+"""Taking images in: what has to be read is read once, in parallel, and everything is published together.
+
+The same work makes a new image, completes one that lacks a blob or a tree, and rebuilds trees that are not to be
+trusted: a layer costs something only where the store has no intact blob or no trusted tree for it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest, verify
+from arstore.errors import DigestMismatchError
+from arstore.store.assembly import Assembly
+from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
+from arstore.store.layer import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.publication import Publication
+from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.store.workers import run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from arstore.store.incoming import IncomingLayer, OpenBlob
+    from arstore.store.ingest import Ingest
+    from arstore.store.progress import Progress
+    from arstore.store.inventory import Inventory
+    from arstore.store.tree import TreeFormat
+
+
+@dataclass(slots=True)
+class _Job:
+    """A layer that has to be read, and what for."""
+
+    layer: IncomingLayer
+    work: LayerPass
+    staged: str
+    reads_store: bool
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What the jobs have brought: tar sizes and blobs by digest, trees by key."""
+
+    blobs: dict[str, BlobRecord] = field(default_factory=dict)
+    reused: set[str] = field(default_factory=set)
+    denied: str = ""
+
+
+class Intake:
+    """One piece of work on a store, inside one ingest."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        ingest: Ingest,
+        open_blob: OpenBlob,
+        form: TreeFormat | None,
+        progress: Progress,
+        spool: Ingest | None = None,
+    ) -> None:
+        self._inventory = inventory
+        self._ingest = ingest
+        self._open_blob = open_blob
+        self._spool = spool
+        self._form = form
+        self._progress = progress
+        self._taken = _Taken()
+        self._publication = Publication()
+
+    @property
+    def denied(self) -> str:
+        """Why no trees were built, in the kernel's words; "" when they were."""
+        return self._taken.denied
+
+    def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
+        """Read what is missing for *images* and return what is to be published.
+
+        Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
+        """
+        self._run(self._plan(images))
+        for image in images:
+            self._document(image.digest, image.manifest)
+            self._document(image.config_digest, image.config)
+        for index in indexes:
+            self._document(index.digest, index.document)
+        for image in images:
+            self._record(image)
+        for index in indexes:
+            self._record_index(index)
+        self._publication.drop_unused_trees()
+        return self._publication
+
+    def taken(self, image: IncomingImage) -> TakenImage:
+        """*image* as it is in the store after the publication."""
+        layers = tuple(
+            TakenLayer(
+                layer.digest,
+                layer.diff_id,
+                layer.chain_id,
+                self._taken.blobs[layer.digest].tar_size,
+                layer.size,
+                layer.digest in self._taken.reused,
+            )
+            for layer in image.layers
+        )
+        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers)
+
+    # --- planning ---------------------------------------------------------------------------------------------------
+
+    def _plan(self, images: Sequence[IncomingImage]) -> list[_Job]:
+        jobs: dict[str, _Job] = {}
+        building: set[str] = set()
+        for image in images:
+            for layer in image.layers:
+                if layer.digest in jobs:
+                    self._same_diff_id(jobs[layer.digest].layer, layer)
+                    continue
+                job = self._job(layer, building)
+                if job is None:
+                    self._progress.start(layer.diff_id, layer.digest.short, layer.size)
+                    self._progress.finish(layer.diff_id, reused=True)
+                else:
+                    jobs[layer.digest] = job
+        return sorted(jobs.values(), key=lambda job: -job.layer.size)
+
+    def _job(self, layer: IncomingLayer, building: set[str]) -> _Job | None:
+        """The job that *layer* needs; None when the store has all of it."""
+        stored = self._inventory.intact_blob(layer.digest)
+        if stored is not None and stored.diff_id and stored.diff_id != layer.diff_id:
+            raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
+        verified = stored is not None and bool(stored.diff_id)
+        needs_tree = (
+            self._form is not None and layer.diff_id not in building and self._inventory.trusted_tree(layer) is None
+        )
+        if stored is not None and verified and not needs_tree:
+            self._taken.blobs[layer.digest] = stored
+            self._taken.reused.add(layer.digest)
+            self._publication.reused_blobs.add(layer.digest)
+            return None
+        tree = ""
+        if needs_tree:
+            building.add(layer.diff_id)
+            tree = self._ingest.directory(f"tree-{layer.diff_id.hex}")
+        staged, keep = ("", "") if stored is not None else self._staging(layer)
+        work = LayerPass(layer.digest, layer.size, layer.diff_id, keep, self._form if tree else None, tree)
+        return _Job(layer, work, staged, reads_store=stored is not None)
+
+    def _staging(self, layer: IncomingLayer) -> tuple[str, str]:
+        """Where the blob will lie, and where it has to be written: "" when the transport has spooled it there."""
+        stream = self._open_blob(layer.digest)
+        try:
+            window = stream.window()
+            if self._spool is not None and window is not None and window[1] == 0:
+                spooled = self._spool.spooled(window[0])
+                if spooled is not None and os.fstat(window[0]).st_size == window[2] == layer.size:
+                    return spooled, ""
+        finally:
+            stream.close()
+        path = self._ingest.file(f"blob-{layer.digest.hex}")
+        return path, path
+
+    @staticmethod
+    def _same_diff_id(one: IncomingLayer, other: IncomingLayer) -> None:
+        if one.diff_id != other.diff_id:
+            why = f"is announced with two diff IDs, {one.diff_id} and {other.diff_id}"
+            raise DigestMismatchError(f"layer {one.digest}", why)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _run(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
+        calls: list[Callable[[Callable[[int], None]], LayerOutcome]] = [partial(self._read, job) for job in jobs]
+        self._inventory.graph.release()
+        for outcome in run_jobs(calls):
+            job = jobs[outcome.index]
+            if outcome.done and outcome.value is not None:
+                self._finish(job, outcome.value)
+                self._progress.finish(job.layer.diff_id)
+            else:
+                self._progress.advance(job.layer.diff_id, outcome.progress)
+
+    def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
+        """In a worker: read the layer from the source, or from the store's own blob."""
+        if job.reads_store:
+            with open(self._inventory.directories.blob(job.layer.digest), "rb", buffering=0) as file:
+                return take_layer(job.work, file, report)
+        stream = self._open_blob(job.layer.digest)
+        try:
+            outcome = take_layer(job.work, stream, report)
+        finally:
+            stream.close()
+        if job.staged != job.work.keep:
+            _sync_file(job.staged)
+        return outcome
+
+    def _finish(self, job: _Job, outcome: LayerOutcome) -> None:
+        layer = job.layer
+        record = BlobRecord(layer.size, layer.diff_id, outcome.tar_size)
+        self._taken.blobs[layer.digest] = record
+        if job.staged:
+            self._add_blob(layer.digest, job.staged, record)
+        else:
+            self._publication.reused_blobs.add(layer.digest)
+        if outcome.stat is not None and job.work.form is not None:
+            self._add_tree(layer.diff_id, job.work.tree, job.work.form, outcome)
+        self._taken.denied = self._taken.denied or outcome.denied
+
+    def _add_tree(self, key: str, path: str, form: TreeFormat, outcome: LayerOutcome) -> None:
+        if outcome.stat is None:
+            return
+        implied = bool(outcome.needs.implied or outcome.needs.absent_links)
+        stat = outcome.stat
+        record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, implied)
+        self._publication.add_tree(key, path, record, self._inventory.tree_record(key))
+
+    def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:
+        self._publication.blobs[digest] = (path, record)
+        if self._inventory.is_recorded(digest):
+            self._publication.replaced.add(digest)
+
+    def _document(self, digest: Digest, data: bytes) -> None:
+        """Keep a manifest, config or index, which the caller holds in memory."""
+        if self._inventory.intact_blob(digest) is not None:
+            self._publication.reused_blobs.add(digest)
+            return
+        if digest in self._publication.blobs:
+            return
+        verify(data, digest)
+        path = self._ingest.file(f"blob-{digest.hex}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(fd, data)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        self._add_blob(digest, path, BlobRecord(len(data)))
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    def _record(self, image: IncomingImage) -> None:
+        assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt)
+        trees, cap = ([""] * len(image.layers), None)
+        if self._form is not None and not self._taken.denied:
+            trees, cap = assembly.stack(image.layers)
+        parent = ""
+        for layer, tree in zip(image.layers, trees, strict=True):
+            tar_size = self._taken.blobs[layer.digest].tar_size
+            record = LayerRecord(layer.diff_id, parent, (layer.digest,), tar_size, tree)
+            self._publication.layers[layer.chain_id] = _joined(self._publication.layers.get(layer.chain_id), record)
+            parent = layer.chain_id
+        sizes = {layer.digest: layer.size for layer in image.layers}
+        size = len(image.manifest) + len(image.config) + sum(sizes.values())
+        self._publication.images[image.digest] = ImageRecord(
+            image.media_type,
+            size,
+            image.platform,
+            image.created,
+            self._inventory.now,
+            image.config_digest,
+            tuple(layer.digest for layer in image.layers),
+            image.top,
+            cap,
+        )
+        for name in image.names:
+            self._publication.names[name] = image.digest
+
+    def _record_index(self, index: IncomingIndex) -> None:
+        self._publication.images[index.digest] = ImageRecord(
+            index.media_type, len(index.document), "", "", self._inventory.now, manifests=tuple(index.manifests)
+        )
+        for name in index.names:
+            self._publication.names[name] = index.digest
+
+    def _adapt(self, layer: IncomingLayer, work: LayerPass, key: str) -> None:
+        """Build an adapted tree from the layer's blob, wherever that is by now."""
+        staged = self._publication.blobs.get(layer.digest)
+        path = staged[0] if staged else self._inventory.directories.blob(layer.digest)
+
+        def read(report: Callable[[int], None]) -> LayerOutcome:
+            with open(path, "rb", buffering=0) as file:
+                return take_layer(work, file, report)
+
+        self._inventory.graph.release()
+        for outcome in run_jobs([read]):
+            if outcome.value is not None and work.form is not None:
+                self._add_tree(key, work.tree, work.form, outcome.value)
+
+
+def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
+    """Two images of one archive may bring one layer in two compressions."""
+    if old is None:
+        return new
+    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
+    return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
+
+
+def _sync_file(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,82 @@
+"""What the store has that may be relied on: recorded, in its place, of its size, and (for trees) written in a way that
+a power cut cannot have hurt.
+
+Looking is cheap, a stat(2) each; content is the business of `check`. What is found wanting counts as missing, so that
+bringing it again mends it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from arstore.errors import StoreDamagedError
+from arstore.linux.process import boot_id
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+    from arstore.store.graph import Graph
+    from arstore.store.incoming import IncomingLayer
+    from arstore.store.records import BlobRecord, TreeRecord
+    from arstore.store.tree import TreeFormat
+
+
+class Inventory:
+    """A look at one store."""
+
+    def __init__(self, directories: Directories, graph: Graph, forms: dict[str, TreeFormat]) -> None:
+        self.directories = directories
+        self.graph = graph
+        self.forms = forms
+        self.boot = boot_id()
+        self.now = time.time()
+
+    def intact_blob(self, digest: str) -> BlobRecord | None:
+        """The record of a blob whose file is there and has its size."""
+        with self.graph.read() as snapshot:
+            record = snapshot.blob(digest)
+        if record is None:
+            return None
+        try:
+            status = os.stat(self.directories.blob(digest), follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return record if stat.S_ISREG(status.st_mode) and status.st_size == record.size else None
+
+    def is_recorded(self, digest: str) -> bool:
+        """Whether the graph knows the blob, whatever became of its file."""
+        with self.graph.read() as snapshot:
+            return snapshot.blob(digest) is not None
+
+    def tree_record(self, key: str) -> TreeRecord | None:
+        """The record of the tree *key*, whether it may be relied on or not."""
+        with self.graph.read() as snapshot:
+            return snapshot.tree(key)
+
+    def is_trusted(self, key: str) -> bool:
+        """Whether the tree *key* is in its place and no power cut can have hurt it."""
+        record = self.tree_record(key)
+        if record is None or record.form not in self.forms:
+            return False
+        return (record.synced or record.boot == self.boot) and os.path.isdir(self.directories.tree(key))
+
+    def adapted_tree(self, layer: IncomingLayer) -> str | None:
+        """The key of the trusted tree that was made for this very chain."""
+        with self.graph.read() as snapshot:
+            record = snapshot.layer(layer.chain_id)
+        if record is None or record.tree in {"", layer.diff_id}:
+            return None
+        return record.tree if self.is_trusted(record.tree) else None
+
+    def trusted_tree(self, layer: IncomingLayer) -> str | None:
+        """The key of a trusted tree for *layer*: the one made for its chain, else the one that all chains share."""
+        return self.adapted_tree(layer) or (layer.diff_id if self.is_trusted(layer.diff_id) else None)
+
+    def tree_place(self, key: str) -> tuple[TreeFormat, str]:
+        """Form and directory of the recorded tree *key*. Raises StoreDamagedError."""
+        record = self.tree_record(key)
+        if record is None or record.form not in self.forms:
+            raise StoreDamagedError(f"tree {key}", "is not in the store")
+        return self.forms[record.form], self.directories.tree(key)

@@ -1,0 +1,328 @@
+"""The store: everything that the other packages do with it goes through this class.
+
+Opening it makes what is missing and reads nothing else. Several processes may have it open; what one publishes the
+others see in their next transaction.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.digest import Digest
+from arstore.errors import AmbiguousError, HostError, InUseError, MissingBlobError, NotFoundError, PermissionDeniedError
+from arstore.linux import capability
+from arstore.linux.sync import syncfs
+from arstore.oci.chain import chain_ids
+from arstore.oci.config import ImageConfig
+from arstore.oci.reference import parse_name, parse_query
+from arstore.store.containers import Containers
+from arstore.store.directories import Directories
+from arstore.store.directory import DirectoryFormat
+from arstore.store.graph import Graph
+from arstore.store.incoming import IncomingImage, IncomingLayer
+from arstore.store.ingest import Ingest
+from arstore.store.intake import Intake
+from arstore.store.inventory import Inventory
+from arstore.store.layout import write_layout
+from arstore.store.progress import NoProgress
+from arstore.store.publication import VanishedError, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from arstore.oci.reference import Query
+    from arstore.store.graph import Snapshot
+    from arstore.store.incoming import IncomingIndex, OpenBlob, TakenImage
+    from arstore.store.progress import Progress
+    from arstore.store.records import ImageRecord
+    from arstore.store.tree import TreeFormat
+
+_ATTEMPTS = 5
+"""How often work is done again because something it reused was removed meanwhile."""
+
+_TREE_CAPABILITIES = (
+    capability.CAP_CHOWN,
+    capability.CAP_DAC_OVERRIDE,
+    capability.CAP_FOWNER,
+    capability.CAP_MKNOD,
+    capability.CAP_SETFCAP,
+    capability.CAP_SYS_ADMIN,
+)
+
+
+@dataclass(slots=True, frozen=True)
+class StoredImage:
+    """An image (or an index) of the store, with the names that stand for it."""
+
+    digest: Digest
+    record: ImageRecord
+    names: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What to call it when talking to people: its first name, else the start of its digest."""
+        return self.names[0] if self.names else self.digest.short
+
+
+class Store:
+    """A store in two directories; a context manager that closes it."""
+
+    def __init__(self, root: str, runroot: str) -> None:
+        """Open the store, making what is missing.
+
+        Raises PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made, and the errors of
+        Graph when it is first read.
+        """
+        self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
+        self.directories.create()
+        self.graph = Graph(self.directories.graph)
+        self.containers = Containers(self.directories, self.graph)
+        directory = DirectoryFormat()
+        self.forms: dict[str, TreeFormat] = {directory.name: directory}
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the graph; a later use opens it again."""
+        self.graph.release()
+
+    def inventory(self) -> Inventory:
+        """A look at what is there and may be relied on."""
+        return Inventory(self.directories, self.graph, self.forms)
+
+    # --- images and names -------------------------------------------------------------------------------------------
+
+    def images(self) -> list[StoredImage]:
+        """All images and indexes, by digest."""
+        with self.graph.read() as snapshot:
+            names = snapshot.names_by_digest()
+            return [StoredImage(Digest(d), record, tuple(names.get(d, ()))) for d, record in snapshot.images()]
+
+    def find(self, text: str) -> StoredImage:
+        """The image or index that *text* means: a name, a digest, or a unique start of one.
+
+        Raises InvalidReferenceError, NotFoundError, AmbiguousError.
+        """
+        query = parse_query(text)
+        with self.graph.read() as snapshot:
+            digest = _lookup(snapshot, query)
+            record = snapshot.image(digest) if digest else None
+            if digest is None or record is None:
+                raise NotFoundError(text, "no such image in the store", "`arstore images` lists them")
+            names = snapshot.names_by_digest().get(digest, ())
+        return StoredImage(Digest(digest), record, tuple(names))
+
+    def find_image(self, text: str) -> StoredImage:
+        """As `find`, but where *text* means an index, its image for this host (else its only one).
+
+        Raises PlatformError too.
+        """
+        found = self.find(text)
+        return self._of_index(found) if found.record.is_index else found
+
+    def _of_index(self, index: StoredImage) -> StoredImage:
+        from arstore.errors import PlatformError
+        from arstore.oci.platform import host, parse, select
+
+        with self.graph.read() as snapshot:
+            listed = [(digest, snapshot.image(digest)) for digest in index.record.manifests]
+        images = [(digest, record) for digest, record in listed if record is not None]
+        order = select([parse(record.platform) for _, record in images], host())
+        if not order and len(images) != 1:
+            have = ", ".join(record.platform for _, record in images) or "none"
+            raise PlatformError(index.label, f"has no image for {host()}", f"it has {have}; name one by its digest")
+        digest, record = images[order[0] if order else 0]
+        return StoredImage(Digest(digest), record, index.names)
+
+    def tag(self, text: str, name: str) -> str:
+        """Let *name* stand for the image that *text* means; return the name as stored.
+
+        Raises as `find`, and InvalidReferenceError for the name.
+        """
+        wanted = str(parse_name(name))
+        image = self.find(text)
+        with self.graph.write() as change:
+            if change.image(image.digest) is None:
+                raise NotFoundError(text, "was removed meanwhile")
+            change.put_name(wanted, image.digest)
+        write_layout(self.directories, self.graph)
+        return wanted
+
+    def untag(self, name: str) -> str:
+        """Remove one name; the image stays until the collector finds that nothing holds it. Returns the name as stored.
+
+        Raises InvalidReferenceError, NotFoundError.
+        """
+        query = parse_query(name)
+        with self.graph.write() as change:
+            for candidate in query.candidates():
+                if change.delete("names", candidate):
+                    break
+            else:
+                raise NotFoundError(name, "no such name in the store", "`arstore images` lists them")
+        write_layout(self.directories, self.graph)
+        return candidate
+
+    def holders(self, digest: str) -> list[str]:
+        """Who is alive and works with this image: containers, by words for people."""
+        return [f"container {c.id}" for c in self.containers.list() if c.record.image == digest and not c.abandoned]
+
+    def require_unused(self, image: StoredImage) -> None:
+        """Raise InUseError when a container stands on *image*."""
+        holders = self.holders(image.digest)
+        if holders:
+            raise InUseError(image.label, f"is used by {', '.join(holders)}", "remove that first")
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def read_blob(self, digest: str) -> bytes:
+        """A blob that is a document, whole. Raises MissingBlobError."""
+        try:
+            with open(self.directories.blob(digest), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from None
+
+    def config(self, image: StoredImage) -> ImageConfig:
+        """The config of *image*, which is no index. Raises MissingBlobError, ManifestError."""
+        return ImageConfig.parse(self.read_blob(image.record.config))
+
+    # --- taking in --------------------------------------------------------------------------------------------------
+
+    def form(self, name: str) -> TreeFormat | None:
+        """The form that new trees are to take: `directory`, or `auto` for the best that this process can make.
+
+        None when this process may not make trees at all: trees are a cache, and are then made by whoever first mounts.
+        """
+        if not all(capability.has(number) for number in _TREE_CAPABILITIES):
+            return None
+        return self.forms["directory" if name == "auto" else name]
+
+    def take(
+        self,
+        images: Sequence[IncomingImage],
+        indexes: Sequence[IncomingIndex],
+        open_blob: OpenBlob,
+        form: TreeFormat | None,
+        progress: Progress | None = None,
+        spool: Ingest | None = None,
+    ) -> list[TakenImage]:
+        """Bring *images* into the store, all of them or none, and return what they became.
+
+        Raises the errors of Intake and of publication; the store is then as it was.
+        """
+        for _ in range(_ATTEMPTS):
+            with Ingest(self.directories) as ingest:
+                intake = Intake(self.inventory(), ingest, open_blob, form, progress or NoProgress(), spool)
+                work = intake.take(images, indexes)
+                try:
+                    publish(self.directories, self.graph, ingest, work)
+                except VanishedError:
+                    continue
+                return [intake.taken(image) for image in images]
+        raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
+
+    def incoming(self, image: StoredImage) -> IncomingImage:
+        """A stored image as if it came in again, for what has to be built from it."""
+        config = self.config(image)
+        with self.graph.read() as snapshot:
+            sizes = {d: blob.size for d in image.record.layers if (blob := snapshot.blob(d)) is not None}
+        missing = [digest for digest in image.record.layers if digest not in sizes]
+        if missing:
+            raise MissingBlobError(missing[0], "is not in the store", "import the image again")
+        layers = tuple(
+            IncomingLayer(Digest(digest), sizes[digest], diff_id, chain_id)
+            for digest, diff_id, chain_id in zip(
+                image.record.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True
+            )
+        )
+        return IncomingImage(
+            image.digest,
+            image.record.media_type,
+            self.read_blob(image.digest),
+            Digest(image.record.config),
+            config.raw,
+            layers,
+            image.record.platform,
+            image.record.created,
+        )
+
+    # --- trees ------------------------------------------------------------------------------------------------------
+
+    def stack(self, image: StoredImage, progress: Progress | None = None) -> list[str]:
+        """The keys of the trees that make *image*'s root file system, top first, each once; built where they are
+        missing.
+
+        Of a tree that a stack has twice only the topmost place counts. Raises PermissionDeniedError when trees would
+        have to be built and this process may not, and the errors of `take`.
+        """
+        keys = self._trusted_stack(image)
+        if keys is not None:
+            return keys
+        form = self.form("auto")
+        if form is None:
+            hint = "run as root, or use `arstore unpack IMAGE DIR`, which needs no trees"
+            raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
+        self.take([self.incoming(image)], [], self._own_blob, form, progress)
+        keys = self._trusted_stack(self.find(image.digest))
+        if keys is None:
+            raise PermissionDeniedError(image.label, "its trees could not be built here")
+        return keys
+
+    def _trusted_stack(self, image: StoredImage) -> list[str] | None:
+        inventory = self.inventory()
+        if image.record.cap is None:
+            return None
+        with self.graph.read() as snapshot:
+            chain = snapshot.chain(image.record.top)
+        keys = [layer.tree for _, layer in reversed(chain)]
+        if image.record.cap:
+            keys.insert(0, image.record.cap)
+        keys = list(dict.fromkeys(keys))
+        return keys if all(key and inventory.is_trusted(key) for key in keys) else None
+
+    def _own_blob(self, digest: Digest) -> NoReturn:
+        raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
+
+    def settle(self) -> int:
+        """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
+        boot = self.inventory().boot
+        with self.graph.read() as snapshot:
+            waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
+        if not waiting:
+            return 0
+        fd = os.open(self.directories.trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
+        with self.graph.write() as change:
+            for key, tree in waiting.items():
+                if change.tree(key) == tree:
+                    change.put_tree(key, type(tree)(tree.form, tree.boot, True, tree.entries, tree.size, tree.implied))
+        return len(waiting)
+
+
+def _lookup(snapshot: Snapshot, query: Query) -> str | None:
+    if query.digest is not None:
+        return query.digest
+    for candidate in query.candidates():
+        digest = snapshot.name(candidate)
+        if digest is not None:
+            return digest
+    if not query.prefix:
+        return None
+    algorithms = [query.algorithm] if query.algorithm else ["sha256", "sha512"]
+    found = [d for a in algorithms for d in snapshot.images_with_prefix(f"{a}:{query.prefix}")]
+    if len(found) > 1:
+        raise AmbiguousError(query.text, "is the start of more than one image's digest", "give more digits")
+    return found[0] if found else None

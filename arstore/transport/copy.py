@@ -1,0 +1,76 @@
+"""Moving images: from any source into the store, all that a source brings or nothing of it.
+
+The order is the same whatever the medium: list, choose, verify the documents, let the store take the layers, publish
+once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from arstore.errors import UsageError
+from arstore.oci.reference import parse_name
+from arstore.store.ingest import Ingest
+from arstore.transport.detect import open_source
+from arstore.transport.selection import Selector, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.store.incoming import TakenImage
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store
+    from arstore.transport.selection import Selection
+    from arstore.transport.source import ImageSource, Spool
+
+
+@dataclass(slots=True, frozen=True)
+class ImportOptions:
+    """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`)."""
+
+    name: str = ""
+    wanted: Wanted = field(default_factory=Wanted)
+    tree: str = "auto"
+
+
+DEFAULTS = ImportOptions()
+
+
+def import_reference(
+    store: Store, reference: str, options: ImportOptions = DEFAULTS, progress: Progress | None = None
+) -> list[TakenImage]:
+    """Import everything that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds.
+
+    Raises the errors of the source, of `Selector` and of `Store.take`; the store is then as it was.
+    """
+    return import_opened(store, lambda spool: open_source(reference, spool), options, progress)
+
+
+def import_opened(
+    store: Store,
+    opened: Callable[[Spool], ImageSource],
+    options: ImportOptions = DEFAULTS,
+    progress: Progress | None = None,
+) -> list[TakenImage]:
+    """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    with Ingest(store.directories) as spool, opened(spool) as source:
+        selection = Selector(source, options.wanted).select()
+        if options.name:
+            _rename(selection, str(parse_name(options.name)), source.what)
+        form = store.form(options.tree)
+        images = list(selection.images.values())
+        return store.take(images, list(selection.indexes.values()), source.open_blob, form, progress, spool)
+
+
+def _rename(selection: Selection, name: str, what: str) -> None:
+    """Give the one thing that was selected this name in place of its own."""
+    listed = {digest for index in selection.indexes.values() for digest in index.manifests}
+    alone = [image for image in selection.images.values() if image.digest not in listed]
+    if len(selection.indexes) + len(alone) != 1:
+        count = len(selection.indexes) + len(alone)
+        raise UsageError(what, f"brings {count} images, and --name can name one", "import them, then `arstore tag`")
+    for digest, index in selection.indexes.items():
+        selection.indexes[digest] = replace(index, names=(name,))
+    for image in alone:
+        selection.images[image.digest] = replace(image, names=(name,))

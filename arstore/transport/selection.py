@@ -1,0 +1,238 @@
+"""From what a source lists to the images that are wanted: indexes are followed, platforms chosen, documents verified.
+
+What comes out has been read and verified down to the config; only layers are still to come. OCI image-spec:
+manifest.md, image-index.md, config.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest, verify
+from arstore.errors import LimitError, ManifestError, PlatformError
+from arstore.oci.chain import chain_ids
+from arstore.oci.config import ImageConfig
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import is_index, is_layer, is_manifest
+from arstore.oci.platform import Platform, host, select
+from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
+
+if TYPE_CHECKING:
+    from arstore.digest import Reader
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.source import ImageSource, SourceImage
+
+MAX_DOCUMENT = 4 << 20
+"""Bytes of a manifest, index or config: the limit that registries and other tools have agreed on."""
+
+MAX_NESTING = 4
+"""Indexes within indexes; real ones have one or two."""
+
+MAX_IMAGES = 4096
+"""Manifests that one source may bring."""
+
+
+@dataclass(slots=True, frozen=True)
+class Wanted:
+    """Which of an index's images are wanted: those of one platform (None: the host's), or all."""
+
+    platform: Platform | None = None
+    every: bool = False
+
+
+@dataclass(slots=True)
+class Selection:
+    """The images and the indexes that are to be taken, each once, whatever the number of names."""
+
+    images: dict[str, IncomingImage] = field(default_factory=dict)
+    indexes: dict[str, IncomingIndex] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class _Leaf:
+    """A manifest that an index, or an index below it, lists."""
+
+    descriptor: Descriptor
+    platform: Platform | None
+
+
+class Selector:
+    """Reads the documents of one source."""
+
+    def __init__(self, source: ImageSource, wanted: Wanted) -> None:
+        self._source = source
+        self._wanted = wanted
+        self._selection = Selection()
+        self._documents: dict[str, bytes] = {}
+
+    def select(self) -> Selection:
+        """Follow everything that the source lists.
+
+        Raises PlatformError when an index has nothing for the platform, ManifestError, MissingBlobError, LimitError,
+        and the errors of the source.
+        """
+        listed = list(self._source.images())
+        if len(listed) > MAX_IMAGES:
+            raise LimitError(self._source.what, f"lists {len(listed)} images; {MAX_IMAGES} are allowed")
+        for image in listed:
+            self._follow(image)
+        if not self._selection.images:
+            raise ManifestError(self._source.what, "has no container image in it")
+        return self._selection
+
+    def _follow(self, image: SourceImage) -> None:
+        descriptor = image.descriptor
+        raw = self._document(descriptor)
+        if not _is_index(descriptor, raw):
+            self._single(image, raw)
+        elif self._wanted.every:
+            self._whole_index(image, raw)
+        else:
+            leaves = self._leaves(raw, descriptor, 1)
+            self._add(self._chosen(leaves), image.names)
+
+    def _single(self, image: SourceImage, raw: bytes) -> None:
+        manifest = Manifest.parse(raw, str(image.descriptor.digest), image.descriptor.media_type or None)
+        if _is_attestation(image.descriptor, manifest):
+            return
+        taken = self._add(image.descriptor, image.names)
+        wanted = self._wanted.platform
+        if wanted is not None and not select([_platform_of(taken)], wanted):
+            raise PlatformError(self._source.what, f"is for {taken.platform}, not for {wanted}")
+
+    def _whole_index(self, image: SourceImage, raw: bytes) -> None:
+        digest = image.descriptor.digest
+        index = Index.parse(raw, str(digest), image.descriptor.media_type or None)
+        taken = [
+            self._add(leaf.descriptor, ()).digest for leaf in self._leaves(raw, image.descriptor, 1) if _is_image(leaf)
+        ]
+        if not taken:
+            raise PlatformError(self._source.what, f"index {digest} lists no container image")
+        known = self._selection.indexes.get(digest)
+        names = (*(known.names if known else ()), *image.names)
+        self._selection.indexes[digest] = IncomingIndex(digest, index.media_type, raw, tuple(dict.fromkeys(taken)),
+        names)
+
+    def _leaves(self, raw: bytes, descriptor: Descriptor, depth: int) -> list[_Leaf]:
+        what = f"index {descriptor.digest}"
+        if depth > MAX_NESTING:
+            raise LimitError(what, f"lies more than {MAX_NESTING} indexes deep")
+        found: list[_Leaf] = []
+        for entry in Index.parse(raw, what, descriptor.media_type or None).manifests:
+            if is_index(entry.media_type):
+                found.extend(self._leaves(self._document(entry), entry, depth + 1))
+            elif is_manifest(entry.media_type) or not entry.media_type:
+                found.append(_Leaf(entry, entry.platform))
+            if len(found) > MAX_IMAGES:
+                raise LimitError(what, f"lists more than {MAX_IMAGES} manifests")
+        return found
+
+    def _chosen(self, leaves: list[_Leaf]) -> Descriptor:
+        wanted = self._wanted.platform or host()
+        for position in select([leaf.platform for leaf in leaves], wanted):
+            leaf = leaves[position]
+            if leaf.platform is not None or select([_platform_of(self._image(leaf.descriptor, ()))], wanted):
+                return leaf.descriptor
+        there = sorted({str(leaf.platform) for leaf in leaves if leaf.platform is not None and leaf.platform.is_known})
+        offer = f"it has {', '.join(there)}" if there else "it has none at all"
+        raise PlatformError(self._source.what, f"has no image for {wanted}", offer)
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def _add(self, descriptor: Descriptor, names: tuple[str, ...]) -> IncomingImage:
+        known = self._selection.images.get(descriptor.digest)
+        if known is None:
+            known = self._image(descriptor, names)
+        else:
+            known = replace(known, names=tuple(dict.fromkeys((*known.names, *names))))
+        self._selection.images[descriptor.digest] = known
+        return known
+
+    def _image(self, descriptor: Descriptor, names: tuple[str, ...]) -> IncomingImage:
+        raw = self._document(descriptor)
+        what = f"manifest {descriptor.digest}"
+        manifest = Manifest.parse(raw, what, descriptor.media_type or None)
+        if not manifest.is_image:
+            kind = manifest.artifact_type or manifest.config.media_type
+            raise ManifestError(what, f"is no container image, but an artifact of type {kind or 'unknown'}")
+        config_raw = self._document(manifest.config)
+        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}")
+        if len(config.diff_ids) != len(manifest.layers):
+            counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
+            raise ManifestError(what, f"does not fit its config: {counts}")
+        chain = chain_ids(config.diff_ids)
+        layers = tuple(
+            IncomingLayer(_layer_digest(layer, what), layer.size, diff_id, chain_id)
+            for layer, diff_id, chain_id in zip(manifest.layers, config.diff_ids, chain, strict=True)
+        )
+        return IncomingImage(
+            descriptor.digest,
+            manifest.media_type,
+            raw,
+            manifest.config.digest,
+            config_raw,
+            layers,
+            str(config.platform),
+            config.created,
+            tuple(dict.fromkeys(names)),
+        )
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        """A manifest, index or config, whole and verified."""
+        digest = descriptor.digest
+        if digest in self._documents:
+            return self._documents[digest]
+        if descriptor.size > MAX_DOCUMENT:
+            raise LimitError(str(digest), f"has {descriptor.size} bytes; a document may have {MAX_DOCUMENT}")
+        blob = self._source.open_blob(digest)
+        try:
+            data = _read_at_most(blob, MAX_DOCUMENT + 1)
+        finally:
+            blob.close()
+        self._documents[digest] = verify(data, digest, descriptor.size)
+        return data
+
+
+def _read_at_most(blob: Reader, limit: int) -> bytes:
+    parts: list[bytes] = []
+    left = limit
+    while left and (data := blob.read(min(left, CHUNK))):
+        parts.append(data)
+        left -= len(data)
+    return b"".join(parts)
+
+
+def _is_index(descriptor: Descriptor, raw: bytes) -> bool:
+    """By the announced type; where none is announced, by the document itself."""
+    if is_index(descriptor.media_type):
+        return True
+    if is_manifest(descriptor.media_type):
+        return False
+    try:
+        Index.parse(raw, str(descriptor.digest))
+    except ManifestError:
+        return False
+    return True
+
+
+def _is_attestation(descriptor: Descriptor, manifest: Manifest) -> bool:
+    """Whether a manifest at the top of a layout only says something about another one."""
+    if descriptor.platform is not None and not descriptor.platform.is_known:
+        return True
+    return manifest.subject is not None and not manifest.is_image
+
+
+def _is_image(leaf: _Leaf) -> bool:
+    return leaf.platform is None or leaf.platform.is_known
+
+
+def _platform_of(image: IncomingImage) -> Platform:
+    return ImageConfig.parse(image.config).platform
+
+
+def _layer_digest(layer: Descriptor, what: str) -> Digest:
+    if layer.media_type and not is_layer(layer.media_type):
+        raise ManifestError(what, f"has a layer of the unknown type {layer.media_type}")
+    return layer.digest
