@@ -1,0 +1,176 @@
+"""Extended headers: PAX records, and what they say about the next member.
+
+POSIX.1-2024 pax, "pax Extended Header"; xattrs as star and GNU tar (`SCHILY.xattr.NAME=value`) and libarchive
+(`LIBARCHIVE.xattr.NAME=base64`, the name percent-encoded) write them; GNU's sparse formats 0.0, 0.1 and 1.0.
+
+Values are taken as bytes, so `hdrcharset` changes nothing. Passed over: owner names (numeric ids count), atime and
+ctime, ACLs as text, device numbers, and every keyword that is not known, as POSIX asks.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.errors import LimitError, TarError
+from arstore.tar.names import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.tar.limits import Limits
+
+SCHILY_XATTR = b"SCHILY.xattr."
+LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
+SPARSE = b"GNU.sparse."
+_XATTR_NAME_MAX = 255
+_DIGITS_MAX = 20
+_NANOSECONDS = 1_000_000_000
+
+Record = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Sparse:
+    """What GNU's sparse records say: the file's own name and size, and the map where it is not in the data."""
+
+    major: int = 0
+    minor: int = 0
+    name: bytes | None = None
+    size: int | None = None
+    numbers: list[int] = field(default_factory=list)
+
+    @property
+    def map_in_data(self) -> bool:
+        """Whether this is format 1.0, whose map precedes the data."""
+        return (self.major, self.minor) == (1, 0)
+
+
+@dataclass(slots=True)
+class Extension:
+    """What extended headers say about one member; None where they say nothing. `mtime` is nanoseconds."""
+
+    path: bytes | None = None
+    link: bytes | None = None
+    size: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime: int | None = None
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    sparse: Sparse | None = None
+
+
+def records(data: bytes, what: str) -> list[Record]:
+    """The records in *data*, an extended header's content, in their order.
+
+    Raises TarError when a record's length, separators or keyword are not as they must be.
+    """
+    found: list[Record] = []
+    start, total = 0, len(data)
+    while start < total:
+        blank = data.find(b" ", start, start + _DIGITS_MAX)
+        digits = data[start:blank] if blank > start else b""
+        end = start + int(digits) if digits.isdigit() else 0
+        equals = data.find(b"=", blank + 2, end)
+        if equals < 0 or end > total or data[end - 1] != 0x0A:
+            raise TarError(what, "an extended header has a malformed record")
+        keyword = data[blank + 1 : equals]
+        if b"\0" in keyword:
+            raise TarError(what, "an extended header has a keyword with a NUL")
+        found.append((keyword, data[equals + 1 : end - 1]))
+        start = end
+    return found
+
+
+def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
+    """What *found*, global records first, says about the next member. A later record overrides an earlier one, and an
+    empty value takes back what an earlier one said (an xattr may be empty).
+
+    Raises TarError for a malformed value, LimitError for xattrs or sparse maps that are too large.
+    """
+    result = Extension()
+    for keyword, value in found:
+        if keyword == b"mtime":
+            result.mtime = nanoseconds(value, what) if value else None
+        elif keyword == b"path":
+            result.path = value or None
+        elif keyword == b"linkpath":
+            result.link = value or None
+        elif keyword == b"size":
+            result.size = decimal(value, what, "size") if value else None
+        elif keyword == b"uid":
+            result.uid = decimal(value, what, "uid") if value else None
+        elif keyword == b"gid":
+            result.gid = decimal(value, what, "gid") if value else None
+        elif keyword.startswith(SCHILY_XATTR):
+            _add_xattr(result.xattrs, keyword[len(SCHILY_XATTR) :], value, limits, what)
+        elif keyword.startswith(LIBARCHIVE_XATTR):
+            name = _unquoted(keyword[len(LIBARCHIVE_XATTR) :])
+            _add_xattr(result.xattrs, name, _from_base64(value, name, what), limits, what)
+        elif keyword.startswith(SPARSE):
+            result.sparse = result.sparse or Sparse()
+            _add_sparse(result.sparse, keyword[len(SPARSE) :], value, limits, what)
+    if len(result.xattrs) and sum(map(len, result.xattrs)) + sum(map(len, result.xattrs.values())) > limits.xattrs:
+        raise LimitError(what, f"a member has more than {limits.xattrs} bytes of extended attributes")
+    return result
+
+
+def decimal(value: bytes, what: str, name: str) -> int:
+    """A non-negative decimal number of up to 20 digits. Raises TarError."""
+    if not value.isdigit() or len(value) > _DIGITS_MAX:
+        raise TarError(what, f"an extended header's {name} is no number")
+    return int(value)
+
+
+def nanoseconds(value: bytes, what: str) -> int:
+    """A PAX time as nanoseconds: decimal seconds, perhaps negative, perhaps with a fraction of any length.
+
+    Digits after the ninth are cut off, towards zero, as Go does. Raises TarError.
+    """
+    whole, _, fraction = value.removeprefix(b"-").partition(b".")
+    seconds = decimal(whole, what, "mtime")
+    if fraction and not fraction.isdigit():
+        raise TarError(what, "an extended header's mtime is no number")
+    amount = seconds * _NANOSECONDS + int(fraction[:9].ljust(9, b"0"))
+    return -amount if value.startswith(b"-") else amount
+
+
+def _add_xattr(xattrs: dict[bytes, bytes], name: bytes, value: bytes, limits: Limits, what: str) -> None:
+    if not name or len(name) > _XATTR_NAME_MAX or b"\0" in name:
+        raise TarError(what, f"an extended attribute has the impossible name {excerpt(name)!r}")
+    if len(value) > limits.xattr_value:
+        raise LimitError(what, f"the extended attribute {excerpt(name)} has more than {limits.xattr_value} bytes")
+    xattrs[name] = value
+
+
+def _unquoted(name: bytes) -> bytes:
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(name)
+
+
+def _from_base64(value: bytes, name: bytes, what: str) -> bytes:
+    try:
+        return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
+    except binascii.Error as error:
+        raise TarError(what, f"the extended attribute {excerpt(name)} is no valid base64") from error
+
+
+def _add_sparse(sparse: Sparse, keyword: bytes, value: bytes, limits: Limits, what: str) -> None:
+    if keyword == b"major":
+        sparse.major = decimal(value, what, "sparse format")
+    elif keyword == b"minor":
+        sparse.minor = decimal(value, what, "sparse format")
+    elif keyword == b"name":
+        sparse.name = value or None
+    elif keyword in (b"size", b"realsize"):
+        sparse.size = decimal(value, what, "sparse size")
+    elif keyword == b"map":
+        sparse.numbers = [decimal(digits, what, "sparse map") for digits in value.split(b",")] if value else []
+    elif keyword in (b"offset", b"numbytes"):
+        if (keyword == b"numbytes") != len(sparse.numbers) % 2:
+            raise TarError(what, "a sparse map's offsets and lengths do not alternate")
+        sparse.numbers.append(decimal(value, what, "sparse map"))
+    if len(sparse.numbers) > 2 * limits.sparse_runs:
+        raise LimitError(what, f"a sparse file has more than {limits.sparse_runs} runs")

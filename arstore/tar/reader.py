@@ -1,0 +1,385 @@
+"""Reading tar archives as a stream of entries and their content.
+
+Forms: v7, ustar, star, PAX (extended headers of one member and global ones), GNU (long names, base-256 numbers, old
+sparse files) and GNU's sparse files in PAX. Where the forms leave room, this follows Go's archive/tar, which the tools
+that make and read images are built on, except that global PAX records are applied, as POSIX says:
+
+- A header that says a size for a link, a device, a FIFO or a directory has no content all the same.
+- A file of the oldest type (NUL) whose name ends in a slash is a directory.
+- Type 7 (contiguous) is a file, D (GNU dump) a directory whose content is passed over, V (volume label) makes nothing,
+  X is x as Solaris wrote it. All others (M, N, A, E, I ...) cannot be represented and are a TarError.
+- Owner names are ignored: only numbers count.
+- An archive ends at two blocks of zeros, or with its source on a block boundary. What follows the two blocks is not
+  looked at.
+
+Not in scope: compression, whiteouts, and whether a path is safe in a tree that has symlinks.
+
+Memory: one buffer of `digest.CHUNK` bytes, and what `Limits` allows for one member's headers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from arstore.digest import CHUNK
+from arstore.errors import LimitError, TarError, TruncatedError
+from arstore.tar import header, pax, sparse
+from arstore.tar.entry import Entry, Kind
+from arstore.tar.header import BLOCK, FIELDS, KINDS, ZEROS, number
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.tar.names import excerpt, normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.digest import Reader
+
+__all__ = ["DEFAULT_LIMITS", "Limits", "SeekableReader", "TarReader"]
+
+_SEEKING_CHUNK = 1 << 15
+_ID_MAX = (1 << 32) - 2
+_SIZE_MAX = (1 << 63) - 1
+_SECOND = 1_000_000_000
+_TIME_LIMIT = (1 << 63) * _SECOND
+_TYPE = 156
+_SPARSE_TYPE = ord("S")
+_MAJOR_MAX = (1 << 12) - 1
+_MINOR_MAX = (1 << 20) - 1
+
+
+@runtime_checkable
+class SeekableReader(Protocol):
+    """A file that can be read at any place."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes, b"" at the end."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to *offset*, and return the position."""
+
+    def tell(self) -> int:
+        """The position."""
+
+
+class TarReader:
+    """Iterates over the entries of an uncompressed archive; `chunks` gives the content of the current one.
+
+    Content that is not taken is passed over at the next step: by seeking when *seekable* says that *source* is a
+    `SeekableReader`, so that an archive can be indexed by its headers alone, by reading otherwise. *source* is read
+    from where it stands; `Entry.offset` counts from there.
+
+    Iterating and `chunks` raise TarError (not a tar archive, damaged, or not representable), TruncatedError (ends in
+    a header or in content), UnsafePathError (a name leaves the root), LimitError, and what *source* raises.
+    """
+
+    def __init__(
+        self, source: Reader, what: str = "", limits: Limits = DEFAULT_LIMITS, *, seekable: bool = False
+    ) -> None:
+        self._source = source
+        self._what = what or "tar archive"
+        self._limits = limits
+        self._buffer = b""
+        self._position = 0
+        self._base = 0
+        self._left = 0
+        self._padding = 0
+        self._headers = 0
+        self._ended = False
+        self._closed = False
+        self._globals: dict[bytes, bytes] = {}
+        self._seekable: SeekableReader | None = None
+        if seekable:
+            if not isinstance(source, SeekableReader):
+                raise TypeError("seekable=True needs a source that seeks")
+            self._seekable = source
+            self._origin = source.tell()
+            self._end = source.seek(0, 2) - self._origin
+            source.seek(self._origin)
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the archive have been taken so far: headers, content and padding."""
+        return self._base + self._position
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self
+
+    def __next__(self) -> Entry:
+        records: list[pax.Record] | None = None
+        long_name = long_link = b""
+        while True:
+            if self._left or self._padding:
+                self._skip()
+            block = b"" if self._ended else self._next_header()
+            if not block:
+                if records is not None or long_name or long_link:
+                    raise self._dangling()
+                raise StopIteration
+            fields = FIELDS.unpack(block)
+            if not header.checksum_matches(block, fields[6]):
+                raise self._no_header()
+            self._headers += 1
+            if self._headers > self._limits.headers:
+                raise LimitError(self._what, f"has more than {self._limits.headers} headers")
+            kind = KINDS.get(fields[7])
+            if kind is not None:
+                if records is None and not self._globals:
+                    extension = None
+                else:
+                    all_records = [*self._globals.items(), *(records or ())]
+                    extension = pax.extension(all_records, self._limits, self._what)
+                return self._entry(kind, block, fields, extension, long_name, long_link)
+            letter = fields[7]
+            if letter in (b"x", b"X"):
+                records = pax.records(self._extension_content(fields, self._limits.pax), self._what)
+            elif letter == b"g":
+                self._add_globals(pax.records(self._extension_content(fields, self._limits.pax), self._what))
+            elif letter == b"L":
+                long_name = self._extension_content(fields, self._limits.long_name).partition(b"\0")[0]
+            elif letter == b"K":
+                long_link = self._extension_content(fields, self._limits.long_name).partition(b"\0")[0]
+            elif letter == b"V":
+                self._set_content(self._size(fields))
+            else:
+                raise TarError(self._what, f"{excerpt(_name(fields))} has the type {letter!r}, which is not supported")
+
+    def chunks(self) -> Iterator[memoryview]:
+        """What is left of the current entry's stored bytes, in order, as views of read-only buffers."""
+        while self._left:
+            if self._position == len(self._buffer):
+                self._fill()
+            chunk = memoryview(self._buffer)[self._position : self._position + self._left]
+            self._position += len(chunk)
+            self._left -= len(chunk)
+            yield chunk
+
+    def content(self, limit: int) -> bytes:
+        """What is left of the current entry's stored bytes, for small files.
+
+        Raises LimitError when these are more than *limit* bytes.
+        """
+        if self._left > limit:
+            raise LimitError(self._what, f"a member has {self._left} bytes, at most {limit} are accepted")
+        return b"".join(self.chunks())
+
+    def drain(self) -> None:
+        """Read the source to its end, and look at nothing: a verifier beneath then has seen all of it.
+
+        A seekable source is left as it is. There are no more entries afterwards.
+        """
+        self._ended = True
+        self._left = self._padding = 0
+        if self._seekable is None:
+            while self._source.read(CHUNK):
+                pass
+
+    # --- entries ---------------------------------------------------------------------------------------------------
+
+    def _entry(
+        self,
+        kind: Kind,
+        block: bytes,
+        fields: tuple[bytes, ...],
+        extension: pax.Extension | None,
+        long_name: bytes,
+        long_link: bytes,
+    ) -> Entry:
+        what = self._what
+        name, mode, uid, gid, _, mtime, _, letter, link, magic, major, minor, prefix, rest = fields
+        raw = long_name or (extension.path if extension else None) or header.full_name(name, prefix, magic, rest)
+        if letter == b"\0" and raw.endswith(b"/"):
+            kind = Kind.DIRECTORY
+        stored = 0
+        if kind is Kind.FILE or letter == b"D":
+            stored = self._size(fields) if extension is None or extension.size is None else extension.size
+            self._set_content(stored)
+        entry = Entry(
+            normalised(raw, self._limits, what),
+            kind,
+            number(mode, what, "mode") & 0o7777,
+            number(uid, what, "uid"),
+            number(gid, what, "gid"),
+            number(mtime, what, "mtime") * _SECOND,
+        )
+        if extension is not None:
+            self._extend(entry, extension)
+        if kind is Kind.FILE:
+            entry.size = stored
+            if letter == b"S" or (extension is not None and extension.sparse is not None):
+                self._make_sparse(entry, block, extension)
+            entry.offset = self._base + self._position
+        elif kind is Kind.SYMLINK or kind is Kind.HARDLINK:
+            target = long_link or (extension.link if extension else None) or link.partition(b"\0")[0]
+            entry.link = self._link(entry, target)
+        elif (kind is Kind.CHARACTER or kind is Kind.BLOCK) and magic.startswith(b"ustar"):
+            entry.major = number(major, what, "device number")
+            entry.minor = number(minor, what, "device number")
+        self._check(entry)
+        return entry
+
+    def _extend(self, entry: Entry, extension: pax.Extension) -> None:
+        if extension.mtime is not None:
+            entry.mtime = extension.mtime
+        if extension.uid is not None:
+            entry.uid = extension.uid
+        if extension.gid is not None:
+            entry.gid = extension.gid
+        entry.xattrs = extension.xattrs
+
+    def _make_sparse(self, entry: Entry, block: bytes, extension: pax.Extension | None) -> None:
+        """Take a sparse file's map, its real size and, in PAX, its real name."""
+        said = extension.sparse if extension is not None and block[_TYPE] != _SPARSE_TYPE else None
+        if said is None:
+            runs, size = sparse.old_gnu(block, self._sparse_block, self._limits, self._what)
+        else:
+            if said.size is None:
+                raise TarError(self._what, f"the sparse file {excerpt(entry.path)} has no size")
+            if said.name is not None:
+                entry.path = normalised(said.name, self._limits, self._what)
+            size = said.size
+            if said.map_in_data:
+                runs = sparse.map_in_data(self._map_block, self._limits, self._what)
+            else:
+                runs = sparse.pairs_of(said.numbers, self._what)
+        entry.size = size
+        entry.sparse = sparse.checked(runs, size, self._left, self._what)
+
+    def _link(self, entry: Entry, target: bytes) -> bytes:
+        if entry.kind is Kind.HARDLINK:
+            return normalised(target, self._limits, self._what)
+        if not target or b"\0" in target:
+            raise TarError(self._what, f"the symlink {excerpt(entry.path)} has an empty target or one with a NUL")
+        if len(target) >= self._limits.path:
+            raise LimitError(self._what, f"the target of the symlink {excerpt(entry.path)} has {len(target)} bytes")
+        return target
+
+    def _check(self, entry: Entry) -> None:
+        """Refuse numbers that no file can have."""
+        if not 0 <= entry.uid <= _ID_MAX or not 0 <= entry.gid <= _ID_MAX:
+            raise TarError(self._what, f"{excerpt(entry.path)} has an owner that no Linux system can have")
+        if not -_TIME_LIMIT <= entry.mtime < _TIME_LIMIT:
+            raise TarError(self._what, f"{excerpt(entry.path)} has a time that no Linux system can have")
+        if not 0 <= entry.major <= _MAJOR_MAX or not 0 <= entry.minor <= _MINOR_MAX:
+            raise TarError(self._what, f"{excerpt(entry.path)} has a device number that no Linux system can have")
+        if not 0 <= entry.size <= _SIZE_MAX:
+            raise TarError(self._what, f"{excerpt(entry.path)} has a size that no Linux system can have")
+
+    # --- extension headers -----------------------------------------------------------------------------------------
+
+    def _extension_content(self, fields: tuple[bytes, ...], limit: int) -> bytes:
+        size = self._size(fields)
+        if size > limit:
+            raise LimitError(self._what, f"an extension header has {size} bytes, at most {limit} are accepted")
+        self._set_content(size)
+        return b"".join(self.chunks())
+
+    def _add_globals(self, records: list[pax.Record]) -> None:
+        for keyword, value in records:
+            if keyword.startswith(pax.SPARSE):
+                continue
+            if value:
+                self._globals[keyword] = value
+            else:
+                self._globals.pop(keyword, None)
+        if sum(len(keyword) + len(value) for keyword, value in self._globals.items()) > self._limits.pax:
+            raise LimitError(self._what, f"has more than {self._limits.pax} bytes of global records")
+
+    # --- the stream ------------------------------------------------------------------------------------------------
+
+    def _size(self, fields: tuple[bytes, ...]) -> int:
+        size = number(fields[4], self._what, "size")
+        if not 0 <= size <= _SIZE_MAX:
+            raise TarError(self._what, f"{excerpt(_name(fields))} has the impossible size {size}")
+        return size
+
+    def _set_content(self, size: int) -> None:
+        self._left = size
+        self._padding = -size % BLOCK
+
+    def _next_header(self) -> bytes:
+        """The next header block, b"" at the end of the archive."""
+        block = self._block()
+        if block != ZEROS:
+            self._ended = not block
+            return block
+        second = self._block()
+        if second and second != ZEROS:
+            raise TarError(self._what, f"a single block of zeros stands before byte {self.offset - BLOCK}")
+        self._ended = self._closed = True
+        return b""
+
+    def _block(self) -> bytes:
+        """The next 512 bytes, b"" where the source ends."""
+        block = self._buffer[self._position : self._position + BLOCK]
+        if len(block) == BLOCK:
+            self._position += BLOCK
+            return block
+        while len(block) < BLOCK:
+            data = self._source.read(_SEEKING_CHUNK if self._seekable else CHUNK)
+            if not data:
+                if block:
+                    raise TruncatedError(self._what, f"ends after {self._base + len(self._buffer)} bytes, in a header")
+                return b""
+            self._base += len(self._buffer)
+            self._buffer = data
+            self._position = min(BLOCK - len(block), len(data))
+            block += data[: self._position]
+        return block
+
+    def _sparse_block(self) -> bytes:
+        block = self._block()
+        if not block:
+            raise TruncatedError(self._what, f"ends after {self.offset} bytes, in a header")
+        return block
+
+    def _map_block(self) -> bytes:
+        if self._left < BLOCK:
+            raise TarError(self._what, "a sparse file's map goes past the stored bytes")
+        self._left -= BLOCK
+        return self._sparse_block()
+
+    def _fill(self) -> None:
+        """Replace the buffer, which has been used up, by bytes of the content that is being read."""
+        data = self._source.read(min(CHUNK, max(self._left, _SEEKING_CHUNK)) if self._seekable else CHUNK)
+        self._base += len(self._buffer)
+        self._buffer = data
+        self._position = 0
+        if not data:
+            raise TruncatedError(self._what, f"ends after {self._base} bytes, in the content of a member")
+
+    def _skip(self) -> None:
+        """Pass over what is left of the content, and its padding."""
+        count = self._left + self._padding
+        self._left = self._padding = 0
+        while count > len(self._buffer) - self._position:
+            count -= len(self._buffer) - self._position
+            self._position = len(self._buffer)
+            if self._seekable is not None:
+                self._seek(count)
+                return
+            self._fill()
+        self._position += count
+
+    def _seek(self, count: int) -> None:
+        assert self._seekable is not None
+        self._base += len(self._buffer) + count
+        self._buffer = b""
+        self._position = 0
+        if self._base > self._end:
+            raise TruncatedError(self._what, f"ends after {self._end} bytes, in the content of a member")
+        self._seekable.seek(self._origin + self._base)
+
+    def _no_header(self) -> TarError:
+        at = self.offset - BLOCK
+        if at == 0:
+            return TarError(self._what, "not a tar archive")
+        return TarError(self._what, f"no valid header at byte {at}")
+
+    def _dangling(self) -> TarError | TruncatedError:
+        if self._closed:
+            return TarError(self._what, "an extension header stands at the end, without its member")
+        return TruncatedError(self._what, f"ends after {self.offset} bytes, between an extension header and its member")
+
+
+def _name(fields: tuple[bytes, ...]) -> bytes:
+    return fields[0].partition(b"\0")[0]
