@@ -3,13 +3,13 @@
 POSIX.1-2024 pax, "ustar Interchange Format", and the GNU tar manual, "Basic Tar Format". The forms told apart are v7
 (no magic), ustar, GNU (no prefix; base-256 numbers, which are accepted in every form) and star (a shorter prefix).
 
-This is the hot loop of every import: one `struct` call slices a header, and two Adler-32 halves add up its bytes.
+This is the hot loop of every import: one `struct` call slices a header, and Adler-32 adds up its bytes.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
+from zlib import adler32 as _adler32
 
 from arstore.errors import TarError
 from arstore.tar.entry import Kind
@@ -76,16 +76,22 @@ def checksum_matches(block: bytes, field: bytes) -> bool:
 
     Old tars summed signed bytes; both sums are accepted, as GNU tar does.
     """
+    # The low half of an Adler-32 that starts at 0 is the sum modulo 65521, which no 256 bytes can reach.
+    total = (
+        256
+        + (_adler32(block[:148], 0) & 0xFFFF)
+        + (_adler32(block[156:412], 0) & 0xFFFF)
+        + (_adler32(block[412:], 0) & 0xFFFF)
+    )
+    return field == b"%06o\0 " % total or _unusual_checksum_matches(block, field, total)
+
+
+def _unusual_checksum_matches(block: bytes, field: bytes, total: int) -> bool:
     digits = field.strip(b" \0").partition(b"\0")[0]
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         return False
-    expected = int(digits, 8)
-    # The low half of an Adler-32 that starts at 0 is the sum modulo 65521, which 256 bytes cannot reach.
-    total = (zlib.adler32(block[:256], 0) & 0xFFFF) + (zlib.adler32(block[256:], 0) & 0xFFFF)
-    total += 8 * 32 - sum(field)
-    if total == expected:
-        return True
-    return total - 256 * sum(1 for byte in block[:148] + block[156:] if byte >= 0x80) == expected
+    high_bytes = sum(1 for byte in block[:148] + block[156:] if byte >= 0x80)
+    return int(digits, 8) in (total, total - 256 * high_bytes)
 
 
 def full_name(name: bytes, prefix: bytes, magic: bytes, rest: bytes) -> bytes:

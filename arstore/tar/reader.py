@@ -110,11 +110,16 @@ class TarReader:
         while True:
             if self._left or self._padding:
                 self._skip()
-            block = b"" if self._ended else self._next_header()
-            if not block:
-                if records is not None or long_name or long_link:
-                    raise self._dangling()
-                raise StopIteration
+            start = self._position
+            block = self._buffer[start : start + BLOCK]
+            if len(block) == BLOCK and block[0] and not self._ended:
+                self._position = start + BLOCK
+            else:
+                block = self._next_header()
+                if not block:
+                    if records is not None or long_name or long_link:
+                        raise self._dangling()
+                    raise StopIteration
             fields = FIELDS.unpack(block)
             if not header.checksum_matches(block, fields[6]):
                 raise self._no_header()
@@ -186,7 +191,9 @@ class TarReader:
     ) -> Entry:
         what = self._what
         name, mode, uid, gid, _, mtime, _, letter, link, magic, major, minor, prefix, rest = fields
-        raw = long_name or (extension.path if extension else None) or header.full_name(name, prefix, magic, rest)
+        raw = long_name or (extension.path if extension is not None else None)
+        if not raw:
+            raw = name.partition(b"\0")[0] if not prefix[0] else header.full_name(name, prefix, magic, rest)
         if letter == b"\0" and raw.endswith(b"/"):
             kind = Kind.DIRECTORY
         stored = 0
@@ -298,7 +305,7 @@ class TarReader:
 
     def _next_header(self) -> bytes:
         """The next header block, b"" at the end of the archive."""
-        block = self._block()
+        block = b"" if self._ended else self._block()
         if block != ZEROS:
             self._ended = not block
             return block
