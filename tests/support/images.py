@@ -493,36 +493,57 @@ def write_dir(path: Path, one: Picture) -> Path:
 
 
 def example_layers(compression: str = "gzip") -> list[Layer]:
-    """Three layers with one of everything that a layer may hold and any host allows to look at."""
-    long_name = "opt/" + "/".join(["a-rather-long-component"] * 12)
+    """Three layers with one of everything that a layer may hold and any host allows to make.
+
+    Every layer has entries for all parents of what it holds, as container tools write them.
+    """
+    root = directory("./", mtime_ns=1_600_000_000_123_456_789)
+    etc, data, binaries, gone = directory("etc", 0o750), directory("data", 0o1777, uid=1000, gid=1000), "bin", "gone"
+    deep = ["opt/" + "/".join(["a-rather-long-component"] * depth) for depth in range(1, 13)]
     bottom = [
-        directory("./", mtime_ns=1_600_000_000_123_456_789),
-        directory("etc", mode=0o750),
+        root,
+        etc,
         file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"),
         file("etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"),
-        directory("bin"),
+        directory(binaries),
         file("bin/tool", b"#!/bin/sh\nexit 0\n", mode=0o4755, uid=0, gid=50),
         hardlink("bin/tool-again", "bin/tool", mode=0o4755, gid=50),
         symlink("bin/absolute", "/etc/passwd"),
         symlink("bin/dangling", "../nowhere"),
-        directory("data", mode=0o1777, uid=1000, gid=1000),
+        data,
         file("data/old", b"old", mtime_ns=-1_500_000_000),
+        file("data/before-the-epoch", b"old", mtime_ns=-1_500_000_000),
         file("data/nano", b"", mtime_ns=1_650_000_000_000_000_001, uid=1000, gid=1000),
         file(b"data/latin-\xe9", b"not utf-8"),
         file("data/流水线", b"utf-8"),
-        directory("gone"),
+        directory(gone),
         file("gone/a", b"a"),
         file("gone/b", b"b"),
     ]
-    middle = [
-        file("data/old", b"new"),
-        whiteout("gone/a"),
-        directory(long_name),
-        file(f"{long_name}/file", b"deep" * 3000),
+    middle = [root, data, file("data/old", b"new"), directory(gone), whiteout("gone/a"), directory("opt")]
+    middle += [directory(name) for name in deep]
+    middle += [
+        file(f"{deep[-1]}/file", b"deep" * 3000),
         file("data/big", bytes(range(256)) * 900, xattrs={"user.note": b"kept"}),
     ]
-    top = [opaque("gone"), file("gone/c", b"c"), whiteout("bin/dangling"), file("etc/issue", b"three\n", mode=0o600)]
+    top = [root, directory(gone), opaque(gone), file("gone/c", b"c"), directory(binaries), whiteout("bin/dangling")]
+    top += [etc, file("etc/issue", b"three\n", mode=0o600)]
     return [layer(members, compression) for members in (bottom, middle, top)]
+
+
+def implied_layers(compression: str = "gzip") -> list[Layer]:
+    """Two layers, the upper with members in directories that only the lower has entries for.
+
+    In the merged view these directories keep the lower layer's mode, owner and times. Not every tool gets this right.
+    """
+    lower = [
+        directory("./", 0o711, mtime_ns=1_600_000_000_123_456_789),
+        directory("data", 0o1777, uid=1000, gid=1000, mtime_ns=1_500_000_000_000_000_005),
+        directory("data/private", 0o700, uid=7, gid=8),
+        symlink("link", "data/private"),
+    ]
+    upper = [file("data/private/new", b"new"), file("link/through", b"through"), file("data/other", b"other")]
+    return [layer(members, compression) for members in (lower, upper)]
 
 
 def example(names: Sequence[str] = ("example:1",), compression: str = "gzip", **more: Any) -> Picture:

@@ -195,7 +195,8 @@ def _value(name: str, value: object) -> str:
     if name == "mode" and isinstance(value, int):
         return f"{value:04o}"
     if name == "mtime" and isinstance(value, int):
-        return f"{value // 1_000_000_000}.{value % 1_000_000_000:09d}"
+        seconds, rest = divmod(abs(value), 1_000_000_000)
+        return f"{'-' if value < 0 else ''}{seconds}.{rest:09d}"
     if name == "xattrs" and isinstance(value, tuple):
         return "{" + ", ".join(f"{key}={data!r}" for key, data in value) + "}"
     if name == "linked":

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Print docs/design/exit-statuses.md as the error tree says it; `--write` puts it into its file.
+
+The table is made from arstore/errors.py, and a test asserts that the file agrees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from arstore import errors  # noqa: E402 - the checkout need not be installed
+
+TARGET = CHECKOUT / "docs" / "design" / "exit-statuses.md"
+
+HEAD = """# Exit statuses
+
+Made by `tools/exit_statuses.py --write` from `arstore/errors.py`; a test asserts that the two agree. Every failure is
+one line on stderr, `arstore: WHAT: WHY; HINT`, or with `--json` one JSON object there with the fields `kind`, `what`,
+`why`, `hint` and `exit_code`. The kind is the name in the table.
+
+| status | kind | when |
+|---:|---|---|
+| 0 | | the command did what it was asked to do |
+"""
+
+TAIL = """
+`run` ends with the status of the container's command. Its own failures follow the convention of other container tools:
+
+| status | when |
+|---:|---|
+"""
+
+
+def _row(status: int, kind: str, docstring: str | None) -> str:
+    sentence = " ".join((docstring or "").split("\n\n")[0].split())
+    return f"| {status} | {kind} | {sentence.rstrip('.')[:1].lower()}{sentence.rstrip('.')[1:]} |\n"
+
+
+def document() -> str:
+    """The whole text of the file."""
+    rows = [_row(one.exit_code, one.__name__.removesuffix("Error"), one.__doc__) for one in errors.error_classes()]
+    run = {
+        errors.RUN_FAILED: "arstore or the OCI runtime failed before the command was started",
+        errors.RUN_CANNOT_INVOKE: "the command exists but cannot be invoked",
+        errors.RUN_NOT_FOUND: "the command does not exist",
+    }
+    return HEAD + "".join(rows) + TAIL + "".join(f"| {status} | {when} |\n" for status, when in run.items())
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Print docs/design/exit-statuses.md as the error tree says it.")
+    parser.add_argument("--write", action="store_true", help="write the file instead")
+    if parser.parse_args().write:
+        TARGET.write_text(document())
+    else:
+        print(document(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
