@@ -51,12 +51,12 @@ def why_no_mounts(directory: str = "") -> str:
 
 @functools.cache
 def busybox() -> str | None:
-    """The path of a statically linked busybox."""
+    """The path of a statically linked busybox: one that names no loader in its first page."""
     path = program("busybox")
     if path is None:
         return None
-    head = Path(path).read_bytes()
-    return path if b"ld-linux" not in head and b"ld-musl" not in head else None
+    with open(path, "rb") as file:
+        return path if b"/ld-" not in file.read(4096) else None
 
 
 _RUNTIME_CONFIG = (

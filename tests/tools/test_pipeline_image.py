@@ -23,7 +23,8 @@ def make(path, *options):
     """Make a pipeline image; returns its index, its config and its layer's uncompressed tar."""
     subprocess.run([sys.executable, TOOL, path, *options], check=True)
     with tarfile.open(path) as archive:
-        blobs = {one.name: archive.extractfile(one).read() for one in archive if one.name.startswith("blobs/")}
+        members = [one for one in archive if one.isfile() and one.name.startswith("blobs/")]
+        blobs = {one.name: archive.extractfile(one).read() for one in members}
         index = json.load(archive.extractfile("index.json"))
     assert all(images.sha256(data).endswith(name[-64:]) for name, data in blobs.items())
     manifest = json.loads(blobs[blob(index["manifests"][0])])
@@ -125,5 +126,6 @@ def test_outside_of_load_it_refuses(rootfs):
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
-    done = subprocess.run([sys.executable, TOOL, tmp_path / "no" / "x.tar"], capture_output=True, text=True, check=False)
+    command = [sys.executable, TOOL, tmp_path / "no" / "x.tar"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
