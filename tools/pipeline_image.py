@@ -71,6 +71,7 @@ build() {
     tar --no-recursion -cf base.tar -C / $(cat /base.list)
     set +f
     base_diff=$(digest base.tar) own_diff=$(digest own.tar)
+    touch -d @1700000000 base.tar
     gzip -c <base.tar >base.tar.gz
     layer=application/vnd.oci.image.layer.v1.tar
     base="$(blob "$1" base.tar.gz $layer+gzip)}" own="$(blob "$1" own.tar $layer)}"
