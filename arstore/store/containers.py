@@ -121,7 +121,7 @@ def _clear(path: str, ingest: Ingest) -> None:
 
 
 def copy_root_attributes(source_fd: int, target: str) -> None:
-    """Give the directory *target* the mode, owner, times and xattrs of the directory *source_fd*.
+    """Give the directory *target* the mode, owner, times and xattrs of the directory *source_fd* (O_PATH will do).
 
     For the root of a container's upper directory, which is what an overlay shows as `/`. Raises OSError.
     """

@@ -47,11 +47,6 @@ class Directories:
         """The LMDB environment."""
         return f"{self.root}/graph"
 
-    @property
-    def blank(self) -> str:
-        """An empty directory, to stand as the second lower layer where overlayfs demands two."""
-        return f"{self.runroot}/blank"
-
     def blob(self, digest: str) -> str:
         """Where the blob *digest* lies; the digest is parsed first, because it becomes a path."""
         parsed = Digest(digest)
@@ -76,10 +71,14 @@ class Directories:
             if not os.path.isdir(path):
                 os.makedirs(path, mode=0o700, exist_ok=True)
 
-    def make_blank(self) -> str:
-        """The path of the blank directory, made when it is missing (a reboot takes the runroot away)."""
-        os.makedirs(self.blank, mode=0o755, exist_ok=True)
-        return self.blank
+    def make_blank(self, number: int) -> str:
+        """The path of an empty directory, made when it is missing (a reboot takes the runroot away).
+
+        Overlayfs demands two lower layers: a blank one stands below where an image has one tree, or none.
+        """
+        path = f"{self.runroot}/blank/{number}"
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        return path
 
 
 def sync_directory(path: str) -> None:

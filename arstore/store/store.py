@@ -7,11 +7,12 @@ others see in their next transaction.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import Digest
-from arstore.errors import AmbiguousError, HostError, InUseError, MissingBlobError, NotFoundError, PermissionDeniedError
+from arstore.errors import AmbiguousError, HostError, MissingBlobError, NotFoundError, PermissionDeniedError
 from arstore.linux import capability
 from arstore.linux.sync import syncfs
 from arstore.oci.chain import chain_ids
@@ -28,9 +29,10 @@ from arstore.store.inventory import Inventory
 from arstore.store.layout import write_layout
 from arstore.store.progress import NoProgress
 from arstore.store.publication import VanishedError, publish
+from arstore.store.tree import LowerDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from arstore.oci.reference import Query
@@ -172,16 +174,6 @@ class Store:
         write_layout(self.directories, self.graph)
         return candidate
 
-    def holders(self, digest: str) -> list[str]:
-        """Who is alive and works with this image: containers, by words for people."""
-        return [f"container {c.id}" for c in self.containers.list() if c.record.image == digest and not c.abandoned]
-
-    def require_unused(self, image: StoredImage) -> None:
-        """Raise InUseError when a container stands on *image*."""
-        holders = self.holders(image.digest)
-        if holders:
-            raise InUseError(image.label, f"is used by {', '.join(holders)}", "remove that first")
-
     # --- documents --------------------------------------------------------------------------------------------------
 
     def read_blob(self, digest: str) -> bytes:
@@ -292,6 +284,16 @@ class Store:
 
     def _own_blob(self, digest: Digest) -> NoReturn:
         raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
+
+    @contextmanager
+    def blank(self, number: int) -> Iterator[LowerDirectory]:
+        """An empty layer, to stand below an image that has too few trees for an overlay. Raises OSError."""
+        path = self.directories.make_blank(number)
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield LowerDirectory(fd, path)
+        finally:
+            os.close(fd)
 
     def settle(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""

@@ -1,0 +1,106 @@
+"""Removing images: a name, or an image with all its names, and at once everything that nothing else needs.
+
+What a living container or a mount stands on is not removed. Files go in the way that `sweep` describes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.errors import InUseError
+from arstore.oci.reference import parse_query
+from arstore.store.ingest import Ingest
+from arstore.store.layout import write_layout
+from arstore.store.mounts import MountTable
+from arstore.store.sweep import Removed, mark, sweep, take_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.store.graph import Snapshot
+    from arstore.store.store import Store, StoredImage
+
+
+@dataclass(slots=True, frozen=True)
+class Disposal:
+    """What `remove_images` did: names that stand for nothing any more, and what was removed."""
+
+    untagged: tuple[str, ...]
+    removed: Removed = field(default_factory=Removed)
+
+
+def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
+    """Remove what *texts* mean, all of it or nothing.
+
+    A name of several is only taken away; the last one takes its image along, as a digest does. An index takes along
+    those of its images that have no other name. Raises the errors of `Store.find`, and InUseError.
+    """
+    untagged: list[str] = []
+    doomed: dict[str, StoredImage] = {}
+    for text in texts:
+        image = store.find(text)
+        name = _name_meant(text, image)
+        left = [n for n in image.names if n != name and n not in untagged]
+        if name and left:
+            untagged.append(name)
+        else:
+            doomed[image.digest] = image
+    in_use = _mounted_images(store)
+    with Ingest(store.directories) as ingest:
+        with store.graph.write() as change:
+            for name in untagged:
+                change.delete("names", name)
+            gone = _with_members(change, set(doomed))
+            _require_unused(store, change, gone, doomed, in_use)
+            names = [name for name, digest in change.names() if digest in gone]
+            keep = [digest for digest, _ in change.images() if digest not in gone]
+            removed = sweep(change, mark(change, keep)) if gone else Removed()
+        write_layout(store.directories, store.graph)
+        take_files(store.directories, store.graph, ingest, removed)
+    return Disposal((*untagged, *names), removed)
+
+
+def _name_meant(text: str, image: StoredImage) -> str:
+    """The name by which *text* meant the image; "" when it was its digest."""
+    query = parse_query(text)
+    if query.digest is not None:
+        return ""
+    return next((name for name in query.candidates() if name in image.names), "")
+
+
+def _with_members(snapshot: Snapshot, doomed: set[str]) -> set[str]:
+    """*doomed* and the images that only indexes among them keep."""
+    named = {digest for _, digest in snapshot.names()}
+    gone = set(doomed)
+    for digest in doomed:
+        image = snapshot.image(digest)
+        gone.update(member for member in (image.manifests if image else ()) if member not in named)
+    for digest, image in snapshot.images():
+        if digest not in doomed:
+            gone.difference_update(set(image.manifests) - doomed)
+    return gone
+
+
+def _require_unused(
+    store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage], in_use: dict[str, str]
+) -> None:
+    for container in store.containers.list():
+        if container.record.image in gone and not container.abandoned:
+            hint = f"`arstore container rm {container.id}` first"
+            raise InUseError(_label(container.record.image, doomed), f"is used by container {container.id}", hint)
+    for digest in gone & in_use.keys():
+        raise InUseError(_label(digest, doomed), f"is mounted at {in_use[digest]}", "`arstore umount` it first")
+    for digest, image in snapshot.images():
+        shared = set(image.manifests) & gone
+        if digest not in gone and shared:
+            raise InUseError(_label(shared.pop(), doomed), f"is part of the index {digest}", "remove that")
+
+
+def _label(digest: str, doomed: dict[str, StoredImage]) -> str:
+    return doomed[digest].label if digest in doomed else digest
+
+
+def _mounted_images(store: Store) -> dict[str, str]:
+    """The images that are mounted, with a place each."""
+    return {e.record.image: e.record.target for e in MountTable(store.directories.runroot).list() if e.record.image}
