@@ -16,11 +16,12 @@ NAME = "needs.json"
 
 def write_needs(tree_fd: int, needs: Needs) -> None:
     """Write the needs into the tree directory *tree_fd* unless there are none. Raises OSError."""
-    if not needs.implied and not needs.absent_links:
+    if needs == Needs():
         return
     document = {
         "implied": [path.decode("latin-1") for path in needs.implied],
         "absent_links": [[path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links],
+        "masked": [path.decode("latin-1") for path in needs.masked],
     }
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
     with open(fd, "w", encoding="ascii") as file:
@@ -37,4 +38,5 @@ def read_needs(tree_path: str) -> Needs:
     return Needs(
         [path.encode("latin-1") for path in document["implied"]],
         [(path.encode("latin-1"), target.encode("latin-1")) for path, target in document["absent_links"]],
+        [path.encode("latin-1") for path in document["masked"]],
     )

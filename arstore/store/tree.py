@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.tar.entry import Entry
@@ -26,12 +26,15 @@ class Needs:
 
     `implied` holds the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents
     first: in the merged view they keep the lower layers' mode, owner, times and xattrs, and when a lower layer has a
-    symlink there, the members belong where it points to. `absent_links` holds the hard links `(path, target)` whose
-    target the layer does not contain.
+    symlink there, the members belong where it points to. What an opaque mark or a whiteout of the same layer makes new
+    is not implied. `absent_links` holds the hard links `(path, target)`, as the archive has them, whose target the
+    layer does not contain: such a tree is incomplete. `masked` holds the directories that have whiteouts in them,
+    sorted: overlayfs shows these as broken names where no other layer has the directory.
     """
 
     implied: list[bytes] = field(default_factory=list)
     absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
+    masked: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +63,12 @@ class Content(Protocol):
 
     def chunks(self) -> Iterable[bytes | memoryview]:
         """The current entry's stored bytes, in order; a chunk is valid until the next one is taken."""
+
+
+class EntryReader(Content, Protocol):
+    """An archive being read: its entries in order, and the content of the current one (`TarReader` is one)."""
+
+    def __iter__(self) -> Iterator[Entry]: ...
 
 
 class TreeBuilder(Protocol):
@@ -98,6 +107,12 @@ class TreeFormat(Protocol):
 
         An intermediate component that is a whiteout, a symlink or a file is returned itself, with its own path, in
         place of what lies behind it.
+        """
+
+    def open_file(self, tree_fd: int, path: bytes) -> int:
+        """A descriptor, open for reading, with the content of the regular file at *path*; no symlink is followed.
+
+        Raises FileNotFoundError where there is none, OSError.
         """
 
     def remove(self, parent_fd: int, name: str) -> None:

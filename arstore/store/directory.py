@@ -1,0 +1,195 @@
+"""The tree form `directory`: a layer's files, extracted into `fs/` of the tree's directory.
+
+What overlayfs takes from a lower layer is what `fs/` holds: a whiteout is a character device 0:0, an opaque directory
+has the attribute `trusted.overlay.opaque=y`. A directory that the layer only implies has the default metadata (0755,
+0:0, time 0); `adapt` makes good for it where a chain shows another. Overlayfs never looks at the mark on the root of a
+layer, so whoever puts a stack together has to leave out what lies below an opaque root (`MergedView.mounted`).
+
+Only root can build it, because only root can give files away: others get OSError (EPERM).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from arstore.linux.xattr import read_xattrs
+from arstore.store.descriptors import DIRECTORY
+from arstore.store.extraction import Extraction
+from arstore.store.metadata import Metadata
+from arstore.store.removal import remove_tree
+from arstore.store.tree import LowerDirectory, Needs, Node, TreeStat
+from arstore.tar.entry import Entry, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.shape import Directory
+    from arstore.store.tree import Content
+
+FILES = "fs"
+"""The directory in a tree's directory that holds the files."""
+
+OPAQUE = b"trusted.overlay.opaque"
+_OVERLAY = b"trusted.overlay."
+_GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+
+
+class DirectoryBuilder:
+    """Extracts one layer into `fs/` of an empty tree directory."""
+
+    def __init__(self, tree_fd: int) -> None:
+        os.mkdir(FILES, 0o700, dir_fd=tree_fd)
+        self._root = os.open(FILES, DIRECTORY, dir_fd=tree_fd)
+        self._extraction = Extraction(self._root, Metadata(privileged=True))
+
+    def add(self, entry: Entry, content: Content) -> None:
+        """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
+        self._extraction.add(entry, content)
+
+    def finish(self) -> tuple[Needs, TreeStat]:
+        """Write whiteouts and opaque marks, then all directories' metadata.
+
+        Raises UnsafePathError, TarError, OSError.
+        """
+        extraction = self._extraction
+        nodes = extraction.settle()
+        masked = [node.path for node in nodes if self._write_marks(node)]
+        implied = [node.path for node in nodes if node.entry is None]
+        extraction.apply_directories(nodes)
+        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
+        return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size)
+
+    def close(self) -> None:
+        """Release all descriptors."""
+        if self._root >= 0:
+            self._extraction.close()
+            os.close(self._root)
+            self._root = -1
+
+    def _write_marks(self, node: Directory) -> bool:
+        """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
+        if not node.opaque and not node.whiteouts:
+            return False
+        fd = self._extraction.descriptors.open(node)
+        if node.opaque:
+            os.setxattr(fd, OPAQUE, b"y")
+        written = False
+        for name in sorted(node.whiteouts - node.children.keys()):
+            with contextlib.suppress(FileExistsError):
+                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
+                written = True
+        return written
+
+
+class DirectoryFormat:
+    """Trees of extracted files."""
+
+    name = "directory"
+    keeps_tar = False
+
+    def builder(self, tree_fd: int) -> DirectoryBuilder:
+        """A builder that fills the empty directory *tree_fd*. Raises OSError."""
+        return DirectoryBuilder(tree_fd)
+
+    @contextlib.contextmanager
+    def lower(self, tree_path: str) -> Iterator[LowerDirectory]:
+        """The tree as a layer of an overlay. Raises OSError."""
+        path = f"{tree_path}/{FILES}"
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield LowerDirectory(fd, path)
+        finally:
+            os.close(fd)
+
+    def lookup(self, tree_fd: int, path: bytes) -> Node | None:
+        """The node at *path*, or the one that stands in the way to it. Raises OSError."""
+        try:
+            fd, found = openat2(tree_fd, _below(path), _LOOK, _GUARD), path
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENOSYS, errno.EPERM}:
+                raise
+            fd, found = _reach(tree_fd, path)
+        if fd < 0:
+            return None
+        try:
+            return _node(fd, found)
+        finally:
+            os.close(fd)
+
+    def open_file(self, tree_fd: int, path: bytes) -> int:
+        """A descriptor of the regular file at *path*. Raises FileNotFoundError, OSError."""
+        fd, found = _reach(tree_fd, path)
+        try:
+            if fd < 0 or found != path or not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise FileNotFoundError(errno.ENOENT, "not a regular file of the tree", path)
+            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def remove(self, parent_fd: int, name: str) -> None:
+        """Delete the tree directory *name* and all that is in it. Raises OSError."""
+        remove_tree(parent_fd, os.fsencode(name))
+
+
+def _below(path: bytes) -> bytes:
+    return FILES.encode() + b"/" + path if path else FILES.encode()
+
+
+def _reach(tree_fd: int, path: bytes) -> tuple[int, bytes]:
+    """Go to *path* one component at a time: an O_PATH descriptor of where that ends, and its path; -1 for nothing."""
+    fd = os.open(FILES, _LOOK, dir_fd=tree_fd)
+    names = path.split(b"/") if path else []
+    for depth, name in enumerate(names):
+        if name in (b"", b".", b".."):
+            os.close(fd)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            return fd, b"/".join(names[:depth])
+        try:
+            below = os.open(name, _LOOK, dir_fd=fd)
+        except FileNotFoundError:
+            return -1, path
+        finally:
+            os.close(fd)
+        fd = below
+    return fd, path
+
+
+def _node(fd: int, path: bytes) -> Node:
+    status = os.fstat(fd)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.FILE)
+    if kind is Kind.CHARACTER and status.st_rdev == 0:
+        return Node(Entry(path, kind), whiteout=True)
+    attributes = read_xattrs(fd, b"")
+    is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
+    entry = Entry(
+        path,
+        kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime=status.st_mtime_ns,
+        size=status.st_size if kind is Kind.FILE else 0,
+        link=os.readlink(b"", dir_fd=fd) if kind is Kind.SYMLINK else b"",
+        major=os.major(status.st_rdev) if is_device else 0,
+        minor=os.minor(status.st_rdev) if is_device else 0,
+        xattrs={name: value for name, value in attributes.items() if not name.startswith(_OVERLAY)},
+    )
+    return Node(entry, opaque=attributes.get(OPAQUE) == b"y")

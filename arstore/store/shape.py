@@ -1,0 +1,161 @@
+"""The shape of a layer: its directories and symlinks, kept in memory while its entries come.
+
+Files are on disk, or in the tar; what later entries can run through is here. A path is followed as in a chroot: `..`
+stops at the root, an absolute target starts there, and a path that the layer has only a part of goes on by its names
+alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content.
+
+Not in scope: the disk, metadata, and what lower layers have.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from arstore.errors import LimitError, UnsafePathError
+from arstore.store.tree import DEFAULT_DIRECTORY_MODE
+from arstore.tar.entry import Entry, Kind, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_SYMLINKS = 40
+"""Symlinks followed in one path: the kernel's MAXSYMLINKS."""
+MAX_PATH = 4096
+"""Bytes of a directory's path in a tree, all symlinks followed: the kernel's PATH_MAX."""
+MAX_NAME = 255
+"""Bytes of one component: the kernel's NAME_MAX."""
+
+
+class Missing(enum.Enum):
+    """What stands for a member that the tree does not hold yet."""
+
+    LINK = "link"
+    """A hard link whose target only a lower layer has."""
+
+
+class Directory:
+    """One directory: implied by its members as long as it has no `entry`.
+
+    `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
+    hides all that lower layers have here; `whiteouts` names what is hidden one by one. `fd` and `made` belong to the
+    module that puts directories on disk: an open descriptor or -1, and whether it exists there.
+    """
+
+    __slots__ = ("children", "entry", "fd", "length", "made", "name", "opaque", "parent", "whiteouts")
+
+    def __init__(self, parent: Directory | None, name: bytes) -> None:
+        self.parent = parent
+        self.name = name
+        self.children: dict[bytes, Child] = {}
+        self.entry: Entry | None = None
+        self.opaque = False
+        self.whiteouts: set[bytes] = set()
+        self.length: int = parent.length + 1 + len(name) if parent is not None else 0
+        self.fd = -1
+        self.made = parent is None
+
+    @property
+    def path(self) -> bytes:
+        """The path from the root, b"" for the root itself."""
+        names = []
+        node = self
+        while node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        return b"/".join(reversed(names))
+
+    def add(self, name: bytes) -> Directory:
+        """A new implied directory in this one, in place of whatever the shape knew there.
+
+        Raises LimitError when the name or the path is longer than the kernel takes.
+        """
+        child = Directory(self, name)
+        if len(name) > MAX_NAME or child.length > MAX_PATH:
+            raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
+        self.children[name] = child
+        return child
+
+    def directories(self) -> Iterator[Directory]:
+        """The directories directly in this one."""
+        return (child for child in self.children.values() if isinstance(child, Directory))
+
+    def is_below(self, other: Directory) -> bool:
+        """Whether this is *other* or lies anywhere in it."""
+        node: Directory | None = self
+        while node is not None and node is not other:
+            node = node.parent
+        return node is other
+
+
+Child: TypeAlias = Directory | bytes | Missing
+
+
+class Shape:
+    """The tree of directories under one root."""
+
+    __slots__ = ("root",)
+
+    def __init__(self) -> None:
+        self.root = Directory(None, b"")
+
+    def walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+        """Follow *path*, a final symlink too: the last directory reached, and the names from there that are not there.
+
+        Raises UnsafePathError for more than MAX_SYMLINKS symlinks.
+        """
+        node = self.root
+        missing: list[bytes] = []
+        todo = path.split(b"/")
+        todo.reverse()
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                if missing:
+                    missing.pop()
+                else:
+                    node = node.parent or node
+                continue
+            child = None if missing else node.children.get(name)
+            if isinstance(child, Directory):
+                node = child
+            elif isinstance(child, bytes):
+                links += 1
+                if links > MAX_SYMLINKS:
+                    raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
+                if child.startswith(b"/"):
+                    node = self.root
+                todo.extend(reversed(child.split(b"/")))
+            else:
+                missing.append(name)
+        return node, missing
+
+    def directory(self, path: bytes) -> Directory:
+        """The directory that *path* leads to; what is missing on the way is made, as implied. Raises as `walk`."""
+        node, missing = self.walk(path)
+        for name in missing:
+            node = node.add(name)
+        return node
+
+    def all(self) -> list[Directory]:
+        """Every directory, parents before what is in them."""
+        found = []
+        todo = [self.root]
+        while todo:
+            node = todo.pop()
+            found.append(node)
+            todo.extend(node.directories())
+        return found
+
+
+def joined(directory: bytes, names: list[bytes]) -> bytes:
+    """The path of *names* below *directory*."""
+    return b"/".join([directory, *names] if directory else names)
+
+
+def default_entry(path: bytes) -> Entry:
+    """The entry of a directory that no layer has one for."""
+    return Entry(path, Kind.DIRECTORY, mode=DEFAULT_DIRECTORY_MODE)
