@@ -1,0 +1,233 @@
+"""Looking for damage: the graph against the disk both ways, and (unless *quick*) every blob against its digest.
+
+A finding is a value with a kind, the thing it is about and what repair can do. Repair uses what the store itself
+holds: a tree is rebuilt from its blobs, the layout's index from the graph; what is gone for good is said so, and the
+image with it.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest
+from arstore.errors import ArstoreError
+from arstore.maintenance.survey import survey
+from arstore.store.layout import index_document, write_layout
+from arstore.store.mounts import MountState, MountTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Reader
+    from arstore.store.graph import Snapshot
+    from arstore.store.store import Store
+
+
+class Damage(enum.Enum):
+    """Kinds of findings; those of `HARMLESS` are clutter that `gc` takes, and do not make a store unwell."""
+
+    BLOB_MISSING = "blob-missing"
+    BLOB_SIZE = "blob-size"
+    BLOB_DIGEST = "blob-digest"
+    BLOB_UNRECORDED = "blob-unrecorded"
+    TREE_MISSING = "tree-missing"
+    TREE_UNTRUSTED = "tree-untrusted"
+    LAYER_PARENT = "layer-parent"
+    LAYER_BLOB = "layer-blob"
+    IMAGE_BLOB = "image-blob"
+    IMAGE_LAYER = "image-layer"
+    NAME_IMAGE = "name-image"
+    CONTAINER_IMAGE = "container-image"
+    CONTAINER_MISSING = "container-missing"
+    INDEX_STALE = "index-stale"
+    PERMISSIONS = "permissions"
+    ORPHAN = "orphan"
+    STALE_INGEST = "stale-ingest"
+    STALE_MOUNT = "stale-mount"
+
+
+HARMLESS = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT, Damage.TREE_UNTRUSTED})
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """One thing that is not as it should be; `repaired` says whether it is by now."""
+
+    damage: Damage
+    what: str
+    why: str
+    repaired: bool = False
+
+    @property
+    def harmless(self) -> bool:
+        """Whether everything works all the same."""
+        return self.damage in HARMLESS
+
+
+def check(store: Store, quick: bool = False, report: Callable[[int], None] = lambda _bytes: None) -> list[Finding]:
+    """Everything that is found, most serious kinds first. *report* is told of bytes read.
+
+    Raises OSError and the errors of Graph for what keeps it from looking at all.
+    """
+    with store.graph.read() as snapshot:
+        findings = [
+            *_root(store),
+            *_names(snapshot),
+            *_images(snapshot),
+            *_layers(snapshot),
+            *_trees(store, snapshot),
+            *_blobs(store, snapshot, quick, report),
+            *_containers(store, snapshot),
+            *_index(store, snapshot),
+        ]
+    findings.extend(_clutter(store))
+    return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
+
+
+def _root(store: Store) -> Iterator[Finding]:
+    mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
+    if mode & 0o077:
+        yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+
+
+def _names(snapshot: Snapshot) -> Iterator[Finding]:
+    for name, digest in snapshot.names():
+        if snapshot.image(digest) is None:
+            yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
+
+
+def _images(snapshot: Snapshot) -> Iterator[Finding]:
+    for digest, image in snapshot.images():
+        for blob in dict.fromkeys((digest, *([image.config] if image.config else []), *image.layers)):
+            if snapshot.blob(blob) is None:
+                yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
+        for member in image.manifests:
+            if snapshot.image(member) is None:
+                yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
+        if image.top and snapshot.layer(image.top) is None:
+            yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
+        if image.cap and snapshot.tree(image.cap) is None:
+            yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
+
+
+def _layers(snapshot: Snapshot) -> Iterator[Finding]:
+    for chain_id, layer in snapshot.layers():
+        if layer.parent and snapshot.layer(layer.parent) is None:
+            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
+        if not any(snapshot.blob(blob) is not None for blob in layer.blobs):
+            yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
+        if layer.tree and snapshot.tree(layer.tree) is None:
+            yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
+
+
+def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    boot = store.inventory().boot
+    for key, tree in snapshot.trees():
+        if not os.path.isdir(store.directories.tree(key)):
+            yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
+        elif tree.form not in store.forms:
+            yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
+        elif not tree.synced and tree.boot != boot:
+            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; its next use rebuilds it")
+
+
+def _blobs(store: Store, snapshot: Snapshot, quick: bool, report: Callable[[int], None]) -> Iterator[Finding]:
+    for digest, record in snapshot.blobs():
+        try:
+            fd = os.open(store.directories.blob(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            yield Finding(Damage.BLOB_MISSING, digest, (error.strerror or str(error)).lower())
+            continue
+        with open(fd, "rb", buffering=0) as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
+                yield Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {record.size} are recorded")
+            elif not quick and (found := _digest(file, Digest(digest), report)) != digest:
+                yield Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
+
+
+def _digest(file: Reader, digest: Digest, report: Callable[[int], None]) -> str:
+    hasher = digest.new_hash()
+    while data := file.read(CHUNK):
+        hasher.update(data)
+        report(len(data))
+    return Digest.finished(digest.algorithm, hasher)
+
+
+def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    for container_id, container in snapshot.containers():
+        if snapshot.image(container.image) is None:
+            yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+        if not os.path.isdir(f"{store.directories.container(container_id)}/upper"):
+            yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
+
+
+def _index(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    path = f"{store.directories.root}/index.json"
+    try:
+        with open(path, "rb") as file:
+            found = file.read()
+    except FileNotFoundError:
+        if any(True for _ in snapshot.images()):
+            yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
+        return
+    if found != index_document(snapshot):
+        yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
+
+
+def _clutter(store: Store) -> Iterator[Finding]:
+    from arstore.maintenance.gc import plan_collection
+
+    plan = plan_collection(store, survey(store.directories))
+    for name in plan.orphans:
+        yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
+    for name in plan.ingests:
+        yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
+    for entry in MountTable(store.directories.runroot).list():
+        if entry.state is MountState.STALE:
+            yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, and nothing is mounted there")
+
+
+def repair(store: Store, findings: list[Finding]) -> list[Finding]:
+    """Mend what the store can mend by itself; the same findings, with `repaired` where that worked.
+
+    Trees are rebuilt from their blobs, the layout's index and the root's mode are set right, clutter goes to the
+    collector. A blob that is gone cannot be mended here: importing its image again does that.
+    """
+    mended: list[Finding] = []
+    trees = _rebuild_trees(store) if any(f.damage in _TREES for f in findings) else True
+    if any(f.damage in _CLUTTER for f in findings):
+        from arstore.maintenance.gc import collect
+
+        collect(store)
+    for finding in findings:
+        done = (finding.damage in _TREES and trees) or finding.damage in _CLUTTER
+        if finding.damage is Damage.INDEX_STALE:
+            write_layout(store.directories, store.graph)
+            done = True
+        elif finding.damage is Damage.PERMISSIONS:
+            os.chmod(store.directories.root, 0o700)
+            done = True
+        mended.append(Finding(finding.damage, finding.what, finding.why, done))
+    return mended
+
+
+_TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED})
+_CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
+
+
+def _rebuild_trees(store: Store) -> bool:
+    """Build every tree again that an image needs and that cannot be relied on; whether all could be."""
+    whole = True
+    for image in store.images():
+        if image.record.is_index:
+            continue
+        try:
+            store.stack(image)
+        except (ArstoreError, OSError):
+            whole = False
+    return whole

@@ -1,0 +1,173 @@
+"""The collector: first a plan, which is a value, then its application.
+
+Roots are names, containers, mounts and leases. Everything that no root reaches goes: images without a name, and what
+only they need; files that the graph does not know; ingests, containers and leases of processes that have died;
+records of mounts that are gone. Files go in the way that `store.sweep` describes, so that an import at the same
+moment loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.errors import NotFoundError
+from arstore.maintenance.survey import survey
+from arstore.store.ingest import Ingest, Owner, remove_tree
+from arstore.store.layout import write_layout
+from arstore.store.mounts import MountState, MountTable
+from arstore.store.sweep import mark, sweep, take_files
+
+if TYPE_CHECKING:
+    from arstore.maintenance.survey import Survey
+    from arstore.store.graph import Change, Snapshot
+    from arstore.store.store import Store
+
+
+@dataclass(slots=True)
+class Collection:
+    """What nothing holds: keys of records, and names of files and directories; `bytes` is what they occupy."""
+
+    images: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)
+    trees: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
+    ingests: list[str] = field(default_factory=list)
+    leases: list[str] = field(default_factory=list)
+    mounts: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__ if name != "bytes")
+
+
+def plan_collection(store: Store, found: Survey | None = None) -> Collection:
+    """What `collect` would take now. Raises OSError and the errors of Graph."""
+    found = found or survey(store.directories)
+    plan = Collection()
+    with store.graph.read() as snapshot:
+        keep = mark(snapshot, roots(store, snapshot))
+        plan.images = [digest for digest, _ in snapshot.images() if digest not in keep.images]
+        plan.layers = [chain_id for chain_id, _ in snapshot.layers() if chain_id not in keep.layers]
+        plan.trees = [key for key, _ in snapshot.trees() if key not in keep.trees]
+        plan.blobs = [digest for digest, _ in snapshot.blobs() if digest not in keep.blobs]
+        known_blobs = {digest for digest, _ in snapshot.blobs()}
+        known_trees = {key for key, _ in snapshot.trees()}
+        known_containers = {container_id for container_id, _ in snapshot.containers()}
+        plan.leases = [i for i, lease in snapshot.leases() if not Owner(lease.pid, lease.start, lease.boot).is_alive()]
+    plan.containers = [c.id for c in store.containers.list() if c.abandoned]
+    plan.ingests = [name for name in found.ingests if _is_dead(name)]
+    plan.mounts = _dead_mounts(store)
+    plan.orphans = [
+        *(f"blobs/{digest.replace(':', '/')}" for digest in found.blobs if digest not in known_blobs),
+        *(f"trees/{key.partition(':')[2]}" for key in found.trees if key not in known_trees),
+        *(f"containers/{name}" for name in found.containers if name not in known_containers),
+        *(name for name in found.strange if _is_ours(name)),
+    ]
+    plan.bytes = _bytes(plan, found)
+    return plan
+
+
+def collect(store: Store) -> Collection:
+    """Take what nothing holds, and return what that was; what came to be held meanwhile stays.
+
+    Raises OSError and the errors of Graph.
+    """
+    plan = plan_collection(store)
+    MountTable(store.directories.runroot).prune()
+    for container_id in plan.containers:
+        with contextlib.suppress(NotFoundError):
+            store.containers.remove(container_id)
+    with Ingest(store.directories) as ingest:
+        with store.graph.write() as change:
+            removed = sweep(change, mark(change, roots(store, change)))
+            for lease_id in plan.leases:
+                change.delete("leases", lease_id)
+        if removed:
+            write_layout(store.directories, store.graph)
+        take_files(store.directories, store.graph, ingest, removed)
+        _take_orphans(store, ingest, plan)
+    for name in plan.ingests:
+        remove_tree(f"{store.directories.ingest}/{name}")
+    store.settle()
+    plan.images, plan.layers = removed.images, removed.layers
+    plan.blobs, plan.trees = removed.blobs, removed.trees
+    return plan
+
+
+def roots(store: Store, snapshot: Snapshot) -> set[str]:
+    """Digests of the images that something holds: a name, a container, a mount, a living lease."""
+    held = {digest for _, digest in snapshot.names()}
+    for _, container in snapshot.containers():
+        owner = Owner(container.pid, container.start, container.boot)
+        if not container.ephemeral or owner.is_alive():
+            held.add(container.image)
+    for _, lease in snapshot.leases():
+        if Owner(lease.pid, lease.start, lease.boot).is_alive():
+            held.update(lease.holds)
+    for entry in MountTable(store.directories.runroot).list():
+        if entry.state is not MountState.STALE:
+            held.add(entry.record.image)
+    return held
+
+
+def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
+    """Move what the graph still does not know out of its place; what has been recorded since the plan stays."""
+    if not plan.orphans:
+        return
+    with store.graph.write() as change:
+        for number, name in enumerate(plan.orphans):
+            if not _is_known(change, name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(f"{store.directories.root}/{name}", ingest.file(f"orphan-{number}"))
+
+
+def _is_known(change: Change, name: str) -> bool:
+    kind, _, rest = name.partition("/")
+    if kind == "blobs":
+        return change.blob(rest.replace("/", ":", 1)) is not None
+    if kind == "trees":
+        return any(change.tree(f"{algorithm}:{rest}") is not None for algorithm in ("sha256", "sha512"))
+    return kind == "containers" and change.container(rest) is not None
+
+
+def _is_dead(ingest_name: str) -> bool:
+    owner = Owner.of_directory(ingest_name)
+    return owner is None or not owner.is_alive()
+
+
+def _is_ours(name: str) -> bool:
+    """Whether something strange may be taken: below our own directories, or an index that was never finished.
+
+    Another process may be writing its `index.json.<owner>` at this moment.
+    """
+    if name.startswith("index.json."):
+        return _is_dead(name.removeprefix("index.json."))
+    return "/" in name
+
+
+def _dead_mounts(store: Store) -> list[str]:
+    entries = MountTable(store.directories.runroot).list()
+    return [entry.record.id for entry in entries if entry.state is MountState.STALE]
+
+
+def _bytes(plan: Collection, found: Survey) -> int:
+    blobs = sum(found.blobs.get(digest, 0) for digest in plan.blobs)
+    trees = sum(found.trees.get(key, 0) for key in plan.trees)
+    rest = sum(found.ingests[name] for name in plan.ingests)
+    rest += sum(found.containers.get(name, 0) for name in plan.containers)
+    for name in plan.orphans:
+        kind, _, part = name.partition("/")
+        if name in found.strange:
+            rest += found.strange[name]
+        elif kind == "blobs":
+            rest += found.blobs.get(part.replace("/", ":", 1), 0)
+        elif kind == "trees":
+            rest += found.trees.get(f"sha256:{part}", 0) or found.trees.get(f"sha512:{part}", 0)
+        else:
+            rest += found.containers.get(part, 0)
+    return blobs + trees + rest
