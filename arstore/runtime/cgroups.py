@@ -1,0 +1,95 @@
+"""The control groups of containers: their names, and removing those that a killed launcher has left.
+
+Every container has the group `/arstore/<id>-<8 hex digits>`, in each hierarchy that the runtime uses; the digits tell containers of the
+same id in different stores apart. The kernel refuses to remove a group with a process in it, so removing can do no harm.
+Out of scope: making groups and setting limits, which is the runtime's work.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARENT = "arstore"
+
+_ROOT = "/sys/fs/cgroup"
+_ATTEMPTS = 50
+_PAUSE = 0.002
+_DEPTH = 64
+
+
+def cgroups_path(directory: str) -> str:
+    """`linux.cgroupsPath` of the container that lives in *directory*."""
+    place = os.path.realpath(directory)
+    mark = hashlib.blake2s(os.fsencode(place), digest_size=4).hexdigest()
+    return f"/{PARENT}/{os.path.basename(place)}-{mark}"
+
+
+def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
+    """Remove the groups of the container in *directory*, those below them included, from every hierarchy.
+
+    Returns whether none is left; a process that still ends holds its group for a moment, which is waited for.
+    """
+    name = cgroups_path(directory)
+    return all([_remove(hierarchy + name, 0) for hierarchy in _hierarchies(root)])
+
+
+def _hierarchies(root: str) -> Iterator[str]:
+    """The unified hierarchy, or each of the old ones (and the unified one beside them)."""
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        yield root
+        return
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return
+    for name in names:
+        path = f"{root}/{name}"
+        if not os.path.islink(path):
+            yield path
+
+
+def _remove(path: str, depth: int) -> bool:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in {errno.EBUSY, errno.ENOTEMPTY} or depth > _DEPTH:
+            return False
+    else:
+        return True
+    with os.scandir(path) as entries:
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    if not all([_remove(child, depth + 1) for child in below]):
+        return False
+    return _remove_when_empty(path)
+
+
+def _remove_when_empty(path: str) -> bool:
+    for _ in range(_ATTEMPTS):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY or _has_processes(path):
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
+def _has_processes(path: str) -> bool:
+    try:
+        with open(f"{path}/cgroup.procs", "rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False

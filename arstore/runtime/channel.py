@@ -1,0 +1,99 @@
+"""What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that it died.
+
+Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255) and `failed` (an error, carried across).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CHUNK = 1 << 16
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """One line: its name, and what belongs to it."""
+
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sender:
+    """The child's end."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def send(self, name: str, **fields: object) -> None:
+        """Say it; a parent that is gone does not hear it, which harms nobody. Nothing is said after `close`."""
+        if self.fd < 0:
+            return
+        data = json.dumps({"event": name, **fields}).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except BrokenPipeError:
+            pass
+
+    def close(self) -> None:
+        """End the conversation."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def fail(self, error: ArstoreError | OSError) -> None:
+        """Hand *error* to the parent, to be raised there."""
+        if isinstance(error, ArstoreError):
+            self.send("failed", kind=type(error).__name__, what=error.what, why=error.why, hint=error.hint)
+            return
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+        self.send("failed", errno=error.errno or 0, why=error.strerror or str(error), what=name)
+
+
+class Receiver:
+    """The parent's end."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._buffer = b""
+
+    def receive(self, deadline: float | None = None) -> Event | None:
+        """The next event, None at the end.
+
+        Raises TimeoutError when *deadline*, a value of time.monotonic(), passes first.
+        """
+        while b"\n" not in self._buffer:
+            self._wait(deadline)
+            data = os.read(self.fd, _CHUNK)
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        fields = json.loads(line)
+        return Event(fields.pop("event"), fields)
+
+    def _wait(self, deadline: float | None) -> None:
+        if deadline is None:
+            return
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+
+
+def error_of(event: Event) -> ArstoreError | OSError:
+    """The error that a `failed` event carries."""
+    fields = event.fields
+    if "errno" in fields:
+        return OSError(fields["errno"], fields["why"], fields["what"])
+    classes = {cls.__name__: cls for cls in error_classes()}
+    return classes.get(fields["kind"], RuntimeFailedError)(fields["what"], fields["why"], fields["hint"])

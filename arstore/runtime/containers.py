@@ -1,0 +1,133 @@
+"""Containers that run: an image or a container of the store, given to the launcher, and what is left of it afterwards.
+
+A foreground container is *ephemeral* unless it is to be kept: it belongs to this process, and whoever next looks
+removes it should this process be killed. A detached one stays until it is removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import ConflictError, InUseError, NotFoundError
+from arstore.runtime import launcher
+from arstore.runtime.cgroups import remove_cgroups
+from arstore.runtime.launch import Launch
+from arstore.runtime.state import status
+from arstore.store import rootfs
+from arstore.store.mounts import MountState, MountTable
+from arstore.store.overlay import Overlay, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.options import RunOptions
+    from arstore.store.containers import Container
+    from arstore.store.store import Store, StoredImage
+
+
+@dataclass(slots=True, frozen=True)
+class RunRequest:
+    """What to run and how: a *name* for the container ("" makes one up), whether to *keep* it, a *timeout* in seconds."""
+
+    image: StoredImage
+    options: RunOptions
+    runtime: Runtime
+    name: str = ""
+    keep: bool = False
+    timeout: float | None = None
+
+
+def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> int:
+    """Run a new container in the foreground and return its exit status; *created* is told its id.
+
+    Raises the errors of `rootfs.create_container` and `launcher.run`. Unless it is kept, nothing of the container is
+    left, whatever happens.
+    """
+    sweep_abandoned(store)
+    container = rootfs.create_container(store, request.image, request.name, ephemeral=not request.keep)
+    created(container.id)
+    try:
+        return _launch(store, container, request, launcher.run)
+    finally:
+        if not request.keep:
+            store.containers.remove(container.id)
+
+
+def start(store: Store, request: RunRequest) -> str:
+    """Start a new container detached, and return its id once it runs.
+
+    Raises as `run` does; the container is removed when it could not be started.
+    """
+    sweep_abandoned(store)
+    container = rootfs.create_container(store, request.image, request.name)
+    try:
+        _launch(store, container, request, _started)
+    except BaseException:
+        store.containers.remove(container.id)
+        raise
+    return container.id
+
+
+def _started(launch: Launch) -> int:
+    launcher.start(launch)
+    return 0
+
+
+def _launch(store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int]) -> int:
+    config = store.config(request.image)
+    with rootfs.lowers(store, request.image, writable=True) as lowers:
+        # What an ephemeral container wrote need not survive a power cut, and is not synced when it is unmounted.
+        overlay = Overlay(lowers, container.upper, container.work, volatile=container.record.ephemeral, nodev=True)
+        launch = Launch(
+            id=container.id,
+            directory=container.path,
+            config=config,
+            options=request.options,
+            runtime=request.runtime,
+            mount_rootfs=lambda target: perform(overlay, target),
+            timeout=request.timeout,
+        )
+        store.close()
+        return act(launch)
+
+
+def require_idle(store: Store, container: Container) -> None:
+    """Raise InUseError when something runs in *container*, ConflictError when it is mounted."""
+    if status(container.path).is_running or container_is_owned(container):
+        raise InUseError(f"container {container.id}", "is running", f"`arstore kill {container.id}` ends it")
+    for entry in MountTable(store.directories.runroot).list():
+        if entry.record.container == container.id and entry.state is not MountState.STALE:
+            hint = f"`arstore umount {container.id}` first"
+            raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", hint)
+
+
+def container_is_owned(container: Container) -> bool:
+    """Whether it belongs to a `run` that is alive."""
+    return container.record.ephemeral and not container.abandoned
+
+
+def remove(store: Store, container_id: str) -> None:
+    """Remove a container in which nothing runs, with all that it wrote.
+
+    Raises NotFoundError, InUseError, ConflictError, OSError.
+    """
+    container = store.containers.get(container_id)
+    require_idle(store, container)
+    remove_cgroups(container.path)
+    store.containers.remove(container_id)
+
+
+def sweep_abandoned(store: Store) -> list[str]:
+    """Remove the ephemeral containers whose process was killed; return their ids. Raises OSError."""
+    gone = []
+    for container in store.containers.list():
+        if container.abandoned:
+            remove_cgroups(container.path)
+            try:
+                store.containers.remove(container.id)
+            except NotFoundError:
+                continue
+            gone.append(container.id)
+    return gone

@@ -1,0 +1,191 @@
+"""Finding an OCI runtime by trying: what is installed need not work on this kernel, with these control groups, in this sandbox.
+
+A trial runs `true` of the host's own root file system, seen through a private bind mount, in a container as every other one is made;
+it is tried again without a seccomp profile when that is what the runtime objects to. The result is kept in `<runroot>/runtime.json` with
+the boot and the program's size and modification time, written atomically; failures are not kept, since they may pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, RuntimeMissingError
+from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
+from arstore.linux.process import boot_id
+from arstore.runtime import seccomp
+from arstore.runtime.driver import OciRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CANDIDATES = ("crun", "runc", "youki")
+"""In the order in which they are tried: the quickest to start comes first."""
+
+CACHE_NAME = "runtime.json"
+
+_MORE_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PATIENCE = 20.0
+_CACHE_LIMIT = 1 << 16
+_HINT = "`apt install runc` or `apt install crun`"
+_NO_SECCOMP = "applies no seccomp profile here, so containers run without one"
+
+
+@dataclass(slots=True, frozen=True)
+class _Program:
+    """A program as it is now; equal while nobody has replaced it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def at(cls, path: str) -> _Program:
+        about = os.stat(path)
+        return cls(path, about.st_size, about.st_mtime_ns)
+
+
+def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
+    """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
+
+    Must be called without other threads and without an open LMDB environment, since trying forks. Raises RuntimeMissingError
+    with each one's own reason.
+    """
+    paths = _paths((explicit,) if explicit else CANDIDATES)
+    cached = _cached(runroot, paths)
+    if cached is not None:
+        return cached
+    reasons: list[str] = []
+    for path in paths:
+        try:
+            found = _try_runtime(path, runroot)
+        except ArstoreError as error:
+            reasons.append(f"{os.path.basename(path)}: {error.why}")
+        except OSError as error:
+            reasons.append(f"{os.path.basename(path)}: {(error.strerror or str(error)).lower()}")
+        else:
+            _remember(runroot, found)
+            return found
+    what = explicit or "OCI runtime"
+    if not paths:
+        raise RuntimeMissingError(what, "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed", _HINT)
+    raise RuntimeMissingError(what, f"none works here ({'; '.join(reasons)})", "" if explicit else _HINT)
+
+
+def _paths(names: tuple[str, ...]) -> list[str]:
+    places = [p for p in os.environ.get("PATH", os.defpath).split(":") if p.startswith("/")]
+    found: list[str] = []
+    for name in names:
+        tries = [os.path.abspath(name)] if "/" in name else [os.path.join(p, name) for p in (*places, *_MORE_PLACES)]
+        found.extend([path for path in tries if os.path.isfile(path) and os.access(path, os.X_OK)][:1])
+    return found
+
+
+def _try_runtime(path: str, runroot: str) -> OciRuntime:
+    """The runtime, when `true` ran with it. Raises ArstoreError or OSError when not."""
+    if not seccomp.supported_by_kernel():
+        return _trial(OciRuntime(path, seccomp=False, note="the kernel has no seccomp, so containers run without it"), runroot)
+    try:
+        return _trial(OciRuntime(path), runroot)
+    except ArstoreError as error:
+        if "seccomp" not in error.why.lower():
+            raise
+    return _trial(OciRuntime(path, seccomp=False, note=f"{os.path.basename(path)} {_NO_SECCOMP}"), runroot)
+
+
+def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
+    from arstore.oci.config import ImageConfig
+    from arstore.oci.platform import Platform
+    from arstore.runtime.launch import Launch
+    from arstore.runtime.launcher import run
+    from arstore.runtime.options import RunOptions
+
+    config = ImageConfig(raw=b"", platform=Platform("linux", ""), diff_ids=())
+    with _scratch(runroot) as directory, _quiet():
+        options = RunOptions(args=(_true(),))
+        name = os.path.basename(directory)
+        status = run(Launch(name, directory, config, options, runtime, _bind_host, timeout=_PATIENCE))
+    if status != 0:
+        raise RuntimeMissingError(runtime.path, f"its trial ended with status {status}")
+    return runtime
+
+
+def _true() -> str:
+    """A program that the container's PATH, which is the default one, need not have."""
+    return next((path for path in (f"{place}/true" for place in _MORE_PLACES) if os.path.exists(path)), "true")
+
+
+def _bind_host(target: str) -> None:
+    mount("/", target, flags=MS_BIND | MS_REC)
+    mount("none", target, flags=MS_PRIVATE | MS_REC)
+
+
+@contextlib.contextmanager
+def _scratch(runroot: str) -> Iterator[str]:
+    import shutil
+    import tempfile
+
+    os.makedirs(runroot, mode=0o700, exist_ok=True)
+    directory = tempfile.mkdtemp(prefix="trial-", dir=runroot)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Descriptors 1 and 2 lead nowhere meanwhile: `true` says nothing, but a dynamic linker may."""
+    saved = [os.dup(1), os.dup(2)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        yield
+    finally:
+        for number, fd in enumerate(saved, 1):
+            os.dup2(fd, number)
+            os.close(fd)
+        os.close(null)
+
+
+def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
+    """What worked before, when it is among *paths* and neither the boot nor the program has changed."""
+    try:
+        with open(os.path.join(runroot, CACHE_NAME), "rb") as file:
+            known = json.loads(file.read(_CACHE_LIMIT))
+        if known["boot"] != boot_id():
+            return None
+        for path in paths:
+            entry = known["programs"].get(path)
+            if entry is not None and _Program(path, entry["size"], entry["mtime_ns"]) == _Program.at(path):
+                return OciRuntime(path, bool(entry["seccomp"]), str(entry["note"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Whatever is wrong with a cache, trying again is right.
+        return None
+    return None
+
+
+def _remember(runroot: str, found: OciRuntime) -> None:
+    """Keep the result beside those of other programs of this boot; a runroot that cannot be written to is no failure."""
+    path = os.path.join(runroot, CACHE_NAME)
+    with contextlib.suppress(OSError):
+        program = _Program.at(found.path)
+        entry = {"size": program.size, "mtime_ns": program.mtime_ns, "seccomp": found.seccomp, "note": found.note}
+        programs = {**_programs(path), found.path: entry}
+        temporary = f"{path}.{os.getpid()}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump({"boot": boot_id(), "programs": programs}, file)
+        os.rename(temporary, path)
+
+
+def _programs(path: str) -> dict[str, object]:
+    try:
+        with open(path, "rb") as file:
+            known = json.loads(file.read(_CACHE_LIMIT))
+        return dict(known["programs"]) if known["boot"] == boot_id() else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}

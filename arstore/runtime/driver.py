@@ -1,0 +1,152 @@
+"""OCI runtimes: the command line that crun, runc and youki share, and what their failures mean.
+
+Not a part of the runtime-spec, but of all these programs: `--root DIR --log FILE --log-format json COMMAND ...`. Containers are started
+with `run --detach`, so that the exit status of the runtime is its own and never the container's. Out of scope: running the
+command lines (`session` does) and finding a runtime (`discovery` does).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from arstore.errors import ArstoreError, CommandNotExecutableError, CommandNotFoundError, RuntimeFailedError
+
+_LOG_LIMIT = 1 << 20
+_MESSAGE_LIMIT = 2000
+
+_EXEC = r"(?:\bexec(?:utable)?(?: file)?:? [\"'`/]|exec failed|open executable|exec user process|executable ')"
+_NOT_FOUND = re.compile(_EXEC + r".*(?:not found|no such file|does ?n[o']t exist)", re.IGNORECASE | re.DOTALL)
+_NOT_EXECUTABLE = re.compile(
+    _EXEC + r".*(?:permission denied|is a directory|exec format error|not executable|operation not permitted)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LOGFMT = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(slots=True, frozen=True)
+class Place:
+    """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories' files."""
+
+    root: str
+    log: str
+
+
+class Runtime(Protocol):
+    """What the launcher needs of a runtime: argument vectors, and a reading of its failures."""
+
+    @property
+    def path(self) -> str:
+        """The program."""
+
+    @property
+    def seccomp(self) -> bool:
+        """Whether it can apply a seccomp profile."""
+
+    def run(self, place: Place, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
+        """Create and start the container *name*, detached; *console* is the socket that gets the terminal."""
+
+    def exec(self, place: Place, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
+        """Start one more process, described in the file *process*, detached."""
+
+    def state(self, place: Place, name: str) -> list[str]:
+        """Print the container's state as JSON."""
+
+    def kill(self, place: Place, name: str, number: int) -> list[str]:
+        """Send a signal to the container's process."""
+
+    def delete(self, place: Place, name: str) -> list[str]:
+        """Remove what is left of the container, killing it first."""
+
+    def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
+        """The error behind a failed command, from its log file or else from what it printed."""
+
+
+@dataclass(slots=True, frozen=True)
+class OciRuntime:
+    """A runtime of crun's and runc's kind. *note* says what it lacks, for people."""
+
+    path: str
+    seccomp: bool = True
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The program's file name."""
+        return os.path.basename(self.path)
+
+    def run(self, place: Place, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
+        """See Runtime."""
+        words = ["run", "--detach", "--bundle", bundle, "--pid-file", pid_file]
+        return self._argv(place, *words, *_console(console), name)
+
+    def exec(self, place: Place, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
+        """See Runtime."""
+        words = ["exec", "--detach", "--process", process, "--pid-file", pid_file]
+        return self._argv(place, *words, *_console(console), name)
+
+    def state(self, place: Place, name: str) -> list[str]:
+        """See Runtime."""
+        return self._argv(place, "state", name)
+
+    def kill(self, place: Place, name: str, number: int) -> list[str]:
+        """See Runtime."""
+        return self._argv(place, "kill", name, str(number))
+
+    def delete(self, place: Place, name: str) -> list[str]:
+        """See Runtime."""
+        return self._argv(place, "delete", "--force", name)
+
+    def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
+        """See Runtime."""
+        message = last_message(log) or _printed(stderr)
+        if _NOT_FOUND.search(message):
+            return CommandNotFoundError(what, message)
+        if _NOT_EXECUTABLE.search(message):
+            return CommandNotExecutableError(what, message)
+        return RuntimeFailedError(what, f"{self.name}: {message}" if message else f"{self.name} failed without a message")
+
+    def _argv(self, place: Place, *words: str) -> list[str]:
+        return [self.path, "--root", place.root, "--log", place.log, "--log-format", "json", *words]
+
+
+def read_log(path: str) -> bytes:
+    """The end of a runtime's log file, b"" where there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - _LOG_LIMIT))
+            return file.read(_LOG_LIMIT)
+    except FileNotFoundError:
+        return b""
+
+
+def last_message(log: bytes) -> str:
+    """The last error of a log in JSON lines (`level`, `msg`); "" where there is none."""
+    found = ""
+    for line in log.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and entry.get("level") in {"error", "fatal", "panic"}:
+            found = _one_line(str(entry.get("msg", "")))
+    return found
+
+
+def _printed(stderr: bytes) -> str:
+    text = stderr.decode("utf-8", "replace").strip()
+    found = _LOGFMT.findall(text)
+    return _one_line(found[-1] if found else text)
+
+
+def _one_line(text: str) -> str:
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return clean[:_MESSAGE_LIMIT]
+
+
+def _console(socket: str) -> list[str]:
+    return ["--console-socket", socket] if socket else []

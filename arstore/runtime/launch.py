@@ -1,0 +1,119 @@
+"""One launch: what the caller wants to run, and how that becomes a bundle once the root file system is mounted.
+
+Out of scope: processes, see `launcher`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.runtime import seccomp
+from arstore.runtime.cgroups import cgroups_path
+from arstore.runtime.command import Lookup, check_command, container_args
+from arstore.runtime.options import check_hostname
+from arstore.runtime.process import Process, environment, working_directory
+from arstore.runtime.rootfs import RootDirectory
+from arstore.runtime.signals import DEFAULT_STOP, parse_signal
+from arstore.runtime.spec import Surroundings, build_spec, image_volumes
+from arstore.runtime.terminal import window_size
+from arstore.runtime.users import resolve_user
+from arstore.runtime.volumes import private_volumes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.oci.config import ImageConfig
+    from arstore.runtime.bundle import Bundle
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.options import RunOptions
+
+_LONGEST_HOST_NAME = 63
+
+
+def _ignore_exit(_: int | None) -> None:
+    """For callers to whom the end of a container means nothing."""
+
+
+@dataclass(slots=True, frozen=True)
+class Launch:
+    """A container to be started.
+
+    `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at the path it
+    is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors that are open now: they are
+    closed there as soon as it returns. `on_exit` is called with the exit status (None when nobody knows it), after everything of the
+    container is gone, by the launcher: the caller's own process or, detached, one that was forked from it.
+    `timeout` (seconds) is for the foreground only.
+    """
+
+    id: str
+    directory: str
+    config: ImageConfig
+    options: RunOptions
+    runtime: Runtime
+    mount_rootfs: Callable[[str], None]
+    on_exit: Callable[[int | None], None] = _ignore_exit
+    timeout: float | None = None
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The command. Raises ImageConfigError when there is none."""
+        return container_args(self.config, self.options)
+
+    @property
+    def stop_signal(self) -> int:
+        """The user's, the image's or SIGTERM; one that is no signal counts as not given, since it is needed only later."""
+        return next(filter(None, map(_signal, (self.options.stop_signal, self.config.stop_signal))), int(DEFAULT_STOP))
+
+    @property
+    def hostname(self) -> str:
+        """The user's, the host's where the network is shared, or the beginning of the id. Raises UsageError."""
+        if self.options.hostname:
+            return check_hostname(self.options.hostname)
+        if self.options.network == "host":
+            return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
+        return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
+
+
+def prepare(launch: Launch, bundle: Bundle) -> None:
+    """Look everything up in the mounted root file system and write the bundle.
+
+    Raises ImageConfigError, CommandNotFoundError, CommandNotExecutableError, UsageError, OSError.
+    """
+    options = launch.options
+    with RootDirectory(bundle.rootfs) as root:
+        process = resolve_process(launch, root)
+        places = image_volumes(launch.config, options)
+        mounted = (*places, *(volume.destination for volume in options.volumes))
+        check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
+        around = Surroundings(
+            hostname=launch.hostname,
+            cgroups_path=cgroups_path(launch.directory),
+            files=bundle.etc_files(root, launch.hostname, host_network=options.network == "host"),
+            volumes=[*private_volumes(launch.directory, places, root), *options.volumes],
+            seccomp=seccomp.profile() if launch.runtime.seccomp else None,
+        )
+    spec = build_spec(launch.config, options, process, around)
+    size = window_size(0, 1, 2) if options.tty else None
+    if size is not None:
+        spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+    bundle.write_spec(spec)
+
+
+def resolve_process(launch: Launch, root: RootDirectory) -> Process:
+    """The container's own process. Raises as `prepare` does."""
+    options, config = launch.options, launch.config
+    user = resolve_user(config.user if options.user is None else options.user, root)
+    env = environment(config.env, options.env, user=user, hostname=launch.hostname, tty=options.tty)
+    cwd = working_directory(options.workdir or config.working_dir, root)
+    return Process(launch.args, env, cwd, user, options.tty)
+
+
+def _signal(text: str) -> int:
+    from arstore.errors import UsageError
+
+    try:
+        return parse_signal(text) if text else 0
+    except UsageError:
+        return 0

@@ -1,0 +1,282 @@
+"""Running a container so that cleaning up is the kernel's work, whatever is killed.
+
+```
+arstore (foreground) or a daemon forked from it (detached): the launcher; state.json, signals, cgroups afterwards
+  └─ keeper: PID 1 of a pid namespace, in a mount namespace of its own; mounts the root file system, runs the OCI
+     │       runtime once, then waits, and moves bytes where that is needed
+     └─ the container's process, PID 1 of a pid namespace below
+```
+The keeper dies with the launcher (PR_SET_PDEATHSIG), and with the keeper, being PID 1, every process below; with the last of them
+the mount namespace, and with it every mount and the runtime's state. Only control groups stay, empty, for `remove_cgroups`.
+The keeper has a session of its own: a terminal's signals reach the launcher alone, which passes each on exactly once.
+
+Locking: none. The launcher is the only writer of state.json. An LMDB environment must not be open in the process that calls this.
+Out of scope: the container's record in the store, removing its directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
+from arstore.runtime.bundle import Bundle
+from arstore.runtime.cgroups import remove_cgroups
+from arstore.runtime.channel import Receiver, Sender, error_of
+from arstore.runtime.family import Child, close_others, spawn
+from arstore.runtime.launch import Launch, prepare
+from arstore.runtime.logs import LOG_NAME
+from arstore.runtime.session import Errand, Session
+from arstore.runtime.signals import held_back, passing_on
+from arstore.runtime.state import ProcessId, RunState, write_state
+from arstore.runtime.streams import Stdio
+from arstore.runtime.terminal import raw_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.runtime.channel import Event
+
+STOP_GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL."""
+
+_KILLED = 128 + signal.SIGKILL
+_INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
+
+
+def run(launch: Launch) -> int:
+    """Run the container in the foreground, on this process's standard streams; its exit status (128+N when a signal ended it).
+
+    Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
+    RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
+    """
+    options = launch.options
+    stdio = Stdio(options.interactive, options.tty)
+    watch = _Watch(_absolute(launch), detached=False)
+    with raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
+        status = watch.attend(stdio, lambda _: None)
+    launch.on_exit(status)
+    return _KILLED if status is None else status
+
+
+def start(launch: Launch) -> None:
+    """Start the container detached from this process: returns when it runs. Its output goes to the log (`logs`).
+
+    Raises what kept it from starting, as `run` does.
+    """
+    reading, writing = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.close(reading)
+        _daemonise(_absolute(launch), Sender(writing))
+    os.close(writing)
+    try:
+        os.waitpid(middle, 0)
+        event = Receiver(reading).receive()
+    finally:
+        os.close(reading)
+    if event is None:
+        raise RuntimeFailedError(launch.id, "the launcher ended before the container was started")
+    if event.name == "failed":
+        raise error_of(event)
+
+
+def _daemonise(launch: Launch, report: Sender) -> NoReturn:
+    """Be the process between the caller and the launcher, or the launcher: neither returns."""
+    complete = False
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _be_launcher(launch, report)
+        complete = True
+    finally:
+        os._exit(0 if complete else 1)
+
+
+def _be_launcher(launch: Launch, report: Sender) -> None:
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)
+    log_fd = -1
+    try:
+        log = os.path.join(launch.directory, LOG_NAME)
+        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
+        status = _Watch(launch, detached=True, kept=(report.fd,)).attend(stdio, lambda event: _announce(report, event))
+    except (ArstoreError, OSError) as error:
+        report.fail(error)
+        return
+    launch.on_exit(status)
+
+
+def _announce(report: Sender, event: Event) -> None:
+    report.send(event.name)
+    report.close()
+
+
+class _Watch:
+    """The launcher's part of one container's life: lets the keeper work, and keeps state.json."""
+
+    def __init__(self, launch: Launch, *, detached: bool, kept: tuple[int, ...] = ()) -> None:
+        self._launch = launch
+        self._detached = detached
+        self._kept = kept
+        self._child: Child | None = None
+        self._interrupts: list[float] = []
+        self._timed_out = False
+
+    def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
+        """From the fork to the last clean-up; the exit status, None when the keeper was killed.
+
+        Raises what the keeper reports, and PipelineTimeoutError.
+        """
+        launch = self._launch
+        # Forks happen with the signals held back, so none is lost between the fork and the handlers.
+        with contextlib.ExitStack() as stack:
+            with held_back():
+                child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
+                self._child = child
+                stack.callback(self._end)
+                stack.enter_context(passing_on(self._pass_on))
+            state = self._write(self._first_state(child))
+            child.let_go()
+            if self._detached:
+                close_others(child.events.fd, child.go_fd, *self._kept)
+            return self._follow(child, state, on_start)
+
+    def _end(self) -> None:
+        """See the keeper out; it still runs when something went wrong on this side."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            remove_cgroups(self._launch.directory)
+
+    def _follow(self, child: Child, state: RunState, on_start: Callable[[Event], None]) -> int | None:
+        failure: ArstoreError | OSError | None = None
+        status: int | None = None
+        deadline = time.monotonic() + self._launch.timeout if self._launch.timeout is not None else None
+        while event := self._next(child, state, deadline):
+            if event.name == "started":
+                state = self._write(self._started(state, child.pid, event.fields["pid"]))
+                on_start(event)
+            elif event.name == "exited":
+                status = event.fields["status"]
+            else:
+                failure = error_of(event)
+        self._child = None
+        child.wait()
+        remove_cgroups(self._launch.directory)
+        if failure is None and state.status == "starting":
+            failure = RuntimeFailedError(self._launch.id, "the launcher was killed before the container was started")
+        self._last_word(state, status, failure)
+        if failure is not None:
+            raise failure
+        if self._timed_out:
+            raise PipelineTimeoutError(self._launch.id, f"did not end in {self._launch.timeout:g} seconds and was stopped")
+        return status
+
+    def _next(self, child: Child, state: RunState, deadline: float | None) -> Event | None:
+        """The next event; when the time is over the container is stopped, and then killed."""
+        if self._timed_out:
+            return child.events.receive()
+        try:
+            return child.events.receive(deadline)
+        except TimeoutError:
+            self._timed_out = True
+        if state.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.process.pid, state.stop_signal)
+        try:
+            return child.events.receive(time.monotonic() + STOP_GRACE)
+        except TimeoutError:
+            child.send_signal(signal.SIGKILL)
+            return child.events.receive()
+
+    def _pass_on(self, number: int) -> None:
+        """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
+        child = self._child
+        if child is None:
+            return
+        if number == signal.SIGINT:
+            now = time.monotonic()
+            self._interrupts = [*(t for t in self._interrupts if now - t < _INSISTENCE_SECONDS), now]
+            if len(self._interrupts) >= _INSISTENCE:
+                number = signal.SIGKILL
+        child.send_signal(number)
+
+    def _write(self, state: RunState) -> RunState:
+        write_state(self._launch.directory, state)
+        return state
+
+    def _first_state(self, child: Child) -> RunState:
+        launch = self._launch
+        return RunState(
+            id=launch.id,
+            status="starting",
+            runtime=launch.runtime.path,
+            launcher=ProcessId.of(os.getpid()),
+            keeper=ProcessId.of(child.pid),
+            args=launch.args,
+            detached=self._detached,
+            tty=launch.options.tty,
+            stop_signal=launch.stop_signal,
+            created=time.time(),
+        )
+
+    def _started(self, state: RunState, keeper: int, inner_pid: int) -> RunState:
+        return replace(state, status="running", started=time.time(), process=outer_process(keeper, inner_pid))
+
+    def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
+        end = "failed" if failure is not None else "dead" if status is None else "exited"
+        last = replace(
+            state, status=end, finished=time.time(), exit_code=status, error="" if failure is None else str(failure)
+        )
+        # The directory may have been removed under us; there is nobody left to tell then.
+        with contextlib.suppress(FileNotFoundError):
+            self._write(last)
+
+
+def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
+    """The child of *keeper* that has *inner_pid* in keeper's own pid namespace; None when it has ended and been reaped."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for pid in children:
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+            # From our namespace inwards; the container's own, where it is 1, comes last.
+            if len(ids) > 1 and str(inner_pid) in ids[1:]:
+                return ProcessId.of(int(pid))
+    return None
+
+
+def _absolute(launch: Launch) -> Launch:
+    return replace(launch, directory=os.path.abspath(launch.directory))
+
+
+def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
+    """The keeper's life."""
+    os.setsid()
+    session = Session(stdio, report)
+    session.catch_signals()
+    bundle = Bundle(launch.directory)
+    bundle.enter(launch.mount_rootfs)
+    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd)
+    prepare(launch, bundle)
+    session.attend(
+        Errand(
+            runtime=launch.runtime,
+            argv=lambda console: launch.runtime.run(bundle.place, launch.id, bundle.path, "run/pid", console),
+            pid_file="run/pid",
+            log=bundle.place.log,
+            what=launch.args[0],
+            console="run/console",
+        )
+    )

@@ -1,0 +1,113 @@
+"""The `process` of config.json: who runs what, where and with which environment (runtime-spec config.md, "Process").
+
+Text from an image or the command line is passed exactly or refused: a newline or a further `=` in a value is only a character
+to execve(2) and JSON, so it is kept; NUL and text that is no Unicode, which config.json cannot carry, are ImageConfigError.
+Out of scope: looking users and commands up.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import resource
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import ImageConfigError
+from arstore.linux import capability
+from arstore.runtime import defaults
+from arstore.runtime.command import DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.runtime.defaults import Json
+    from arstore.runtime.rootfs import RootDirectory
+    from arstore.runtime.users import User
+
+
+@dataclass(slots=True, frozen=True)
+class Process:
+    """A process to be: everything looked up, nothing left to guess."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: User
+    tty: bool = False
+
+    @property
+    def search_path(self) -> str:
+        """The value of PATH."""
+        return next((v[5:] for v in self.env if v.startswith("PATH=")), DEFAULT_PATH)
+
+
+def environment(*sources: Iterable[str], user: User, hostname: str, tty: bool) -> tuple[str, ...]:
+    """One environment of *sources*, each `NAME=VALUE`, later ones winning, and of what is expected to be there.
+
+    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is the user's unless they name it.
+    Raises ImageConfigError.
+    """
+    found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if tty:
+        found["TERM"] = "xterm"
+    for source in sources:
+        for text in source:
+            name, equals, value = checked(text, "environment").partition("=")
+            if not name or not equals:
+                raise ImageConfigError(f"environment {text!r}", "not of the form NAME=VALUE")
+            found[name] = value
+    found.setdefault("HOME", user.home or "/")
+    return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def working_directory(text: str, root: RootDirectory) -> str:
+    """*text* as an absolute path without `..`; the runtimes make it where it does not exist.
+
+    Raises ImageConfigError when it leads, perhaps through symlinks, into /proc, /sys or /dev: with the runtime's own descriptors
+    behind /proc/self/fd that has been a way out of containers (CVE-2024-21626).
+    """
+    path = posixpath.normpath(posixpath.join("/", checked(text or "/", "working directory")))
+    path = "/" + path.lstrip("/")
+    try:
+        real = root.canonical(path)
+    except OSError as error:
+        raise ImageConfigError(f"working directory {text!r}", (error.strerror or str(error)).lower()) from error
+    for place in ("/proc", "/sys", "/dev"):
+        if any(p.startswith(f"{place}/") for p in (path, real)):
+            raise ImageConfigError(f"working directory {text!r}", f"lies in {place}")
+    return path
+
+
+def checked(text: str, what: str) -> str:
+    """*text*, when config.json can carry it exactly. Raises ImageConfigError."""
+    if "\0" in text:
+        raise ImageConfigError(f"{what} {text!r}", "contains NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ImageConfigError(f"{what} {text!r}", "is not valid Unicode, which the runtime's config must be") from None
+    return text
+
+
+def process_section(process: Process) -> Json:
+    """The JSON object."""
+    user: Json = {"uid": process.user.uid, "gid": process.user.gid, "umask": 0o022}
+    if process.user.groups:
+        user["additionalGids"] = list(process.user.groups)
+    files = _most_files()
+    return {
+        "terminal": process.tty,
+        "user": user,
+        "args": [checked(word, "argument") for word in process.args],
+        "env": list(process.env),
+        "cwd": process.cwd,
+        "capabilities": defaults.capabilities(process.user.uid, capability.effective()),
+        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}],
+        "noNewPrivileges": False,
+    }
+
+
+def _most_files() -> int:
+    """No more than our own limit: raising one takes CAP_SYS_RESOURCE, which not every root has."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return defaults.MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, defaults.MOST_FILES)

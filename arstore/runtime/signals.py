@@ -1,0 +1,91 @@
+"""Signals: their names as images and users write them, and those that the launcher passes on.
+
+Out of scope: who they are passed on to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from arstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGCONT,
+)
+"""What the launcher passes on to the container's process."""
+
+DEFAULT_STOP = signal.SIGTERM
+
+
+def parse_signal(text: str) -> int:
+    """The number of `SIGTERM`, `term`, `15` or `RTMIN+3`. Raises UsageError."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isascii() and name.isdigit() and len(name) < 4:
+        number = int(name)
+    elif name.startswith(("RTMIN", "RTMAX")):
+        number = _real_time(name)
+    else:
+        found = getattr(signal, f"SIG{name}", None)
+        number = int(found) if isinstance(found, signal.Signals) else 0
+    if not 1 <= number <= signal.SIGRTMAX:
+        raise UsageError(text, "not a signal")
+    return number
+
+
+def _real_time(name: str) -> int:
+    base = int(signal.SIGRTMIN if name.startswith("RTMIN") else signal.SIGRTMAX)
+    rest = name[5:]
+    if not rest:
+        return base
+    if rest[0] not in "+-" or not rest[1:].isascii() or not rest[1:].isdigit() or len(rest) > 3:
+        return 0
+    number = base + int(rest)
+    return number if signal.SIGRTMIN <= number <= signal.SIGRTMAX else 0
+
+
+def exit_status(wait_status: int) -> int:
+    """What a shell would call the status that wait(2) gave: 128 and the signal's number for a process that was killed."""
+    import os
+
+    code = os.waitstatus_to_exitcode(wait_status)
+    return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[set[signal.Signals]]:
+    """Forwarded signals wait until the context ends, here and in what is forked meanwhile; the mask before is given."""
+    before: set[signal.Signals] = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # type: ignore[assignment] # Signals, in fact
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def passing_on(send: Callable[[int], None]) -> Iterator[None]:
+    """Each forwarded signal that this process gets is given to *send*, in the main thread; elsewhere nothing is changed.
+
+    Python keeps signal handlers to the main thread, so a caller in another one has to pass signals on itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda got, _: send(got)) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

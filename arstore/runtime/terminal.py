@@ -1,0 +1,113 @@
+"""Terminals: the user's in raw mode, the container's as a descriptor from the runtime, and one size for both.
+
+The runtime opens the pseudo-terminal inside the container and sends its controlling side through a Unix socket
+(SCM_RIGHTS), as all of crun, runc and youki do for a detached container. Out of scope: moving the bytes, see `streams`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import termios
+from typing import TYPE_CHECKING
+
+from arstore.errors import RuntimeFailedError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+END_OF_FILE = b"\x04"
+"""What a terminal's user types to end the input."""
+
+_CONSOLE_WAIT = 5.0
+_OFLAG, _LFLAG, _CC = 1, 3, 6
+
+
+@contextlib.contextmanager
+def raw_mode(fd: int) -> Iterator[None]:
+    """Every byte goes through as it is, in and out, until the context ends; nothing happens when *fd* is no terminal."""
+    if not os.isatty(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    mode = termios.tcgetattr(fd)
+    mode[0] &= ~(
+        termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
+        | termios.ICRNL | termios.IXON
+    )  # fmt: skip
+    mode[_LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    mode[_OFLAG] &= ~termios.OPOST
+    characters = list(mode[_CC])
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    mode[_CC] = characters
+    termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def window_size(*fds: int) -> tuple[int, int] | None:
+    """Rows and columns of the first of *fds* that is a terminal and knows them."""
+    for fd in fds:
+        try:
+            rows, columns = termios.tcgetwinsize(fd)
+        except (termios.error, OSError):
+            continue
+        if rows and columns:
+            return rows, columns
+    return None
+
+
+def follow_size(master: int, *fds: int) -> None:
+    """Give the container's terminal the size of the first terminal among *fds*; its processes get SIGWINCH."""
+    size = window_size(*fds)
+    if size is not None:
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcsetwinsize(master, size)
+
+
+class Console:
+    """The socket that a runtime sends the container's terminal to. *path* is relative: a Unix address has 108 bytes only."""
+
+    def __init__(self, path: str) -> None:
+        import socket
+
+        self.path = path
+        self._socket: socket.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(path)
+        self._socket.listen(1)
+
+    def receive(self) -> int:
+        """The descriptor of the terminal's controlling side.
+
+        Raises RuntimeFailedError when the runtime, which has ended by now, did not send it.
+        """
+        import socket
+
+        self._socket.settimeout(_CONSOLE_WAIT)
+        try:
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.settimeout(_CONSOLE_WAIT)
+                _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+        except TimeoutError as error:
+            raise RuntimeFailedError("terminal", "the runtime sent none") from error
+        if not fds:
+            raise RuntimeFailedError("terminal", "the runtime sent none")
+        os.set_inheritable(fds[0], False)
+        return fds[0]
+
+    def close(self) -> None:
+        """Close the socket and remove its name."""
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def is_hang_up(error: OSError) -> bool:
+    """Whether reading a terminal's controlling side failed because the container has closed its own side."""
+    return error.errno == errno.EIO
