@@ -23,8 +23,8 @@ _FIELDS = ("created", "author", "config", "rootfs", "history")
 _ROOTFS_FIELDS = ("type", "diff_ids")
 _HISTORY_FIELDS = ("created", "created_by", "author", "comment", "empty_layer")
 _PROCESS_FIELDS = (
-    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "StopTimeout",
-    "Shell", "Healthcheck", "ArgsEscaped",
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Shell",
+    "Healthcheck", "ArgsEscaped",
 )  # fmt: skip
 _MAX_HISTORY = 4 * MAX_LAYERS
 
@@ -66,7 +66,7 @@ class ImageConfig:
 
     `diff_ids` are bottom first. `created` is text as it stands in the document (RFC 3339 where the writer kept to the
     specification). Each of `env` holds a name and a `=`. `volumes` and `exposed_ports` are the keys of their objects;
-    `healthcheck` is the object as it is. `stop_timeout` is in seconds, None where nothing is said.
+    `healthcheck` is the object as it is.
     """
 
     raw: bytes
@@ -83,7 +83,6 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     stop_signal: str = ""
-    stop_timeout: int | None = None
     exposed_ports: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
     healthcheck: Mapping[str, Any] | None = field(default=None, hash=False)
@@ -173,7 +172,6 @@ def _process(fields: Fields) -> dict[str, Any]:
         "volumes": fields.keys("Volumes"),
         "labels": fields.string_map("Labels"),
         "stop_signal": fields.string("StopSignal"),
-        "stop_timeout": fields.integer("StopTimeout") if fields.has("StopTimeout") else None,
         "exposed_ports": fields.keys("ExposedPorts"),
         "shell": fields.strings("Shell"),
         "healthcheck": None if healthcheck is None else healthcheck.values,

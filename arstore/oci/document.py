@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +19,7 @@ from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, LimitError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
 MAX_DOCUMENT = 4 << 20
 """Bytes that a document may have: the limit of registries and of the other tools."""
@@ -153,7 +152,6 @@ def _kind(value: object) -> str:
     return names[type(value)]
 
 
-@dataclass(slots=True, frozen=True, eq=False)
 class Fields:
     """The members of one JSON object, as typed values.
 
@@ -162,9 +160,12 @@ class Fields:
     Text with a NUL in it is refused: nothing that it could name (a path, an argument, a variable) may hold one.
     """
 
-    values: dict[str, Any]
-    what: str
-    path: str = ""
+    __slots__ = ("path", "values", "what")
+
+    def __init__(self, values: dict[str, Any], what: str, path: str = "") -> None:
+        self.values = values
+        self.what = what
+        self.path = path
 
     @classmethod
     def of(cls, value: object, what: str, path: str = "") -> Fields:
@@ -247,16 +248,18 @@ class Fields:
         """A list of digests."""
         return tuple(self._digest(text, f"{self.at(key)}[{i}]") for i, text in enumerate(self.strings(key)))
 
-    def refuse_variants(self, known: Iterable[str]) -> None:
+    def refuse_variants(self, known: Collection[str]) -> None:
         """Refuse a key that differs from a *known* one in letter case only.
 
         Go's decoder takes such a key for the known one, so the document would mean one thing here and another
         elsewhere.
         """
+        others = self.values.keys() - known
+        if not others:
+            return
         spelling = {name.casefold(): name for name in known}
-        for key in self.values:
-            expected = spelling.get(key.casefold(), key)
-            if expected != key:
+        for key in sorted(others):
+            if expected := spelling.get(key.casefold()):
                 raise self.error(key, f"this field is spelt {expected}")
 
     def _list(self, key: str) -> list[Any]:

@@ -37,6 +37,7 @@ _KNOWN_ARCHITECTURES = frozenset(
 # The level that an architecture without a variant stands for.
 _BASE_LEVELS: Mapping[str, tuple[int, int]] = {"amd64": (1, 0), "arm": (7, 0), "arm64": (8, 0)}
 _BASE_SPELLINGS: Mapping[str, str] = {"amd64": "v1", "arm64": "v8"}
+_UNSAID = (3, 0, 0)
 
 
 @dataclass(slots=True, frozen=True)
@@ -134,7 +135,7 @@ def select(candidates: Sequence[Platform | None], wanted: Platform) -> list[int]
     target = wanted.normalised()
     ranked: list[tuple[tuple[int, int, int], int]] = []
     for position, candidate in enumerate(candidates):
-        rank = (3, 0, 0) if candidate is None else _rank(candidate, target)
+        rank = _UNSAID if candidate is None else _rank(candidate, target)
         if rank is not None:
             ranked.append((rank, position))
     return [position for _, position in sorted(ranked)]
@@ -143,7 +144,7 @@ def select(candidates: Sequence[Platform | None], wanted: Platform) -> list[int]
 def _rank(candidate: Platform, target: Platform) -> tuple[int, int, int] | None:
     """Where *candidate* stands among those that suit *target*, lower being better; None when it does not suit."""
     if not candidate.is_known:
-        return None
+        return None if candidate.os or candidate.architecture else _UNSAID
     have = candidate.normalised()
     if (have.os, have.architecture) != (target.os, target.architecture) or not _same_system(have, target):
         return None

@@ -111,7 +111,7 @@ def candidates(name: Name | str) -> list[str]:
     elif not _has_domain(given):
         short = given.removeprefix("library/")
         repositories += [f"localhost/{given}", *_hub_spellings(short), short]
-    return [f"{repository}:{name.tag}" for repository in dict.fromkeys(repositories) if _COMPONENT.match(repository)]
+    return [f"{repository}:{name.tag}" for repository in dict.fromkeys(repositories)]
 
 
 def from_file_name(file_name: str) -> Name | None:
@@ -119,7 +119,10 @@ def from_file_name(file_name: str) -> Name | None:
 
     None where what is left without directories and suffixes is no repository name, whatever its script.
     """
-    stem = file_name.rstrip("/").rpartition("/")[2].lower()
+    stem = file_name.rstrip("/").rpartition("/")[2]
+    if not stem.isascii():
+        return None
+    stem = stem.lower()
     while suffix := next((s for s in _SUFFIXES if stem.endswith(s)), ""):
         stem = stem.removesuffix(suffix)
     return None if ":" in stem else _name_or_none(stem)
@@ -228,6 +231,8 @@ def _annotated(text: str) -> Name | None:
 def _from_ref_name(ref_name: str, file_name: str) -> Name | None:
     if "/" in ref_name or ":" in ref_name or "@" in ref_name:
         return _annotated(ref_name)
+    if _HEX.fullmatch(ref_name) and len(ref_name) in HEX_LENGTHS.values():
+        return None
     as_repository = _name_or_none(ref_name)
     if as_repository is None or _TAG_ONLY.fullmatch(ref_name):
         after_file = from_file_name(file_name) if ref_name else None

@@ -1,0 +1,238 @@
+"""Strict JSON and typed fields: everything else is one of arstore's own errors, in one line."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arstore.errors import ArstoreError, LimitError, ManifestError
+from arstore.oci.document import MAX_NESTING, Fields, encode, parse, parse_list, parse_value, shown
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**70), 2**70),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def outcome(call):
+    """What *call* returns and None, or None and the error of arstore's that it raises; any other error passes."""
+    try:
+        return call(), None
+    except ArstoreError as error:
+        return None, error
+
+
+@given(JSON)
+def test_what_is_encoded_parses_to_the_same(value):
+    assert parse_value(encode(value), "x") == value
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+def test_equal_objects_have_equal_bytes_whatever_their_order(members):
+    backwards = dict(reversed(members.items()))
+    assert encode(members) == encode(backwards)
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='[]{}",:\\u0dD8e1-. \n', max_size=60).map(str.encode))
+def test_any_bytes_parse_as_the_standard_library_does_or_are_refused(data):
+    value, error = outcome(lambda: parse_value(data, "x"))
+    if error is None:
+        assert value == json.loads(data)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b'\xef\xbb\xbf{"a":1}', "byte order mark"),
+        (b'{"a":"\xff"}', "not UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "not UTF-8"),
+        (b'{"a":1,"a":1}', "'a' twice"),
+        (b'{"a":1,"\\u0061":2}', "'a' twice"),
+        (b'{"x":{"a":1,"b":2,"a":3}}', "'a' twice"),
+        (b'{"a\\n":1,"a\\n":1}', r"'a\n' twice"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "-Infinity"),
+        (b'{"a":1e999}', "too large"),
+        (b'{"a":' + b"9" * 5000 + b"}", "5000 digits"),
+        (b'{"a":"\\ud800"}', "surrogate"),
+        (b'{"\\udfff":1}', "surrogate"),
+        (b'{"a":1', "not valid JSON at line 1"),
+        (b'{"a":1}x', "not valid JSON"),
+        (b"{'a':1}", "not valid JSON"),
+        (b'{"a":"\n"}', "not valid JSON"),
+        (b"[1]", "is a list"),
+        (b"null", "is null"),
+        (b"true", "is a boolean"),
+        (b'"x"', "is a string"),
+    ],
+)
+def test_what_is_no_strict_object_is_refused(data, why):
+    with pytest.raises(ManifestError) as caught:
+        parse(data, "doc")
+    assert caught.value.what == "doc"
+    assert why in caught.value.why
+
+
+def test_surrogate_pairs_are_characters():
+    assert parse(b'{"a":"\\ud83d\\ude00"}', "x") == {"a": "\U0001f600"}
+
+
+def test_size_limit_is_exact():
+    assert parse(b'{"a":1}', "x", limit=7) == {"a": 1}
+    with pytest.raises(LimitError, match="has 8 bytes"):
+        parse(b'{"a":12}', "x", limit=7)
+
+
+def test_nesting_limit_is_exact():
+    deepest = b"[" * MAX_NESTING + b"]" * MAX_NESTING
+    assert parse_list(deepest, "x")
+    with pytest.raises(LimitError, match=f"nested {MAX_NESTING + 1} levels"):
+        parse_list(b"[" + deepest + b"]", "x")
+
+
+@pytest.mark.parametrize("brackets", [b'"[[[[["', b'"\\"[[[[["', b'"\\\\", "[[[["', b'"]]]", "{{{"'])
+def test_brackets_inside_strings_do_not_nest(brackets):
+    data = b"[" + b",".join([brackets] * 40) + b"]"
+    assert parse_list(data, "x") == json.loads(data)
+
+
+@pytest.mark.parametrize("unit", [b"[", b'{"a":', b'[{"":'])
+def test_a_document_of_brackets_is_refused_before_it_is_decoded(unit):
+    with pytest.raises(LimitError, match="levels deep"):
+        parse(unit * 100_000, "x")
+
+
+def test_an_unterminated_string_of_escapes_takes_linear_time():
+    began = time.monotonic()
+    with pytest.raises(ManifestError):
+        parse(b'{"' + b'\\"' * 500_000, "x")
+    assert time.monotonic() - began < 5
+
+
+def test_lists_are_taken_where_asked_for():
+    assert parse_list(b'[{"Config":"x"}]', "x") == [{"Config": "x"}]
+    with pytest.raises(ManifestError, match="is an object, not a JSON list"):
+        parse_list(b"{}", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain/名:1", "plain/名:1"),
+        ("a\nb", r"a\nb"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("\udc80", r"\udc80"),
+        ("‮", r"\u202e"),
+        ("a" * 200, "a" * 119 + "…"),
+    ],
+)
+def test_shown_text_is_printable_and_short(text, expected):
+    assert shown(text) == expected
+
+
+# --- fields ---------------------------------------------------------------------------------------------------------
+
+METHODS = {
+    "string": lambda f: f.string("k"),
+    "integer": lambda f: f.integer("k", default=0),
+    "boolean": lambda f: f.boolean("k"),
+    "strings": lambda f: f.strings("k"),
+    "string_map": lambda f: f.string_map("k"),
+    "keys": lambda f: f.keys("k"),
+    "child": lambda f: f.child("k"),
+    "objects": lambda f: f.objects("k"),
+    "digests": lambda f: f.digests("k"),
+}
+EMPTY = {
+    "string": "",
+    "integer": 0,
+    "boolean": False,
+    "strings": (),
+    "string_map": {},
+    "keys": (),
+    "child": None,
+    "objects": [],
+    "digests": (),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("members", [{}, {"k": None}])
+def test_absent_and_null_are_empty(name, members):
+    assert METHODS[name](Fields(members, "doc")) == EMPTY[name]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(value=JSON)
+def test_a_member_is_typed_or_refused_by_its_path(name, value):
+    _, error = outcome(lambda: METHODS[name](Fields({"k": value}, "doc", "at[1]")))
+    assert error is None or error.what == "doc"
+    assert error is None or error.why.startswith("at[1].k")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("string", 1, "p.k: is a number, not a string"),
+        ("string", "a\0b", "p.k: holds a NUL character"),
+        ("integer", True, "p.k: is a boolean, not a whole number"),
+        ("integer", 1.0, "p.k: is a number, not a whole number"),
+        ("integer", "1", "p.k: is a string, not a whole number"),
+        ("integer", -1, "p.k: is negative or too large"),
+        ("integer", 2**63, "p.k: is negative or too large"),
+        ("boolean", 1, "p.k: is a number, not true or false"),
+        ("strings", "abc", "p.k: is a string, not a list"),
+        ("strings", ["a", 1], "p.k[1]: is a number, not a string"),
+        ("strings", [None], "p.k[0]: is null, not a string"),
+        ("string_map", {"a": []}, "p.k.a: is a list, not a string"),
+        ("string_map", [], "p.k: is a list, not an object"),
+        ("keys", {"/a\0": {}}, "p.k./a\\x00: holds a NUL character"),
+        ("objects", [{}, None], "p.k[1]: is null, not an object"),
+        ("digests", ["sha256:00"], "p.k[0]: not a sha256 or sha512 digest"),
+    ],
+)
+def test_errors_name_the_field(name, value, why):
+    with pytest.raises(ManifestError) as caught:
+        METHODS[name](Fields({"k": value}, "doc", "p"))
+    assert caught.value.why == why
+
+
+def test_sizes_up_to_the_largest_are_taken():
+    assert Fields({"k": 2**63 - 1}, "x").integer("k") == 2**63 - 1
+    assert Fields({"k": 0}, "x").integer("k") == 0
+
+
+def test_required_members():
+    for members in ({}, {"k": None}, {"k": ""}):
+        with pytest.raises(ManifestError, match="k: is missing"):
+            Fields(members, "x").string("k", required=True)
+    with pytest.raises(ManifestError, match="k: is missing"):
+        Fields({}, "x").integer("k")
+    with pytest.raises(ManifestError, match="k: is missing"):
+        Fields({}, "x").digest("k")
+
+
+def test_null_annotation_is_empty_text():
+    assert Fields({"k": {"a": None, "b": "c"}}, "x").string_map("k") == {"a": "", "b": "c"}
+
+
+@pytest.mark.parametrize("key", ["Layers", "LAYERS", "layerſ"])
+def test_other_letter_case_of_a_known_field_is_refused(key):
+    with pytest.raises(ManifestError, match="spelt layers"):
+        Fields({"layers": [], key: []}, "x").refuse_variants(("layers", "config"))
+
+
+def test_unknown_fields_are_left_alone():
+    Fields({"layers": [], "layered": 1, "x": 2}, "x").refuse_variants(("layers", "config"))
