@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class RunRequest:
-    """What to run and how: a *name* for the container ("" makes one up), whether to *keep* it, a *timeout* in seconds."""
+    """What to run and how: the container's *name* ("" makes one up), whether to *keep* it, a *timeout* in seconds."""
 
     image: StoredImage
     options: RunOptions

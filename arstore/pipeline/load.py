@@ -1,0 +1,202 @@
+"""The pipeline's one-shot run: import an image, run it once, import what it left, clean up.
+
+    <root>/pipelines/               shared by all pipelines, for whatever the host wants to hand in or get out
+    <root>/<image name>/images/     where this pipeline leaves its images
+
+Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. The image
+directory is emptied only after everything in it has been imported, and durably so; until then a second `load` finds
+it as it was, and finishes the job: what is in the store already costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import (
+    ArstoreError,
+    InvalidReferenceError,
+    PipelineFailedError,
+    SubImageError,
+    UsageError,
+    from_os_error,
+)
+from arstore.oci.reference import parse_name
+from arstore.pipeline.leavings import clear, find_leavings, opened_leaving
+from arstore.runtime.containers import RunRequest, run
+from arstore.runtime.options import RunOptions, Volume
+from arstore.store.directories import RESERVED
+from arstore.tar.entry import shown
+from arstore.transport.copy import ImportOptions, import_opened, import_reference
+from arstore.transport.detect import open_source_fd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.pipeline.leavings import Leaving
+    from arstore.runtime.driver import Runtime
+    from arstore.store.incoming import TakenImage
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store
+    from arstore.transport.source import ImageSource, Spool
+
+
+@dataclass(slots=True, frozen=True)
+class LoadOptions:
+    """How to load: `name` for a pipeline image that has none, environment, seconds, and whether images are left."""
+
+    name: str = ""
+    env: tuple[str, ...] = ()
+    timeout: float | None = None
+    keep_images: bool = False
+    network: str = "none"
+
+
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """Something in the images directory that is no image, or could not be imported; *path* is below that directory."""
+
+    path: str
+    error: ArstoreError
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load did, filled in as it goes, so that a failure can still be told in full."""
+
+    image: str = ""
+    container: str = ""
+    exit_code: int | None = None
+    imported: tuple[TakenImage, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+
+def load(
+    store: Store,
+    archive: str,
+    options: LoadOptions,
+    runtime: Callable[[], Runtime],
+    progress: Progress | None = None,
+    loaded: Loaded | None = None,
+) -> Loaded:
+    """Import the pipeline image *archive*, run it once, import what it leaves, and empty its images directory.
+
+    *loaded* is filled in along the way. Raises the errors of importing and running, PipelineFailedError when the
+    container ends with another status than 0, PipelineTimeoutError, and SubImageError when something it left could
+    not be imported; nothing is cleaned then.
+    """
+    loaded = loaded or Loaded()
+    taken = import_reference(store, archive, ImportOptions(name=options.name), progress)
+    if len(taken) != 1:
+        raise UsageError(archive, f"holds {len(taken)} images, and a pipeline is one")
+    pipeline = taken[0]
+    loaded.image = pipeline.digest
+    directory = images_directory(store.directories.root, pipeline)
+    pipelines = f"{store.directories.root}/pipelines"
+    for path in (pipelines, directory):
+        _make_directory(store.directories.root, path)
+    request = RunRequest(
+        image=store.find(pipeline.digest),
+        options=_run_options(options, pipelines, directory),
+        runtime=runtime(),
+        timeout=options.timeout,
+    )
+
+    def created(container_id: str) -> None:
+        loaded.container = container_id
+
+    loaded.exit_code = run(store, request, created)
+    if loaded.exit_code != 0:
+        why = f"the pipeline ended with status {loaded.exit_code}"
+        raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")
+    _take_leavings(store, directory, options, progress, loaded)
+    return loaded
+
+
+def images_directory(root: str, pipeline: TakenImage) -> str:
+    """`<root>/<image name>/images`, the name without its tag.
+
+    Raises InvalidReferenceError when the image has no name, or one that would lie in a directory of the store's own.
+    """
+    if not pipeline.names:
+        hint = "give it one with --name"
+        raise InvalidReferenceError(pipeline.digest, "a pipeline needs a name, for its images directory", hint)
+    repository = parse_name(pipeline.names[0]).repository
+    parts = repository.split("/")
+    if parts[0] in RESERVED or "images" in parts:
+        why = "as a pipeline's name, collides with a directory of the store"
+        raise InvalidReferenceError(repository, why, "give it another with --name")
+    return f"{root}/{repository}/images"
+
+
+def _run_options(options: LoadOptions, pipelines: str, directory: str) -> RunOptions:
+    return RunOptions(
+        env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *options.env),
+        volumes=(Volume(pipelines, pipelines), Volume(directory, directory)),
+        network="host" if options.network == "host" else "none",
+    )
+
+
+def _make_directory(root: str, path: str) -> None:
+    """Make *path* below *root*, one component at a time, and refuse symlinks on the way. Raises OSError."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in os.path.relpath(path, root).split("/"):
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=fd)
+            child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = child
+    finally:
+        os.close(fd)
+
+
+def _take_leavings(
+    store: Store, directory: str, options: LoadOptions, progress: Progress | None, loaded: Loaded
+) -> None:
+    imported: list[TakenImage] = []
+    failed: list[Failure] = []
+    with _opened(directory) as fd:
+        for leaving in find_leavings(fd):
+            try:
+                imported.extend(_import(store, fd, leaving, progress))
+            except ArstoreError as error:
+                failed.append(Failure(shown(leaving.path), error))
+            except OSError as error:
+                failed.append(Failure(shown(leaving.path), from_os_error(error, shown(leaving.path))))
+        loaded.imported, loaded.failed = tuple(imported), tuple(failed)
+        if failed:
+            first = failed[0]
+            more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+            why = f"could not be imported: {first.error}{more}"
+            raise SubImageError(first.path, why, f"nothing was cleaned, all is in {directory}")
+        if not options.keep_images:
+            clear(fd)
+            os.fsync(fd)
+
+
+def _import(store: Store, directory_fd: int, leaving: Leaving, progress: Progress | None) -> list[TakenImage]:
+    what = shown(leaving.path)
+    if leaving.refusal:
+        raise SubImageError(what, leaving.refusal)
+    with opened_leaving(directory_fd, leaving) as fd:
+
+        def opened(spool: Spool) -> ImageSource:
+            return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]))
+
+        return import_opened(store, opened, progress=progress)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _label(image: TakenImage) -> str:
+    return image.names[0] if image.names else image.digest
