@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import stat
@@ -45,9 +44,8 @@ def rootfs(request, tmp_path):
     else:
         options = ["--busybox", "/bin/sh"]
     _, config, layer = make(tmp_path / "pipeline.tar.gz", *options)
-    with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
-        archive.extractall(tmp_path / "rootfs", filter="tar")
-    (tmp_path / "rootfs" / "images").mkdir()
+    (tmp_path / "rootfs" / "images").mkdir(parents=True)
+    subprocess.run(["tar", "-xpC", tmp_path / "rootfs"], input=layer, check=True)
     return tmp_path / "rootfs", config
 
 
