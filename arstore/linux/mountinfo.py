@@ -51,7 +51,7 @@ def mount_at(path: str) -> MountInfo | None:
     """
     fd = os.open(path, os.O_PATH)
     try:
-        mount_id = _mount_id(fd)
+        mount_id = mount_id_of(fd)
         place = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
         for line in _read("/proc/self/mountinfo").splitlines():
             if line.startswith(b"%d " % mount_id):
@@ -60,6 +60,14 @@ def mount_at(path: str) -> MountInfo | None:
     finally:
         os.close(fd)
     return None
+
+
+def mount_id_of(fd: int) -> int:
+    """The id of the mount that *fd* was opened on; the table has none of a detached mount, or one elsewhere."""
+    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
+        if line.startswith(b"mnt_id:"):
+            return int(line.split()[1])
+    return -1
 
 
 def parse(line: bytes) -> MountInfo:
@@ -89,13 +97,6 @@ def parse(line: bytes) -> MountInfo:
 
 def _text(field: bytes) -> str:
     return os.fsdecode(_ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), field))
-
-
-def _mount_id(fd: int) -> int:
-    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
-        if line.startswith(b"mnt_id:"):
-            return int(line.split()[1])
-    return -1
 
 
 def _read(path: str) -> bytes:

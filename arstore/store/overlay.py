@@ -4,8 +4,9 @@ A description holds no resource of its own; the lowers' descriptors belong to th
 the kernel keeps what it needs of them. Layers are given one a call (`lowerdir+`), by descriptor where the kernel takes
 them so; older kernels get mount(2), whose one page of options is enough because every layer is named by a number alone.
 
-The caller guarantees at least two lowers, or an upper, that no directory stands twice, and that an upper is mounted
-once at a time: with index=off the kernel only warns. Out of scope: which layers an image has, and remembering mounts.
+The caller guarantees at least two lowers, or an upper, that no directory stands twice, that layers were opened in the
+mount namespace that is to have the overlay (after unshare(2), not before), and that an upper is mounted once at a time:
+with index=off the kernel only warns. Out of scope: which layers an image has, and remembering mounts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import MountError, MountForbiddenError
 from arstore.linux import features, mount
+from arstore.linux.mountinfo import mount_id_of, read_mounts
 from arstore.linux.namespace import in_directory
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None
             _mount_by_page(overlay, target, target_fd, stack)
             return
         mount_fd = _mount_by_layers(overlay, target, fs_fd, stack)
-        with _explained(overlay, target):
+        with _explained(None, target):
             mount.move_mount(mount_fd, target_fd, target)
 
 
@@ -106,6 +108,17 @@ def detached(overlay: Overlay, what: str = "overlay") -> int:
         if fs_fd is None:
             raise MountError(what, "this kernel has no detached overlay mounts (before 6.7)")
         return os.dup(_mount_by_layers(overlay, what, fs_fd, stack))
+
+
+def attach(mount_fd: int, target: str) -> None:
+    """Mount what `detached` gave upon the directory *target*, also in a mount namespace that was entered since.
+
+    Raises MountError, MountForbiddenError; OSError when the target cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        target_fd = _opened(target, stack)
+        with _explained(None, target):
+            mount.move_mount(mount_fd, target_fd, target)
 
 
 def _check(overlay: Overlay, what: str) -> None:
@@ -243,20 +256,23 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _explained(overlay: Overlay, what: str, fs_fd: int | None = None) -> Iterator[None]:
-    """Turn a refusal into a MountError; the kernel's own words are read from *fs_fd* where there is one."""
+def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> Iterator[None]:
+    """Turn a refusal into a MountError; the kernel's own words are read from *fs_fd* where there is one.
+
+    *overlay* is given where what was refused may be a fault of its directories.
+    """
     try:
         yield
     except OSError as error:
         _refuse(overlay, what, error, "; ".join(mount.messages(fs_fd)) if fs_fd is not None else "")
 
 
-def _refuse(overlay: Overlay, what: str, error: OSError, said: str = "") -> NoReturn:
+def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") -> NoReturn:
     text = (error.strerror or str(error)).lower()
     if error.errno in {errno.EPERM, errno.EACCES}:
         why = f"this process may not mount ({said or text})"
         raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error
-    known = _known_fault(overlay, error.errno)
+    known = _known_fault(overlay, error.errno) if overlay is not None else ""
     if known or said:
         raise MountError(what, known or f"{text}: {said}") from error
     raise MountError(what, text, "the kernel log may say more") from error
@@ -268,9 +284,12 @@ def _known_fault(overlay: Overlay, code: int | None) -> str:
         return "this kernel has no overlay file system"
     if code == errno.ELOOP:
         return "a layer stands twice in the stack, or lies within another"
-    if code == errno.EINVAL and not overlay.read_only:
-        return _fault_of_upper(overlay)
-    return ""
+    if code != errno.EINVAL:
+        return ""
+    mounts = {info.mount_id for info in read_mounts()}
+    if not all(mount_id_of(lower.fd) in mounts for lower in overlay.lowers):
+        return "a layer was opened in another mount namespace, or is a detached mount (before 6.15)"
+    return "" if overlay.read_only else _fault_of_upper(overlay)
 
 
 def _fault_of_upper(overlay: Overlay) -> str:
