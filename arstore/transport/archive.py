@@ -58,8 +58,8 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool) -> Members:
         reader = TarReader(Extent(file, 0, size, what), what, seekable=True)
         spooler = _Spooler(members, spool)
         end = 0
-        for entry in reader:
-            _check_count(members)
+        for count, entry in enumerate(reader):
+            _check_count(count, members)
             end = _end(entry)
             if entry.sparse is not None:
                 members.add(entry.path, spooler.take(entry, reader.chunks()))
@@ -84,8 +84,8 @@ def spooled(stream: Reader, what: str, spool: Spool) -> Members:
         reader = TarReader(stream, what)
         spooler = _Spooler(members, spool)
         end = 0
-        for entry in reader:
-            _check_count(members)
+        for count, entry in enumerate(reader):
+            _check_count(count, members)
             end = _end(entry)
             if entry.kind is Kind.FILE:
                 members.add(entry.path, spooler.take(entry, reader.chunks()))
@@ -153,10 +153,10 @@ def _end(entry: Entry) -> int:
     return entry.offset + -(-size // 512) * 512
 
 
-def _check_count(members: Members) -> None:
-    if len(members) >= MAX_MEMBERS:
+def _check_count(count: int, members: Members) -> None:
+    if count >= MAX_MEMBERS:
         raise LimitError(members.what, f"has more than {MAX_MEMBERS} members, too many for an archive of images")
-    if len(members) == LOOK and not any(map(_promising, members.names())):
+    if count == LOOK and not any(map(_promising, members.names())):
         raise UnknownFormatError(members.what, "is a tar archive, but its members are not those of an image")
 
 

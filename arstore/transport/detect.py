@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from io import FileIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from arstore.errors import UnknownFormatError, UnsafePathError, UsageError, from_os_error
+from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.tar.compression import Compression, decompressed
 from arstore.transport.archive import indexed, spooled
 from arstore.transport.blob import Extent, OpenFile
@@ -56,6 +57,8 @@ class _Request:
 def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
 
+    Without *stdin*, `-` is descriptor 0.
+
     Raises UsageError, InvalidReferenceError, NotFoundError, PermissionDeniedError for the name, and UnknownFormatError,
     TruncatedError, CompressionError, TarError, UnsafePathError, LimitError, ManifestError for the content; OSError when
     the spool cannot be written.
@@ -63,9 +66,7 @@ def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> Image
     location = parse_location(text)
     request = _Request(location.what, spool, location.transport, location.choice, location.file_name)
     if location.path == STREAM:
-        if stdin is None:
-            raise UsageError(text, "no stream can be read here")
-        return _from_stdin(stdin, request)
+        return _from_stream(stdin or FileIO(0, closefd=False), request)
     try:
         fd = os.open(location.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
@@ -104,7 +105,7 @@ def _from_fd(file: OpenFile, request: _Request) -> Medium:
         file.close()
 
 
-def _from_stdin(stdin: BinaryIO, request: _Request) -> Medium:
+def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
     """The source on a stream, in place when it is a regular file that nothing has been read of."""
     try:
         fd = stdin.fileno()

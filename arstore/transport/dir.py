@@ -18,10 +18,9 @@ from arstore.oci.document import MAX_DOCUMENT, parse
 from arstore.oci.media_type import document_type
 from arstore.transport.blob import Bytes
 from arstore.transport.medium import Container, Medium
+from arstore.transport.names import Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from arstore.transport.source import BlobReader
 
 _VERSION = b"Directory Transport Version: "
@@ -43,7 +42,7 @@ def is_dir(container: Container) -> bool:
 class Dir(Medium):
     """The source of a `dir:` directory: a single image without a name."""
 
-    def claims(self) -> Iterable[tuple[Descriptor, Sequence[str]]]:
+    def claims(self) -> Claims:
         """The one image: a descriptor made from `manifest.json`."""
         raw = self._manifest()
         what = f"{self.what}: manifest.json"

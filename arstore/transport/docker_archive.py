@@ -30,11 +30,9 @@ from arstore.tar.codec import HEAD, Compression, detect
 from arstore.transport.blob import Bytes
 from arstore.transport.medium import Medium
 from arstore.transport.members import Members
-from arstore.transport.names import EVERYTHING, Choice
+from arstore.transport.names import EVERYTHING, Choice, Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from arstore.transport.blob import Extent
     from arstore.transport.source import BlobReader
 
@@ -87,7 +85,7 @@ class DockerArchive(Medium):
         self._layers: dict[Digest, bytes] = {}
         self._hashed: dict[bytes, Descriptor] = {}
 
-    def claims(self) -> Iterable[tuple[Descriptor, Sequence[str]]]:
+    def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
         return [(self._manifest(item), item.names) for item in items(self._members)]
 

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import verify
 from arstore.errors import ArstoreError, UnknownFormatError
+from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
 from arstore.oci.document import MAX_DOCUMENT
 from arstore.oci.index import Index, check_layout
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index
 from arstore.transport.medium import Container, Medium
-from arstore.transport.names import EVERYTHING, Choice, annotated, same_name
+from arstore.transport.names import EVERYTHING, Choice, Claims, annotated, same_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
@@ -54,16 +55,23 @@ class Layout(Medium):
         super().__init__(container, file_name, choice)
         self._tags = tags or {}
 
-    def claims(self) -> Iterable[tuple[Descriptor, Sequence[str]]]:
+    def claims(self) -> Claims:
         """The descriptors of `index.json`, and a nested one when the user asked for its digest."""
         check_layout(self._document("oci-layout"), f"{self.what}: oci-layout")
         descriptors = Index.parse(self._document("index.json"), f"{self.what}: index.json").manifests
-        claims = [(descriptor, self._names(descriptor)) for descriptor in descriptors]
+        claims: Claims = [(descriptor, self._names(descriptor)) for descriptor in descriptors]
         wanted = self._choice.digest
         if wanted is not None and wanted not in {descriptor.digest for descriptor in descriptors}:
             below = (inner for outer in descriptors for inner, _ in self._below(outer))
             claims += [(inner, ()) for inner in below if inner.digest == wanted][:1]
         return claims
+
+    def choose(self, claims: Claims) -> Choice:
+        """What the user asked for; a name may also be the whole of a `ref.name` annotation, as umoci's tags are."""
+        for descriptor, names in reversed(claims):
+            if self._choice.name and descriptor.annotations.get(REF_NAME) == self._choice.name:
+                return Choice(name=names[-1]) if names else Choice(digest=descriptor.digest)
+        return self._choice
 
     def find(self, digest: Digest) -> BlobReader | None:
         """The blob in its place under `blobs/`."""
@@ -88,14 +96,17 @@ class Layout(Medium):
 
     def _names(self, descriptor: Descriptor) -> Sequence[str]:
         note = annotated(descriptor, self._file_name)
-        names: list[str] = []
-        if self._tags:
-            manifests = [manifest for _, manifest in self._below(descriptor) if manifest is not None]
-            configs = dict.fromkeys(manifest.config.digest for manifest in manifests)
-            names = [name for config in configs for name in self._tags.get(config, ())]
-        if note and not same_name(note, names):
-            names.append(note)
-        return names
+        tags = self._tags_of(descriptor)
+        if not note or (tags and (same_name(note, tags) or _is_tag_only(descriptor))):
+            return tags
+        return [*tags, note]
+
+    def _tags_of(self, descriptor: Descriptor) -> list[str]:
+        if not self._tags:
+            return []
+        manifests = [manifest for _, manifest in self._below(descriptor) if manifest is not None]
+        configs = dict.fromkeys(manifest.config.digest for manifest in manifests)
+        return [name for config in configs for name in self._tags.get(config, ())]
 
     def _holds(self, manifest: Manifest) -> bool:
         return all(self._is_here(blob.digest) for blob in (manifest.config, *manifest.layers))
@@ -132,6 +143,12 @@ class Layout(Medium):
             return (), Manifest.parse(raw, str(descriptor.digest), descriptor.media_type)
         except ArstoreError:
             return (), None
+
+
+def _is_tag_only(descriptor: Descriptor) -> bool:
+    """Whether the annotations hold a word that could be a mere tag, and no full name."""
+    word = descriptor.annotations.get(REF_NAME, "")
+    return CONTAINERD_NAME not in descriptor.annotations and "/" not in word and ":" not in word
 
 
 def _has(container: Container, name: str) -> bool:

@@ -51,21 +51,30 @@ def parse_location(text: str) -> Location:
     Raises UsageError when it is empty or names a transport that is no file, InvalidReferenceError for a transport that
     does not exist and for a choice that is none.
     """
-    if not text or "\0" in text:
-        raise UsageError("", "the source is empty" if not text else "the source holds a NUL character")
+    if not text:
+        raise UsageError("", "the source is empty")
+    shown_text = _printable(text)
     transport, rest = parse_transport(text)
     if not transport:
         _refuse_unknown(text)
         return Location(text)
     if transport not in READABLE:
         hint = f"sources are a path, a stream (-), or {', '.join(_KNOWN)}"
-        raise UsageError(text, f"{transport} is not a transport that files are read from", hint)
-    if not rest:
-        raise InvalidReferenceError(text, "no path stands behind the transport")
+        raise UsageError(shown_text, f"{transport} names no file and no stream, and only these are read here", hint)
     if transport == "dir":
         return Location(rest, transport)
     path, behind = _split(rest)
     return Location(path, transport, Choice.parse(behind))
+
+
+def _printable(text: str) -> str:
+    try:
+        path = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise UsageError(ascii(text)[:90], "the source holds a character that no path can have") from error
+    if b"\0" in path:
+        raise UsageError(shown(path), "the source holds a NUL character")
+    return shown(path)
 
 
 def _split(rest: str) -> tuple[str, str]:
@@ -83,4 +92,5 @@ def _refuse_unknown(text: str) -> None:
     """A word and a colon that are no file were meant for a transport."""
     match = re.match("([a-z][a-z0-9+-]*):", text)
     if match is not None and not os.path.lexists(text):
-        raise InvalidReferenceError(text, f"no transport is called {match[1]}", f"there are {', '.join(_KNOWN)}")
+        hint = f"there are {', '.join(_KNOWN)}"
+        raise InvalidReferenceError(_printable(text), f"no transport is called {match[1]}", hint)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 from arstore.errors import MissingBlobError
 from arstore.transport.directory import Directory
 from arstore.transport.members import Members
-from arstore.transport.names import EVERYTHING, Choice, chosen, named
+from arstore.transport.names import EVERYTHING, Choice, Claims, chosen, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
     from arstore.digest import Digest
-    from arstore.oci.descriptor import Descriptor
     from arstore.transport.source import BlobReader, SourceImage
 
 Container = Directory | Members
@@ -41,7 +40,7 @@ class Medium(ABC):
         self._images: tuple[SourceImage, ...] | None = None
 
     @abstractmethod
-    def claims(self) -> Iterable[tuple[Descriptor, Sequence[str]]]:
+    def claims(self) -> Claims:
         """The images as the medium lists them, each with the names claimed for it there."""
 
     @abstractmethod
@@ -54,8 +53,13 @@ class Medium(ABC):
         Raises ManifestError, LimitError, UnsafePathError, TruncatedError, MissingBlobError, NotFoundError.
         """
         if self._images is None:
-            self._images = chosen(named(self.claims(), self._file_name), self._choice, self.what)
+            claims = list(self.claims())
+            self._images = chosen(named(claims, self._file_name), self.choose(claims), self.what)
         return self._images
+
+    def choose(self, claims: Claims) -> Choice:
+        """What the user asked for, in terms of the names claimed; a medium may have its own way to say it."""
+        return self._choice
 
     def open_blob(self, digest: Digest) -> BlobReader:
         """The blob of this digest, unverified.

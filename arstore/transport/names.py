@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, NotFoundError
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.oci.descriptor import Descriptor
+
+
+Claims: TypeAlias = "list[tuple[Descriptor, Sequence[str]]]"
+"""Descriptors as a medium lists them, each with the canonical names that are claimed for it there."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,18 +69,20 @@ def annotated(descriptor: Descriptor, file_name: str) -> str:
     return "" if name is None else str(name)
 
 
-def named(claims: Iterable[tuple[Descriptor, Sequence[str]]], file_name: str) -> tuple[SourceImage, ...]:
+def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
     """Apply the rules of this module to what a medium lists, in its order; *file_name* is "" where there is none."""
     images: dict[Digest, Descriptor] = {}
     owner: dict[str, Digest] = {}
+    brought: set[Digest] = set()
     for descriptor, names in claims:
         images.setdefault(descriptor.digest, descriptor)
         for name in names:
             owner[name] = descriptor.digest
+            brought.add(descriptor.digest)
     held: dict[Digest, list[str]] = {digest: [] for digest in images}
     for name, digest in owner.items():
         held[digest].append(name)
-    unnamed = [digest for digest, names in held.items() if not names and not _is_attestation(images[digest])]
+    unnamed = [digest for digest in images if digest not in brought and not _is_attestation(images[digest])]
     name_of_file = reference.from_file_name(file_name) if file_name and len(unnamed) == 1 else None
     if name_of_file is not None and str(name_of_file) not in owner:
         held[unnamed[0]].append(str(name_of_file))
@@ -100,9 +106,6 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
         for image in images:
             if wanted in image.names:
                 return (replace(image, names=(wanted,)),)
-    for image in images:
-        if image.descriptor.annotations.get(REF_NAME) == choice.name:
-            return (image,)
     raise _missing(what, f"has no image named {choice.name}", images)
 
 

@@ -1,0 +1,45 @@
+"""A spool in the test's own directory, and a check that a source leaves no descriptor open."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class DirectorySpool:
+    """A `Spool` whose files can be looked at afterwards."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.created = 0
+
+    def create(self) -> int:
+        self.created += 1
+        return os.open(self._path / str(self.created), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def open_descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[DirectorySpool]:
+    """A spool; the test fails when it leaves a descriptor open that it did not find open."""
+    path = tmp_path / "spool"
+    path.mkdir()
+    before = open_descriptors()
+    yield DirectorySpool(path)
+    left = {fd: to for fd, to in open_descriptors().items() if before.get(fd) != to}
+    assert not left, f"left open: {left}"
