@@ -29,7 +29,7 @@ def names_in(reference, spool, stdin=None):
         return [name for image in source.images() for name in image.names]
 
 
-@pytest.mark.parametrize("name", ["x", "x.tar", "x.zip", "x.tar.gz", "流水线.tar.gz", "a space", "new\nline", "-x", "a:b"])
+@pytest.mark.parametrize("name", ["x", "x.tar", "x.zip", "流水线.tar.gz", "a space", "new\nline", "-x", "a:b"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_the_name_of_a_file_says_nothing(tmp_path, spool, name, compression):
     path = images.write_oci_archive(tmp_path / name, PICTURE, compression=compression)

@@ -1,0 +1,214 @@
+"""The contract of `ImageSource`, run on every medium: the same image through each gives the same config and layers."""
+
+import hashlib
+import io
+import os
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support import images
+
+from arstore.digest import Digest, VerifiedReader
+from arstore.errors import MissingBlobError
+from arstore.oci.manifest import Manifest
+from arstore.transport.detect import open_source, open_source_fd
+
+PICTURE = images.example(["localhost/example:1", "localhost/example:2"])
+
+
+def from_layout(path, spool):
+    return open_source(str(images.write_layout(path / "layout", PICTURE)), spool)
+
+
+def from_layout_link(path, spool):
+    images.write_layout(path / "layout", PICTURE)
+    (path / "link").symlink_to("layout")
+    return open_source(f"oci:{path / 'link'}", spool)
+
+
+def from_oci_archive(path, spool):
+    return open_source(str(images.write_oci_archive(path / "x", PICTURE)), spool)
+
+
+def from_dir(path, spool):
+    return open_source(str(images.write_dir(path / "dir", PICTURE)), spool)
+
+
+def from_dir_archive(path, spool):
+    return open_source(str(images.write_archive(path / "x", images.dir_files(PICTURE))), spool)
+
+
+def from_descriptor(path, spool):
+    fd = os.open(images.write_oci_archive(path / "x", PICTURE), os.O_RDONLY)
+    try:
+        return open_source_fd(fd, "x", spool)
+    finally:
+        os.close(fd)
+
+
+def from_descriptor_of_layout(path, spool):
+    fd = os.open(images.write_layout(path / "x", PICTURE), os.O_RDONLY)
+    try:
+        return open_source_fd(fd, "x", spool)
+    finally:
+        os.close(fd)
+
+
+def from_bytes(path, spool):
+    return open_source("-", spool, io.BytesIO(images.tar(images.layout_files(PICTURE))))
+
+
+def from_redirected_file(path, spool):
+    with open(images.write_oci_archive(path / "x", PICTURE), "rb") as stream:
+        return open_source("-", spool, stream)
+
+
+def from_fifo(path, spool):
+    os.mkfifo(path / "fifo")
+    data = images.compressed(images.tar(images.layout_files(PICTURE)), "gzip")
+    writer = threading.Thread(target=lambda: (path / "fifo").write_bytes(data))
+    writer.start()
+    try:
+        return open_source(str(path / "fifo"), spool)
+    finally:
+        writer.join()
+
+
+def from_pipe(path, spool):
+    archive = images.write_docker_archive(path / "x", PICTURE)
+    with subprocess.Popen(["cat", archive], stdout=subprocess.PIPE) as cat:
+        return open_source("-", spool, cat.stdout)
+
+
+def compressed_archive(compression):
+    def opened(path, spool):
+        return open_source(str(images.write_oci_archive(path / "x", PICTURE, compression=compression)), spool)
+
+    return opened
+
+
+def docker_archive(style, compression):
+    def opened(path, spool):
+        archive = images.write_docker_archive(path / "x", PICTURE, style=style, compression=compression)
+        return open_source(str(archive), spool)
+
+    return opened
+
+
+MEDIA = {
+    **{name.removeprefix("from_"): way for name, way in list(globals().items()) if name.startswith("from_")},
+    **{f"oci_archive_{compression}": compressed_archive(compression) for compression in images.COMPRESSIONS[1:]},
+    **{
+        f"docker_{style}_{compression}": docker_archive(style, compression)
+        for style in ("podman", "old", "hybrid")
+        for compression in ("none", "zstd")
+    },
+}
+
+
+@pytest.fixture(params=MEDIA)
+def source(request, tmp_path, spool):
+    with MEDIA[request.param](tmp_path, spool) as source:
+        yield source
+
+
+def manifest_of(source):
+    (image,) = source.images()
+    blob = source.open_blob(image.descriptor.digest)
+    raw = blob.read()
+    blob.close()
+    assert (Digest.of(raw), len(raw)) == (image.descriptor.digest, image.descriptor.size)
+    return Manifest.parse(raw, media_type=image.descriptor.media_type)
+
+
+def read_verified(source, descriptor):
+    blob = source.open_blob(descriptor.digest)
+    try:
+        return b"".join(VerifiedReader(blob, descriptor.digest, descriptor.size))
+    finally:
+        blob.close()
+
+
+def plain(layer):
+    import gzip
+
+    return gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer
+
+
+def test_one_image_is_listed_with_its_names(source):
+    (image,) = source.images()
+    keeps_no_names = source.what.endswith("dir") or "Dir" in type(source).__name__
+    assert set(image.names) <= {"localhost/example:1", "localhost/example:2", "dir:latest", "x:latest"}
+    assert keeps_no_names or image.names == ("localhost/example:1", "localhost/example:2")
+    assert source.images() == source.images()
+
+
+def test_the_config_is_the_same_bytes_everywhere(source):
+    manifest = manifest_of(source)
+    assert read_verified(source, manifest.config) == PICTURE.config
+
+
+def test_the_layers_have_the_same_content_everywhere(source):
+    manifest = manifest_of(source)
+    layers = [plain(read_verified(source, layer)) for layer in manifest.layers]
+    assert [images.sha256(layer) for layer in layers] == PICTURE.diff_ids
+
+
+def test_a_window_shows_the_same_bytes(source):
+    for layer in manifest_of(source).layers:
+        blob = source.open_blob(layer.digest)
+        window = blob.window()
+        assert window is not None
+        fd, offset, length = window
+        assert images.sha256(os.pread(fd, length, offset)) == layer.digest
+        blob.close()
+
+
+def test_reads_are_bounded_and_end(source):
+    layer = manifest_of(source).layers[0]
+    blob = source.open_blob(layer.digest)
+    parts = [blob.read(100)]
+    while parts[-1]:
+        assert len(parts[-1]) <= 100
+        parts.append(blob.read(100))
+    assert blob.read(100) == b""
+    assert images.sha256(b"".join(parts)) == layer.digest
+    blob.close()
+    blob.close()
+
+
+def test_several_blobs_are_read_at_once(source):
+    layers = manifest_of(source).layers * 4
+
+    def digest(layer):
+        blob = source.open_blob(layer.digest)
+        hasher = hashlib.sha256()
+        while data := blob.read(64):
+            hasher.update(data)
+        blob.close()
+        return f"sha256:{hasher.hexdigest()}"
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(digest, layers)) == [layer.digest for layer in layers]
+
+
+def test_a_blob_can_be_opened_twice(source):
+    layer = manifest_of(source).layers[0]
+    one, two = source.open_blob(layer.digest), source.open_blob(layer.digest)
+    assert one.read(10) == two.read(10)
+    one.close()
+    assert two.read(10)
+    two.close()
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_blob_that_is_not_there_is_missing(source, algorithm):
+    with pytest.raises(MissingBlobError, match=f"does not hold the blob {algorithm}:"):
+        source.open_blob(Digest.of(b"nobody has this", algorithm))
+
+
+def test_sources_are_named_for_people(source):
+    assert source.what
+    assert source.what.isprintable()
