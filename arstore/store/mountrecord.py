@@ -185,6 +185,7 @@ def _is_typed(record: MountRecord) -> bool:
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, (int, float)) for number in numbers)
         and record.target.startswith("/")
+        and "\0" not in record.target
         and record.source.startswith(SOURCE_PREFIX)
         and isinstance(record.read_only, bool)
         and isinstance(record.own_target, bool)
