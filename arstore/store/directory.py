@@ -193,3 +193,13 @@ def _node(fd: int, path: bytes) -> Node:
         xattrs={name: value for name, value in attributes.items() if not name.startswith(_OVERLAY)},
     )
     return Node(entry, opaque=attributes.get(OPAQUE) == b"y")
+
+
+def hides_below(lower: LowerDirectory) -> bool:
+    """Whether the root of a layer is opaque: overlayfs does not look, so nothing may be put below it in a stack."""
+    try:
+        return os.getxattr(f"/proc/self/fd/{lower.fd}", OPAQUE) == b"y"
+    except OSError as error:
+        if error.errno in {errno.ENODATA, errno.ENOTSUP}:
+            return False
+        raise

@@ -124,6 +124,11 @@ class Extraction:
         for node in reversed(nodes):
             self.metadata.apply(self.descriptors.open(node), node.entry or default_entry(node.path))
 
+    def discard(self, node: Directory, name: bytes) -> None:
+        """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
+        self._replace(node, name)
+        self._drop(node, name)
+
     def close(self) -> None:
         """Close every descriptor but the root's."""
         self.descriptors.close()

@@ -140,6 +140,23 @@ class Shape:
             node = node.add(name)
         return node
 
+    def find(self, path: bytes) -> Child | None:
+        """What the shape has at *path* itself, no symlink followed; None for files, too."""
+        child: Child | None = self.root
+        for name in path.split(b"/") if path else []:
+            if not isinstance(child, Directory):
+                return None
+            child = child.children.get(name)
+        return child
+
+    def exact(self, path: bytes) -> Directory:
+        """The directory at *path* itself; what is there instead, or missing on the way, becomes an implied one."""
+        node = self.root
+        for name in path.split(b"/") if path else []:
+            child = node.children.get(name)
+            node = child if isinstance(child, Directory) else node.add(name)
+        return node
+
     def all(self) -> list[Directory]:
         """Every directory, parents before what is in them."""
         found = []

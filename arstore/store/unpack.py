@@ -1,0 +1,240 @@
+"""Unpacking: the layers of an image one onto the other in a plain directory, without a mount.
+
+The first layer is extracted in place. Every other one is first extracted on its own, in a private directory inside the
+target, and then put over what is there by renames: first all that it hides is removed, then all that it adds is moved
+to its place, through the symlinks of lower layers where it only implies a directory. So the order of entries in a layer
+does not matter, and the result is what an overlay of the layers' trees shows.
+
+Directories stay private until `finish`, which gives them their metadata. Without privilege, owners, devices and
+privileged attributes are left out and counted; all else is exact. After a crash the directory holds an unfinished copy;
+it is the caller's to remove.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import ConflictError, TarError
+from arstore.store.adapt import Moves, no_target
+from arstore.store.descriptors import BUILDING_MODE, DIRECTORY
+from arstore.store.extraction import Extraction, link_name
+from arstore.store.metadata import Metadata, Skipped
+from arstore.store.removal import remove_tree
+from arstore.store.shape import Directory, Shape, joined
+from arstore.tar.entry import Entry, Kind, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.tree import EntryReader
+
+
+@dataclass(slots=True, frozen=True)
+class UnpackReport:
+    """What was unpacked: layers, members (marks too), bytes of content; and what was left out for lack of privilege."""
+
+    layers: int
+    members: int
+    size: int
+    owners: Skipped
+    devices: Skipped
+    attributes: Skipped
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing was left out."""
+        return not (self.owners.count or self.devices.count or self.attributes.count)
+
+
+class Unpacker:
+    """Fills the empty directory *directory_fd*; *privileged* says whether owners and devices are to be made.
+
+    Raises ConflictError when the directory is not empty, OSError.
+    """
+
+    def __init__(self, directory_fd: int, privileged: bool) -> None:
+        if any(True for _ in _names(directory_fd)):
+            raise ConflictError("the directory to unpack into", "is not empty")
+        self._root = directory_fd
+        self._metadata = Metadata(privileged)
+        self._target = Extraction(directory_fd, self._metadata)
+        self._layers = 0
+        self._members = 0
+        self._size = 0
+
+    def layer(self, reader: EntryReader) -> None:
+        """Put one layer over those before it.
+
+        Raises the errors of *reader*, UnsafePathError, TarError, LimitError, OSError.
+        """
+        self._layers += 1
+        if self._layers == 1:
+            self._fill(self._target, reader)
+            self._target.settle()
+            if self._target.absent_links:
+                path, link = self._target.absent_links[0]
+                raise no_target(Entry(path, Kind.HARDLINK, link=link))
+            return
+        with self._staging() as (staged, name):
+            self._fill(staged, reader)
+            _Overlaying(self._target, staged, name).run()
+
+    def finish(self) -> UnpackReport:
+        """Give the directories their metadata, and say what was done. Raises TarError, OSError."""
+        self._target.apply_directories(self._target.shape.all())
+        metadata = self._metadata
+        return UnpackReport(
+            self._layers, self._members, self._size, metadata.owners, metadata.devices, metadata.attributes
+        )
+
+    def close(self) -> None:
+        """Release all descriptors but the directory's."""
+        self._target.close()
+
+    def _fill(self, extraction: Extraction, reader: EntryReader) -> None:
+        for entry in reader:
+            extraction.add(entry, reader)
+            self._members += 1
+            self._size += entry.size
+
+    @contextmanager
+    def _staging(self) -> Iterator[tuple[Extraction, bytes]]:
+        """An extraction of its own inside the target, on the same file system so that its files can be renamed."""
+        name = b".arstore-" + os.urandom(12).hex().encode()
+        os.mkdir(name, BUILDING_MODE, dir_fd=self._root)
+        fd = os.open(name, DIRECTORY, dir_fd=self._root)
+        staged: Extraction | None = None
+        try:
+            links = _LowerLinks(self._target)
+            staged = links.staged = Extraction(fd, self._metadata, links)
+            yield staged, name
+        finally:
+            if staged is not None:
+                staged.close()
+            os.close(fd)
+            remove_tree(self._root, name)
+
+
+class _LowerLinks:
+    """Makes the hard links of a staged layer whose targets only the layers below have."""
+
+    def __init__(self, target: Extraction) -> None:
+        self._target = target
+        self.staged: Extraction
+
+    def __call__(self, entry: Entry, node: Directory, name: bytes) -> bool:
+        parent, _, last = entry.link.rpartition(b"/")
+        source, missing = self.staged.shape.walk(parent)
+        below, absent = self._target.shape.walk(joined(source.path, missing))
+        child = below.children.get(last)
+        if absent or not below.made:
+            raise no_target(entry)
+        if isinstance(child, Directory):
+            raise TarError(shown(entry.path), "a hard link to a directory")
+        try:
+            link_name(self._target.descriptors.open(below), last, self.staged.descriptors.open(node), name)
+        except FileNotFoundError as error:
+            raise no_target(entry) from error
+        if child is not None:
+            node.children[name] = child
+        return True
+
+
+class _Overlaying:
+    """One staged layer on its way over the target."""
+
+    def __init__(self, target: Extraction, staged: Extraction, staging: bytes) -> None:
+        self._target = target
+        self._staged = staged
+        self._staging = staging
+
+    def run(self) -> None:
+        nodes = self._staged.settle()
+        self._moves = Moves((node.path for node in nodes if node.entry is None), _ShapeBelow(self._target.shape))
+        for node in nodes:
+            if node.opaque or node.whiteouts:
+                self._hide(node)
+        todo = [self._staged.shape.root]
+        while todo:
+            todo.extend(self._put(todo.pop()))
+
+    def _hide(self, node: Directory) -> None:
+        """Remove from the target what *node*'s marks hide."""
+        place = self._target.shape.find(self._moves.place(node.path))
+        if not isinstance(place, Directory) or not place.made:
+            return
+        if node.opaque:
+            fd = self._target.descriptors.open(place)
+            hidden = {name for name, _ in _names(fd)} | place.children.keys()
+            hidden.discard(self._staging if place.parent is None else b"")
+        else:
+            hidden = node.whiteouts
+        for name in sorted(hidden):
+            self._target.discard(place, name)
+
+    def _put(self, node: Directory) -> list[Directory]:
+        """Move what is in *node* to its place; return the directories in it that have to be gone into."""
+        place = self._target.shape.exact(self._moves.place(node.path))
+        if node.entry is not None:
+            place.entry = node.entry
+        if node.made:
+            self._put_files(node, place)
+        left = []
+        for child in list(node.directories()):
+            if isinstance(place.children.get(child.name), Directory) or self._moves.touch(child.path):
+                left.append(child)
+            else:
+                self._put_whole(node, child, place)
+        return left
+
+    def _put_files(self, node: Directory, place: Directory) -> None:
+        source = self._staged.descriptors.open(node)
+        names = [name for name, is_directory in _names(source) if not is_directory]
+        if not names:
+            return
+        for name in names:
+            if isinstance(place.children.get(name), Directory):
+                self._target.discard(place, name)
+        parent = self._target.descriptors.open(place)
+        for name in names:
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=parent)
+            link = node.children.get(name)
+            if link is not None:
+                place.children[name] = link
+            else:
+                place.children.pop(name, None)
+
+    def _put_whole(self, node: Directory, child: Directory, place: Directory) -> None:
+        """Move a directory that the target has nothing like, with all that is in it."""
+        self._target.discard(place, child.name)
+        if child.made:
+            self._staged.descriptors.forget(child)
+            source = self._staged.descriptors.open(node)
+            parent = self._target.descriptors.open(place)
+            os.rename(child.name, child.name, src_dir_fd=source, dst_dir_fd=parent)
+        child.parent = place
+        place.children[child.name] = child
+
+
+class _ShapeBelow:
+    """The target as moves see it."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def is_link(self, path: bytes) -> bool:
+        return isinstance(self._shape.find(path), bytes)
+
+    def resolve(self, path: bytes) -> bytes:
+        node, missing = self._shape.walk(path)
+        return joined(node.path, missing)
+
+
+def _names(fd: int) -> Iterator[tuple[bytes, bool]]:
+    """The names in an open directory, and whether each is a directory."""
+    with os.scandir(b"/proc/self/fd/%d" % fd) as listing:
+        found = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    return iter(found)
