@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,11 +96,13 @@ def parse(line: bytes) -> MountInfo:
 
 
 def _text(field: bytes) -> str:
+    if b"\\" not in field:
+        return os.fsdecode(field)
     return os.fsdecode(_ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), field))
 
 
 def _read(path: str) -> bytes:
-    """The whole file in as few calls as can be: between two calls, the table may change."""
+    """The whole file, unbuffered: the less time passes between the calls, the less the table changes."""
     fd = os.open(path, os.O_RDONLY)
     try:
         parts: list[bytes] = []
