@@ -1,0 +1,150 @@
+"""The command line as a black box: `python -m arstore` in a process of its own, on a store of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    command: tuple[str, ...]
+    status: int
+    out: bytes = field(repr=False)
+    err: str
+
+    @property
+    def text(self) -> str:
+        """stdout as text."""
+        return self.out.decode()
+
+    @property
+    def json(self) -> Any:
+        """stdout as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+class CommandError(AssertionError):
+    """A command that had to work did not."""
+
+
+class Arstore:
+    """One store, and the commands on it."""
+
+    def __init__(self, root: Path, runroot: Path, prefix: tuple[str, ...] = ()) -> None:
+        self.root = root
+        self.runroot = runroot
+        self.prefix = prefix
+        """Words before the interpreter, such as setpriv's, to run as somebody else."""
+
+    def words(self, *arguments: str | Path | bytes) -> list[str]:
+        """The whole command line."""
+        options = ["--root", str(self.root), "--runroot", str(self.runroot)]
+        return [*self.prefix, sys.executable, "-m", "arstore", *options, *map(os.fsdecode, arguments)]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The environment of a command: without anything that would change what it does."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ARSTORE_")}
+        return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+
+    def run(
+        self,
+        *arguments: str | Path | bytes,
+        data: bytes | None = None,
+        timeout: float = 120,
+        cwd: Path | None = None,
+        **variables: str,
+    ) -> Outcome:
+        """Run a command to its end, whatever that is."""
+        words = self.words(*arguments)
+        done = subprocess.run(
+            words,
+            input=data if data is not None else b"",
+            capture_output=True,
+            check=False,
+            timeout=timeout,
+            cwd=cwd or "/",
+            env=self.environment(**variables),
+        )
+        return Outcome(tuple(words), done.returncode, done.stdout, done.stderr.decode("utf-8", "backslashreplace"))
+
+    def ok(self, *arguments: str | Path | bytes, **more: Any) -> Outcome:
+        """Run a command that has to end with 0."""
+        outcome = self.run(*arguments, **more)
+        if outcome.status != 0:
+            raise CommandError(f"{' '.join(outcome.command)} ended with {outcome.status}: {outcome.err[-2000:]}")
+        return outcome
+
+    def json(self, *arguments: str | Path | bytes, **more: Any) -> Any:
+        """Run a command with --json that has to end with 0, and return its document."""
+        command, *rest = arguments
+        return self.ok(command, "--json", *rest, **more).json
+
+    def fails(self, kind: str, *arguments: str | Path | bytes, **more: Any) -> str:
+        """Run a command that has to fail with this kind of error, in one line on stderr; returns the line.
+
+        *kind* is the name of a class of arstore.errors without `Error`.
+        """
+        outcome = self.run(*arguments, **more)
+        expected = exit_status(kind)
+        lines = outcome.err.splitlines()
+        if outcome.status != expected:
+            raise CommandError(f"ended with {outcome.status}, not {expected} ({kind}): {outcome.err[-2000:]}")
+        last = lines[-1] if lines else ""
+        if not last.startswith("arstore: ") or "Traceback" in outcome.err:
+            raise CommandError(f"not one line for people: {outcome.err[-2000:]}")
+        return last
+
+    def start(self, *arguments: str | Path | bytes, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own, for `kill`."""
+        return subprocess.Popen(
+            self.words(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=self.environment(**variables),
+            start_new_session=True,
+        )
+
+    def total(self) -> int:
+        """The bytes that `du` says the store takes."""
+        total = self.json("du")["total"]
+        assert isinstance(total, int)
+        return total
+
+    def files(self) -> set[str]:
+        """Every path below the root, without the graph's own files, whose pages may move."""
+        found = set()
+        for directory, names, files in os.walk(self.root):
+            where = os.path.relpath(directory, self.root)
+            if where.split("/")[0] != "graph":
+                found.update(os.path.normpath(os.path.join(where, name)) for name in [*names, *files])
+        return found
+
+
+def exit_status(kind: str) -> int:
+    """The documented exit status of a kind of error, from docs/design/exit-statuses.md."""
+    for line in (REPOSITORY / "docs" / "design" / "exit-statuses.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) > 3 and cells[2] == kind:
+            return int(cells[1])
+    raise LookupError(f"no error of the kind {kind} is documented")
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a started command at once (SIGKILL to itself alone, as the kernel's OOM killer does)."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()

@@ -1,0 +1,35 @@
+"""Fixtures of the system tests: a store driven through the command line alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import images
+from support.cli import Arstore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def store(store_root: Path, runroot: Path) -> Iterator[Arstore]:
+    """An empty store; its mounts are taken down at the end by the command that must be able to."""
+    arstore = Arstore(store_root, runroot)
+    yield arstore
+    if str(runroot) in Path("/proc/self/mountinfo").read_text(errors="surrogateescape"):
+        arstore.run("umount", "--all")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """An OCI archive with the example image, named example:1."""
+    return images.write_oci_archive(tmp_path / "example.tar", images.example())
+
+
+@pytest.fixture
+def filled(store: Arstore, archive: Path) -> Arstore:
+    """A store with the example image."""
+    store.ok("import", archive)
+    return store
