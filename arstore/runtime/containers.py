@@ -6,17 +6,19 @@ removes it should this process be killed. A detached one stays until it is remov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, InUseError, NotFoundError
+from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
 from arstore.runtime import launcher
 from arstore.runtime.cgroups import remove_cgroups
 from arstore.runtime.launch import Launch
 from arstore.runtime.state import status
 from arstore.store import rootfs
 from arstore.store.mounts import MountState, MountTable
-from arstore.store.overlay import Overlay, perform
+from arstore.store.overlay import Overlay, attach, detached, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +79,7 @@ def _started(launch: Launch) -> int:
 
 def _launch(store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int]) -> int:
     config = store.config(request.image)
-    with rootfs.lowers(store, request.image, writable=True) as lowers:
+    with rootfs.lowers(store, request.image, writable=True) as lowers, ExitStack() as stack:
         # What an ephemeral container wrote need not survive a power cut, and is not synced when it is unmounted.
         overlay = Overlay(lowers, container.upper, container.work, volatile=container.record.ephemeral, nodev=True)
         launch = Launch(
@@ -86,11 +88,36 @@ def _launch(store: Store, container: Container, request: RunRequest, act: Callab
             config=config,
             options=request.options,
             runtime=request.runtime,
-            mount_rootfs=lambda target: perform(overlay, target),
+            mount_rootfs=_mounting(overlay, stack),
             timeout=request.timeout,
         )
         store.close()
         return act(launch)
+
+
+def _mounting(overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
+    """What mounts *overlay* in the launcher's mount namespace, where directories opened in ours are no layers any more.
+
+    The mount is made here, detached; a kernel without detached overlay mounts gets the layers opened again there.
+    """
+    try:
+        mount_fd = detached(overlay)
+    except MountForbiddenError:
+        raise
+    except MountError:
+        return lambda target: _perform_reopened(overlay, target)
+    stack.callback(os.close, mount_fd)
+    return lambda target: attach(mount_fd, target)
+
+
+def _perform_reopened(overlay: Overlay, target: str) -> None:
+    with ExitStack() as stack:
+        lowers = []
+        for lower in overlay.lowers:
+            fd = os.open(lower.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            lowers.append(replace(lower, fd=fd))
+        perform(replace(overlay, lowers=tuple(lowers)), target)
 
 
 def require_idle(store: Store, container: Container) -> None:
