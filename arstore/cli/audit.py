@@ -1,0 +1,172 @@
+"""`du`, `gc` and `check`: what the store takes, what it can do without, and whether it is well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.output import human_size, short_digest, write_json, write_line, write_table
+from arstore.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+    from arstore.maintenance.check import Finding
+    from arstore.maintenance.gc import Collection
+    from arstore.maintenance.usage import Usage
+    from arstore.store.store import Store
+
+PARTS = ("blobs", "trees", "containers", "metadata", "ingest", "orphans")
+"""What the total is made of, in the order of the bill."""
+
+KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests", "leases", "mounts")
+"""What the collector takes."""
+
+
+@exit_statuses(*IMAGE_ERRORS)
+@click.command("du", cls=Command)
+@click.argument("images", metavar="[IMAGE]...", nargs=-1)
+@json_option
+@pass_session
+def du(session: Session, images: tuple[str, ...]) -> None:
+    """Tell where every byte of the store is.
+
+    Sizes are allocated on disk, and the total is what du(1) says of the root. Of each IMAGE, by default of all,
+    UNIQUE is what would be freed with it, and SHARED what other images need too.
+    """
+    from arstore.maintenance.usage import measure
+
+    with session.store() as store:
+        chosen = {image.digest: image for image in map(store.find, images)}
+        usage = measure(store, list(chosen.values()) if images else None)
+    if session.json:
+        write_json(_bill(usage))
+        return
+    sizes = {part: getattr(usage, part) for part in (*PARTS, "total", "reclaimable")}
+    rows = [(part, human_size(size), str(size)) for part, size in sizes.items()]
+    write_table(("PART", "SIZE>", "BYTES>"), rows)
+    if usage.images:
+        write_line()
+        lines = [
+            (
+                image.names[0] if image.names else "-",
+                short_digest(image.digest),
+                *map(human_size, (image.size, image.unique, image.shared)),
+            )
+            for image in usage.images
+        ]
+        write_table(("IMAGE", "DIGEST", "SIZE>", "UNIQUE>", "SHARED>"), lines)
+
+
+def _bill(usage: Usage) -> dict[str, Any]:
+    return {
+        "total": usage.total,
+        **{part: getattr(usage, part) for part in PARTS},
+        "reclaimable": usage.reclaimable,
+        "images": [
+            {
+                "digest": image.digest,
+                "names": list(image.names),
+                "size": image.size,
+                "unique": image.unique,
+                "shared": image.shared,
+            }
+            for image in usage.images
+        ],
+    }
+
+
+@exit_statuses()
+@click.command("gc", cls=Command)
+@click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
+@json_option
+@pass_session
+def gc(session: Session, dry_run: bool) -> None:
+    """Collect what nothing holds any more.
+
+    What names, containers, mounts and work in progress need stays. The rest goes: images without a name and what only
+    they need, and what commands that were killed have left behind.
+    """
+    from arstore.maintenance.gc import collect, plan_collection
+
+    with session.store() as store:
+        found = plan_collection(store) if dry_run else collect(store)
+    if session.json:
+        write_json({"dry_run": dry_run, **{kind: list(getattr(found, kind)) for kind in KINDS}, "bytes": found.bytes})
+    else:
+        _show_collection(found, dry_run)
+
+
+def _show_collection(found: Collection, dry_run: bool) -> None:
+    for kind in KINDS:
+        for key in getattr(found, kind):
+            write_line(kind.removesuffix("s"), key)
+    write_line(f"{human_size(found.bytes)} {'can be' if dry_run else 'were'} freed")
+
+
+@exit_statuses(errors.CheckFailedError)
+@click.command("check", cls=Command)
+@click.option("--quick", is_flag=True, help="Do not read blobs to verify their digests.")
+@click.option("--repair", "mend", is_flag=True, help="Mend what the store can mend by itself.")
+@progress_option
+@json_option
+@pass_session
+def check(session: Session, quick: bool, mend: bool) -> None:
+    """Look for damage, and mend it.
+
+    Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. A blob that is
+    gone cannot be mended here: importing its image again does that.
+    """
+    from arstore.maintenance.check import repair
+
+    with session.store() as store:
+        findings, count = _look(session, store, quick)
+        if mend and findings:
+            findings = repair(store, findings)
+    bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
+    if session.json:
+        write_json({"ok": not bad, "findings": [_finding(finding) for finding in findings], "bytes": count})
+    else:
+        for finding in findings:
+            note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
+            write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}")
+    if bad:
+        hint = "import the images it is part of again" if mend else "`arstore check --repair` mends what can be mended"
+        raise CheckFailedError(store.directories.root, _count(bad), hint)
+
+
+def _count(bad: list[Finding]) -> str:
+    return "something is damaged" if len(bad) == 1 else f"{len(bad)} things are damaged"
+
+
+def _look(session: Session, store: Store, quick: bool) -> tuple[list[Finding], int]:
+    """The findings, and how many bytes were read for them."""
+    from arstore.maintenance.check import check as look
+
+    done = 0
+    with store.graph.read() as snapshot:
+        total = sum(blob.size for _, blob in snapshot.blobs())
+    with session.progress("") as progress:
+
+        def report(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.advance("blobs", count)
+
+        if not quick:
+            progress.start("blobs", "blobs", total)
+        findings = look(store, quick, report)
+        progress.finish("blobs")
+    return findings, done
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.damage.value,
+        "what": finding.what,
+        "why": finding.why,
+        "harmless": finding.harmless,
+        "repaired": finding.repaired,
+    }

@@ -1,0 +1,164 @@
+"""`ps`, `logs`, `exec`, `kill` and `container rm`: containers after they were started."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import click
+
+from arstore import errors
+from arstore.cli.command import Command, exit_statuses, json_option, pass_session
+from arstore.cli.group import Entry, LazyGroup
+from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_table
+from arstore.errors import NotFoundError, StoreDamagedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.cli.session import Session
+    from arstore.runtime.state import RunState
+    from arstore.store.containers import Container
+
+FOLLOW_INTERVAL = 0.2
+"""Seconds between two looks at a log that is followed."""
+
+
+@exit_statuses()
+@click.command("ps", cls=Command)
+@click.option("-a", "--all", "every", is_flag=True, help="Also those in which nothing runs.")
+@json_option
+@pass_session
+def ps(session: Session, every: bool) -> None:
+    """List the containers.
+
+    Without --all, those that run. STATUS is starting, running, exited, failed (its command never began), dead (its
+    launcher was killed) or created (nothing was ever run in it).
+    """
+    with session.store() as store:
+        names = {str(image.digest): image.label for image in store.images()}
+        found = [_about(container, names) for container in store.containers.list()]
+    if not every:
+        found = [about for about in found if about["status"] in {"starting", "running"}]
+    if session.json:
+        write_json(found)
+        return
+    rows = [
+        (
+            about["id"],
+            about["name"] or short_digest(about["image"]),
+            about["status"],
+            "-" if about["exit_code"] is None else str(about["exit_code"]),
+            about["created"],
+            " ".join(about["command"]) or "-",
+        )
+        for about in found
+    ]
+    write_table(("ID", "IMAGE", "STATUS", "EXIT>", "CREATED", "COMMAND"), rows)
+
+
+def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
+    state = _state(container)
+    process = None if state is None or not state.is_running else state.process
+    return {
+        "id": container.id,
+        "image": container.record.image,
+        "name": names.get(container.record.image, ""),
+        "status": "created" if state is None else state.status,
+        "command": [] if state is None else list(state.args),
+        "pid": None if process is None else process.pid,
+        "exit_code": None if state is None else state.exit_code,
+        "error": "" if state is None else state.error,
+        "created": utc_time(container.record.created),
+        "started": None if state is None or state.started is None else utc_time(state.started),
+        "finished": None if state is None or state.finished is None else utc_time(state.finished),
+        "detached": state is not None and state.detached,
+        "ephemeral": container.record.ephemeral,
+        "runtime": "" if state is None else state.runtime,
+    }
+
+
+def _state(container: Container) -> RunState | None:
+    """What is known of its run; None when nothing was ever run in it, or nothing can be read."""
+    from arstore.runtime.state import status
+
+    try:
+        return status(container.path)
+    except (NotFoundError, StoreDamagedError):
+        return None
+
+
+@exit_statuses(errors.NotFoundError)
+@click.command("logs", cls=Command)
+@click.argument("container_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
+@click.option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
+@json_option
+@pass_session
+def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
+    """Show what a detached container has written.
+
+    What it wrote to stderr goes to stderr. With --json, a list of {"time", "stream", "text"}; bytes that are no UTF-8
+    are replaced there.
+    """
+    from arstore.runtime.logs import read_log_lines
+
+    if session.json and follow:
+        raise UsageError("logs", "--json and --follow exclude each other")
+    with session.store() as store:
+        container = store.containers.get(container_id)
+    lines = read_log_lines(container.path, wait=_waiting(container) if follow else None)
+    if session.json:
+        write_json([{"time": e.time, "stream": e.stream, "text": e.data.decode("utf-8", "replace")} for e in lines])
+        return
+    for line in lines:
+        stamp = f"{line.time} ".encode() if timestamps else b""
+        write_bytes(stamp + line.data, to_stderr=line.stream == "stderr")
+
+
+def _waiting(container: Container) -> Callable[[], bool]:
+    """For `read_log_lines`: pauses between looks, and says whether the container may write more."""
+    first = True
+
+    def wait() -> bool:
+        nonlocal first
+        if not first:
+            time.sleep(FOLLOW_INTERVAL)
+        first = False
+        state = _state(container)
+        return state is not None and state.is_running
+
+    return wait
+
+
+class _ContainerGroup(LazyGroup):
+    """The commands of `arstore container`."""
+
+    sections: ClassVar = {
+        "Commands": {"rm": Entry("containers", "container_rm", "Remove containers, with all that they wrote.")}
+    }
+
+
+@click.group("container", cls=_ContainerGroup, no_args_is_help=False)
+@json_option
+def container() -> None:
+    """Manage containers."""
+
+
+@exit_statuses(errors.NotFoundError, errors.InUseError, errors.ConflictError)
+@click.command("rm", cls=Command)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@json_option
+@pass_session
+def container_rm(session: Session, ids: tuple[str, ...]) -> None:
+    """Remove containers, with all that they wrote.
+
+    One in which something runs, or whose root is mounted, is not removed.
+    """
+    from arstore.runtime.containers import remove
+
+    with session.store() as store:
+        for container_id in dict.fromkeys(ids):
+            remove(store, container_id)
+    if session.json:
+        write_json({"removed": list(dict.fromkeys(ids))})

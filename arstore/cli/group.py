@@ -1,0 +1,97 @@
+"""Groups of commands that are imported only when they run: a table tells their names, modules and one-line helps."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """A command: the module below `arstore.cli` that has it, its name there, and the first line of its help."""
+
+    module: str
+    attribute: str
+    short: str
+
+
+COMMANDS: Mapping[str, Mapping[str, Entry]] = {
+    "Images": {
+        "import": Entry("imports", "import_", "Bring images into the store."),
+        "images": Entry("images", "images", "List the images."),
+        "layers": Entry("images", "layers", "List the layers."),
+        "inspect": Entry("inspection", "inspect", "Tell everything about an image."),
+        "history": Entry("inspection", "history", "Tell how an image came to be."),
+        "tag": Entry("names", "tag", "Give an image a name."),
+        "untag": Entry("names", "untag", "Take a name away."),
+        "rm": Entry("names", "rm", "Remove images, and what nothing else needs."),
+    },
+    "Root file systems": {
+        "mount": Entry("mounts", "mount", "Mount an image read-only, or a container's writable root."),
+        "umount": Entry("mounts", "umount", "End mounts."),
+        "mounts": Entry("mounts", "mounts", "List the mounts."),
+        "unpack": Entry("unpack", "unpack", "Copy an image's root file system to a directory."),
+    },
+    "Containers": {
+        "run": Entry("run", "run", "Run a command in a new container."),
+        "ps": Entry("containers", "ps", "List the containers."),
+        "logs": Entry("containers", "logs", "Show what a detached container has written."),
+        "exec": Entry("containers", "exec_", "Run a command in a running container."),
+        "kill": Entry("containers", "kill", "Send a signal to a running container."),
+        "container": Entry("containers", "container", "Manage containers."),
+        "load": Entry("load", "load", "Import a pipeline image, run it, and import the images it makes."),
+    },
+    "The store": {
+        "du": Entry("audit", "du", "Tell where every byte of the store is."),
+        "gc": Entry("audit", "gc", "Collect what nothing holds any more."),
+        "check": Entry("audit", "check", "Look for damage, and mend it."),
+    },
+}
+"""Every command of the program, in the order of its help."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    sections: ClassVar[Mapping[str, Mapping[str, Entry]]] = {}
+    """The table, by the headings of the help."""
+
+    def entries(self) -> dict[str, Entry]:
+        """The table, without headings."""
+        return {name: entry for section in self.sections.values() for name, entry in section.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(self.entries())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now; None when there is none."""
+        entry = self.entries().get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"arstore.cli.{entry.module}")
+        found: click.Command = getattr(module, entry.attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, without importing what it speaks of."""
+        width = max(map(len, self.entries()))
+        for title, entries in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl(_rows(entries, width))
+
+
+def _rows(entries: Mapping[str, Entry], width: int) -> Sequence[tuple[str, str]]:
+    return [(name.ljust(width), entry.short) for name, entry in entries.items()]
+
+
+class Program(LazyGroup):
+    """The commands of `arstore`."""
+
+    sections = COMMANDS

@@ -1,0 +1,110 @@
+"""`load`: the pipeline, from an archive to the images that its image makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    MOUNT_ERRORS,
+    SOURCE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+)
+from arstore.cli.imports import image_document
+from arstore.cli.output import write_json, write_line
+from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+    from arstore.pipeline.load import Loaded, LoadOptions
+    from arstore.store.store import Store
+
+
+@exit_statuses(
+    *SOURCE_ERRORS,
+    *MOUNT_ERRORS,
+    errors.RuntimeMissingError,
+    errors.RuntimeFailedError,
+    errors.ImageConfigError,
+    errors.CommandNotFoundError,
+    errors.CommandNotExecutableError,
+    errors.PipelineFailedError,
+    errors.PipelineTimeoutError,
+    errors.SubImageError,
+)
+@click.command("load", cls=Command)
+@click.option("-i", "--input", "archive", metavar="FILE", required=True, help="The pipeline image's archive.")
+@click.option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
+@click.option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable for the pipeline.")
+@click.option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
+@click.option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
+@click.option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
+@click.option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
+@progress_option
+@json_option
+@pass_session
+def load(
+    session: Session,
+    archive: str,
+    name: str,
+    env: tuple[str, ...],
+    timeout: float | None,
+    network: str,
+    runtime_path: str | None,
+    keep_images: bool,
+) -> None:
+    """Import a pipeline image, run it, and import the images it makes.
+
+    The image runs once, with ROOT/pipelines and ROOT/NAME/images mounted at these same paths, which ARSTORE_PIPELINES
+    and ARSTORE_IMAGES tell it. Every archive and image directory that it leaves in the latter is imported, and the
+    directory is emptied when all of that has worked. After a failure nothing is emptied, and another load finishes
+    the job.
+
+    Prints a line an image: its digest and its names, the pipeline's first.
+    """
+    from arstore.pipeline.load import Loaded, LoadOptions
+
+    options = LoadOptions(name, environment(env), timeout, keep_images, network)
+    loaded = Loaded()
+    with session.store() as store:
+        try:
+            _load(session, store, archive, options, runtime_path, loaded)
+        except (errors.ArstoreError, OSError):
+            if loaded.image:
+                _render(session, loaded)
+            raise
+    _render(session, loaded)
+
+
+def _load(
+    session: Session, store: Store, archive: str, options: LoadOptions, runtime_path: str | None, loaded: Loaded
+) -> None:
+    from arstore.pipeline.load import load as load_pipeline
+
+    with session.progress() as progress:
+        load_pipeline(store, archive, options, lambda: working_runtime(session, store, runtime_path), progress, loaded)
+
+
+def _render(session: Session, loaded: Loaded) -> None:
+    if session.json:
+        write_json(_document(loaded))
+        return
+    write_line(loaded.image)
+    for image in loaded.imported:
+        write_line(image.digest, *image.names)
+    for failure in loaded.failed:
+        session.warn(f"{failure.path}: {failure.error}")
+
+
+def _document(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "pipeline": {"image": loaded.image, "container": loaded.container, "exit_code": loaded.exit_code},
+        "imported": [image_document(image) for image in loaded.imported],
+        "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
+    }

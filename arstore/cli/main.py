@@ -1,0 +1,61 @@
+"""The program: global options, the table of commands, and the one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+import arstore
+from arstore.cli.failure import guarded
+from arstore.cli.group import Program
+from arstore.cli.session import LEVELS, Session
+
+PROGRAM = "arstore"
+
+_EPILOG = """\
+The directories have defaults for root, /var/lib/ar and /run/ar, and for others, arstore in XDG's data and runtime
+directories; with a --root of one's own, --runroot is a directory below its default. The exit status is 0 when all was
+done; every other has one meaning, which each command's --help tells."""
+
+
+@click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False)
+@click.option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
+@click.option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much is told.")
+@click.option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
+@click.version_option(arstore.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.pass_obj
+def cli(session: Session, root: str | None, runroot: str | None, log_level: str, quiet: bool) -> None:
+    """Keep container images in a store, mount them, and run containers from them."""
+    session.root = root
+    session.runroot = runroot
+    session.level = log_level
+    session.quiet = quiet
+
+
+def main() -> NoReturn:
+    """Run the program with the arguments of this process, and exit."""
+    _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program
+    session = Session()
+    sys.exit(guarded(session, lambda: run(session, sys.argv[1:])))
+
+
+def run(session: Session, words: list[str]) -> int:
+    """Run the command line *words*; return the exit status. Raises what `failure.guarded` takes care of."""
+    result = cli.main(words, prog_name=PROGRAM, standalone_mode=False, obj=session)
+    return result if isinstance(result, int) else 0
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where one of the three streams is closed, so that no file of ours is taken for one."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,183 @@
+"""`mount`, `umount` and `mounts`: root file systems for people and scripts to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    MOUNT_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+)
+from arstore.cli.output import short_digest, utc_time, write_json, write_path, write_table
+from arstore.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.cli.session import Session
+    from arstore.store.containers import Container
+    from arstore.store.mountrecord import MountRecord
+    from arstore.store.mounts import MountEntry, MountTable
+    from arstore.store.store import Store
+
+
+@exit_statuses(
+    *IMAGE_ERRORS,
+    *MOUNT_ERRORS,
+    errors.ConflictError,
+    errors.InUseError,
+    errors.PlatformError,
+    errors.MissingBlobError,
+    errors.DigestMismatchError,
+)
+@click.command("mount", cls=Command)
+@click.argument("what", metavar="IMAGE|CONTAINER")
+@click.argument("target", required=False, type=click.Path())
+@click.option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
+@click.option("--name", "container_id", metavar="ID", help="The new container's id.")
+@progress_option
+@json_option
+@pass_session
+def mount(session: Session, what: str, target: str | None, writable: bool, container_id: str | None) -> None:
+    """Mount an image read-only, or a container's writable root.
+
+    TARGET is an existing directory; without one, a directory is made below the runroot. A word that is both a
+    container's id and an image's name means the container, unless --rw asks for a new one: NAME:TAG always means the
+    image.
+
+    Prints the path, alone.
+    """
+    if container_id is not None and not writable:
+        raise UsageError("mount", "--name names a new container, which --rw makes")
+    with session.store() as store:
+        container = None if writable else _container(store, what)
+        record = _mount(session, store, what, target, container, writable, container_id or "")
+    if session.json:
+        write_json(_record(record))
+    else:
+        write_path(record.target)
+
+
+def _container(store: Store, text: str) -> Container | None:
+    try:
+        return store.containers.get(text)
+    except NotFoundError:
+        return None
+
+
+def _mount(
+    session: Session,
+    store: Store,
+    what: str,
+    target: str | None,
+    container: Container | None,
+    writable: bool,
+    container_id: str,
+) -> MountRecord:
+    from arstore.store import rootfs
+
+    if container is not None:
+        return rootfs.mount_container(store, container, target)
+    image = store.find_image(what)
+    with session.progress() as progress:
+        store.stack(image, progress)
+    if not writable:
+        return rootfs.mount_image(store, image, target)
+    container = rootfs.create_container(store, image, container_id)
+    try:
+        return rootfs.mount_container(store, container, target)
+    except BaseException:
+        store.containers.remove(container.id)
+        raise
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, *MOUNT_ERRORS)
+@click.command("umount", cls=Command)
+@click.argument("which", metavar="[PATH|ID]...", nargs=-1)
+@click.option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
+@click.option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
+@json_option
+@pass_session
+def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
+    """End mounts.
+
+    A mount is meant by its path, its id (or a unique start of it), or its container's id. A container stays when its
+    root is unmounted; `arstore container rm` removes it.
+    """
+    if every == bool(which):
+        raise UsageError("umount", "give either paths or ids, or --all")
+    from arstore.store.mounts import MountTable
+
+    with session.store() as store:
+        table = MountTable(store.directories.runroot)
+        ids = [e.record.id for e in table.list()] if every else [table.find(text).id for text in which]
+        done = list(_umount_each(table, dict.fromkeys(ids), force))
+    if session.json:
+        write_json({"unmounted": done})
+
+
+def _umount_each(table: MountTable, ids: Iterable[str], force: bool) -> Iterable[str]:
+    """End every mount that can be ended; then raise the first error, if there was one."""
+    failure: errors.ArstoreError | OSError | None = None
+    for mount_id in ids:
+        try:
+            table.umount(mount_id, lazy=force)
+            yield mount_id
+        except (errors.ArstoreError, OSError) as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+@exit_statuses()
+@click.command("mounts", cls=Command)
+@json_option
+@pass_session
+def mounts(session: Session) -> None:
+    """List the mounts.
+
+    STATE is mounted, pending (a process is at work on it) or stale (somebody unmounted it by other means; `arstore
+    gc` drops its record).
+    """
+    from arstore.store.mounts import MountTable
+
+    with session.store() as store:
+        entries = MountTable(store.directories.runroot).list()
+    if session.json:
+        write_json([_entry(entry) for entry in entries])
+        return
+    rows = [
+        (
+            entry.record.id,
+            short_digest(entry.record.image) or "-",
+            entry.record.container or "-",
+            "ro" if entry.record.read_only else "rw",
+            entry.state.value,
+            entry.record.target,
+        )
+        for entry in entries
+    ]
+    write_table(("ID", "IMAGE", "CONTAINER", "MODE", "STATE", "TARGET"), rows)
+
+
+def _entry(entry: MountEntry) -> dict[str, Any]:
+    return _record(entry.record) | {"state": entry.state.value, "places": list(entry.places)}
+
+
+def _record(record: MountRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "path": record.target,
+        "image": record.image,
+        "container": record.container or None,
+        "read_only": record.read_only,
+        "created": utc_time(record.created),
+    }

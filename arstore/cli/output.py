@@ -1,0 +1,142 @@
+"""What is written to stdout: JSON documents, aligned tables, lines and raw bytes; and text made safe to show.
+
+Names, labels and paths come from images and are hostile: whatever is written for people is one line where it was
+meant to be one, without control characters. JSON is plain ASCII, so that no locale and no byte of a file name can
+spoil it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from arstore.errors import from_os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STDOUT = "standard output"
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+class ClosedStreamError(Exception):
+    """Whoever read our output has gone: no failure of ours, and nothing to tell."""
+
+
+def printable(text: str) -> str:
+    """*text* for one line on a terminal: what is not printable is escaped, and so are bytes that are no text."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is no UTF-8 (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def write_text(text: str) -> None:
+    """Write *text* to stdout, now. Raises ClosedStreamError; NoSpaceError or HostError when it is a file that fails."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ClosedStreamError from error
+    except OSError as error:
+        raise from_os_error(error, STDOUT) from error
+
+
+def write_bytes(data: bytes, to_stderr: bool = False) -> None:
+    """Write *data* to stdout (or stderr) as it is, now. Raises as `write_text`."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    if stream is None:
+        return
+    try:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    except BrokenPipeError as error:
+        raise ClosedStreamError from error
+    except OSError as error:
+        raise from_os_error(error, "standard error" if to_stderr else STDOUT) from error
+
+
+def write_line(*words: str) -> None:
+    """Write the words as one line for people."""
+    write_text(" ".join(printable(word) for word in words) + "\n")
+
+
+def write_path(path: str) -> None:
+    """Write a path: exactly to whoever reads it by program, safe to show on a terminal."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        write_line(path)
+    else:
+        write_bytes(os.fsencode(path) + b"\n")
+
+
+def write_json(document: object) -> None:
+    """Write one JSON document; with line breaks for whoever looks at it on a terminal."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    write_text(json.dumps(document, indent=2 if terminal else None) + "\n")
+
+
+def write_indented(document: object) -> None:
+    """Write one JSON document as people read it, wherever it goes."""
+    write_text(json.dumps(document, indent=2) + "\n")
+
+
+def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write aligned columns; a heading that ends in `>` (not shown) is that of a column of numbers."""
+    right = [title.endswith(">") for title in head]
+    table = [[title.removesuffix(">") for title in head], *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [_padded(cell, width, side) for cell, width, side in zip(row, widths, right, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    write_text("\n".join(lines) + "\n")
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal takes for *text*."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def human_size(count: float) -> str:
+    """Bytes for people, in powers of 1000: `512 B`, `63.2 MB`."""
+    for unit in _UNITS:
+        if count < 999.95 or unit == _UNITS[-1]:
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def short_digest(digest: str) -> str:
+    """The first twelve hexadecimal digits of *digest*."""
+    return digest.partition(":")[2][:12]
+
+
+def short_time(text: str) -> str:
+    """A time from a document, RFC 3339 where the writer kept to it, in minutes; `-` for none."""
+    return text[:16].replace("T", " ") if text else "-"
+
+
+def utc_time(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC."""
+    from time import gmtime, strftime
+
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

@@ -1,0 +1,63 @@
+"""Where the store and its runtime state lie when the user does not say: the system's places for root, XDG's for others.
+
+Out of scope: what lies in them (`arstore.store.directories`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.errors import PermissionDeniedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM_ROOT = "/var/lib/ar"
+SYSTEM_RUNROOT = "/run/ar"
+
+
+def default_root(environ: Mapping[str, str], uid: int) -> str:
+    """The store's directory: SYSTEM_ROOT for root, `arstore` in XDG's data directory for others (XDG basedir-spec)."""
+    if uid == 0:
+        return SYSTEM_ROOT
+    data = environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(data):
+        data = os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.path.join(data, "arstore")
+
+
+def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None = None) -> str:
+    """The directory of what ends with the boot. A root of the user's own (*own_root*) gets one of its own below it.
+
+    So two stores never see each other's mounts. Raises PermissionDeniedError when the only place left, a directory in
+    /tmp, belongs to somebody else; OSError.
+    """
+    place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
+    if own_root is None:
+        return place
+    import hashlib
+
+    mark = hashlib.blake2s(os.fsencode(os.path.realpath(own_root)), digest_size=6).hexdigest()
+    return os.path.join(place, "stores", mark)
+
+
+def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:
+    given = environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(given):
+        return given
+    usual = f"/run/user/{uid}"
+    return usual if os.access(usual, os.W_OK) else _private(f"/tmp/arstore-{uid}", uid)
+
+
+def _private(path: str, uid: int) -> str:
+    """*path* as a directory that nobody else can have prepared, although everybody may write to its parent."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
+            hint = "set XDG_RUNTIME_DIR or --runroot to a directory of your own"
+            raise PermissionDeniedError(path, "exists, and is not a private directory of this user", hint) from None
+    return path

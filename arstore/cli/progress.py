@@ -1,0 +1,188 @@
+"""Progress of long work on stderr, in the form that fits: a bar a layer on a terminal, a line a layer, JSON, nothing.
+
+An event is one JSON object a line: `{"event": "start", "layer", "label", "size"}`, `{"event": "progress", "layer",
+"done", "size"}` at most some ten times a second, and `{"event": "finish", "layer", "reused"}`; `layer` is the diff
+ID, sizes are in bytes as stored. No threads are used, because the store forks workers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from arstore.cli.output import human_size, printable
+from arstore.store.progress import NoProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from arstore.store.progress import Progress
+
+INTERVAL = 0.1
+"""Seconds between two updates."""
+
+
+@contextmanager
+def shown_progress(kind: str, noun: str = "layer", stream: TextIO | None = None) -> Iterator[Progress]:
+    """Progress of the *kind* that was asked for (`auto`, `bar`, `lines`, `json`, `none`) on *stream*, or on stderr.
+
+    *noun* stands before each label that people read.
+    """
+    stream = stream or sys.stderr
+    if stream is None or kind == "none":
+        yield NoProgress()
+    elif kind == "json":
+        yield JsonProgress(stream)
+    elif kind == "bar" or (kind == "auto" and stream.isatty()):
+        bar = BarProgress(stream, noun)
+        try:
+            yield bar
+        finally:
+            bar.close()
+    else:
+        yield LineProgress(stream, noun)
+
+
+class LineProgress:
+    """A line when a layer is done."""
+
+    def __init__(self, stream: TextIO, noun: str = "layer") -> None:
+        self._stream = stream
+        self._noun = noun
+        self._layers: dict[str, tuple[str, int | None, float]] = {}
+
+    def start(self, key: str, label: str, total: int | None) -> None:
+        """See Progress."""
+        self._layers[key] = (label, total, monotonic())
+
+    def advance(self, key: str, count: int) -> None:
+        """See Progress."""
+
+    def finish(self, key: str, reused: bool = False) -> None:
+        """See Progress."""
+        if key not in self._layers:
+            return
+        label, total, began = self._layers.pop(key)
+        seconds = max(monotonic() - began, 0.001)
+        size = "" if total is None else f" {human_size(total)}"
+        rate = "" if total is None or reused else f", {human_size(total / seconds)}/s"
+        told = "reused" if reused else f"{seconds:.1f} s{rate}"
+        _write(self._stream, f"{_named(self._noun, label)}{size}: {told}\n")
+
+
+class JsonProgress:
+    """One JSON object a line, for programs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._layers: dict[str, tuple[int, int | None, float]] = {}
+
+    def start(self, key: str, label: str, total: int | None) -> None:
+        """See Progress."""
+        self._layers[key] = (0, total, 0.0)
+        self._event("start", key, label=label, size=total)
+
+    def advance(self, key: str, count: int) -> None:
+        """See Progress."""
+        done, total, told = self._layers.get(key, (0, None, 0.0))
+        done += count
+        now = monotonic()
+        if now - told >= INTERVAL:
+            told = now
+            self._event("progress", key, done=done, size=total)
+        self._layers[key] = (done, total, told)
+
+    def finish(self, key: str, reused: bool = False) -> None:
+        """See Progress."""
+        self._layers.pop(key, None)
+        self._event("finish", key, reused=reused)
+
+    def _event(self, name: str, key: str, **fields: object) -> None:
+        _write(self._stream, json.dumps({"event": name, "layer": key, **fields}) + "\n")
+
+
+class BarProgress:
+    """A bar a layer with bytes, rate and time left; drawn when there is something to draw."""
+
+    def __init__(self, stream: TextIO, noun: str = "layer") -> None:
+        self._stream = stream
+        self._noun = noun
+        self._bars: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._drawn = 0.0
+
+    def start(self, key: str, label: str, total: int | None) -> None:
+        """See Progress."""
+        if self._bars is None:
+            self._bars = _rich_progress(self._stream)
+            self._bars.start()
+        self._tasks[key] = self._bars.add_task(_named(self._noun, label), total=total)
+
+    def advance(self, key: str, count: int) -> None:
+        """See Progress."""
+        task = self._tasks.get(key)
+        if self._bars is None or task is None:
+            return
+        self._bars.advance(task, count)
+        now = monotonic()
+        if now - self._drawn >= INTERVAL:
+            self._drawn = now
+            self._bars.refresh()
+
+    def finish(self, key: str, reused: bool = False) -> None:
+        """See Progress."""
+        task = self._tasks.pop(key, None)
+        if self._bars is None or task is None:
+            return
+        total = self._bars.tasks[self._bars.task_ids.index(task)].total
+        self._bars.update(task, completed=total)
+        self._bars.refresh()
+
+    def close(self) -> None:
+        """Leave the bars as they are, and the terminal as it was."""
+        if self._bars is not None:
+            self._bars.stop()
+
+
+def _named(noun: str, label: str) -> str:
+    return printable(f"{noun} {label}".strip())
+
+
+def _rich_progress(stream: TextIO) -> RichProgress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write and flush; progress that cannot be told does not stop the work."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        return
