@@ -49,7 +49,8 @@ class TarWriter:
         """Write one member. *content* gives a file's stored bytes: all of it, or the runs of a sparse one.
 
         Raises SizeMismatchError when *content* has another size than *entry* says, TarError for an entry that no
-        archive can hold.
+        archive can hold, which includes a sparse one with a run other than the last that is not a multiple of 512
+        bytes long: GNU tar reads whole blocks.
         """
         sparse_map = _sparse_map(entry) if entry.sparse is not None else b""
         stored = _stored_size(entry)
@@ -205,6 +206,8 @@ def _check(entry: Entry) -> None:
         raise TarError(excerpt(entry.path), "a negative number other than its time cannot be stored")
     if max(entry.mode, entry.major, entry.minor) > _ID_MAX:
         raise TarError(excerpt(entry.path), "its mode or device number is too large to be stored")
+    if any(length % BLOCK for _, length in (entry.sparse or ())[:-1]):
+        raise TarError(excerpt(entry.path), "a sparse file with runs of odd lengths cannot be stored")
     if entry.kind in (Kind.SYMLINK, Kind.HARDLINK) and not entry.link:
         raise TarError(excerpt(entry.path), "a link without a target cannot be stored")
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tarblocks import record
+
+from arstore.errors import LimitError, TarError
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.tar.pax import Extension, extension, nanoseconds, records
+
+
+def said(*pairs: tuple[bytes, bytes], limits: Limits = DEFAULT_LIMITS) -> Extension:
+    return extension(pairs, limits, "t")
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=20).filter(lambda k: not set(k) & set(b"=\0")), st.binary())))
+def test_records_round_trip(pairs: list[tuple[bytes, bytes]]) -> None:
+    assert records(b"".join(record(*pair) for pair in pairs), "t") == pairs
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5",
+        b"x a=b\n",
+        b"6 a=b",
+        b"7 a=b\n",
+        b"5 a=b\n",
+        b"0 a=b\n",
+        b"-6 a=b\n",
+        b" 6 a=b\n",
+        b"6 ab\n\n",
+        b"6 =ab\n",
+        b"7 a\0=b\n",
+        b"99999999999999999999999999 a=b\n",
+        b"1" * 5000 + b" a=b\n",
+        b"6 a=b\n\0",
+    ],
+)
+def test_malformed_records(data: bytes) -> None:
+    with pytest.raises(TarError):
+        records(data, "t")
+
+
+@given(st.binary(max_size=60))
+def test_records_of_anything(data: bytes) -> None:
+    try:
+        found = records(data, "t")
+    except TarError:
+        return
+    assert sum(len(record(*pair)) for pair in found) <= len(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"0", 0),
+        (b"1350244992.023960108", 1350244992023960108),
+        (b"1.5", 1500000000),
+        (b"1.", 1000000000),
+        (b"-1.5", -1500000000),
+        (b"-0.000000001", -1),
+        (b"1.0000000019999999999999999999999999999999", 1000000001),
+        (b"-1.0000000019", -1000000001),
+        (b"9223372036854775807.999999999", 9223372036854775807999999999),
+    ],
+)
+def test_times(text: bytes, value: int) -> None:
+    assert nanoseconds(text, "t") == value
+
+
+NO_TIMES = [b".5", b"-", b"--1", b"1e5", b"1.x", b"1.-5", b" 1", b"+1", b"nan", b"1_0", b"9" * 21, b"9" * 5000]
+
+
+@pytest.mark.parametrize("text", NO_TIMES)
+def test_what_is_no_time(text: bytes) -> None:
+    with pytest.raises(TarError):
+        nanoseconds(text, "t")
+
+
+def test_values_and_what_takes_them_back() -> None:
+    got = said((b"path", b"p"), (b"linkpath", b"l"), (b"size", b"9"), (b"uid", b"4294967294"), (b"mtime", b"1"))
+    assert (got.path, got.link, got.size, got.uid, got.gid, got.mtime) == (b"p", b"l", 9, 4294967294, None, 1000000000)
+    got = said((b"path", b"p"), (b"uid", b"5"), (b"path", b""), (b"uid", b""), (b"hdrcharset", b"BINARY"))
+    assert got == Extension()
+
+
+@pytest.mark.parametrize("keyword", [b"uid", b"gid", b"size"])
+@pytest.mark.parametrize("value", [b"-2", b"x", b"1" * 21, b"0x1", b" 1"])
+def test_numbers_that_are_none(keyword: bytes, value: bytes) -> None:
+    with pytest.raises(TarError):
+        said((keyword, value))
+
+
+def test_xattrs_of_both_spellings() -> None:
+    value = bytes(range(256))
+    got = said(
+        (b"SCHILY.xattr.user.a", value),
+        (b"SCHILY.xattr.user.empty", b""),
+        (b"LIBARCHIVE.xattr.user.b%3D%25", base64.b64encode(value).rstrip(b"=")),
+        (b"LIBARCHIVE.xattr.user.c", base64.b64encode(b"four")),
+    )
+    assert got.xattrs == {b"user.a": value, b"user.empty": b"", b"user.b=%": value, b"user.c": b"four"}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (b"SCHILY.xattr.", b"x"),
+        (b"SCHILY.xattr." + b"n" * 256, b"x"),
+        (b"LIBARCHIVE.xattr.a%00", b"eA"),
+        (b"LIBARCHIVE.xattr.a", b"*"),
+        (b"LIBARCHIVE.xattr.a", b"e"),
+    ],
+)
+def test_xattrs_that_no_file_can_have(pair: tuple[bytes, bytes]) -> None:
+    with pytest.raises(TarError):
+        said(pair)
+
+
+def test_limits_on_xattrs() -> None:
+    assert len(said((b"SCHILY.xattr.user.a", b"v" * 65536)).xattrs[b"user.a"]) == 65536
+    with pytest.raises(LimitError):
+        said((b"SCHILY.xattr.user.a", b"v" * 65537))
+    with pytest.raises(LimitError):
+        said(*((b"SCHILY.xattr.user.%d" % i, b"v" * 65536) for i in range(17)))
+
+
+def test_sparse_records_of_format_0_0_alternate() -> None:
+    pairs = [(b"GNU.sparse.offset", b"0"), (b"GNU.sparse.numbytes", b"5"), (b"GNU.sparse.offset", b"9")]
+    got = said((b"GNU.sparse.size", b"20"), *pairs).sparse
+    assert got is not None
+    assert (got.numbers, got.size, got.map_in_data) == ([0, 5, 9], 20, False)
+    with pytest.raises(TarError):
+        said(pairs[0], pairs[0])
+    with pytest.raises(TarError):
+        said(pairs[1])
+
+
+def test_limit_on_sparse_runs() -> None:
+    with pytest.raises(LimitError):
+        said((b"GNU.sparse.map", b"1,1,3,1"), limits=Limits(sparse_runs=1))
