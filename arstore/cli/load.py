@@ -17,7 +17,7 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.imports import image_document
-from arstore.cli.output import write_json, write_line
+from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def load(
     directory is emptied when all of that has worked. After a failure nothing is emptied, and another load finishes
     the job.
 
-    Prints a line an image: its digest and its names, the pipeline's first.
+    Prints a line an image: its digest and its names, the pipeline's first. What the pipeline itself writes goes to
+    stderr.
     """
     from arstore.pipeline.load import Loaded, LoadOptions
 
@@ -87,7 +88,7 @@ def _load(
 ) -> None:
     from arstore.pipeline.load import load as load_pipeline
 
-    with session.progress() as progress:
+    with session.progress() as progress, stdout_as_stderr():
         load_pipeline(store, archive, options, lambda: working_runtime(session, store, runtime_path), progress, loaded)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.errors import from_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 STDOUT = "standard output"
 
@@ -64,6 +65,18 @@ def write_bytes(data: bytes, to_stderr: bool = False) -> None:
         raise ClosedStreamError from error
     except OSError as error:
         raise from_os_error(error, "standard error" if to_stderr else STDOUT) from error
+
+
+@contextmanager
+def stdout_as_stderr() -> Iterator[None]:
+    """Let what other programs, to which our streams are passed on, write to stdout go to stderr meanwhile."""
+    saved = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def write_line(*words: str) -> None:

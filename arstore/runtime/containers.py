@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
+from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
 from arstore.runtime.cgroups import remove_cgroups
 from arstore.runtime.launch import Launch
@@ -122,12 +122,20 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
 
 def require_idle(store: Store, container: Container) -> None:
     """Raise InUseError when something runs in *container*, ConflictError when it is mounted."""
-    if status(container.path).is_running or container_is_owned(container):
+    if _is_running(container) or container_is_owned(container):
         raise InUseError(f"container {container.id}", "is running", f"`arstore kill {container.id}` ends it")
     for entry in MountTable(store.directories.runroot).list():
         if entry.record.container == container.id and entry.state is not MountState.STALE:
             hint = f"`arstore umount {container.id}` first"
             raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", hint)
+
+
+def _is_running(container: Container) -> bool:
+    """Whether something runs in it; a state that a power cut has spoilt was that of a run which has ended with it."""
+    try:
+        return status(container.path).is_running
+    except (NotFoundError, StoreDamagedError):
+        return False
 
 
 def container_is_owned(container: Container) -> bool:
