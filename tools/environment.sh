@@ -74,12 +74,19 @@ environment() {
         wanted="$checkout $("$venv/bin/python" -V 2>&1) $(sha256sum <"$checkout/pyproject.toml")"
         case $(cat "$stamp") in "$wanted"*"[$extras]"* | "$wanted"*"[dev]"*) return 0 ;; esac
     fi
-    python=$(_python) || exit 1
-    [ -d "$venv" ] || mkdir -p "$venv" 2>/dev/null || fail "cannot write to $venv (ARSTORE_VENV names another place)"
-    say "making the environment $venv"
-    if ! log=$("$python" -m venv --clear "$venv" 2>&1 && _pip install -q -e "$checkout${extras:+[$extras]}" 2>&1); then
+    if _usable "$venv/bin/python" && _pip --version >/dev/null 2>&1; then
+        say "bringing the environment $venv up to date"
+    else
+        python=$(_python) || exit 1
+        [ -z "$(ls -A "$venv" 2>/dev/null)" ] || [ -e "$venv/pyvenv.cfg" ] || fail "$venv holds something else"
+        mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
+            fail "cannot write to $venv (ARSTORE_VENV names another place)"
+        say "making the environment $venv"
+        log=$("$python" -m venv --clear "$venv" 2>&1) || fail "the environment could not be made: ${log##*$'\n'}"
+    fi
+    if ! log=$(_pip install -q -e "$checkout${extras:+[$extras]}" 2>&1); then
         printf '%s\n' "$log" | tail -n 5 >&2
-        fail "the environment could not be made: pip needs the network, or PIP_FIND_LINKS, for arstore's dependencies"
+        fail "pip could not install arstore's dependencies: it needs the network, or PIP_FIND_LINKS"
     fi
     printf '%s\n' "$checkout $("$venv/bin/python" -V 2>&1) $(sha256sum <"$checkout/pyproject.toml") [$extras]" >"$stamp"
 }
