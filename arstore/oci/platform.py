@@ -86,7 +86,9 @@ class Platform:
         variant = self.variant.lower() or implied
         if variant[:1].isdigit():
             variant = f"v{variant}"
-        variant = variant.removesuffix(".0")
+        level = _VARIANT.fullmatch(variant)
+        if level is not None and level[2] == "0":
+            variant = f"v{level[1]}"
         if architecture == "arm" and not variant:
             variant = "v7"
         if variant == _BASE_SPELLINGS.get(architecture):

@@ -108,7 +108,7 @@ def candidates(name: Name | str) -> list[str]:
         repositories += [*_hub_spellings(short), short]
     elif given.startswith("localhost/"):
         repositories.append(given.removeprefix("localhost/"))
-    elif not _has_domain(given):
+    elif not _split_domain(given)[0]:
         short = given.removeprefix("library/")
         repositories += [f"localhost/{given}", *_hub_spellings(short), short]
     return [f"{repository}:{name.tag}" for repository in dict.fromkeys(repositories)]
@@ -187,20 +187,26 @@ def _split_tag(text: str) -> tuple[str, str | None]:
     return (head, tail) if colon and "/" not in tail else (text, None)
 
 
-def _has_domain(repository: str) -> bool:
-    """Whether the first component is a host by docker's rule: it has a dot, a colon or a capital, or is `localhost`."""
-    first, slash, _ = repository.partition("/")
-    return bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+def _split_domain(repository: str) -> tuple[str, str]:
+    """The domain, "" where there is none, and the path."""
+    first, slash, path = repository.partition("/")
+    if slash and _looks_like_host(first) and _DOMAIN.fullmatch(first) is not None:
+        return first, path
+    return "", repository
+
+
+def _looks_like_host(first: str) -> bool:
+    """Docker's rule for the first of several components: a dot, a colon or a capital make a host of it."""
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
 def _check_repository(repository: str, text: str) -> None:
     if len(repository) > MAX_REPOSITORY:
         raise _invalid(text, f"the name has {len(repository)} characters, {MAX_REPOSITORY} are allowed")
-    domain, path = "", repository
-    if _has_domain(repository):
-        domain, _, path = repository.partition("/")
-    if domain and _DOMAIN.fullmatch(domain) is None:
-        raise _invalid(text, f"{shown(repr(domain), 60)} is no host name with an optional port")
+    domain, path = _split_domain(repository)
+    first, slash, _ = path.partition("/")
+    if slash and not domain and _looks_like_host(first) and _COMPONENT.fullmatch(first) is None:
+        raise _invalid(text, f"{shown(repr(first), 60)} is no host name with an optional port")
     if path != path.lower():
         raise _invalid(text, "an image name has no upper-case letters")
     if not all(_COMPONENT.fullmatch(component) for component in path.split("/")):

@@ -48,6 +48,7 @@ TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
         ("app:_x.-Y", "app", "_x.-Y"),
         ("foo.example", "foo.example", "latest"),
         ("1234", "1234", "latest"),
+        ("x_y.z/app", "x_y.z/app", "latest"),
         ("a" * 255, "a" * 255, "latest"),
     ],
 )
