@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.store.graph import Snapshot
+    from arstore.store.records import BlobRecord
     from arstore.store.store import Store
 
 
@@ -80,10 +81,12 @@ def check(store: Store, quick: bool = False, report: Callable[[int], None] = lam
             *_images(snapshot),
             *_layers(snapshot),
             *_trees(store, snapshot),
-            *_blobs(store, snapshot, quick, report),
             *_containers(store, snapshot),
             *_index(store, snapshot),
         ]
+        blobs = list(snapshot.blobs())
+    # Outside the snapshot: a reader that stays for minutes would keep LMDB from reusing pages.
+    findings.extend(finding for finding in _blobs(store, blobs, quick, report) if _is_recorded(store, finding.what))
     findings.extend(_clutter(store))
     return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
 
@@ -132,11 +135,19 @@ def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
         elif tree.form not in store.forms:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
         elif not tree.synced and tree.boot != boot:
-            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; its next use rebuilds it")
+            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; it is rebuilt when used")
 
 
-def _blobs(store: Store, snapshot: Snapshot, quick: bool, report: Callable[[int], None]) -> Iterator[Finding]:
-    for digest, record in snapshot.blobs():
+def _is_recorded(store: Store, digest: str) -> bool:
+    """Whether a blob that was found wanting is still the store's: it may have been removed while we looked."""
+    with store.graph.read() as snapshot:
+        return snapshot.blob(digest) is not None
+
+
+def _blobs(
+    store: Store, blobs: list[tuple[str, BlobRecord]], quick: bool, report: Callable[[int], None]
+) -> Iterator[Finding]:
+    for digest, record in blobs:
         try:
             fd = os.open(store.directories.blob(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
