@@ -8,7 +8,8 @@ bundle/            tmpfs, 0700
   rootfs/          the container's root file system, mounted by the caller's callable
   run/             the runtime's own state, its log, pid files and console sockets
 ```
-No other process sees any of it, and with the last process of the namespace the kernel removes it all. Out of scope: what is in rootfs.
+No other process sees any of it, and with the last process of the namespace the kernel removes it all. Out of scope:
+what is in rootfs.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Bundle:
         return Place(os.path.join(self.run, "state"), os.path.join(self.run, "runtime.log"))
 
     def enter(self, mount_rootfs: Callable[[str], None]) -> None:
-        """Make this process's mounts private, lay the tmpfs and mount the root file system; the working directory is the bundle then.
+        """Make this process's mounts private, lay the tmpfs and mount the root file system; the working directory is
+        the bundle then.
 
         Needs a fresh pid namespace, whose /proc is mounted as well. Raises what *mount_rootfs* raises, and OSError.
         """
@@ -92,7 +94,9 @@ class Bundle:
         return self.write(name, json.dumps(spec))
 
     def etc_files(self, root: RootDirectory, hostname: str, *, host_network: bool) -> dict[str, str]:
-        """Write the files that the container sees in /etc; by the container's path, without those an image has a directory for."""
+        """Write the files that the container sees in /etc; by the container's path, without those an image has a
+        directory for.
+        """
         texts = {
             "hosts": _hosts(hostname, host_network=host_network),
             "hostname": hostname + "\n",

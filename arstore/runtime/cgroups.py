@@ -1,8 +1,8 @@
 """The control groups of containers: their names, and removing those that a killed launcher has left.
 
-Every container has the group `/arstore/<id>-<8 hex digits>`, in each hierarchy that the runtime uses; the digits tell containers of the
-same id in different stores apart. The kernel refuses to remove a group with a process in it, so removing can do no harm.
-Out of scope: making groups and setting limits, which is the runtime's work.
+Every container has the group `/arstore/<id>-<8 hex digits>`, in each hierarchy that the runtime uses; the digits tell
+containers of the same id in different stores apart. The kernel refuses to remove a group with a process in it, so
+removing can do no harm. Out of scope: making groups and setting limits, which is the runtime's work.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
     Returns whether none is left; a process that still ends holds its group for a moment, which is waited for.
     """
     name = cgroups_path(directory)
-    return all([_remove(hierarchy + name, 0) for hierarchy in _hierarchies(root)])
+    left = [hierarchy for hierarchy in _hierarchies(root) if not _remove(hierarchy + name, 0)]
+    return not left
 
 
 def _hierarchies(root: str) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _remove(path: str, depth: int) -> bool:
         return True
     with os.scandir(path) as entries:
         below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    if not all([_remove(child, depth + 1) for child in below]):
+    if [child for child in below if not _remove(child, depth + 1)]:
         return False
     return _remove_when_empty(path)
 

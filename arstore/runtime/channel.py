@@ -1,6 +1,8 @@
-"""What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that it died.
+"""What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that
+it died.
 
-Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255) and `failed` (an error, carried across).
+Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255) and `failed` (an error, carried
+across).
 """
 
 from __future__ import annotations

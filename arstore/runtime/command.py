@@ -1,7 +1,8 @@
 """What a container executes: entrypoint and command put together, and looked for before anything is started.
 
-The runtime does the real lookup and the kernel the real exec; looking first gives a missing command an exit status and a line of its
-own, the same with every runtime. What a mount will cover cannot be known here and is left to the runtime.
+The runtime does the real lookup and the kernel the real exec; looking first gives a missing command an exit status
+and a line of its own, the same with every runtime. What a mount will cover cannot be known here and is left to the
+runtime.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
 
 @dataclass(slots=True, frozen=True)
 class Lookup:
-    """Where a command is looked for: *search_path* as PATH is written, *mounts* the container's paths that mounts cover."""
+    """Where a command is looked for: *search_path* as PATH is written, *mounts* the container's paths that mounts
+    cover.
+    """
 
     root: RootDirectory
     search_path: str
@@ -65,7 +68,8 @@ class Lookup:
 def check_command(name: str, lookup: Lookup) -> None:
     """See that *name*, the first of the arguments, can be executed.
 
-    Raises CommandNotFoundError, also for a script or program whose interpreter is missing, and CommandNotExecutableError.
+    Raises CommandNotFoundError, also for a script or program whose interpreter is missing, and
+    CommandNotExecutableError.
     """
     if not name:
         raise CommandNotFoundError("''", "the command's name is empty")

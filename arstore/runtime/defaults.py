@@ -1,7 +1,8 @@
 """The parts of config.json that are the same for every container: docker's well-known defaults.
 
-Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of capabilities, devices, masked and
-read-only paths are what docker and containerd document. Everything here is JSON in the making; callers take copies.
+Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of capabilities, devices,
+masked and read-only paths are what docker and containerd document. Everything here is JSON in the making; callers
+take copies.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def device_rules() -> list[Json]:
 def capabilities(uid: int, available: int) -> Json:
     """The `process.capabilities` of a user, no more than the mask *available* (this process's own) has.
 
-    Nothing is inheritable (CVE-2022-24769); a user other than root starts with a bounding set alone, as exec would leave it.
+    Nothing is inheritable (CVE-2022-24769); a user other than root starts with a bounding set alone, as exec would
+    leave it.
     """
     names = [name for name, number in CAPABILITIES.items() if available >> number & 1]
     held = names if uid == 0 else []

@@ -1,8 +1,10 @@
-"""Finding an OCI runtime by trying: what is installed need not work on this kernel, with these control groups, in this sandbox.
+"""Finding an OCI runtime by trying: what is installed need not work on this kernel, with these control groups, in
+this sandbox.
 
-A trial runs `true` of the host's own root file system, seen through a private bind mount, in a container as every other one is made;
-it is tried again without a seccomp profile when that is what the runtime objects to. The result is kept in `<runroot>/runtime.json` with
-the boot and the program's size and modification time, written atomically; failures are not kept, since they may pass.
+A trial runs `true` of the host's own root file system, seen through a private bind mount, in a container as every
+other one is made; it is tried again without a seccomp profile when that is what the runtime objects to. The result is
+kept in `<runroot>/runtime.json` with the boot and the program's size and modification time, written atomically;
+failures are not kept, since they may pass.
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ class _Program:
 def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
 
-    Must be called without other threads and without an open LMDB environment, since trying forks. Raises RuntimeMissingError
-    with each one's own reason.
+    Must be called without other threads and without an open LMDB environment, since trying forks. Raises
+    RuntimeMissingError with each one's own reason.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths)
@@ -71,7 +73,8 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
             return found
     what = explicit or "OCI runtime"
     if not paths:
-        raise RuntimeMissingError(what, "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed", _HINT)
+        why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
+        raise RuntimeMissingError(what, why, _HINT)
     raise RuntimeMissingError(what, f"none works here ({'; '.join(reasons)})", "" if explicit else _HINT)
 
 
@@ -87,7 +90,8 @@ def _paths(names: tuple[str, ...]) -> list[str]:
 def _try_runtime(path: str, runroot: str) -> OciRuntime:
     """The runtime, when `true` ran with it. Raises ArstoreError or OSError when not."""
     if not seccomp.supported_by_kernel():
-        return _trial(OciRuntime(path, seccomp=False, note="the kernel has no seccomp, so containers run without it"), runroot)
+        note = "the kernel has no seccomp, so containers run without it"
+        return _trial(OciRuntime(path, seccomp=False, note=note), runroot)
     try:
         return _trial(OciRuntime(path), runroot)
     except ArstoreError as error:
@@ -170,7 +174,8 @@ def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
 
 
 def _remember(runroot: str, found: OciRuntime) -> None:
-    """Keep the result beside those of other programs of this boot; a runroot that cannot be written to is no failure."""
+    """Keep the result beside those of other programs of this boot; a runroot that cannot be written to is no failure.
+    """
     path = os.path.join(runroot, CACHE_NAME)
     with contextlib.suppress(OSError):
         program = _Program.at(found.path)

@@ -1,8 +1,8 @@
 """OCI runtimes: the command line that crun, runc and youki share, and what their failures mean.
 
-Not a part of the runtime-spec, but of all these programs: `--root DIR --log FILE --log-format json COMMAND ...`. Containers are started
-with `run --detach`, so that the exit status of the runtime is its own and never the container's. Out of scope: running the
-command lines (`session` does) and finding a runtime (`discovery` does).
+Not a part of the runtime-spec, but of all these programs: `--root DIR --log FILE --log-format json COMMAND ...`.
+Containers are started with `run --detach`, so that the exit status of the runtime is its own and never the
+container's. Out of scope: running the command lines (`session` does) and finding a runtime (`discovery` does).
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ _NOT_EXECUTABLE = re.compile(
     _EXEC + r".*(?:permission denied|is a directory|exec format error|not executable|operation not permitted)",
     re.IGNORECASE | re.DOTALL,
 )
+_QUOTED = re.compile(r""".*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)""", re.DOTALL)
 _LOGFMT = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(slots=True, frozen=True)
 class Place:
-    """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories' files."""
+    """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories'
+    files.
+    """
 
     root: str
     log: str
@@ -104,10 +107,10 @@ class OciRuntime:
         """See Runtime."""
         message = last_message(log) or _printed(stderr)
         if _NOT_FOUND.search(message):
-            return CommandNotFoundError(what, message)
+            return CommandNotFoundError(what, _reason(message))
         if _NOT_EXECUTABLE.search(message):
-            return CommandNotExecutableError(what, message)
-        return RuntimeFailedError(what, f"{self.name}: {message}" if message else f"{self.name} failed without a message")
+            return CommandNotExecutableError(what, _reason(message))
+        return RuntimeFailedError(what, f"{self.name}: {message or 'failed without a message'}")
 
     def _argv(self, place: Place, *words: str) -> list[str]:
         return [self.path, "--root", place.root, "--log", place.log, "--log-format", "json", *words]
@@ -141,6 +144,12 @@ def _printed(stderr: bytes) -> str:
     text = stderr.decode("utf-8", "replace").strip()
     found = _LOGFMT.findall(text)
     return _one_line(found[-1] if found else text)
+
+
+def _reason(message: str) -> str:
+    """What follows the command's quoted name, which the error names already; else the whole message."""
+    found = _QUOTED.match(message)
+    return found[1] if found else message
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,7 @@
 """Children of the launcher: forked into a pid namespace, held back until they may go, ended when their parent ends.
 
-The child is a fork without exec, so whatever the caller has open must survive a fork: an LMDB environment does not, and has to be
-closed before. The caller should have no other threads. Out of scope: what the child does.
+The child is a fork without exec, so whatever the caller has open must survive a fork: an LMDB environment does not,
+and has to be closed before. The caller should have no other threads. Out of scope: what the child does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _GO = b"g"
 _HIGHEST = 2**31 - 1
-"""close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered since a descriptor was opened."""
+"""close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered since a descriptor was
+opened.
+"""
 
 
 @dataclass(slots=True)
@@ -59,8 +61,9 @@ class Child:
 def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signal: int) -> Child:
     """Fork a child into the pid namespace that *pid_namespace* has open, or else as PID 1 into a new one.
 
-    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; an ArstoreError or
-    OSError of *work* becomes the event `failed`. The forwarded signals are blocked in it until *work* takes them. Raises OSError.
+    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; an
+    ArstoreError or OSError of *work* becomes the event `failed`. The forwarded signals are blocked in it until *work*
+    takes them. Raises OSError.
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     events_read, events_write = os.pipe()
@@ -114,7 +117,7 @@ def _be_child(work: Callable[[Sender], None], go_fd: int, report: Sender, death_
     finally:
         if not complete:
             # A mistake of ours: its traceback is all there is to find it by, and the parent sees the pipe end.
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type] # there is an exception in flight here
+            sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
         os._exit(0 if complete else 1)
 

@@ -40,11 +40,11 @@ def _ignore_exit(_: int | None) -> None:
 class Launch:
     """A container to be started.
 
-    `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at the path it
-    is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors that are open now: they are
-    closed there as soon as it returns. `on_exit` is called with the exit status (None when nobody knows it), after everything of the
-    container is gone, by the launcher: the caller's own process or, detached, one that was forked from it.
-    `timeout` (seconds) is for the foreground only.
+    `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at
+    the path it is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors
+    that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
+    when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
+    detached, one that was forked from it. `timeout` (seconds) is for the foreground only.
     """
 
     id: str
@@ -63,7 +63,9 @@ class Launch:
 
     @property
     def stop_signal(self) -> int:
-        """The user's, the image's or SIGTERM; one that is no signal counts as not given, since it is needed only later."""
+        """The user's, the image's or SIGTERM; one that is no signal counts as not given, since it is needed only
+        later.
+        """
         return next(filter(None, map(_signal, (self.options.stop_signal, self.config.stop_signal))), int(DEFAULT_STOP))
 
     @property

@@ -6,12 +6,13 @@ arstore (foreground) or a daemon forked from it (detached): the launcher; state.
      │       runtime once, then waits, and moves bytes where that is needed
      └─ the container's process, PID 1 of a pid namespace below
 ```
-The keeper dies with the launcher (PR_SET_PDEATHSIG), and with the keeper, being PID 1, every process below; with the last of them
-the mount namespace, and with it every mount and the runtime's state. Only control groups stay, empty, for `remove_cgroups`.
-The keeper has a session of its own: a terminal's signals reach the launcher alone, which passes each on exactly once.
+The keeper dies with the launcher (PR_SET_PDEATHSIG), and with the keeper, being PID 1, every process below; with the
+last of them the mount namespace, and with it every mount and the runtime's state. Only control groups stay, empty,
+for `remove_cgroups`. The keeper has a session of its own: a terminal's signals reach the launcher alone, which passes
+each on exactly once.
 
-Locking: none. The launcher is the only writer of state.json. An LMDB environment must not be open in the process that calls this.
-Out of scope: the container's record in the store, removing its directory.
+Locking: none. The launcher is the only writer of state.json. An LMDB environment must not be open in the process that
+calls this. Out of scope: the container's record in the store, removing its directory.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from arstore.runtime.launch import Launch, prepare
 from arstore.runtime.logs import LOG_NAME
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
-from arstore.runtime.state import ProcessId, RunState, write_state
+from arstore.runtime.state import ProcessId, RunState, Status, write_state
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
 
@@ -49,7 +50,8 @@ _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 
 
 def run(launch: Launch) -> int:
-    """Run the container in the foreground, on this process's standard streams; its exit status (128+N when a signal ended it).
+    """Run the container in the foreground, on this process's standard streams; its exit status (128+N when a signal
+    ended it).
 
     Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
     RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
@@ -179,7 +181,8 @@ class _Watch:
         if failure is not None:
             raise failure
         if self._timed_out:
-            raise PipelineTimeoutError(self._launch.id, f"did not end in {self._launch.timeout:g} seconds and was stopped")
+            why = f"did not end in {self._launch.timeout:g} seconds and was stopped"
+            raise PipelineTimeoutError(self._launch.id, why)
         return status
 
     def _next(self, child: Child, state: RunState, deadline: float | None) -> Event | None:
@@ -234,7 +237,7 @@ class _Watch:
         return replace(state, status="running", started=time.time(), process=outer_process(keeper, inner_pid))
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
-        end = "failed" if failure is not None else "dead" if status is None else "exited"
+        end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
         last = replace(
             state, status=end, finished=time.time(), exit_code=status, error="" if failure is None else str(failure)
         )
@@ -244,7 +247,9 @@ class _Watch:
 
 
 def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
-    """The child of *keeper* that has *inner_pid* in keeper's own pid namespace; None when it has ended and been reaped."""
+    """The child of *keeper* that has *inner_pid* in keeper's own pid namespace; None when it has ended and been
+    reaped.
+    """
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
             children = file.read().split()

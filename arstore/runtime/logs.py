@@ -1,8 +1,9 @@
 """The log of a detached container: `<container>/log`, in the text format of the Kubernetes CRI (podman's `k8s-file`).
 
-A line is `TIME STREAM TAG CONTENT`: RFC 3339 with nanoseconds, `stdout` or `stderr`, `F` for a full line or `P` for a part of one,
-then the bytes exactly as the container wrote them. Leaving the newline of each `P` line out gives the output back. Each line is one
-write(2) to a file opened O_APPEND, so lines of both streams never mix; a launcher that is killed leaves at most one line cut.
+A line is `TIME STREAM TAG CONTENT`: RFC 3339 with nanoseconds, `stdout` or `stderr`, `F` for a full line or `P` for a
+part of one, then the bytes exactly as the container wrote them. Leaving the newline of each `P` line out gives the
+output back. Each line is one write(2) to a file opened O_APPEND, so lines of both streams never mix; a launcher that
+is killed leaves at most one line cut.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class LogLine:
 
 
 class LogWriter:
-    """Writes one stream to the log. What the file system refuses (ENOSPC) is lost: a full disk must not stop the container."""
+    """Writes one stream to the log. What the file system refuses (ENOSPC) is lost: a full disk must not stop the
+    container.
+    """
 
     def __init__(self, fd: int, stream: str) -> None:
         self._fd = fd
@@ -72,8 +75,8 @@ class LogWriter:
 def read_log_lines(directory: str, *, wait: Callable[[], bool] | None = None) -> Iterator[LogLine]:
     """The log of the container in *directory*, from its beginning; damaged lines are skipped, a missing log is empty.
 
-    With *wait*, the end is not the end: it is called before each look, may pause, and says whether more may come after that look.
-    Raises OSError.
+    With *wait*, the end is not the end: it is called before each look, may pause, and says whether more may come
+    after that look. Raises OSError.
     """
     try:
         fd = os.open(os.path.join(directory, LOG_NAME), os.O_RDONLY | os.O_NOFOLLOW)

@@ -109,7 +109,8 @@ def parse_volume(text: str) -> Volume:
     """`SRC:DST[:ro|:rw]`: a host path, made absolute, and the container's path for it.
 
     SRC may contain colons, DST may not. A plain word is a path relative to the working directory, never a named volume.
-    Raises UsageError for the form and for a DST that is not absolute or is the root, NotFoundError when SRC does not exist.
+    Raises UsageError for the form and for a DST that is not absolute or is the root, NotFoundError when SRC does not
+    exist.
     """
     rest, read_only = text, False
     for suffix in (":ro", ":rw"):

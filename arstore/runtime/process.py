@@ -1,8 +1,8 @@
 """The `process` of config.json: who runs what, where and with which environment (runtime-spec config.md, "Process").
 
-Text from an image or the command line is passed exactly or refused: a newline or a further `=` in a value is only a character
-to execve(2) and JSON, so it is kept; NUL and text that is no Unicode, which config.json cannot carry, are ImageConfigError.
-Out of scope: looking users and commands up.
+Text from an image or the command line is passed exactly or refused: a newline or a further `=` in a value is only a
+character to execve(2) and JSON, so it is kept; NUL and text that is no Unicode, which config.json cannot carry, are
+ImageConfigError. Out of scope: looking users and commands up.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Process:
 def environment(*sources: Iterable[str], user: User, hostname: str, tty: bool) -> tuple[str, ...]:
     """One environment of *sources*, each `NAME=VALUE`, later ones winning, and of what is expected to be there.
 
-    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is the user's unless they name it.
-    Raises ImageConfigError.
+    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is the user's unless
+    they name it. Raises ImageConfigError.
     """
     found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
@@ -63,8 +63,8 @@ def environment(*sources: Iterable[str], user: User, hostname: str, tty: bool) -
 def working_directory(text: str, root: RootDirectory) -> str:
     """*text* as an absolute path without `..`; the runtimes make it where it does not exist.
 
-    Raises ImageConfigError when it leads, perhaps through symlinks, into /proc, /sys or /dev: with the runtime's own descriptors
-    behind /proc/self/fd that has been a way out of containers (CVE-2024-21626).
+    Raises ImageConfigError when it leads, perhaps through symlinks, into /proc, /sys or /dev: with the runtime's own
+    descriptors behind /proc/self/fd that has been a way out of containers (CVE-2024-21626).
     """
     path = posixpath.normpath(posixpath.join("/", checked(text or "/", "working directory")))
     path = "/" + path.lstrip("/")
@@ -91,20 +91,24 @@ def checked(text: str, what: str) -> str:
 
 def process_section(process: Process) -> Json:
     """The JSON object."""
-    user: Json = {"uid": process.user.uid, "gid": process.user.gid, "umask": 0o022}
-    if process.user.groups:
-        user["additionalGids"] = list(process.user.groups)
     files = _most_files()
     return {
         "terminal": process.tty,
-        "user": user,
+        **identity_section(process.user),
         "args": [checked(word, "argument") for word in process.args],
         "env": list(process.env),
         "cwd": process.cwd,
-        "capabilities": defaults.capabilities(process.user.uid, capability.effective()),
         "rlimits": [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}],
         "noNewPrivileges": False,
     }
+
+
+def identity_section(user: User) -> Json:
+    """The members `user` and `capabilities`."""
+    numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022}
+    if user.groups:
+        numbers["additionalGids"] = list(user.groups)
+    return {"user": numbers, "capabilities": defaults.capabilities(user.uid, capability.effective())}
 
 
 def _most_files() -> int:

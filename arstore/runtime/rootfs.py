@@ -1,8 +1,8 @@
 """Reading a root file system that is not to be trusted: no name leads out of it, no open file blocks or floods us.
 
-Names are resolved as chroot(2) would: absolute symlinks start again at the root, `..` stops there. The kernel does it where
-openat2(2) exists (Linux 5.6); else the components are walked one by one. No mount inside is of interest: the view is the
-image's, before the container's own mounts. Out of scope: changing anything.
+Names are resolved as chroot(2) would: absolute symlinks start again at the root, `..` stops there. The kernel does it
+where openat2(2) exists (Linux 5.6); else the components are walked one by one. No mount inside is of interest: the
+view is the image's, before the container's own mounts. Out of scope: changing anything.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The seccomp profile: an allow-list in the manner of docker's default one.
 
-The names are data (`seccomp.json`, grouped by purpose); what depends on arguments or on the machine is made here. Anything
-not allowed is EPERM; clone3, whose flags a filter cannot see, is ENOSYS so that libc falls back to clone. Format: OCI runtime-spec,
-config-linux.md, "Seccomp". Names that a libseccomp does not know yet are skipped by the runtimes.
+The names are data (`seccomp.json`, grouped by purpose); what depends on arguments or on the machine is made here.
+Anything not allowed is EPERM; clone3, whose flags a filter cannot see, is ENOSYS so that libc falls back to clone.
+Format: OCI runtime-spec, config-linux.md, "Seccomp". Names that a libseccomp does not know yet are skipped by the
+runtimes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One process in a container, from the runtime's start to the process's end; runs in a child of arstore's own.
 
-The runtime is run detached: it starts the process and ends, and the process becomes the child of whoever is the reaper here (PID 1
-of the launcher's pid namespace, or a subreaper of `exec`). So no runtime stays in memory, the process's exit status arrives by
-wait(2) unchanged, and a signal reaches it by kill(2).
+The runtime is run detached: it starts the process and ends, and the process becomes the child of whoever is the
+reaper here (PID 1 of the launcher's pid namespace, or a subreaper of `exec`). So no runtime stays in memory, the
+process's exit status arrives by wait(2) unchanged, and a signal reaches it by kill(2).
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Errand:
 
 
 class Session:
-    """Starts and attends one process. Signals are caught from the beginning and delivered once there is somebody to take them."""
+    """Starts and attends one process. Signals are caught from the beginning and delivered once there is somebody to
+    take them.
+    """
 
     def __init__(self, stdio: Stdio, report: Sender) -> None:
         self._stdio = stdio
@@ -55,14 +57,19 @@ class Session:
         self._early: list[int] = []
         self._ended = False
 
-    def catch_signals(self) -> None:
-        """Take the forwarded signals, which the parent has held back until now."""
+    def catch_signals(self, orphaned: int | None = None) -> None:
+        """Take the forwarded signals, which the parent has held back until now; *orphaned* is for the parent's own
+        end.
+        """
+        if orphaned is not None:
+            signal.signal(orphaned, self._on_orphaned)
         for number in FORWARDED:
             signal.signal(number, self._on_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     def attend(self, errand: Errand) -> None:
-        """Start the process and stay until it has ended and all its output has been passed on; the report has the status.
+        """Start the process and stay until it has ended and all its output has been passed on; the report has the
+        status.
 
         Raises RuntimeFailedError, CommandNotFoundError or CommandNotExecutableError when the runtime fails, OSError.
         """
@@ -96,6 +103,15 @@ class Session:
             self._deliver(number)
         else:
             self._early.append(number)
+
+    def _on_orphaned(self, _number: int, _frame: object) -> None:
+        """Nobody is left to attend for: the process goes too, even if it is only about to begin."""
+        if self._pid:
+            self._deliver(signal.SIGKILL)
+        elif self._ended:
+            os._exit(0)
+        else:
+            self._early.append(signal.SIGKILL)
 
     def _deliver(self, number: int) -> None:
         if number == signal.SIGWINCH and self._streams is not None and self._stdio.tty:

@@ -6,6 +6,7 @@ Out of scope: who they are passed on to.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -57,26 +58,27 @@ def _real_time(name: str) -> int:
 
 
 def exit_status(wait_status: int) -> int:
-    """What a shell would call the status that wait(2) gave: 128 and the signal's number for a process that was killed."""
-    import os
-
+    """What a shell would call the status that wait(2) gave: 128 and the signal's number for a process that was
+    killed.
+    """
     code = os.waitstatus_to_exitcode(wait_status)
     return 128 - code if code < 0 else code
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[set[signal.Signals]]:
-    """Forwarded signals wait until the context ends, here and in what is forked meanwhile; the mask before is given."""
-    before: set[signal.Signals] = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # type: ignore[assignment] # Signals, in fact
+def held_back() -> Iterator[None]:
+    """Forwarded signals wait until the context ends, here and in what is forked meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     try:
-        yield before
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
 def passing_on(send: Callable[[int], None]) -> Iterator[None]:
-    """Each forwarded signal that this process gets is given to *send*, in the main thread; elsewhere nothing is changed.
+    """Each forwarded signal that this process gets is given to *send*, in the main thread; elsewhere nothing is
+    changed.
 
     Python keeps signal handlers to the main thread, so a caller in another one has to pass signals on itself.
     """

@@ -1,7 +1,8 @@
-"""config.json: the whole description of a container for an OCI runtime (runtime-spec 1.2, config.md and config-linux.md).
+"""config.json: the whole description of a container for an OCI runtime (runtime-spec 1.2, config.md and config-
+linux.md).
 
-From the image come process, labels and annotations (image-spec conversion.md), from the user limits, volumes and network; the rest
-are docker's defaults. Out of scope: files of the bundle, and what a runtime makes of it.
+From the image come process, labels and annotations (image-spec conversion.md), from the user limits, volumes and
+network; the rest are docker's defaults. Out of scope: files of the bundle, and what a runtime makes of it.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
         "root": {"path": around.rootfs, "readonly": options.read_only},
         "hostname": around.hostname,
         "mounts": _mounts(around),
-        "annotations": annotations(config, options.labels),
+        "annotations": image_annotations(config, options.labels),
         "linux": _linux(options, around),
     }
 
 
-def annotations(config: ImageConfig, labels: Mapping[str, str]) -> dict[str, str]:
+def image_annotations(config: ImageConfig, labels: Mapping[str, str]) -> dict[str, str]:
     """The annotations that conversion.md asks for; a label of the same name goes before one made from a field."""
     platform = config.platform
     made = {
@@ -137,7 +138,9 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
 
 
 def _mounts(around: Surroundings) -> list[Json]:
-    """The standing file systems, the bundle's files, the volumes: a later one of the same place replaces an earlier one."""
+    """The standing file systems, the bundle's files, the volumes: a later one of the same place replaces an earlier
+    one.
+    """
     found: dict[str, Json] = {mount["destination"]: mount for mount in defaults.mounts()}
     for destination, source in around.files.items():
         found[destination] = _bind(source, destination, read_only=False)

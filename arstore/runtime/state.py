@@ -1,8 +1,8 @@
 """What is known of a container that runs or ran: `<container>/state.json`, written by its launcher, read by anyone.
 
-The file is replaced atomically. It says what the launcher last knew; whether that is still so is found out by asking for the
-processes it names, each by pid, start time and boot, so that a reboot or a SIGKILL of the launcher needs no cleaning up. Times are
-seconds since the epoch. Out of scope: the store's own record of the container.
+The file is replaced atomically. It says what the launcher last knew; whether that is still so is found out by asking
+for the processes it names, each by pid, start time and boot, so that a reboot or a SIGKILL of the launcher needs no
+cleaning up. Times are seconds since the epoch. Out of scope: the store's own record of the container.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ STATE_NAME = "state.json"
 _LIMIT = 1 << 20
 
 Status = Literal["starting", "running", "exited", "failed", "dead"]
-"""`exited`: its process ended, `failed`: it never began, `dead`: its launcher was killed and nobody knows how it ended."""
+"""`exited`: its process ended, `failed`: it never began, `dead`: its launcher was killed and nobody knows how it
+ended.
+"""
 
 
 @dataclass(slots=True, frozen=True)
 class ProcessId:
-    """One process for good: its pid in the host's namespace, when it started (clock ticks since the boot), and the boot."""
+    """One process for good: its pid in the host's namespace, when it started (clock ticks since the boot), and the
+    boot.
+    """
 
     pid: int
     start: int
@@ -43,7 +47,9 @@ class ProcessId:
 
 @dataclass(slots=True, frozen=True)
 class RunState:
-    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first process."""
+    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first
+    process.
+    """
 
     id: str
     status: Status

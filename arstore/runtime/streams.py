@@ -1,11 +1,14 @@
-"""The container's standard input, output and error, and the threads that move bytes where the files themselves cannot be given.
+"""The container's standard input, output and error, and the threads that move bytes where the files themselves cannot
+be given.
 
-A pipe or file of the user's is given to the container as it is, with two exceptions. A terminal is never given away without
-`-t`: the container would hold the user's keyboard. And standard error goes through a pipe, because the runtime writes to the same
-descriptor when it fails, and what it says belongs into arstore's error; where output and error are one file they share that pipe,
-so that their order stays. With a terminal of the container's own, everything passes through that.
+A pipe or file of the user's is given to the container as it is, with two exceptions. A terminal is never given away
+without `-t`: the container would hold the user's keyboard. And standard error goes through a pipe, because the
+runtime writes to the same descriptor when it fails, and what it says belongs into arstore's error; where output and
+error are one file they share that pipe, so that their order stays. With a terminal of the container's own, everything
+passes through that.
 
-Threads do the moving, because every read and write may block. Out of scope: the terminal's modes and size, see `terminal`.
+Threads do the moving, because every read and write may block. Out of scope: the terminal's modes and size, see
+`terminal`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ _OFLAG, _LFLAG, _CC = 1, 3, 6
 
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
-    """Every byte goes through as it is, in and out, until the context ends; nothing happens when *fd* is no terminal."""
+    """Every byte goes through as it is, in and out, until the context ends; nothing happens when *fd* is no terminal.
+    """
     if not os.isatty(fd):
         yield
         return
@@ -71,7 +72,9 @@ def follow_size(master: int, *fds: int) -> None:
 
 
 class Console:
-    """The socket that a runtime sends the container's terminal to. *path* is relative: a Unix address has 108 bytes only."""
+    """The socket that a runtime sends the container's terminal to. *path* is relative: a Unix address has 108 bytes
+    only.
+    """
 
     def __init__(self, path: str) -> None:
         import socket

@@ -1,7 +1,8 @@
 """USER of an image, or of `--user`, as numbers: looked up in the container's own /etc/passwd and /etc/group.
 
 Grammar: `[user][:group]`, each a name or a number; an empty user is root's (0). A name comes before a number, as docker
-has it: a line `1000:x:5:…` in passwd names a user. Malformed lines are skipped, as libc does. Out of scope: NSS, user namespaces.
+has it: a line `1000:x:5:…` in passwd names a user. Malformed lines are skipped, as libc does. Out of scope: NSS, user
+namespaces.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Volumes that an image declares: private directories of the container, which begin as copies of what the image has there.
+"""Volumes that an image declares: private directories of the container, which begin as copies of what the image has
+there.
 
-They live in `<container>/volumes/<name>`, outside the container's upper directory, and go with the container. A copy is made under a
-temporary name and renamed, so one that was interrupted is not taken for whole. Modes, owners, times, xattrs, hard links,
-devices and sparse content's bytes are kept. Out of scope: named volumes, which arstore does not have.
+They live in `<container>/volumes/<name>`, outside the container's upper directory, and go with the container. A copy
+is made under a temporary name and renamed, so one that was interrupted is not taken for whole. Modes, owners, times,
+xattrs, hard links, devices and sparse content's bytes are kept. Out of scope: named volumes, which arstore does not
+have.
 """
 
 from __future__ import annotations

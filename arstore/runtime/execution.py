@@ -1,0 +1,177 @@
+"""One more process in a container that runs: `exec`.
+
+A child joins the keeper's pid and mount namespaces, where the runtime's state and the bundle are, and runs `RUNTIME
+exec` there, detached, being the reaper of what that starts. It has a session of its own, as the keeper has. When the
+caller is killed, the child is told by a signal and kills the process, and the other way round; should both be killed
+at once, the process stays until the container ends. Out of scope: finding the container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
+from arstore.linux.namespace import CLONE_NEWNS, setns
+from arstore.linux.process import become_subreaper
+from arstore.runtime.bundle import Bundle
+from arstore.runtime.channel import Sender, error_of
+from arstore.runtime.driver import OciRuntime, Place
+from arstore.runtime.family import Child, spawn
+from arstore.runtime.launcher import outer_process
+from arstore.runtime.options import ExecOptions
+from arstore.runtime.process import checked, environment, identity_section, working_directory
+from arstore.runtime.rootfs import RootDirectory
+from arstore.runtime.session import Errand, Session
+from arstore.runtime.signals import held_back, passing_on
+from arstore.runtime.state import ProcessId, RunState, status
+from arstore.runtime.streams import Stdio
+from arstore.runtime.terminal import raw_mode, window_size
+from arstore.runtime.users import User, resolve_user
+
+if TYPE_CHECKING:
+    from arstore.runtime.defaults import Json
+
+_KILLED = 128 + signal.SIGKILL
+_ORPHANED = signal.SIGRTMIN + 5
+"""What the child gets when the caller ends: no signal that anybody sends for another reason."""
+
+
+def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> int:
+    """Run *args* in the container of *directory*, on this process's standard streams; its exit status.
+
+    What *options* leave open is as the container's own process has it. Raises NotFoundError when the container does
+    not run, CommandNotFoundError, CommandNotExecutableError, ImageConfigError for the user, RuntimeFailedError,
+    OSError. An LMDB environment must not be open.
+    """
+    options = options or ExecOptions()
+    if not args:
+        raise UsageError("exec", "no command is given")
+    state = status(directory)
+    if state.status != "running":
+        raise NotFoundError(f"container {state.id}", "is not running")
+    with contextlib.ExitStack() as stack:
+        if options.tty and options.interactive:
+            stack.enter_context(raw_mode(0))
+        pid_namespace, mount_namespace = (
+            stack.enter_context(_Namespace(state.keeper, kind)) for kind in ("pid", "mnt")
+        )
+        with held_back():
+            child = spawn(
+                lambda report: _attend(os.path.abspath(directory), state, args, options, mount_namespace.fd, report),
+                pid_namespace.fd,
+                _ORPHANED,
+            )
+            stack.enter_context(passing_on(child.send_signal))
+        child.let_go()
+        return _follow(child)
+
+
+class _Namespace:
+    """A namespace of a process, open. Raises NotFoundError when the process has ended."""
+
+    def __init__(self, process: ProcessId, kind: str) -> None:
+        gone = NotFoundError(f"process {process.pid}", "the container has ended")
+        try:
+            self.fd = os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise gone from error
+        # Asked after opening: the pid may have been somebody else's by then.
+        if not process.is_alive():
+            os.close(self.fd)
+            raise gone
+
+    def __enter__(self) -> _Namespace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def _follow(child: Child) -> int:
+    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
+    result: int | None = None
+    process: ProcessId | None = None
+    failure = None
+    while event := child.events.receive():
+        if event.name == "started":
+            process = outer_process(child.pid, event.fields["pid"])
+        elif event.name == "exited":
+            result = event.fields["status"]
+        else:
+            failure = error_of(event)
+    child.wait()
+    if failure is not None:
+        raise failure
+    if result is not None:
+        return result
+    if process is None:
+        raise RuntimeFailedError("exec", "it was killed before the command was started")
+    if process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return _KILLED
+
+
+def _attend(
+    directory: str, state: RunState, args: tuple[str, ...], options: ExecOptions, mount_fd: int, report: Sender
+) -> None:
+    """The child's life, inside the keeper's namespaces."""
+    os.setsid()
+    become_subreaper()
+    session = Session(Stdio(options.interactive, options.tty), report)
+    session.catch_signals(_ORPHANED)
+    setns(mount_fd, CLONE_NEWNS)
+    bundle = Bundle(directory)
+    os.chdir(bundle.path)
+    name = f"run/exec-{os.getpid()}"
+    os.mkdir(name, 0o700)
+    process = bundle.write_spec(_process(bundle, args, options), f"{name}/process.json")
+    place = Place(bundle.place.root, os.path.join(bundle.path, name, "log"))
+    runtime = OciRuntime(state.runtime)
+    session.attend(
+        Errand(
+            runtime=runtime,
+            argv=lambda console: runtime.exec(place, state.id, process, f"{name}/pid", console),
+            pid_file=f"{name}/pid",
+            log=place.log,
+            what=args[0],
+            console=f"{name}/console",
+        )
+    )
+    _clear(name)
+
+
+def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Json:
+    """The process of the container's config.json, changed as *args* and *options* ask."""
+    spec = bundle.spec()
+    found: Json = spec["process"]
+    for word in args:
+        checked(word, "argument")
+    found |= {"args": list(args), "terminal": options.tty}
+    found.pop("consoleSize", None)
+    size = window_size(0, 1, 2) if options.tty else None
+    if size is not None:
+        found["consoleSize"] = {"height": size[0], "width": size[1]}
+    with RootDirectory(bundle.rootfs) as root:
+        env: list[str] = found["env"]
+        if options.user is not None:
+            user = resolve_user(options.user, root)
+            env = [variable for variable in env if not variable.startswith("HOME=")]
+            found |= identity_section(user)
+        else:
+            user = User(found["user"]["uid"], found["user"]["gid"])
+        found["env"] = list(environment(env, options.env, user=user, hostname=spec["hostname"], tty=options.tty))
+        if options.workdir:
+            found["cwd"] = working_directory(options.workdir, root)
+    return found
+
+
+def _clear(name: str) -> None:
+    """Remove what this exec left in the bundle; the container may end, and the whole bundle go, at any moment."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir(name):
+            os.unlink(os.path.join(name, entry))
+        os.rmdir(name)
