@@ -186,20 +186,20 @@ def _tar_file(work: LayerPass) -> Iterator[int]:
         os.close(fd)
 
 
-def keep_blob(digest: Digest, size: int | None, source: Reader, path: str) -> int:
-    """Write a blob that is no layer to *path*, verified and durable; return its size.
+@contextmanager
+def verified_entries(source: Reader, digest: Digest, size: int | None, diff_id: Digest) -> Iterator[TarReader]:
+    """The entries of a layer's blob; leaving the context reads to the end and verifies digest, size and diff ID.
 
-    Raises the errors of VerifiedReader, and OSError.
+    Raises as `take_layer`, when the context ends at the latest: what was made of the entries counts only after that.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        reader = VerifiedReader(source, digest, size)
-        for data in reader:
-            write_all(fd, data)
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)
-    return reader.consumed
+    what = f"layer {digest}"
+    stored = _Kept(VerifiedReader(source, digest, size, what), -1, lambda _count: None)
+    plain = _Hashed(decompressed(stored, what), diff_id, -1)
+    reader = TarReader(plain, what)
+    yield reader
+    reader.drain()
+    plain.verify(what)
+    stored.finish()
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
