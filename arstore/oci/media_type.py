@@ -59,6 +59,7 @@ DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_G
 """The Docker type of a layer by its compression."""
 
 _FOREIGN = frozenset({OCI_FOREIGN, OCI_FOREIGN_GZIP, OCI_FOREIGN_ZSTD, DOCKER_FOREIGN, DOCKER_FOREIGN_GZIP})
+_COMPRESSED = (f"{OCI_LAYER}+", f"{OCI_FOREIGN}+", f"{DOCKER_LAYER}.", f"{DOCKER_FOREIGN}.")
 _MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
 
 
@@ -78,8 +79,8 @@ def is_config(media_type: str) -> bool:
 
 
 def is_layer(media_type: str) -> bool:
-    """Whether the type is a file system layer's, foreign ones included."""
-    return media_type in LAYER_COMPRESSIONS
+    """Whether the type is a file system layer's, foreign ones included, under any compression, registered or not."""
+    return media_type in LAYER_COMPRESSIONS or media_type.startswith(_COMPRESSED)
 
 
 def is_foreign(media_type: str) -> bool:

@@ -355,24 +355,30 @@ class TarReader:
             raise TruncatedError(self._what, f"ends after {self._base} bytes, in the content of a member")
 
     def _skip(self) -> None:
-        """Pass over what is left of the content, and its padding."""
-        count = self._left + self._padding
+        """Pass over what is left of the content, and its padding, which umoci leaves out at the end of an archive."""
+        padding = self._padding
+        count = self._left + padding
         self._left = self._padding = 0
         while count > len(self._buffer) - self._position:
             count -= len(self._buffer) - self._position
             self._position = len(self._buffer)
             if self._seekable is not None:
-                self._seek(count)
+                self._seek(count, padding)
                 return
-            self._fill()
+            try:
+                self._fill()
+            except TruncatedError:
+                if count > padding:
+                    raise
+                return
         self._position += count
 
-    def _seek(self, count: int) -> None:
+    def _seek(self, count: int, padding: int) -> None:
         assert self._seekable is not None
         self._base += len(self._buffer) + count
         self._buffer = b""
         self._position = 0
-        if self._base > self._end:
+        if self._base - min(count, padding) > self._end:
             raise TruncatedError(self._what, f"ends after {self._end} bytes, in the content of a member")
         self._seekable.seek(self._origin + self._base)
 

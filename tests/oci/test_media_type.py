@@ -133,6 +133,8 @@ def test_layers():
     assert types.is_layer("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
     assert types.is_foreign("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd")
     assert types.is_layer(types.OCI_LAYER_ZSTD)
+    assert types.is_layer(types.OCI_LAYER + "+xz")
+    assert not types.is_layer(types.OCI_LAYER + "ball")
     assert not types.is_foreign(types.OCI_LAYER_ZSTD)
     assert not types.is_layer("application/vnd.in-toto+json")
     assert types.is_docker(types.DOCKER_LIST)

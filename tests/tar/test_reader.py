@@ -312,10 +312,11 @@ def test_a_seekable_archive_is_indexed_by_its_headers() -> None:
 @pytest.mark.parametrize("seekable", [False, True])
 def test_cut_at_every_place(seekable: bool) -> None:
     archive = member(b"a", b"A" * 700) + pax((b"mtime", b"1.5")) + member(b"b", b"B" * 40_000)
-    borders = (0, 512 + 1024)
-    for cut in {*range(0, 3100, 31), *range(511, 3100, 512), *range(512, 3100, 512), len(archive) - 1}:
+    complete = {0, *range(512 + 700, 512 + 1024 + 1)}
+    content_end = len(archive) - -40_000 % 512
+    for cut in {*range(0, 3100, 31), *range(511, 3100, 512), *range(512, 3100, 512), content_end - 1}:
         reader = TarReader(io.BytesIO(archive[:cut]), "t", seekable=seekable)
-        if cut in borders:
+        if cut in complete:
             list(reader)
         else:
             with pytest.raises(TruncatedError):
@@ -516,3 +517,16 @@ def test_altered_archives() -> None:
         for _ in range(chance.randrange(1, 4)):
             altered[chance.randrange(len(altered))] = chance.choice([0, 0x30, 0x37, 0x80, 0xFF, chance.randrange(256)])
         read_all(bytes(altered[: chance.randrange(len(altered))]))
+
+
+@pytest.mark.parametrize("seekable", [False, True])
+@pytest.mark.parametrize(("size", "missing"), [(1, 511), (1, 7), (700, 324), (3 << 20, 0)])
+def test_padding_missing_at_the_end_is_no_matter(size: int, missing: int, seekable: bool) -> None:
+    """umoci 0.4 ends a layer right after the last member's content; Go's reader takes that too."""
+    whole = tarfile.TarInfo("a")
+    whole.size = size
+    data = whole.tobuf(tarfile.USTAR_FORMAT) + bytes(size + -size % 512)
+    cut = data[: len(data) - missing]
+    assert [entry.size for entry in TarReader(io.BytesIO(cut), "cut", seekable=seekable)] == [size]
+    with pytest.raises(TruncatedError):
+        list(TarReader(io.BytesIO(data[: 512 + size - 1]), "cut", seekable=seekable))
