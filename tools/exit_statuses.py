@@ -20,8 +20,8 @@ TARGET = CHECKOUT / "docs" / "design" / "exit-statuses.md"
 HEAD = """# Exit statuses
 
 Made by `tools/exit_statuses.py --write` from `arstore/errors.py`; a test asserts that the two agree. Every failure is
-one line on stderr, `arstore: WHAT: WHY; HINT`, or with `--json` one JSON object there with the fields `kind`, `what`,
-`why`, `hint` and `exit_code`. The kind is the name in the table.
+one line on stderr, `arstore: WHAT: WHY; HINT`, or with `--json` one JSON object there,
+`{"error": {"kind", "what", "why", "hint", "exit_code"}}`. The kind is the name in the table.
 
 | status | kind | when |
 |---:|---|---|

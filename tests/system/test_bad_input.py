@@ -332,7 +332,7 @@ def test_garbage_after_the_end_is_no_matter(store, tmp_path):
 def test_errors_name_the_thing(before, tmp_path):
     path = images.write_oci_archive(tmp_path / "lie.tar", EXAMPLE, omit=[EXAMPLE.config_digest])
     outcome = before.store.run("-q", "import", "--json", path)
-    error = json.loads(outcome.err)
+    error = json.loads(outcome.err)["error"]
     assert (error["kind"], error["exit_code"]) == ("MissingBlob", exit_status("MissingBlob"))
     assert EXAMPLE.config_digest in error["what"] + error["why"]
     before.verify()

@@ -206,4 +206,4 @@ def test_killed_at_any_moment_and_run_again(tmp_path, pipeline, steps):
 def test_json_errors(store, tmp_path):
     outcome = store.run("load", "--json", "-i", tmp_path / "missing.tar")
     assert outcome.status == 3
-    assert json.loads(outcome.err.splitlines()[-1])["kind"] == "NotFound"
+    assert json.loads(outcome.err.splitlines()[-1])["error"]["kind"] == "NotFound"

@@ -119,7 +119,7 @@ def test_an_ambiguous_prefix(store, tmp_path):
 def test_errors_as_json(filled):
     outcome = filled.run("inspect", "--json", "nothing:1")
     assert (outcome.status, outcome.out) == (3, b"")
-    error = json.loads(outcome.err)
+    error = json.loads(outcome.err)["error"]
     assert (error["kind"], error["what"], error["exit_code"]) == ("NotFound", "nothing:1", 3)
     assert error["why"]
 
