@@ -8,7 +8,6 @@ runtime.
 from __future__ import annotations
 
 import os
-import platform
 import stat
 import struct
 from dataclasses import dataclass
@@ -134,7 +133,7 @@ def _check_elf(path: str, fd: int, head: bytes) -> str:
         return ""
     order, wide = "<" if head[5] == 1 else ">", head[4] == 2
     machine = struct.unpack_from(order + "H", head, 18)[0]
-    known = _MACHINES.get(platform.machine())
+    known = _MACHINES.get(_machine())
     if known is not None and machine not in known and not _foreign_formats():
         raise CommandNotExecutableError(path, "is a program for another kind of processor")
     if wide:
@@ -157,6 +156,10 @@ def _interpreter(fd: int, headers: bytes, size: int, order: str, wide: bool) -> 
         if fields[0] == _INTERPRETER and offset < 1 << 40 and length <= _LONGEST_PATH:
             return os.fsdecode(os.pread(fd, length, offset).partition(b"\0")[0])
     return ""
+
+
+def _machine() -> str:
+    return os.uname().machine
 
 
 def _foreign_formats() -> bool:

@@ -122,10 +122,11 @@ def parse_volume(text: str) -> Volume:
         raise UsageError(text, "not a volume", "write SRC:DST or SRC:DST:ro")
     if "\0" in text:
         raise UsageError(repr(text), "a path cannot contain NUL")
+    place = clean_destination(destination, text)
     absolute = os.path.abspath(source)
     if not os.path.exists(absolute):
         raise NotFoundError(absolute, "no such file or directory to mount as a volume")
-    return Volume(absolute, clean_destination(destination, text), read_only)
+    return Volume(absolute, place, read_only)
 
 
 def clean_destination(path: str, what: str) -> str:

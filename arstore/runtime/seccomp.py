@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import platform
 from typing import Any
 
 Json = dict[str, Any]
@@ -44,7 +43,7 @@ _AF_VSOCK = 40
 
 def profile(machine: str = "") -> Json:
     """The `linux.seccomp` section for *machine* (as uname(2) names it; this one without)."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     allowed = sorted({name for names in _names().values() for name in names} | set(_OWN_CALLS.get(machine, ())))
     section: Json = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM}
     if machine in _ARCHITECTURES:
