@@ -247,17 +247,19 @@ class _Watch:
 
 
 def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
-    """The child of *keeper* that has *inner_pid* in keeper's own pid namespace; None when it has ended and been
-    reaped.
-    """
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    """The child of *keeper* that has *inner_pid* in its own pid namespace; None when it has ended and been reaped."""
+    try:
         with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
             children = file.read().split()
-        for pid in children:
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    for pid in children:
+        # Any of them, a helper of the runtime's for one, may be reaped while we look.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
                 ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
             # From our namespace inwards; the container's own, where it is 1, comes last.
-            if len(ids) > 1 and str(inner_pid) in ids[1:]:
+            if str(inner_pid) in ids[1:-1]:
                 return ProcessId.of(int(pid))
     return None
 

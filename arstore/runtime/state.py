@@ -79,7 +79,7 @@ def write_state(directory: str, state: RunState) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
-        json.dump(asdict(state), file, indent=1)
+        file.write(json.dumps(asdict(state)))
     os.rename(temporary, path)
 
 

@@ -14,9 +14,12 @@ def lines(done) -> list[str]:
 
 def test_process_of_the_image(box):
     config = {
-        "user": "alice", "env": ["A=1", "B=x=y z", "PATH=/bin"], "entrypoint": ["sh", "-c"], "working_dir": "/made/for it",
+        "user": "alice",
+        "env": ["A=1", "B=x=y z", "PATH=/bin"],
+        "entrypoint": ["sh", "-c"],
+        "working_dir": "/made/for it",
         "cmd": ["id -u; id -g; id -G; pwd; echo $A $B $HOME $HOSTNAME; hostname"],
-    }  # fmt: skip
+    }
     found = lines(box.run(config=config, env=["A=2"], hostname="tester"))
     assert found == ["1000", "1001", "1001 50 60", "/made/for it", "2 x=y z /home/alice tester", "tester"]
 

@@ -175,9 +175,9 @@ def test_terminal(box):
     termios.tcsetwinsize(slave, (33, 99))
     before = termios.tcgetattr(slave)
     streams = {"stdin": slave, "stdout": slave, "stderr": slave}
-    script = "trap 'stty size' WINCH; stty size; tty; echo TERM=$TERM; read line; echo got-$line; sleep 5 & wait; read x; exit 7"
+    script = "trap 'stty size' WINCH; stty size; tty; echo TERM=$TERM; read x; echo got-$x; sleep 5 & wait; read x"
     process = box.popen("sh", "-c", script, popen=streams, tty=True, interactive=True, env=["TERM=vt220"])
-    shown = read_terminal(master, b"TERM=")
+    shown = read_terminal(master, b"TERM=vt220")
     assert b"33 99\r\n/dev/pts/0\r\n" in shown
     assert termios.tcgetattr(slave)[3] & termios.ICANON == 0
     os.write(master, b"hello\r")
@@ -186,7 +186,7 @@ def test_terminal(box):
     process.send_signal(signal.SIGWINCH)
     assert b"40 120" in read_terminal(master, b"40 120")
     os.write(master, b"\r")
-    assert process.wait(20) == 7
+    assert process.wait(20) == 0
     assert termios.tcgetattr(slave) == before
     os.close(master)
     os.close(slave)
