@@ -8,11 +8,11 @@ process dies instead, the collector finds that nobody of that pid, start time an
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.linux.process import boot_id, is_alive, start_time
+from arstore.store import removal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +48,7 @@ class Owner:
         pid, _, rest = name.partition("-")
         start, _, rest = rest.partition("-")
         boot, _, _ = rest.rpartition("-")
-        if not (pid.isdigit() and start.isdigit() and boot):
+        if not (pid.isascii() and pid.isdigit() and start.isascii() and start.isdigit() and boot):
             return None
         return cls(int(pid), int(start), boot)
 
@@ -95,23 +95,15 @@ class Ingest:
 
 
 def remove_tree(path: str) -> None:
-    """Delete the directory *path* and all below it, following no symlink; a path that is not there is no error."""
-    shutil.rmtree(path, onerror=_retry_or_raise)
+    """Delete the directory *path* and all below it, following no symlink; a path that is not there is no error.
 
-
-def _retry_or_raise(_function: object, path: str, info: tuple[type[BaseException], BaseException, object]) -> None:
-    """For an ordinary owner: open up a directory without write permission and delete again."""
-    error = info[1]
-    if isinstance(error, FileNotFoundError):
+    Raises OSError: EBUSY when a file system is mounted inside.
+    """
+    if not os.path.lexists(path):
         return
-    if isinstance(error, PermissionError):
-        parent = os.path.dirname(path)
-        for closed in (parent, path):
-            if os.path.isdir(closed) and not os.path.islink(closed):
-                os.chmod(closed, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-        return
-    raise error
+    parent, name = os.path.split(path)
+    parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        removal.remove_tree(parent_fd, os.fsencode(name))
+    finally:
+        os.close(parent_fd)

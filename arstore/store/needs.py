@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 
+from arstore.errors import StoreDamagedError
 from arstore.store.tree import Needs
 
 NAME = "needs.json"
+_HINT = "remove the tree's directory: it is built again when it is used"
 
 
 def write_needs(tree_fd: int, needs: Needs) -> None:
@@ -29,14 +31,23 @@ def write_needs(tree_fd: int, needs: Needs) -> None:
 
 
 def read_needs(tree_path: str) -> Needs:
-    """The needs of the tree in the directory *tree_path*. Raises OSError, and ValueError when the file is damaged."""
+    """The needs of the tree in the directory *tree_path*.
+
+    Raises OSError, and StoreDamagedError when the file is not as `write_needs` wrote it.
+    """
+    path = f"{tree_path}/{NAME}"
     try:
-        with open(f"{tree_path}/{NAME}", encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             document = json.load(file)
     except FileNotFoundError:
         return Needs()
-    return Needs(
-        [path.encode("latin-1") for path in document["implied"]],
-        [(path.encode("latin-1"), target.encode("latin-1")) for path, target in document["absent_links"]],
-        [path.encode("latin-1") for path in document["masked"]],
-    )
+    except (ValueError, RecursionError) as error:
+        raise StoreDamagedError(path, "cannot be read", _HINT) from error
+    try:
+        return Needs(
+            [name.encode("latin-1") for name in document["implied"]],
+            [(name.encode("latin-1"), target.encode("latin-1")) for name, target in document["absent_links"]],
+            [name.encode("latin-1") for name in document["masked"]],
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreDamagedError(path, "does not hold what it should", _HINT) from error

@@ -132,7 +132,9 @@ class Codec:
     @classmethod
     def decode(cls, kind: type[R], data: bytes) -> R:
         """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
-        fields: dict[str, Any] = json.loads(data)
+        fields: Any = json.loads(data)
+        if not isinstance(fields, dict):
+            raise TypeError("not a JSON object")
         for name, value in fields.items():
             if isinstance(value, list):
                 fields[name] = tuple(value)

@@ -37,6 +37,7 @@ class _Child:
     pid: int
     pipe: int
     buffer: bytearray = field(default_factory=bytearray)
+    done: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,13 +133,14 @@ def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
         del buffer[: _LENGTH.size + length]
         if isinstance(value, BaseException):
             raise value
+        child.done = done
         yield Outcome(child.index, True, value=value) if done else Outcome(child.index, False, progress=value)
 
 
 def _reap(child: _Child) -> None:
     os.close(child.pipe)
     _, status = os.waitpid(child.pid, 0)
-    if status:
+    if status or not child.done:
         code = os.waitstatus_to_exitcode(status)
         raise HostError("worker", f"a worker process ended unexpectedly (status {code})")
 
