@@ -1,0 +1,188 @@
+"""Stores for tests: opened in a test's directory, filled from `images`, looked at from outside.
+
+    store = stores.opened(tmp_path)
+    stores.bring(store, images.example())
+    before = stores.State(store.directories.root)
+    ...
+    before.verify()
+
+What a store holds is told from the disk and with du(1), not with what is tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support import images
+
+from arstore.maintenance.check import check
+from arstore.store.ingest import Owner
+from arstore.store.layout import index_document
+from arstore.store.store import Store
+from arstore.transport.copy import ImportOptions, import_reference
+from arstore.transport.selection import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.store.incoming import TakenImage
+    from arstore.store.progress import Progress
+
+Part = images.Picture | images.Collection
+
+
+def opened(directory: Path) -> Store:
+    """A store in `root` and `run` of *directory*."""
+    return Store(str(directory / "root"), str(directory / "run"))
+
+
+def archive_for(store: Store, *parts: Part, **more: Any) -> Path:
+    """An OCI archive with *parts*, beside the root."""
+    path = Path(store.directories.root).parent / f"archive-{os.urandom(4).hex()}.tar"
+    return images.write_oci_archive(path, *parts, **more)
+
+
+def bring(
+    store: Store, *parts: Part, progress: Progress | None = None, every: bool = False, **more: Any
+) -> list[TakenImage]:
+    """Import *parts* through an archive, which is removed again; *every* for all platforms, *more* for the archive."""
+    path = archive_for(store, *parts, **more)
+    try:
+        return import_reference(store, f"oci-archive:{path}", ImportOptions(wanted=Wanted(every=every)), progress)
+    finally:
+        path.unlink()
+
+
+def simple(*contents: str, names: tuple[str, ...] = (), compression: str = "none", **more: Any) -> images.Picture:
+    """An image with a layer for each text, which holds one file that is named after it."""
+    layers = [
+        images.layer([images.directory("./"), images.file(text, text.encode())], compression) for text in contents
+    ]
+    return images.image(*layers, names=names, **more)
+
+
+def du(path: str | Path) -> int:
+    """Bytes allocated below *path*, by du(1)."""
+    return int(subprocess.run(["du", "-sxB1", path], capture_output=True, text=True, check=True).stdout.split()[0])
+
+
+def files(root: str | Path) -> dict[str, tuple[int, int]]:
+    """Everything below *root* but the graph's files: inode and size (0 for directories) by relative path."""
+    found: dict[str, tuple[int, int]] = {}
+    for directory, names, plain in os.walk(root):
+        if os.path.relpath(directory, root) == ".":
+            names.remove("graph")
+        for name in [*names, *plain]:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            size = 0 if os.path.isdir(path) else status.st_size
+            found[os.path.relpath(path, root)] = (status.st_ino, size)
+    return found
+
+
+def blobs(store: Store) -> set[str]:
+    """The digests of the blob files that are there."""
+    base = Path(store.directories.root, "blobs")
+    return {f"{path.parent.name}:{path.name}" for path in base.glob("*/*")}
+
+
+def trees(store: Store) -> set[str]:
+    """The keys of the tree directories that are there."""
+    return {f"sha256:{name}" for name in os.listdir(store.directories.trees)}
+
+
+def names(store: Store) -> dict[str, str]:
+    """The digests that names stand for."""
+    with store.graph.read() as snapshot:
+        return dict(snapshot.names())
+
+
+def records(store: Store) -> dict[str, Any]:
+    """All records of the graph, by table and key."""
+    with store.graph.read() as snapshot:
+        tables = ("blobs", "layers", "trees", "images", "names", "containers", "leases")
+        return {f"{table}/{key}": record for table in tables for key, record in getattr(snapshot, table)()}
+
+
+def verify_layout(store: Store) -> None:
+    """index.json lists what the graph holds, and every file that it lists is there."""
+    with store.graph.read() as snapshot:
+        assert Path(store.directories.root, "index.json").read_bytes() == index_document(snapshot)
+        listed = {digest for digest, _ in snapshot.blobs()}
+    assert listed == blobs(store)
+
+
+def verify_clean(store: Store) -> None:
+    """`check` finds nothing at all, and nothing is in flight."""
+    assert check(store) == []
+    assert os.listdir(store.directories.ingest) == []
+
+
+class State:
+    """A store as it is at one moment, to be compared with what it is later."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = self._look()
+
+    def _look(self) -> tuple[Any, ...]:
+        root = self._store.directories.root
+        graph = du(f"{root}/graph")
+        return files(root), records(self._store), du(root) - graph
+
+    def verify(self) -> None:
+        """The store is as it was, and well."""
+        now = self._look()
+        assert now == self._seen
+        verify_clean(self._store)
+
+
+def edit(store: Store, table: str, key: str, **changes: Any) -> None:
+    """Change fields of one record behind the store's back."""
+    with store.graph.write() as change:
+        kind = table.removesuffix("s")
+        record = getattr(change, kind)(key)
+        getattr(change, f"put_{kind}")(key, replace(record, **changes))
+
+
+def dead_owner() -> Owner:
+    """A process that has lived in this boot, and has ended."""
+    current = Owner.current()
+    return replace(current, start=current.start + 1)
+
+
+@contextlib.contextmanager
+def in_child(work: Callable[[], object], expected: int | None = 0) -> Iterator[int]:
+    """A forked process that does *work*, and ends with 0, or 1 and a traceback; the context is the parent's.
+
+    At its end the child is waited for, and must have ended with *expected* (negative for a signal, None for any).
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    try:
+        yield pid
+    finally:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert expected is None or status == expected, f"the child ended with {status}"
+
+
+def forked(work: Callable[[], object], expected: int | None = 0) -> None:
+    """Do *work* in a forked process and wait for its end, as `in_child`."""
+    with in_child(work, expected):
+        pass
