@@ -170,7 +170,7 @@ class Adaptation:
     def _place(self, shape: Shape, path: bytes) -> bytes:
         """Where the directory *path*, as the archive names it, belongs; it need not be in the layer."""
         node, missing = shape.walk(path)
-        return joined(self._moves.place(node.path), missing)
+        return self._moves.place(joined(node.path, missing))
 
 
 def no_target(entry: Entry) -> TarError:

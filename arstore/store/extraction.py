@@ -93,10 +93,10 @@ class Extraction:
             self._makers[entry.kind](node, name, entry)
 
     def settle(self) -> list[Directory]:
-        """Say which directories are opaque and what whiteouts they hold; return all of them, parents first.
+        """Make all directories, with the marks that are on them; return them, parents first.
 
         A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
-        has its own. Raises UnsafePathError.
+        has its own. Raises UnsafePathError, OSError.
         """
         for path in self._opaque:
             if (node := self._marked(path)) is not None:
@@ -108,6 +108,8 @@ class Extraction:
         nodes = self.shape.all()
         hidden: set[Directory] = set()
         for node in nodes:
+            if not node.made:
+                self.descriptors.open(node)
             for child in [child for child in node.directories() if child.name in node.whiteouts]:
                 node.whiteouts.discard(child.name)
                 child.opaque = True
@@ -240,16 +242,21 @@ class Extraction:
         if source is node and last == name and not missing:
             return
         target = None if missing else source.children.get(last)
-        if isinstance(target, Directory):
+        # What only a lower layer can answer: a directory that is merely implied may be a symlink there, and a target
+        # that goes away because the link takes the place of its directory may still be there.
+        below = isinstance(target, Directory) and target.entry is None
+        if isinstance(target, Directory) and not below:
             raise TarError(shown(entry.path), "a hard link to a directory")
+        there = node.children.get(name)
+        below = below or (isinstance(there, Directory) and source.is_below(there))
         self._replace(node, name)
         if isinstance(target, Missing):
             self._drop(node, name)
             node.children[name] = target
-        elif missing or not self._link(source, last, node, name):
+        elif missing or below or not self._link(source, last, node, name):
             self._drop(node, name)
             self._link_to_lower(node, name, entry)
-        elif target is not None:
+        elif isinstance(target, bytes):
             node.children[name] = target
 
     def _link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:

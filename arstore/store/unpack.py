@@ -164,7 +164,7 @@ class _Overlaying:
     def _hide(self, node: Directory) -> None:
         """Remove from the target what *node*'s marks hide."""
         place = self._target.shape.find(self._moves.place(node.path))
-        if not isinstance(place, Directory) or not place.made:
+        if not isinstance(place, Directory):
             return
         if node.opaque:
             fd = self._target.descriptors.open(place)
@@ -180,8 +180,7 @@ class _Overlaying:
         place = self._target.shape.exact(self._moves.place(node.path))
         if node.entry is not None:
             place.entry = node.entry
-        if node.made:
-            self._put_files(node, place)
+        self._put_files(node, place)
         left = []
         for child in list(node.directories()):
             if isinstance(place.children.get(child.name), Directory) or self._moves.touch(child.path):
@@ -210,11 +209,10 @@ class _Overlaying:
     def _put_whole(self, node: Directory, child: Directory, place: Directory) -> None:
         """Move a directory that the target has nothing like, with all that is in it."""
         self._target.discard(place, child.name)
-        if child.made:
-            self._staged.descriptors.forget(child)
-            source = self._staged.descriptors.open(node)
-            parent = self._target.descriptors.open(place)
-            os.rename(child.name, child.name, src_dir_fd=source, dst_dir_fd=parent)
+        self._staged.descriptors.forget(child)
+        source = self._staged.descriptors.open(node)
+        parent = self._target.descriptors.open(place)
+        os.rename(child.name, child.name, src_dir_fd=source, dst_dir_fd=parent)
         child.parent = place
         place.children[child.name] = child
 
