@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from arstore import errors
-from arstore.cli.command import Command, exit_statuses, json_option, pass_session
+from arstore.cli.command import Command, ContainerCommand, exit_statuses, json_option, pass_session
 from arstore.cli.group import Entry, LazyGroup
 from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_table
+from arstore.cli.run import environment
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.state import RunState
     from arstore.store.containers import Container
+    from arstore.store.store import Store
 
 FOLLOW_INTERVAL = 0.2
 """Seconds between two looks at a log that is followed."""
@@ -131,6 +134,63 @@ def _waiting(container: Container) -> Callable[[], bool]:
     return wait
 
 
+@click.command("exec", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
+@click.argument("container_id", metavar="ID")
+@click.argument("args", metavar="CMD [ARG]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
+@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@click.option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
+@click.option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
+@click.option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
+@json_option
+@pass_session
+def exec_(
+    session: Session,
+    /,
+    container_id: str,
+    args: tuple[str, ...],
+    interactive: bool,
+    tty: bool,
+    env: tuple[str, ...],
+    workdir: str,
+    user: str | None,
+) -> int:
+    """Run a command in a running container.
+
+    What no option says is as for the container's own command.
+    """
+    from arstore.runtime.execution import exec_in
+    from arstore.runtime.options import ExecOptions
+
+    options = ExecOptions(environment(env), workdir, user, tty, interactive)
+    with session.store() as store:
+        container = store.containers.get(container_id)
+    return exec_in(container.path, args, options)
+
+
+@exit_statuses(errors.NotFoundError)
+@click.command("kill", cls=Command)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
+@json_option
+@pass_session
+def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
+    """Send a signal to a running container.
+
+    SIGNAL is a name, with or without SIG, or a number; the container's first process gets it.
+    """
+    from arstore.runtime.control import kill as send
+    from arstore.runtime.signals import parse_signal
+
+    number = parse_signal(signal_name)
+    with session.store() as store:
+        containers = [store.containers.get(container_id) for container_id in dict.fromkeys(ids)]
+    for container in containers:
+        send(container.path, number)
+    if session.json:
+        write_json({"killed": [container.id for container in containers], "signal": number})
+
+
 class _ContainerGroup(LazyGroup):
     """The commands of `arstore container`."""
 
@@ -148,17 +208,36 @@ def container() -> None:
 @exit_statuses(errors.NotFoundError, errors.InUseError, errors.ConflictError)
 @click.command("rm", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Kill what runs in it first.")
 @json_option
 @pass_session
-def container_rm(session: Session, ids: tuple[str, ...]) -> None:
+def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
     """Remove containers, with all that they wrote.
 
-    One in which something runs, or whose root is mounted, is not removed.
+    One in which something runs is only removed with --force, and one whose root is mounted is not.
     """
+    wanted = list(dict.fromkeys(ids))
+    with session.store() as store:
+        for container_id in wanted:
+            _remove(store, container_id, force)
+    if session.json:
+        write_json({"removed": wanted})
+
+
+def _remove(store: Store, container_id: str, force: bool) -> None:
+    from arstore.runtime import control
     from arstore.runtime.containers import remove
 
-    with session.store() as store:
-        for container_id in dict.fromkeys(ids):
-            remove(store, container_id)
-    if session.json:
-        write_json({"removed": list(dict.fromkeys(ids))})
+    found = store.containers.get(container_id)
+    state = _state(found) if force else None
+    if state is not None and state.is_running:
+        # It may end by itself at this moment, and a `run` in the foreground removes its container then.
+        with suppress(NotFoundError):
+            control.kill(found.path)
+        with suppress(NotFoundError):
+            control.wait(found.path)
+    try:
+        remove(store, container_id)
+    except NotFoundError:
+        if state is None:
+            raise

@@ -14,6 +14,7 @@ from arstore.cli.group import Program
 from arstore.cli.session import LEVELS, Session
 
 PROGRAM = "arstore"
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _EPILOG = """\
 The directories have defaults for root, /var/lib/ar and /run/ar, and for others, arstore in XDG's data and runtime
@@ -21,7 +22,7 @@ directories; with a --root of one's own, --runroot is a directory below its defa
 done; every other has one meaning, which each command's --help tells."""
 
 
-@click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False)
+@click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False, context_settings=_SETTINGS)
 @click.option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
 @click.option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much is told.")
