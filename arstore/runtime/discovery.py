@@ -3,7 +3,7 @@ this sandbox.
 
 A trial runs `true` of the host's own root file system, seen through a private bind mount, in a container as every
 other one is made; it is tried again without a seccomp profile when that is what the runtime objects to. The result is
-kept in `<runroot>/runtime.json` with the boot and the program's size and modification time, written atomically;
+kept in `<runroot>/runtime.json`, written atomically, with what it holds for: boot, mounted cgroups, program;
 failures are not kept, since they may pass.
 """
 
@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RuntimeMissingError
 from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
+from arstore.linux.mountinfo import read_mounts
 from arstore.linux.process import boot_id
 from arstore.runtime import seccomp
 from arstore.runtime.driver import OciRuntime
@@ -31,6 +33,7 @@ CACHE_NAME = "runtime.json"
 
 _MORE_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _PATIENCE = 20.0
+_TRIAL = "trial-"
 _CACHE_LIMIT = 1 << 16
 _HINT = "`apt install runc` or `apt install crun`"
 _NO_SECCOMP = "applies no seccomp profile here, so containers run without one"
@@ -133,11 +136,26 @@ def _scratch(runroot: str) -> Iterator[str]:
     import tempfile
 
     os.makedirs(runroot, mode=0o700, exist_ok=True)
-    directory = tempfile.mkdtemp(prefix="trial-", dir=runroot)
+    _sweep(runroot)
+    directory = tempfile.mkdtemp(prefix=_TRIAL, dir=runroot)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sweep(runroot: str) -> None:
+    """Remove what trials have left that were killed; one that is only about to begin is too young for that."""
+    import shutil
+
+    from arstore.runtime.cgroups import remove_cgroups
+
+    for name in os.listdir(runroot):
+        path = os.path.join(runroot, name)
+        with contextlib.suppress(FileNotFoundError):
+            if name.startswith(_TRIAL) and time.time() - os.stat(path).st_mtime > 2 * _PATIENCE:
+                remove_cgroups(path)
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -156,12 +174,18 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
+def _surroundings() -> list[str]:
+    """What a result holds for besides the program: this boot, and the control groups as they are mounted here."""
+    groups = [f"{m.mount_point} {m.fs_type}" for m in read_mounts() if m.fs_type in {"cgroup", "cgroup2"}]
+    return [boot_id(), *sorted(groups)]
+
+
 def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
     """What worked before, when it is among *paths* and neither the boot nor the program has changed."""
     try:
         with open(os.path.join(runroot, CACHE_NAME), "rb") as file:
             known = json.loads(file.read(_CACHE_LIMIT))
-        if known["boot"] != boot_id():
+        if known["surroundings"] != _surroundings():
             return None
         for path in paths:
             entry = known["programs"].get(path)
@@ -183,7 +207,7 @@ def _remember(runroot: str, found: OciRuntime) -> None:
         programs = {**_programs(path), found.path: entry}
         temporary = f"{path}.{os.getpid()}.tmp"
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"boot": boot_id(), "programs": programs}, file)
+            file.write(json.dumps({"surroundings": _surroundings(), "programs": programs}))
         os.rename(temporary, path)
 
 
@@ -191,6 +215,6 @@ def _programs(path: str) -> dict[str, object]:
     try:
         with open(path, "rb") as file:
             known = json.loads(file.read(_CACHE_LIMIT))
-        return dict(known["programs"]) if known["boot"] == boot_id() else {}
+        return dict(known["programs"]) if known["surroundings"] == _surroundings() else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -7,17 +7,12 @@ view is the image's, before the container's own mounts. Out of scope: changing a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
 from arstore.linux.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MOST_LINKS = 40
 
@@ -187,13 +182,3 @@ def _lexical(names: list[str]) -> list[str]:
         else:
             clean.append(name)
     return clean
-
-
-@contextlib.contextmanager
-def opened(root: RootDirectory, path: str, flags: int) -> Iterator[int]:
-    """`root.open` as a context: the descriptor is closed at its end."""
-    fd = root.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ import pytest
 
 from arstore.errors import ArstoreError
 from arstore.runtime.cgroups import remove_cgroups
+from arstore.runtime.control import wait
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.state import status
 
@@ -127,7 +128,7 @@ def box(tmp_path, working_runtime, busybox):
     yield made
     if (made.directory / "state.json").exists():
         state = made.state()
-        for process in (state.launcher, state.keeper):
-            if process.is_alive() and state.detached:
-                os.kill(process.pid, 9)
+        if state.is_running:
+            os.kill(state.keeper.pid, 9)
+            wait(str(made.directory), 20)
         remove_cgroups(str(made.directory))

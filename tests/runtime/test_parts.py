@@ -263,9 +263,19 @@ def test_discovery_remembers_until_the_program_changes(tmp_path, monkeypatch):
     discovery.find_runtime(str(path), runroot)
     assert len(tried) == 4
     cache = tmp_path / "run/runtime.json"
-    for text in ("", "[]", "{}", json.dumps({"boot": "old"}), '{"boot": 1, "programs": 5}'):
+    for text in ("", "[]", "{}", json.dumps({"surroundings": ["old"]}), '{"surroundings": 1, "programs": 5}'):
         cache.write_text(text)
         assert discovery.find_runtime(str(path), runroot).path == str(path)
+
+
+def test_trial_that_was_killed_is_swept(tmp_path):
+    (tmp_path / "trial-old/bundle").mkdir(parents=True)
+    (tmp_path / "trial-young").mkdir()
+    (tmp_path / "other").mkdir()
+    for name in ("trial-old", "other"):
+        os.utime(tmp_path / name, (1, 1))
+    discovery._sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["other", "trial-young"]
 
 
 @pytest.mark.root
