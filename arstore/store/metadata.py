@@ -13,9 +13,13 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from arstore.errors import TarError
 from arstore.tar.entry import Entry, Kind, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODE_BITS = 0o7777
 LARGEST_ID = (1 << 32) - 2
@@ -80,7 +84,7 @@ class Metadata:
     def apply_to_name(self, dir_fd: int, name: bytes, entry: Entry) -> None:
         """Set the metadata of a symlink, device or FIFO that was just made as *name* in *dir_fd*. Raises as `apply`."""
         if entry.uid != self._uid or entry.gid != self._gid:
-            self._check_owner(entry)
+            check_owner(entry)
             if self.privileged:
                 os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
             else:
@@ -100,26 +104,15 @@ class Metadata:
             raise TarError(shown(entry.path), "its time is out of range") from error
 
     def _give(self, fd: int, entry: Entry) -> None:
-        self._check_owner(entry)
+        check_owner(entry)
         if self.privileged:
             os.fchown(fd, entry.uid, entry.gid)
         elif entry.uid != self._uid or entry.gid != self._gid:
             self.owners.note(entry.path)
 
-    @staticmethod
-    def _check_owner(entry: Entry) -> None:
-        if not (0 <= entry.uid <= LARGEST_ID and 0 <= entry.gid <= LARGEST_ID):
-            raise TarError(shown(entry.path), f"no file can have the owner {entry.uid}:{entry.gid}")
-
     def _set_attributes(self, target: int | bytes, entry: Entry, follow: bool) -> None:
         skipped = False
-        for name, value in entry.xattrs.items():
-            if name.startswith(_OVERLAY) or not name.startswith(_NAMESPACES):
-                continue
-            if b"\0" in name:
-                raise TarError(shown(entry.path), "an extended attribute's name contains a NUL")
-            if name.startswith(b"user.") and entry.kind not in (Kind.FILE, Kind.DIRECTORY):
-                raise TarError(shown(entry.path), f"only files and directories can have the attribute {shown(name)}")
+        for name, value in attributes(entry):
             if not self.privileged and name.startswith(_PRIVILEGED):
                 skipped = True
                 continue
@@ -141,6 +134,27 @@ class Metadata:
                 raise
             return False
         return True
+
+
+def check_owner(entry: Entry) -> None:
+    """Raises TarError when no inode can have *entry*'s owner."""
+    if not (0 <= entry.uid <= LARGEST_ID and 0 <= entry.gid <= LARGEST_ID):
+        raise TarError(shown(entry.path), f"no file can have the owner {entry.uid}:{entry.gid}")
+
+
+def attributes(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
+    """The extended attributes that a tree takes from *entry*.
+
+    Raises TarError for a name that no kernel takes there.
+    """
+    for name, value in entry.xattrs.items():
+        if name.startswith(_OVERLAY) or not name.startswith(_NAMESPACES):
+            continue
+        if b"\0" in name:
+            raise TarError(shown(entry.path), "an extended attribute's name contains a NUL")
+        if name.startswith(b"user.") and entry.kind not in (Kind.FILE, Kind.DIRECTORY):
+            raise TarError(shown(entry.path), f"only files and directories can have the attribute {shown(name)}")
+        yield name, value
 
 
 def _umask() -> int:

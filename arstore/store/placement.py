@@ -1,0 +1,247 @@
+"""Placement: where the members of one layer go, whatever form its tree has.
+
+The last entry at a path wins. A member whose path runs through a symlink of its layer goes where a chroot would put it
+(`shape`). Whiteouts and opaque marks wait until the end, because they speak of lower layers alone, whatever their place
+in the archive; a member device 0:0 is what overlayfs takes for a whiteout, and is taken as one. Hard links share what
+they link to; one whose target the layer lacks is noted, for a parent may have it.
+
+A form makes things real: it subclasses `Placement` and keeps everything but the directories and symlinks itself. Not in
+scope: what lower layers have.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from arstore.errors import TarError, UnsafePathError
+from arstore.store.shape import Directory, Missing, Shape, default_entry
+from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.whiteout import PREFIX, Mark, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.store.tree import Content
+
+_NO_NAMES = frozenset({b"", b".", b".."})
+_LONGEST_TARGET = 4095
+_MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
+
+
+class Placement(ABC):
+    """One layer's entries on their way into a tree.
+
+    `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once;
+    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer.
+    """
+
+    def __init__(self) -> None:
+        self.shape = Shape()
+        self.files = 0
+        self.size = 0
+        self.absent_links: list[tuple[bytes, bytes]] = []
+        self._whiteouts: list[bytes] = []
+        self._opaque: list[bytes] = []
+        self._parent: tuple[bytes, Directory] | None = None
+        self._makers: dict[Kind, Callable[[Directory, bytes, Entry], None]] = {
+            Kind.DIRECTORY: self._add_directory,
+            Kind.SYMLINK: self._add_symlink,
+            Kind.HARDLINK: self._add_link,
+            Kind.CHARACTER: self._add_node,
+            Kind.BLOCK: self._add_node,
+            Kind.FIFO: self._add_node,
+        }
+
+    def add(self, entry: Entry, content: Content) -> None:
+        """Take one entry.
+
+        Raises UnsafePathError, TarError, LimitError, OSError.
+        """
+        path = entry.path
+        if PREFIX in path and self._take_mark(path):
+            return
+        parent, _, name = path.rpartition(b"/")
+        if not name:
+            self._add_root(entry)
+            return
+        if name in _NO_NAMES or b"\0" in path:
+            raise UnsafePathError(shown(path), "not a name that a file can have")
+        if self._parent is not None and self._parent[0] == parent:
+            node = self._parent[1]
+        else:
+            node = self.shape.directory(parent)
+            self._parent = (parent, node)
+        if entry.kind is Kind.FILE:
+            self._make_file(node, name, entry, content)
+        else:
+            self._makers[entry.kind](node, name, entry)
+
+    def settle(self) -> list[Directory]:
+        """Make all directories, with the marks that are on them; return them, parents first.
+
+        A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
+        has its own. Raises UnsafePathError, OSError.
+        """
+        for path in self._opaque:
+            if (node := self._marked(path)) is not None:
+                node.opaque = True
+        for path in self._whiteouts:
+            parent, _, name = path.rpartition(b"/")
+            if (node := self._marked(parent)) is not None:
+                node.whiteouts.add(name)
+        nodes = self.shape.all()
+        hidden: set[Directory] = set()
+        for node in nodes:
+            self._make_directory(node)
+            if node.whiteouts:
+                self._end_whiteouts(node)
+            if node in hidden:
+                node.entry = node.entry or default_entry(node.path)
+            if node.opaque or node in hidden:
+                node.whiteouts.clear()
+                hidden.update(node.directories())
+        return nodes
+
+    @staticmethod
+    def _end_whiteouts(node: Directory) -> None:
+        """Of a whiteout at a directory of this layer, only that it hides what lies below is left."""
+        for child in [child for child in node.directories() if child.name in node.whiteouts]:
+            node.whiteouts.discard(child.name)
+            child.opaque = True
+            child.entry = child.entry or default_entry(child.path)
+
+    # --- what a form does -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _make_file(self, node: Directory, name: bytes, entry: Entry, content: Content) -> None:
+        """Make a regular file, in place of all that may be there (`_replace` first), and count it."""
+
+    @abstractmethod
+    def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+        """Make a symlink, in place of a file that may be there, and count it."""
+
+    @abstractmethod
+    def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+        """Make a device or a FIFO, and count it; nothing is there any more."""
+
+    @abstractmethod
+    def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
+        """Let *name* be the file *last* of *source*, and count it; False when there is none."""
+
+    @abstractmethod
+    def _make_directory(self, node: Directory) -> None:
+        """Make the directory, if that has not been done, in place of a file that may be there."""
+
+    @abstractmethod
+    def _exists(self, node: Directory, name: bytes) -> bool:
+        """Whether the layer has anything but a directory at *name*."""
+
+    @abstractmethod
+    def _drop(self, node: Directory, name: bytes) -> None:
+        """Remove the file at *name*, if there is one."""
+
+    @abstractmethod
+    def _drop_directory(self, child: Directory) -> None:
+        """Remove a directory that has left the shape, with all that is in it."""
+
+    def _answer_link(self, node: Directory, name: bytes, entry: Entry) -> bool:
+        """Whether a hard link without a target in this layer was made from elsewhere."""
+        return False
+
+    # --- marks ------------------------------------------------------------------------------------------------------
+
+    def _take_mark(self, path: bytes) -> bool:
+        mark, hidden = classify(path)
+        if mark is Mark.WHITEOUT:
+            self._whiteouts.append(hidden)
+        elif mark is Mark.OPAQUE:
+            self._opaque.append(hidden)
+        return mark is not Mark.NONE
+
+    def _marked(self, path: bytes) -> Directory | None:
+        """The directory that a mark is about; None when this layer has something else there, which hides all below."""
+        node, missing = self.shape.walk(path)
+        if missing and (missing[0] in node.children or self._exists(node, missing[0])):
+            return None
+        for name in missing:
+            node = node.add(name)
+        return node
+
+    # --- members ----------------------------------------------------------------------------------------------------
+
+    def _add_root(self, entry: Entry) -> None:
+        if entry.kind is not Kind.DIRECTORY:
+            raise UnsafePathError("/", "the root of a layer can only be a directory")
+        self.shape.root.entry = entry
+
+    def _add_directory(self, node: Directory, name: bytes, entry: Entry) -> None:
+        child = node.children.get(name)
+        if not isinstance(child, Directory):
+            child = node.add(name)
+            self._parent = None
+        child.entry = entry
+
+    def _add_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+        target = entry.link
+        if not target or b"\0" in target or len(target) > _LONGEST_TARGET:
+            raise TarError(shown(entry.path), "the target of the symbolic link is empty, too long or contains a NUL")
+        self._replace(node, name)
+        self._make_symlink(node, name, entry)
+        node.children[name] = target
+
+    def _add_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+        if entry.kind is Kind.CHARACTER and not entry.major and not entry.minor:
+            self._whiteouts.append(entry.path)
+            return
+        is_device = entry.kind is not Kind.FIFO
+        if is_device and not (0 <= entry.major <= _MOST_MAJOR and 0 <= entry.minor <= _MOST_MINOR):
+            raise TarError(shown(entry.path), f"no device has the number {entry.major}:{entry.minor}")
+        self._replace(node, name)
+        self._drop(node, name)
+        self._make_node(node, name, entry)
+
+    # --- hard links -------------------------------------------------------------------------------------------------
+
+    def _add_link(self, node: Directory, name: bytes, entry: Entry) -> None:
+        parent, _, last = entry.link.rpartition(b"/")
+        if last in _NO_NAMES or b"\0" in entry.link:
+            raise TarError(shown(entry.path), "a hard link to a directory")
+        source, missing = self.shape.walk(parent)
+        if source is node and last == name and not missing:
+            return
+        target = None if missing else source.children.get(last)
+        # What only a lower layer can answer: a directory that is merely implied may be a symlink there, and a target
+        # that goes away because the link takes the place of its directory may still be there.
+        below = isinstance(target, Directory) and target.entry is None
+        if isinstance(target, Directory) and not below:
+            raise TarError(shown(entry.path), "a hard link to a directory")
+        there = node.children.get(name)
+        below = below or (isinstance(there, Directory) and source.is_below(there))
+        self._replace(node, name)
+        if isinstance(target, Missing):
+            self._drop(node, name)
+            node.children[name] = target
+        elif missing or below or not self._make_link(source, last, node, name):
+            self._drop(node, name)
+            self._link_to_lower(node, name, entry)
+        elif isinstance(target, bytes):
+            node.children[name] = target
+
+    def _link_to_lower(self, node: Directory, name: bytes, entry: Entry) -> None:
+        if self._answer_link(node, name, entry):
+            self.files += 1
+            return
+        self.absent_links.append((entry.path, entry.link))
+        node.children[name] = Missing.LINK
+
+    # --- what is in the way -----------------------------------------------------------------------------------------
+
+    def _replace(self, node: Directory, name: bytes) -> None:
+        """Forget what the shape knows at *name*. A directory goes from the tree too, anything else stays there."""
+        child = node.children.pop(name, None)
+        if child is None:
+            return
+        self._parent = None
+        if isinstance(child, Directory):
+            self._drop_directory(child)
