@@ -123,6 +123,11 @@ class Arstore:
         assert isinstance(total, int)
         return total
 
+    def bill(self) -> dict[str, int]:
+        """The parts of `du`'s bill without the graph's own pages, which grow by a few with any transaction."""
+        bill = self.json("du")
+        return {part: bill[part] for part in ("blobs", "trees", "containers", "ingest", "orphans", "reclaimable")}
+
     def files(self) -> set[str]:
         """Every path below the root, without the graph's own files, whose pages may move."""
         found = set()

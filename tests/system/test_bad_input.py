@@ -25,7 +25,7 @@ class Snapshot:
 
     def look(self):
         sizes = {name: (self.store.root / name).lstat().st_size for name in self.store.files()}
-        return sizes, self.store.total(), self.store.json("images")
+        return sizes, self.store.bill(), self.store.json("images")
 
     def verify(self):
         assert self.look() == self.state
@@ -101,7 +101,7 @@ def test_an_empty_stream(before):
 # --- truncated and altered ------------------------------------------------------------------------------------------
 
 DAMAGE = [f"{kind}Mismatch" for kind in ("Digest", "Size")]
-DAMAGE += ["UnknownFormat", "Truncated", "Compression", "Manifest", "MissingBlob", "Tar"]
+DAMAGE += ["UnknownFormat", "Truncated", "Compression", "Manifest", "MissingBlob", "Tar", "UnsafePath"]
 CUT = ["UnknownFormat", "Truncated", "MissingBlob", "Compression"]
 
 
@@ -110,7 +110,7 @@ CUT = ["UnknownFormat", "Truncated", "MissingBlob", "Compression"]
 def test_truncated_anywhere(before, tmp_path, outer, place):
     path = images.write_oci_archive(tmp_path / "cut.tar", EXAMPLE, compression=outer)
     whole = path.read_bytes()
-    path.write_bytes(whole[: place if place >= 1 else int(len(whole) * place)])
+    path.write_bytes(whole[: at(whole, place)])
     cut(before, path)
 
 
@@ -119,8 +119,13 @@ def test_truncated_anywhere(before, tmp_path, outer, place):
 def test_truncated_docker_archives(before, tmp_path, style, place):
     path = images.write_docker_archive(tmp_path / "cut.tar", EXAMPLE, style=style)
     whole = path.read_bytes()
-    path.write_bytes(whole[: place if place >= 1 else int(len(whole) * place)])
+    path.write_bytes(whole[: at(whole, place)])
     cut(before, path)
+
+
+def at(whole, place):
+    """An offset: *place* itself, or that part of what comes before the zeros at the end."""
+    return place if place >= 1 else int(len(whole.rstrip(b"\0")) * place)
 
 
 def cut(before, source, data=None):

@@ -31,6 +31,11 @@ def names(store):
     return {name for one in store.json("images") for name in one["names"]}
 
 
+def contents(store):
+    """The digests of all images, with their names."""
+    return {one["digest"]: sorted(one["names"]) for one in store.json("images")}
+
+
 def images_directory(store):
     """Where the pipeline leaves its images."""
     (found,) = [path for path in store.root.glob("**/images") if path.parent.name.startswith("pipeline")]
@@ -60,11 +65,11 @@ def test_three_images_and_a_clean_directory(store, pipeline):
 
 def test_the_second_time_is_the_same(store, pipeline):
     first = load(store, pipeline).json
-    state = store.json("images"), store.total()
+    state = contents(store), store.bill()
     second = load(store, pipeline).json
     expected = [{**one, "layers": [{**part, "reused": True} for part in one["layers"]]} for one in first["imported"]]
     assert second["imported"] == expected
-    assert (store.json("images"), store.total()) == state
+    assert (contents(store), store.bill()) == state
 
 
 def test_a_name_in_any_script(store, pipeline, tmp_path):
@@ -189,7 +194,7 @@ def reference(store_at, pipeline):
     began = time.monotonic()
     assert load(store_at, pipeline).status == 0
     seconds = time.monotonic() - began
-    return {one["digest"]: sorted(one["names"]) for one in store_at.json("images")}, seconds
+    return contents(store_at), seconds
 
 
 @pytest.mark.parametrize("steps", [4, pytest.param(30, marks=pytest.mark.long)])
@@ -199,7 +204,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path, pipeline, steps):
     for step in range(steps):
         store = Arstore(tmp_path / f"root-{step}", tmp_path / f"run-{step}")
         killed += kill_and_finish(store, pipeline, seconds * (step + 1) / (steps + 1))
-        assert {one["digest"]: sorted(one["names"]) for one in store.json("images")} == expected
+        assert contents(store) == expected
     assert killed, "every load was done before it was killed"
 
 

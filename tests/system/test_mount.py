@@ -29,7 +29,7 @@ class TestMount:
         assert "\n" not in str(path)
         assert path.is_relative_to(filled.runroot)
         assert (path / "data/old").read_bytes() == b"new"
-        assert [one["target"] for one in filled.json("mounts")] == [str(path)]
+        assert [one["path"] for one in filled.json("mounts")] == [str(path)]
         assert str(path) in filled.ok("mounts").text
         filled.ok("umount", path)
         assert filled.json("mounts") == []
@@ -89,14 +89,16 @@ class TestMount:
         path = Path(filled.ok("mount", "example:1", "--rw", "--name", "box").text.strip())
         (path / "data/big").unlink()
         (path / "new").write_text("kept")
-        (path / "data").rename(path / "moved")
+        (path / "etc/passwd").rename(path / "moved")
         filled.ok("umount", "box")
         view = Path(filled.ok("mount", "example:1").text.strip())
         assert (view / "data/big").exists()
         assert not (view / "new").exists()
         again = Path(filled.ok("mount", "box").text.strip())
         assert (again / "new").read_text() == "kept"
-        assert not (again / "moved/big").exists()
+        assert (again / "moved").exists()
+        assert not (again / "data/big").exists()
+        assert not (again / "etc/passwd").exists()
         filled.fails("Conflict", "mount", "example:1", "--rw", "--name", "box")
         filled.ok("umount", "--all")
         filled.ok("check")
@@ -142,7 +144,7 @@ class TestMount:
 @pytest.mark.root
 @pytest.mark.mounts
 @pytest.mark.tools("umoci", "skopeo")
-@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_mount_and_unpack_show_what_umoci_unpacks(store, tmp_path, compression):
     path = images.write_oci_archive(tmp_path / "x.tar", images.example(compression=compression))
     store.ok("import", path)
