@@ -33,11 +33,13 @@ def guarded(session: Session, body: Callable[[], int]) -> int:
     except click.ClickException as error:
         return _tell(session, from_click(error))
     except ClosedStreamError:
-        _silence(1)
+        abandon_stdout()
         return 0
     except (KeyboardInterrupt, click.Abort):
         return _tell(session, InterruptedByUserError("", "interrupted"))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and abandon_stdout(only_if_broken=True):
+            return 0
         if _is_debugging():
             raise
         return _tell(session, from_os_error(error))
@@ -84,8 +86,21 @@ def _is_debugging() -> bool:
     return os.environ.get(DEBUG) == "1"
 
 
-def _silence(fd: int) -> None:
-    """Let what is still buffered for *fd* go nowhere, so that closing it cannot fail."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, fd)
+def abandon_stdout(only_if_broken: bool = False) -> bool:
+    """Let what is still buffered for stdout go nowhere, so that ending cannot fail; whether that was done.
+
+    With *only_if_broken*, it is first tried to write it.
+    """
+    if sys.stdout is None:
+        return False
+    if only_if_broken:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            pass
+        else:
+            return False
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 1)
     os.close(null)
+    return True

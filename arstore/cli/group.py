@@ -45,6 +45,8 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
         "exec": Entry("containers", "exec_", "Run a command in a running container."),
         "kill": Entry("containers", "kill", "Send a signal to a running container."),
         "container": Entry("containers", "container", "Manage containers."),
+        "commit": Entry("changes", "commit", "Make an image of what a container changed."),
+        "diff": Entry("changes", "diff", "Tell what differs between root file systems."),
         "load": Entry("load", "load", "Import a pipeline image, run it, and import the images it makes."),
     },
     "The store": {

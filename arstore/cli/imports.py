@@ -13,6 +13,7 @@ from arstore.cli.output import write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from arstore.cli.session import Session
     from arstore.store.incoming import TakenImage
@@ -51,11 +52,22 @@ def import_(session: Session, source: str, name: str, platform: str | None, all_
         options = _options(store, name, platform, all_platforms, tree)
         if store.form(options.tree) is None:
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
-        stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer
+        stdin = _stdin(source)
         with session.progress() as progress:
             taken = import_opened(store, lambda spool: open_source(source, spool, stdin), options, progress)
         indexes = _indexes(store, taken) if all_platforms else []
     _render(session, taken, indexes)
+
+
+def _stdin(source: str) -> BinaryIO | None:
+    """The stream that *source* means; None when it means no stream. Raises UsageError when nothing can come from it."""
+    from arstore.transport.location import STREAM, parse_location
+
+    if parse_location(source).path != STREAM:
+        return None
+    if sys.stdin is None or sys.stdin.isatty():
+        raise errors.UsageError(source, "standard input is a terminal", "pipe an archive into it, or name a file")
+    return sys.stdin.buffer
 
 
 def _options(store: Store, name: str, platform: str | None, all_platforms: bool, tree: str) -> ImportOptions:

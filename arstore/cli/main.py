@@ -9,11 +9,13 @@ from typing import NoReturn
 import click
 
 import arstore
-from arstore.cli.failure import guarded
+from arstore.cli.failure import abandon_stdout, guarded
 from arstore.cli.group import Program
 from arstore.cli.session import LEVELS, Session
 
 PROGRAM = "arstore"
+COMPLETION = "_ARSTORE_COMPLETE"
+"""An environment variable with which a shell asks for completions; click answers."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _EPILOG = """\
@@ -44,12 +46,23 @@ def main() -> NoReturn:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program
     session = Session()
-    sys.exit(guarded(session, lambda: run(session, sys.argv[1:])))
+    status = guarded(session, lambda: run(session, sys.argv[1:]))
+    abandon_stdout(only_if_broken=True)
+    sys.exit(status)
 
 
 def run(session: Session, words: list[str]) -> int:
-    """Run the command line *words*; return the exit status. Raises what `failure.guarded` takes care of."""
-    result = cli.main(words, prog_name=PROGRAM, standalone_mode=False, obj=session)
+    """Run the command line *words*; return the exit status. Raises what `failure.guarded` takes care of.
+
+    click's own `main` is not used: it has its own ideas about interrupts and broken pipes.
+    """
+    if COMPLETION in os.environ:
+        cli.main(words, prog_name=PROGRAM, complete_var=COMPLETION, obj=session)
+    try:
+        with cli.make_context(PROGRAM, words, obj=session) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     return result if isinstance(result, int) else 0
 
 
