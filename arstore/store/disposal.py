@@ -42,6 +42,8 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
         image = store.find(text)
         name = _name_meant(text, image)
         left = [n for n in image.names if n != name and n not in untagged]
+        if name and name in untagged:
+            continue
         if name and left:
             untagged.append(name)
         else:
@@ -56,8 +58,9 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
             names = [name for name, digest in change.names() if digest in gone]
             keep = [digest for digest, _ in change.images() if digest not in gone]
             removed = sweep(change, mark(change, keep)) if gone else Removed()
-        write_layout(store.directories, store.graph)
         take_files(store.directories, store.graph, ingest, removed)
+    # Last, because it needs space, of which a full disk has some only now.
+    write_layout(store.directories, store.graph)
     return Disposal((*untagged, *names), removed)
 
 

@@ -293,5 +293,5 @@ def _key(table: str, key: str) -> bytes:
 def _decoded(kind: type[_T], data: bytes | memoryview, table: str, key: str) -> _T:
     try:
         return Codec.decode(kind, bytes(data))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise StoreDamagedError(f"{table} record {key}", "cannot be read", "run `arstore check`") from error

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.store.ingest import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arstore.store.directories import Directories
-    from arstore.store.graph import Graph, Snapshot
+    from arstore.store.graph import Change, Graph, Snapshot
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -38,27 +41,73 @@ def index_document(snapshot: Snapshot) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def write_layout(directories: Directories, graph: Graph) -> None:
-    """Bring `index.json` up to the graph. Raises OSError and the errors of Graph.
+@contextmanager
+def published_change(directories: Directories, graph: Graph) -> Iterator[Change]:
+    """A write transaction of *graph* that `index.json` follows.
 
-    The writer's lock is held, though nothing is written to the graph: of two processes that publish at once the later
-    one then writes the index, and writes it from what both have published.
+    The new index is written before the commit, so that a full disk is noticed while everything can still be undone, and
+    takes the old one's place after it. Raises OSError and the errors of Graph; nothing has changed then, unless it was
+    that very last step that failed: the next change does it again.
+    """
+    staged = f"{directories.root}/index.json.{Owner.current().directory_name()}"
+    try:
+        with graph.write() as change:
+            yield change
+            document = index_document(change)
+            _complete(directories)
+            _write(staged, document)
+        with graph.write() as change:
+            current = index_document(change)
+            if current != document:
+                os.unlink(staged)
+                _write(staged, current)
+            os.rename(staged, f"{directories.root}/index.json")
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(staged)
+        raise
+
+
+def write_layout(directories: Directories, graph: Graph) -> None:
+    """Bring `index.json` up to the graph where it is not. Raises OSError and the errors of Graph.
+
+    The writer's lock is held, though nothing is written to the graph: of two processes that change it at once the later
+    one then writes the index, and writes it from what both have done.
     """
     with graph.write() as change:
-        _replace(f"{directories.root}/index.json", index_document(change))
+        document = index_document(change)
+        if _read(f"{directories.root}/index.json") != document:
+            _replace(f"{directories.root}/index.json", document)
+    _complete(directories)
+
+
+def _complete(directories: Directories) -> None:
     if not os.path.exists(f"{directories.root}/oci-layout"):
         _replace(f"{directories.root}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}\n')
 
 
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
 def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.{Owner.current().directory_name()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(fd)
+        _write(temporary, data)
         os.rename(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fdatasync(fd)

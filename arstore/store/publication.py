@@ -5,7 +5,8 @@ Before it, every file is written, verified and durable inside an ingest. Then, i
 1. everything that the work reuses is still recorded, or the transaction is given up (VanishedError: somebody removed it
    meanwhile, and the caller starts again);
 2. blobs and trees are renamed to their places, and the directories that got a name are synced;
-3. the records are written, and the transaction commits with an fsync.
+3. the records and the new `index.json` are written, and the transaction commits with an fsync;
+4. `index.json` takes its place.
 
 If it dies in 1, nothing happened. If it dies in 2, there are files without a record, which the collector takes and a
 later import replaces. After 3 everything is there. Removal goes the other way round: records first, then files, and a
@@ -16,11 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from arstore.errors import ArstoreError
 from arstore.store.directories import sync_directory
-from arstore.store.layout import write_layout
+from arstore.store.layout import published_change
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
@@ -72,20 +74,19 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
     """
     placed: list[str] = []
     try:
-        with graph.write() as change:
+        with published_change(directories, graph) as change:
             _verify_reused(change, work)
             _place_trees(directories, change, ingest, work, placed)
             _place_blobs(directories, change, work, placed)
             for chain_id, layer in work.layers.items():
                 change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
             for digest, image in work.images.items():
-                change.put_image(digest, image)
+                change.put_image(digest, _image_merged(change.image(digest), image))
             for name, digest in work.names.items():
                 change.put_name(name, digest)
     except BaseException:
         _take_back(directories, graph, ingest, placed)
         raise
-    write_layout(directories, graph)
 
 
 def _verify_reused(change: Change, work: Publication) -> None:
@@ -134,11 +135,19 @@ def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     return type(new)(new.diff_id, new.parent, blobs, new.size, new.tree or old.tree)
 
 
+def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
+    """An image that is known already keeps its time of import, and its cap where the new one knows nothing of caps."""
+    if old is None:
+        return new
+    return replace(new, imported=old.imported, cap=old.cap if new.cap is None else new.cap)
+
+
 def _take_back(directories: Directories, graph: Graph, ingest: Ingest, placed: list[str]) -> None:
     """Move what was placed back into the ingest, unless somebody else has recorded it since."""
     if not placed:
         return
-    with contextlib.suppress(Exception), graph.write() as change:
+    # What is not moved now is unrecorded, and garbage: the error that led here is the one to tell.
+    with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
         for number, path in enumerate(placed):
             kind, _, name = path.removeprefix(directories.root + "/").partition("/")
             known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import Digest
-from arstore.errors import AmbiguousError, HostError, MissingBlobError, NotFoundError, PermissionDeniedError
+from arstore.errors import (
+    AmbiguousError,
+    HostError,
+    MissingBlobError,
+    NotFoundError,
+    PermissionDeniedError,
+    StoreDamagedError,
+)
 from arstore.linux import capability
 from arstore.linux.sync import syncfs
 from arstore.oci.chain import chain_ids
@@ -26,7 +33,7 @@ from arstore.store.incoming import IncomingImage, IncomingLayer
 from arstore.store.ingest import Ingest
 from arstore.store.intake import Intake
 from arstore.store.inventory import Inventory
-from arstore.store.layout import write_layout
+from arstore.store.layout import published_change
 from arstore.store.progress import NoProgress
 from arstore.store.publication import VanishedError, publish
 from arstore.store.tree import LowerDirectory
@@ -152,11 +159,10 @@ class Store:
         """
         wanted = str(parse_name(name))
         image = self.find(text)
-        with self.graph.write() as change:
+        with published_change(self.directories, self.graph) as change:
             if change.image(image.digest) is None:
                 raise NotFoundError(text, "was removed meanwhile")
             change.put_name(wanted, image.digest)
-        write_layout(self.directories, self.graph)
         return wanted
 
     def untag(self, name: str) -> str:
@@ -165,24 +171,26 @@ class Store:
         Raises InvalidReferenceError, NotFoundError.
         """
         query = parse_query(name)
-        with self.graph.write() as change:
+        with published_change(self.directories, self.graph) as change:
             for candidate in query.candidates():
                 if change.delete("names", candidate):
                     break
             else:
                 raise NotFoundError(name, "no such name in the store", "`arstore images` lists them")
-        write_layout(self.directories, self.graph)
         return candidate
 
     # --- documents --------------------------------------------------------------------------------------------------
 
     def read_blob(self, digest: str) -> bytes:
-        """A blob that is a document, whole. Raises MissingBlobError."""
+        """A blob that is a document, whole. Raises MissingBlobError, StoreDamagedError when its bytes have changed."""
         try:
             with open(self.directories.blob(digest), "rb") as file:
-                return file.read()
+                data = file.read()
         except FileNotFoundError:
             raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from None
+        if Digest.of(data, Digest(digest).algorithm) != digest:
+            raise StoreDamagedError(digest, "its file has been altered", "import the image again after `arstore rm`")
+        return data
 
     def config(self, image: StoredImage) -> ImageConfig:
         """The config of *image*, which is no index. Raises MissingBlobError, ManifestError."""
