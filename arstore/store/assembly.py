@@ -1,5 +1,8 @@
 """Putting a chain together: which tree stands for each layer, and what has to lie on top of them all.
 
+The stack has to fit what overlayfs takes: where a cap would be one tree too many, its directories go into a tree of the
+top layer that serves this chain alone.
+
 Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
 directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that
 place, and the whole stack gets a *cap*, a tree of directories only, where such a directory would show other
@@ -17,16 +20,20 @@ from arstore.store.adapt import cap_entries, plan
 from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
 from arstore.store.needs import read_needs
+from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
+from arstore.tar.whiteout import Mark, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from arstore.store.adapt import Adaptation
     from arstore.store.incoming import IncomingLayer
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
     from arstore.store.publication import Publication
-    from arstore.store.tree import Needs, TreeFormat
+    from arstore.store.tree import Content, EntryReader, Needs, TreeFormat
+    from arstore.tar.entry import Entry
 
     Adapt = Callable[[IncomingLayer, LayerPass, str], None]
 
@@ -52,10 +59,10 @@ class Assembly:
         keys: list[str] = []
         for layer in layers:
             keys.append(self._tree(layer, keys))
+        cap = self._cap(layers, keys)
         for key in keys:
-            if key not in self._publication.trees:
-                self._publication.reused_trees.add(key)
-        return keys, self._cap(layers, keys)
+            self._reuse(key)
+        return keys, cap
 
     def _tree(self, layer: IncomingLayer, below: list[str]) -> str:
         recorded = self._publication.layers.get(layer.chain_id)
@@ -78,20 +85,31 @@ class Assembly:
         return layer.chain_id
 
     def _cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> str:
-        if not any(self._needs_of(key).implied for key in keys):
+        """The key of the cap for *keys*, "" for none; a stack that is full already gets another top tree instead."""
+        needs = [self._needs_of(key) for key in _top_first(keys)]
+        if not any(one.implied or one.masked for one in needs):
             return ""
         with ExitStack() as stack:
-            entries = cap_entries(self._view(keys, stack))
-        if not entries:
-            return ""
+            view = self._view(keys, stack)
+            masked = {
+                path for place, one in enumerate(needs) for path in one.masked if view.layers_of(path) == (place,)
+            }
+            entries = cap_entries(view, masked)
+            if not entries:
+                return ""
+            if view.mounted() == MAX_LOWERS:
+                only_top = frozenset(path for path in masked if view.layers_of(path) == (0,))
+                keys[-1] = self._capped_top(layers[-1], keys, _Capped(entries, only_top), stack)
+                return ""
         key = Digest.of(f"cap of {layers[-1].chain_id}".encode())
-        if key in self._publication.trees:
-            return key
-        if self._inventory.is_trusted(key):
-            self._publication.reused_trees.add(key)
-            return key
+        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+            self._build_cap(key, entries)
+        self._reuse(key)
+        return key
+
+    def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
         form = self._inventory.forms[CAP_FORM]
-        directory = self._ingest.directory(f"tree-{key.hex}")
+        directory = self._ingest.directory(f"tree-{Digest(key).hex}")
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         builder = form.builder(fd)
         try:
@@ -103,17 +121,32 @@ class Assembly:
             os.close(fd)
         record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
+
+    def _capped_top(self, layer: IncomingLayer, keys: list[str], capped: _Capped, stack: ExitStack) -> str:
+        """The key of a tree of the top *layer* that holds the cap's directories too."""
+        key = Digest.of(f"capped {layer.chain_id}".encode())
+        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+            form, _ = self._place(layer.diff_id)
+            needs = self._needs_of(layer.diff_id)
+            capped.adaptation = plan(needs, self._view(keys[:-1], stack))
+            directory = self._ingest.directory(f"tree-{key.hex}")
+            work = LayerPass(layer.digest, layer.size, layer.diff_id, "", form, directory, capped)
+            self._adapt(layer, work, key)
+        self._reuse(key)
         return key
+
+    def _reuse(self, key: str) -> None:
+        if key not in self._publication.trees:
+            self._publication.reused_trees.add(key)
 
     def _view(self, keys: Sequence[str], stack: ExitStack) -> MergedView:
         """The merged view of these trees (given bottom first), open until *stack* is."""
         layers = []
-        for key in reversed(list(dict.fromkeys(reversed(keys)))):
+        for key in _top_first(keys):
             form, path = self._place(key)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
             layers.append((form, fd, frozenset(self._needs_of(key).implied)))
-        layers.reverse()
         return MergedView(layers)
 
     def _place(self, key: str) -> tuple[TreeFormat, str]:
@@ -126,6 +159,31 @@ class Assembly:
         if key not in self._needs:
             self._needs[key] = read_needs(self._place(key)[1])
         return self._needs[key]
+
+
+def _top_first(keys: Sequence[str]) -> list[str]:
+    """The keys of a stack, given bottom first, as overlayfs takes them: each once, at its topmost place."""
+    return list(dict.fromkeys(reversed(keys)))
+
+
+class _Capped:
+    """A layer's entries, adapted where they have to be, and then those of a cap.
+
+    Whiteouts in directories that only this layer has hide nothing, and overlayfs would show them: they are left out.
+    """
+
+    def __init__(self, cap: Sequence[Entry], only_here: frozenset[bytes]) -> None:
+        self.adaptation: Adaptation | None = None
+        self._cap = cap
+        self._only_here = only_here
+
+    def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
+        own = ((entry, reader) for entry in reader) if self.adaptation is None else self.adaptation.entries(reader)
+        for entry, content in own:
+            if entry.parent not in self._only_here or classify(entry.path)[0] is not Mark.WHITEOUT:
+                yield entry, content
+        for entry in self._cap:
+            yield entry, _NOTHING
 
 
 class _NoContent:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
-from arstore.errors import DigestMismatchError
+from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store.assembly import Assembly
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
 from arstore.store.layer import LayerOutcome, LayerPass, take_layer, write_all
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from arstore.store.incoming import IncomingLayer, OpenBlob
     from arstore.store.ingest import Ingest
-    from arstore.store.progress import Progress
     from arstore.store.inventory import Inventory
+    from arstore.store.progress import Progress
     from arstore.store.tree import TreeFormat
 
 
@@ -111,39 +111,44 @@ class Intake:
     # --- planning ---------------------------------------------------------------------------------------------------
 
     def _plan(self, images: Sequence[IncomingImage]) -> list[_Job]:
-        jobs: dict[str, _Job] = {}
-        building: set[str] = set()
-        for image in images:
-            for layer in image.layers:
-                if layer.digest in jobs:
-                    self._same_diff_id(jobs[layer.digest].layer, layer)
-                    continue
-                job = self._job(layer, building)
-                if job is None:
-                    self._progress.start(layer.diff_id, layer.digest.short, layer.size)
-                    self._progress.finish(layer.diff_id, reused=True)
-                else:
-                    jobs[layer.digest] = job
-        return sorted(jobs.values(), key=lambda job: -job.layer.size)
+        jobs: list[_Job] = []
+        seen: dict[str, IncomingLayer] = {}
+        treeless = self._treeless(images)
+        for layer in (layer for image in images for layer in image.layers):
+            known = seen.setdefault(layer.digest, layer)
+            if known is not layer:
+                _require_same(known, layer)
+                continue
+            job = self._job(layer, layer.diff_id in treeless)
+            treeless.discard(layer.diff_id)
+            if job is None:
+                self._progress.start(layer.diff_id, layer.digest.short, layer.size)
+                self._progress.finish(layer.diff_id, reused=True)
+            else:
+                jobs.append(job)
+        return sorted(jobs, key=lambda job: -job.layer.size)
 
-    def _job(self, layer: IncomingLayer, building: set[str]) -> _Job | None:
+    def _treeless(self, images: Sequence[IncomingImage]) -> set[str]:
+        """The diff IDs that a chain has no trusted tree for: a tree made for another chain is of no use to it."""
+        if self._form is None:
+            return set()
+        layers = {layer.chain_id: layer for image in images for layer in image.layers}
+        return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
+
+    def _job(self, layer: IncomingLayer, needs_tree: bool) -> _Job | None:
         """The job that *layer* needs; None when the store has all of it."""
         stored = self._inventory.intact_blob(layer.digest)
+        if stored is not None and stored.size != layer.size:
+            raise SizeMismatchError(f"layer {layer.digest}", f"has {stored.size} bytes, {layer.size} were announced")
         if stored is not None and stored.diff_id and stored.diff_id != layer.diff_id:
             raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
         verified = stored is not None and bool(stored.diff_id)
-        needs_tree = (
-            self._form is not None and layer.diff_id not in building and self._inventory.trusted_tree(layer) is None
-        )
         if stored is not None and verified and not needs_tree:
             self._taken.blobs[layer.digest] = stored
             self._taken.reused.add(layer.digest)
             self._publication.reused_blobs.add(layer.digest)
             return None
-        tree = ""
-        if needs_tree:
-            building.add(layer.diff_id)
-            tree = self._ingest.directory(f"tree-{layer.diff_id.hex}")
+        tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         staged, keep = ("", "") if stored is not None else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, keep, self._form if tree else None, tree)
         return _Job(layer, work, staged, reads_store=stored is not None)
@@ -162,12 +167,6 @@ class Intake:
         path = self._ingest.file(f"blob-{layer.digest.hex}")
         return path, path
 
-    @staticmethod
-    def _same_diff_id(one: IncomingLayer, other: IncomingLayer) -> None:
-        if one.diff_id != other.diff_id:
-            why = f"is announced with two diff IDs, {one.diff_id} and {other.diff_id}"
-            raise DigestMismatchError(f"layer {one.digest}", why)
-
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def _run(self, jobs: list[_Job]) -> None:
@@ -175,13 +174,17 @@ class Intake:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         calls: list[Callable[[Callable[[int], None]], LayerOutcome]] = [partial(self._read, job) for job in jobs]
         self._inventory.graph.release()
+        done: list[tuple[_Job, LayerOutcome]] = []
         for outcome in run_jobs(calls):
             job = jobs[outcome.index]
             if outcome.done and outcome.value is not None:
-                self._finish(job, outcome.value)
+                done.append((job, outcome.value))
                 self._progress.finish(job.layer.diff_id)
             else:
                 self._progress.advance(job.layer.diff_id, outcome.progress)
+        # Only now: this looks into the graph, which must not be open while processes are forked.
+        for job, value in done:
+            self._finish(job, value)
 
     def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
         """In a worker: read the layer from the source, or from the store's own blob."""
@@ -288,6 +291,15 @@ class Intake:
         for outcome in run_jobs([read]):
             if outcome.value is not None and work.form is not None:
                 self._add_tree(key, work.tree, work.form, outcome.value)
+
+
+def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
+    """Two places that announce one blob must announce the same of it."""
+    if one.diff_id != other.diff_id:
+        why = f"is announced with two diff IDs, {one.diff_id} and {other.diff_id}"
+        raise DigestMismatchError(f"layer {one.digest}", why)
+    if one.size != other.size:
+        raise SizeMismatchError(f"layer {one.digest}", f"is announced with two sizes, {one.size} and {other.size}")
 
 
 def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import DigestMismatchError
@@ -25,9 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from arstore.digest import Reader
-    from arstore.store.adapt import Adaptation
-    from arstore.store.tree import Content, TreeBuilder, TreeFormat
+    from arstore.store.tree import Content, EntryReader, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
+
+    class Adaptation(Protocol):
+        """What changes a layer's entries on their way into a tree."""
+
+        def entries(self, reader: EntryReader) -> Iterable[tuple[Entry, Content]]:
+            """The entries to build from, each with the content to read before the next is taken."""
+
 
 _REPORT_EVERY = 4 << 20
 """Bytes between two progress reports."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, NotFoundError
 from arstore.store.containers import copy_root_attributes
+from arstore.store.directory import hides_below
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay
 
@@ -37,6 +38,8 @@ def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator
         for key in keys:
             form, path = inventory.tree_place(key)
             found.append(stack.enter_context(form.lower(path)))
+            if hides_below(found[-1]):
+                break
         wanted = 1 if writable else 2
         for number in range(wanted - len(found)):
             found.append(stack.enter_context(store.blank(number)))
