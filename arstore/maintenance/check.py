@@ -10,19 +10,20 @@ from __future__ import annotations
 import enum
 import os
 import stat
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.errors import ArstoreError
 from arstore.maintenance.survey import survey
+from arstore.store.ingest import Ingest
 from arstore.store.layout import index_document, write_layout
 from arstore.store.mounts import MountState, MountTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.digest import Reader
     from arstore.store.graph import Snapshot
     from arstore.store.records import BlobRecord
     from arstore.store.store import Store
@@ -34,7 +35,6 @@ class Damage(enum.Enum):
     BLOB_MISSING = "blob-missing"
     BLOB_SIZE = "blob-size"
     BLOB_DIGEST = "blob-digest"
-    BLOB_UNRECORDED = "blob-unrecorded"
     TREE_MISSING = "tree-missing"
     TREE_UNTRUSTED = "tree-untrusted"
     LAYER_PARENT = "layer-parent"
@@ -135,7 +135,7 @@ def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
         elif tree.form not in store.forms:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
         elif not tree.synced and tree.boot != boot:
-            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; it is rebuilt when used")
+            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; rebuilt when used")
 
 
 def _is_recorded(store: Store, digest: str) -> bool:
@@ -153,17 +153,23 @@ def _blobs(
         except OSError as error:
             yield Finding(Damage.BLOB_MISSING, digest, (error.strerror or str(error)).lower())
             continue
-        with open(fd, "rb", buffering=0) as file:
+        try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
+            if not stat.S_ISREG(status.st_mode):
+                yield Finding(Damage.BLOB_MISSING, digest, "what lies in its place is no regular file")
+            elif status.st_size != record.size:
                 yield Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {record.size} are recorded")
-            elif not quick and (found := _digest(file, Digest(digest), report)) != digest:
+            elif not quick and (found := _digest(fd, Digest(digest), report)) != digest:
                 yield Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
+        except OSError as error:
+            yield Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        finally:
+            os.close(fd)
 
 
-def _digest(file: Reader, digest: Digest, report: Callable[[int], None]) -> str:
+def _digest(fd: int, digest: Digest, report: Callable[[int], None]) -> str:
     hasher = digest.new_hash()
-    while data := file.read(CHUNK):
+    while data := os.read(fd, CHUNK):
         hasher.update(data)
         report(len(data))
     return Digest.finished(digest.algorithm, hasher)
@@ -204,41 +210,67 @@ def _clutter(store: Store) -> Iterator[Finding]:
 
 
 def repair(store: Store, findings: list[Finding]) -> list[Finding]:
-    """Mend what the store can mend by itself; the same findings, with `repaired` where that worked.
+    """Mend what the store can mend by itself; the same findings, `repaired` where they are not found any more.
 
-    Trees are rebuilt from their blobs, the layout's index and the root's mode are set right, clutter goes to the
-    collector. A blob that is gone cannot be mended here: importing its image again does that.
+    Trees are rebuilt from their blobs, the layout's index and the root's mode are set right, clutter is taken away. A
+    blob whose bytes are not those of its digest is taken away too, so that nobody reads it and the next import of its
+    image brings it again; until then it counts as missing, as one that is gone does. Raises OSError and the errors of
+    Graph.
     """
-    mended: list[Finding] = []
-    trees = _rebuild_trees(store) if any(f.damage in _TREES for f in findings) else True
-    if any(f.damage in _CLUTTER for f in findings):
+    _take_altered_blobs(store, [finding.what for finding in findings if finding.damage in _ALTERED])
+    if any(finding.damage in _TREES for finding in findings):
+        _rebuild_trees(store)
+    if any(finding.damage in _CLUTTER for finding in findings):
         from arstore.maintenance.gc import collect
 
-        collect(store)
-    for finding in findings:
-        done = (finding.damage in _TREES and trees) or finding.damage in _CLUTTER
-        if finding.damage is Damage.INDEX_STALE:
-            write_layout(store.directories, store.graph)
-            done = True
-        elif finding.damage is Damage.PERMISSIONS:
-            os.chmod(store.directories.root, 0o700)
-            done = True
-        mended.append(Finding(finding.damage, finding.what, finding.why, done))
-    return mended
+        collect(store, clutter_only=True)
+    if any(finding.damage is Damage.PERMISSIONS for finding in findings):
+        os.chmod(store.directories.root, 0o700)
+    if any(finding.damage is Damage.INDEX_STALE for finding in findings):
+        write_layout(store.directories, store.graph)
+    left = {(finding.damage, finding.what) for finding in check(store, quick=True)}
+    return [_judged(finding, left) for finding in findings]
 
 
+_ALTERED = frozenset({Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
 _TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED})
 _CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
 
 
-def _rebuild_trees(store: Store) -> bool:
-    """Build every tree again that an image needs and that cannot be relied on; whether all could be."""
-    whole = True
+def _judged(finding: Finding, left: set[tuple[Damage, str]]) -> Finding:
+    """*finding* after the repair, which leaves *left* to be found."""
+    if finding.damage in _ALTERED:
+        return replace(finding, why=f"{finding.why}; its file was taken away, import its image again")
+    return replace(finding, repaired=(finding.damage, finding.what) not in left)
+
+
+def _take_altered_blobs(store: Store, digests: list[str]) -> None:
+    """Remove the files of these blobs; whoever imports one at this moment brings a good one, which stays."""
+    altered: dict[str, tuple[int, int] | None] = {}
+    for digest in digests:
+        identity = _identity(store.directories.blob(digest))
+        with store.graph.read() as snapshot:
+            record = snapshot.blob(digest)
+        if record is not None and any(_blobs(store, [(digest, record)], False, lambda _count: None)):
+            altered[digest] = identity
+    with Ingest(store.directories) as ingest, store.graph.write():
+        for number, (digest, identity) in enumerate(altered.items()):
+            path = store.directories.blob(digest)
+            if identity is not None and _identity(path) == identity:
+                os.rename(path, ingest.file(f"altered-{number}"))
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _rebuild_trees(store: Store) -> None:
+    """Build every tree again that an image needs and that cannot be relied on, as far as that is possible."""
     for image in store.images():
-        if image.record.is_index:
-            continue
-        try:
-            store.stack(image)
-        except (ArstoreError, OSError):
-            whole = False
-    return whole
+        if not image.record.is_index:
+            with suppress(ArstoreError, OSError):
+                store.stack(image)

@@ -18,7 +18,7 @@ from arstore.maintenance.survey import survey
 from arstore.store.ingest import Ingest, Owner, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
-from arstore.store.sweep import mark, sweep, take_files
+from arstore.store.sweep import Removed, mark, sweep, take_files
 
 if TYPE_CHECKING:
     from arstore.maintenance.survey import Survey
@@ -72,27 +72,30 @@ def plan_collection(store: Store, found: Survey | None = None) -> Collection:
     return plan
 
 
-def collect(store: Store) -> Collection:
+def collect(store: Store, clutter_only: bool = False) -> Collection:
     """Take what nothing holds, and return what that was; what came to be held meanwhile stays.
 
-    Raises OSError and the errors of Graph.
+    With *clutter_only* no record of an image goes, only what processes that died have left. Raises OSError and the
+    errors of Graph.
     """
     plan = plan_collection(store)
+    if clutter_only:
+        plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
     MountTable(store.directories.runroot).prune()
     for container_id in plan.containers:
         with contextlib.suppress(NotFoundError):
             store.containers.remove(container_id)
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
-            removed = sweep(change, mark(change, roots(store, change)))
+            removed = Removed() if clutter_only else sweep(change, mark(change, roots(store, change)))
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
-        if removed:
-            write_layout(store.directories, store.graph)
         take_files(store.directories, store.graph, ingest, removed)
         _take_orphans(store, ingest, plan)
     for name in plan.ingests:
         remove_tree(f"{store.directories.ingest}/{name}")
+    # Last, because it needs space, of which a full disk has some only now.
+    write_layout(store.directories, store.graph)
     store.settle()
     plan.images, plan.layers = removed.images, removed.layers
     plan.blobs, plan.trees = removed.blobs, removed.trees

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
+
+_LONG = 700
+"""Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -111,17 +117,23 @@ class _Surveyor:
             self._found.strange[entry.name] = self._all(entry)
 
     def _all(self, entry: os.DirEntry[str]) -> int:
-        """Bytes of *entry* and everything below it."""
+        """Bytes of *entry* and everything below it, however deep: a container may have made paths of any length."""
         total = self._own_of(entry)
-        todo = [entry.path] if entry.is_dir(follow_symlinks=False) else []
+        todo = [(_Base(), entry.path)] if entry.is_dir(follow_symlinks=False) else []
         while todo:
-            for child in _scan(todo.pop()):
-                status = _status(child)
-                if status is None or status.st_dev != self._device:
+            base, path = todo.pop()
+            below = None
+            if len(path) > _LONG:
+                try:
+                    below = base.moved(path)
+                except FileNotFoundError:
+                    continue
+            for name, status in _listed(base, path):
+                if status.st_dev != self._device:
                     continue
                 total += self._own(status)
                 if stat.S_ISDIR(status.st_mode):
-                    todo.append(child.path)
+                    todo.append((below, name) if below is not None else (base, f"{path}/{name}"))
         return total
 
     def _own_of(self, entry: os.DirEntry[str]) -> int:
@@ -134,6 +146,42 @@ class _Surveyor:
                 return 0
             self._linked.add(status.st_ino)
         return status.st_blocks * BLOCK
+
+
+class _Base:
+    """A directory that paths start from, open as long as one of them is still to be looked at; -1 is the process's."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int = -1) -> None:
+        self.fd = fd
+
+    def moved(self, path: str) -> _Base:
+        """The base at the directory *path*. Raises OSError."""
+        return _Base(os.open(path, _DIRECTORY, dir_fd=self.at))
+
+    @property
+    def at(self) -> int | None:
+        """What system calls take for it."""
+        return None if self.fd < 0 else self.fd
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Names and status of what the directory *path*, relative to *base*, holds; nothing once it has gone."""
+    try:
+        fd = os.open(path, _DIRECTORY, dir_fd=base.at)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        for name in sorted(os.listdir(fd)):
+            with suppress(FileNotFoundError):
+                yield name, os.stat(name, dir_fd=fd, follow_symlinks=False)
+    finally:
+        os.close(fd)
 
 
 def _scan(path: str) -> Iterator[os.DirEntry[str]]:

@@ -85,16 +85,22 @@ def _split(table: dict[str, int], known: set[str]) -> tuple[int, int]:
 def _itemise(
     snapshot: Snapshot, found: Survey, wanted: Iterable[StoredImage], every: Iterable[StoredImage]
 ) -> tuple[ImageUsage, ...]:
-    holders: dict[str, int] = {}
+    holders: dict[str, set[str]] = {}
+    listing: dict[str, set[str]] = {}
     for image in every:
+        for member in image.record.manifests:
+            listing.setdefault(member, set()).add(image.digest)
         if not image.record.is_index:
             for part in _parts(snapshot, image.digest):
-                holders[part] = holders.get(part, 0) + 1
+                holders.setdefault(part, set()).add(image.digest)
+    named = set(snapshot.names_by_digest())
     items = []
     for image in wanted:
+        # What goes with an index: those of its images that have no name and stand in no other.
+        own = {m for m in image.record.manifests if m not in named and listing[m] == {image.digest}} | {image.digest}
         sizes = {part: _size_of(found, part) for part in _parts(snapshot, image.digest)}
         size = sum(sizes.values())
-        unique = sum(count for part, count in sizes.items() if holders.get(part, 1) <= 1)
+        unique = sum(count for part, count in sizes.items() if holders.get(part, set()) <= own)
         items.append(ImageUsage(image.digest, image.names, size, unique, size - unique))
     return tuple(items)
 
