@@ -74,7 +74,10 @@ def du(path: str | Path) -> int:
 
 
 def files(root: str | Path) -> dict[str, tuple[int, int]]:
-    """Everything below *root* but the graph's files: inode and size (0 for directories) by relative path."""
+    """Everything below *root* but the graph's files: inode and size (0 for directories) by relative path.
+
+    The index is written anew by many a change and its undoing: its inode is told as 0.
+    """
     found: dict[str, tuple[int, int]] = {}
     for directory, names, plain in os.walk(root):
         if os.path.relpath(directory, root) == ".":
@@ -84,6 +87,7 @@ def files(root: str | Path) -> dict[str, tuple[int, int]]:
             status = os.lstat(path)
             size = 0 if os.path.isdir(path) else status.st_size
             found[os.path.relpath(path, root)] = (status.st_ino, size)
+    found["index.json"] = (0, found.get("index.json", (0, 0))[1])
     return found
 
 

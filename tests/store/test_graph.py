@@ -1,0 +1,234 @@
+"""The graph: snapshots and changes, one writer, processes, versions, damage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import lmdb
+import pytest
+from support import stores
+
+from arstore.errors import NotFoundError, StoreDamagedError, StoreVersionError
+from arstore.store.graph import FORMAT, Graph
+from arstore.store.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, LeaseRecord, TreeRecord
+
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+
+
+@pytest.fixture
+def graph(tmp_path):
+    (tmp_path / "graph").mkdir()
+    made = Graph(str(tmp_path / "graph"))
+    yield made
+    made.release()
+
+
+def put(graph, digest, size=1):
+    with graph.write() as change:
+        change.put_blob(digest, BlobRecord(size))
+
+
+def blobs(graph):
+    with graph.read() as snapshot:
+        return dict(snapshot.blobs())
+
+
+def raw(graph, key, value):
+    graph.release()
+    with lmdb.open(graph.path) as environment, environment.begin(write=True) as transaction:
+        transaction.put(key, value)
+
+
+RECORDS = [
+    ("blob", A, BlobRecord(1, B, 2)),
+    ("layer", A, LayerRecord(B, C, (A, B), 3, A)),
+    ("tree", A, TreeRecord("directory", "boot", True, 1, 2, False)),
+    ("image", A, ImageRecord("type", 1, "linux/amd64", "", 1.5, B, (C,), A, None)),
+    ("container", "one", ContainerRecord(A, 1.5, True, 1, 2, "boot")),
+    ("lease", "one", LeaseRecord((A,), "run", 1, 2, "boot", 1.5)),
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "record"), RECORDS, ids=[kind for kind, _, _ in RECORDS])
+def test_every_kind_of_record(graph, kind, key, record):
+    with graph.write() as change:
+        getattr(change, f"put_{kind}")(key, record)
+        assert dict(getattr(change, f"{kind}s")()) == {key: record}
+    with graph.read() as snapshot:
+        assert dict(getattr(snapshot, f"{kind}s")()) == {key: record}
+        if kind != "lease":
+            assert getattr(snapshot, kind)(key) == record
+            assert getattr(snapshot, kind)(key + "0") is None
+    with graph.write() as change:
+        assert change.delete(f"{kind}s", key)
+        assert not change.delete(f"{kind}s", key)
+    with graph.read() as snapshot:
+        assert dict(getattr(snapshot, f"{kind}s")()) == {}
+
+
+def test_tables_with_like_names_do_not_mix(graph):
+    with graph.write() as change:
+        change.put_image(A, ImageRecord("t", 1, "", "", 0.0))
+        change.put_name("images/x:1", A)
+        change.put_name("blobs:1", A)
+    with graph.read() as snapshot:
+        assert [key for key, _ in snapshot.images()] == [A]
+        assert list(snapshot.blobs()) == []
+        assert dict(snapshot.names()) == {"images/x:1": A, "blobs:1": A}
+        assert snapshot.names_by_digest() == {A: ["blobs:1", "images/x:1"]}
+
+
+def test_prefixes_of_digests(graph):
+    with graph.write() as change:
+        for digest in (A, B, "sha256:" + "ab" * 32):
+            change.put_image(digest, ImageRecord("t", 1, "", "", 0.0))
+    with graph.read() as snapshot:
+        assert snapshot.images_with_prefix("sha256:aa") == [A]
+        assert len(snapshot.images_with_prefix("sha256:a")) == 2
+        assert len(snapshot.images_with_prefix("sha256:")) == 2
+        assert snapshot.images_with_prefix("sha256:c") == []
+        assert snapshot.images_with_prefix("sha512:") == []
+
+
+def test_an_exception_undoes_the_change(graph):
+    put(graph, A)
+
+    def work():
+        with graph.write() as change:
+            change.put_blob(B, BlobRecord(2))
+            raise NotFoundError("x", "y")
+
+    with pytest.raises(NotFoundError):
+        work()
+    assert blobs(graph) == {A: BlobRecord(1)}
+
+
+def test_a_snapshot_is_one_moment(graph):
+    put(graph, A)
+    with graph.read() as snapshot:
+        put(graph, B)
+        assert [key for key, _ in snapshot.blobs()] == [A]
+    assert set(blobs(graph)) == {A, B}
+
+
+def test_chains(graph):
+    with graph.write() as change:
+        change.put_layer(A, LayerRecord(A, "", (), 1, ""))
+        change.put_layer(B, LayerRecord(B, A, (), 1, ""))
+    with graph.read() as snapshot:
+        assert [chain for chain, _ in snapshot.chain(B)] == [A, B]
+        assert snapshot.chain("") == []
+        with pytest.raises(StoreDamagedError, match="missing"):
+            snapshot.chain(C)
+
+
+def test_a_chain_without_an_end(graph):
+    with graph.write() as change:
+        change.put_layer(A, LayerRecord(A, B, (), 1, ""))
+        change.put_layer(B, LayerRecord(B, A, (), 1, ""))
+    with graph.read() as snapshot, pytest.raises(StoreDamagedError, match="ancestor"):
+        snapshot.chain(A)
+
+
+def test_it_opens_again_after_a_release_and_in_a_child(graph):
+    put(graph, A)
+    graph.release()
+    graph.release()
+    stores.forked(lambda: put(graph, B))
+    assert set(blobs(graph)) == {A, B}
+
+
+def test_writers_wait_for_each_other_and_lose_nothing(graph):
+    put(graph, A, 0)
+    graph.release()
+
+    def count():
+        own = Graph(graph.path)
+        for _ in range(20):
+            with own.write() as change:
+                change.put_blob(A, BlobRecord(change.blob(A).size + 1))
+
+    with stores.in_child(count), stores.in_child(count):
+        count()
+    assert blobs(graph)[A].size == 60
+
+
+def test_readers_never_wait(graph):
+    put(graph, A)
+    graph.release()
+    reading, writing = os.pipe()
+
+    def hold():
+        with Graph(graph.path).write() as change:
+            change.put_blob(B, BlobRecord(1))
+            os.write(writing, b"x")
+            time.sleep(30)
+
+    with stores.in_child(hold, -signal.SIGKILL) as pid:
+        os.read(reading, 1)
+        started = time.monotonic()
+        assert set(blobs(graph)) == {A}
+        assert time.monotonic() - started < 5
+        os.kill(pid, signal.SIGKILL)
+    os.close(reading)
+    os.close(writing)
+    put(graph, C)
+    assert set(blobs(graph)) == {A, C}
+
+
+def test_many_killed_readers_cost_nothing(graph):
+    put(graph, A)
+    graph.release()
+
+    def die():
+        with Graph(graph.path).read():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(5):
+        stores.forked(die, -signal.SIGKILL)
+    for number in range(60):
+        put(graph, A, number)
+        graph.release()
+    assert os.path.getsize(f"{graph.path}/data.mdb") < 1 << 20
+
+
+@pytest.mark.parametrize("version", [b"2", b"999", b"0", b"x", b"\xff"])
+def test_another_format_is_refused(graph, version):
+    assert str(FORMAT).encode() != version
+    put(graph, A)
+    raw(graph, b"meta/format", version)
+    before = (graph.path, os.stat(f"{graph.path}/data.mdb").st_mtime_ns)
+    for access in (graph.read, graph.write):
+        with pytest.raises(StoreVersionError, match="format"), access():
+            pass
+    assert (graph.path, os.stat(f"{graph.path}/data.mdb").st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"other":1}', b"\xff\xff", b"1", b"[" * 100_000])
+def test_a_damaged_record_is_an_error_of_the_store(graph, value):
+    put(graph, A)
+    raw(graph, f"blobs/{A}".encode(), value)
+    with pytest.raises(StoreDamagedError, match="blobs"), graph.read() as snapshot:
+        snapshot.blob(A)
+
+
+def damage(path, kind):
+    data = bytearray(path.read_bytes())
+    if kind == "empty pages":
+        data[:] = bytes(len(data))
+    elif kind == "text":
+        data[:] = b"not a database\n" * (len(data) // 15)
+    elif kind == "short":
+        del data[100:]
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["empty pages", "text", "short"])
+def test_a_damaged_file_is_an_error_of_the_store(graph, tmp_path, kind):
+    put(graph, A)
+    graph.release()
+    damage(tmp_path / "graph" / "data.mdb", kind)
+    with pytest.raises(StoreDamagedError):
+        blobs(graph)
