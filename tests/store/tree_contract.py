@@ -273,18 +273,15 @@ class TreeContract:
         builder.close()
 
     def test_counts(self, fd: int) -> None:
-        tree = build(
-            self.form,
-            fd,
-            [
-                images.file("a/f", b"12345"),
-                images.hardlink("a/g", "a/f"),
-                images.symlink("l", "a"),
-                images.file("twice", b"first"),
-                images.file("twice", b"2"),
-                images.whiteout("gone"),
-            ],
-        )
+        members = [
+            images.file("a/f", b"12345"),
+            images.hardlink("a/g", "a/f"),
+            images.symlink("l", "a"),
+            images.file("twice", b"first"),
+            images.file("twice", b"2"),
+            images.whiteout("gone"),
+        ]
+        tree = build(self.form, fd, members)
         assert tree.stat == TreeStat(entries=5, size=6)
 
     # --- the root and implied directories ---------------------------------------------------------------------------
@@ -421,16 +418,13 @@ class TreeContract:
     # --- hard links -------------------------------------------------------------------------------------------------
 
     def test_hard_links_share_their_file_and_leave_its_metadata(self, fd: int) -> None:
-        tree = build(
-            self.form,
-            fd,
-            [
-                images.file("d/f", b"x", 0o600, uid=3, mtime_ns=9),
-                images.hardlink("g", "d/f", 0o777, uid=0, mtime_ns=1),
-                images.symlink("s", "d"),
-                images.hardlink("s/h", "s/f"),
-            ],
-        )
+        members = [
+            images.file("d/f", b"x", 0o600, uid=3, mtime_ns=9),
+            images.hardlink("g", "d/f", 0o777, uid=0, mtime_ns=1),
+            images.symlink("s", "d"),
+            images.hardlink("s/h", "s/f"),
+        ]
+        tree = build(self.form, fd, members)
         assert tree["g"] == replace(tree["d/f"], path=b"g")
         assert tree["d/f"].mode == 0o600
         assert tree.read("d/h") == b"x"
