@@ -148,7 +148,7 @@ def _tell_of_sockets(session: Session, sockets: Skipped) -> None:
     if sockets.count:
         paths = ", ".join("/" + os.fsdecode(path) for path in sockets.paths)
         more = ", ..." if sockets.count > len(sockets.paths) else ""
-        session.note(f"{sockets.count} sockets are not in the image, which cannot hold any: {paths}{more}")
+        session.note(f"an image cannot hold sockets, so it is without {sockets.count}: {paths}{more}")
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
