@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +13,6 @@ from arstore.cli.output import write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import BinaryIO
 
     from arstore.cli.session import Session
     from arstore.store.incoming import TakenImage
@@ -43,31 +42,27 @@ def import_(session: Session, source: str, name: str, platform: str | None, all_
 
     Prints a line an image: its digest and its names.
     """
-    from arstore.transport.copy import import_opened
-    from arstore.transport.detect import open_source
+    from arstore.transport.copy import import_reference
 
+    refuse_terminal(source)
     if platform is not None and all_platforms:
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     with session.store() as store:
         options = _options(store, name, platform, all_platforms, tree)
         if store.form(options.tree) is None:
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
-        stdin = _stdin(source)
         with session.progress() as progress:
-            taken = import_opened(store, lambda spool: open_source(source, spool, stdin), options, progress)
+            taken = import_reference(store, source, options, progress)
         indexes = _indexes(store, taken) if all_platforms else []
     _render(session, taken, indexes)
 
 
-def _stdin(source: str) -> BinaryIO | None:
-    """The stream that *source* means; None when it means no stream. Raises UsageError when nothing can come from it."""
+def refuse_terminal(source: str) -> None:
+    """Raise UsageError when *source* means standard input, and that is a terminal, from which no archive comes."""
     from arstore.transport.location import STREAM, parse_location
 
-    if parse_location(source).path != STREAM:
-        return None
-    if sys.stdin is None or sys.stdin.isatty():
+    if parse_location(source).path == STREAM and os.isatty(0):
         raise errors.UsageError(source, "standard input is a terminal", "pipe an archive into it, or name a file")
-    return sys.stdin.buffer
 
 
 def _options(store: Store, name: str, platform: str | None, all_platforms: bool, tree: str) -> ImportOptions:

@@ -16,7 +16,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
-from arstore.cli.imports import image_document
+from arstore.cli.imports import image_document, refuse_terminal
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
 
@@ -71,6 +71,7 @@ def load(
     """
     from arstore.pipeline.load import Loaded, LoadOptions
 
+    refuse_terminal(archive)
     options = LoadOptions(name, environment(env), timeout, keep_images, network)
     loaded = Loaded()
     with session.store() as store:

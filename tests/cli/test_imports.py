@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import sys
+import os
+import subprocess
 
 import pytest
 from support import images
@@ -80,19 +80,31 @@ def test_platforms(arstore, tmp_path):
     assert arstore("import", "--platform", "a/b/c/d", path).status == 5
 
 
-def test_a_stream(arstore, tmp_path, picture, monkeypatch):
-    data = archive(tmp_path, picture, compression="gzip").read_bytes()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert arstore.ok("import", "-").text.split()[0] == picture.digest
+@pytest.fixture
+def stdin():
+    """Lets descriptor 0 be another one for a while."""
+    saved = os.dup(0)
+    yield lambda fd: os.dup2(fd, 0)
+    os.dup2(saved, 0)
+    os.close(saved)
 
 
-def test_a_terminal_is_no_stream(arstore, monkeypatch):
-    class Terminal(io.TextIOWrapper):
-        def isatty(self):
-            return True
+def test_a_stream(arstore, tmp_path, picture, stdin):
+    path = archive(tmp_path, picture, compression="gzip")
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        stdin(cat.stdout.fileno())
+        assert arstore.ok("import", "-").text.split()[0] == picture.digest
 
-    monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO(b"")))
-    assert arstore("import", "-").status == 2
+
+@pytest.mark.parametrize("words", [("import", "-"), ("import", "oci-archive:-:x"), ("load", "-i", "-")])
+def test_a_terminal_is_no_stream(arstore, stdin, words):
+    master, slave = os.openpty()
+    stdin(slave)
+    result = arstore(*words)
+    os.close(master)
+    os.close(slave)
+    assert result.status == 2
+    assert "is a terminal" in result.err
 
 
 def test_a_form_that_cannot_be_built(arstore, tmp_path, picture, monkeypatch):
