@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.digest import Digest
 from arstore.errors import (
     ArstoreError,
     InvalidReferenceError,
@@ -116,13 +117,12 @@ def load(
 
 
 def images_directory(root: str, pipeline: TakenImage) -> str:
-    """`<root>/<image name>/images`, the name without its tag.
+    """`<root>/<image name>/images`, the name without its tag; for an image without one, the start of its digest.
 
-    Raises InvalidReferenceError when the image has no name, or one that would lie in a directory of the store's own.
+    Raises InvalidReferenceError for a name that would lie in a directory of the store's own.
     """
     if not pipeline.names:
-        hint = "give it one with --name"
-        raise InvalidReferenceError(pipeline.digest, "a pipeline needs a name, for its images directory", hint)
+        return f"{root}/{Digest(pipeline.digest).short}/images"
     repository = parse_name(pipeline.names[0]).repository
     parts = repository.split("/")
     if parts[0] in RESERVED or "images" in parts:

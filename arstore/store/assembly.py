@@ -79,7 +79,8 @@ class Assembly:
             if adaptation is None:
                 return layer.diff_id
             form, _ = self._place(layer.diff_id)
-            directory = self._ingest.directory(f"tree-{layer.chain_id.hex}")
+            # Not by the key alone: the bottom layer's chain ID is its diff ID, whose tree lies in the ingest already.
+            directory = self._ingest.directory(f"adapted-{layer.chain_id.hex}")
             work = LayerPass(layer.digest, layer.size, layer.diff_id, "", form, directory, adaptation)
             self._adapt(layer, work, layer.chain_id)
         return layer.chain_id
