@@ -1,0 +1,159 @@
+"""The contenders' programs: what each of them is called, and how it imports an archive into an empty store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from benchmarks.ground import CHECKOUT, PATH
+from benchmarks.measure import Contender, UnavailableError
+from benchmarks.process import Command
+
+if TYPE_CHECKING:
+    from benchmarks.ground import Ground
+    from benchmarks.measure import Values
+
+
+class Engine:
+    """A program with a store of its own, which lies in the directory *tag* of the ground."""
+
+    label = ""
+    """What the results call it when it imports."""
+    program = ""
+    peer = True
+
+    def __init__(self, ground: Ground, tag: str) -> None:
+        self.ground = ground
+        self.tag = tag
+        self.home = f"{ground.work}/{tag}"
+
+    @property
+    def place(self) -> str:
+        """The store's directory, as the program has to be told it."""
+        return self.ground.seen(self.home) if self.peer else self.home
+
+    def require(self) -> None:
+        """Raise UnavailableError when the program is not there."""
+        root = self.ground.peers_root.rstrip("/")
+        if not any(os.access(f"{root}{place}/{self.program}", os.X_OK) for place in PATH.split(":")):
+            raise UnavailableError(f"{self.program} is not installed")
+
+    def version(self) -> str:
+        """What the program says of its version. Raises MeasurementError."""
+        self.require()
+        said = self.ground.execute(self.plain("--version")).stdout.strip()
+        return said.splitlines()[0] if said else ""
+
+    def plain(self, *arguments: str) -> Command:
+        """The program with *arguments*, and nothing of its store."""
+        return Command((self.program, *arguments), self.ground.environment(peer=True), self.ground.peers_root)
+
+    def fresh(self) -> None:
+        """Begin with an empty store. Raises UnavailableError when the program is not there."""
+        self.require()
+        self.ground.fresh(self.tag)
+
+    def discard(self) -> None:
+        """Remove the store."""
+        self.ground.remove(self.home)
+
+    def import_command(self, archive: str, name: str) -> Command:
+        """The command that imports *archive* and calls the image *name*."""
+        raise UnavailableError(f"{self.program} imports nothing")
+
+    def import_(self, archive: str, name: str) -> Values:
+        """Import; seconds until the command ended, processor seconds, and those until all was written after it."""
+        done = self.ground.execute(self.import_command(archive, name))
+        return {"seconds": [done.seconds], "cpu": [done.cpu], "sync": [self.ground.settle()]}
+
+    def importing(self, archive: str, name: str) -> Contender:
+        """A contender that imports *archive*, which is in the page cache, into an empty store."""
+
+        def prepare() -> None:
+            self.fresh()
+            self.ready(archive)
+
+        return Contender(
+            self.label,
+            lambda: self.import_(self.ground.archive(archive), name),
+            prepare=prepare,
+            clear=self.discard,
+        )
+
+    def ready(self, *archives: str) -> None:
+        """Have these archives in the page cache, and nothing waiting to be written."""
+        for archive in archives:
+            self.ground.warm(self.ground.archive(archive))
+        self.ground.settle()
+
+
+class Arstore(Engine):
+    """arstore, as `python -m arstore` of this checkout; *tree* is the form of the trees it makes."""
+
+    label = "arstore"
+    program = "arstore"
+    peer = False
+
+    def __init__(self, ground: Ground, tag: str, tree: str = "auto") -> None:
+        super().__init__(ground, tag)
+        self.tree = tree
+        if tree != "auto":
+            self.label = f"arstore --tree {tree}"
+        self.root, self.runroot = f"{self.home}/root", f"{self.home}/run"
+
+    def require(self) -> None:
+        """Always there."""
+
+    def plain(self, *arguments: str) -> Command:
+        """arstore with *arguments*."""
+        environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
+        return Command(self.ground.python("-m", "arstore", *arguments), environment)
+
+    def command(self, *arguments: str) -> Command:
+        """arstore with *arguments*, on its store."""
+        return self.plain("--root", self.root, "--runroot", self.runroot, "--quiet", *arguments)
+
+    def import_command(self, archive: str, name: str) -> Command:
+        """`arstore import`."""
+        return self.command("import", "--name", name, "--tree", self.tree, archive)
+
+    def run_command(self, name: str, *arguments: str) -> Command:
+        """`arstore run` of a command through crun, without a network."""
+        return self.command("run", "--rm", "--network", "none", "--runtime", "crun", name, *arguments)
+
+    def worker(self, *arguments: str) -> Command:
+        """`benchmarks.inside` with *arguments*: what is measured of library calls, in a process of its own."""
+        environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
+        return Command(self.ground.python("-m", "benchmarks.inside", self.root, self.runroot, *arguments), environment)
+
+
+class Floor(Engine):
+    """`benchmarks.floor`: what the same bytes cost."""
+
+    label = "floor"
+    program = "floor"
+    peer = False
+
+    def require(self) -> None:
+        """Always there."""
+
+    def import_command(self, archive: str, name: str) -> Command:
+        """The floor of all layers of *archive*."""
+        return self.command(archive)
+
+    def command(self, archive: str, *more: str) -> Command:
+        """The floor of *archive*."""
+        environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
+        return Command(self.ground.python("-m", "benchmarks.floor", archive, self.home, *more), environment)
+
+    def import_(self, archive: str, name: str) -> Values:
+        """The seconds that the floor itself reports."""
+        return self.run(self.import_command(archive, name))
+
+    def run(self, command: Command) -> Values:
+        """Run it. Raises MeasurementError."""
+        import json
+
+        done = self.ground.execute(command)
+        seconds = float(json.loads(done.stdout)["seconds"])
+        return {"seconds": [seconds], "sync": [self.ground.settle()]}

@@ -1,0 +1,162 @@
+"""What is measured: rows of contenders, their samples, and the bars that they are held against.
+
+A row is one thing to do. Its contenders do it one after the other, round after round (A B C A B C …), so that whatever
+the machine is doing meanwhile falls upon all of them. A contender that cannot, fails alone. A bar compares medians of
+one row's samples; several bars may stand upon one row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Values = dict[str, list[float]]
+"""What one sample found: for each metric one value or, where it repeats itself, several."""
+
+
+_BEST = 100.0
+"""The score of a value that is next to nothing."""
+
+
+class MeasurementError(Exception):
+    """A contender could not do what the row asks; the text says why, in a line."""
+
+
+class UnavailableError(MeasurementError):
+    """What the contender needs is not there: a program, an archive, a feature of the kernel."""
+
+
+class PatienceError(MeasurementError):
+    """It took longer than the user wants to wait."""
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(slots=True)
+class Contender:
+    """One way of doing what a row is about.
+
+    `set_up` is called once, before the first sample; `prepare` before and `clear` after every sample, also after one
+    that failed; `tear_down` once at the end, whatever happened. Only `sample` measures. All raise MeasurementError or
+    OSError. `metrics` explains the metrics where the names do not.
+    """
+
+    label: str
+    sample: Callable[[], Values]
+    set_up: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = _nothing
+    clear: Callable[[], None] = _nothing
+    tear_down: Callable[[], None] = _nothing
+
+
+@dataclass(slots=True, frozen=True)
+class Bar:
+    """What a metric of *subject* is held against.
+
+    With *against*, the sum of the medians of these contenders' same metric, the value is a ratio: theirs by the
+    subject's when it must be `at_least` so much (the subject is so many times faster), the subject's by theirs when it
+    may be `at_most` so much. Without *against* the value is the subject's median itself, in *unit*, and may be
+    `at_most` so much.
+    """
+
+    what: str
+    metric: str = "seconds"
+    subject: str = "arstore"
+    against: tuple[str, ...] = ()
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = "s"
+
+    @property
+    def required(self) -> str:
+        """The bar in words."""
+        if self.at_least is not None:
+            return "no slower" if self.at_least == 1 else f"≥ {self.at_least:g}×"
+        if self.at_most is None:
+            return ""
+        return f"≤ {self.at_most:g}×" if self.against else f"≤ {self.at_most:g} {self.unit}"
+
+
+@dataclass(slots=True)
+class Row:
+    """One thing to do: its contenders in order, and the bars. `rounds` overrides the number that the user wants."""
+
+    name: str
+    title: str
+    contenders: Sequence[Contender]
+    bars: Sequence[Bar]
+    note: str = ""
+    rounds: int | None = None
+
+
+@dataclass(slots=True)
+class Series:
+    """A contender's samples, in the order of the rounds, and why it has no more of them ("" when it has all)."""
+
+    label: str
+    samples: list[Values] = field(default_factory=list)
+    failure: str = ""
+
+    def median(self, metric: str) -> float | None:
+        """The median of all values of *metric*; None where there are none."""
+        values = [value for sample in self.samples for value in sample.get(metric, ())]
+        return median(values) if values else None
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """How a bar fared. `value` is what `Bar` says, `score` how many times better than required (1 is just met)."""
+
+    bar: Bar
+    measured: float | None
+    reference: float | None
+    value: float | None
+    score: float | None
+    why: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; None when nothing was measured or nothing is required."""
+        return None if self.score is None else self.score >= 1
+
+
+def judge(bar: Bar, series: Sequence[Series]) -> Finding:
+    """Hold the samples of a row against one of its bars."""
+    found = {one.label: one for one in series}
+    missing = [label for label in (bar.subject, *bar.against) if _median(found, label, bar.metric) is None]
+    if missing:
+        reasons = "; ".join(_reason(found, label) for label in missing)
+        return Finding(bar, _median(found, bar.subject, bar.metric), None, None, None, reasons)
+    measured = _median(found, bar.subject, bar.metric) or 0.0
+    if not bar.against:
+        return Finding(bar, measured, None, measured, _score(bar, measured))
+    reference = sum(_median(found, label, bar.metric) or 0.0 for label in bar.against)
+    upper, lower = (reference, measured) if bar.at_least is not None else (measured, reference)
+    if lower <= 0:
+        return Finding(bar, measured, reference, None, None, "a median is zero")
+    return Finding(bar, measured, reference, upper / lower, _score(bar, upper / lower))
+
+
+def _median(found: dict[str, Series], label: str, metric: str) -> float | None:
+    return found[label].median(metric) if label in found else None
+
+
+def _reason(found: dict[str, Series], label: str) -> str:
+    failure = found[label].failure if label in found else ""
+    return f"{label}: {failure or 'not measured'}"
+
+
+def _score(bar: Bar, value: float) -> float | None:
+    if bar.at_least is not None:
+        return value / bar.at_least
+    if bar.at_most is None:
+        return None
+    if bar.at_most == 0:
+        return float(value <= 0)
+    return min(bar.at_most / value, _BEST) if value > 0 else _BEST

@@ -1,0 +1,34 @@
+"""The rows: each module makes those of one kind. `ROWS` has them by name, in the order of the results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.rows import again, commands, imports, memory, mounts, pipeline, reading, removal, sharing, space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.ground import Ground
+    from benchmarks.measure import Row
+
+ROWS: dict[str, Callable[[Ground], Row]] = {
+    "import-app1": imports.app1,
+    "import-base": imports.base,
+    "again-app1": again.again,
+    "import-app2": again.app2,
+    "import-rb3": again.rb3,
+    "memory": memory.row,
+    "space": space.row,
+    "mount-app1": mounts.app1,
+    "mount-m100": mounts.m100,
+    "mount-400": mounts.deep,
+    "sharing": sharing.row,
+    "command-images": commands.images,
+    "command-mount": commands.mount,
+    "command-tag": commands.tag,
+    "run-base": commands.run,
+    "load-app1": pipeline.row,
+    "remove-app1": removal.row,
+    "read-app1": reading.row,
+}
