@@ -22,6 +22,7 @@ from arstore.store.merged import MergedView
 from arstore.store.needs import read_needs
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
+from arstore.tar.entry import Kind
 from arstore.tar.whiteout import Mark, classify
 
 if TYPE_CHECKING:
@@ -57,14 +58,16 @@ class Assembly:
         Raises TarError when a hard link's target is in no layer, UnsafePathError, OSError.
         """
         keys: list[str] = []
+        straight: dict[bytes, int] = {}
         for layer in layers:
-            keys.append(self._tree(layer, keys))
+            keys.append(self._tree(layer, keys, straight))
         cap = self._cap(layers, keys)
         for key in keys:
             self._reuse(key)
         return keys, cap
 
-    def _tree(self, layer: IncomingLayer, below: list[str]) -> str:
+    def _tree(self, layer: IncomingLayer, below: list[str], straight: dict[bytes, int]) -> str:
+        """The key of the tree for *layer*. *straight* is what `_is_straight` knows, and learns."""
         recorded = self._publication.layers.get(layer.chain_id)
         if recorded is not None and recorded.tree:
             return recorded.tree
@@ -72,11 +75,12 @@ class Assembly:
         if adapted is not None:
             return adapted
         needs = self._needs_of(layer.diff_id)
-        if not needs.absent_links and needs.implied in ([], [b""]):
+        if not needs.absent_links and all(self._is_straight(path, below, straight) for path in needs.implied):
             return layer.diff_id
         with ExitStack() as stack:
             adaptation = plan(needs, self._view(below, stack))
             if adaptation is None:
+                straight.update(dict.fromkeys(needs.implied, len(below)))
                 return layer.diff_id
             form, _ = self._place(layer.diff_id)
             # Not by the key alone: the bottom layer's chain ID is its diff ID, whose tree lies in the ingest already.
@@ -84,6 +88,27 @@ class Assembly:
             work = LayerPass(layer.digest, layer.size, layer.diff_id, "", form, directory, adaptation)
             self._adapt(layer, work, layer.chain_id)
         return layer.chain_id
+
+    def _is_straight(self, path: bytes, below: list[str], straight: dict[bytes, int]) -> bool:
+        """Whether *path* is known to be no symlink in the trees *below*.
+
+        *straight* has the number of trees, from the bottom, that this has been found for: of hundreds of layers that
+        all imply one directory each looks at the one below it alone.
+        """
+        known = straight.get(path) if path else len(below)
+        if known is None:
+            return False
+        for key in below[known:]:
+            form, place = self._place(key)
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                node = form.lookup(fd, path)
+            finally:
+                os.close(fd)
+            if node is not None and node.entry.path == path and node.entry.kind is Kind.SYMLINK:
+                return False
+        straight[path] = len(below)
+        return True
 
     def _cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> str:
         """The key of the cap for *keys*, "" for none; a stack that is full already gets another top tree instead."""

@@ -77,7 +77,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         with published_change(directories, graph) as change:
             _verify_reused(change, work)
             _place_trees(directories, change, ingest, work, placed)
-            _place_blobs(directories, change, work, placed)
+            _place_blobs(directories, change, ingest, work, placed)
             for chain_id, layer in work.layers.items():
                 change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
             for digest, image in work.images.items():
@@ -98,13 +98,19 @@ def _verify_reused(change: Change, work: Publication) -> None:
             raise VanishedError(key)
 
 
-def _place_blobs(directories: Directories, change: Change, work: Publication, placed: list[str]) -> None:
+def _place_blobs(
+    directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
+) -> None:
     touched: set[str] = set()
     for digest, (staged, record) in work.blobs.items():
         if change.blob(digest) is not None and digest not in work.replaced:
             continue
         path = directories.blob(digest)
-        os.rename(staged, path)
+        try:
+            os.rename(staged, path)
+        except IsADirectoryError:
+            os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
+            os.rename(staged, path)
         placed.append(path)
         touched.add(os.path.dirname(path))
         change.put_blob(digest, record)
