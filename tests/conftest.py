@@ -20,6 +20,8 @@ from support import programs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest.register_assert_rewrite("support.stores")
+
 MARKS = (
     "root: needs to be root",
     "mounts: needs overlay mounts",

@@ -138,13 +138,12 @@ class State:
 
     def _look(self) -> tuple[Any, ...]:
         root = self._store.directories.root
-        graph = du(f"{root}/graph")
-        return files(root), records(self._store), du(root) - graph
+        return files(root), records(self._store), du(root) - du(f"{root}/graph")
 
     def verify(self) -> None:
         """The store is as it was, and well."""
-        now = self._look()
-        assert now == self._seen
+        for now, before in zip(self._look(), self._seen, strict=True):
+            assert now == before
         verify_clean(self._store)
 
 
