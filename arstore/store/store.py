@@ -22,32 +22,25 @@ from arstore.errors import (
 )
 from arstore.linux import capability
 from arstore.linux.sync import syncfs
-from arstore.oci.chain import chain_ids
-from arstore.oci.config import ImageConfig
-from arstore.oci.reference import parse_name, parse_query
 from arstore.store.containers import Containers
 from arstore.store.directories import Directories
-from arstore.store.directory import DirectoryFormat
 from arstore.store.graph import Graph
-from arstore.store.incoming import IncomingImage, IncomingLayer
 from arstore.store.ingest import Ingest
-from arstore.store.intake import Intake
 from arstore.store.inventory import Inventory
 from arstore.store.layout import published_change
-from arstore.store.progress import NoProgress
 from arstore.store.publication import VanishedError, publish
-from arstore.store.tree import LowerDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+    from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
     from arstore.store.graph import Snapshot
-    from arstore.store.incoming import IncomingIndex, OpenBlob, TakenImage
+    from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
     from arstore.store.progress import Progress
     from arstore.store.records import ImageRecord
-    from arstore.store.tree import TreeFormat
+    from arstore.store.tree import LowerDirectory, TreeFormat
 
 _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
@@ -89,8 +82,7 @@ class Store:
         self.directories.create()
         self.graph = Graph(self.directories.graph)
         self.containers = Containers(self.directories, self.graph)
-        directory = DirectoryFormat()
-        self.forms: dict[str, TreeFormat] = {directory.name: directory}
+        self._forms: dict[str, TreeFormat] = {}
 
     def __enter__(self) -> Store:
         return self
@@ -103,6 +95,16 @@ class Store:
     def close(self) -> None:
         """Let go of the graph; a later use opens it again."""
         self.graph.release()
+
+    @property
+    def forms(self) -> dict[str, TreeFormat]:
+        """The forms of trees, by name; made when they are first asked for, because most commands need none."""
+        if not self._forms:
+            from arstore.store.directory import DirectoryFormat
+
+            directory = DirectoryFormat()
+            self._forms[directory.name] = directory
+        return self._forms
 
     def inventory(self) -> Inventory:
         """A look at what is there and may be relied on."""
@@ -121,6 +123,8 @@ class Store:
 
         Raises InvalidReferenceError, NotFoundError, AmbiguousError.
         """
+        from arstore.oci.reference import parse_query
+
         query = parse_query(text)
         with self.graph.read() as snapshot:
             digest = _lookup(snapshot, query)
@@ -157,6 +161,8 @@ class Store:
 
         Raises as `find`, and InvalidReferenceError for the name.
         """
+        from arstore.oci.reference import parse_name
+
         wanted = str(parse_name(name))
         image = self.find(text)
         with published_change(self.directories, self.graph) as change:
@@ -170,6 +176,8 @@ class Store:
 
         Raises InvalidReferenceError, NotFoundError.
         """
+        from arstore.oci.reference import parse_query
+
         query = parse_query(name)
         with published_change(self.directories, self.graph) as change:
             for candidate in query.candidates():
@@ -194,6 +202,8 @@ class Store:
 
     def config(self, image: StoredImage) -> ImageConfig:
         """The config of *image*, which is no index. Raises MissingBlobError, ManifestError."""
+        from arstore.oci.config import ImageConfig
+
         return ImageConfig.parse(self.read_blob(image.record.config))
 
     # --- taking in --------------------------------------------------------------------------------------------------
@@ -220,6 +230,9 @@ class Store:
 
         Raises the errors of Intake and of publication; the store is then as it was.
         """
+        from arstore.store.intake import Intake
+        from arstore.store.progress import NoProgress
+
         for _ in range(_ATTEMPTS):
             with Ingest(self.directories) as ingest:
                 intake = Intake(self.inventory(), ingest, open_blob, form, progress or NoProgress(), spool)
@@ -233,6 +246,9 @@ class Store:
 
     def incoming(self, image: StoredImage) -> IncomingImage:
         """A stored image as if it came in again, for what has to be built from it."""
+        from arstore.oci.chain import chain_ids
+        from arstore.store.incoming import IncomingImage, IncomingLayer
+
         config = self.config(image)
         with self.graph.read() as snapshot:
             sizes = {d: blob.size for d in image.record.layers if (blob := snapshot.blob(d)) is not None}
@@ -296,6 +312,8 @@ class Store:
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:
         """An empty layer, to stand below an image that has too few trees for an overlay. Raises OSError."""
+        from arstore.store.tree import LowerDirectory
+
         path = self.directories.make_blank(number)
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
