@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.cli import places
 from arstore.cli.output import printable
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from arstore.cli.command import Command
+    from arstore.errors import ArstoreError
     from arstore.store.progress import Progress
     from arstore.store.store import Store
 
 LEVELS = ("error", "warning", "info", "debug")
 PROGRESS_KINDS = ("auto", "bar", "lines", "json", "none")
+
+
+class Ending(Protocol):
+    """What has a say in how an error ends the program: the command that runs."""
+
+    def status_of(self, error: ArstoreError) -> int:
+        """The exit status."""
 
 
 class Session:
@@ -36,7 +43,7 @@ class Session:
         self.json = False
         self.quiet = False
         self.progress_kind = "auto"
-        self.command: Command | None = None
+        self.command: Ending | None = None
 
     @contextmanager
     def store(self) -> Iterator[Store]:
