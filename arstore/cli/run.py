@@ -95,10 +95,10 @@ def run(
     _refuse_contradictions(detach, keep, remove, timeout, asked)
     options = _options(args, asked)
     with session.store() as store:
-        runtime = working_runtime(session, store, runtime_path)
         found = store.find_image(image)
         with session.progress() as progress:
             store.stack(found, progress)
+        runtime = working_runtime(session, store, runtime_path)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout)
         if not detach:
             return containers.run(store, request)
