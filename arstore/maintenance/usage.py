@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from arstore.maintenance.gc import plan_collection
 from arstore.maintenance.survey import survey
+from arstore.store.disposal import with_members
 from arstore.store.sweep import mark
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
 
     Directories through which pipelines hand images over count as containers'. Raises OSError and the errors of Graph.
     """
+    with store.graph.read():
+        pass  # a graph that is opened for the first time gets its files now, and they count
     found = survey(store.directories)
     with store.graph.read() as snapshot:
         known_blobs = {digest for digest, _ in snapshot.blobs()}
@@ -86,18 +89,13 @@ def _itemise(
     snapshot: Snapshot, found: Survey, wanted: Iterable[StoredImage], every: Iterable[StoredImage]
 ) -> tuple[ImageUsage, ...]:
     holders: dict[str, set[str]] = {}
-    listing: dict[str, set[str]] = {}
     for image in every:
-        for member in image.record.manifests:
-            listing.setdefault(member, set()).add(image.digest)
         if not image.record.is_index:
             for part in _parts(snapshot, image.digest):
                 holders.setdefault(part, set()).add(image.digest)
-    named = set(snapshot.names_by_digest())
     items = []
     for image in wanted:
-        # What goes with an index: those of its images that have no name and stand in no other.
-        own = {m for m in image.record.manifests if m not in named and listing[m] == {image.digest}} | {image.digest}
+        own = with_members(snapshot, [image.digest]) if image.record.is_index else {image.digest}
         sizes = {part: _size_of(found, part) for part in _parts(snapshot, image.digest)}
         size = sum(sizes.values())
         unique = sum(count for part, count in sizes.items() if holders.get(part, set()) <= own)

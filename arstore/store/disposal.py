@@ -16,7 +16,7 @@ from arstore.store.mounts import MountTable
 from arstore.store.sweep import Removed, mark, sweep, take_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from arstore.store.graph import Snapshot
     from arstore.store.store import Store, StoredImage
@@ -53,7 +53,7 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
         with store.graph.write() as change:
             for name in untagged:
                 change.delete("names", name)
-            gone = _with_members(change, set(doomed))
+            gone = with_members(change, doomed)
             _require_unused(store, change, gone, doomed, in_use)
             names = [name for name, digest in change.names() if digest in gone]
             keep = [digest for digest, _ in change.images() if digest not in gone]
@@ -72,16 +72,21 @@ def _name_meant(text: str, image: StoredImage) -> str:
     return next((name for name in query.candidates() if name in image.names), "")
 
 
-def _with_members(snapshot: Snapshot, doomed: set[str]) -> set[str]:
-    """*doomed* and the images that only indexes among them keep."""
+def with_members(snapshot: Snapshot, doomed: Iterable[str]) -> set[str]:
+    """*doomed* and what goes with the indexes among them: members without a name that no other index lists."""
     named = {digest for _, digest in snapshot.names()}
-    gone = set(doomed)
-    for digest in doomed:
-        image = snapshot.image(digest)
-        gone.update(member for member in (image.manifests if image else ()) if member not in named)
+    listing: dict[str, set[str]] = {}
     for digest, image in snapshot.images():
-        if digest not in doomed:
-            gone.difference_update(set(image.manifests) - doomed)
+        for member in image.manifests:
+            listing.setdefault(member, set()).add(digest)
+    gone = set(doomed)
+    todo = list(gone)
+    while todo:
+        found = snapshot.image(todo.pop())
+        for member in found.manifests if found is not None else ():
+            if member not in gone and member not in named and listing[member] <= gone:
+                gone.add(member)
+                todo.append(member)
     return gone
 
 

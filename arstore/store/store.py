@@ -147,8 +147,7 @@ class Store:
         from arstore.oci.platform import host, parse, select
 
         with self.graph.read() as snapshot:
-            listed = [(digest, snapshot.image(digest)) for digest in index.record.manifests]
-        images = [(digest, record) for digest, record in listed if record is not None]
+            images = _members(snapshot, index.record)
         order = select([parse(record.platform) for _, record in images], host())
         if not order and len(images) != 1:
             have = ", ".join(record.platform for _, record in images) or "none"
@@ -338,6 +337,24 @@ class Store:
                 if change.tree(key) == tree:
                     change.put_tree(key, type(tree)(tree.form, tree.boot, True, tree.entries, tree.size, tree.implied))
         return len(waiting)
+
+
+def _members(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRecord]]:
+    """The images of an index and of the indexes in it, in their order, as far as they are in the store."""
+    found: list[tuple[str, ImageRecord]] = []
+    todo = list(reversed(index.manifests))
+    seen: set[str] = set()
+    while todo:
+        digest = todo.pop()
+        record = snapshot.image(digest)
+        if record is None or digest in seen:
+            continue
+        seen.add(digest)
+        if record.is_index:
+            todo.extend(reversed(record.manifests))
+        else:
+            found.append((digest, record))
+    return found
 
 
 def _lookup(snapshot: Snapshot, query: Query) -> str | None:

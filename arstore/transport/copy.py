@@ -66,11 +66,12 @@ def import_opened(
 def _rename(selection: Selection, name: str, what: str) -> None:
     """Give the one thing that was selected this name in place of its own."""
     listed = {digest for index in selection.indexes.values() for digest in index.manifests}
+    indexes = [index for index in selection.indexes.values() if index.digest not in listed]
     alone = [image for image in selection.images.values() if image.digest not in listed]
-    if len(selection.indexes) + len(alone) != 1:
-        count = len(selection.indexes) + len(alone)
+    if len(indexes) + len(alone) != 1:
+        count = len(indexes) + len(alone)
         raise UsageError(what, f"brings {count} images, and --name can name one", "import them, then `arstore tag`")
-    for digest, index in selection.indexes.items():
-        selection.indexes[digest] = replace(index, names=(name,))
+    for index in indexes:
+        selection.indexes[index.digest] = replace(index, names=(name,))
     for image in alone:
         selection.images[image.digest] = replace(image, names=(name,))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_DOCUMENT = 4 << 20
 """Bytes of a manifest, index or config: the limit that registries and other tools have agreed on."""
 
+MAX_DOCUMENTS = 256 << 20
+"""Bytes of all documents of one source together: they are held in memory until their images are published."""
+
 MAX_NESTING = 4
 """Indexes within indexes; real ones have one or two."""
 
@@ -66,6 +69,8 @@ class Selector:
         self._wanted = wanted
         self._selection = Selection()
         self._documents: dict[str, bytes] = {}
+        self._bytes = 0
+        self._visited: set[str] = set()
 
     def select(self) -> Selection:
         """Follow everything that the source lists.
@@ -88,8 +93,11 @@ class Selector:
         if not _is_index(descriptor, raw):
             self._single(image, raw)
         elif self._wanted.every:
-            self._whole_index(image, raw)
+            self._visited = {descriptor.digest}
+            if not self._whole_index(descriptor, raw, image.names, 1):
+                raise PlatformError(self._source.what, f"index {descriptor.digest} lists no container image")
         else:
+            self._visited = {descriptor.digest}
             leaves = self._leaves(raw, descriptor, 1)
             self._add(self._chosen(leaves), image.names)
 
@@ -102,32 +110,49 @@ class Selector:
         if wanted is not None and not select([_platform_of(taken)], wanted):
             raise PlatformError(self._source.what, f"is for {taken.platform}, not for {wanted}")
 
-    def _whole_index(self, image: SourceImage, raw: bytes) -> None:
-        digest = image.descriptor.digest
-        index = Index.parse(raw, str(digest), image.descriptor.media_type or None)
-        taken = [
-            self._add(leaf.descriptor, ()).digest for leaf in self._leaves(raw, image.descriptor, 1) if _is_image(leaf)
-        ]
-        if not taken:
-            raise PlatformError(self._source.what, f"index {digest} lists no container image")
+    def _whole_index(self, descriptor: Descriptor, raw: bytes, names: tuple[str, ...], depth: int) -> bool:
+        """Take an index, the indexes in it and all their images; whether there are any."""
+        digest = descriptor.digest
+        what = f"index {digest}"
+        _require_depth(what, depth)
+        index = Index.parse(raw, what, descriptor.media_type or None)
         known = self._selection.indexes.get(digest)
-        names = (*(known.names if known else ()), *image.names)
-        self._selection.indexes[digest] = IncomingIndex(digest, index.media_type, raw, tuple(dict.fromkeys(taken)),
-        names)
+        if known is not None:
+            self._selection.indexes[digest] = replace(known, names=tuple(dict.fromkeys((*known.names, *names))))
+            return True
+        taken: list[Digest] = []
+        for entry in index.manifests:
+            if is_index(entry.media_type):
+                if self._visit(entry.digest) and self._whole_index(entry, self._document(entry), (), depth + 1):
+                    taken.append(entry.digest)
+            elif (is_manifest(entry.media_type) or not entry.media_type) and _is_image(entry):
+                taken.append(self._add(entry, ()).digest)
+        if taken:
+            members = tuple(dict.fromkeys(taken))
+            self._selection.indexes[digest] = IncomingIndex(digest, index.media_type, raw, members, names)
+        return bool(taken)
 
     def _leaves(self, raw: bytes, descriptor: Descriptor, depth: int) -> list[_Leaf]:
+        """The manifests that an index and the indexes in it list."""
         what = f"index {descriptor.digest}"
-        if depth > MAX_NESTING:
-            raise LimitError(what, f"lies more than {MAX_NESTING} indexes deep")
+        _require_depth(what, depth)
         found: list[_Leaf] = []
         for entry in Index.parse(raw, what, descriptor.media_type or None).manifests:
             if is_index(entry.media_type):
-                found.extend(self._leaves(self._document(entry), entry, depth + 1))
+                if self._visit(entry.digest):
+                    found.extend(self._leaves(self._document(entry), entry, depth + 1))
             elif is_manifest(entry.media_type) or not entry.media_type:
                 found.append(_Leaf(entry, entry.platform))
             if len(found) > MAX_IMAGES:
                 raise LimitError(what, f"lists more than {MAX_IMAGES} manifests")
         return found
+
+    def _visit(self, digest: Digest) -> bool:
+        """Whether an index within an index is one that has not been followed from this one before."""
+        if digest in self._visited:
+            return digest in self._selection.indexes
+        self._visited.add(digest)
+        return True
 
     def _chosen(self, leaves: list[_Leaf]) -> Descriptor:
         wanted = self._wanted.platform or host()
@@ -182,8 +207,9 @@ class Selector:
     def _document(self, descriptor: Descriptor) -> bytes:
         """A manifest, index or config, whole and verified."""
         digest = descriptor.digest
-        if digest in self._documents:
-            return self._documents[digest]
+        known = self._documents.get(digest)
+        if known is not None:
+            return verify(known, digest, descriptor.size)
         if descriptor.size > MAX_DOCUMENT:
             raise LimitError(str(digest), f"has {descriptor.size} bytes; a document may have {MAX_DOCUMENT}")
         blob = self._source.open_blob(digest)
@@ -191,8 +217,16 @@ class Selector:
             data = _read_at_most(blob, MAX_DOCUMENT + 1)
         finally:
             blob.close()
+        self._bytes += len(data)
+        if self._bytes > MAX_DOCUMENTS:
+            raise LimitError(self._source.what, f"has more than {MAX_DOCUMENTS} bytes of manifests and configs")
         self._documents[digest] = verify(data, digest, descriptor.size)
         return data
+
+
+def _require_depth(what: str, depth: int) -> None:
+    if depth > MAX_NESTING:
+        raise LimitError(what, f"lies more than {MAX_NESTING} indexes deep")
 
 
 def _read_at_most(blob: Reader, limit: int) -> bytes:
@@ -224,8 +258,8 @@ def _is_attestation(descriptor: Descriptor, manifest: Manifest) -> bool:
     return manifest.subject is not None and not manifest.is_image
 
 
-def _is_image(leaf: _Leaf) -> bool:
-    return leaf.platform is None or leaf.platform.is_known
+def _is_image(entry: Descriptor) -> bool:
+    return entry.platform is None or entry.platform.is_known
 
 
 def _platform_of(image: IncomingImage) -> Platform:
