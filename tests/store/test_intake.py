@@ -341,11 +341,14 @@ def large_archive(path, size):
             tar_hash.update(data)
             return self.file.write(data)
 
-    with gzip.GzipFile(layer, "wb", 1, mtime=0) as packed:
-        with tarfile.open(fileobj=Hashing(packed), mode="w|") as tar, open("/dev/zero", "rb") as zeros:
-            info = tarfile.TarInfo("zeros")
-            info.size = size
-            tar.addfile(info, zeros)
+    with (
+        gzip.GzipFile(layer, "wb", 1, mtime=0) as packed,
+        tarfile.open(fileobj=Hashing(packed), mode="w|") as tar,
+        open("/dev/zero", "rb") as zeros,
+    ):
+        info = tarfile.TarInfo("zeros")
+        info.size = size
+        tar.addfile(info, zeros)
     blob = layer.read_bytes()
     layer.unlink()
     one = images.image(images.Layer(b"", blob, "gzip"), names=["large:1"])

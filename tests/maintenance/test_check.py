@@ -1,0 +1,239 @@
+"""`check`: every kind of damage is made on purpose, found, and mended or said to stay."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support import images, stores
+
+from arstore.linux.process import boot_id
+from arstore.maintenance.check import HARMLESS, Damage, check, repair
+from arstore.store import rootfs
+from arstore.store.mountrecord import MountRecord
+from arstore.store.mounts import MountTable
+
+EXAMPLE = images.example()
+LAYER = EXAMPLE.layers[0].digest
+TREE = EXAMPLE.diff_ids[0]
+NOTHING = "sha256:" + "0" * 64
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        stores.bring(made, EXAMPLE)
+        made.settle()
+        assert check(made) == []
+        yield made
+
+
+def blob(store, digest=LAYER):
+    return Path(store.directories.blob(digest))
+
+
+def delete(store, table, key):
+    with store.graph.write() as change:
+        assert change.delete(table, key)
+
+
+def alter(store):
+    data = bytearray(blob(store).read_bytes())
+    data[len(data) // 2] ^= 1
+    blob(store).write_bytes(data)
+
+
+def directory_blob(store):
+    blob(store).unlink()
+    blob(store).mkdir()
+
+
+def fifo_blob(store):
+    blob(store).unlink()
+    os.mkfifo(blob(store))
+
+
+def link_blob(store):
+    blob(store).rename(blob(store).with_name("f" * 64))
+    blob(store).symlink_to("f" * 64)
+
+
+def name_nothing(store):
+    with store.graph.write() as change:
+        change.put_name("lost:1", NOTHING)
+
+
+def container(store):
+    rootfs.create_container(store, store.find("example:1"), "c")
+
+
+def container_without_image(store):
+    container(store)
+    stores.edit(store, "containers", "c", image=NOTHING)
+
+
+def container_without_directory(store):
+    container(store)
+    shutil.rmtree(store.directories.container("c"))
+
+
+def stale_mount(store):
+    record = MountRecord(
+        id="stale",
+        target=f"{store.directories.runroot}/mounts/stale",
+        source="arstore:stale",
+        read_only=True,
+        boot=boot_id(),
+        namespace=os.stat("/proc/self/ns/mnt").st_ino,
+        created=1.0,
+        image=EXAMPLE.digest,
+        container="",
+        own_target=True,
+    )
+    MountTable(store.directories.runroot).add(record)
+
+
+def untrusted(store):
+    stores.edit(store, "trees", TREE, boot="another", synced=False)
+
+
+def unknown_form(store):
+    stores.edit(store, "trees", TREE, form="unheard-of")
+
+
+def stale_ingest(store):
+    os.mkdir(f"{store.directories.ingest}/{stores.dead_owner().directory_name()}")
+
+
+def other_index(store):
+    Path(store.directories.root, "index.json").write_text("{}")
+
+
+def no_index(store):
+    Path(store.directories.root, "index.json").unlink()
+
+
+MENDED = [
+    (Damage.TREE_MISSING, lambda store: shutil.rmtree(store.directories.tree(TREE))),
+    (Damage.TREE_MISSING, unknown_form),
+    (Damage.TREE_MISSING, lambda store: delete(store, "trees", TREE)),
+    (Damage.TREE_UNTRUSTED, untrusted),
+    (Damage.INDEX_STALE, other_index),
+    (Damage.INDEX_STALE, no_index),
+    (Damage.PERMISSIONS, lambda store: os.chmod(store.directories.root, 0o755)),
+    (Damage.ORPHAN, lambda store: blob(store, NOTHING).write_bytes(b"x")),
+    (Damage.STALE_INGEST, stale_ingest),
+    (Damage.STALE_MOUNT, stale_mount),
+]
+KEPT = [
+    (Damage.BLOB_MISSING, lambda store: blob(store).unlink()),
+    (Damage.BLOB_MISSING, directory_blob),
+    (Damage.BLOB_MISSING, fifo_blob),
+    (Damage.BLOB_MISSING, link_blob),
+    (Damage.BLOB_SIZE, lambda store: blob(store).write_bytes(b"x")),
+    (Damage.BLOB_DIGEST, alter),
+    (Damage.LAYER_PARENT, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], parent=NOTHING)),
+    (Damage.LAYER_BLOB, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], blobs=(NOTHING,))),
+    (Damage.IMAGE_BLOB, lambda store: delete(store, "blobs", EXAMPLE.config_digest)),
+    (Damage.IMAGE_LAYER, lambda store: delete(store, "layers", EXAMPLE.chain_ids[2])),
+    (Damage.NAME_IMAGE, name_nothing),
+    (Damage.CONTAINER_IMAGE, container_without_image),
+    (Damage.CONTAINER_MISSING, container_without_directory),
+]
+
+
+def test_every_kind_is_tried():
+    assert {damage for damage, _ in [*MENDED, *KEPT]} == set(Damage)
+
+
+@pytest.mark.parametrize(("damage", "harm"), MENDED)
+def test_what_the_store_can_mend(store, damage, harm):
+    records = stores.records(store)
+    harm(store)
+    findings = check(store)
+    assert damage in {finding.damage for finding in findings}
+    repaired = repair(store, findings)
+    assert [dataclasses.replace(finding, repaired=False) for finding in repaired] == findings
+    assert all(finding.repaired for finding in repaired)
+    store.settle()
+    assert stores.records(store) == records
+    stores.verify_clean(store)
+
+
+@pytest.mark.parametrize(("damage", "harm"), KEPT)
+def test_what_stays_is_said(store, damage, harm):
+    harm(store)
+    findings = check(store)
+    found = [finding for finding in findings if finding.damage is damage]
+    assert found
+    assert all(finding.why and not finding.harmless for finding in found)
+    repaired = [finding for finding in repair(store, findings) if finding.damage is damage]
+    assert repaired
+    assert not any(finding.repaired for finding in repaired)
+    assert any(not finding.harmless for finding in check(store))
+
+
+@pytest.mark.parametrize(("damage", "harm"), KEPT[:6])
+def test_an_import_after_a_repair_brings_blobs_again(store, damage, harm):
+    harm(store)
+    repair(store, check(store))
+    assert Damage.BLOB_MISSING in {finding.damage for finding in check(store)}
+    stores.bring(store, EXAMPLE)
+    repair(store, check(store))
+    stores.verify_clean(store)
+
+
+def test_quick_does_not_read(store):
+    read = []
+    assert check(store, report=read.append) == []
+    assert sum(read) == sum(blob(store, digest).stat().st_size for digest in stores.blobs(store))
+    read.clear()
+    alter(store)
+    assert check(store, quick=True, report=read.append) == []
+    assert read == []
+    assert [finding.damage for finding in check(store)] == [Damage.BLOB_DIGEST]
+
+
+def test_a_repair_leaves_unnamed_images_alone(store):
+    stores.bring(store, stores.simple("unnamed", names=("u:1",)))
+    store.untag("u:1")
+    stale_ingest(store)
+    blob(store, NOTHING).write_bytes(b"x")
+    repair(store, check(store))
+    assert len(store.images()) == 2
+    stores.verify_clean(store)
+
+
+def test_a_blob_that_was_mended_meanwhile_stays(store):
+    good = blob(store).read_bytes()
+    alter(store)
+    findings = check(store)
+    blob(store).write_bytes(good)
+    repair(store, findings)
+    stores.verify_clean(store)
+
+
+def test_a_tree_that_cannot_be_built_again_stays_missing(store):
+    blob(store).unlink()
+    shutil.rmtree(store.directories.tree(TREE))
+    repaired = {finding.damage: finding.repaired for finding in repair(store, check(store))}
+    assert repaired == {Damage.BLOB_MISSING: False, Damage.TREE_MISSING: False}
+
+
+def test_serious_findings_come_first(store):
+    blob(store, NOTHING).write_bytes(b"x")
+    untrusted(store)
+    blob(store).unlink()
+    findings = check(store)
+    assert [finding.harmless for finding in findings] == [False, True, True]
+    assert {finding.damage for finding in findings[1:]} <= HARMLESS
+
+
+def test_an_empty_store_is_well(tmp_path):
+    with stores.opened(tmp_path / "empty") as empty:
+        assert check(empty) == []

@@ -1,0 +1,368 @@
+"""The collector against random histories: nothing reachable is lost, nothing unreachable stays, the bill adds up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support import images, stores
+
+from arstore.errors import InUseError, NotFoundError
+from arstore.maintenance.check import check
+from arstore.maintenance.gc import collect, plan_collection
+from arstore.maintenance.usage import measure
+from arstore.store import rootfs
+from arstore.store.disposal import remove_images
+from arstore.store.ingest import Ingest, Owner
+from arstore.store.records import LeaseRecord
+
+pytestmark = pytest.mark.root
+
+SLACK = 256 << 10
+"""Bytes that the graph's file may grow by, or directories hold back."""
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        yield made
+
+
+# --- the pool of images ---------------------------------------------------------------------------------------------
+
+
+def layer(name, size=9000, compression="none"):
+    return images.layer([images.directory("./"), images.file(name, name.encode() * (size // len(name)))], compression)
+
+
+LAYERS = {name: layer(name) for name in ("aa", "bb", "cc", "dd")}
+INSIDE = images.layer([images.file("dir/x")])
+IMPLIED = [images.layer([images.directory("./", 0o711), images.directory("dir", 0o700)]), INSIDE]
+LINKED = [images.layer([images.directory("./"), images.directory("real"), images.symlink("dir", "real")]), INSIDE]
+
+SINGLES = {
+    "a": images.image(LAYERS["aa"]),
+    "ab": images.image(LAYERS["aa"], LAYERS["bb"]),
+    "abc": images.image(LAYERS["aa"], LAYERS["bb"], LAYERS["cc"]),
+    "ba": images.image(LAYERS["bb"], LAYERS["aa"]),
+    "aba": images.image(LAYERS["aa"], LAYERS["bb"], LAYERS["aa"]),
+    "none": images.image(),
+    "gz": images.image(layer("aa", compression="gzip")),
+    "implied": images.image(*IMPLIED),
+    "linked": images.image(*LINKED),
+    "arm": images.image(LAYERS["dd"], architecture="arm64"),
+}
+GROUPS = {
+    "ab+arm": images.index(SINGLES["ab"], SINGLES["arm"]),
+    "a+arm": images.index(SINGLES["a"], SINGLES["arm"]),
+    "nested": images.index(images.index(SINGLES["abc"]), SINGLES["arm"]),
+}
+POOL = {**SINGLES, **GROUPS}
+NAMES = [f"name{n}:1" for n in range(4)]
+
+
+def leaves(part):
+    if isinstance(part, images.Picture):
+        return {part.digest: part}
+    return {digest: leaf for one in part.parts for digest, leaf in leaves(one).items()}
+
+
+def inner(part):
+    """The indexes within an index, by digest."""
+    if isinstance(part, images.Picture):
+        return {}
+    return {part.digest: part, **{d: one for p in part.parts for d, one in inner(p).items()}}
+
+
+BY_DIGEST = {part.digest: part for part in POOL.values()} | {
+    digest: one for part in GROUPS.values() for digest, one in inner(part).items()
+}
+
+
+def named(part, names):
+    if isinstance(part, images.Picture):
+        return images.Picture(part.layers, part.config, part.manifest, tuple(names), part.docker)
+    return images.Collection(part.parts, part.raw, tuple(names), part.docker)
+
+
+class History(RuleBasedStateMachine):
+    """A store, and what it must hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="arstore-history-"))
+        self.store = stores.opened(self.directory)
+        self.images = set()
+        self.names = {}
+        self.containers = {}
+        self.members = {}
+
+    def teardown(self):
+        self.store.close()
+        shutil.rmtree(self.directory)
+
+    @initialize()
+    def start(self):
+        stores.bring(self.store, named(SINGLES["ab"], [NAMES[0]]))
+        self.images.add(SINGLES["ab"].digest)
+        self.names[NAMES[0]] = SINGLES["ab"].digest
+
+    @rule(which=st.sampled_from(sorted(POOL)), names=st.sets(st.sampled_from(NAMES), min_size=1, max_size=2))
+    def bring(self, which, names):
+        part = POOL[which]
+        stores.bring(self.store, named(part, names), every=True)
+        self.images |= {part.digest, *leaves(part), *inner(part)}
+        for one in inner(part).values():
+            self.members[one.digest] = {child.digest for child in one.parts}
+        self.names.update(dict.fromkeys(names, part.digest))
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def tag(self, data, name):
+        digest = data.draw(st.sampled_from(sorted(self.images)))
+        self.store.tag(digest, name)
+        self.names[name] = digest
+
+    @precondition(lambda self: self.names)
+    @rule(data=st.data())
+    def untag(self, data):
+        name = data.draw(st.sampled_from(sorted(self.names)))
+        self.store.untag(name)
+        del self.names[name]
+
+    @precondition(lambda self: self.names)
+    @rule(data=st.data())
+    def remove_by_name(self, data):
+        name = data.draw(st.sampled_from(sorted(self.names)))
+        digest = self.names[name]
+        if [digest] * 2 == [d for d in self.names.values() if d == digest][:2]:
+            remove_images(self.store, [name])
+            del self.names[name]
+        else:
+            self._remove(name, digest)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), short=st.booleans())
+    def remove_by_digest(self, data, short):
+        digest = data.draw(st.sampled_from(sorted(self.images)))
+        self._remove(digest[:40] if short else digest, digest)
+
+    def _remove(self, text, digest):
+        gone = self._gone_with(digest)
+        holders = {d for d, members in self.members.items() if d in self.images and d not in gone and members & gone}
+        if holders or gone & set(self.containers.values()):
+            before = stores.records(self.store)
+            with pytest.raises(InUseError):
+                remove_images(self.store, [text])
+            assert stores.records(self.store) == before
+            return
+        remove_images(self.store, [text])
+        self.images -= gone
+        self.names = {name: d for name, d in self.names.items() if d not in gone}
+
+    def _gone_with(self, digest):
+        """An index takes along what only it, and what goes with it, holds."""
+        gone = {digest}
+        while True:
+            more = {m for d in gone for m in self.members.get(d, ())} & self.images - gone - set(self.names.values())
+            more -= {m for d, members in self.members.items() if d in self.images - gone for m in members}
+            if not more:
+                return gone
+            gone |= more
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), name=st.sampled_from(["c1", "c2"]))
+    def create_container(self, data, name):
+        digest = data.draw(st.sampled_from(sorted(self.images)))
+        if name in self.containers or digest in self.members:
+            return
+        rootfs.create_container(self.store, self.store.find(digest), name)
+        self.containers[name] = digest
+
+    @precondition(lambda self: self.containers)
+    @rule(data=st.data())
+    def remove_container(self, data):
+        name = data.draw(st.sampled_from(sorted(self.containers)))
+        rootfs.remove_container(self.store, name)
+        del self.containers[name]
+
+    @rule()
+    def collect(self):
+        root = self.store.directories.root
+        promised = measure(self.store).reclaimable
+        before = stores.du(root)
+        collect(self.store)
+        freed = before - stores.du(root)
+        assert abs(freed - promised) <= SLACK
+        held = set(self.names.values()) | set(self.containers.values())
+        while more := {m for d in held for m in self.members.get(d, ())} - held:
+            held |= more
+        self.images &= held
+        assert measure(self.store).reclaimable == 0
+        assert not plan_collection(self.store)
+
+    @invariant()
+    def nothing_is_lost_and_nothing_stays(self):
+        store = self.store
+        assert {image.digest for image in store.images()} == self.images
+        assert stores.names(store) == self.names
+        needed = set()
+        chains = set()
+        for digest in self.images:
+            part = BY_DIGEST[digest]
+            needed.add(digest)
+            if isinstance(part, images.Picture):
+                needed |= set(part.blobs())
+                chains |= set(part.chain_ids)
+        assert stores.blobs(store) == needed
+        with store.graph.read() as snapshot:
+            assert {chain for chain, _ in snapshot.layers()} == chains
+            shown = {record.tree for _, record in snapshot.layers()} | {i.cap for _, i in snapshot.images() if i.cap}
+        assert stores.trees(store) == shown
+        assert check(store) == []
+        bill = measure(store)
+        assert bill.total == stores.du(store.directories.root)
+        assert bill.orphans == bill.ingest == 0
+
+
+TestHistory = pytest.mark.root(History.TestCase)
+TestHistory.settings = settings(max_examples=10, stateful_step_count=14, deadline=None)
+
+
+# --- single cases ---------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_moves_leaves_an_image_for_the_collector(store):
+    old, new = stores.simple("a", names=("x:1",)), stores.simple("b", names=("x:1",))
+    stores.bring(store, old)
+    stores.bring(store, new)
+    assert {image.digest: image.names for image in store.images()} == {old.digest: (), new.digest: ("x:1",)}
+    found = collect(store)
+    assert found.images == [old.digest]
+    assert [image.digest for image in store.images()] == [new.digest]
+    stores.verify_layout(store)
+
+
+def orphans(store):
+    root = Path(store.directories.root)
+    (root / "blobs/sha256" / ("0" * 64)).write_bytes(b"x" * 50_000)
+    (root / "blobs/sha256/short").write_bytes(b"x")
+    (root / "blobs/md5").mkdir()
+    (root / "blobs/sha512" / ("1" * 64)).write_bytes(b"x")
+    (root / "trees" / ("2" * 64) / "fs").mkdir(parents=True)
+    (root / "trees/strange").mkdir()
+    (root / "trees/link").symlink_to("/etc")
+    (root / "containers/lost/upper").mkdir(parents=True)
+    (root / "ingest/file").write_bytes(b"x")
+    (root / "ingest/unknown").mkdir()
+    (root / f"ingest/{stores.dead_owner().directory_name()}").mkdir()
+    (root / f"index.json.{stores.dead_owner().directory_name()}").write_bytes(b"x")
+
+
+def test_what_the_graph_does_not_know_goes(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    collect(store)
+    before = stores.State(store)
+    orphans(store)
+    promised = measure(store)
+    assert promised.total == stores.du(store.directories.root)
+    assert promised.orphans >= 50_000
+    size = stores.du(store.directories.root)
+    collect(store)
+    assert abs(size - stores.du(store.directories.root) - promised.reclaimable) <= SLACK
+    before.verify()
+    assert os.path.exists("/etc/passwd")
+
+
+def test_what_lives_stays(store):
+    one, other = stores.simple("a", names=("x:1",)), stores.simple("b", names=("y:1",))
+    stores.bring(store, one, other)
+    owner, dead = Owner.current(), stores.dead_owner()
+    with store.graph.write() as change:
+        change.put_lease("alive", LeaseRecord((one.digest,), "t", owner.pid, owner.start, owner.boot, 0.0))
+        change.put_lease("dead", LeaseRecord((other.digest,), "t", dead.pid, dead.start, dead.boot, 0.0))
+    store.untag("x:1")
+    store.untag("y:1")
+    index = Path(store.directories.root, f"index.json.{owner.directory_name()}")
+    index.write_bytes(b"x")
+    with Ingest(store.directories) as ingest:
+        found = collect(store)
+        assert os.path.isdir(ingest.path)
+    assert index.exists()
+    index.unlink()
+    assert (found.images, found.leases) == ([other.digest], ["dead"])
+    assert [image.digest for image in store.images()] == [one.digest]
+
+
+def test_an_abandoned_container_goes_and_a_living_one_stays(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    image = store.find("x:1")
+    rootfs.create_container(store, image, "mine", ephemeral=True)
+    rootfs.create_container(store, image, "kept")
+    rootfs.create_container(store, image, "lost", ephemeral=True)
+    dead = stores.dead_owner()
+    stores.edit(store, "containers", "lost", start=dead.start)
+    assert plan_collection(store).containers == ["lost"]
+    store.untag("x:1")
+    assert collect(store).containers == ["lost"]
+    assert [container.id for container in store.containers.list()] == ["kept", "mine"]
+    assert sorted(os.listdir(store.directories.containers)) == ["kept", "mine"]
+    assert store.find(image.digest).names == ()
+
+
+@pytest.mark.mounts
+def test_what_is_mounted_stays(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    rootfs.mount_image(store, store.find("x:1"))
+    store.untag("x:1")
+    with pytest.raises(InUseError, match="mounted"):
+        remove_images(store, [store.images()[0].digest])
+    assert not collect(store)
+    (entry,) = rootfs.umount_all(store)
+    assert entry
+    assert len(collect(store).images) == 1
+
+
+def test_clutter_alone(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    store.untag("x:1")
+    before = stores.records(store)
+    orphans(store)
+    collect(store, clutter_only=True)
+    after = stores.records(store)
+    assert after.keys() == before.keys()
+    assert all(after[key] == before[key] for key in after if not key.startswith("trees/"))
+    stores.verify_clean(store)
+
+
+def test_a_plan_changes_nothing(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    store.untag("x:1")
+    orphans(store)
+    before = stores.files(store.directories.root), stores.records(store)
+    assert plan_collection(store)
+    assert (stores.files(store.directories.root), stores.records(store)) == before
+
+
+def test_trees_are_durable_afterwards(store):
+    stores.bring(store, images.example())
+    assert not any(record.synced for _, record in tree_records(store))
+    collect(store)
+    assert all(record.synced for _, record in tree_records(store))
+
+
+def tree_records(store):
+    with store.graph.read() as snapshot:
+        return list(snapshot.trees())
+
+
+def test_removing_what_is_not_there(store):
+    with pytest.raises(NotFoundError):
+        remove_images(store, ["nothing:1"])
+    assert not collect(store)
