@@ -47,6 +47,10 @@ STOP_GRACE = 10.0
 
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
+_LOOKS = 3
+"""How often the kernel's lists of children are read: one may leave out a child while another one ends."""
+_GENERATIONS = 3
+"""How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun by a moment."""
 
 
 def run(launch: Launch) -> int:
@@ -247,9 +251,17 @@ class _Watch:
 
 
 def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
-    """The child of *keeper* that has *inner_pid* in its own pid namespace; None when it has ended and been reaped."""
+    """The process below *keeper* that has *inner_pid* in its pid namespace; None when it has ended and been reaped."""
+    for _ in range(_LOOKS):
+        found = _below(keeper, inner_pid, _GENERATIONS)
+        if found is not None:
+            return found
+    return None
+
+
+def _below(parent: int, inner_pid: int, generations: int) -> ProcessId | None:
     try:
-        with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
             children = file.read().split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -261,6 +273,8 @@ def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
             # From our namespace inwards; the container's own, where it is 1, comes last.
             if str(inner_pid) in ids[1:-1]:
                 return ProcessId.of(int(pid))
+            if generations > 1 and (found := _below(int(pid), inner_pid, generations - 1)) is not None:
+                return found
     return None
 
 
