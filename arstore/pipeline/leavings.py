@@ -17,6 +17,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
@@ -68,13 +69,11 @@ def find_leavings(directory_fd: int) -> list[Leaving]:
     while todo:
         parts = todo.pop()
         with opened_directory(directory_fd, parts) as fd:
-            names = sorted(os.fsencode(name) for name in os.listdir(fd))
+            names = _names(fd, MAX_ENTRIES - seen)
             if parts and _is_image_directory(names):
                 found.append(Leaving(parts, is_directory=True))
                 continue
             seen += len(names)
-            if seen > MAX_ENTRIES:
-                raise LimitError("images directory", f"holds more than {MAX_ENTRIES} entries")
             for name in names:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode) and status.st_dev == device and len(parts) < MAX_DEPTH:
@@ -82,6 +81,15 @@ def find_leavings(directory_fd: int) -> list[Leaving]:
                 else:
                     found.append(Leaving((*parts, name), refusal=_refusal(status, device, len(parts))))
     return sorted(found, key=lambda leaving: leaving.parts)
+
+
+def _names(fd: int, most: int) -> list[bytes]:
+    """The names in the directory *fd*, sorted. Raises LimitError for more than *most*, before they take much memory."""
+    with os.scandir(fd) as listing:
+        names = [os.fsencode(entry.name) for entry in islice(listing, most + 1)]
+    if len(names) > most:
+        raise LimitError("images directory", f"holds more than {MAX_ENTRIES} entries")
+    return sorted(names)
 
 
 def _is_image_directory(names: list[bytes]) -> bool:
@@ -135,7 +143,7 @@ def clear(directory_fd: int) -> None:
 def _delete(parent_fd: int, name: bytes) -> None:
     from arstore.store.removal import remove_tree
 
-    try:
-        os.unlink(name, dir_fd=parent_fd)
-    except (IsADirectoryError, PermissionError):
+    if stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
         remove_tree(parent_fd, name)
+    else:
+        os.unlink(name, dir_fd=parent_fd)

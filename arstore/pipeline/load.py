@@ -21,7 +21,6 @@ from arstore.errors import (
     InvalidReferenceError,
     PipelineFailedError,
     SubImageError,
-    UsageError,
     from_os_error,
 )
 from arstore.oci.reference import parse_name
@@ -89,10 +88,7 @@ def load(
     not be imported; nothing is cleaned then.
     """
     loaded = loaded or Loaded()
-    taken = import_reference(store, archive, ImportOptions(name=options.name), progress)
-    if len(taken) != 1:
-        raise UsageError(archive, f"holds {len(taken)} images, and a pipeline is one")
-    pipeline = taken[0]
+    (pipeline,) = import_reference(store, archive, ImportOptions(name=options.name, single=True), progress)
     loaded.image = pipeline.digest
     directory = images_directory(store.directories.root, pipeline)
     pipelines = f"{store.directories.root}/pipelines"

@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ImportOptions:
-    """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`)."""
+    """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`).
+
+    *single* refuses a source that brings more than one image.
+    """
 
     name: str = ""
     wanted: Wanted = field(default_factory=Wanted)
     tree: str = "auto"
+    single: bool = False
 
 
 DEFAULTS = ImportOptions()
@@ -58,6 +62,8 @@ def import_opened(
         selection = Selector(source, options.wanted).select()
         if options.name:
             _rename(selection, str(parse_name(options.name)), source.what)
+        if options.single and len(selection.images) != 1:
+            raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
         form = store.form(options.tree)
         images = list(selection.images.values())
         return store.take(images, list(selection.indexes.values()), source.open_blob, form, progress, spool)
