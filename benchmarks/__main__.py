@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.ground import CHECKOUT, Ground
+from benchmarks.ground import CHECKOUT, Ground, podman_groups, remove_groups
 from benchmarks.machine import describe, versions
 from benchmarks.measure import MeasurementError, Row, Series
+from benchmarks.process import end_orphans
 from benchmarks.report import Measured, Report
 from benchmarks.rows import ROWS
 from benchmarks.runner import measure
@@ -79,8 +80,12 @@ def main() -> int:
     if os.geteuid() != 0:
         print("benchmarks: needs root, for mounts and to drop caches", file=sys.stderr)
         return 1
-    with work_directory(options.on) as work:
-        return _outside(work)
+    groups = podman_groups()
+    try:
+        with work_directory(options.on) as work:
+            return _outside(work)
+    finally:
+        remove_groups(podman_groups() - groups)
 
 
 @contextmanager
@@ -117,7 +122,10 @@ def _outside(work: str) -> int:
     # An interrupt reaches the other process too; it is that one which ends, and we clear up after it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.run(command, env=environment, check=False).returncode
+        with subprocess.Popen(command, env=environment) as other:
+            # The end of unshare is, by --kill-child, that of everything in the namespaces.
+            signal.signal(signal.SIGTERM, lambda _number, _frame: other.kill())
+            return 128 - status if (status := other.wait()) < 0 else status
     except FileNotFoundError:
         print("benchmarks: unshare (util-linux) is not installed", file=sys.stderr)
         return 1
@@ -134,13 +142,14 @@ def inside(options: argparse.Namespace, work: str) -> int:
         for name in options.only:
             report.rows.append(_measured(ROWS[name](ground), options))
             report.write(options.output, _secrets(ground, options))
+            ground.clear()
     except (MeasurementError, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     finally:
-        ground.leave()
+        end_orphans()
     print(f"{options.output}/results.md", file=sys.stderr)
     return 0
 

@@ -24,7 +24,7 @@ from benchmarks.measure import MeasurementError, UnavailableError
 from benchmarks.process import end_orphans, execute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from benchmarks.process import Command, Done
 
@@ -40,14 +40,12 @@ class Ground:
 
     def __init__(self, work: str, images: str, peers: str = "") -> None:
         self.work, self.images, self.peers = (os.path.realpath(path) if path else "" for path in (work, images, peers))
-        self._groups = _podman_groups()
 
     def enter(self) -> None:
         """Make the mounts. Raises OSError."""
         mount("proc", "/proc", "proc")
         _hide_unified(_CGROUPS)
-        for name in ("home", "tmp"):
-            os.makedirs(f"{self.work}/{name}", exist_ok=True)
+        self._make_places()
         if not self.peers:
             return
         mount(self.peers, self.peers, flags=MS_BIND)
@@ -58,13 +56,16 @@ class Ground:
         mount(self.work, f"{self.peers}/mnt", flags=MS_BIND)
         mount(self.images, f"{self.peers}/media", flags=MS_BIND)
 
-    def leave(self) -> None:
-        """End what still runs, and remove the control groups that podman leaves. The mounts go with the namespace."""
+    def clear(self) -> None:
+        """End what still runs, and empty the work directory. Raises MeasurementError."""
         end_orphans()
-        for group in _podman_groups() - self._groups:
-            for directory, _, _ in os.walk(group, topdown=False):
-                with suppress(OSError):
-                    os.rmdir(directory)
+        for name in os.listdir(self.work):
+            self.remove(f"{self.work}/{name}")
+        self._make_places()
+
+    def _make_places(self) -> None:
+        for name in ("home", "tmp"):
+            os.makedirs(f"{self.work}/{name}", exist_ok=True)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -173,6 +174,15 @@ def _hide_unified(cgroups: str) -> None:
         umount(place, MNT_DETACH | UMOUNT_NOFOLLOW)
 
 
-def _podman_groups() -> set[str]:
+def podman_groups() -> set[str]:
+    """The control groups that podman makes for all its containers, and leaves, in every hierarchy."""
     places = [_CGROUPS, *(f"{_CGROUPS}/{name}" for name in (os.listdir(_CGROUPS) if os.path.isdir(_CGROUPS) else ()))]
     return {path for place in places if os.path.isdir(path := f"{place}/{_LEFT_BY_PODMAN}")}
+
+
+def remove_groups(groups: Iterable[str]) -> None:
+    """Remove control groups, with those below them, that have no processes."""
+    for group in groups:
+        for directory, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):
+                os.rmdir(directory)

@@ -62,7 +62,10 @@ class Space:
 
 
 def allocated(directory: str) -> int:
-    """The bytes allocated below *directory*, itself included; what vanishes meanwhile does not count."""
+    """The bytes allocated below *directory*, itself included.
+
+    What vanishes meanwhile does not count, and what is renamed meanwhile counts once.
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
     waiting = [directory]
@@ -73,10 +76,9 @@ def allocated(directory: str) -> int:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        if (status.st_dev, status.st_ino) in seen:
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
+                    if (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
                     total += status.st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)

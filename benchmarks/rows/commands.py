@@ -62,7 +62,7 @@ def tag(ground: Ground) -> Row:
         _podman(
             podman,
             lambda name: podman.command("tag", name, "localhost/other"),
-            lambda _: podman.command("untag", "localhost/other"),
+            lambda name: podman.command("untag", name, "localhost/other"),
         ),
     ]
     return _row("tag", "arstore tag", contenders)

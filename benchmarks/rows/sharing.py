@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from benchmarks.engine import Arstore
-from benchmarks.measure import Bar, Contender, MeasurementError, Row, Values
+from benchmarks.measure import Bar, Contender, Row, Values
 from benchmarks.sampling import meminfo
 
 if TYPE_CHECKING:
@@ -63,9 +62,7 @@ def _reading(ground: Ground, label: str) -> Contender:
         return _growth(before, meminfo())
 
     def clear() -> None:
-        for name in names:
-            with suppress(MeasurementError):
-                ground.execute(engine.command("container", "rm", "--force", name))
+        ground.execute(engine.command("container", "rm", "--force", *names))
 
     return Contender(label, sample, set_up, prepare, clear, engine.discard)
 
