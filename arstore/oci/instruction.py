@@ -41,7 +41,7 @@ class Instruction:
         """Read *line*. Raises UsageError for an unknown keyword or a text that it cannot have."""
         found = _FORM.fullmatch(line)
         keyword = found[1].upper() if found else ""
-        if found is None or keyword not in _CHANGES:
+        if found is None or keyword not in _CHANGES or "\0" in line:
             raise UsageError(shown(line), "is no change of a config", f"use one of {', '.join(_CHANGES)}")
         if not found[2]:
             raise UsageError(shown(line), f"{keyword} says nothing")
@@ -149,7 +149,11 @@ def _json_words(text: str) -> list[str] | None:
         words = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return None
+    if any("\0" in word for word in words):
+        raise UsageError(shown(text), "holds a NUL character")
+    return words
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

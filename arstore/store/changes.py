@@ -165,14 +165,14 @@ def unused_mount_points(upper_fd: int, lower: MergedView, mount_points: Iterable
     A runtime makes what its mounts need where the image has nothing: an empty directory or an empty file, which the
     mount then covers. What the lower layers have, and what is not empty, is not among them. Raises OSError.
     """
-    wanted: set[bytes] = set()
-    for path in mount_points:
-        while path:
-            wanted.add(path)
-            path = path.rpartition(b"/")[0]
+    wanted = set(mount_points)
+    above: set[bytes] = set()
+    for path in wanted:
+        while path := path.rpartition(b"/")[0]:
+            above.add(path)
     found: set[bytes] = set()
-    for path in sorted(wanted, key=lambda path: path.count(b"/"), reverse=True):
-        if _is_empty(upper_fd, path, found) and not exists(lower, path):
+    for path in sorted(wanted | above, key=lambda path: path.count(b"/"), reverse=True):
+        if _is_empty(upper_fd, path, found, path in wanted) and not exists(lower, path):
             found.add(path)
     return frozenset(found)
 
@@ -259,13 +259,14 @@ def _attributes(fd: int) -> dict[bytes, bytes]:
         raise
 
 
-def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes]) -> bool:
-    """Whether there is a directory with nothing in it but *nothing*, or a file without content."""
+def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes], or_file: bool) -> bool:
+    """Whether there is a directory with nothing in it but *nothing*, or (*or_file*) a file without content."""
     try:
         with opened_below(upper_fd, path) as fd:
             status = os.fstat(fd)
             if not stat.S_ISDIR(status.st_mode):
-                return stat.S_ISREG(status.st_mode) and not status.st_size and not read_node(fd, path).whiteout
+                is_empty_file = stat.S_ISREG(status.st_mode) and not status.st_size
+                return or_file and is_empty_file and not read_node(fd, path).whiteout
             return all(path + b"/" + os.fsencode(name) in nothing for name in os.listdir(f"/proc/self/fd/{fd}"))
     except OSError as error:
         if error.errno in _GONE:
