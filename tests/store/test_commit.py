@@ -162,10 +162,19 @@ def test_sockets_are_told(store, box):
     assert treelist.differences(expected, shown(store, "new:1")) == []
 
 
+def write(path, flag, text):
+    # A FIFO has nobody at its other end: without O_NONBLOCK its opening would last for ever.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | flag, 0o640)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
 PATHS = ["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/a", "b/b/b", "c"]
 ACTIONS = {
-    "write": lambda path, other: path.write_bytes(os.fsencode(other)),
-    "append": lambda path, other: path.open("ab").write(b"more"),
+    "write": lambda path, other: write(path, os.O_TRUNC, other.name),
+    "append": lambda path, other: write(path, os.O_APPEND, "more"),
     "mkdir": lambda path, other: path.mkdir(0o750),
     "remove": lambda path, other: shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(),
     "rename": lambda path, other: os.rename(path, other),
