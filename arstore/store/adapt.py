@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from arstore.store.merged import MergedView
-    from arstore.store.tree import Content, EntryReader, Needs
+    from arstore.store.tree import Content, EntryReader, FileRange, Needs
 
 
 class Below(Protocol):
@@ -159,13 +159,10 @@ class Adaptation:
         if copy.kind is not Kind.FILE:
             yield copy, _NOTHING
             return
-        fd = self._lower.open_file(found)
-        try:
-            file = _LowerFile(fd, copy.size)
+        with self._lower.open_file(found) as opened:
+            file = _LowerFile(opened)
             copy.sparse = file.runs
             yield copy, file
-        finally:
-            os.close(fd)
 
     def _place(self, shape: Shape, path: bytes) -> bytes:
         """Where the directory *path*, as the archive names it, belongs; it need not be in the layer."""
@@ -181,30 +178,32 @@ def no_target(entry: Entry) -> TarError:
 class _LowerFile:
     """The content of a lower layer's file: the runs that hold data, so that a copy keeps the holes."""
 
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
-        self.runs = _data_runs(fd, size)
+    def __init__(self, file: FileRange) -> None:
+        self._file = file
+        self.runs = _data_runs(file)
 
     def chunks(self) -> Iterator[bytes]:
         for start, length in self.runs:
             offset, end = start, start + length
-            while offset < end and (data := os.pread(self._fd, min(CHUNK, end - offset), offset)):
+            while offset < end and (data := self._file.read(min(CHUNK, end - offset), offset)):
                 offset += len(data)
                 yield data
 
 
-def _data_runs(fd: int, size: int) -> list[tuple[int, int]]:
+def _data_runs(file: FileRange) -> list[tuple[int, int]]:
     runs: list[tuple[int, int]] = []
-    end = 0
-    while end < size:
+    end, last = file.start, file.start + file.size
+    while end < last:
         try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
+            start = os.lseek(file.fd, end, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break
-            return [(0, size)]
-        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        runs.append((start, end - start))
+            return [(0, file.size)]
+        if start >= last:
+            break
+        end = min(os.lseek(file.fd, start, os.SEEK_HOLE), last)
+        runs.append((start - file.start, end - start))
     return runs
 
 

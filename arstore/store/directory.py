@@ -22,7 +22,7 @@ from arstore.store.descriptors import DIRECTORY
 from arstore.store.extraction import Extraction
 from arstore.store.metadata import Metadata
 from arstore.store.removal import remove_tree
-from arstore.store.tree import LowerDirectory, Needs, Node, TreeStat
+from arstore.store.tree import FileRange, LowerDirectory, Needs, Node, TreeStat
 from arstore.tar.entry import Entry, Kind
 
 if TYPE_CHECKING:
@@ -132,13 +132,14 @@ class DirectoryFormat:
         finally:
             os.close(fd)
 
-    def open_file(self, tree_fd: int, path: bytes) -> int:
-        """A descriptor of the regular file at *path*. Raises FileNotFoundError, OSError."""
+    def open_file(self, tree_fd: int, path: bytes) -> FileRange:
+        """The regular file at *path*. Raises FileNotFoundError, OSError."""
         fd, found = _reach(tree_fd, path)
         try:
-            if fd < 0 or found != path or not stat.S_ISREG(os.fstat(fd).st_mode):
+            status = os.fstat(fd) if fd >= 0 and found == path else None
+            if status is None or not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(errno.ENOENT, "not a regular file of the tree", path)
-            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+            return FileRange(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), 0, status.st_size)
         finally:
             if fd >= 0:
                 os.close(fd)

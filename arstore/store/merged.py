@@ -21,7 +21,7 @@ from arstore.tar.entry import Entry, Kind, shown
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from arstore.store.tree import Node, TreeFormat
+    from arstore.store.tree import FileRange, Node, TreeFormat
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,8 +90,8 @@ class MergedView:
         """
         return self._merged(path).entry or default_entry(path)
 
-    def open_file(self, path: bytes) -> int:
-        """A descriptor of the regular file at *path*, no symlink followed. Raises FileNotFoundError."""
+    def open_file(self, path: bytes) -> FileRange:
+        """The content of the regular file at *path*, no symlink followed. Raises FileNotFoundError."""
         found = self._merged(path)
         if found.node is None:
             raise FileNotFoundError(errno.ENOENT, "no layer has this file", path)

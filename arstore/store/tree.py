@@ -7,8 +7,11 @@ know alone: its *needs*. `adapt` and `cap` in this package answer them when a ch
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from arstore.tar.entry import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,6 +21,21 @@ if TYPE_CHECKING:
 
 DEFAULT_DIRECTORY_MODE = 0o755
 """Mode of a directory that no layer has an entry for; owner 0:0, mtime 0. umoci makes the root so as well."""
+
+
+class UnrepresentableError(Exception):
+    """A layer holds something that this form has no way to say; another form has to take the layer.
+
+    No error for people: whoever builds trees catches it. `path` is the member's, `why` what is the matter.
+    """
+
+    def __init__(self, path: bytes, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}: {self.why}"
 
 
 @dataclass(slots=True)
@@ -56,6 +74,29 @@ class Node:
     entry: Entry
     whiteout: bool = False
     opaque: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class FileRange:
+    """A file's content where it lies: *size* bytes from byte *start* of what *fd* has open for reading.
+
+    A context manager that closes the descriptor.
+    """
+
+    fd: int
+    start: int
+    size: int
+
+    def __enter__(self) -> FileRange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def read(self, length: int, offset: int = 0) -> bytes:
+        """At most *length* bytes from the file's byte *offset*, fewer only at its end. Raises OSError."""
+        wanted = min(length, self.size - offset)
+        return os.pread(self.fd, wanted, self.start + offset) if wanted > 0 else b""
 
 
 class Content(Protocol):
@@ -109,9 +150,10 @@ class TreeFormat(Protocol):
         place of what lies behind it.
         """
 
-    def open_file(self, tree_fd: int, path: bytes) -> int:
-        """A descriptor, open for reading, with the content of the regular file at *path*; no symlink is followed.
+    def open_file(self, tree_fd: int, path: bytes) -> FileRange:
+        """The content of the regular file at *path*; no symlink is followed.
 
+        A range rather than a descriptor of the file alone, because not every form has a file for each file.
         Raises FileNotFoundError where there is none, OSError.
         """
 

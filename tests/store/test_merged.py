@@ -61,8 +61,8 @@ def view(tmp_path: Path) -> Iterator[MergedView]:
 
 def test_the_topmost_file_shows(view: MergedView) -> None:
     def read(path: bytes) -> bytes:
-        with open(view.open_file(path), "rb") as file:
-            return file.read()
+        with view.open_file(path) as file:
+            return file.read(file.size)
 
     assert [read(path) for path in (b"d/low", b"d/both", b"d/top")] == [b"low", b"upper", b"top"]
     for path in (b"gone/f", b"o/hidden", b"marked/hidden", b"covered/f", b"nothing", b"nothing/at/all", b"d"):
@@ -159,7 +159,6 @@ def test_paths_of_any_length(tmp_path: Path) -> None:
     deep = "/".join(["component"] * 200)
     with Stack(tmp_path) as stack:
         stack.add([images.file(f"{deep}/f", b"x")])
-        fd = stack.view().open_file(os.fsencode(f"{deep}/f"))
-        assert os.read(fd, 9) == b"x"
-        os.close(fd)
+        with stack.view().open_file(os.fsencode(f"{deep}/f")) as file:
+            assert file.read(9) == b"x"
         assert stack.view().lookup(os.fsencode(f"{deep}/" * 2)) is None

@@ -69,8 +69,8 @@ class Tree:
         return node is not None and node.opaque
 
     def read(self, path: str | bytes) -> bytes:
-        with open(self.form.open_file(self.fd, os.fsencode(path)), "rb") as file:
-            return file.read()
+        with self.form.open_file(self.fd, os.fsencode(path)) as file:
+            return file.read(file.size)
 
 
 @contextmanager
@@ -87,11 +87,13 @@ def new_tree(form: TreeFormat, directory: Path) -> Iterator[int]:
 def build(form: TreeFormat, fd: int, source: Iterable[images.Member] | Iterable[Entry] | bytes) -> Tree:
     """Build a tree in *fd* from members, from the bytes of a tar, or from bare entries without content."""
     if isinstance(source, bytes):
+        keep_tar(form, fd, source)
         reader = TarReader(io.BytesIO(source))
         pairs: Iterable[tuple[Entry, object]] = ((entry, reader) for entry in reader)
     else:
         items = list(source)
         if items and isinstance(items[0], Entry):
+            keep_tar(form, fd, b"")
             pairs = ((entry, Bytes()) for entry in items)
         else:
             return build(form, fd, images.tar(items))
@@ -103,6 +105,12 @@ def build(form: TreeFormat, fd: int, source: Iterable[images.Member] | Iterable[
     finally:
         builder.close()
     return Tree(form, fd, needs, counted)
+
+
+def keep_tar(form: TreeFormat, fd: int, data: bytes) -> None:
+    """What the import pipeline does for a form that keeps the tar."""
+    if form.keeps_tar:
+        Path(f"/proc/self/fd/{fd}/layer.tar").write_bytes(data)
 
 
 def entry(path: str, kind: Kind = Kind.FILE, **more: object) -> Entry:

@@ -1,0 +1,309 @@
+"""Writing an index: from directories and their inodes to the bytes of an EROFS image.
+
+Directories are gone through depth first, in the order of their names, as `find` and `ls -R` will. The inodes of what is
+in a directory stand together, in the order of its entries; so do the blocks of directories, ahead of all inodes.
+
+An inode may lie across two blocks, but what follows it (its attributes, then a symlink's target or the end of a
+directory) must end in the block in which the inode itself ends: the kernel (fs/erofs/inode.c) reads a short target from
+that block alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING
+
+from arstore.store.erofs import format as layout
+from arstore.store.erofs.attributes import OPAQUE, SharedAttributes, taken, words
+from arstore.store.erofs.inodes import (
+    COMPACT,
+    EXTENDED,
+    LARGEST_TAIL,
+    MODE_HIGH,
+    TIME,
+    Inode,
+    altered,
+    compacted,
+    packed,
+    time_of,
+)
+from arstore.store.erofs.superblock import SuperBlock, seal
+from arstore.store.metadata import MODE_BITS
+from arstore.store.shape import Directory, default_entry
+from arstore.store.tree import UnrepresentableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from arstore.store.erofs.attributes import Attribute
+    from arstore.store.erofs.inodes import Record
+
+    Records = Mapping[Directory, dict[bytes, Record]]
+
+_SLOT_BITS = 5
+_ADDRESS_AT = 16
+"""Where inodes of both sizes have their address."""
+_DIRECTORY = layout.DIRECTORY
+_DIRECTORY_MODE = 0o040000
+_LINK_HIGH = 0o12
+_DIRENT = layout.DIRENT.size
+_DEFAULT = default_entry(b"")
+
+
+class Image:
+    """The parts of an index as they grow: data in blocks, then inodes."""
+
+    def __init__(self, records: Records, shared: SharedAttributes, epoch: int, content_end: int, made: int) -> None:
+        """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number."""
+        self._records = records
+        self._shared = shared
+        self._epoch_ns = epoch
+        self._epoch = time_of(epoch)
+        self._content_end = content_end
+        self._next_block = content_end + layout.blocks(len(shared.area))
+        self._made = made
+        self._count = 1
+        self._data: list[bytes] = []
+        # A nid is an inode's number, and readdir(3) takes 0 for a name that was deleted.
+        self._inodes = [bytes(layout.SLOT)]
+        self._position = layout.SLOT
+
+    def write(self, fd: int, root: Directory, tar_blocks: int) -> None:
+        """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar, into *fd*.
+
+        Raises TarError, UnrepresentableError, OSError.
+        """
+        top = _Place(root, self._records.get(root, {}), 0)
+        top.parent_nid = self._reserve(top)
+        todo = [top]
+        while todo:
+            todo.extend(reversed(self._fill(todo.pop())))
+        inode_start = self._next_block
+        end = inode_start + layout.blocks(self._position)
+        if end > layout.TAR_START:
+            raise UnrepresentableError(b"", "its index would be too long")
+        parts = [layout.padded(self._shared.area), *self._data, *self._inodes, bytes(-self._position % layout.BLOCK)]
+        _write_all(fd, b"".join(parts), self._content_end * layout.BLOCK)
+        block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, self._content_end, tar_blocks)
+        seal(fd, block.block())
+
+    # --- directories ------------------------------------------------------------------------------------------------
+
+    def _fill(self, place: _Place) -> list[_Place]:
+        """Give places to all that is in a directory, then write its entries; return the directories in it."""
+        epoch, records, inodes, file_types = self._epoch, place.records, self._inodes, layout.FILE_TYPES
+        nids: list[int] = []
+        types: list[int] = []
+        below: list[_Place] = []
+        for name in place.names:
+            record = records.get(name)
+            if isinstance(record, bytes):
+                if record[TIME] == epoch:
+                    record = compacted(record)
+                high = record[MODE_HIGH] >> 4
+                types.append(file_types[high])
+                if high == _LINK_HIGH:
+                    nids.append(self._put(record))
+                else:
+                    position = self._position
+                    nids.append(position >> _SLOT_BITS)
+                    inodes.append(record)
+                    self._position = position + len(record)
+            elif record is not None:
+                if record.nid < 0:
+                    self._put_inode(record)
+                else:
+                    self._count -= 1
+                nids.append(record.nid)
+                types.append(file_types[record.head[MODE_HIGH] >> 4])
+            else:
+                types.append(_DIRECTORY)
+                if name == b".":
+                    nids.append(place.nid)
+                elif name == b"..":
+                    nids.append(place.parent_nid)
+                else:
+                    child = place.enter(name, self._records)
+                    nids.append(self._reserve(child))
+                    below.append(child)
+        self._count += len(nids) - 2
+        self._write_entries(place, nids, types)
+        return below
+
+    def _reserve(self, place: _Place) -> int:
+        """Give a directory's inode its place, with room for the end of its data; its nid."""
+        node = place.node
+        entry = node.entry or _DEFAULT
+        found = attributes_of(node)
+        body = self._shared.body(found) if found else b""
+        place.is_inline = len(body) + place.tail <= LARGEST_TAIL
+        self._made += 1
+        head = packed(
+            entry,
+            _DIRECTORY_MODE | entry.mode & MODE_BITS,
+            self._made,
+            (len(place.counts) - 1) * layout.BLOCK + place.tail,
+            0,
+            place.links,
+            layout.INLINE if place.is_inline else layout.PLAIN,
+        )
+        if body:
+            head = altered(head, words(len(body)))
+        if head[TIME] == self._epoch:
+            head = compacted(head)
+        place.head = head + body
+        place.nid = self._put(place.head + bytes(place.tail) if place.is_inline else place.head)
+        # The entries follow when all that is in the directory has its place.
+        place.index = len(self._inodes) - 1
+        return place.nid
+
+    def _write_entries(self, place: _Place, nids: list[int], types: list[int]) -> None:
+        """Write a directory's data: whole blocks to the others, the end behind its inode if it is to be there."""
+        names = place.names
+        if len(place.counts) == 1:
+            blocks = [_dirents(names, nids, types)]
+        else:
+            blocks = []
+            start = 0
+            for count in place.counts:
+                end = start + count
+                blocks.append(_dirents(names[start:end], nids[start:end], types[start:end]))
+                start = end
+        last = blocks.pop() if place.is_inline else b""
+        head = place.head
+        if blocks:
+            head = head[:_ADDRESS_AT] + self._append(blocks).to_bytes(4, "little") + head[_ADDRESS_AT + 4 :]
+        record = head + last
+        self._inodes[place.index] = record + bytes(-len(record) % layout.SLOT)
+
+    # --- other inodes -----------------------------------------------------------------------------------------------
+
+    def _put_inode(self, inode: Inode) -> None:
+        """Give an inode that is not an ordinary one its place."""
+        body = self._shared.body(inode.attributes)
+        data = inode.data
+        is_inline = bool(data) and len(body) + len(data) <= LARGEST_TAIL
+        address = None
+        if data and not is_inline:
+            address, data = self._append([data]), b""
+        head = altered(
+            inode.head,
+            words(len(body)),
+            links=inode.links,
+            address=address,
+            data_layout=layout.INLINE if is_inline else layout.PLAIN,
+        )
+        if head[TIME] == self._epoch:
+            head = compacted(head)
+        inode.nid = self._put(head + body + data)
+
+    def _put(self, record: bytes) -> int:
+        """Add an inode with all that follows it; its nid.
+
+        That it has attributes alone sets no limit, but with what follows them they are at most LARGEST_TAIL.
+        """
+        position = self._position
+        if record[0] >> layout.LAYOUT_SHIFT:
+            size = EXTENDED if record[0] & layout.IS_EXTENDED else COMPACT
+            if (position + size - 1) % layout.BLOCK + len(record) - size >= layout.BLOCK:
+                gap = (COMPACT - size - position) % layout.BLOCK
+                self._inodes.append(bytes(gap))
+                position += gap
+        self._inodes.append(record + bytes(-len(record) % layout.SLOT))
+        self._position = position + len(record) + -len(record) % layout.SLOT
+        return position >> _SLOT_BITS
+
+    def _append(self, data: list[bytes]) -> int:
+        """Add *data*, each padded to whole blocks, to the blocks; the number of the first."""
+        first = self._next_block
+        for one in data:
+            self._data.append(layout.padded(one))
+            self._next_block += layout.blocks(len(one))
+        return first
+
+
+class _Place:
+    """A directory with a place among the inodes, its `nid`.
+
+    `counts` says how many of its `names` each block has, `tail` how long the last block is, which stands behind `head`,
+    the inode with its attributes, if `is_inline`; `index` is where that is among the parts.
+    """
+
+    __slots__ = (
+        *("counts", "head", "index", "is_inline", "links", "names"),
+        *("nid", "node", "parent_nid", "records", "tail"),
+    )
+
+    def __init__(self, node: Directory, records: dict[bytes, Record], parent_nid: int) -> None:
+        self.node = node
+        self.records = records
+        self.parent_nid = parent_nid
+        names = [b".", b"..", *records]
+        self.links = 2
+        if node.children:
+            below = [name for name, child in node.children.items() if isinstance(child, Directory)]
+            self.links += len(below)
+            names += below
+        names.sort()
+        self.names = names
+        self.counts, self.tail = _partition(names)
+        self.nid = self.index = 0
+        self.head = b""
+        self.is_inline = False
+
+    def enter(self, name: bytes, records: Records) -> _Place:
+        """A place for the directory *name* in this one."""
+        node = self.node.children[name]
+        assert isinstance(node, Directory)
+        return _Place(node, records.get(node, {}), self.nid)
+
+
+def attributes_of(node: Directory) -> tuple[Attribute, ...]:
+    """The extended attributes that a directory's inode gets. Raises as `attributes.taken`."""
+    found = taken(node.entry) if node.entry is not None and node.entry.xattrs else ()
+    return (*found, OPAQUE) if node.opaque else found
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def _partition(names: Sequence[bytes]) -> tuple[list[int], int]:
+    """How many of *names* each block of a directory takes, and how many bytes of the last one are used."""
+    used = _DIRENT * len(names) + sum(map(len, names))
+    if used <= layout.BLOCK:
+        return [len(names)], used
+    counts = []
+    count = used = 0
+    for name in names:
+        size = _DIRENT + len(name)
+        if used + size > layout.BLOCK:
+            counts.append(count)
+            count = used = 0
+        count += 1
+        used += size
+    counts.append(count)
+    return counts, used
+
+
+def _dirents(names: Sequence[bytes], nids: Sequence[int], types: Sequence[int]) -> bytes:
+    """One block of a directory, as far as it is used."""
+    # One offset more than names: where the last name ends.
+    offsets = accumulate(map(len, names), initial=_DIRENT * len(names))
+    fields = chain.from_iterable(zip(nids, offsets, types, strict=False))
+    return _dirents_struct(len(names)).pack(*fields) + b"".join(names)
+
+
+@functools.cache
+def _dirents_struct(count: int) -> struct.Struct:
+    return struct.Struct("<" + "QHH" * count)
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        offset += written
+        view = view[written:]
