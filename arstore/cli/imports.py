@@ -49,7 +49,7 @@ def import_(session: Session, source: str, name: str, platform: str | None, all_
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     with session.store() as store:
         options = _options(store, name, platform, all_platforms, tree)
-        if store.form(options.tree) is None:
+        if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress)

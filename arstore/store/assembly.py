@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from arstore.store.incoming import IncomingLayer
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
+    from arstore.store.layer import Adaptation as Change
     from arstore.store.publication import Publication
     from arstore.store.tree import Content, EntryReader, Needs, TreeFormat
     from arstore.tar.entry import Entry
 
-    Adapt = Callable[[IncomingLayer, LayerPass, str], None]
+    Adapt = Callable[[LayerPass, str], None]
 
 CAP_FORM = "directory"
 """The form of caps: they hold a few directories and no content."""
@@ -82,11 +83,9 @@ class Assembly:
             if adaptation is None:
                 straight.update(dict.fromkeys(needs.implied, len(below)))
                 return layer.diff_id
-            form, _ = self._place(layer.diff_id)
             # Not by the key alone: the bottom layer's chain ID is its diff ID, whose tree lies in the ingest already.
             directory = self._ingest.directory(f"adapted-{layer.chain_id.hex}")
-            work = LayerPass(layer.digest, layer.size, layer.diff_id, "", form, directory, adaptation)
-            self._adapt(layer, work, layer.chain_id)
+            self._adapt(self._again(layer, directory, adaptation), layer.chain_id)
         return layer.chain_id
 
     def _is_straight(self, path: bytes, below: list[str], straight: dict[bytes, int]) -> bool:
@@ -152,14 +151,21 @@ class Assembly:
         """The key of a tree of the top *layer* that holds the cap's directories too."""
         key = Digest.of(f"capped {layer.chain_id}".encode())
         if key not in self._publication.trees and not self._inventory.is_trusted(key):
-            form, _ = self._place(layer.diff_id)
             needs = self._needs_of(layer.diff_id)
             capped.adaptation = plan(needs, self._view(keys[:-1], stack))
             directory = self._ingest.directory(f"tree-{key.hex}")
-            work = LayerPass(layer.digest, layer.size, layer.diff_id, "", form, directory, capped)
-            self._adapt(layer, work, key)
+            self._adapt(self._again(layer, directory, capped), key)
         self._reuse(key)
         return key
+
+    def _again(self, layer: IncomingLayer, directory: str, adaptation: Change) -> LayerPass:
+        """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
+        staged = self._publication.blobs.get(layer.digest)
+        blob = staged[0] if staged else self._inventory.directories.blob(layer.digest)
+        forms = (self._place(layer.diff_id)[0], self._inventory.forms[CAP_FORM])
+        return LayerPass(
+            layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
+        )
 
     def _reuse(self, key: str) -> None:
         if key not in self._publication.trees:

@@ -104,7 +104,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
             progress.start(container.id, container.id, None)
             sockets = _write_layer(store, container, image, options, layer)
             made = _image(base, container, options, layer, created, name)
-            taken = store.take([made], [], layer.open, store.form("auto"), NoProgress(), spool)
+            taken = store.take([made], [], layer.open, store.tree_forms(), NoProgress(), spool)
             progress.finish(container.id)
         finally:
             os.close(fd)

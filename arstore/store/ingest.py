@@ -107,3 +107,13 @@ def remove_tree(path: str) -> None:
         removal.remove_tree(parent_fd, os.fsencode(name))
     finally:
         os.close(parent_fd)
+
+
+def remove_children(path: str) -> None:
+    """Delete everything in the directory *path*, and not the directory itself. Raises OSError."""
+    for name in os.listdir(path):
+        child = f"{path}/{name}"
+        if os.path.isdir(child) and not os.path.islink(child):
+            remove_tree(child)
+        else:
+            os.unlink(child)

@@ -36,7 +36,6 @@ class _Job:
 
     layer: IncomingLayer
     work: LayerPass
-    staged: str
     reads_store: bool
 
 
@@ -57,7 +56,7 @@ class Intake:
         inventory: Inventory,
         ingest: Ingest,
         open_blob: OpenBlob,
-        form: TreeFormat | None,
+        forms: tuple[TreeFormat, ...],
         progress: Progress,
         spool: Ingest | None = None,
     ) -> None:
@@ -65,7 +64,7 @@ class Intake:
         self._ingest = ingest
         self._open_blob = open_blob
         self._spool = spool
-        self._form = form
+        self._forms = forms
         self._progress = progress
         self._taken = _Taken()
         self._publication = Publication()
@@ -130,7 +129,7 @@ class Intake:
 
     def _treeless(self, images: Sequence[IncomingImage]) -> set[str]:
         """The diff IDs that a chain has no trusted tree for: a tree made for another chain is of no use to it."""
-        if self._form is None:
+        if not self._forms:
             return set()
         layers = {layer.chain_id: layer for image in images for layer in image.layers}
         return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
@@ -149,23 +148,22 @@ class Intake:
             self._publication.reused_blobs.add(layer.digest)
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
-        staged, keep = ("", "") if stored is not None else self._staging(layer)
-        work = LayerPass(layer.digest, layer.size, layer.diff_id, keep, self._form if tree else None, tree)
-        return _Job(layer, work, staged, reads_store=stored is not None)
+        blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
+        work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, self._forms if tree else (), tree)
+        return _Job(layer, work, reads_store=stored is not None)
 
-    def _staging(self, layer: IncomingLayer) -> tuple[str, str]:
-        """Where the blob will lie, and where it has to be written: "" when the transport has spooled it there."""
+    def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
+        """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
         stream = self._open_blob(layer.digest)
         try:
             window = stream.window()
             if self._spool is not None and window is not None and window[1] == 0:
                 spooled = self._spool.spooled(window[0])
                 if spooled is not None and os.fstat(window[0]).st_size == window[2] == layer.size:
-                    return spooled, ""
+                    return spooled, False
         finally:
             stream.close()
-        path = self._ingest.file(f"blob-{layer.digest.hex}")
-        return path, path
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -189,35 +187,34 @@ class Intake:
     def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
         """In a worker: read the layer from the source, or from the store's own blob."""
         if job.reads_store:
-            with open(self._inventory.directories.blob(job.layer.digest), "rb", buffering=0) as file:
+            with open(job.work.blob, "rb", buffering=0) as file:
                 return take_layer(job.work, file, report)
         stream = self._open_blob(job.layer.digest)
         try:
             outcome = take_layer(job.work, stream, report)
         finally:
             stream.close()
-        if job.staged != job.work.keep:
-            _sync_file(job.staged)
+        if not job.work.keep:
+            _sync_file(job.work.blob)
         return outcome
 
     def _finish(self, job: _Job, outcome: LayerOutcome) -> None:
         layer = job.layer
         record = BlobRecord(layer.size, layer.diff_id, outcome.tar_size)
         self._taken.blobs[layer.digest] = record
-        if job.staged:
-            self._add_blob(layer.digest, job.staged, record)
-        else:
+        if job.reads_store:
             self._publication.reused_blobs.add(layer.digest)
-        if outcome.stat is not None and job.work.form is not None:
-            self._add_tree(layer.diff_id, job.work.tree, job.work.form, outcome)
+        else:
+            self._add_blob(layer.digest, job.work.blob, record)
+        self._add_tree(layer.diff_id, job.work.tree, outcome)
         self._taken.denied = self._taken.denied or outcome.denied
 
-    def _add_tree(self, key: str, path: str, form: TreeFormat, outcome: LayerOutcome) -> None:
+    def _add_tree(self, key: str, path: str, outcome: LayerOutcome) -> None:
         if outcome.stat is None:
             return
         implied = bool(outcome.needs.implied or outcome.needs.absent_links)
         stat = outcome.stat
-        record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, implied)
+        record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied)
         self._publication.add_tree(key, path, record, self._inventory.tree_record(key))
 
     def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:
@@ -247,7 +244,7 @@ class Intake:
     def _record(self, image: IncomingImage) -> None:
         assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt)
         trees, cap = ([""] * len(image.layers), None)
-        if self._form is not None and not self._taken.denied:
+        if self._forms and not self._taken.denied:
             trees, cap = assembly.stack(image.layers)
         parent = ""
         for layer, tree in zip(image.layers, trees, strict=True):
@@ -278,19 +275,17 @@ class Intake:
         for name in index.names:
             self._publication.names[name] = index.digest
 
-    def _adapt(self, layer: IncomingLayer, work: LayerPass, key: str) -> None:
-        """Build an adapted tree from the layer's blob, wherever that is by now."""
-        staged = self._publication.blobs.get(layer.digest)
-        path = staged[0] if staged else self._inventory.directories.blob(layer.digest)
+    def _adapt(self, work: LayerPass, key: str) -> None:
+        """Build an adapted tree from the layer's blob."""
 
         def read(report: Callable[[int], None]) -> LayerOutcome:
-            with open(path, "rb", buffering=0) as file:
+            with open(work.blob, "rb", buffering=0) as file:
                 return take_layer(work, file, report)
 
         self._inventory.graph.release()
         for outcome in run_jobs([read]):
-            if outcome.value is not None and work.form is not None:
-                self._add_tree(key, work.tree, work.form, outcome.value)
+            if outcome.value is not None:
+                self._add_tree(key, work.tree, outcome.value)
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

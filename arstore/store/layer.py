@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import DigestMismatchError
+from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
-from arstore.store.tree import Needs, TreeStat
+from arstore.store.readahead import ReadAhead
+from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
 from arstore.tar.reader import TarReader
 from arstore.tar.whiteout import classify
@@ -43,18 +45,24 @@ _REPORT_EVERY = 4 << 20
 class LayerPass:
     """What is known of a layer's blob beforehand, and what is wanted from the pass.
 
-    `keep` is the path at which the blob is to be written, "" when it is in the store already. `tree` is the directory
-    to build the tree in, "" for none: the entries are then checked only. `adaptation` moves entries for the layer's
-    parents.
+    `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
+    already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
+    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents.
     """
 
     digest: Digest
     size: int | None
     diff_id: Digest
-    keep: str = ""
-    form: TreeFormat | None = None
+    blob: str
+    keep: bool = False
+    forms: tuple[TreeFormat, ...] = ()
     tree: str = ""
     adaptation: Adaptation | None = None
+
+    @property
+    def form(self) -> TreeFormat | None:
+        """The form to build; None when no tree is wanted."""
+        return self.forms[0] if self.forms and self.tree else None
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,6 +72,7 @@ class LayerOutcome:
     tar_size: int
     needs: Needs
     stat: TreeStat | None
+    form: str = ""
     denied: str = ""
 
 
@@ -74,27 +83,40 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, and OSError. When the host does not permit a tree to be built (an ordinary user's chown), the rest of the
     pass goes on without one.
     """
-    what = f"layer {work.digest}"
-    keep = os.open(work.keep, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600) if work.keep else -1
     try:
+        return _pass(work, source, report)
+    except UnrepresentableError:
+        if len(work.forms) < 2:
+            raise
+    # The blob is whole and verified by now, and the next form is built from it.
+    remove_children(work.tree)
+    with open(work.blob, "rb", buffering=0) as blob:
+        return take_layer(replace(work, keep=False, forms=work.forms[1:]), blob, lambda _count: None)
+
+
+def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
+    what = f"layer {work.digest}"
+    with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
         stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report)
-        with _tar_file(work) as tar:
-            plain = _Hashed(decompressed(stored, what), work.diff_id, tar)
+        with ReadAhead(decompressed(stored, what)) as ahead:
+            plain = _Hashed(ahead, work.diff_id, tar)
             reader = TarReader(plain, what)
-            needs, stat, denied = _build(work, reader)
+            built = _build(work, reader)
             reader.drain()
             plain.verify(what)
         stored.finish()
         if keep >= 0:
             os.fdatasync(keep)
-    finally:
-        if keep >= 0:
-            os.close(keep)
-    return LayerOutcome(plain.size, needs, stat, denied)
+    if isinstance(built, UnrepresentableError):
+        raise built
+    needs, stat, denied = built
+    form = work.form.name if work.form is not None and stat is not None else ""
+    return LayerOutcome(plain.size, needs, stat, form, denied)
 
 
-def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str]:
-    if work.form is None or not work.tree:
+def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
+    """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
+    if work.form is None:
         _check(reader)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -105,6 +127,9 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
     except PermissionError as error:
         _check(reader)
         return Needs(), None, error.strerror or "not permitted"
+    except UnrepresentableError as error:
+        _check(reader)
+        return error
     finally:
         builder.close()
         os.close(fd)
@@ -179,13 +204,18 @@ class _Hashed:
             raise DigestMismatchError(what, f"inflates to {found}, but its diff ID is {self._expected}")
 
 
+def _tar_path(work: LayerPass) -> str:
+    """Where the uncompressed tar is to be kept; "" when the form does not want it."""
+    return f"{work.tree}/layer.tar" if work.form is not None and work.form.keeps_tar else ""
+
+
 @contextmanager
-def _tar_file(work: LayerPass) -> Iterator[int]:
-    """The open file `layer.tar` of a tree that keeps it; -1 for one that does not."""
-    if not work.tree or work.form is None or not work.form.keeps_tar:
+def _new_file(path: str) -> Iterator[int]:
+    """A new file, open for writing; -1 when there is no path."""
+    if not path:
         yield -1
         return
-    fd = os.open(f"{work.tree}/layer.tar", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         yield fd
     finally:
@@ -200,11 +230,12 @@ def verified_entries(source: Reader, digest: Digest, size: int | None, diff_id: 
     """
     what = f"layer {digest}"
     stored = _Kept(VerifiedReader(source, digest, size, what), -1, lambda _count: None)
-    plain = _Hashed(decompressed(stored, what), diff_id, -1)
-    reader = TarReader(plain, what)
-    yield reader
-    reader.drain()
-    plain.verify(what)
+    with ReadAhead(decompressed(stored, what)) as ahead:
+        plain = _Hashed(ahead, diff_id, -1)
+        reader = TarReader(plain, what)
+        yield reader
+        reader.drain()
+        plain.verify(what)
     stored.finish()
 
 

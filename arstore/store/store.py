@@ -19,6 +19,7 @@ from arstore.errors import (
     NotFoundError,
     PermissionDeniedError,
     StoreDamagedError,
+    UsageError,
 )
 from arstore.linux import capability
 from arstore.linux.sync import syncfs
@@ -207,21 +208,27 @@ class Store:
 
     # --- taking in --------------------------------------------------------------------------------------------------
 
-    def form(self, name: str) -> TreeFormat | None:
-        """The form that new trees are to take: `directory`, or `auto` for the best that this process can make.
+    def tree_forms(self, name: str = "auto") -> tuple[TreeFormat, ...]:
+        """The forms that new trees are to take, the first that can represent a layer: of *name*, then extracted files.
 
-        None when this process may not make trees at all: trees are a cache, and are then made by whoever first mounts.
+        `auto` is the best that this host can mount. Empty when this process may not make trees at all: they are a
+        cache, and are then made by whoever first mounts. Raises UsageError for a form that is not known.
         """
         if not all(capability.has(number) for number in _TREE_CAPABILITIES):
-            return None
-        return self.forms["directory" if name == "auto" else name]
+            return ()
+        directory = self.forms["directory"]
+        if name == "auto":
+            return (directory,)
+        if name not in self.forms:
+            raise UsageError(name, f"no such form of trees; there are {', '.join(self.forms)}")
+        return tuple(dict.fromkeys((self.forms[name], directory)))
 
     def take(
         self,
         images: Sequence[IncomingImage],
         indexes: Sequence[IncomingIndex],
         open_blob: OpenBlob,
-        form: TreeFormat | None,
+        forms: tuple[TreeFormat, ...],
         progress: Progress | None = None,
         spool: Ingest | None = None,
     ) -> list[TakenImage]:
@@ -234,7 +241,7 @@ class Store:
 
         for _ in range(_ATTEMPTS):
             with Ingest(self.directories) as ingest:
-                intake = Intake(self.inventory(), ingest, open_blob, form, progress or NoProgress(), spool)
+                intake = Intake(self.inventory(), ingest, open_blob, forms, progress or NoProgress(), spool)
                 work = intake.take(images, indexes)
                 try:
                     publish(self.directories, self.graph, ingest, work)
@@ -283,11 +290,11 @@ class Store:
         keys = self._trusted_stack(image)
         if keys is not None:
             return keys
-        form = self.form("auto")
-        if form is None:
+        forms = self.tree_forms()
+        if not forms:
             hint = "run as root, or use `arstore unpack IMAGE DIR`, which needs no trees"
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
-        self.take([self.incoming(image)], [], self._own_blob, form, progress)
+        self.take([self.incoming(image)], [], self._own_blob, forms, progress)
         keys = self._trusted_stack(self.find(image.digest))
         if keys is None:
             raise PermissionDeniedError(image.label, "its trees could not be built here")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, from_os_error
 from arstore.linux import capability
-from arstore.store.ingest import remove_tree
+from arstore.store.ingest import remove_children, remove_tree
 from arstore.store.layer import verified_entries
 from arstore.store.lease import leased
 from arstore.store.unpack import Unpacker
@@ -78,9 +78,4 @@ def _undo(directory: str, made: bool) -> None:
     if made:
         remove_tree(directory)
         return
-    for name in os.listdir(directory):
-        path = f"{directory}/{name}"
-        if os.path.isdir(path) and not os.path.islink(path):
-            remove_tree(path)
-        else:
-            os.unlink(path)
+    remove_children(directory)

@@ -64,9 +64,9 @@ def import_opened(
             _rename(selection, str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
             raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
-        form = store.form(options.tree)
+        forms = store.tree_forms(options.tree)
         images = list(selection.images.values())
-        return store.take(images, list(selection.indexes.values()), source.open_blob, form, progress, spool)
+        return store.take(images, list(selection.indexes.values()), source.open_blob, forms, progress, spool)
 
 
 def _rename(selection: Selection, name: str, what: str) -> None:

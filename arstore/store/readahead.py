@@ -1,0 +1,72 @@
+"""Reading ahead: one half of a layer's pass in a thread of its own, so that one large layer keeps two processors busy.
+
+Reading, hashing, writing and inflating all leave the GIL; parsing does not. The thread does the first, a bounded number
+of chunks ahead of the parser, and memory stays what it was: a few chunks.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from arstore.digest import Reader
+
+_DEPTH = 4
+"""Chunks that may wait."""
+
+
+class ReadAhead:
+    """A reader over *source*, which from now on is read in a thread; a context manager that ends it.
+
+    `read` returns what one read of the source returned, and raises what it raised.
+    """
+
+    def __init__(self, source: Reader) -> None:
+        self._source = source
+        self._chunks: queue.Queue[bytes | BaseException] = queue.Queue(_DEPTH)
+        self._given_up = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
+
+    def __enter__(self) -> ReadAhead:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._given_up.set()
+        while self._thread.is_alive():
+            # Make room for a chunk that the thread may be waiting to hand over.
+            try:
+                self._chunks.get(timeout=0.01)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next chunk, b"" at the end. *size* is at least CHUNK: chunks are not cut."""
+        if self._ended:
+            return b""
+        chunk = self._chunks.get()
+        if isinstance(chunk, bytes):
+            self._ended = not chunk
+            return chunk
+        self._ended = True
+        raise chunk
+
+    def _run(self) -> None:
+        try:
+            while not self._given_up.is_set():
+                data = self._source.read(CHUNK)
+                self._chunks.put(data)
+                if not data:
+                    return
+        except BaseException as error:  # it belongs to the thread that reads
+            self._chunks.put(error)
