@@ -78,6 +78,11 @@ def collect(store: Store, clutter_only: bool = False) -> Collection:
     With *clutter_only* no record of an image goes, only what processes that died have left. Raises OSError and the
     errors of Graph.
     """
+    with store.graph.spare_given_up():
+        return _collect(store, clutter_only)
+
+
+def _collect(store: Store, clutter_only: bool) -> Collection:
     plan = plan_collection(store)
     if clutter_only:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []

@@ -106,7 +106,7 @@ class Containers:
         Raises NotFoundError, OSError.
         """
         container = self.get(container_id)
-        with Ingest(self._directories) as ingest:
+        with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
             with self._graph.write() as change:
                 change.delete("containers", container_id)
             with self._graph.write() as change:

@@ -49,6 +49,15 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
         else:
             doomed[image.digest] = image
     in_use = _mounted_images(store)
+    with store.graph.spare_given_up():
+        names, removed = _dispose(store, untagged, doomed, in_use)
+    return Disposal((*untagged, *names), removed)
+
+
+def _dispose(
+    store: Store, untagged: list[str], doomed: dict[str, StoredImage], in_use: dict[str, str]
+) -> tuple[list[str], Removed]:
+    """Do it; the names that images lost with them, and what was removed."""
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
             for name in untagged:
@@ -61,7 +70,7 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
         take_files(store.directories, store.graph, ingest, removed)
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
-    return Disposal((*untagged, *names), removed)
+    return names, removed
 
 
 def _name_meant(text: str, image: StoredImage) -> str:

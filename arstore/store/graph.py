@@ -15,15 +15,23 @@ after a fork (`release` it before), its map is reserved once at its full size an
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
-from arstore.errors import HostError, NoSpaceError, PermissionDeniedError, StoreDamagedError, StoreVersionError
+from arstore.errors import (
+    HostError,
+    NoSpaceError,
+    PermissionDeniedError,
+    StoreDamagedError,
+    StoreVersionError,
+    from_os_error,
+)
 from arstore.store.records import (
     BlobRecord,
     Codec,
@@ -43,6 +51,12 @@ FORMAT = 1
 
 MAP_SIZE = 16 << 30
 """Address space reserved for the environment, in bytes; the file grows only as it is written."""
+
+SPARE, SPARE_SIZE = "spare", 512 << 10
+"""A file beside LMDB's own that holds nothing but space, and its bytes."""
+
+_READERS, _READER_SIZE = 2048, 64
+"""Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
 
 _T = TypeVar("_T", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
 
@@ -233,8 +247,10 @@ class Graph:
     def _open(self) -> lmdb.Environment:
         with self._opening:
             if self._environment is None:
+                self._reserve_lock_file()
+                self._set_spare_aside()
                 environment = lmdb.open(
-                    self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=2048
+                    self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS
                 )
                 try:
                     _verify_format(environment)
@@ -244,6 +260,50 @@ class Graph:
                     raise
                 self._environment = environment
             return self._environment
+
+    @contextmanager
+    def spare_given_up(self) -> Iterator[None]:
+        """For the length of what frees space: give back the space that is set aside for that.
+
+        Even a removal has to write new pages, and a full disk must not be a reason not to remove.
+        """
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.path}/{SPARE}")
+        try:
+            yield
+        finally:
+            self._set_spare_aside()
+
+    def _set_spare_aside(self) -> None:
+        """Make the spare file where it is missing, if there is room for it."""
+        path = f"{self.path}/{SPARE}"
+        with suppress(OSError):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, SPARE_SIZE)
+            except OSError:
+                os.unlink(path)
+            finally:
+                os.close(fd)
+
+    def _reserve_lock_file(self) -> None:
+        """Have the whole lock file on disk before LMDB maps it: a page that a full disk cannot give is a SIGBUS then.
+
+        Only a file that is not there yet is touched. To open and close one that LMDB uses would drop its locks, which
+        are this process's; here this process has none, because the environment is not open.
+        """
+        path = f"{self.path}/lock.mdb"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return  # it is there; or LMDB says what is the matter
+        try:
+            os.posix_fallocate(fd, 0, (_READERS + 16) * _READER_SIZE)
+        except OSError as error:
+            os.unlink(path)
+            raise from_os_error(error, path) from error
+        finally:
+            os.close(fd)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
