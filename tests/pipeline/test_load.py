@@ -1,0 +1,198 @@
+"""`load` from end to end with a real runtime, and what it does when any part of that fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import stores
+
+from arstore.errors import (
+    InvalidReferenceError,
+    PipelineFailedError,
+    PipelineTimeoutError,
+    SubImageError,
+    UsageError,
+)
+from arstore.pipeline.load import Loaded, LoadOptions, images_directory, load
+from arstore.runtime.discovery import find_runtime
+from arstore.store.incoming import TakenImage
+
+TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
+SUB_IMAGES = {"greeter:1", "counter:1"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        yield made
+
+
+# --- where the images directory lies --------------------------------------------------------------------------------
+
+
+def taken(*names):
+    return TakenImage("sha256:" + "0" * 64, "", names, "", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("builder:1", "builder/images"),
+        ("team/builder:2", "team/builder/images"),
+        ("registry.example:5000/a/b:latest", "registry.example:5000/a/b/images"),
+        ("images-of-x:1", "images-of-x/images"),
+    ],
+)
+def test_the_images_directory_is_named_after_the_image(name, place):
+    assert images_directory("/root", taken(name)) == f"/root/{place}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{own}:1" for own in ("blobs", "trees", "ingest", "graph", "containers", "pipelines", "images")]
+    + [f"{own}:1" for own in ("blobs/sha256", "a/images", "a/images/b", "index.json", "oci-layout")],
+)
+def test_names_that_collide_with_the_store_are_refused(name):
+    with pytest.raises(InvalidReferenceError):
+        images_directory("/root", taken(name))
+
+
+def test_a_pipeline_without_a_name_goes_by_its_digest():
+    assert images_directory("/root", taken()) == "/root/000000000000/images"
+
+
+# --- end to end -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory, busybox):
+    """The pipeline image of tools/, named `builder:1` by its archive's file."""
+    path = tmp_path_factory.mktemp("pipeline") / "builder.tar.gz"
+    subprocess.run(["python3", TOOL, path], check=True)
+    return path
+
+
+@pytest.fixture
+def options():
+    return LoadOptions(name="builder:1")
+
+
+def run(store, archive, options, loaded=None):
+    def find():
+        return find_runtime(None, store.directories.runroot)
+
+    return load(store, str(archive), options, find, loaded=loaded)
+
+
+def directory(store):
+    return Path(store.directories.root, "builder/images")
+
+
+def left(store):
+    return {path.name for path in directory(store).iterdir()}
+
+
+def quiet(store):
+    """No container, no mount, nothing in flight."""
+    assert os.listdir(store.directories.containers) == []
+    assert store.containers.list() == []
+    stores.verify_clean(store)
+
+
+def marked(function):
+    """What needs a real runtime."""
+    return pytest.mark.root(pytest.mark.mounts(pytest.mark.runtime(function)))
+
+
+@marked
+def test_the_images_it_leaves_are_imported_and_the_directory_is_clean(store, archive, options):
+    loaded = run(store, archive, options)
+    assert loaded.exit_code == 0
+    assert {name for image in loaded.imported for name in image.names} == SUB_IMAGES
+    assert loaded.failed == ()
+    assert set(stores.names(store)) == SUB_IMAGES | {"builder:1"}
+    assert stores.names(store)["builder:1"] == loaded.image
+    assert left(store) == set()
+    quiet(store)
+
+
+@marked
+def test_kept_images_are_imported_too(store, archive, options):
+    run(store, archive, replace(options, keep_images=True))
+    assert left(store) == {"greeter.tar", "counter"}
+    assert set(stores.names(store)) >= SUB_IMAGES
+
+
+@marked
+def test_a_container_that_fails(store, archive, options):
+    loaded = Loaded()
+    with pytest.raises(PipelineFailedError, match="status 3"):
+        run(store, archive, replace(options, env=("PIPELINE_EXIT=3",)), loaded)
+    assert loaded.exit_code == 3
+    assert loaded.container
+    assert loaded.imported == ()
+    assert left(store) == {"greeter.tar", "counter"}
+    assert set(stores.names(store)) == {"builder:1"}
+    quiet(store)
+    run(store, archive, options)
+    assert left(store) == set()
+    assert set(stores.names(store)) >= SUB_IMAGES
+
+
+@marked
+def test_a_container_that_does_not_end(store, archive, options, monkeypatch):
+    monkeypatch.setattr("arstore.runtime.launcher.STOP_GRACE", 0.3)
+    with pytest.raises(PipelineTimeoutError):
+        run(store, archive, replace(options, env=("PIPELINE_SLEEP=60",), timeout=0.5))
+    assert set(stores.names(store)) == {"builder:1"}
+    quiet(store)
+
+
+@marked
+def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
+    loaded = Loaded()
+    leave = replace(options, env=("PIPELINE_LEAVE=junk symlinks special names",))
+    with pytest.raises(SubImageError, match=r"and \d+ more"):
+        run(store, archive, leave, loaded)
+    failed = {failure.path for failure in loaded.failed}
+    assert failed == {"notes.txt", "cut.tar", "file-link.tar", "directory-link", "inner-link.tar", "pipe"}
+    assert left(store) >= {*failed, "greeter.tar", "counter", "two\nlines.tar"}
+    assert set(stores.names(store)) >= SUB_IMAGES
+    assert all("\n" not in str(failure.error) for failure in loaded.failed)
+    quiet(store)
+    for name in failed:
+        (directory(store) / name).unlink()
+    (directory(store) / "two\nlines.tar").unlink()
+    loaded = run(store, archive, options)
+    assert loaded.failed == ()
+    assert all(layer.reused for image in loaded.imported for layer in image.layers)
+    assert left(store) == set()
+
+
+@marked
+def test_a_pipeline_that_leaves_nothing(store, archive, options):
+    loaded = run(store, archive, replace(options, env=("PIPELINE_LEAVE=nothing",)))
+    assert (loaded.imported, loaded.failed) == ((), ())
+    assert set(stores.names(store)) == {"builder:1"}
+
+
+@marked
+def test_a_symlink_in_the_directorys_way_is_not_followed(store, archive, options, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    os.symlink(victim, Path(store.directories.root, "builder"))
+    with pytest.raises(OSError, match=r"."):
+        run(store, archive, options)
+    assert list(victim.iterdir()) == []
+
+
+def test_an_archive_of_two_images_is_refused_before_anything_is_imported(store):
+    before = stores.State(store)
+    path = stores.archive_for(store, *[stores.simple(name, names=(f"{name}:1",)) for name in "ab"])
+    with pytest.raises(UsageError, match="2 images"):
+        run(store, path, LoadOptions())
+    before.verify()
