@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Finding
 
-_WIDTH, _NAMES, _VALUES = 980, 420, 130
+_WIDTH, _NAMES, _VALUES = 1010, 420, 160
 _LINE, _TOP, _BOTTOM = 22, 56, 30
 _BEST, _WORST = 10.0, 0.1
 _STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 _STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #57606a }
+text { font: 12px system-ui, sans-serif; fill: #7d8590 }
 .title { font-size: 15px; font-weight: 600 }
 .met { fill: #2da44e } .missed { fill: #cf5b3c } .none { fill: #8c959f }
-.grid { stroke: #8c959f; stroke-opacity: .3 } .bar { stroke: #57606a; stroke-width: 2 }
+.grid { stroke: #8c959f; stroke-opacity: .3 } .bar { stroke: #7d8590; stroke-width: 2 }
+@media (prefers-color-scheme: light) { text { fill: #424a53 } .bar { stroke: #424a53 } }
 @media (prefers-color-scheme: dark) { text { fill: #c9d1d9 } .bar { stroke: #c9d1d9 } }
 """
 

@@ -126,7 +126,7 @@ class _Window(io.RawIOBase):
         return len(data)
 
 
-def _inflaters() -> dict[str, Callable[[_Window], BinaryIO]]:
+def inflaters() -> dict[str, Callable[[_Window], BinaryIO]]:
     """What makes an inflating stream of a layer, by the library's name."""
     found: dict[str, Callable[[_Window], BinaryIO]] = {}
     for name, package, module in (("zlib-ng", "zlib_ng", "gzip_ng"), ("ISA-L", "isal", "igzip")):
@@ -139,7 +139,7 @@ def _inflaters() -> dict[str, Callable[[_Window], BinaryIO]]:
 
 def fastest_inflater(archive: str, layer: Layer) -> str:
     """The name of the inflater that takes least for the beginning of *layer*."""
-    found = _inflaters()
+    found = inflaters()
     if len(found) == 1:
         return next(iter(found))
     times: dict[str, float] = {}
@@ -215,7 +215,7 @@ def take(fd: int, layer: Layer, inflater: str, out: str) -> None:
     keeping.start()
     try:
         window = _Window(fd, layer, hashing.put)
-        stream: Any = _inflaters()[inflater](window) if layer.gzip else window
+        stream: Any = inflaters()[inflater](window) if layer.gzip else window
         while count := stream.readinto(buffer := free.get()):
             keeping.put((buffer, count))
     finally:

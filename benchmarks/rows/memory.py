@@ -26,7 +26,7 @@ def row(ground: Ground) -> Row:
     bars = [
         Bar("peak memory, import of app1", "rss", at_most=250, unit="MiB"),
         Bar("peak memory, import of a layer of 4 GiB", "rss", _HUGE, at_most=250, unit="MiB"),
-        Bar("peak memory, a layer of 4 GiB against app1", "rss", _HUGE, ("arstore",), at_most=1.15),
+        Bar("peak memory, a layer of 4 GiB against app1", "rss", _HUGE, ("arstore",), at_most=1.15, unit="MiB"),
     ]
     podman = Podman(ground, "podman")
     contenders = [
