@@ -102,9 +102,9 @@ class Store:
         """The forms of trees, by name; made when they are first asked for, because most commands need none."""
         if not self._forms:
             from arstore.store.directory import DirectoryFormat
+            from arstore.store.erofs.form import ErofsFormat
 
-            directory = DirectoryFormat()
-            self._forms[directory.name] = directory
+            self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat())}
         return self._forms
 
     def inventory(self) -> Inventory:
@@ -216,9 +216,11 @@ class Store:
         """
         if not all(capability.has(number) for number in _TREE_CAPABILITIES):
             return ()
-        directory = self.forms["directory"]
+        directory, erofs = self.forms["directory"], self.forms["erofs"]
         if name == "auto":
-            return (directory,)
+            from arstore.store.probe import can_mount
+
+            return (erofs, directory) if can_mount(self.directories, erofs) else (directory,)
         if name not in self.forms:
             raise UsageError(name, f"no such form of trees; there are {', '.join(self.forms)}")
         return tuple(dict.fromkeys((self.forms[name], directory)))
