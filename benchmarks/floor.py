@@ -9,11 +9,11 @@ seconds as JSON; what Python needs to start is not in them, since a C program wo
 
 Why this is an honest floor although Python drives it: the bytes are handled by the same C code that a C program would
 call (zlib-ng or ISA-L with vector instructions, OpenSSL with SHA-NI, read(2), write(2)), all of which release the GIL,
-in pieces of 1 MiB; what Python adds is some ten microseconds a piece, about a hundredth. As many processes as there
-are processors take layers, the largest first, and each layer has three threads (inflating, hashing what is stored,
-hashing and writing what is inflated), so that the last layer alone still keeps two processors busy. A C program for the
-purpose would need the headers of those libraries on the machine that measures. Of the inflaters that are installed the
-fastest is taken, by a trial that is not in the time.
+in pieces of 1 MiB; what Python adds is some ten microseconds a piece, a few hundredths in all. As many processes as
+there are processors take layers, the largest first, and each layer has three threads (inflating, hashing what is
+stored, hashing and writing what is inflated), so that the last layer alone still keeps two processors busy. A C program
+for the purpose would need the headers of those libraries on the machine that measures. Of the inflaters that are
+installed the fastest is taken, by a trial that is not in the time.
 """
 
 from __future__ import annotations

@@ -132,3 +132,8 @@ def test_a_run_that_is_killed_leaves_nothing(tmp_path: Path, images: Path) -> No
         process.stderr.read()
         assert process.wait(30) != 0
     assert list(on.iterdir()) == []
+
+
+def test_every_row_is_documented() -> None:
+    text = (CHECKOUT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert [name for name in ROWS if f"`{name}`" not in text] == []
