@@ -135,7 +135,11 @@ class TreeFormat(Protocol):
     """`directory` or `erofs`, as the graph records it."""
 
     keeps_tar: bool
-    """Whether a tree of this form holds the uncompressed tar, as `layer.tar`, which the import pipeline writes."""
+    """Whether a tree of this form holds the uncompressed tar, as `layer.tar`, which the import pipeline writes.
+
+    What an entry was read from is in that file before a builder gets the entry, and all of the tar before `finish`, but
+    for what may follow the end of the archive.
+    """
 
     def builder(self, tree_fd: int) -> TreeBuilder:
         """A builder that fills the empty directory *tree_fd*."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from store.tree_contract import keep_tar
 from support import images, treelist
 
 from arstore.store.adapt import cap_entries, plan
@@ -80,6 +81,7 @@ class Stack:
         reader = TarReader(io.BytesIO(data))
         pairs = adaptation.entries(reader) if adaptation is not None else ((entry, reader) for entry in reader)
         fd = self._new()
+        keep_tar(self.form, fd, data)
         builder = self.form.builder(fd)
         try:
             for entry, content in pairs:
@@ -107,6 +109,7 @@ class Stack:
         entries = self.cap() if cap else []
         if entries:
             fd = self._new()
+            keep_tar(self.form, fd, b"")
             builder = self.form.builder(fd)
             for entry in entries:
                 builder.add(entry, None)

@@ -13,12 +13,13 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from arstore.digest import CHUNK
 from arstore.errors import LimitError
 from arstore.store.content import write_content
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.attributes import SharedAttributes, taken
 from arstore.store.erofs.image import Image, attributes_of
-from arstore.store.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, packed
+from arstore.store.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, altered, packed
 from arstore.store.metadata import MODE_BITS
 from arstore.store.placement import Placement
 from arstore.store.shape import MAX_NAME
@@ -42,7 +43,8 @@ MOST_CONTENT = 1 << 30
 _FILE, _LINK = 0o100000, 0o120777
 _TYPES = {Kind.CHARACTER: 0o020000, Kind.BLOCK: 0o060000, Kind.FIFO: 0o010000}
 _REGULAR_HIGH = 0o10
-_SIZE = struct.Struct("<8xQ")
+_EXTENT = struct.Struct("<8xQI")
+"""Size and address of an extended inode."""
 _WHITEOUT = Entry(b"", Kind.CHARACTER)
 _SAMPLE = 15
 # The next few are looked up for every file.
@@ -50,10 +52,14 @@ _TAR_START, _BLOCK_BITS, _IN_BLOCK = layout.TAR_START, layout.BLOCK_BITS, layout
 
 
 class ErofsBuilder(Placement):
-    """Makes the index of one layer in an empty tree directory, beside which somebody else puts the tar."""
+    """Makes the index of one layer in the directory *tree_fd*, in which somebody else writes the tar.
+
+    When `finish` is called, the tar has to be there as far as its entries go. *tree_fd* stays the caller's.
+    """
 
     def __init__(self, tree_fd: int) -> None:
         super().__init__()
+        self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
         self._records: dict[Directory, dict[bytes, Record]] = {}
         self._node: Directory | None = None
@@ -72,6 +78,7 @@ class ErofsBuilder(Placement):
         nodes = self.settle()
         masked = [node.path for node in nodes if node.whiteouts and self._write_whiteouts(node)]
         implied = [node.path for node in nodes if node.entry is None]
+        self._keep_within_tar()
         if self._tar_end - layout.TAR_START > layout.TAR_BLOCKS:
             raise UnrepresentableError(b"", "the tar is too long")
         shared = SharedAttributes(self._attributes(nodes))
@@ -204,6 +211,46 @@ class ErofsBuilder(Placement):
         self._content_end = end
         return first
 
+    def _keep_within_tar(self) -> None:
+        """Copy the last file into the index when the tar lacks the padding behind it (umoci writes such tars).
+
+        The kernel reads whole blocks, and up to Linux 6.18 at least, one that is not whole is an error.
+        """
+        try:
+            tar = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._tree_fd)
+        except FileNotFoundError:
+            return
+        try:
+            size = os.fstat(tar).st_size
+            if size < (self._tar_end - layout.TAR_START) * layout.BLOCK:
+                for here in self._records.values():
+                    for name, record in here.items():
+                        if self._is_last(record):
+                            here[name] = self._copied(name, record, tar)
+                self._tar_end = layout.TAR_START + size // layout.BLOCK
+        finally:
+            os.close(tar)
+
+    def _is_last(self, record: Record) -> bool:
+        """Whether a file ends where the last one in the tar ends."""
+        head = record.head if isinstance(record, Inode) else record
+        if head[MODE_HIGH] >> 4 != _REGULAR_HIGH:
+            return False
+        size, address = _EXTENT.unpack_from(head)
+        return bool(size) and address + layout.blocks(size) == self._tar_end
+
+    def _copied(self, name: bytes, record: Record, tar: int) -> Record:
+        """*record* with its content in the index."""
+        head = record.head if isinstance(record, Inode) else record
+        size, address = _EXTENT.unpack_from(head)
+        entry = Entry(name, Kind.FILE, size=size)
+        start = (address - layout.TAR_START) * layout.BLOCK
+        head = altered(head, 0, address=self._take_content(entry, _Part(tar, start, size)))
+        if isinstance(record, Inode):
+            record.head = head
+            return record
+        return head
+
     # --- what is there ----------------------------------------------------------------------------------------------
 
     def _enter(self, node: Directory) -> dict[bytes, Record]:
@@ -240,7 +287,22 @@ class ErofsBuilder(Placement):
         else:
             head = record
         if head[MODE_HIGH] >> 4 == _REGULAR_HIGH:
-            self.size -= _SIZE.unpack_from(head)[0]
+            self.size -= _EXTENT.unpack_from(head)[0]
+
+
+class _Part:
+    """Content that lies in a file."""
+
+    def __init__(self, fd: int, start: int, size: int) -> None:
+        self._fd = fd
+        self._start = start
+        self._end = start + size
+
+    def chunks(self) -> Iterator[bytes]:
+        offset = self._start
+        while data := os.pread(self._fd, min(CHUNK, self._end - offset), offset):
+            offset += len(data)
+            yield data
 
 
 def _check_name(name: bytes, path: bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING
 
 from arstore.store.erofs import format as layout
@@ -36,7 +36,7 @@ from arstore.store.shape import Directory, default_entry
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from arstore.store.erofs.attributes import Attribute
     from arstore.store.erofs.inodes import Record
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Records = Mapping[Directory, dict[bytes, Record]]
 
 _SLOT_BITS = 5
+_PARTS = 1 << 14
 _ADDRESS_AT = 16
 """Where inodes of both sizes have their address."""
 _DIRECTORY = layout.DIRECTORY
@@ -85,8 +86,9 @@ class Image:
         end = inode_start + layout.blocks(self._position)
         if end > layout.TAR_START:
             raise UnrepresentableError(b"", "its index would be too long")
-        parts = [layout.padded(self._shared.area), *self._data, *self._inodes, bytes(-self._position % layout.BLOCK)]
-        _write_all(fd, b"".join(parts), self._content_end * layout.BLOCK)
+        shared, padding = layout.padded(self._shared.area), bytes(-self._position % layout.BLOCK)
+        parts = chain([shared], self._data, self._inodes, [padding])
+        _write_parts(fd, parts, self._content_end * layout.BLOCK)
         block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, self._content_end, tar_blocks)
         seal(fd, block.block())
 
@@ -301,9 +303,12 @@ def _dirents_struct(count: int) -> struct.Struct:
     return struct.Struct("<" + "QHH" * count)
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        offset += written
-        view = view[written:]
+def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:
+    """Write *parts* one behind the other from byte *offset* on, many at a time and never all at once."""
+    source = iter(parts)
+    while chunk := b"".join(islice(source, _PARTS)):
+        view = memoryview(chunk)
+        while view:
+            written = os.pwrite(fd, view, offset)
+            offset += written
+            view = view[written:]

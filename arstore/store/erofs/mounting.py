@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from arstore.linux import features, loop, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.store.erofs.builder import INDEX, TAR
-from arstore.store.erofs.format import BLOCK
 from arstore.store.tree import LowerDirectory
 
 if TYPE_CHECKING:
@@ -99,8 +98,6 @@ def _mount_loops(tree_fd: int, what: str) -> int:
         for name in (INDEX, TAR):
             file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
             stack.callback(os.close, file)
-            if os.fstat(file).st_size % BLOCK:
-                raise OSError(errno.EINVAL, "ends within a block, which a loop device does not show", f"{what}/{name}")
             device = loop.attach(file, f"{what}/{name}")
             stack.callback(os.close, device)
             devices.append(loop.path_of(device))

@@ -103,9 +103,8 @@ class _Walk:
         self._index.attributes(inode)
         if stat.S_ISREG(inode.mode):
             in_tar, start = self._index.extent(inode)
-            # To the byte: a tar may leave out the padding of its last member.
-            if in_tar and start + inode.size > self._tar_size:
-                end = start + inode.size
+            end = start + layout.blocks(inode.size) * layout.BLOCK
+            if in_tar and end > self._tar_size:
                 damaged(self._index.what, f"its tar has {self._tar_size} bytes, but a file in it ends at byte {end}")
         elif stat.S_ISLNK(inode.mode) and b"\0" in self._index.target(inode):
             self._damaged(inode, "is a symlink with an impossible target")
