@@ -211,6 +211,7 @@ class Model:
         before = _copy(self.root, {})
         self._added = dict[tuple[int, str], tuple[str, Thing, bool]]()
         self._through = dict[int, Thing]()
+        self._hidden = set[tuple[int, str]]()
         self._redirected = False
         self._own_symlinks = 0
         for step in layer:
@@ -242,6 +243,7 @@ class Model:
             return
         for gone in list(found.children) if step.kind == "o" else [name]:
             thing = found.children.pop(gone, None)
+            self._hidden.add((id(found), gone))
             self.unordered |= thing is not None and any(id(one) in self._through for one in _things(thing))
 
     def _put(self, step: Step, before: Thing) -> None:
@@ -302,6 +304,8 @@ class Model:
             self._note(node, name, "i")
             node.children[name] = Thing("d")
             node = node.children[name]
+            if self._redirected:
+                self._through[id(node)] = node
         return node
 
     def _follow(self, path: str, root: Thing) -> tuple[list[Thing], list[str]]:
@@ -316,6 +320,7 @@ class Model:
                 continue
             if self._redirected and self._added.get((id(trail[-1]), name), ("i",))[0] != "i":
                 self.unordered = True
+            self.unordered |= self._redirected and (id(trail[-1]), name) in self._hidden
             if name == "..":
                 if missing or trail[1:]:
                     (missing or trail).pop()
