@@ -17,6 +17,7 @@ import pickle
 import selectors
 import signal
 import struct
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -65,8 +66,9 @@ def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | 
         while waiting or running:
             while waiting and len(running) < limit:
                 index, job = waiting.pop()
-                child = _spawn(index, job, [other.pipe for other in running.values()])
-                running[child.pid] = child
+                with _undisturbed():
+                    child = _spawn(index, job, [other.pipe for other in running.values()])
+                    running[child.pid] = child
                 selector.register(child.pipe, selectors.EVENT_READ, child)
             for key, _ in selector.select():
                 child = key.data
@@ -75,8 +77,29 @@ def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | 
                 yield from _outcomes(child)
                 if not data:
                     selector.unregister(child.pipe)
-                    del running[child.pid]
-                    _reap(child)
+                    with _undisturbed():
+                        del running[child.pid]
+                        _reap(child)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put an interrupt off to the end: between a fork and our note of it, it would leave a process behind.
+
+    It is the handler that is changed, not the signal mask, because a signal that one thread blocks another one takes.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(signal.SIGINT, None)
 
 
 def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: list[int]) -> _Child:
@@ -147,9 +170,10 @@ def _reap(child: _Child) -> None:
 
 def _end(running: dict[int, _Child]) -> None:
     """Stop what still runs: the caller has lost interest, or one job failed."""
-    for child in running.values():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
-        os.waitpid(child.pid, 0)
-        os.close(child.pipe)
-    running.clear()
+    with _undisturbed():
+        for child in running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            os.close(child.pipe)
+        running.clear()
