@@ -14,12 +14,16 @@ from arstore.maintenance.gc import collect
 from arstore.store import rootfs
 from arstore.store.mounts import MountTable
 from arstore.store.overlay import MAX_LOWERS
+from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
 
-@pytest.fixture
-def store(tmp_path):
+@pytest.fixture(params=["auto", "directory"])
+def store(tmp_path, request, monkeypatch):
+    """A store whose trees take the form that is best here, or that of extracted files."""
+    choose = Store.tree_forms
+    monkeypatch.setattr(Store, "tree_forms", lambda self, _name="auto": choose(self, request.param))
     with stores.opened(tmp_path) as made:
         yield made
 
@@ -221,6 +225,7 @@ def test_many_layers(store, count):
     stores.verify_layout(store)
 
 
+@pytest.mark.parametrize("store", ["auto"], indirect=True)
 def test_as_many_layers_as_overlayfs_takes(store):
     stores.bring(store, many(MAX_LOWERS))
     with Mounted(store, "many:1") as path:

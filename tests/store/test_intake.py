@@ -9,12 +9,14 @@ import os
 import resource
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
 from support import images, stores
 
 from arstore.errors import DigestMismatchError, SizeMismatchError, UnsafePathError
+from arstore.store import rootfs
 from arstore.store.store import Store
 from arstore.transport.copy import import_opened, import_reference
 from arstore.transport.detect import open_source
@@ -199,11 +201,17 @@ def lose(store, key):
 
 
 def distrust(store, key):
+    """As after a power cut: every file of the tree is there, and empty."""
     stores.edit(store, "trees", key, boot=OTHER_BOOT, synced=False)
-    Path(store.directories.tree(key), "fs", "etc", "passwd").write_bytes(b"")
+    for directory, _, names in os.walk(store.directories.tree(key)):
+        for name in names:
+            path = Path(directory, name)
+            if path.is_file() and not path.is_symlink():
+                os.truncate(path, 0)
 
 
 @root
+@pytest.mark.mounts
 @pytest.mark.parametrize("harm", [lose, distrust])
 @pytest.mark.parametrize("way", ["import", "stack"])
 def test_a_tree_that_cannot_be_relied_on_is_built_again(store, harm, way):
@@ -217,7 +225,9 @@ def test_a_tree_that_cannot_be_relied_on_is_built_again(store, harm, way):
     else:
         store.stack(store.find("example:1"))
     assert stores.records(store) == before
-    passwd = Path(store.directories.tree(one.diff_ids[0]), "fs", "etc", "passwd").read_bytes()
+    record = rootfs.mount_image(store, store.find("example:1"))
+    passwd = Path(record.target, "etc/passwd").read_bytes()
+    rootfs.umount_all(store)
     assert passwd.startswith(b"root:")
     stores.verify_clean(store)
 
@@ -283,16 +293,22 @@ def test_what_a_stream_spooled_is_adopted_and_not_copied(store, tmp_path, monkey
 # --- who may not build trees ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def open_directory():
+    """A directory that every user can reach: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="arstore-user-") as path:
+        os.chmod(path, 0o755)
+        yield Path(path)
+
+
 @root
-def test_an_ordinary_user_gets_no_trees_but_all_the_checks(tmp_path):
-    tmp_path.chmod(0o755)
-    home = tmp_path / "home"
+def test_an_ordinary_user_gets_no_trees_but_all_the_checks(open_directory):
+    home = open_directory / "home"
     home.mkdir(mode=0o700)
     os.chown(home, 65534, 65534)
-    good = images.write_oci_archive(tmp_path / "good.tar", images.example())
-    bad = images.write_oci_archive(
-        tmp_path / "bad.tar", images.image(images.layer([images.file("../x")]), names=["bad:1"])
-    )
+    good = images.write_oci_archive(open_directory / "good.tar", images.example())
+    evil = images.image(images.layer([images.file("../x")]), names=["bad:1"])
+    bad = images.write_oci_archive(open_directory / "bad.tar", evil)
 
     def work():
         os.setgroups([])
@@ -309,16 +325,7 @@ def test_an_ordinary_user_gets_no_trees_but_all_the_checks(tmp_path):
             (again,) = import_reference(store, str(good))
             assert all(layer.reused for layer in again.layers)
 
-    parents = [tmp_path, *tmp_path.parents]
-    closed = [path for path in parents if not path.stat().st_mode & 0o001]
-    modes = {path: path.stat().st_mode for path in closed}
-    for path in closed:
-        path.chmod(modes[path] | 0o001)
-    try:
-        stores.forked(work)
-    finally:
-        for path, mode in modes.items():
-            path.chmod(mode)
+    stores.forked(work)
     with Store(str(home / "root"), str(home / "run")) as store:
         store.stack(store.find("example:1"))
         assert stores.trees(store) >= set(images.example().diff_ids)
@@ -362,6 +369,7 @@ def large_archive(path, size):
 
 
 @root
+@pytest.mark.mounts
 def test_memory_does_not_grow_with_a_layer(store, tmp_path):
     path = large_archive(tmp_path / "large.tar", 300 << 20)
     store.close()
@@ -375,5 +383,8 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
         assert workers - before < 60 << 10, (before, workers)
 
     stores.forked(work)
-    (key,) = stores.trees(store)
-    assert os.path.getsize(f"{store.directories.tree(key)}/fs/zeros") == 300 << 20
+    assert len(stores.trees(store)) == 1
+    record = rootfs.mount_image(store, store.find("large:1"))
+    size = os.path.getsize(f"{record.target}/zeros")
+    rootfs.umount_all(store)
+    assert size == 300 << 20

@@ -56,7 +56,8 @@ def test_trees(store):
     assert inventory.is_trusted(TREE)
     assert not inventory.is_trusted(NOTHING)
     form, path = inventory.tree_place(TREE)
-    assert (form.name, path) == ("directory", store.directories.tree(TREE))
+    assert form is store.forms[inventory.tree_record(TREE).form]
+    assert path == store.directories.tree(TREE)
     with pytest.raises(StoreDamagedError):
         inventory.tree_place(NOTHING)
     shutil.rmtree(path)

@@ -168,6 +168,26 @@ def test_an_interrupt_ends_all():
         values([job, lambda _report: time.sleep(60)], 2)
 
 
+@pytest.mark.parametrize("delay", [0, 0.001, 0.003])
+def test_an_interrupt_at_any_moment_leaves_nothing(delay):
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    old = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    jobs = [lambda _report: time.sleep(0.0005)] * 60
+    try:
+        for step in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                interrupted_after(0.0005 + delay + step * 0.0007, jobs)
+            assert children() == []
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def interrupted_after(seconds, jobs):
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    values(jobs, 4)
+
+
 def test_a_job_dies_with_its_parent(tmp_path):
     mark = tmp_path / "pid"
 
