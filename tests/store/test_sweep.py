@@ -40,7 +40,7 @@ TREE = TreeRecord("directory", "boot", False, 0, 0, False)
 
 
 def graph_of(chains, caps=(), indexes=()):
-    """Images over chains of letters: each letter is a layer, with a tree that chains share, or its own if it is upper."""
+    """Images over chains of letters: each is a layer, upper-case ones with a tree of their own chain."""
     records = Records()
     for number, chain in enumerate(chains):
         top = ""
