@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from arstore.store.graph import Snapshot
-    from arstore.store.records import BlobRecord
+    from arstore.store.records import BlobRecord, LayerRecord
     from arstore.store.store import Store
 
 
@@ -37,6 +37,7 @@ class Damage(enum.Enum):
     BLOB_DIGEST = "blob-digest"
     TREE_MISSING = "tree-missing"
     TREE_UNTRUSTED = "tree-untrusted"
+    TREE_ALTERED = "tree-altered"
     LAYER_PARENT = "layer-parent"
     LAYER_BLOB = "layer-blob"
     IMAGE_BLOB = "image-blob"
@@ -85,8 +86,10 @@ def check(store: Store, quick: bool = False, report: Callable[[int], None] = lam
             *_index(store, snapshot),
         ]
         blobs = list(snapshot.blobs())
+        layers = {layer.tree: layer for _, layer in snapshot.layers() if layer.tree}
     # Outside the snapshot: a reader that stays for minutes would keep LMDB from reusing pages.
     findings.extend(finding for finding in _blobs(store, blobs, quick, report) if _is_recorded(store, finding.what))
+    findings.extend(_altered_trees(store, layers, quick, report))
     findings.extend(_clutter(store))
     return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
 
@@ -136,6 +139,26 @@ def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
         elif not tree.synced and tree.boot != boot:
             yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; rebuilt when used")
+
+
+def _altered_trees(
+    store: Store, layers: dict[str, LayerRecord], quick: bool, report: Callable[[int], None]
+) -> Iterator[Finding]:
+    inventory = store.inventory()
+    for key, layer in layers.items():
+        if not inventory.is_trusted(key):
+            continue
+        form, path = inventory.tree_place(key)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fault = form.fault(fd, layer.diff_id, layer.size, not quick, report)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            fault = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        if fault and inventory.tree_record(key) is not None:
+            yield Finding(Damage.TREE_ALTERED, key, fault)
 
 
 def _is_recorded(store: Store, digest: str) -> bool:
@@ -218,6 +241,7 @@ def repair(store: Store, findings: list[Finding]) -> list[Finding]:
     Graph.
     """
     _take_altered_blobs(store, [finding.what for finding in findings if finding.damage in _ALTERED])
+    _distrust(store, [finding.what for finding in findings if finding.damage is Damage.TREE_ALTERED])
     if any(finding.damage in _TREES for finding in findings):
         _rebuild_trees(store)
     if any(finding.damage in _CLUTTER for finding in findings):
@@ -233,7 +257,7 @@ def repair(store: Store, findings: list[Finding]) -> list[Finding]:
 
 
 _ALTERED = frozenset({Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
-_TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED})
+_TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED, Damage.TREE_ALTERED})
 _CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
 
 
@@ -241,7 +265,19 @@ def _judged(finding: Finding, left: set[tuple[Damage, str]]) -> Finding:
     """*finding* after the repair, which leaves *left* to be found."""
     if finding.damage in _ALTERED:
         return replace(finding, why=f"{finding.why}; its file was taken away, import its image again")
-    return replace(finding, repaired=(finding.damage, finding.what) not in left)
+    same = _TREES if finding.damage in _TREES else {finding.damage}
+    return replace(finding, repaired=all((damage, finding.what) not in left for damage in same))
+
+
+def _distrust(store: Store, keys: list[str]) -> None:
+    """Have these trees built again at their next use, which `_rebuild_trees` is."""
+    if not keys:
+        return
+    with store.graph.write() as change:
+        for key in keys:
+            record = change.tree(key)
+            if record is not None:
+                change.put_tree(key, replace(record, boot="", synced=False))
 
 
 def _take_altered_blobs(store: Store, digests: list[str]) -> None:

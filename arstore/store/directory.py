@@ -26,7 +26,7 @@ from arstore.store.tree import FileRange, LowerDirectory, Needs, Node, TreeStat
 from arstore.tar.entry import Entry, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
@@ -143,6 +143,10 @@ class DirectoryFormat:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+        """That the directory of the files is gone; their content has nothing beside it to be compared with."""
+        return "" if FILES in os.listdir(tree_fd) else f"has no directory {FILES}"
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from arstore.tar.entry import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.tar.entry import Entry
@@ -159,6 +159,13 @@ class TreeFormat(Protocol):
 
         A range rather than a descriptor of the file alone, because not every form has a file for each file.
         Raises FileNotFoundError where there is none, OSError.
+        """
+
+    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+        """What is wrong with the tree of a layer with this diff ID and so many bytes of tar; "" when nothing is found.
+
+        Not *deep*, it only looks at names and sizes; deep, it reads what this form keeps something to compare with, and
+        tells *report* of the bytes. Raises OSError for what cannot be read.
         """
 
     def remove(self, parent_fd: int, name: str) -> None:

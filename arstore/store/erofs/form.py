@@ -14,14 +14,18 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.store.erofs.builder import TAR, ErofsBuilder
+from arstore.digest import CHUNK, Digest
+from arstore.errors import StoreDamagedError
+from arstore.store.erofs.builder import INDEX, TAR, ErofsBuilder
 from arstore.store.erofs.mounting import forget_attached, lower_directory
 from arstore.store.erofs.reader import Index, walk
+from arstore.store.erofs.verification import verify
 from arstore.store.removal import remove_tree
 from arstore.store.tree import FileRange, Node
 from arstore.tar.entry import Entry, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from arstore.store.erofs.reader import Inode
@@ -76,10 +80,41 @@ class ErofsFormat:
         tar = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
         return FileRange(tar, start, inode.size)
 
+    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+        """A tar that is not the layer's, or an index that is not what was written over it. Raises OSError."""
+        try:
+            size = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False).st_size
+            if size != tar_size:
+                return f"its tar has {size} bytes, the layer's has {tar_size}"
+            if not deep:
+                os.stat(INDEX, dir_fd=tree_fd, follow_symlinks=False)
+                return ""
+            found = _tar_digest(tree_fd, Digest(diff_id), report)
+            if found != diff_id:
+                return f"its tar has the digest {found}"
+            verify(tree_fd)
+        except FileNotFoundError as error:
+            return f"{error.filename} is missing"
+        except StoreDamagedError as error:
+            return f"{error.what}: {error.why}"
+        return ""
+
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""
         forget_attached(f"/proc/self/fd/{parent_fd}/{name}")
         remove_tree(parent_fd, os.fsencode(name))
+
+
+def _tar_digest(tree_fd: int, diff_id: Digest, report: Callable[[int], None]) -> Digest:
+    hasher = diff_id.new_hash()
+    fd = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
+    try:
+        while data := os.read(fd, CHUNK):
+            hasher.update(data)
+            report(len(data))
+    finally:
+        os.close(fd)
+    return Digest.finished(diff_id.algorithm, hasher)
 
 
 def _check(path: bytes) -> None:

@@ -1,0 +1,63 @@
+"""Trees that were changed after they were made: found, told apart by what looking deep costs, and built again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import images, stores
+
+from arstore.maintenance.check import Damage, check, repair
+from arstore.store import rootfs
+from arstore.store.probe import can_mount
+
+EXAMPLE = images.example()
+TREE = EXAMPLE.diff_ids[0]
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        if not can_mount(made.directories, made.forms["erofs"]):
+            pytest.skip("this host does not mount EROFS from files or loop devices")
+        stores.bring(made, EXAMPLE)
+        yield made
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 512)
+
+
+@pytest.mark.parametrize("name", ["layer.tar", "layer.erofs"])
+@pytest.mark.parametrize(
+    ("harm", "seen_quickly"),
+    [(flip, ()), (cut, ("layer.tar",)), (Path.unlink, ("layer.tar", "layer.erofs"))],
+)
+def test_found_and_mended(store, name, harm, seen_quickly):
+    harm(Path(store.directories.tree(TREE), name))
+    quick = {finding.damage for finding in check(store, quick=True)}
+    assert (quick == {Damage.TREE_ALTERED}) == (name in seen_quickly)
+    findings = check(store)
+    assert [(finding.damage, finding.what) for finding in findings] == [(Damage.TREE_ALTERED, TREE)]
+    assert all(finding.repaired for finding in repair(store, findings))
+    assert check(store) == []
+    record = rootfs.mount_image(store, store.find("example:1"))
+    passwd = Path(record.target, "etc/passwd").read_bytes()
+    rootfs.umount_all(store)
+    assert passwd.startswith(b"root:")
+
+
+def test_what_was_not_harmed_is_left_alone(store):
+    before = Path(store.directories.tree(TREE), "layer.erofs").stat().st_ino
+    assert check(store) == []
+    assert repair(store, []) == []
+    assert Path(store.directories.tree(TREE), "layer.erofs").stat().st_ino == before
