@@ -148,7 +148,8 @@ KEPT = [
 
 
 def test_every_kind_is_tried():
-    assert {damage for damage, _ in [*MENDED, *KEPT]} == set(Damage)
+    elsewhere = {Damage.TREE_ALTERED}  # test_altered_trees
+    assert {damage for damage, _ in [*MENDED, *KEPT]} == set(Damage) - elsewhere
 
 
 @pytest.mark.parametrize(("damage", "harm"), MENDED)
@@ -191,7 +192,8 @@ def test_an_import_after_a_repair_brings_blobs_again(store, damage, harm):
 def test_quick_does_not_read(store):
     read = []
     assert check(store, report=read.append) == []
-    assert sum(read) == sum(blob(store, digest).stat().st_size for digest in stores.blobs(store))
+    tars = sum(path.stat().st_size for path in Path(store.directories.trees).glob("*/layer.tar"))
+    assert sum(read) == tars + sum(blob(store, digest).stat().st_size for digest in stores.blobs(store))
     read.clear()
     alter(store)
     assert check(store, quick=True, report=read.append) == []
