@@ -13,13 +13,13 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK
 from arstore.errors import LimitError
-from arstore.store.content import write_content
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.attributes import SharedAttributes, taken
-from arstore.store.erofs.image import Image, attributes_of
+from arstore.store.erofs.directories import attributes_of
+from arstore.store.erofs.image import Image
 from arstore.store.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, altered, packed
+from arstore.store.erofs.owncontent import FilePart, OwnContent
 from arstore.store.metadata import MODE_BITS
 from arstore.store.placement import Placement
 from arstore.store.shape import MAX_NAME
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 INDEX = "layer.erofs"
 TAR = "layer.tar"
-
-MOST_CONTENT = 1 << 30
-"""Bytes of content, holes included, that an index takes in itself."""
 
 _FILE, _LINK = 0o100000, 0o120777
 _TYPES = {Kind.CHARACTER: 0o020000, Kind.BLOCK: 0o060000, Kind.FIFO: 0o010000}
@@ -68,7 +65,7 @@ class ErofsBuilder(Placement):
         self._times: dict[int, int] = {}
         self._made = 0
         self._tar_end = layout.TAR_START
-        self._content_end = layout.FIRST_BLOCK
+        self._content = OwnContent(self._fd)
 
     def finish(self) -> tuple[Needs, TreeStat]:
         """Write the index.
@@ -82,7 +79,7 @@ class ErofsBuilder(Placement):
         if self._tar_end - layout.TAR_START > layout.TAR_BLOCKS:
             raise UnrepresentableError(b"", "the tar is too long")
         shared = SharedAttributes(self._attributes(nodes))
-        image = Image(self._records, shared, self._epoch(nodes), self._content_end, self._made)
+        image = Image(self._records, shared, self._epoch(nodes), self._content.end, self._made)
         image.write(self._fd, self.shape.root, self._tar_end - layout.TAR_START)
         needs = Needs(sorted(implied), self.absent_links, sorted(masked))
         return needs, TreeStat(self.files + len(nodes) - 1, self.size)
@@ -131,7 +128,7 @@ class ErofsBuilder(Placement):
         if size:
             offset = entry.offset
             if entry.sparse is not None or not offset or offset & _IN_BLOCK:
-                address = self._take_content(entry, content)
+                address = self._content.take(entry, content)
             else:
                 address = _TAR_START + (offset >> _BLOCK_BITS)
                 end = address + (size + _IN_BLOCK >> _BLOCK_BITS)
@@ -196,20 +193,7 @@ class ErofsBuilder(Placement):
     def _count_time(self, mtime: int) -> None:
         self._times[mtime] = self._times.get(mtime, 0) + 1
 
-    # --- content ----------------------------------------------------------------------------------------------------
-
-    def _take_content(self, entry: Entry, content: Content) -> int:
-        """Write content that is in no tar into the index; the number of its first block."""
-        if entry.offset:
-            why = "is sparse" if entry.sparse is not None else "does not begin at a block of the tar"
-            raise UnrepresentableError(entry.path, why)
-        first = self._content_end
-        end = first + layout.blocks(entry.size)
-        if (end - layout.FIRST_BLOCK) * layout.BLOCK > MOST_CONTENT:
-            raise UnrepresentableError(entry.path, "is too large to be copied")
-        write_content(self._fd, entry, content, first * layout.BLOCK)
-        self._content_end = end
-        return first
+    # --- the end of the tar -----------------------------------------------------------------------------------------
 
     def _keep_within_tar(self) -> None:
         """Copy the last file into the index when the tar lacks the padding behind it (umoci writes such tars).
@@ -243,9 +227,8 @@ class ErofsBuilder(Placement):
         """*record* with its content in the index."""
         head = record.head if isinstance(record, Inode) else record
         size, address = _EXTENT.unpack_from(head)
-        entry = Entry(name, Kind.FILE, size=size)
-        start = (address - layout.TAR_START) * layout.BLOCK
-        head = altered(head, 0, address=self._take_content(entry, _Part(tar, start, size)))
+        part = FilePart(tar, (address - layout.TAR_START) * layout.BLOCK, size)
+        head = altered(head, 0, address=self._content.take(Entry(name, Kind.FILE, size=size), part))
         if isinstance(record, Inode):
             record.head = head
             return record
@@ -288,21 +271,6 @@ class ErofsBuilder(Placement):
             head = record
         if head[MODE_HIGH] >> 4 == _REGULAR_HIGH:
             self.size -= _EXTENT.unpack_from(head)[0]
-
-
-class _Part:
-    """Content that lies in a file."""
-
-    def __init__(self, fd: int, start: int, size: int) -> None:
-        self._fd = fd
-        self._start = start
-        self._end = start + size
-
-    def chunks(self) -> Iterator[bytes]:
-        offset = self._start
-        while data := os.pread(self._fd, min(CHUNK, self._end - offset), offset):
-            offset += len(data)
-            yield data
 
 
 def _check_name(name: bytes, path: bytes) -> None:

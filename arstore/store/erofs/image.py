@@ -10,14 +10,13 @@ that block alone.
 
 from __future__ import annotations
 
-import functools
 import os
-import struct
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from arstore.store.erofs import format as layout
-from arstore.store.erofs.attributes import OPAQUE, SharedAttributes, taken, words
+from arstore.store.erofs.attributes import words
+from arstore.store.erofs.directories import Place, attributes_of, dirents
 from arstore.store.erofs.inodes import (
     COMPACT,
     EXTENDED,
@@ -36,9 +35,9 @@ from arstore.store.shape import Directory, default_entry
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from arstore.store.erofs.attributes import Attribute
+    from arstore.store.erofs.attributes import SharedAttributes
     from arstore.store.erofs.inodes import Record
 
     Records = Mapping[Directory, dict[bytes, Record]]
@@ -50,7 +49,6 @@ _ADDRESS_AT = 16
 _DIRECTORY = layout.DIRECTORY
 _DIRECTORY_MODE = 0o040000
 _LINK_HIGH = 0o12
-_DIRENT = layout.DIRENT.size
 _DEFAULT = default_entry(b"")
 
 
@@ -77,7 +75,7 @@ class Image:
 
         Raises TarError, UnrepresentableError, OSError.
         """
-        top = _Place(root, self._records.get(root, {}), 0)
+        top = Place(root, self._records.get(root, {}), 0)
         top.parent_nid = self._reserve(top)
         todo = [top]
         while todo:
@@ -94,12 +92,14 @@ class Image:
 
     # --- directories ------------------------------------------------------------------------------------------------
 
-    def _fill(self, place: _Place) -> list[_Place]:
+    def _fill(self, place: Place) -> list[Place]:
         """Give places to all that is in a directory, then write its entries; return the directories in it."""
-        epoch, records, inodes, file_types = self._epoch, place.records, self._inodes, layout.FILE_TYPES
+        epoch, records, file_types = self._epoch, place.records, layout.FILE_TYPES
+        add = self._inodes.append
+        position = self._position
         nids: list[int] = []
         types: list[int] = []
-        below: list[_Place] = []
+        below: list[Place] = []
         for name in place.names:
             record = records.get(name)
             if isinstance(record, bytes):
@@ -107,35 +107,40 @@ class Image:
                     record = compacted(record)
                 high = record[MODE_HIGH] >> 4
                 types.append(file_types[high])
-                if high == _LINK_HIGH:
-                    nids.append(self._put(record))
-                else:
-                    position = self._position
+                if high != _LINK_HIGH:
                     nids.append(position >> _SLOT_BITS)
-                    inodes.append(record)
-                    self._position = position + len(record)
-            elif record is not None:
-                if record.nid < 0:
-                    self._put_inode(record)
-                else:
-                    self._count -= 1
-                nids.append(record.nid)
-                types.append(file_types[record.head[MODE_HIGH] >> 4])
+                    add(record)
+                    position += len(record)
+                    continue
+                self._position = position
+                nids.append(self._put(record))
             else:
-                types.append(_DIRECTORY)
-                if name == b".":
-                    nids.append(place.nid)
-                elif name == b"..":
-                    nids.append(place.parent_nid)
+                self._position = position
+                if record is None:
+                    types.append(_DIRECTORY)
+                    nids.append(self._enter(place, name, below))
                 else:
-                    child = place.enter(name, self._records)
-                    nids.append(self._reserve(child))
-                    below.append(child)
+                    types.append(file_types[record.head[MODE_HIGH] >> 4])
+                    nids.append(self._put_inode(record))
+            position = self._position
+        self._position = position
         self._count += len(nids) - 2
         self._write_entries(place, nids, types)
         return below
 
-    def _reserve(self, place: _Place) -> int:
+    def _enter(self, place: Place, name: bytes, below: list[Place]) -> int:
+        """The nid of the directory *name* in *place*, which is added to *below* when it is a new one."""
+        if name == b".":
+            return place.nid
+        if name == b"..":
+            return place.parent_nid
+        node = place.node.children[name]
+        assert isinstance(node, Directory)
+        child = Place(node, self._records.get(node, {}), place.nid)
+        below.append(child)
+        return self._reserve(child)
+
+    def _reserve(self, place: Place) -> int:
         """Give a directory's inode its place, with room for the end of its data; its nid."""
         node = place.node
         entry = node.entry or _DEFAULT
@@ -162,17 +167,17 @@ class Image:
         place.index = len(self._inodes) - 1
         return place.nid
 
-    def _write_entries(self, place: _Place, nids: list[int], types: list[int]) -> None:
+    def _write_entries(self, place: Place, nids: list[int], types: list[int]) -> None:
         """Write a directory's data: whole blocks to the others, the end behind its inode if it is to be there."""
         names = place.names
         if len(place.counts) == 1:
-            blocks = [_dirents(names, nids, types)]
+            blocks = [dirents(names, nids, types)]
         else:
             blocks = []
             start = 0
             for count in place.counts:
                 end = start + count
-                blocks.append(_dirents(names[start:end], nids[start:end], types[start:end]))
+                blocks.append(dirents(names[start:end], nids[start:end], types[start:end]))
                 start = end
         last = blocks.pop() if place.is_inline else b""
         head = place.head
@@ -183,8 +188,11 @@ class Image:
 
     # --- other inodes -----------------------------------------------------------------------------------------------
 
-    def _put_inode(self, inode: Inode) -> None:
-        """Give an inode that is not an ordinary one its place."""
+    def _put_inode(self, inode: Inode) -> int:
+        """Give an inode that is not an ordinary one its place, if it has none yet; its nid."""
+        if inode.nid >= 0:
+            self._count -= 1
+            return inode.nid
         body = self._shared.body(inode.attributes)
         data = inode.data
         is_inline = bool(data) and len(body) + len(data) <= LARGEST_TAIL
@@ -201,6 +209,7 @@ class Image:
         if head[TIME] == self._epoch:
             head = compacted(head)
         inode.nid = self._put(head + body + data)
+        return inode.nid
 
     def _put(self, record: bytes) -> int:
         """Add an inode with all that follows it; its nid.
@@ -225,82 +234,6 @@ class Image:
             self._data.append(layout.padded(one))
             self._next_block += layout.blocks(len(one))
         return first
-
-
-class _Place:
-    """A directory with a place among the inodes, its `nid`.
-
-    `counts` says how many of its `names` each block has, `tail` how long the last block is, which stands behind `head`,
-    the inode with its attributes, if `is_inline`; `index` is where that is among the parts.
-    """
-
-    __slots__ = (
-        *("counts", "head", "index", "is_inline", "links", "names"),
-        *("nid", "node", "parent_nid", "records", "tail"),
-    )
-
-    def __init__(self, node: Directory, records: dict[bytes, Record], parent_nid: int) -> None:
-        self.node = node
-        self.records = records
-        self.parent_nid = parent_nid
-        names = [b".", b"..", *records]
-        self.links = 2
-        if node.children:
-            below = [name for name, child in node.children.items() if isinstance(child, Directory)]
-            self.links += len(below)
-            names += below
-        names.sort()
-        self.names = names
-        self.counts, self.tail = _partition(names)
-        self.nid = self.index = 0
-        self.head = b""
-        self.is_inline = False
-
-    def enter(self, name: bytes, records: Records) -> _Place:
-        """A place for the directory *name* in this one."""
-        node = self.node.children[name]
-        assert isinstance(node, Directory)
-        return _Place(node, records.get(node, {}), self.nid)
-
-
-def attributes_of(node: Directory) -> tuple[Attribute, ...]:
-    """The extended attributes that a directory's inode gets. Raises as `attributes.taken`."""
-    found = taken(node.entry) if node.entry is not None and node.entry.xattrs else ()
-    return (*found, OPAQUE) if node.opaque else found
-
-
-# --- bytes ----------------------------------------------------------------------------------------------------------
-
-
-def _partition(names: Sequence[bytes]) -> tuple[list[int], int]:
-    """How many of *names* each block of a directory takes, and how many bytes of the last one are used."""
-    used = _DIRENT * len(names) + sum(map(len, names))
-    if used <= layout.BLOCK:
-        return [len(names)], used
-    counts = []
-    count = used = 0
-    for name in names:
-        size = _DIRENT + len(name)
-        if used + size > layout.BLOCK:
-            counts.append(count)
-            count = used = 0
-        count += 1
-        used += size
-    counts.append(count)
-    return counts, used
-
-
-def _dirents(names: Sequence[bytes], nids: Sequence[int], types: Sequence[int]) -> bytes:
-    """One block of a directory, as far as it is used."""
-    # One offset more than names: where the last name ends.
-    offsets = accumulate(map(len, names), initial=_DIRENT * len(names))
-    fields = chain.from_iterable(zip(nids, offsets, types, strict=False))
-    return _dirents_struct(len(names)).pack(*fields) + b"".join(names)
-
-
-@functools.cache
-def _dirents_struct(count: int) -> struct.Struct:
-    return struct.Struct("<" + "QHH" * count)
 
 
 def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:

@@ -34,6 +34,7 @@ ATTACHED_PREFIX = ".mounted-"
 """What the names of directories begin with on which mounts are attached."""
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_LONGEST_PATH = mount.MAX_STRING - 1 - max(len(INDEX), len(TAR))
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
 
@@ -64,25 +65,33 @@ def lower_directory(tree_path: str, way: Way = Way.AUTO, detached: bool | None =
 
 def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
     """A detached mount of the tree in the directory *tree_path*. Raises OSError with the kernel's own words."""
+    if way is Way.FILES or (way is Way.AUTO and not _is_stacked(os.stat(tree_path).st_dev)):
+        try:
+            return _mount_files(tree_path)
+        except OSError as error:
+            if way is Way.FILES or error.errno != errno.ENOTBLK:
+                raise
+    return _mount_loops(tree_path)
+
+
+def _mount_files(tree_path: str) -> int:
+    if len(os.fsencode(tree_path)) <= _LONGEST_PATH:
+        return _mount(f"{tree_path}/{INDEX}", f"{tree_path}/{TAR}", tree_path)
     fd = os.open(tree_path, _DIRECTORY)
     try:
-        if way is Way.FILES or (way is Way.AUTO and not _is_stacked(os.fstat(fd).st_dev)):
-            try:
-                return _mount(f"/proc/self/fd/{fd}/{INDEX}", f"/proc/self/fd/{fd}/{TAR}", tree_path)
-            except OSError as error:
-                if way is Way.FILES or error.errno != errno.ENOTBLK:
-                    raise
-        return _mount_loops(fd, tree_path)
+        return _mount(f"/proc/self/fd/{fd}/{INDEX}", f"/proc/self/fd/{fd}/{TAR}", tree_path)
     finally:
         os.close(fd)
 
 
-def _mount(index: str, tar: str, what: str) -> int:
+def _mount(index: str, tar: str, what: str, read_only: bool = False) -> int:
+    """Mount EROFS of two files or devices; *read_only* says that of the devices, the file system is it anyway."""
     fs_fd = mount.fsopen("erofs")
     try:
         mount.fsconfig_string(fs_fd, "source", index)
         mount.fsconfig_string(fs_fd, "device", tar)
-        mount.fsconfig_flag(fs_fd, "ro")
+        if read_only:
+            mount.fsconfig_flag(fs_fd, "ro")
         mount.fsconfig_create(fs_fd)
         return mount.fsmount(fs_fd, mount.MOUNT_ATTR_RDONLY)
     except OSError as error:
@@ -92,16 +101,17 @@ def _mount(index: str, tar: str, what: str) -> int:
         os.close(fs_fd)
 
 
-def _mount_loops(tree_fd: int, what: str) -> int:
+def _mount_loops(tree_path: str) -> int:
     with contextlib.ExitStack() as stack:
         devices = []
         for name in (INDEX, TAR):
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
+            path = f"{tree_path}/{name}"
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             stack.callback(os.close, file)
-            device = loop.attach(file, f"{what}/{name}")
+            device = loop.attach(file, path)
             stack.callback(os.close, device)
             devices.append(loop.path_of(device))
-        return _mount(devices[0], devices[1], what)
+        return _mount(devices[0], devices[1], tree_path, read_only=True)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from store.tree_contract import Bytes, build, entry, new_tree
 from support import images
 
 from arstore.errors import LimitError, TarError, UnsafePathError
-from arstore.store.erofs import builder as building
 from arstore.store.erofs import format as layout
+from arstore.store.erofs.owncontent import MOST_CONTENT
 from arstore.store.erofs.verification import verify
 from arstore.store.tree import TreeStat, UnrepresentableError
 from arstore.tar.entry import Entry, Kind
@@ -61,7 +61,7 @@ def tree_content(pairs: list[tuple[Entry, Bytes]], name: str) -> bytes:
         (entry("f", size=3, offset=513), "block of the tar"),
         (entry("f", size=3, offset=1 << 41), "too far"),
         (entry("f", size=513, offset=(layout.TAR_BLOCKS - 1) * 512), "too long"),
-        (entry("f", size=building.MOST_CONTENT + 1, sparse=[]), "too large"),
+        (entry("f", size=MOST_CONTENT + 1, sparse=[]), "too large"),
         (entry("f", xattrs={b"system.other": b""}), "system.other"),
     ],
 )

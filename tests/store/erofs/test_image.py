@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from dataclasses import replace
@@ -16,6 +17,7 @@ from support import images
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.verification import verify
 from arstore.tar.entry import Entry, Kind
+from arstore.tar.reader import TarReader
 
 TIME = 1_600_000_000_123_456_789
 
@@ -253,3 +255,19 @@ def test_a_tar_without_the_padding_behind_its_last_file(tmp_path: Path, xattrs: 
     assert (found[b"last"].mtime, found[b"last"].xattrs) == (TIME, tuple(xattrs.items()))
     assert found[b"a"].size == 600
     assert (tmp_path / "t" / "layer.tar").read_bytes() == cut
+
+
+@mountable
+def test_a_last_file_with_several_names(tmp_path: Path) -> None:
+    """All of them, in one directory and in another, lead to the one copy."""
+    members = [images.file("d/a", b"x"), images.file("last", b"end" * 300)]
+    cut = images.tar(members)
+    cut = cut[: cut.rindex(b"end") + 3]
+    reader = TarReader(io.BytesIO(cut))
+    links = [entry(name, Kind.HARDLINK, link=b"last") for name in ("again", "d/again")]
+    pairs = [*((one, reader) for one in list(reader)), *((one, reader) for one in links)]
+    with of_entries(tmp_path / "t", pairs, cut) as tree:
+        assert verify(tree.fd) == 4
+        found = listing(tmp_path / "t")
+    assert {found[name].linked for name in (b"again", b"d/again", b"last")} == {b"again"}
+    assert found[b"d/again"].sha256 == hashlib.sha256(b"end" * 300).hexdigest()
