@@ -16,6 +16,8 @@ from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arstore.store.directories import Directories
     from arstore.store.graph import Graph
     from arstore.store.incoming import IncomingLayer
@@ -57,10 +59,19 @@ class Inventory:
 
     def is_trusted(self, key: str) -> bool:
         """Whether the tree *key* is in its place and no power cut can have hurt it."""
-        record = self.tree_record(key)
-        if record is None or record.form not in self.forms:
-            return False
-        return (record.synced or record.boot == self.boot) and os.path.isdir(self.directories.tree(key))
+        return self.are_trusted([key])
+
+    def are_trusted(self, keys: Sequence[str]) -> bool:
+        """Whether all these trees are in their places and no power cut can have hurt them."""
+        with self.graph.read() as snapshot:
+            records = [snapshot.tree(key) if key else None for key in keys]
+        return all(
+            record is not None
+            and record.form in self.forms
+            and (record.synced or record.boot == self.boot)
+            and os.path.isdir(self.directories.tree(key))
+            for key, record in zip(keys, records, strict=True)
+        )
 
     def adapted_tree(self, layer: IncomingLayer) -> str | None:
         """The key of the trusted tree that was made for this very chain."""
@@ -76,7 +87,15 @@ class Inventory:
 
     def tree_place(self, key: str) -> tuple[TreeFormat, str]:
         """Form and directory of the recorded tree *key*. Raises StoreDamagedError."""
-        record = self.tree_record(key)
-        if record is None or record.form not in self.forms:
-            raise StoreDamagedError(f"tree {key}", "is not in the store")
-        return self.forms[record.form], self.directories.tree(key)
+        return self.tree_places([key])[0]
+
+    def tree_places(self, keys: Sequence[str]) -> list[tuple[TreeFormat, str]]:
+        """Form and directory of each of these recorded trees. Raises StoreDamagedError."""
+        found = []
+        with self.graph.read() as snapshot:
+            for key in keys:
+                record = snapshot.tree(key)
+                if record is None or record.form not in self.forms:
+                    raise StoreDamagedError(f"tree {key}", "is not in the store")
+                found.append((self.forms[record.form], self.directories.tree(key)))
+        return found

@@ -31,12 +31,10 @@ def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator
 
     Raises the errors of `Store.stack`.
     """
-    keys = store.stack(image)
-    inventory = store.inventory()
+    places = store.inventory().tree_places(store.stack(image))
     with ExitStack() as stack:
         found = []
-        for key in keys:
-            form, path = inventory.tree_place(key)
+        for form, path in places:
             found.append(stack.enter_context(form.lower(path)))
             if hides_below(found[-1]):
                 break

@@ -303,7 +303,6 @@ class Store:
         return keys
 
     def _trusted_stack(self, image: StoredImage) -> list[str] | None:
-        inventory = self.inventory()
         if image.record.cap is None:
             return None
         with self.graph.read() as snapshot:
@@ -312,7 +311,7 @@ class Store:
         if image.record.cap:
             keys.insert(0, image.record.cap)
         keys = list(dict.fromkeys(keys))
-        return keys if all(key and inventory.is_trusted(key) for key in keys) else None
+        return keys if self.inventory().are_trusted(keys) else None
 
     def _own_blob(self, digest: Digest) -> NoReturn:
         raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
