@@ -27,7 +27,7 @@ MAGIC = 0xE0F5E1E2
 SUPER_OFFSET = 1024
 
 COMPAT_CHECKSUM, COMPAT_MTIME = 0x1, 0x2
-INCOMPAT_CHUNKED, INCOMPAT_DEVICE_TABLE = 0x4, 0x8
+INCOMPAT_DEVICE_TABLE = 0x8
 
 SUPER = struct.Struct("<IIIBBHQqIIII16s16sIHHHBBIQB23s")
 """magic, checksum, compatible features, block bits, extra slots, root nid, inodes, epoch (s), its ns, blocks, first

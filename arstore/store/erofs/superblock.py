@@ -18,7 +18,7 @@ from arstore.store.erofs import format as layout
 _CHECKSUM = slice(4, 8)
 _UUID = slice(48, 64)
 _SECOND = 1_000_000_000
-_FEATURES = layout.INCOMPAT_CHUNKED | layout.INCOMPAT_DEVICE_TABLE
+_FEATURES = layout.INCOMPAT_DEVICE_TABLE
 HINT = "remove the tree's directory: it is built again when it is used"
 
 
