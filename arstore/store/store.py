@@ -216,11 +216,12 @@ class Store:
         """
         if not all(capability.has(number) for number in _TREE_CAPABILITIES):
             return ()
-        directory, erofs = self.forms["directory"], self.forms["erofs"]
+        directory = self.forms["directory"]
         if name == "auto":
             from arstore.store.probe import can_mount
 
-            return (erofs, directory) if can_mount(self.directories, erofs) else (directory,)
+            erofs = self.forms.get("erofs")
+            return (erofs, directory) if erofs and can_mount(self.directories, erofs) else (directory,)
         if name not in self.forms:
             raise UsageError(name, f"no such form of trees; there are {', '.join(self.forms)}")
         return tuple(dict.fromkeys((self.forms[name], directory)))

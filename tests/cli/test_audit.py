@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import images
@@ -61,7 +62,8 @@ def test_check_when_all_is_well(filled, picture):
     found = filled.ok("check", "--json").json
     assert found["ok"] is True
     assert [finding for finding in found["findings"] if not finding["harmless"]] == []
-    assert found["bytes"] == sum(map(len, picture.blobs().values()))
+    tars = sum(path.stat().st_size for path in Path(filled.root).glob("trees/*/layer.tar"))
+    assert found["bytes"] == tars + sum(map(len, picture.blobs().values()))
     assert filled.ok("check", "--json", "--quick").json["bytes"] == 0
     assert filled.ok("-q", "check").out == b""
 
