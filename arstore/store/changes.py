@@ -30,6 +30,7 @@ from arstore.linux.xattr import read_xattrs
 from arstore.store.descriptors import DIRECTORY
 from arstore.store.directory import OPAQUE
 from arstore.store.metadata import Skipped
+from arstore.store.nodes import KINDS, inode_entry
 from arstore.store.tree import Node
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.limits import DEFAULT_LIMITS
@@ -49,14 +50,6 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class UpperChanges:
@@ -190,7 +183,7 @@ def read_node(fd: int, path: bytes) -> Node:
     for an inode whose content overlayfs has elsewhere, OSError.
     """
     status = os.fstat(fd)
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    kind = KINDS.get(stat.S_IFMT(status.st_mode))
     if kind is None or (kind is Kind.CHARACTER and status.st_rdev == 0):
         return Node(Entry(path, kind or Kind.FILE), whiteout=True)
     attributes = _attributes(fd)
@@ -200,20 +193,8 @@ def read_node(fd: int, path: bytes) -> Node:
             raise StoreDamagedError(shown(path), why)
     if kind is Kind.FILE and not status.st_size and _WHITEOUT in attributes:
         return Node(Entry(path, kind), whiteout=True)
-    is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
-    entry = Entry(
-        path,
-        kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime=status.st_mtime_ns,
-        size=status.st_size if kind is Kind.FILE else 0,
-        link=os.readlink(b"", dir_fd=fd) if kind is Kind.SYMLINK else b"",
-        major=os.major(status.st_rdev) if is_device else 0,
-        minor=os.minor(status.st_rdev) if is_device else 0,
-        xattrs={name: value for name, value in sorted(attributes.items()) if not name.startswith(_DROPPED)},
-    )
+    xattrs = {name: value for name, value in sorted(attributes.items()) if not name.startswith(_DROPPED)}
+    entry = inode_entry(fd, path, kind, status, xattrs)
     return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(OPAQUE) == b"y")
 
 

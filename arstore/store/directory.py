@@ -21,6 +21,7 @@ from arstore.linux.xattr import read_xattrs
 from arstore.store.descriptors import DIRECTORY
 from arstore.store.extraction import Extraction
 from arstore.store.metadata import Metadata
+from arstore.store.nodes import KINDS, inode_entry
 from arstore.store.removal import remove_tree
 from arstore.store.tree import FileRange, LowerDirectory, Needs, Node, TreeStat
 from arstore.tar.entry import Entry, Kind
@@ -38,14 +39,6 @@ OPAQUE = b"trusted.overlay.opaque"
 _OVERLAY = b"trusted.overlay."
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class DirectoryBuilder:
@@ -179,24 +172,12 @@ def _reach(tree_fd: int, path: bytes) -> tuple[int, bytes]:
 
 def _node(fd: int, path: bytes) -> Node:
     status = os.fstat(fd)
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.FILE)
+    kind = KINDS.get(stat.S_IFMT(status.st_mode), Kind.FILE)
     if kind is Kind.CHARACTER and status.st_rdev == 0:
         return Node(Entry(path, kind), whiteout=True)
     attributes = read_xattrs(fd, b"")
-    is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
-    entry = Entry(
-        path,
-        kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime=status.st_mtime_ns,
-        size=status.st_size if kind is Kind.FILE else 0,
-        link=os.readlink(b"", dir_fd=fd) if kind is Kind.SYMLINK else b"",
-        major=os.major(status.st_rdev) if is_device else 0,
-        minor=os.minor(status.st_rdev) if is_device else 0,
-        xattrs={name: value for name, value in attributes.items() if not name.startswith(_OVERLAY)},
-    )
+    xattrs = {name: value for name, value in attributes.items() if not name.startswith(_OVERLAY)}
+    entry = inode_entry(fd, path, kind, status, xattrs)
     return Node(entry, opaque=attributes.get(OPAQUE) == b"y")
 
 

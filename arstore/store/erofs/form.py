@@ -20,6 +20,7 @@ from arstore.store.erofs.builder import INDEX, TAR, ErofsBuilder
 from arstore.store.erofs.mounting import forget_attached, lower_directory
 from arstore.store.erofs.reader import Index, walk
 from arstore.store.erofs.verification import verify
+from arstore.store.nodes import KINDS
 from arstore.store.removal import remove_tree
 from arstore.store.tree import FileRange, Node
 from arstore.tar.entry import Entry, Kind
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
 
 _OPAQUE = b"trusted.overlay.opaque"
 _OVERLAY = b"trusted.overlay."
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 _NO_NAMES = frozenset({b"", b".", b".."})
 
 
@@ -123,7 +116,7 @@ def _check(path: bytes) -> None:
 
 
 def _node(index: Index, inode: Inode, path: bytes) -> Node:
-    kind = _KINDS[stat.S_IFMT(inode.mode)]
+    kind = KINDS[stat.S_IFMT(inode.mode)]
     major, minor = index.device(inode)
     if kind is Kind.CHARACTER and not major and not minor:
         return Node(Entry(path, kind), whiteout=True)

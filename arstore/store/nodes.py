@@ -1,0 +1,36 @@
+"""Inodes as entries: what stat(2) says of an open file, in the words of a tar member."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from arstore.tar.entry import Entry, Kind
+
+KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+"""Kinds by file type (stat.S_IFMT of a mode); a socket has none, because no tar member makes one."""
+
+
+def inode_entry(fd: int, path: bytes, kind: Kind, status: os.stat_result, xattrs: dict[bytes, bytes]) -> Entry:
+    """The entry of the inode that *fd* (O_PATH will do) has open, which is of this *kind*. Raises OSError."""
+    is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
+    return Entry(
+        path,
+        kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime=status.st_mtime_ns,
+        size=status.st_size if kind is Kind.FILE else 0,
+        link=os.readlink(b"", dir_fd=fd) if kind is Kind.SYMLINK else b"",
+        major=os.major(status.st_rdev) if is_device else 0,
+        minor=os.minor(status.st_rdev) if is_device else 0,
+        xattrs=xattrs,
+    )
