@@ -55,13 +55,13 @@ def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None =
     with contextlib.ExitStack() as stack:
         if options.tty and options.interactive:
             stack.enter_context(raw_mode(0))
-        pid_namespace, mount_namespace = (
-            stack.enter_context(_Namespace(state.keeper, kind)) for kind in ("pid", "mnt")
+        pid_namespace, *entrance = (
+            stack.enter_context(_Handle(state.keeper, name)).fd for name in ("ns/pid", "ns/mnt", "root")
         )
         with held_back():
             child = spawn(
-                lambda report: _attend(os.path.abspath(directory), state, args, options, mount_namespace.fd, report),
-                pid_namespace.fd,
+                lambda report: _attend(os.path.abspath(directory), state, args, options, entrance, report),
+                pid_namespace,
                 _ORPHANED,
             )
             stack.enter_context(passing_on(child.send_signal))
@@ -69,13 +69,13 @@ def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None =
         return _follow(child)
 
 
-class _Namespace:
-    """A namespace of a process, open. Raises NotFoundError when the process has ended."""
+class _Handle:
+    """A namespace or the root of a process, open. Raises NotFoundError when the process has ended."""
 
-    def __init__(self, process: ProcessId, kind: str) -> None:
+    def __init__(self, process: ProcessId, name: str) -> None:
         gone = NotFoundError(f"process {process.pid}", "the container has ended")
         try:
-            self.fd = os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            self.fd = os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise gone from error
         # Asked after opening: the pid may have been somebody else's by then.
@@ -83,7 +83,7 @@ class _Namespace:
             os.close(self.fd)
             raise gone
 
-    def __enter__(self) -> _Namespace:
+    def __enter__(self) -> _Handle:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,14 +116,18 @@ def _follow(child: Child) -> int:
 
 
 def _attend(
-    directory: str, state: RunState, args: tuple[str, ...], options: ExecOptions, mount_fd: int, report: Sender
+    directory: str, state: RunState, args: tuple[str, ...], options: ExecOptions, entrance: list[int], report: Sender
 ) -> None:
-    """The child's life, inside the keeper's namespaces."""
+    """The child's life, inside the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
     os.setsid()
     become_subreaper()
     session = Session(Stdio(options.interactive, options.tty), report)
     session.catch_signals(_ORPHANED)
-    setns(mount_fd, CLONE_NEWNS)
+    mount_namespace, root = entrance
+    setns(mount_namespace, CLONE_NEWNS)
+    # That led to the namespace's root, which is another than the keeper's where arstore itself runs in a chroot.
+    os.fchdir(root)
+    os.chroot(".")
     bundle = Bundle(directory)
     os.chdir(bundle.path)
     name = f"run/exec-{os.getpid()}"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 FORM = ErofsFormat()
 INDEX, TAR = "layer.erofs", "layer.tar"
-_OLDEST_FSCK = (1, 7)
-"""The first release that knows blocks of 512 bytes and extra devices."""
+_OLDEST_FSCK = (1, 9)
+"""The first release that knows blocks of 512 bytes, and does not crash on extra devices as 1.8.6 does."""
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def why_no_fsck() -> str:
     done = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
     version = re.search(r"(\d+)\.(\d+)", done.stdout + done.stderr)
     if version is None or (int(version[1]), int(version[2])) < _OLDEST_FSCK:
-        return f"fsck.erofs is too old: {version[0] if version else 'no version'} knows no blocks of 512 bytes"
+        return f"fsck.erofs {version[0] if version else ''} is too old for blocks of 512 bytes or a second device"
     return ""
 
 
