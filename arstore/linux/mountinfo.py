@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
+_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 _CHUNK = 1 << 16
 
 
@@ -44,6 +45,16 @@ def read_mounts(pid: int | None = None) -> list[MountInfo]:
     return [parse(line) for line in _read(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()]
 
 
+def find_mounts(source: str, pid: int | None = None) -> list[MountInfo]:
+    """The mounts whose device is called *source*, out of those of `read_mounts`; others are not even decoded.
+
+    *source* must hold nothing that the kernel escapes: blanks, backslashes, newlines. Raises as `read_mounts`.
+    """
+    wanted = b" " + os.fsencode(source) + b" "
+    lines = _read(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()
+    return [found for line in lines if wanted in line and (found := parse(line)).source == source]
+
+
 def mount_at(path: str) -> MountInfo | None:
     """The mount whose root *path* leads to, the topmost where several are stacked; None when it is no mount point.
 
@@ -62,12 +73,22 @@ def mount_at(path: str) -> MountInfo | None:
     return None
 
 
+def mount_id_at(path: str) -> int:
+    """The id of the mount that *path* leads to, whether its root or not; the topmost where several are stacked.
+
+    Raises OSError when *path* cannot be opened.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return mount_id_of(fd)
+    finally:
+        os.close(fd)
+
+
 def mount_id_of(fd: int) -> int:
     """The id of the mount that *fd* was opened on; the table has none of a detached mount, or one elsewhere."""
-    for line in _read(f"/proc/self/fdinfo/{fd}").splitlines():
-        if line.startswith(b"mnt_id:"):
-            return int(line.split()[1])
-    return -1
+    found = _MOUNT_ID.search(_read(f"/proc/self/fdinfo/{fd}"))
+    return int(found[1]) if found else -1
 
 
 def parse(line: bytes) -> MountInfo:

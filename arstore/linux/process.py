@@ -44,8 +44,12 @@ def set_no_new_privileges() -> None:
 
 def boot_id() -> str:
     """The kernel's random name for this boot, in the form of a UUID."""
-    with open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+    # Asked for by nearly every call of the store: without a file object it costs a third.
+    fd = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64).decode("ascii").strip()
+    finally:
+        os.close(fd)
 
 
 def start_time(pid: int) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ctypes
+    from collections.abc import Callable
 
 Argument = int | bytes | None
 """An integer or flag word, a NUL-free string or packed structure that the kernel only reads, or a null pointer."""
@@ -50,22 +51,36 @@ def c_string(text: str | bytes) -> bytes:
 
 
 def _call(name: str, arguments: tuple[Argument, ...], what: str | bytes | None) -> int:
+    function, get_errno = _function(name, len(arguments))
+    while True:
+        result = function(*arguments)
+        if result >= 0:
+            return result
+        code = get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code), what)
+
+
+@functools.cache
+def _function(name: str, count: int) -> tuple[Callable[..., int], Callable[[], int]]:
+    """The libc function *name* for so many arguments, and what tells errno after it.
+
+    A void pointer is a whole word of the machine, and ctypes takes integers, bytes and None for one.
+    """
     import ctypes
 
     try:
-        function = getattr(_library(), name)
+        function = _library()[name]
     except AttributeError:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), what) from None
-    # An int without a declared type is cut to 32 bits by ctypes; flag words and pointers need the machine's word.
-    words = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) for a in arguments]
+        return _missing, lambda: errno.ENOSYS
+    function.argtypes = [ctypes.c_void_p] * count
     function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
-    while True:
-        result = function(*words)
-        if result >= 0:
-            return int(result)
-        code = ctypes.get_errno()
-        if code != errno.EINTR:
-            raise OSError(code, os.strerror(code), what)
+    return function, ctypes.get_errno
+
+
+def _missing(*_: Argument) -> int:
+    """In place of a function that this libc does not have."""
+    return -1
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
@@ -79,8 +79,7 @@ def published(directory: str, record: MountRecord) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         fd = _unpublished(directory, stack)
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with open(fd, "w", encoding="ascii", closefd=False) as file:
-            json.dump(asdict(record), file)
+        _write(fd, record)
         _link(fd, directory, record.id)
         yield
 
@@ -155,6 +154,12 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
         stack.callback(os.unlink, path)
     stack.callback(os.close, fd)
     return fd
+
+
+def _write(fd: int, record: MountRecord) -> None:
+    data = json.dumps({name: getattr(record, name) for name in record.__slots__}).encode("ascii")
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _link(fd: int, directory: str, mount_id: str) -> None:

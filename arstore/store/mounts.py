@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import AmbiguousError, ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
 from arstore.linux import mount, namespace
-from arstore.linux.mountinfo import mount_at, read_mounts
+from arstore.linux.mountinfo import find_mounts, mount_at, mount_id_at, read_mounts
 from arstore.linux.process import boot_id
 from arstore.store import mountrecord, overlay
 from arstore.store.mountrecord import SOURCE_PREFIX, MountRecord
@@ -89,8 +89,8 @@ class MountTable:
         MountForbiddenError, MountError; OSError.
         """
         with mountrecord.held(self.directory, mount_id) as record:
-            for place in _places(record, _Tables()):
-                _umount(place, record, lazy)
+            for info in _mounted(record, _Tables(record.source)):
+                _umount(info, record, lazy)
             self._forget(record)
 
     def list(self) -> tuple[MountEntry, ...]:
@@ -184,7 +184,7 @@ class MountTable:
             raise ConflictError(target, "shows an image already", f"`arstore umount {target}` ends that")
 
     def _entry(self, record: MountRecord, busy: bool, tables: _Tables) -> MountEntry | None:
-        places = tuple(_places(record, tables))
+        places = tuple(info.mount_point for info in _mounted(record, tables))
         if places:
             return MountEntry(record, MountState.MOUNTED, places)
         if not busy:
@@ -196,7 +196,7 @@ class MountTable:
         return MountEntry(record, MountState.PENDING if busy else MountState.STALE)
 
     def _undo(self, record: MountRecord) -> None:
-        if _shows(record.target, record):
+        if _shown(record) is not None:
             mount.umount(record.target, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
         self._forget(record)
 
@@ -214,60 +214,63 @@ class MountTable:
 
 
 class _Tables:
-    """The kernel's mount tables, each read when it is first asked for, by mount namespace."""
+    """The kernel's mount tables, each read when it is first asked for, by mount namespace; of one *source* if given."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = "") -> None:
         self.own = namespace.identity("mnt")
+        self._source = source
         self._read: dict[int, list[MountInfo]] = {}
 
     def of(self, identity: int) -> list[MountInfo]:
         """The mounts of the namespace of this identity; none when no process that we can see lives in it."""
         if identity not in self._read:
-            self._read[identity] = read_mounts() if identity == self.own else _mounts_elsewhere(identity)
+            self._read[identity] = self._table() if identity == self.own else self._table_elsewhere(identity)
         return self._read[identity]
 
+    def _table(self, pid: int | None = None) -> list[MountInfo]:
+        return find_mounts(self._source, pid) if self._source else read_mounts(pid)
 
-def _mounts_elsewhere(identity: int) -> list[MountInfo]:
-    """The table of another mount namespace, by way of a process that lives there and has its whole tree before it."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if namespace.identity("mnt", int(name)) == identity and os.readlink(f"/proc/{name}/root") == "/":
-                    return read_mounts(int(name))
-    return []
+    def _table_elsewhere(self, identity: int) -> list[MountInfo]:
+        """Of another mount namespace, by way of a process that lives there and has its whole tree before it."""
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError):
+                    if namespace.identity("mnt", int(name)) == identity and os.readlink(f"/proc/{name}/root") == "/":
+                        return self._table(int(name))
+        return []
 
 
-def _places(record: MountRecord, tables: _Tables) -> list[str]:
-    """Where the record's mount is to be seen in its namespace, what lies deeper first."""
-    places = [
-        info.mount_point
-        for info in tables.of(record.namespace)
-        if info.fs_type == "overlay" and info.source == record.source
-    ]
-    if not places and record.namespace == tables.own and _shows(record.target, record):
+def _mounted(record: MountRecord, tables: _Tables) -> list[MountInfo]:
+    """The record's mount wherever it is to be seen in its namespace, what lies deeper first."""
+    found = [info for info in tables.of(record.namespace) if info.fs_type == "overlay" and info.source == record.source]
+    if not found and record.namespace == tables.own and (shown := _shown(record)) is not None:
         # The table can miss a mount while others come and go; asking for the place cannot.
-        places = [record.target]
-    return sorted(places, reverse=True)
+        found = [shown]
+    return sorted(found, key=lambda info: info.mount_point, reverse=True)
 
 
-def _shows(place: str, record: MountRecord) -> bool:
+def _shown(record: MountRecord) -> MountInfo | None:
+    """The record's mount where it was made; None when something else, or nothing, is there."""
     try:
-        shown = mount_at(place)
+        shown = mount_at(record.target)
     except OSError:
-        return False
-    return shown is not None and shown.source == record.source
+        return None
+    return shown if shown is not None and shown.source == record.source else None
 
 
-def _umount(place: str, record: MountRecord, lazy: bool) -> None:
+def _umount(info: MountInfo, record: MountRecord, lazy: bool) -> None:
+    place = info.mount_point
     if record.namespace != namespace.identity("mnt"):
         raise MountError(place, "is mounted in another mount namespace", "unmount it there")
-    shown = mount_at(place)
-    if shown is None:
-        return
-    if shown.source != record.source:
-        raise InUseError(place, f"another mount ({shown.source}) lies over it")
+    if mount_id_at(place) != info.mount_id:
+        # Gone meanwhile, or not on top: the whole table tells which.
+        shown = mount_at(place)
+        if shown is None:
+            return
+        if shown.source != record.source:
+            raise InUseError(place, f"another mount ({shown.source}) lies over it")
     try:
-        mount.umount(place, mount.UMOUNT_NOFOLLOW | (mount.MNT_DETACH if lazy else 0))
+        _patiently(place, mount.UMOUNT_NOFOLLOW | (mount.MNT_DETACH if lazy else 0))
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same") from error
@@ -276,3 +279,17 @@ def _umount(place: str, record: MountRecord, lazy: bool) -> None:
         # Gone meanwhile: a shared mount takes its copies with it.
         if error.errno != errno.EINVAL:
             raise
+
+
+def _patiently(place: str, flags: int) -> None:
+    """umount2(2), tried again while it says EBUSY: whoever lists the mounts at this moment holds one for an instant."""
+    for pause in (0.001, 0.004, 0.016):
+        try:
+            mount.umount(place, flags)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    mount.umount(place, flags)

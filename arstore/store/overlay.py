@@ -16,6 +16,7 @@ import enum
 import errno
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import MountError, MountForbiddenError
@@ -245,8 +246,9 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
     Distributions differ in the defaults of the first three, and redirects or metacopy in layers that somebody else made
     would let them show other layers' files.
     """
-    fds = [lower.fd for lower in overlay.lowers] + [directory.fd for directory in directories]
-    one_device = len({os.fstat(fd).st_dev for fd in fds}) == 1
+    fds = chain((lower.fd for lower in overlay.lowers), (directory.fd for directory in directories))
+    first = os.fstat(next(fds)).st_dev
+    one_device = all(os.fstat(fd).st_dev == first for fd in fds)
     options = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off", "xino": "auto" if one_device else "on"}
     if overlay.volatile and directories:
         options["volatile"] = ""

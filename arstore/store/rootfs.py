@@ -106,5 +106,3 @@ def remove_container(store: Store, container_id: str) -> None:
         if entry.record.container == container_id:
             table.umount(entry.record.id)
     store.containers.remove(container_id)
-
-

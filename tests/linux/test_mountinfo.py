@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.linux import mount
-from arstore.linux.mountinfo import mount_at, parse, read_mounts
+from arstore.linux.mountinfo import find_mounts, mount_at, mount_id_at, parse, read_mounts
 
 LINE = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue"
 
@@ -93,3 +93,24 @@ def test_a_symlink_leads_to_the_mount(tmp_path):
         assert mount_at(str(tmp_path / "link")).source == "it"
     finally:
         mount.umount(str(tmp_path / "real"))
+
+
+@pytest.mark.mounts
+def test_mounts_are_found_by_their_source_wherever_they_are(tmp_path):
+    for name in ("one", "two", "other"):
+        (tmp_path / name).mkdir()
+    mount.mount("arstore:wanted", str(tmp_path / "one"), "tmpfs")
+    mount.mount("arstore:wanted2", str(tmp_path / "other"), "tmpfs")
+    try:
+        mount.mount(str(tmp_path / "one"), str(tmp_path / "two"), flags=mount.MS_BIND)
+        found = find_mounts("arstore:wanted")
+        assert sorted(info.mount_point for info in found) == [str(tmp_path / "one"), str(tmp_path / "two")]
+        assert all(info in read_mounts() for info in found)
+        assert find_mounts("arstore:wanted", os.getpid()) == found
+        assert find_mounts("arstore:want") == []
+        assert mount_id_at(str(tmp_path / "one")) == mount_at(str(tmp_path / "one")).mount_id
+        assert mount_id_at(str(tmp_path / "two")) != mount_id_at(str(tmp_path / "one"))
+        assert mount_id_at(str(tmp_path)) not in {info.mount_id for info in found}
+    finally:
+        for name in ("two", "other", "one"):
+            mount.umount(str(tmp_path / name))

@@ -80,3 +80,11 @@ def test_an_interrupted_call_is_made_again():
         os.close(reader)
         os.close(writer)
     assert caught
+
+
+def test_one_function_takes_different_counts_and_kinds_of_arguments(tmp_path):
+    for name, flags in ((b"a", os.O_CREAT | os.O_WRONLY), (b"b", os.O_CREAT | os.O_RDWR)):
+        os.close(libc("open", bytes(tmp_path) + b"/" + name, flags, 0o600))
+        os.close(libc("open", bytes(tmp_path) + b"/" + name, os.O_RDONLY))
+    with pytest.raises(OSError, match="Bad address"):
+        libc("open", None, os.O_RDONLY)
