@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
-from arstore.errors import ArstoreError
+from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.maintenance.survey import survey
 from arstore.store.ingest import Ingest
 from arstore.store.layout import index_document, write_layout
 from arstore.store.mounts import MountState, MountTable
+from arstore.store.rootfs import complete_runs
+from arstore.store.runs import Run, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from arstore.store.graph import Snapshot
-    from arstore.store.records import BlobRecord, LayerRecord
+    from arstore.store.records import BlobRecord, LayerRecord, TreeRecord
     from arstore.store.store import Store
 
 
@@ -87,9 +89,11 @@ def check(store: Store, quick: bool = False, report: Callable[[int], None] = lam
         ]
         blobs = list(snapshot.blobs())
         layers = {layer.tree: layer for _, layer in snapshot.layers() if layer.tree}
+        runs = snapshot.runs()
     # Outside the snapshot: a reader that stays for minutes would keep LMDB from reusing pages.
     findings.extend(finding for finding in _blobs(store, blobs, quick, report) if _is_recorded(store, finding.what))
     findings.extend(_altered_trees(store, layers, quick, report))
+    findings.extend(_altered_runs(store, runs, quick))
     findings.extend(_clutter(store))
     return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
 
@@ -133,9 +137,11 @@ def _layers(snapshot: Snapshot) -> Iterator[Finding]:
 def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     boot = store.inventory().boot
     for key, tree in snapshot.trees():
-        if not os.path.isdir(store.directories.tree(key)):
+        if tree.members and not os.path.isdir(store.directories.tree(key)):
+            yield Finding(Damage.TREE_UNTRUSTED, key, "its directory is not there; the index is merged again when used")
+        elif not os.path.isdir(store.directories.tree(key)):
             yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
-        elif tree.form not in store.forms:
+        elif not tree.members and tree.form not in store.forms:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
         elif not tree.synced and tree.boot != boot:
             yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; rebuilt when used")
@@ -159,6 +165,22 @@ def _altered_trees(
             fault = f"cannot be read: {(error.strerror or str(error)).lower()}"
         if fault and inventory.tree_record(key) is not None:
             yield Finding(Damage.TREE_ALTERED, key, fault)
+
+
+def _altered_runs(store: Store, runs: list[tuple[str, TreeRecord]], quick: bool) -> Iterator[Finding]:
+    """Merged indexes that are not what their members make; where a member is not as it should be, that one counts."""
+    inventory = store.inventory()
+    for key, record in runs:
+        if not inventory.are_trusted(record.members) or inventory.missing_runs([Run(Digest(key), record.members)]):
+            continue
+        try:
+            found = fault(key, record, store.directories.tree, not quick)
+        except StoreDamagedError:
+            continue
+        except OSError as error:
+            found = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        if found and inventory.tree_record(key) is not None:
+            yield Finding(Damage.TREE_ALTERED, key, found)
 
 
 def _is_recorded(store: Store, digest: str) -> bool:
@@ -305,8 +327,8 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _rebuild_trees(store: Store) -> None:
-    """Build every tree again that an image needs and that cannot be relied on, as far as that is possible."""
+    """Build every tree and merged index that an image needs and that cannot be relied on, as far as possible."""
     for image in store.images():
         if not image.record.is_index:
             with suppress(ArstoreError, OSError):
-                store.stack(image)
+                complete_runs(store, image)

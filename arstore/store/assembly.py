@@ -1,7 +1,7 @@
 """Putting a chain together: which tree stands for each layer, and what has to lie on top of them all.
 
 The stack has to fit what overlayfs takes: where a cap would be one tree too many, its directories go into a tree of the
-top layer that serves this chain alone.
+top layer that serves this chain alone. Runs of small trees get a merged index (`runs`).
 
 Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
 directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that
@@ -12,16 +12,20 @@ attributes than the layers below gave it.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
+from arstore.errors import ArstoreError
 from arstore.store.adapt import cap_entries, plan
 from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
 from arstore.store.needs import read_needs
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
+from arstore.store.runs import Run
+from arstore.store.runs import plan as plan_runs
+from arstore.store.tree import UnrepresentableError
 from arstore.tar.entry import Kind
 from arstore.tar.whiteout import Mark, classify
 
@@ -65,6 +69,7 @@ class Assembly:
         cap = self._cap(layers, keys)
         for key in keys:
             self._reuse(key)
+        self._merge([*([cap] if cap else []), *_top_first(keys)])
         return keys, cap
 
     def _tree(self, layer: IncomingLayer, below: list[str], straight: dict[bytes, int]) -> str:
@@ -122,7 +127,7 @@ class Assembly:
             entries = cap_entries(view, masked)
             if not entries:
                 return ""
-            if view.mounted() == MAX_LOWERS:
+            if len(plan_runs(self._records(_top_first(keys)[: view.mounted()]), MAX_LOWERS - 1)) >= MAX_LOWERS:
                 only_top = frozenset(path for path in masked if view.layers_of(path) == (0,))
                 keys[-1] = self._capped_top(layers[-1], keys, _Capped(entries, only_top), stack)
                 return ""
@@ -166,6 +171,26 @@ class Assembly:
         return LayerPass(
             layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
         )
+
+    def _merge(self, keys: list[str]) -> None:
+        """Make the merged indexes that a mount of these trees, given top first, uses.
+
+        They are a cache: what keeps one from being made is no reason to do without the image.
+        """
+        runs = [part for part in plan_runs(self._records(keys)) if isinstance(part, Run)]
+        missing = {run.key for run in self._inventory.missing_runs(runs)}
+        for run in runs:
+            # What is over a tree that is built again is made again with it.
+            stale = run.key in missing or any(member in self._publication.trees for member in run.members)
+            if stale and run.key not in self._publication.trees:
+                with suppress(UnrepresentableError, ArstoreError, OSError):
+                    self._publication.add_run(run, self._ingest, lambda key: self._place(key)[1], self._inventory)
+
+    def _records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]]:
+        """The records of these trees. Raises StoreDamagedError."""
+        staged = self._publication.trees
+        known = self._inventory.tree_records([key for key in keys if key not in staged])
+        return [(key, staged[key][1] if key in staged else known[key]) for key in keys]
 
     def _reuse(self, key: str) -> None:
         if key not in self._publication.trees:

@@ -66,6 +66,7 @@ class Snapshot:
 
     def __init__(self, transaction: lmdb.Transaction) -> None:
         self._txn = transaction
+        self._runs: list[tuple[str, TreeRecord]] | None = None
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
         data = self._txn.get(_key(table, key))
@@ -130,6 +131,12 @@ class Snapshot:
         """All trees, by key."""
         return self._all("trees", TreeRecord)
 
+    def runs(self) -> list[tuple[str, TreeRecord]]:
+        """The merged indexes among the trees, by key."""
+        if self._runs is None:
+            self._runs = [(key, tree) for key, tree in self.trees() if tree.members]
+        return self._runs
+
     def image(self, digest: str) -> ImageRecord | None:
         """The image of this manifest (or index) digest."""
         return self._get("images", ImageRecord, digest)
@@ -188,6 +195,7 @@ class Change(Snapshot):
 
     def put_tree(self, key: str, record: TreeRecord) -> None:
         """Record a tree that is in its place."""
+        self._runs = None
         self._put("trees", key, record)
 
     def put_image(self, digest: str, record: ImageRecord) -> None:
@@ -208,6 +216,7 @@ class Change(Snapshot):
 
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
+        self._runs = None
         return bool(self._txn.delete(_key(table, key)))
 
 
@@ -249,9 +258,7 @@ class Graph:
             if self._environment is None:
                 self._reserve_lock_file()
                 self._set_spare_aside()
-                environment = lmdb.open(
-                    self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS
-                )
+                environment = lmdb.open(self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
                 try:
                     _verify_format(environment)
                     environment.reader_check()

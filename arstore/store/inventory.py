@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arstore.store.graph import Graph
     from arstore.store.incoming import IncomingLayer
     from arstore.store.records import BlobRecord, TreeRecord
+    from arstore.store.runs import Run
     from arstore.store.tree import TreeFormat
 
 
@@ -57,21 +58,44 @@ class Inventory:
         with self.graph.read() as snapshot:
             return snapshot.tree(key)
 
+    def tree_records(self, keys: Sequence[str]) -> dict[str, TreeRecord]:
+        """The records of these trees. Raises StoreDamagedError when one is not recorded."""
+        found = {}
+        with self.graph.read() as snapshot:
+            for key in keys:
+                record = snapshot.tree(key)
+                if record is None:
+                    raise StoreDamagedError(f"tree {key}", "is not in the store")
+                found[key] = record
+        return found
+
     def is_trusted(self, key: str) -> bool:
         """Whether the tree *key* is in its place and no power cut can have hurt it."""
         return self.are_trusted([key])
 
     def are_trusted(self, keys: Sequence[str]) -> bool:
         """Whether all these trees are in their places and no power cut can have hurt them."""
+        return self.trusted_records(keys) is not None
+
+    def trusted_records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]] | None:
+        """These trees with their records; None when one is not in its place, or a power cut can have hurt it."""
+        found = []
         with self.graph.read() as snapshot:
-            records = [snapshot.tree(key) if key else None for key in keys]
-        return all(
-            record is not None
-            and record.form in self.forms
-            and (record.synced or record.boot == self.boot)
-            and os.path.isdir(self.directories.tree(key))
-            for key, record in zip(keys, records, strict=True)
-        )
+            for key in keys:
+                record = snapshot.tree(key) if key else None
+                if record is None or record.form not in self.forms or not self._is_intact(key, record):
+                    return None
+                found.append((key, record))
+        return found
+
+    def missing_runs(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of *runs* whose merged index is not in its place, or can have been hurt by a power cut."""
+        with self.graph.read() as snapshot:
+            records = [(run, snapshot.tree(run.key)) for run in runs]
+        return [run for run, record in records if record is None or not self._is_intact(run.key, record)]
+
+    def _is_intact(self, key: str, record: TreeRecord) -> bool:
+        return (record.synced or record.boot == self.boot) and os.path.isdir(self.directories.tree(key))
 
     def adapted_tree(self, layer: IncomingLayer) -> str | None:
         """The key of the trusted tree that was made for this very chain."""

@@ -23,12 +23,18 @@ from typing import TYPE_CHECKING
 from arstore.errors import ArstoreError
 from arstore.store.directories import sync_directory
 from arstore.store.layout import published_change
+from arstore.store.records import TreeRecord
+from arstore.store.runs import FORM, MEMBER_FORM, build
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.store.directories import Directories
     from arstore.store.graph import Change, Graph
     from arstore.store.ingest import Ingest
-    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+    from arstore.store.inventory import Inventory
+    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.store.runs import Run
 
 
 class VanishedError(Exception):
@@ -60,10 +66,20 @@ class Publication:
         if distrusted is not None:
             self.distrusted[key] = distrusted
 
+    def add_run(self, run: Run, ingest: Ingest, place: Callable[[str], str], inventory: Inventory) -> None:
+        """Make the merged index of *run* in *ingest*; *place* tells the directories of its members.
+
+        Raises UnrepresentableError, StoreDamagedError, OSError.
+        """
+        directory = ingest.directory(f"run-{run.key.hex}")
+        stat = build(run, place, directory)
+        record = TreeRecord(FORM, inventory.boot, False, stat.entries, stat.size, False, run.members)
+        self.add_tree(run.key, directory, record, inventory.tree_record(run.key))
+
     def drop_unused_trees(self) -> None:
         """Forget the trees that no layer and no image refers to: shared forms of layers that had to be adapted."""
         used = {layer.tree for layer in self.layers.values()} | {image.cap for image in self.images.values()}
-        for key in [key for key in self.trees if key not in used]:
+        for key in [key for key, (_, record) in self.trees.items() if key not in used and not record.members]:
             del self.trees[key]
 
 
@@ -121,9 +137,13 @@ def _place_blobs(
 def _place_trees(
     directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
 ) -> None:
-    for key, (staged, record) in work.trees.items():
+    replaced: set[str] = set()
+    # Merged indexes come last: only then is it known what has become of their members.
+    for key, (staged, record) in sorted(work.trees.items(), key=lambda item: bool(item[1][1].members)):
         known = change.tree(key)
         if known is not None and known != work.distrusted.get(key):
+            continue
+        if not all((member := change.tree(one)) is not None and member.form == MEMBER_FORM for one in record.members):
             continue
         path = directories.tree(key)
         with contextlib.suppress(FileNotFoundError):
@@ -131,6 +151,20 @@ def _place_trees(
         os.rename(staged, path)
         placed.append(path)
         change.put_tree(key, record)
+        if known is not None:
+            replaced.add(key)
+    if replaced:
+        _drop_runs(directories, change, ingest, replaced, work)
+
+
+def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replaced: set[str], work: Publication) -> None:
+    """Take away the merged indexes over trees that were *replaced*, unless they were made anew with them."""
+    for key, record in change.runs():
+        if not replaced.isdisjoint(record.members) and (key not in work.trees or work.trees[key][1] != record):
+            change.delete("trees", key)
+            path = directories.tree(key)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
 
 
 def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:

@@ -2,7 +2,8 @@
 
     blobs       digest            -> BlobRecord
     layers      chain ID          -> LayerRecord      a layer with its parents
-    trees       tree key          -> TreeRecord       the key is a diff ID, or the chain ID of an adapted layer
+    trees       tree key          -> TreeRecord       the key is a diff ID, the chain ID of an adapted layer, or that
+                                                      of a run of trees
     images      manifest digest   -> ImageRecord      or an index digest, for a multi-platform image kept whole
     names       NAME:TAG          -> digest of an image
     containers  id                -> ContainerRecord
@@ -50,7 +51,11 @@ class LayerRecord:
 
 @dataclass(slots=True, frozen=True)
 class TreeRecord:
-    """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it."""
+    """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it.
+
+    A merged index (`runs`) lists the keys of the trees that it is over, the top one first, in `members`; its `size` is
+    that of the index.
+    """
 
     form: str
     boot: str
@@ -58,6 +63,7 @@ class TreeRecord:
     entries: int
     size: int
     implied: bool
+    members: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -118,6 +124,9 @@ R = TypeVar("R", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerReco
 Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
 
 
+_parse = json.JSONDecoder().decode
+
+
 class Codec:
     """Records to bytes and back: a JSON object with one member a field."""
 
@@ -132,7 +141,8 @@ class Codec:
     @classmethod
     def decode(cls, kind: type[R], data: bytes) -> R:
         """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
-        fields: Any = json.loads(data)
+        # What json.loads does, less its guess at the encoding: a deep stack is some hundred records.
+        fields: Any = _parse(str(data, "utf-8"))
         if not isinstance(fields, dict):
             raise TypeError("not a JSON object")
         for name, value in fields.items():

@@ -7,14 +7,18 @@ run's own mount namespace and is gone with it.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, NotFoundError
+from arstore.errors import ArstoreError, ConflictError, MountError, NotFoundError, StoreDamagedError
 from arstore.store.containers import copy_root_attributes
 from arstore.store.directory import hides_below
+from arstore.store.ingest import Ingest
 from arstore.store.mounts import MountState, MountTable
-from arstore.store.overlay import Overlay
+from arstore.store.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
+from arstore.store.publication import Publication, VanishedError, publish
+from arstore.store.runs import Run, plan
+from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +31,73 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator[tuple[LowerDirectory, ...]]:
-    """The trees of *image* as overlay layers, top first, for the length of the context; at least two unless *writable*.
+    """What shows *image*, as overlay layers, top first, for the length of the context; at least two unless *writable*.
 
-    Raises the errors of `Store.stack`.
+    These are its trees, with merged indexes in place of many of them (`runs`); the indexes are made where they are
+    missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
     """
-    places = store.inventory().tree_places(store.stack(image))
     with ExitStack() as stack:
         found = []
-        for form, path in places:
-            found.append(stack.enter_context(form.lower(path)))
-            if hides_below(found[-1]):
+        for lower in _opened(store, image, stack):
+            found.append(lower)
+            if hides_below(lower):
                 break
         wanted = 1 if writable else 2
         for number in range(wanted - len(found)):
             found.append(stack.enter_context(store.blank(number)))
         yield tuple(found)
+
+
+def _opened(store: Store, image: StoredImage, stack: ExitStack) -> Iterator[LowerDirectory]:
+    """The layers of *image*, top first, each opened in *stack* when it is its turn."""
+    records = dict(store.stack_records(image))
+    parts = plan(list(records.items()))
+    missing = _missing_runs(store, [part for part in parts if isinstance(part, Run)])
+    count = sum(len(part.members) if part in missing else 1 for part in parts)
+    if count > MAX_LOWERS:
+        why = (
+            f"has {len(image.record.layers)} layers, which cannot be merged into the {MAX_LOWERS} that overlayfs takes"
+        )
+        raise MountError(image.label, why, FORBIDDEN_HINT)
+    for part in parts:
+        if isinstance(part, Run) and part not in missing and (merged := _merged(store, part, stack)) is not None:
+            yield merged
+            continue
+        for key in part.members if isinstance(part, Run) else (part,):
+            yield stack.enter_context(store.forms[records[key].form].lower(store.directories.tree(key)))
+
+
+def complete_runs(store: Store, image: StoredImage) -> None:
+    """Make the merged indexes that a mount of *image* would use, as far as that is possible.
+
+    Raises the errors of `Store.stack`.
+    """
+    _missing_runs(store, [part for part in plan(store.stack_records(image)) if isinstance(part, Run)])
+
+
+def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
+    """Those of *runs* that there is no merged index for, and none to be had."""
+    missing = store.inventory().missing_runs(runs)
+    if missing:
+        # A cache: whatever keeps it from being made, the trees themselves are there.
+        with suppress(ArstoreError, OSError, VanishedError), Ingest(store.directories) as ingest:
+            work = Publication(reused_trees={key for run in missing for key in run.members})
+            for run in missing:
+                with suppress(UnrepresentableError, StoreDamagedError):
+                    work.add_run(run, ingest, store.directories.tree, store.inventory())
+            publish(store.directories, store.graph, ingest, work)
+            missing = store.inventory().missing_runs(missing)
+    return missing
+
+
+def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
+    """The merged index of *run*, mounted as long as *stack* lasts; None where it turns out to be of no use."""
+    from arstore.store.erofs.mounting import lower_directory
+
+    try:
+        return stack.enter_context(lower_directory(store.directories.tree(run.key)))
+    except (OSError, StoreDamagedError):
+        return None
 
 
 def mount_image(store: Store, image: StoredImage, target: str | None = None) -> MountRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import Digest
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from arstore.store.graph import Snapshot
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
     from arstore.store.progress import Progress
-    from arstore.store.records import ImageRecord
+    from arstore.store.records import ImageRecord, TreeRecord
     from arstore.store.tree import LowerDirectory, TreeFormat
 
 _ATTEMPTS = 5
@@ -290,20 +290,24 @@ class Store:
         Of a tree that a stack has twice only the topmost place counts. Raises PermissionDeniedError when trees would
         have to be built and this process may not, and the errors of `take`.
         """
-        keys = self._trusted_stack(image)
-        if keys is not None:
-            return keys
+        return [key for key, _ in self.stack_records(image, progress)]
+
+    def stack_records(self, image: StoredImage, progress: Progress | None = None) -> list[tuple[str, TreeRecord]]:
+        """What `stack` gives, with the records of the trees. Raises as it does."""
+        found = self._trusted_stack(image)
+        if found is not None:
+            return found
         forms = self.tree_forms()
         if not forms:
             hint = "run as root, or use `arstore unpack IMAGE DIR`, which needs no trees"
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
         self.take([self.incoming(image)], [], self._own_blob, forms, progress)
-        keys = self._trusted_stack(self.find(image.digest))
-        if keys is None:
+        found = self._trusted_stack(self.find(image.digest))
+        if found is None:
             raise PermissionDeniedError(image.label, "its trees could not be built here")
-        return keys
+        return found
 
-    def _trusted_stack(self, image: StoredImage) -> list[str] | None:
+    def _trusted_stack(self, image: StoredImage) -> list[tuple[str, TreeRecord]] | None:
         if image.record.cap is None:
             return None
         with self.graph.read() as snapshot:
@@ -311,8 +315,7 @@ class Store:
         keys = [layer.tree for _, layer in reversed(chain)]
         if image.record.cap:
             keys.insert(0, image.record.cap)
-        keys = list(dict.fromkeys(keys))
-        return keys if self.inventory().are_trusted(keys) else None
+        return self.inventory().trusted_records(list(dict.fromkeys(keys)))
 
     def _own_blob(self, digest: Digest) -> NoReturn:
         raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
@@ -344,7 +347,7 @@ class Store:
         with self.graph.write() as change:
             for key, tree in waiting.items():
                 if change.tree(key) == tree:
-                    change.put_tree(key, type(tree)(tree.form, tree.boot, True, tree.entries, tree.size, tree.implied))
+                    change.put_tree(key, replace(tree, synced=True))
         return len(waiting)
 
 

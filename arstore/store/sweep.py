@@ -15,12 +15,15 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.store.runs import Run, plan
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from arstore.store.directories import Directories
     from arstore.store.graph import Change, Graph, Snapshot
     from arstore.store.ingest import Ingest
+    from arstore.store.records import ImageRecord, LayerRecord
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Removed:
 def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
     """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
     found = Reachable()
+    layers: dict[str, LayerRecord] = {}
     todo = list(images)
     while todo:
         digest = todo.pop()
@@ -64,20 +68,38 @@ def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
         found.blobs.update(image.layers)
         if image.cap:
             found.trees.add(image.cap)
-        _mark_chain(snapshot, image.top, found)
+        _mark_chain(snapshot, image.top, found, layers)
+    if layers and snapshot.runs():
+        for digest in found.images:
+            image = snapshot.image(digest)
+            if image is not None and not image.is_index:
+                found.trees.update(_planned(snapshot, image, layers))
     return found
 
 
-def _mark_chain(snapshot: Snapshot, top: str, found: Reachable) -> None:
+def _mark_chain(snapshot: Snapshot, top: str, found: Reachable, layers: dict[str, LayerRecord]) -> None:
     chain_id = top
     while chain_id and chain_id not in found.layers:
         layer = snapshot.layer(chain_id)
         if layer is None:
             return
+        layers[chain_id] = layer
         found.layers.add(chain_id)
         if layer.tree:
             found.trees.add(layer.tree)
         chain_id = layer.parent
+
+
+def _planned(snapshot: Snapshot, image: ImageRecord, layers: dict[str, LayerRecord]) -> Iterator[str]:
+    """The keys of the merged indexes that a mount of *image* uses, of which some may never have been made."""
+    keys = dict.fromkeys([image.cap] if image.cap else [])
+    layer = layers.get(image.top)
+    while layer is not None:
+        keys[layer.tree] = None
+        layer = layers.get(layer.parent)
+    stack = [(key, record) for key in keys if (record := snapshot.tree(key)) is not None]
+    if len(stack) == len(keys):
+        yield from (part.key for part in plan(stack) if isinstance(part, Run))
 
 
 def sweep(change: Change, keep: Reachable) -> Removed:

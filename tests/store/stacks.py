@@ -10,7 +10,8 @@ import hashlib
 import io
 import os
 import subprocess
-from contextlib import ExitStack, contextmanager
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,15 @@ from typing import TYPE_CHECKING
 from store.tree_contract import keep_tar
 from support import images, treelist
 
+from arstore.digest import Digest
 from arstore.store.adapt import cap_entries, plan
-from arstore.store.directory import DirectoryFormat
+from arstore.store.directory import DirectoryFormat, hides_below
+from arstore.store.erofs.devices import MERGED
+from arstore.store.erofs.merging import merge
+from arstore.store.erofs.mounting import lower_directory
 from arstore.store.merged import MergedView
 from arstore.store.overlay import Overlay, perform
+from arstore.store.tree import LowerDirectory
 from arstore.store.unpack import Unpacker, UnpackReport
 from arstore.tar.entry import Kind
 from arstore.tar.reader import TarReader
@@ -99,29 +105,72 @@ class Stack:
         self.paths.append(path)
         return fd
 
+    def merged(self, start: int, end: int) -> Path:
+        """A merged index over the trees from *start* to before *end*, counted from the top."""
+        members = []
+        for path in list(reversed(self.paths_in_use()))[start:end]:
+            key = Digest.of(path.name.encode())
+            with suppress(FileExistsError):
+                (self.directory / key.hex).symlink_to(path.name)
+            members.append((key, str(path)))
+        directory = self.directory / f"merged{start}-{end}"
+        directory.mkdir()
+        with open(directory / MERGED, "x+b") as file:
+            merge(members, file.fileno())
+        return directory
+
+    def paths_in_use(self) -> list[Path]:
+        """The directories of the trees that count: of an adapted layer, only that one."""
+        return [Path(os.readlink(f"/proc/self/fd/{fd}")) for fd in self._fds]
+
+    @contextmanager
+    def mounted_with(self, runs: Sequence[tuple[int, int]], cap: bool = True) -> Iterator[Path]:
+        """As `mounted`, with merged indexes in the place of these *runs* of trees, counted from the top."""
+        starts = {start: self.merged(start, end) for start, end in runs}
+        covered = {number for start, end in runs for number in range(start, end)}
+        paths = list(reversed(self.paths_in_use()))
+        with ExitStack() as stack:
+            lowers: list[LowerDirectory] = []
+            for number, path in enumerate(paths):
+                if number in starts or number not in covered:
+                    lower = lower_directory if number in starts else self.form.lower
+                    lowers.append(stack.enter_context(lower(str(starts.get(number, path)))))
+                    if hides_below(lowers[-1]):
+                        break
+            if cap and (entries := self.cap()):
+                lowers.insert(0, stack.enter_context(self.form.lower(str(self._cap_tree(entries)))))
+            with self._overlay(lowers) as target:
+                yield target
+
+    def _cap_tree(self, entries: list[object]) -> Path:
+        fd = self._new()
+        keep_tar(self.form, fd, b"")
+        builder = self.form.builder(fd)
+        for entry in entries:
+            builder.add(entry, None)
+        builder.finish()
+        builder.close()
+        return self.paths[-1]
+
+    @contextmanager
+    def _overlay(self, lowers: Sequence[LowerDirectory]) -> Iterator[Path]:
+        place = Path(tempfile.mkdtemp(dir=self.directory))
+        (place / "empty").mkdir()
+        (place / "target").mkdir()
+        fd = os.open(place / "empty", os.O_PATH)
+        try:
+            perform(Overlay((*lowers, LowerDirectory(fd, str(place / "empty"))), nodev=True), str(place / "target"))
+        finally:
+            os.close(fd)
+        try:
+            yield place / "target"
+        finally:
+            subprocess.run(["umount", place / "target"], check=True)
+
     @contextmanager
     def mounted(self, cap: bool = True) -> Iterator[Path]:
         """What the stack shows through the kernel's overlay."""
-        target = self.directory / "mounted"
-        target.mkdir()
-        (self.directory / "empty").mkdir()
-        fds = list(reversed(self._fds))[: self.view().mounted()]
-        entries = self.cap() if cap else []
-        if entries:
-            fd = self._new()
-            keep_tar(self.form, fd, b"")
-            builder = self.form.builder(fd)
-            for entry in entries:
-                builder.add(entry, None)
-            builder.finish()
-            builder.close()
-            fds.insert(0, fd)
-        with ExitStack() as stack:
-            lowers = [stack.enter_context(self.form.lower(os.readlink(f"/proc/self/fd/{fd}"))) for fd in fds]
-            blank = type(lowers[0])(os.open(self.directory / "empty", os.O_PATH), str(self.directory / "empty"))
-            stack.callback(os.close, blank.fd)
-            perform(Overlay((*lowers, blank)), str(target))
-            stack.callback(subprocess.run, ["umount", target], check=True)
+        with self.mounted_with((), cap) as target:
             yield target
 
 

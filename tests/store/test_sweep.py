@@ -12,6 +12,7 @@ from support import images, stores
 
 from arstore.store.ingest import Ingest
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.store.runs import Run
 from arstore.store.sweep import Removed, mark, sweep, take_files
 
 
@@ -28,6 +29,9 @@ class Records:
         if table is None:
             raise AttributeError(name)
         return table.get
+
+    def runs(self):
+        return [(key, tree) for key, tree in self.trees() if tree.members]
 
     def put_layer(self, key, record):
         self.tables["layers"][key] = record
@@ -155,3 +159,33 @@ def test_files_that_are_not_there_are_no_error(store):
         take_files(store.directories, store.graph, ingest, removed)
         assert len(os.listdir(ingest.path)) == 1
     assert not os.path.exists(store.directories.blob(digest))
+
+
+# --- merged indexes -------------------------------------------------------------------------------------------------
+
+
+def test_a_merged_index_is_held_by_the_images_that_are_mounted_with_it(monkeypatch):
+    records = graph_of(["abcd", "abx"], caps=["abcd"])
+    of_stacks = {"cap abcd tree d tree c tree b tree a": "run dcba", "tree x tree b tree a": "run xba", "": "run none"}
+    for members, run in of_stacks.items():
+        names = tuple(members.split()) or ("tree a", "tree b")
+        records.tables["trees"][run] = TreeRecord("merged", "boot", False, 0, 0, False, names)
+
+    def plan(stack):
+        return [Run(of_stacks[" ".join(key for key, _ in stack)], ())]
+
+    monkeypatch.setattr("arstore.store.sweep.plan", plan)
+    every = mark(records, records.tables["images"]).trees
+    assert every >= {"run dcba", "run xba"}
+    assert "run none" not in every
+    assert {name for name in mark(records, ["image 1 abx"]).trees if "run" in name} == {"run xba"}
+    assert {name for name in mark(records, []).trees if "run" in name} == set()
+    gone = sweep(records, mark(records, ["image 1 abx"])).trees
+    assert set(gone) == {"run dcba", "run none", "tree c", "tree d", "cap abcd"}
+
+
+def test_a_stack_with_gaps_holds_no_merged_index():
+    records = graph_of(["abcd"])
+    records.tables["trees"]["run"] = TreeRecord("merged", "boot", False, 0, 0, False, ("tree a", "tree b"))
+    del records.tables["trees"]["tree b"]
+    assert "run" not in mark(records, records.tables["images"]).trees

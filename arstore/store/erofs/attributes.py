@@ -17,15 +17,21 @@ from arstore.store.tree import UnrepresentableError
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Attribute = tuple[int, bytes, bytes]
 """The number of a name's prefix, the rest of the name, the value."""
 
 OPAQUE: Attribute = (4, b"overlay.opaque", b"y")
+ORIGIN: Attribute = (4, b"overlay.origin", b"")
+"""With it, overlayfs leaves the whiteouts of a directory out even where no other layer has the directory.
+
+So it has done since Linux 4.15 (ovl_get_inode in fs/overlayfs/inode.c, "non-merge dir that may have whiteouts").
+"""
 
 _LONGEST_NAME, _LARGEST_VALUE, _LARGEST_LIST = 255, 1 << 16, 1 << 16
 _LARGEST_BODY = ((1 << 16) - 2) * 4
+_OVERLAY = b"trusted.overlay."
 _CAPABILITY = b"security.capability"
 _CAPABILITY_SIZES = {20: 2, 24: 3}
 _ACCESS, _DEFAULT = 2, 3
@@ -47,6 +53,23 @@ def taken(entry: Entry) -> tuple[Attribute, ...]:
     found.sort()
     if names > _LARGEST_LIST or _body(found) > _LARGEST_BODY:
         raise UnrepresentableError(entry.path, "more extended attributes than an inode holds")
+    return tuple(found)
+
+
+def kept(attributes_: Mapping[bytes, bytes], *more: Attribute) -> tuple[Attribute, ...]:
+    """What `reader.Index.attributes` found of an inode, without overlayfs' own and with *more*, to be written again.
+
+    Raises UnrepresentableError for more than an inode holds.
+    """
+    found = []
+    for name, value in attributes_.items():
+        if not name.startswith(_OVERLAY):
+            number = next(n for n, prefix in layout.ATTRIBUTE_PREFIXES.items() if name.startswith(prefix))
+            found.append((number, name[len(layout.ATTRIBUTE_PREFIXES[number]) :], value))
+    found.sort()
+    found += more
+    if _body(found) > _LARGEST_BODY:
+        raise UnrepresentableError(b"", "more extended attributes than an inode holds")
     return tuple(found)
 
 

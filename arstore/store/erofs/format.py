@@ -3,7 +3,7 @@
 After the kernel's fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst. All numbers are little-endian. An index:
 
     block 0, 1    zeros (room for a boot sector)
-    block 2       super block at byte 1024, the table of one extra device right after it
+    block 2       super block at byte 1024, the table of extra devices right after it: one, if it is no merged index
     block 3...    content that is not in the tar (rare), each file on a block boundary
                   extended attributes that several inodes share
                   directory blocks
@@ -86,6 +86,11 @@ LARGEST_VALUE = (1 << 16) - 1
 
 _CHECKSUM_SEED = 0x5045B54A
 _CRC32C_POLYNOMIAL = 0x82F63B78
+
+
+def first_block(devices: int) -> int:
+    """The first block that is free behind a table of so many devices; `FIRST_BLOCK` for one."""
+    return blocks(DEVICE_OFFSET + devices * DEVICE.size)
 
 
 def blocks(size: int) -> int:

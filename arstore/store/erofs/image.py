@@ -35,10 +35,11 @@ from arstore.store.shape import Directory, default_entry
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from arstore.store.erofs.attributes import SharedAttributes
+    from arstore.store.erofs.attributes import Attribute, SharedAttributes
     from arstore.store.erofs.inodes import Record
+    from arstore.store.erofs.superblock import Device
 
     Records = Mapping[Directory, dict[bytes, Record]]
 
@@ -55,9 +56,21 @@ _DEFAULT = default_entry(b"")
 class Image:
     """The parts of an index as they grow: data in blocks, then inodes."""
 
-    def __init__(self, records: Records, shared: SharedAttributes, epoch: int, content_end: int, made: int) -> None:
-        """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number."""
+    def __init__(
+        self,
+        records: Records,
+        shared: SharedAttributes,
+        epoch: int,
+        content_end: int,
+        made: int,
+        attributes: Callable[[Directory], tuple[Attribute, ...]] = attributes_of,
+    ) -> None:
+        """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number.
+
+        *attributes* tells those of a directory.
+        """
         self._records = records
+        self._attributes_of = attributes
         self._shared = shared
         self._epoch_ns = epoch
         self._epoch = time_of(epoch)
@@ -70,8 +83,8 @@ class Image:
         self._inodes = [bytes(layout.SLOT)]
         self._position = layout.SLOT
 
-    def write(self, fd: int, root: Directory, tar_blocks: int) -> None:
-        """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar, into *fd*.
+    def write(self, fd: int, root: Directory, tar_blocks: int, devices: tuple[Device, ...] | None = None) -> None:
+        """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar or over *devices*, into *fd*.
 
         Raises TarError, UnrepresentableError, OSError.
         """
@@ -87,7 +100,8 @@ class Image:
         shared, padding = layout.padded(self._shared.area), bytes(-self._position % layout.BLOCK)
         parts = chain([shared], self._data, self._inodes, [padding])
         _write_parts(fd, parts, self._content_end * layout.BLOCK)
-        block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, self._content_end, tar_blocks)
+        start = self._content_end
+        block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, start, tar_blocks, devices)
         seal(fd, block.block())
 
     # --- directories ------------------------------------------------------------------------------------------------
@@ -144,7 +158,7 @@ class Image:
         """Give a directory's inode its place, with room for the end of its data; its nid."""
         node = place.node
         entry = node.entry or _DEFAULT
-        found = attributes_of(node)
+        found = self._attributes_of(node)
         body = self._shared.body(found) if found else b""
         place.is_inline = len(body) + place.tail <= LARGEST_TAIL
         self._made += 1

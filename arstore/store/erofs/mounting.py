@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from arstore.linux import features, loop, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.store.erofs.builder import INDEX, TAR
+from arstore.store.erofs.devices import MERGED, device_files
 from arstore.store.tree import LowerDirectory
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ ATTACHED_PREFIX = ".mounted-"
 """What the names of directories begin with on which mounts are attached."""
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_LONGEST_PATH = mount.MAX_STRING - 1 - max(len(INDEX), len(TAR))
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
 
@@ -64,7 +64,10 @@ def lower_directory(tree_path: str, way: Way = Way.AUTO, detached: bool | None =
 
 
 def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
-    """A detached mount of the tree in the directory *tree_path*. Raises OSError with the kernel's own words."""
+    """A detached mount of the tree in the directory *tree_path*, merged or not.
+
+    Raises OSError with the kernel's own words, StoreDamagedError for a merged index that does not name its devices.
+    """
     if way is Way.FILES or (way is Way.AUTO and not _is_stacked(os.stat(tree_path).st_dev)):
         try:
             return _mount_files(tree_path)
@@ -74,22 +77,37 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
     return _mount_loops(tree_path)
 
 
-def _mount_files(tree_path: str) -> int:
-    if len(os.fsencode(tree_path)) <= _LONGEST_PATH:
-        return _mount(f"{tree_path}/{INDEX}", f"{tree_path}/{TAR}", tree_path)
-    fd = os.open(tree_path, _DIRECTORY)
+def _files(tree_path: str) -> list[str]:
+    """The index in the directory *tree_path*, then the files of its devices, relative to that directory."""
+    path = f"{tree_path}/{MERGED}"
     try:
-        return _mount(f"/proc/self/fd/{fd}/{INDEX}", f"/proc/self/fd/{fd}/{TAR}", tree_path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return [INDEX, TAR]
+    try:
+        return [MERGED, *device_files(fd, path)]
     finally:
         os.close(fd)
 
 
-def _mount(index: str, tar: str, what: str, read_only: bool = False) -> int:
-    """Mount EROFS of two files or devices; *read_only* says that of the devices, the file system is it anyway."""
+def _mount_files(tree_path: str) -> int:
+    files = _files(tree_path)
+    if len(os.fsencode(tree_path)) + 1 + max(map(len, files)) <= mount.MAX_STRING:
+        return _mount([f"{tree_path}/{file}" for file in files], tree_path)
+    fd = os.open(tree_path, _DIRECTORY)
+    try:
+        return _mount([f"/proc/self/fd/{fd}/{file}" for file in files], tree_path)
+    finally:
+        os.close(fd)
+
+
+def _mount(files: list[str], what: str, read_only: bool = False) -> int:
+    """Mount EROFS of *files*, the index first; *read_only* is said of devices, the file system is it anyway."""
     fs_fd = mount.fsopen("erofs")
     try:
-        mount.fsconfig_string(fs_fd, "source", index)
-        mount.fsconfig_string(fs_fd, "device", tar)
+        mount.fsconfig_string(fs_fd, "source", files[0])
+        for file in files[1:]:
+            mount.fsconfig_string(fs_fd, "device", file)
         if read_only:
             mount.fsconfig_flag(fs_fd, "ro")
         mount.fsconfig_create(fs_fd)
@@ -104,14 +122,14 @@ def _mount(index: str, tar: str, what: str, read_only: bool = False) -> int:
 def _mount_loops(tree_path: str) -> int:
     with contextlib.ExitStack() as stack:
         devices = []
-        for name in (INDEX, TAR):
-            path = f"{tree_path}/{name}"
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            stack.callback(os.close, file)
-            device = loop.attach(file, path)
+        for file in _files(tree_path):
+            path = f"{tree_path}/{file}"
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            stack.callback(os.close, fd)
+            device = loop.attach(fd, path)
             stack.callback(os.close, device)
             devices.append(loop.path_of(device))
-        return _mount(devices[0], devices[1], tree_path, read_only=True)
+        return _mount(devices, tree_path, read_only=True)
 
 
 @contextlib.contextmanager

@@ -52,15 +52,21 @@ class Inode:
 
 
 class Index:
-    """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError."""
+    """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError.
 
-    def __init__(self, tree_fd: int) -> None:
+    *whole*: it is read into memory at once, for whoever looks at most of it.
+    """
+
+    def __init__(self, tree_fd: int, whole: bool = False) -> None:
+        self._bytes: bytes | None = None
         self.fd = os.open(INDEX, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
         try:
             self.what = f"{os.readlink(f'/proc/self/fd/{tree_fd}')}/{INDEX}"
             self.size = os.fstat(self.fd).st_size
             self.block = os.pread(self.fd, layout.BLOCK, layout.SUPER_OFFSET)
             self.super = parse(self.block, self.what)
+            if whole:
+                self._bytes = os.pread(self.fd, self.size, 0)
         except BaseException:
             os.close(self.fd)
             raise
@@ -216,6 +222,8 @@ class Index:
     def _read(self, place: int, length: int) -> bytes:
         if not 0 <= place <= self.size - length:
             damaged(self.what, f"points at byte {place}, which it does not have")
+        if self._bytes is not None:
+            return self._bytes[place : place + length]
         data = os.pread(self.fd, length, place)
         if len(data) != length:
             damaged(self.what, f"ends at byte {place + len(data)}")

@@ -23,8 +23,20 @@ HINT = "remove the tree's directory: it is built again when it is used"
 
 
 @dataclass(slots=True, frozen=True)
+class Device:
+    """A row of the device table: so many *blocks* of another file, numbered from *start* on; *tag* is its name."""
+
+    tag: bytes
+    blocks: int
+    start: int
+
+
+@dataclass(slots=True, frozen=True)
 class SuperBlock:
-    """What an index says of itself: `epoch` is the time (ns) of its compact inodes, places are numbers of blocks."""
+    """What an index says of itself: `epoch` is the time (ns) of its compact inodes, places are numbers of blocks.
+
+    Its only device is its own tar, of `tar_blocks`, unless `devices` lists others.
+    """
 
     root_nid: int
     inodes: int
@@ -33,9 +45,13 @@ class SuperBlock:
     inode_start: int
     attribute_start: int
     tar_blocks: int
+    devices: tuple[Device, ...] | None = None
 
     def block(self) -> bytes:
-        """The block with the device table in it, without uuid and checksum."""
+        """The super block with the device table behind it, in whole blocks, without uuid and checksum."""
+        devices = self.devices
+        if devices is None:
+            devices = (Device(layout.DEVICE_TAG, self.tar_blocks, layout.TAR_START),)
         seconds, rest = divmod(self.epoch, _SECOND)
         head = layout.SUPER.pack(
             layout.MAGIC,
@@ -53,14 +69,15 @@ class SuperBlock:
             b"",
             b"",
             _FEATURES,
-            *(0, 1, layout.DEVICE_SLOT),
+            *(0, len(devices), layout.DEVICE_SLOT),
             *(0, 0, 0, 0, 0, b""),
         )
-        return layout.padded(head + layout.DEVICE.pack(layout.DEVICE_TAG, self.tar_blocks, layout.TAR_START, b""))
+        table = b"".join(layout.DEVICE.pack(device.tag, device.blocks, device.start, b"") for device in devices)
+        return layout.padded(head + table)
 
 
 def seal(fd: int, block: bytes) -> None:
-    """Write *block* (`SuperBlock.block`) into the index *fd*, all else of which is written. Raises OSError."""
+    """Write what `SuperBlock.block` gave into the index *fd*, all else of which is written. Raises OSError."""
     sealed = bytearray(block)
     sealed[_UUID] = _digest(fd, block)
     sealed[_CHECKSUM] = layout.checksum(sealed).to_bytes(4, "little")
@@ -88,6 +105,22 @@ def parse(block: bytes, what: str) -> SuperBlock:
     return SuperBlock(root_nid, inodes, epoch, blocks, inode_start, attribute_start, tar_blocks)
 
 
+def devices(fd: int, what: str) -> list[Device]:
+    """The device table of the index *fd*, as it stands there: the kernel sees to the checksum.
+
+    Raises StoreDamagedError, naming *what*, where there is none; OSError.
+    """
+    head = os.pread(fd, layout.SUPER.size, layout.SUPER_OFFSET)
+    if len(head) < layout.SUPER.size:
+        damaged(what, "is too short")
+    fields = layout.SUPER.unpack(head)
+    count, slot = fields[16], fields[17]
+    table = os.pread(fd, count * layout.DEVICE.size, slot * layout.DEVICE.size)
+    if fields[0] != layout.MAGIC or len(table) < count * layout.DEVICE.size:
+        damaged(what, "is no EROFS image with a device table")
+    return [Device(tag.rstrip(b"\0"), blocks, start) for tag, blocks, start, _ in layout.DEVICE.iter_unpack(table)]
+
+
 def check_digest(fd: int, block: bytes, what: str) -> None:
     """Raises StoreDamagedError when the index *fd*, whose super block is in *block*, was altered; OSError."""
     blank = bytearray(block)
@@ -105,7 +138,7 @@ def damaged(what: str, why: str) -> NoReturn:
 
 def _digest(fd: int, block: bytes) -> bytes:
     hasher = hashlib.sha256(block)
-    offset = layout.FIRST_BLOCK * layout.BLOCK
+    offset = layout.SUPER_OFFSET + len(block)
     while data := os.pread(fd, CHUNK, offset):
         hasher.update(data)
         offset += len(data)

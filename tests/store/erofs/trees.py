@@ -16,6 +16,7 @@ from store.tree_contract import Bytes, Tree, keep_tar
 from support import images, programs, treelist
 
 from arstore.linux import features
+from arstore.store.erofs.devices import MERGED, device_files
 from arstore.store.erofs.form import ErofsFormat
 from arstore.store.erofs.mounting import mounted
 from arstore.tar.reader import TarReader
@@ -109,9 +110,14 @@ def listing(directory: Path) -> treelist.Listing:
 
 
 def fsck(directory: Path) -> None:
-    """Fails when fsck.erofs finds anything in the tree in *directory*."""
-    program = programs.program("fsck.erofs")
-    command = [program or "", "--extract", f"--device={directory / TAR}", directory / INDEX]
+    """Fails when fsck.erofs finds anything in the tree in *directory*, merged or not."""
+    program = programs.program("fsck.erofs") or ""
+    if (directory / MERGED).exists():
+        with open(directory / MERGED, "rb") as file:
+            devices = [f"--device={directory / name}" for name in device_files(file.fileno(), str(directory))]
+        command = [program, "--extract", *devices, str(directory / MERGED)]
+    else:
+        command = [program, "--extract", f"--device={directory / TAR}", str(directory / INDEX)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "<E>" not in done.stderr, done.stderr
