@@ -30,7 +30,10 @@ FORM = "merged"
 FEWEST = 8
 """Trees that are worth a merged index."""
 MOST = 256
-"""Members of one: when a layer is added to a stack, at most so many are merged again."""
+"""Members of one: when a layer is added to a stack, at most so many are merged again.
+
+And so many devices erofs-utils can open (1.9 crashes on more; the kernel takes 65,535).
+"""
 SMALL, LARGE = 1 << 10, 1 << 15
 """Entries of a tree, and of a whole run: to merge one costs about 10 us."""
 

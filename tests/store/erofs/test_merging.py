@@ -20,8 +20,9 @@ from arstore.errors import LimitError, StoreDamagedError, TarError, UnsafePathEr
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.devices import MERGED, device_files
 from arstore.store.erofs.merging import merge
-from arstore.store.erofs.mounting import Way, mounted
+from arstore.store.erofs.mounting import Way, lower_directory, mounted
 from arstore.store.erofs.superblock import Device, SuperBlock, devices
+from arstore.store.runs import MOST
 from arstore.store.tree import UnrepresentableError
 
 pytestmark = [pytest.mark.root, mountable]
@@ -224,6 +225,13 @@ def test_through_loop_devices(merged: Path) -> None:
             os.close(fd)
 
 
+def test_attached_for_a_kernel_that_takes_no_detached_mount(merged: Path) -> None:
+    with lower_directory(str(merged), detached=False) as lower:
+        assert os.path.dirname(lower.path) == str(merged)
+        assert Path(lower.path, "top").read_bytes() == b"top"
+    assert os.listdir(merged) == [MERGED]
+
+
 def test_at_a_path_that_is_longer_than_an_option(merged: Path, tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["d" * 100] * 3)
     deep.parent.mkdir(parents=True)
@@ -263,13 +271,16 @@ def test_content_that_no_tar_has_comes_from_the_members_index(tmp_path: Path) ->
 # --- sizes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 200])
+@pytest.mark.parametrize("count", [1, 3, 4, MOST])
 def test_any_number_of_members(tmp_path: Path, count: int) -> None:
     contents = {f"{number}": random.Random(number).randbytes(700) for number in range(count)}
     with Stack(tmp_path, FORM) as stack:
         for name, content in contents.items():
             stack.add([images.file(name, content), images.file("changed", name.encode())])
-        fd = mounted(str(stack.merged(0, count)))
+        directory = stack.merged(0, count)
+        if not why_no_fsck():
+            fsck(directory)
+        fd = mounted(str(directory))
     try:
         assert {name: Path(f"/proc/self/fd/{fd}/{name}").read_bytes() for name in contents} == contents
         assert Path(f"/proc/self/fd/{fd}/changed").read_bytes() == b"%d" % (count - 1)
