@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -398,5 +399,24 @@ def test_killed_while_it_is_published(store, monkeypatch, after):
         path.unlink()
     assert stores.trees(store) == set()
     stores.bring(store, picture(20))
+    assert lowers(store) == 2
+    stores.verify_clean(store)
+
+
+@mountable
+def test_several_who_find_it_missing_at_once(store, one):
+    forget(store, one)
+    store.close()
+    runroot = store.directories.runroot
+
+    def mount(number):
+        with Store(store.directories.root, f"{runroot}-{number}") as own:
+            assert lowers(own) in (2, 21)
+            assert shown(own)[b"d/19"].sha256 == images.sha256(b"19")[7:]
+
+    with ExitStack() as children:
+        for number in range(4):
+            children.enter_context(stores.in_child(lambda number=number: mount(number)))
+    assert set(merged(store)) == {one}
     assert lowers(store) == 2
     stores.verify_clean(store)
