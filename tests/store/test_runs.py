@@ -420,3 +420,22 @@ def test_several_who_find_it_missing_at_once(store, one):
     assert set(merged(store)) == {one}
     assert lowers(store) == 2
     stores.verify_clean(store)
+
+
+@mountable
+def test_a_directory_of_nothing_but_whiteouts_is_empty_to_a_container(store):
+    first = [images.directory("./"), images.directory("e"), images.file("e/x"), images.directory("f")]
+    hide = [images.directory("./"), images.directory("e"), images.whiteout("e/x"), images.whiteout("f/none")]
+    rest = [[images.directory("./"), images.file(f"{number}")] for number in range(FEWEST)]
+    stores.bring(store, images.image(*(images.layer(one) for one in (first, hide, *rest)), names=["many:1"]))
+    record = rootfs.mount_container(store, rootfs.create_container(store, store.find("many:1")))
+    for name in ("e", "f"):
+        place = Path(record.target, name)
+        assert os.listdir(place) == []
+        (place / "new").touch()
+        assert os.listdir(place) == ["new"]
+        (place / "new").unlink()
+        place.rmdir()
+        assert name not in os.listdir(record.target)
+        place.mkdir()
+        assert os.listdir(place) == []
