@@ -2,7 +2,8 @@
 a power cut cannot have hurt.
 
 Looking is cheap, a stat(2) each; content is the business of `check`. What is found wanting counts as missing, so that
-bringing it again mends it.
+bringing it again mends it. Nothing that was seen is held: somebody else may remove it at any moment, and whoever fails
+on what he saw asks `has_lost` whether that was why.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Inventory:
         self.forms = forms
         self.boot = boot_id()
         self.now = time.time()
+        self._seen: dict[tuple[str, str], int] = {}
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
         """The record of a blob whose file is there and has its size."""
@@ -46,7 +48,10 @@ class Inventory:
             status = os.stat(self.directories.blob(digest), follow_symlinks=False)
         except FileNotFoundError:
             return None
-        return record if stat.S_ISREG(status.st_mode) and status.st_size == record.size else None
+        if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
+            return None
+        self._seen["blob", digest] = status.st_ino
+        return record
 
     def is_recorded(self, digest: str) -> bool:
         """Whether the graph knows the blob, whatever became of its file."""
@@ -95,7 +100,22 @@ class Inventory:
         return [run for run, record in records if record is None or not self._is_intact(run.key, record)]
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
-        return (record.synced or record.boot == self.boot) and os.path.isdir(self.directories.tree(key))
+        if not record.synced and record.boot != self.boot:
+            return False
+        inode = _inode(self.directories.tree(key), stat.S_IFDIR)
+        if inode:
+            self._seen["tree", key] = inode
+        return bool(inode)
+
+    def has_lost(self) -> bool:
+        """Whether something that this look has found intact is gone by now, or another in its place."""
+        with self.graph.read() as snapshot:
+            for (table, key), inode in self._seen.items():
+                record = snapshot.blob(key) if table == "blob" else snapshot.tree(key)
+                path = self.directories.blob(key) if table == "blob" else self.directories.tree(key)
+                if record is None or _inode(path) != inode:
+                    return True
+        return False
 
     def adapted_tree(self, layer: IncomingLayer) -> str | None:
         """The key of the trusted tree that was made for this very chain."""
@@ -123,3 +143,12 @@ class Inventory:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
                 found.append((self.forms[record.form], self.directories.tree(key)))
         return found
+
+
+def _inode(path: str, kind: int = 0) -> int:
+    """The inode number of what lies at *path*, 0 for nothing, or for something of another type than *kind*."""
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0
+    return status.st_ino if kind in {0, stat.S_IFMT(status.st_mode)} else 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from arstore.digest import Digest
 from arstore.errors import (
     AmbiguousError,
+    ArstoreError,
     HostError,
     MissingBlobError,
     NotFoundError,
@@ -243,13 +244,17 @@ class Store:
         from arstore.store.progress import NoProgress
 
         for _ in range(_ATTEMPTS):
+            inventory = self.inventory()
             with Ingest(self.directories) as ingest:
-                intake = Intake(self.inventory(), ingest, open_blob, forms, progress or NoProgress(), spool)
-                work = intake.take(images, indexes)
+                intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
                 try:
-                    publish(self.directories, self.graph, ingest, work)
+                    publish(self.directories, self.graph, ingest, intake.take(images, indexes))
                 except VanishedError:
                     continue
+                except (ArstoreError, OSError):
+                    if inventory.has_lost():
+                        continue
+                    raise
                 return [intake.taken(image) for image in images]
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
 

@@ -14,6 +14,7 @@ from arstore.errors import ArstoreError, HostError, NoSpaceError
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.gc import collect
 from arstore.store import publication
+from arstore.store.intake import Intake
 from arstore.store.publication import VanishedError
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
@@ -106,6 +107,14 @@ def test_one_publishes_while_another_removes_and_collects(store):
 # --- what is reused goes away ---------------------------------------------------------------------------------------
 
 
+def remove_everything(store):
+    with store.graph.write() as change:
+        for table in ("names", "images", "layers", "trees", "blobs"):
+            for key, _ in list(getattr(change, table)()):
+                change.delete(table, key)
+    collect(store)
+
+
 def removing(store, monkeypatch, times):
     """Before each of the first *times* publications, remove everything and collect it."""
     publish = publication.publish
@@ -114,12 +123,7 @@ def removing(store, monkeypatch, times):
     def first_remove(directories, graph, ingest, work):
         if left[0]:
             left[0] -= 1
-            with graph.write() as change:
-                for table in ("names", "images", "layers", "trees", "blobs"):
-                    rows = list(getattr(change, table)())
-                    for key, _ in rows:
-                        change.delete(table, key)
-            collect(store)
+            remove_everything(store)
         publish(directories, graph, ingest, work)
 
     monkeypatch.setattr("arstore.store.store.publish", first_remove)
@@ -135,6 +139,39 @@ def test_work_that_reused_what_was_removed_is_done_again(store, monkeypatch):
     stores.verify_layout(store)
     stores.verify_clean(store)
     assert stores.trees(store) == set(shared(2).diff_ids)
+
+
+@pytest.mark.parametrize("moment", ["_run", "_document", "_record", "_add_blob"])
+def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, moment):
+    """At whatever moment of the work somebody removes everything."""
+    stores.bring(store, shared(1))
+    method = getattr(Intake, moment)
+    left = [1]
+
+    def first_remove(self, *arguments):
+        if left[0]:
+            left[0] -= 1
+            remove_everything(store)
+        return method(self, *arguments)
+
+    monkeypatch.setattr(Intake, moment, first_remove)
+    stores.bring(store, shared(2))
+    assert left == [0]
+    stores.verify_layout(store)
+    stores.verify_clean(store)
+    assert stores.trees(store) == set(shared(2).diff_ids)
+
+
+def test_what_was_seen_and_is_another_now_counts_as_lost(store):
+    (taken,) = stores.bring(store, shared(1))
+    look = store.inventory()
+    assert look.intact_blob(taken.digest)
+    assert look.is_trusted(taken.layers[0].diff_id)
+    assert not look.has_lost()
+    remove_everything(store)
+    assert look.has_lost()
+    stores.bring(store, shared(1))
+    assert look.has_lost()
 
 
 def test_spooled_blobs_survive_the_second_attempt(store, monkeypatch):
