@@ -5,7 +5,7 @@ An index lists manifests and further indexes; following them, with a bound on de
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
@@ -13,6 +13,7 @@ from arstore.errors import LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import MAX_DOCUMENT, Fields, encode, parse, shown
+from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,19 +23,12 @@ LAYOUT: Mapping[str, str] = {"imageLayoutVersion": "1.0.0"}
 MAX_MANIFESTS = 10_000
 """Entries that an index may have."""
 
-_FIELDS = ("artifactType", "subject", "annotations")
 
-
-@dataclass(slots=True, frozen=True)
-class Index:
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Index(Listing):
     """A list of images: one a platform, or all that a layout holds."""
 
-    raw: bytes
-    media_type: str
     manifests: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
-    artifact_type: str = ""
-    subject: Descriptor | None = None
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, limit: int = MAX_DOCUMENT) -> Index:
@@ -48,18 +42,15 @@ class Index:
         if not types.is_index(own_type):
             raise ManifestError(what, "is a manifest, not an index")
         fields = Fields(document, what)
-        fields.refuse_variants(_FIELDS)
+        common = read_common(fields)
         manifests = fields.objects("manifests")
         if len(manifests) > MAX_MANIFESTS:
             raise LimitError(what, f"lists {len(manifests)} manifests; {MAX_MANIFESTS} are allowed")
-        subject = fields.child("subject")
         return cls(
             raw=raw,
             media_type=own_type,
             manifests=tuple(Descriptor.read(manifest) for manifest in manifests),
-            annotations=fields.string_map("annotations"),
-            artifact_type=fields.string("artifactType"),
-            subject=None if subject is None else Descriptor.read(subject),
+            **common,
         )
 
     @staticmethod
@@ -77,16 +68,6 @@ class Index:
         if annotations and not types.is_docker(media_type):
             document["annotations"] = dict(annotations)
         return encode(document)
-
-    @property
-    def digest(self) -> Digest:
-        """The SHA-256 digest of the raw bytes."""
-        return Digest.of(self.raw)
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """A descriptor that points to this index."""
-        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.artifact_type)
 
 
 def build_layout() -> bytes:

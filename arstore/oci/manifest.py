@@ -6,7 +6,7 @@ it names agree with one another, which needs their bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
@@ -14,6 +14,7 @@ from arstore.errors import LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import Fields, encode, parse
+from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,20 +22,13 @@ if TYPE_CHECKING:
 MAX_LAYERS = 10_000
 """Layers that a manifest may name; far past what any kernel mounts, so that such images can still be kept."""
 
-_FIELDS = ("artifactType", "subject", "annotations")
 
-
-@dataclass(slots=True, frozen=True)
-class Manifest:
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Manifest(Listing):
     """One image for one platform: its config, and its layers bottom first."""
 
-    raw: bytes
-    media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
-    artifact_type: str = ""
-    subject: Descriptor | None = None
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", media_type: str | None = None) -> Manifest:
@@ -48,22 +42,19 @@ class Manifest:
         if not types.is_manifest(own_type):
             raise ManifestError(what, "is an index, not a manifest")
         fields = Fields(document, what)
-        fields.refuse_variants(_FIELDS)
+        common = read_common(fields)
         config = fields.child("config")
         if config is None:
             raise fields.error("config", "is missing")
         layers = fields.objects("layers")
         if len(layers) > MAX_LAYERS:
             raise LimitError(what, f"names {len(layers)} layers; {MAX_LAYERS} are allowed")
-        subject = fields.child("subject")
         return cls(
             raw=raw,
             media_type=own_type,
             config=Descriptor.read(config),
             layers=tuple(Descriptor.read(layer) for layer in layers),
-            annotations=fields.string_map("annotations"),
-            artifact_type=fields.string("artifactType"),
-            subject=None if subject is None else Descriptor.read(subject),
+            **common,
         )
 
     @staticmethod
@@ -87,16 +78,6 @@ class Manifest:
         if annotations and not docker:
             document["annotations"] = dict(annotations)
         return encode(document)
-
-    @property
-    def digest(self) -> Digest:
-        """The SHA-256 digest of the raw bytes."""
-        return Digest.of(self.raw)
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """A descriptor that points to this manifest."""
-        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.artifact_type)
 
     @property
     def is_image(self) -> bool:

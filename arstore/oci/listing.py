@@ -1,0 +1,46 @@
+"""What manifests and indexes have in common: documents of a media type that list descriptors, kept as they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import Digest
+from arstore.oci.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from arstore.oci.document import Fields
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Listing:
+    """The bytes of a document, which are primary, and the fields of image-spec that are not about what it lists."""
+
+    raw: bytes
+    media_type: str
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    artifact_type: str = ""
+    subject: Descriptor | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """The SHA-256 digest of the raw bytes."""
+        return Digest.of(self.raw)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """A descriptor that points to this document."""
+        return Descriptor(self.media_type, self.digest, len(self.raw), artifact_type=self.artifact_type)
+
+
+def read_common(fields: Fields) -> dict[str, Any]:
+    """The attributes `annotations`, `artifact_type` and `subject` of a Listing. Raises ManifestError."""
+    fields.refuse_variants(("artifactType", "subject", "annotations"))
+    subject = fields.child("subject")
+    return {
+        "annotations": fields.string_map("annotations"),
+        "artifact_type": fields.string("artifactType"),
+        "subject": None if subject is None else Descriptor.read(subject),
+    }
