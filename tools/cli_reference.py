@@ -6,7 +6,6 @@ The reference is made from `arstore --help` and each command's, and a test asser
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 import click  # noqa: E402 - the checkout need not be installed
+from generated import main  # noqa: E402
 
 from arstore.cli.main import PROGRAM, cli  # noqa: E402
 
@@ -47,22 +47,9 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
     for name in command.list_commands(context):
         found = command.get_command(context, name)
         if found is not None:
-            below = click.Context(
-                found, info_name=name, parent=context, terminal_width=WIDTH, max_content_width=WIDTH
-            )
+            below = click.Context(found, info_name=name, parent=context, terminal_width=WIDTH, max_content_width=WIDTH)
             yield from _helps(found, below)
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Print docs/cli.md as the program's own help says it.")
-    parser.add_argument("--write", action="store_true", help="write the file instead")
-    if parser.parse_args().write:
-        TARGET.write_text(document())
-    else:
-        print(document(), end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(document(), TARGET))

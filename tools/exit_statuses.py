@@ -6,12 +6,13 @@ The table is made from arstore/errors.py, and a test asserts that the file agree
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
+
+from generated import main  # noqa: E402
 
 from arstore import errors  # noqa: E402 - the checkout need not be installed
 
@@ -52,16 +53,5 @@ def document() -> str:
     return HEAD + "".join(rows) + TAIL + "".join(f"| {status} | {when} |\n" for status, when in run.items())
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Print docs/design/exit-statuses.md as the error tree says it.")
-    parser.add_argument("--write", action="store_true", help="write the file instead")
-    if parser.parse_args().write:
-        TARGET.write_text(document())
-    else:
-        print(document(), end="")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(document(), TARGET))
