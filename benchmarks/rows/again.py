@@ -10,6 +10,7 @@ from benchmarks.peers import Skopeo
 
 if TYPE_CHECKING:
     from benchmarks.ground import Ground
+    from benchmarks.process import Command
 
 _FIRST = "app1"
 _AGAIN = "arstore, nothing new"
@@ -43,41 +44,39 @@ def _after(ground: Ground, name: str) -> Row:
     return Row(f"import-{name}", f"Import of {name} after app1", contenders, bars, note)
 
 
-def _again(ground: Ground, label: str) -> Contender:
-    engine = Arstore(ground, "again")
+def _second(ground: Ground, engine: Arstore | Skopeo, label: str, name: str, *clear: Command) -> Contender:
+    """An import of *name* into a store that has app1; *clear* are the commands that make it so again."""
 
     def set_up() -> None:
         engine.fresh()
         engine.import_(ground.archive(_FIRST), _FIRST)
 
+    def clear_up() -> None:
+        for command in clear:
+            ground.execute(command)
+
     return Contender(
         label,
-        lambda: engine.import_(ground.archive(_FIRST), _FIRST),
+        lambda: engine.import_(ground.archive(name), name),
         set_up,
-        prepare=lambda: engine.ready(_FIRST),
+        prepare=lambda: engine.ready(name),
+        clear=clear_up,
         tear_down=engine.discard,
     )
+
+
+def _again(ground: Ground, label: str) -> Contender:
+    return _second(ground, Arstore(ground, "again"), label, _FIRST)
 
 
 def _arstore(ground: Ground, name: str) -> Contender:
     engine = Arstore(ground, "arstore")
+    return _second(ground, engine, engine.label, name, engine.command("rm", name), engine.command("gc"))
 
-    def set_up() -> None:
-        engine.fresh()
-        engine.import_(ground.archive(_FIRST), _FIRST)
 
-    def clear() -> None:
-        for arguments in (("rm", name), ("gc",)):
-            ground.execute(engine.command(*arguments))
-
-    return Contender(
-        engine.label,
-        lambda: engine.import_(ground.archive(name), name),
-        set_up,
-        prepare=lambda: engine.ready(name),
-        clear=clear,
-        tear_down=engine.discard,
-    )
+def _skopeo(ground: Ground, name: str) -> Contender:
+    engine = Skopeo(ground, "skopeo")
+    return _second(ground, engine, engine.label, name, *([] if name == _FIRST else [engine.delete_command(name)]))
 
 
 def _floor(ground: Ground, name: str) -> Contender:
@@ -92,25 +91,4 @@ def _floor(ground: Ground, name: str) -> Contender:
         lambda: engine.run(engine.command(ground.archive(name), "--without", ground.archive(_FIRST))),
         prepare=prepare,
         clear=engine.discard,
-    )
-
-
-def _skopeo(ground: Ground, name: str) -> Contender:
-    engine = Skopeo(ground, "skopeo")
-
-    def set_up() -> None:
-        engine.fresh()
-        engine.import_(ground.archive(_FIRST), _FIRST)
-
-    def clear() -> None:
-        if name != _FIRST:
-            ground.execute(engine.delete_command(name))
-
-    return Contender(
-        engine.label,
-        lambda: engine.import_(ground.archive(name), name),
-        set_up,
-        prepare=lambda: engine.ready(name),
-        clear=clear,
-        tear_down=engine.discard,
     )
