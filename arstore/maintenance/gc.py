@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError
 from arstore.maintenance.survey import survey
+from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, Owner, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
@@ -109,18 +110,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
 
 def roots(store: Store, snapshot: Snapshot) -> set[str]:
     """Digests of the images that something holds: a name, a container, a mount, a living lease."""
-    held = {digest for _, digest in snapshot.names()}
-    for _, container in snapshot.containers():
-        owner = Owner(container.pid, container.start, container.boot)
-        if not container.ephemeral or owner.is_alive():
-            held.add(container.image)
-    for _, lease in snapshot.leases():
-        if Owner(lease.pid, lease.start, lease.boot).is_alive():
-            held.update(lease.holds)
-    for entry in MountTable(store.directories.runroot).list():
-        if entry.state is not MountState.STALE:
-            held.add(entry.record.image)
-    return held
+    return {digest for _, digest in snapshot.names()} | image_holders(store.directories, snapshot).keys()
 
 
 def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:

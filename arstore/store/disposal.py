@@ -1,6 +1,6 @@
 """Removing images: a name, or an image with all its names, and at once everything that nothing else needs.
 
-What a living container or a mount stands on is not removed. Files go in the way that `sweep` describes.
+What a container, a mount or a living lease holds is not removed. Files go in the way that `sweep` describes.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import InUseError
 from arstore.oci.reference import parse_query
+from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
-from arstore.store.mounts import MountTable
 from arstore.store.sweep import Removed, mark, sweep, take_files
 
 if TYPE_CHECKING:
@@ -48,22 +48,19 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
             untagged.append(name)
         else:
             doomed[image.digest] = image
-    in_use = _mounted_images(store)
     with store.graph.spare_given_up():
-        names, removed = _dispose(store, untagged, doomed, in_use)
+        names, removed = _dispose(store, untagged, doomed)
     return Disposal((*untagged, *names), removed)
 
 
-def _dispose(
-    store: Store, untagged: list[str], doomed: dict[str, StoredImage], in_use: dict[str, str]
-) -> tuple[list[str], Removed]:
+def _dispose(store: Store, untagged: list[str], doomed: dict[str, StoredImage]) -> tuple[list[str], Removed]:
     """Do it; the names that images lost with them, and what was removed."""
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
             for name in untagged:
                 change.delete("names", name)
             gone = with_members(change, doomed)
-            _require_unused(store, change, gone, doomed, in_use)
+            _require_unused(store, change, gone, doomed)
             names = [name for name, digest in change.names() if digest in gone]
             keep = [digest for digest, _ in change.images() if digest not in gone]
             removed = sweep(change, mark(change, keep)) if gone else Removed()
@@ -99,15 +96,10 @@ def with_members(snapshot: Snapshot, doomed: Iterable[str]) -> set[str]:
     return gone
 
 
-def _require_unused(
-    store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage], in_use: dict[str, str]
-) -> None:
-    for container in store.containers.list():
-        if container.record.image in gone and not container.abandoned:
-            hint = f"`arstore container rm {container.id}` first"
-            raise InUseError(_label(container.record.image, doomed), f"is used by container {container.id}", hint)
-    for digest in gone & in_use.keys():
-        raise InUseError(_label(digest, doomed), f"is mounted at {in_use[digest]}", "`arstore umount` it first")
+def _require_unused(store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage]) -> None:
+    for digest, holder in image_holders(store.directories, snapshot).items():
+        if digest in gone:
+            raise InUseError(_label(digest, doomed), holder.why, holder.hint)
     for digest, image in snapshot.images():
         shared = set(image.manifests) & gone
         if digest not in gone and shared:
@@ -116,8 +108,3 @@ def _require_unused(
 
 def _label(digest: str, doomed: dict[str, StoredImage]) -> str:
     return doomed[digest].label if digest in doomed else digest
-
-
-def _mounted_images(store: Store) -> dict[str, str]:
-    """The images that are mounted, with a place each."""
-    return {e.record.image: e.record.target for e in MountTable(store.directories.runroot).list() if e.record.image}

@@ -1,0 +1,60 @@
+"""Holders: what is alive and stands on an image's trees, so that neither the image may go nor its trees be replaced.
+
+Names hold an image too, against the collector, but nothing stands on its trees because of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.errors import StoreDamagedError
+from arstore.store.ingest import Owner
+from arstore.store.mounts import MountState, MountTable
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+    from arstore.store.graph import Snapshot
+
+
+@dataclass(slots=True, frozen=True)
+class Holder:
+    """Why something is in use, and what ends that, in words for an InUseError."""
+
+    why: str
+    hint: str
+
+
+def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
+    """The digests of the images that containers, mounts and leases hold, with one holder each."""
+    held: dict[str, Holder] = {}
+    for container_id, container in snapshot.containers():
+        if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive():
+            holder = Holder(f"is used by container {container_id}", f"`arstore container rm {container_id}` first")
+            held.setdefault(container.image, holder)
+    for entry in MountTable(directories.runroot).list():
+        if entry.record.image and entry.state is not MountState.STALE:
+            holder = Holder(f"is mounted at {entry.record.target}", "`arstore umount` it first")
+            held.setdefault(entry.record.image, holder)
+    for _, lease in snapshot.leases():
+        if Owner(lease.pid, lease.start, lease.boot).is_alive():
+            holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until that has ended")
+            for image in lease.holds:
+                held.setdefault(image, holder)
+    return held
+
+
+def tree_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
+    """The keys of the trees that make these images, with one holder each."""
+    held: dict[str, Holder] = {}
+    for digest, holder in image_holders(directories, snapshot).items():
+        image = snapshot.image(digest)
+        if image is None or image.is_index:
+            continue
+        # What is damaged is nobody's to protect from being made anew.
+        with suppress(StoreDamagedError):
+            for key in (image.cap, *(layer.tree for _, layer in snapshot.chain(image.top))):
+                if key:
+                    held.setdefault(key, holder)
+    return held
