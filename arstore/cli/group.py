@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
     "The store": {
         "du": Entry("audit", "du", "Tell where every byte of the store is."),
         "gc": Entry("audit", "gc", "Collect what nothing holds any more."),
+        "convert": Entry("convert", "convert", "Give the trees of images the other form."),
         "check": Entry("audit", "check", "Look for damage, and mend it."),
     },
 }

@@ -67,7 +67,7 @@ class Intake:
         self._forms = forms
         self._progress = progress
         self._taken = _Taken()
-        self._publication = Publication()
+        self._publication = Publication(sparing=inventory.again)
 
     @property
     def denied(self) -> str:
@@ -212,10 +212,14 @@ class Intake:
     def _add_tree(self, key: str, path: str, outcome: LayerOutcome) -> None:
         if outcome.stat is None:
             return
+        known = self._inventory.tree_record(key)
+        if known is not None and known.form == outcome.form and key in self._inventory.again:
+            # It was to take another form, which cannot represent it: what is there is as good.
+            return
         implied = bool(outcome.needs.implied or outcome.needs.absent_links)
         stat = outcome.stat
         record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied)
-        self._publication.add_tree(key, path, record, self._inventory.tree_record(key))
+        self._publication.add_tree(key, path, record, known)
 
     def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:
         self._publication.blobs[digest] = (path, record)

@@ -28,14 +28,21 @@ if TYPE_CHECKING:
 
 
 class Inventory:
-    """A look at one store."""
+    """A look at one store; the trees *again* are not relied on, whatever they are, because they are to be made anew."""
 
-    def __init__(self, directories: Directories, graph: Graph, forms: dict[str, TreeFormat]) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        graph: Graph,
+        forms: dict[str, TreeFormat],
+        again: frozenset[str] = frozenset(),
+    ) -> None:
         self.directories = directories
         self.graph = graph
         self.forms = forms
         self.boot = boot_id()
         self.now = time.time()
+        self.again = again
         self._seen: dict[tuple[str, str], int] = {}
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
@@ -100,7 +107,7 @@ class Inventory:
         return [run for run, record in records if record is None or not self._is_intact(run.key, record)]
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
-        if not record.synced and record.boot != self.boot:
+        if key in self.again or (not record.synced and record.boot != self.boot):
             return False
         inode = _inode(self.directories.tree(key), stat.S_IFDIR)
         if inode:

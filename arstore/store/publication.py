@@ -8,9 +8,11 @@ Before it, every file is written, verified and durable inside an ingest. Then, i
 3. the records and the new `index.json` are written, and the transaction commits with an fsync;
 4. `index.json` takes its place.
 
-If it dies in 1, nothing happened. If it dies in 2, there are files without a record, which the collector takes and a
-later import replaces. After 3 everything is there. Removal goes the other way round: records first, then files, and a
-file leaves its place only inside a write transaction that finds it unrecorded (see `sweep`).
+Before all that, the records of trees that are to be replaced are marked as not to be relied on. If it dies in 1,
+nothing happened. If it dies in 2, there are files without a record, which the collector takes and a later import
+replaces, and replaced trees, which are built again at their next use. After 3 everything is there. Removal goes the
+other way round: records first, then files, and a file leaves its place only inside a write transaction that finds it
+unrecorded (see `sweep`).
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
+from arstore.linux.process import boot_id
+from arstore.linux.rename import exchange
 from arstore.store.directories import sync_directory
+from arstore.store.holders import tree_holders
 from arstore.store.layout import published_change
 from arstore.store.records import TreeRecord
 from arstore.store.runs import FORM, MEMBER_FORM, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from arstore.store.directories import Directories
     from arstore.store.graph import Change, Graph
@@ -59,6 +64,7 @@ class Publication:
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
+    sparing: frozenset[str] = frozenset()
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
         """A tree built at *path*; *distrusted* is the record that it is to replace, if there is one."""
@@ -89,6 +95,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
     Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
     """
     placed: list[str] = []
+    _distrust(directories, graph, work)
     try:
         with published_change(directories, graph) as change:
             _verify_reused(change, work)
@@ -103,6 +110,28 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
     except BaseException:
         _take_back(directories, graph, ingest, placed)
         raise
+
+
+def _distrust(directories: Directories, graph: Graph, work: Publication) -> None:
+    """Let the records of trees that are to be replaced say so, durably, before any file is touched.
+
+    If it dies between the new tree's getting its place and the commit, the old record would stand beside the new tree;
+    as it is, that tree is built again at its next use.
+    """
+    boot = boot_id()
+    doubtless = [key for key, record in work.distrusted.items() if record.synced or record.boot == boot]
+    if not doubtless:
+        return
+    with graph.write() as change:
+        held = _held(directories, change, work)
+        for key in doubtless:
+            if key not in held and change.tree(key) == work.distrusted[key]:
+                work.distrusted[key] = replace(work.distrusted[key], boot="", synced=False)
+                change.put_tree(key, work.distrusted[key])
+
+
+def _held(directories: Directories, change: Change, work: Publication) -> Set[str]:
+    return tree_holders(directories, change).keys() & work.sparing if work.sparing else frozenset()
 
 
 def _verify_reused(change: Change, work: Publication) -> None:
@@ -138,23 +167,31 @@ def _place_trees(
     directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
 ) -> None:
     replaced: set[str] = set()
+    held = _held(directories, change, work)
     # Merged indexes come last: only then is it known what has become of their members.
     for key, (staged, record) in sorted(work.trees.items(), key=lambda item: bool(item[1][1].members)):
         known = change.tree(key)
-        if known is not None and known != work.distrusted.get(key):
+        if known is not None and (known != work.distrusted.get(key) or key in held):
             continue
         if not all((member := change.tree(one)) is not None and member.form == MEMBER_FORM for one in record.members):
             continue
         path = directories.tree(key)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
-        os.rename(staged, path)
+        _place(staged, path, ingest)
         placed.append(path)
         change.put_tree(key, record)
         if known is not None:
             replaced.add(key)
     if replaced:
         _drop_runs(directories, change, ingest, replaced, work)
+
+
+def _place(staged: str, path: str, ingest: Ingest) -> None:
+    """Give the directory *staged* the name *path*; what has that name goes into the ingest, at once if possible."""
+    if os.path.lexists(path) and exchange(staged, path):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
+    os.rename(staged, path)
 
 
 def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replaced: set[str], work: Publication) -> None:

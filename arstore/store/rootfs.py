@@ -7,6 +7,7 @@ run's own mount namespace and is gone with it.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,17 @@ from arstore.store.runs import Run, plan
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from arstore.store.containers import Container
     from arstore.store.mountrecord import MountRecord
+    from arstore.store.records import TreeRecord
     from arstore.store.store import Store, StoredImage
     from arstore.store.tree import LowerDirectory
+
+
+_ATTEMPTS = 5
+"""How often to look again at trees that somebody else makes anew meanwhile."""
 
 
 @contextmanager
@@ -37,20 +43,52 @@ def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator
     missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
     """
     with ExitStack() as stack:
-        found = []
-        for lower in _opened(store, image, stack):
-            found.append(lower)
-            if hides_below(lower):
-                break
+        found = _opened_whole(store, image, stack)
         wanted = 1 if writable else 2
         for number in range(wanted - len(found)):
             found.append(stack.enter_context(store.blank(number)))
         yield tuple(found)
 
 
-def _opened(store: Store, image: StoredImage, stack: ExitStack) -> Iterator[LowerDirectory]:
-    """The layers of *image*, top first, each opened in *stack* when it is its turn."""
-    records = dict(store.stack_records(image))
+def _opened_whole(store: Store, image: StoredImage, stack: ExitStack) -> list[LowerDirectory]:
+    """What `_opened` gives, as far down as it can be seen; again when trees were made anew while they were opened."""
+    for _ in range(_ATTEMPTS):
+        records = dict(store.stack_records(image))
+        with ExitStack() as opened:
+            found = []
+            try:
+                for lower in _opened(store, image, records, opened):
+                    found.append(lower)
+                    if hides_below(lower):
+                        break
+            except (OSError, StoreDamagedError, MountError):
+                if dict(store.stack_records(image)) == records:
+                    raise
+                continue
+            stack.enter_context(opened.pop_all())
+            return found
+    raise _restless(image)
+
+
+def _restless(image: StoredImage) -> ConflictError:
+    return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
+
+
+def _are_in_place(lowers: Iterable[LowerDirectory]) -> bool:
+    """Whether the directories among *lowers* are still where they were opened; mounts cannot be taken from under us."""
+    for lower in lowers:
+        try:
+            if lower.path and not os.path.samestat(os.stat(lower.path), os.fstat(lower.fd)):
+                return False
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _opened(
+    store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack
+) -> Iterator[LowerDirectory]:
+    """The layers of *image*, which has these trees, top first, each opened in *stack* when it is its turn."""
     parts = plan(list(records.items()))
     missing = _missing_runs(store, [part for part in parts if isinstance(part, Run)])
     count = sum(len(part.members) if part in missing else 1 for part in parts)
@@ -105,12 +143,15 @@ def mount_image(store: Store, image: StoredImage, target: str | None = None) -> 
 
     Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was removed meanwhile.
     """
-    with lowers(store, image) as found, store.graph.write() as change:
-        # The collector needs the writer's lock to take anything: while we hold it the image cannot go.
-        if change.image(image.digest) is None:
-            raise NotFoundError(image.label, "was removed meanwhile")
-        description = Overlay(found, nodev=True)
-        return MountTable(store.directories.runroot).mount(description, target, image=image.digest)
+    for _ in range(_ATTEMPTS):
+        with lowers(store, image) as found, store.graph.write() as change:
+            # Whoever takes or replaces anything needs the writer's lock: while we hold it nothing can go.
+            if change.image(image.digest) is None:
+                raise NotFoundError(image.label, "was removed meanwhile")
+            if _are_in_place(found):
+                description = Overlay(found, nodev=True)
+                return MountTable(store.directories.runroot).mount(description, target, image=image.digest)
+    raise _restless(image)
 
 
 def mount_container(store: Store, container: Container, target: str | None = None) -> MountRecord:

@@ -108,9 +108,9 @@ class Store:
             self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat())}
         return self._forms
 
-    def inventory(self) -> Inventory:
-        """A look at what is there and may be relied on."""
-        return Inventory(self.directories, self.graph, self.forms)
+    def inventory(self, again: frozenset[str] = frozenset()) -> Inventory:
+        """A look at what is there and may be relied on, which the trees *again* are not."""
+        return Inventory(self.directories, self.graph, self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
 
@@ -235,16 +235,18 @@ class Store:
         forms: tuple[TreeFormat, ...],
         progress: Progress | None = None,
         spool: Ingest | None = None,
+        again: frozenset[str] = frozenset(),
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became.
 
-        Raises the errors of Intake and of publication; the store is then as it was.
+        The trees *again* are made anew, and take the place of what is there unless that is held by then. Raises the
+        errors of Intake and of publication; the store is then as it was.
         """
         from arstore.store.intake import Intake
         from arstore.store.progress import NoProgress
 
         for _ in range(_ATTEMPTS):
-            inventory = self.inventory()
+            inventory = self.inventory(again)
             with Ingest(self.directories) as ingest:
                 intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
                 try:
@@ -306,7 +308,7 @@ class Store:
         if not forms:
             hint = "run as root, or use `arstore unpack IMAGE DIR`, which needs no trees"
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
-        self.take([self.incoming(image)], [], self._own_blob, forms, progress)
+        self.take([self.incoming(image)], [], self.own_blob, forms, progress)
         found = self._trusted_stack(self.find(image.digest))
         if found is None:
             raise PermissionDeniedError(image.label, "its trees could not be built here")
@@ -322,7 +324,8 @@ class Store:
             keys.insert(0, image.record.cap)
         return self.inventory().trusted_records(list(dict.fromkeys(keys)))
 
-    def _own_blob(self, digest: Digest) -> NoReturn:
+    def own_blob(self, digest: Digest) -> NoReturn:
+        """The source of what the store has already: there is nothing to open. Raises MissingBlobError."""
         raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
 
     @contextmanager

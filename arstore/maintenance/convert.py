@@ -1,0 +1,125 @@
+"""Converting trees from one form to the other.
+
+A tree is made anew from its layer's blob, as after damage, and takes the old one's place in one transaction with the
+graph; whatever dies on the way leaves the old tree or the new one. Trees that something alive stands on are not
+touched, and neither are caps, which have one form, nor merged indexes, which follow from what they are made of.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from arstore.errors import HostError, PermissionDeniedError
+from arstore.store.holders import tree_holders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store, StoredImage
+    from arstore.store.tree import TreeFormat
+
+
+class Outcome(enum.Enum):
+    """What became of a tree."""
+
+    CONVERTED = "converted"
+    PLANNED = "to-convert"
+    UNCHANGED = "unchanged"
+    UNREPRESENTABLE = "unrepresentable"
+    IN_USE = "in-use"
+
+
+@dataclass(slots=True, frozen=True)
+class Conversion:
+    """One tree: its key, its form when the work is done, and, where it is not the one asked for, why."""
+
+    key: str
+    outcome: Outcome
+    form: str
+    why: str = ""
+    hint: str = ""
+
+
+def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
+    """The forms to make: *name*, or what this host would choose for `auto`, and what takes the layers it cannot.
+
+    Raises PermissionDeniedError when this process may not make trees, HostError for a form that cannot be mounted here:
+    images would be the worse for it.
+    """
+    forms = store.tree_forms(name)
+    if not forms:
+        raise PermissionDeniedError(store.directories.root, "this user may not make trees", "run as root")
+    if name == "erofs":
+        from arstore.store.probe import can_mount
+
+        if not can_mount(store.directories, forms[0]):
+            raise HostError("--tree erofs", "this host cannot mount such trees", "`--tree directory` works everywhere")
+    return forms
+
+
+def plan_conversion(store: Store, images: Sequence[StoredImage], form: str) -> list[Conversion]:
+    """What `convert` would do to the trees of *images*, each once. Raises the errors of Graph."""
+    found: dict[str, Conversion] = {}
+    for image in images:
+        found.update(_planned(store, image, form, found.keys()))
+    return list(found.values())
+
+
+def convert(
+    store: Store, images: Sequence[StoredImage], forms: tuple[TreeFormat, ...], progress: Progress | None = None
+) -> Iterator[Conversion]:
+    """Give the trees of *images*, each once, the first of *forms*; what became of each, as soon as that is known.
+
+    An image at a time, which needs room for both forms of its trees. A tree that is not there is left to its next use.
+    Raises the errors of `Store.take`; what was yielded before has been done.
+    """
+    form = forms[0].name
+    seen: set[str] = set()
+    for image in images:
+        plan = _planned(store, image, form, seen)
+        seen |= plan.keys()
+        again = frozenset(key for key, one in plan.items() if one.outcome is Outcome.PLANNED)
+        if again:
+            store.take([store.incoming(image)], [], store.own_blob, forms, progress, again=again)
+        yield from _done(store, plan.values(), form)
+
+
+def _planned(store: Store, image: StoredImage, form: str, seen: Iterable[str]) -> dict[str, Conversion]:
+    """What there is to do for *image*, by key, top first, but for the trees that were *seen*."""
+    found: dict[str, Conversion] = {}
+    known = frozenset(seen)
+    with store.graph.read() as snapshot:
+        held = tree_holders(store.directories, snapshot)
+        for _, layer in reversed(snapshot.chain(image.record.top)):
+            tree = snapshot.tree(layer.tree) if layer.tree else None
+            if tree is None or layer.tree in known or layer.tree in found:
+                continue
+            if tree.form == form:
+                one = Conversion(layer.tree, Outcome.UNCHANGED, form)
+            elif (holder := held.get(layer.tree)) is not None:
+                one = Conversion(layer.tree, Outcome.IN_USE, tree.form, holder.why, holder.hint)
+            else:
+                one = Conversion(layer.tree, Outcome.PLANNED, tree.form)
+            found[layer.tree] = one
+    return found
+
+
+def _done(store: Store, plan: Iterable[Conversion], form: str) -> Iterator[Conversion]:
+    """*plan* as it has come out."""
+    with store.graph.read() as snapshot:
+        held = tree_holders(store.directories, snapshot)
+        records = {one.key: snapshot.tree(one.key) for one in plan}
+    for one in plan:
+        record = records[one.key]
+        if one.outcome is not Outcome.PLANNED or record is None:
+            yield one
+        elif record.form == form:
+            yield replace(one, outcome=Outcome.CONVERTED, form=form)
+        elif (holder := held.get(one.key)) is not None:
+            yield replace(one, outcome=Outcome.IN_USE, why=holder.why, hint=holder.hint)
+        else:
+            why = f"its layer holds something that the form {form} cannot represent"
+            yield replace(one, outcome=Outcome.UNREPRESENTABLE, why=why)

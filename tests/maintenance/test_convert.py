@@ -1,0 +1,315 @@
+"""Converting trees: the same files in the other form, nothing that is in use touched, whole wherever it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from support import images, stores, treelist
+
+from arstore.errors import HostError, PermissionDeniedError
+from arstore.maintenance.check import check, repair
+from arstore.maintenance.convert import Outcome, convert, plan_conversion, target_forms
+from arstore.maintenance.gc import collect
+from arstore.store import publication, rootfs
+from arstore.store.lease import leased
+from arstore.store.probe import can_mount
+from arstore.store.store import Store
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts]
+
+EXAMPLE = images.example(names=["example:1"])
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        if not can_mount(made.directories, made.forms["erofs"]):
+            pytest.skip("this host does not mount EROFS from files or loop devices")
+        yield made
+        rootfs.umount_all(made)
+
+
+def converted(store, form, *names):
+    chosen = [store.find(name) for name in names] if names else store.images()
+    return list(convert(store, chosen, target_forms(store, form)))
+
+
+def outcomes(done):
+    return {one.key: one.outcome for one in done}
+
+
+def forms(store, name):
+    with store.graph.read() as snapshot:
+        chain = snapshot.chain(store.find(name).record.top)
+        return [snapshot.tree(layer.tree).form for _, layer in chain]
+
+
+def shown(store, name):
+    """The root file system of an image, through a mount."""
+    record = rootfs.mount_image(store, store.find(name))
+    try:
+        return treelist.listing(record.target)
+    finally:
+        rootfs.umount_all(store)
+
+
+def verify(store):
+    stores.verify_layout(store)
+    stores.verify_clean(store)
+
+
+def sparse_layer():
+    """A layer with a GNU sparse file, whose header tells one region: an index cannot say that."""
+    header = bytearray(512)
+    for offset, value in (
+        (0, b"holes"),
+        (100, b"0000644\0"),
+        (108, b"0000000\0"),
+        (116, b"0000000\0"),
+        (124, b"00000000003\0"),
+        (136, b"00000000000\0"),
+        (156, b"S"),
+        (257, b"ustar  \0"),
+        (386, b"00000010000\0"),
+        (398, b"00000000003\0"),
+        (483, b"00000010003\0"),
+    ):
+        header[offset : offset + len(value)] = value
+    header[148:156] = b"%06o\0 " % (sum(header) + 8 * 32)
+    return images.layer(bytes(header) + b"end".ljust(512, b"\0") + bytes(1024))
+
+
+# --- both ways ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [EXAMPLE, images.image(*images.implied_layers(), names=["example:1"])],
+    ids=["example", "with a cap and adapted layers"],
+)
+def test_there_and_back_the_files_are_the_same(store, picture):
+    stores.bring(store, picture)
+    before, keys = shown(store, "example:1"), stores.trees(store)
+    first = forms(store, "example:1")
+    for form in ("directory", "erofs", "directory"):
+        done = converted(store, form)
+        assert set(forms(store, "example:1")) == {form}
+        assert {one.form for one in done} == {form}
+        assert treelist.differences(before, shown(store, "example:1")) == []
+        assert stores.trees(store) >= keys - {"merged"}
+        verify(store)
+    assert first != ["directory"] * len(first)
+
+
+def test_what_has_the_form_is_left_alone(store):
+    stores.bring(store, EXAMPLE)
+    before = stores.State(store)
+    assert set(outcomes(converted(store, "auto")).values()) == {Outcome.UNCHANGED}
+    before.verify()
+
+
+def test_each_tree_is_converted_once(store):
+    stores.bring(store, stores.simple("common", "a", names=("a:1",)))
+    stores.bring(store, stores.simple("common", "b", names=("b:1",)))
+    done = converted(store, "directory")
+    assert len(done) == 3
+    assert set(outcomes(done).values()) == {Outcome.CONVERTED}
+    assert len({one.key for one in done}) == 3
+
+
+def test_only_the_images_that_are_meant(store):
+    stores.bring(store, stores.simple("common", "a", names=("a:1",)))
+    stores.bring(store, stores.simple("common", "b", names=("b:1",)))
+    assert len(converted(store, "directory", "a:1")) == 2
+    assert forms(store, "a:1") == ["directory", "directory"]
+    assert forms(store, "b:1") == ["directory", "erofs"]
+    verify(store)
+
+
+def test_merged_indexes_follow(store):
+    stores.bring(store, stores.simple(*(f"layer{number}" for number in range(12)), names=("deep:1",)))
+    before = shown(store, "deep:1")
+    with store.graph.read() as snapshot:
+        assert len(snapshot.runs()) == 1
+    converted(store, "directory")
+    with store.graph.read() as snapshot:
+        assert snapshot.runs() == []
+    verify(store)
+    converted(store, "erofs")
+    assert treelist.differences(before, shown(store, "deep:1")) == []
+    with store.graph.read() as snapshot:
+        assert len(snapshot.runs()) == 1
+    verify(store)
+
+
+def test_a_layer_that_the_form_cannot_represent_stays(store):
+    stores.bring(store, images.image(sparse_layer(), *EXAMPLE.layers, names=["example:1"]))
+    before = shown(store, "example:1")
+    assert forms(store, "example:1")[0] == "directory"
+    converted(store, "directory")
+    inode = os.stat(store.directories.tree(sparse_layer().diff_id)).st_ino
+    done = converted(store, "erofs")
+    (stays,) = [one for one in done if one.outcome is not Outcome.CONVERTED]
+    assert (stays.key, stays.outcome) == (sparse_layer().diff_id, Outcome.UNREPRESENTABLE)
+    assert "cannot represent" in stays.why
+    assert os.stat(store.directories.tree(stays.key)).st_ino == inode
+    assert treelist.differences(before, shown(store, "example:1")) == []
+    verify(store)
+
+
+def test_a_plan_changes_nothing(store):
+    stores.bring(store, EXAMPLE)
+    before = stores.State(store)
+    plan = plan_conversion(store, store.images(), "directory")
+    assert {(one.outcome, one.form) for one in plan} == {(Outcome.PLANNED, "erofs")}
+    before.verify()
+    assert {one.key for one in converted(store, "directory")} == {one.key for one in plan}
+
+
+# --- in use ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_mounted_is_not_touched(store):
+    stores.bring(store, stores.simple("common", "a", names=("a:1",)))
+    stores.bring(store, stores.simple("common", "b", names=("b:1",)))
+    record = rootfs.mount_image(store, store.find("a:1"))
+    before = treelist.listing(record.target)
+    done = converted(store, "directory")
+    used = [one for one in done if one.outcome is Outcome.IN_USE]
+    assert len(used) == 2
+    assert all(record.target in one.why and "umount" in one.hint for one in used)
+    assert forms(store, "a:1") == ["erofs", "erofs"]
+    assert forms(store, "b:1") == ["erofs", "directory"]
+    assert treelist.differences(before, treelist.listing(record.target)) == []
+    rootfs.umount_all(store)
+    assert set(outcomes(converted(store, "directory", "a:1")).values()) == {Outcome.CONVERTED}
+    verify(store)
+
+
+def test_what_a_container_stands_on_is_not_touched(store):
+    stores.bring(store, EXAMPLE)
+    container = rootfs.create_container(store, store.find("example:1"))
+    done = converted(store, "directory")
+    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    assert container.id in done[0].why
+    rootfs.remove_container(store, container.id)
+    assert set(outcomes(converted(store, "directory")).values()) == {Outcome.CONVERTED}
+
+
+def test_what_a_lease_holds_is_not_touched(store):
+    stores.bring(store, EXAMPLE)
+    with leased(store.graph, EXAMPLE.digest, "test"):
+        done = converted(store, "directory")
+        assert set(outcomes(done).values()) == {Outcome.IN_USE}
+        assert str(os.getpid()) in done[0].why
+    assert set(outcomes(converted(store, "directory")).values()) == {Outcome.CONVERTED}
+
+
+def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
+    stores.bring(store, EXAMPLE)
+    publish = publication.publish
+    seen = []
+
+    def first_mount(*arguments):
+        record = rootfs.mount_image(store, store.find("example:1"))
+        seen.append((record.target, treelist.listing(record.target)))
+        publish(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arstore.store.store.publish", first_mount)
+        done = converted(store, "directory")
+    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    ((target, before),) = seen
+    assert treelist.differences(before, treelist.listing(target)) == []
+    assert set(forms(store, "example:1")) == {"erofs"}
+    rootfs.umount_all(store)
+    verify(store)
+
+
+@pytest.mark.parametrize("form", ["directory", "erofs"])
+def test_a_mount_that_meets_a_conversion_shows_whole_trees(store, monkeypatch, form):
+    """The trees are replaced after they were opened for the mount, and before it is made."""
+    other = {"directory": "erofs", "erofs": "directory"}[form]
+    stores.bring(store, EXAMPLE)
+    converted(store, other)
+    before = shown(store, "example:1")
+    opened = rootfs._opened_whole
+    times = []
+
+    def then_convert(*arguments):
+        found = opened(*arguments)
+        if not times:
+            times.append(1)
+            converted(store, form)
+        return found
+
+    monkeypatch.setattr(rootfs, "_opened_whole", then_convert)
+    assert treelist.differences(before, shown(store, "example:1")) == []
+    assert set(forms(store, "example:1")) == {form}
+    verify(store)
+
+
+# --- dying on the way -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["exchange", "rename", "fsync", "fdatasync"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("form", ["directory", "erofs"])
+def test_killed_at_any_moment_it_leaves_whole_trees(store, form, call, number):
+    stores.bring(store, EXAMPLE)
+    converted(store, {"directory": "erofs", "erofs": "directory"}[form])
+    before = shown(store, "example:1")
+    store.close()
+
+    def work():
+        own = Store(store.directories.root, store.directories.runroot)
+        calls = []
+        place = publication if call == "exchange" else os
+        real = getattr(place, call)
+
+        def counted(*arguments, **more):
+            calls.append(1)
+            if len(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **more)
+
+        setattr(place, call, counted)
+        converted(own, form)
+
+    stores.forked(work, expected=None)
+    assert [finding for finding in check(store) if not finding.harmless] == []
+    assert treelist.differences(before, shown(store, "example:1")) == []
+    repair(store, check(store))
+    collect(store)
+    verify(store)
+    converted(store, form)
+    assert set(forms(store, "example:1")) == {form}
+    assert treelist.differences(before, shown(store, "example:1")) == []
+    verify(store)
+
+
+# --- what cannot be -------------------------------------------------------------------------------------------------
+
+
+def test_a_form_that_cannot_be_mounted_here_is_refused(store, monkeypatch):
+    monkeypatch.setattr("arstore.store.probe.can_mount", lambda *_arguments: False)
+    with pytest.raises(HostError, match="cannot mount"):
+        target_forms(store, "erofs")
+    assert target_forms(store, "auto")[0].name == "directory"
+
+
+def test_who_may_not_make_trees_is_told_so(store, monkeypatch):
+    monkeypatch.setattr("arstore.linux.capability.has", lambda _number: False)
+    with pytest.raises(PermissionDeniedError):
+        target_forms(store, "directory")
+
+
+def test_an_image_without_trees_stays_without(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("arstore.linux.capability.has", lambda _number: False)
+        stores.bring(store, EXAMPLE)
+    assert converted(store, "directory") == []
+    assert not list(Path(store.directories.trees).iterdir())
