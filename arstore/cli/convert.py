@@ -38,7 +38,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
 
     auto is the form that this host would choose for new trees now. Trees are made anew from the layers' blobs, an image
     at a time. What a container, a mount or another process stands on stays as it is, and so does a layer that the
-    form cannot represent; all others are converted.
+    form cannot represent; all others are converted, also after an image that cannot be.
 
     Prints a line a tree: what became of it, its key, and why it is not converted.
     """
@@ -63,17 +63,27 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
         trees = [{"key": one.key, "outcome": one.outcome.value, "form": one.form, "why": one.why} for one in done]
         write_json({"form": forms[0].name, "dry_run": dry_run, "trees": trees})
     for one in done:
+        if one.error is not None:
+            raise one.error
         if one.outcome is Outcome.IN_USE:
             raise errors.InUseError(f"tree {one.key}", one.why, one.hint)
 
 
 def _chosen(store: Store, texts: Sequence[str]) -> list[StoredImage]:
     """The images that are meant, all of them for no text; those of an index in its place."""
-    chosen = {image.digest: image for image in (map(store.find, texts) if texts else store.images())}
-    for index in [image for image in chosen.values() if image.record.is_index]:
-        del chosen[index.digest]
-        chosen.update({member.digest: member for member in map(store.find, index.record.manifests)})
-    return [image for image in chosen.values() if not image.record.is_index]
+    chosen: dict[str, StoredImage] = {}
+    todo = list(map(store.find, texts)) if texts else store.images()
+    seen: set[str] = set()
+    while todo:
+        image = todo.pop(0)
+        if image.digest in seen:
+            continue
+        seen.add(image.digest)
+        if image.record.is_index:
+            todo += map(store.find, image.record.manifests)
+        else:
+            chosen[image.digest] = image
+    return list(chosen.values())
 
 
 def _show(session: Session, done: Sequence[Conversion]) -> None:

@@ -137,21 +137,22 @@ def _layers(snapshot: Snapshot) -> Iterator[Finding]:
 def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     boot = store.inventory().boot
     for key, tree in snapshot.trees():
-        if tree.members and not os.path.isdir(store.directories.tree(key)):
+        there = os.path.isdir(store.directories.tree(key))
+        if not tree.synced and tree.boot != boot:
+            yield Finding(Damage.TREE_UNTRUSTED, key, "may not be whole since something was cut off; rebuilt when used")
+        elif tree.members and not there:
             yield Finding(Damage.TREE_UNTRUSTED, key, "its directory is not there; the index is merged again when used")
-        elif not os.path.isdir(store.directories.tree(key)):
+        elif not there:
             yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
         elif not tree.members and tree.form not in store.forms:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
-        elif not tree.synced and tree.boot != boot:
-            yield Finding(Damage.TREE_UNTRUSTED, key, "was not durable when the host went down; rebuilt when used")
 
 
 def _altered_trees(
     store: Store, layers: dict[str, LayerRecord], quick: bool, report: Callable[[int], None]
 ) -> Iterator[Finding]:
-    inventory = store.inventory()
     for key, layer in layers.items():
+        inventory = store.inventory()
         if not inventory.is_trusted(key):
             continue
         form, path = inventory.tree_place(key)
@@ -163,7 +164,8 @@ def _altered_trees(
                 os.close(fd)
         except OSError as error:
             fault = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        if fault and inventory.tree_record(key) is not None:
+        # Somebody may have removed or replaced it while it was read.
+        if fault and not inventory.has_lost():
             yield Finding(Damage.TREE_ALTERED, key, fault)
 
 

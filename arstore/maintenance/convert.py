@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import HostError, PermissionDeniedError
+from arstore.errors import ArstoreError, HostError, PermissionDeniedError
 from arstore.store.holders import tree_holders
 
 if TYPE_CHECKING:
@@ -30,17 +30,22 @@ class Outcome(enum.Enum):
     UNCHANGED = "unchanged"
     UNREPRESENTABLE = "unrepresentable"
     IN_USE = "in-use"
+    FAILED = "failed"
 
 
 @dataclass(slots=True, frozen=True)
 class Conversion:
-    """One tree: its key, its form when the work is done, and, where it is not the one asked for, why."""
+    """One tree: its key, its form when the work is done, and, where it is not the one asked for, why.
+
+    `error` is what ended the work on its image.
+    """
 
     key: str
     outcome: Outcome
     form: str
     why: str = ""
     hint: str = ""
+    error: ArstoreError | None = None
 
 
 def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
@@ -73,8 +78,8 @@ def convert(
 ) -> Iterator[Conversion]:
     """Give the trees of *images*, each once, the first of *forms*; what became of each, as soon as that is known.
 
-    An image at a time, which needs room for both forms of its trees. A tree that is not there is left to its next use.
-    Raises the errors of `Store.take`; what was yielded before has been done.
+    An image at a time, which needs room for both forms of its trees. A tree that is not there is left to its next use,
+    and an image that cannot be worked on does not keep the others from it. Raises the errors of Graph, OSError.
     """
     form = forms[0].name
     seen: set[str] = set()
@@ -82,8 +87,14 @@ def convert(
         plan = _planned(store, image, form, seen)
         seen |= plan.keys()
         again = frozenset(key for key, one in plan.items() if one.outcome is Outcome.PLANNED)
-        if again:
-            store.take([store.incoming(image)], [], store.own_blob, forms, progress, again=again)
+        try:
+            if again:
+                store.take([store.incoming(image)], [], store.own_blob, forms, progress, again=again)
+        except ArstoreError as error:
+            for one in plan.values():
+                failed = replace(one, outcome=Outcome.FAILED, why=str(error), error=error)
+                yield failed if one.outcome is Outcome.PLANNED else one
+            continue
         yield from _done(store, plan.values(), form)
 
 

@@ -21,6 +21,7 @@ from arstore.digest import CHUNK
 from arstore.store.changes import opened_below, read_node, unused_mount_points
 from arstore.store.commit import image_view
 from arstore.store.descriptors import DIRECTORY
+from arstore.store.lease import leased
 from arstore.store.needs import read_needs
 from arstore.store.shape import default_entry
 from arstore.tar.entry import Kind
@@ -100,7 +101,11 @@ class Stacks:
         self._known: dict[str, StackLayer] = {}
 
     def image(self, image: StoredImage) -> Stack:
-        """All layers of *image*. Raises as `Store.stack`, MountError, OSError."""
+        """All layers of *image*, which a lease holds meanwhile.
+
+        Raises as `Store.stack`, NotFoundError when the image was removed, MountError, OSError.
+        """
+        self._resources.enter_context(leased(self._store.graph, image.digest, "diff"))
         # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
         self._store.stack(image)
         with self._store.graph.read() as snapshot:

@@ -8,11 +8,10 @@ Before it, every file is written, verified and durable inside an ingest. Then, i
 3. the records and the new `index.json` are written, and the transaction commits with an fsync;
 4. `index.json` takes its place.
 
-Before all that, the records of trees that are to be replaced are marked as not to be relied on. If it dies in 1,
-nothing happened. If it dies in 2, there are files without a record, which the collector takes and a later import
-replaces, and replaced trees, which are built again at their next use. After 3 everything is there. Removal goes the
-other way round: records first, then files, and a file leaves its place only inside a write transaction that finds it
-unrecorded (see `sweep`).
+Trees that are to be replaced are announced before 2 (see `replacement`). If it dies in 1, nothing happened. If it dies
+in 2, there are files without a record, which the collector takes and a later import replaces. After 3 everything is
+there. Removal goes the other way round: records first, then files, and a file leaves its place only inside a write
+transaction that finds it unrecorded (see `sweep`).
 """
 
 from __future__ import annotations
@@ -23,16 +22,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
-from arstore.linux.process import boot_id
-from arstore.linux.rename import exchange
 from arstore.store.directories import sync_directory
-from arstore.store.holders import tree_holders
 from arstore.store.layout import published_change
 from arstore.store.records import TreeRecord
+from arstore.store.replacement import Replacement
 from arstore.store.runs import FORM, MEMBER_FORM, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable
 
     from arstore.store.directories import Directories
     from arstore.store.graph import Change, Graph
@@ -95,11 +92,12 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
     Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
     """
     placed: list[str] = []
-    _distrust(directories, graph, work)
+    replacement = Replacement(directories, ingest, work.distrusted, work.sparing)
     try:
+        replacement.announce(graph)
         with published_change(directories, graph) as change:
             _verify_reused(change, work)
-            _place_trees(directories, change, ingest, work, placed)
+            _place_trees(directories, change, ingest, work, replacement, placed)
             _place_blobs(directories, change, ingest, work, placed)
             for chain_id, layer in work.layers.items():
                 change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
@@ -108,30 +106,8 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
             for name, digest in work.names.items():
                 change.put_name(name, digest)
     except BaseException:
-        _take_back(directories, graph, ingest, placed)
+        _take_back(directories, graph, ingest, replacement, placed)
         raise
-
-
-def _distrust(directories: Directories, graph: Graph, work: Publication) -> None:
-    """Let the records of trees that are to be replaced say so, durably, before any file is touched.
-
-    If it dies between the new tree's getting its place and the commit, the old record would stand beside the new tree;
-    as it is, that tree is built again at its next use.
-    """
-    boot = boot_id()
-    doubtless = [key for key, record in work.distrusted.items() if record.synced or record.boot == boot]
-    if not doubtless:
-        return
-    with graph.write() as change:
-        held = _held(directories, change, work)
-        for key in doubtless:
-            if key not in held and change.tree(key) == work.distrusted[key]:
-                work.distrusted[key] = replace(work.distrusted[key], boot="", synced=False)
-                change.put_tree(key, work.distrusted[key])
-
-
-def _held(directories: Directories, change: Change, work: Publication) -> Set[str]:
-    return tree_holders(directories, change).keys() & work.sparing if work.sparing else frozenset()
 
 
 def _verify_reused(change: Change, work: Publication) -> None:
@@ -164,34 +140,29 @@ def _place_blobs(
 
 
 def _place_trees(
-    directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
+    directories: Directories,
+    change: Change,
+    ingest: Ingest,
+    work: Publication,
+    replacement: Replacement,
+    placed: list[str],
 ) -> None:
     replaced: set[str] = set()
-    held = _held(directories, change, work)
+    held = replacement.held(change)
     # Merged indexes come last: only then is it known what has become of their members.
     for key, (staged, record) in sorted(work.trees.items(), key=lambda item: bool(item[1][1].members)):
         known = change.tree(key)
-        if known is not None and (known != work.distrusted.get(key) or key in held):
+        if known is not None and not replacement.may_replace(change, key, held):
             continue
         if not all((member := change.tree(one)) is not None and member.form == MEMBER_FORM for one in record.members):
             continue
-        path = directories.tree(key)
-        _place(staged, path, ingest)
-        placed.append(path)
+        replacement.place(key, staged)
+        placed.append(directories.tree(key))
         change.put_tree(key, record)
         if known is not None:
             replaced.add(key)
     if replaced:
         _drop_runs(directories, change, ingest, replaced, work)
-
-
-def _place(staged: str, path: str, ingest: Ingest) -> None:
-    """Give the directory *staged* the name *path*; what has that name goes into the ingest, at once if possible."""
-    if os.path.lexists(path) and exchange(staged, path):
-        return
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
-    os.rename(staged, path)
 
 
 def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replaced: set[str], work: Publication) -> None:
@@ -219,12 +190,13 @@ def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
     return replace(new, imported=old.imported, cap=old.cap if new.cap is None else new.cap)
 
 
-def _take_back(directories: Directories, graph: Graph, ingest: Ingest, placed: list[str]) -> None:
-    """Move what was placed back into the ingest, unless somebody else has recorded it since."""
-    if not placed:
-        return
+def _take_back(
+    directories: Directories, graph: Graph, ingest: Ingest, replacement: Replacement, placed: list[str]
+) -> None:
+    """Undo replacements, and move what was placed back into the ingest, unless somebody else has recorded it since."""
     # What is not moved now is unrecorded, and garbage: the error that led here is the one to tell.
     with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
+        replacement.undo(change)
         for number, path in enumerate(placed):
             kind, _, name = path.removeprefix(directories.root + "/").partition("/")
             known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, ConflictError, MountError, NotFoundError, StoreDamagedError
+from arstore.linux.process import boot_id
 from arstore.store.containers import copy_root_attributes
 from arstore.store.directory import hides_below
 from arstore.store.ingest import Ingest
@@ -22,9 +23,10 @@ from arstore.store.runs import Run, plan
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from arstore.store.containers import Container
+    from arstore.store.graph import Change
     from arstore.store.mountrecord import MountRecord
     from arstore.store.records import TreeRecord
     from arstore.store.store import Store, StoredImage
@@ -74,15 +76,24 @@ def _restless(image: StoredImage) -> ConflictError:
     return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
 
 
-def _are_in_place(lowers: Iterable[LowerDirectory]) -> bool:
-    """Whether the directories among *lowers* are still where they were opened; mounts cannot be taken from under us."""
-    for lower in lowers:
+def _are_in_place(change: Change, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
+    """Whether the directories among *lowers* are still where they were opened, and there to stay.
+
+    Mounts cannot be taken from under us.
+    """
+    directories = [lower for lower in lowers if lower.path]
+    for lower in directories:
         try:
-            if lower.path and not os.path.samestat(os.stat(lower.path), os.fstat(lower.fd)):
+            if not os.path.samestat(os.stat(lower.path), os.fstat(lower.fd)):
                 return False
         except FileNotFoundError:
             return False
-    return True
+    if not directories:
+        return True
+    boot = boot_id()
+    keys = [layer.tree for _, layer in change.chain(image.record.top)]
+    records = [change.tree(key) for key in keys]
+    return all(record is not None and (record.synced or record.boot == boot) for record in records)
 
 
 def _opened(
@@ -148,7 +159,7 @@ def mount_image(store: Store, image: StoredImage, target: str | None = None) -> 
             # Whoever takes or replaces anything needs the writer's lock: while we hold it nothing can go.
             if change.image(image.digest) is None:
                 raise NotFoundError(image.label, "was removed meanwhile")
-            if _are_in_place(found):
+            if _are_in_place(change, image, found):
                 description = Overlay(found, nodev=True)
                 return MountTable(store.directories.runroot).mount(description, target, image=image.digest)
     raise _restless(image)

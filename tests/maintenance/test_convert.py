@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import pytest
 from support import images, stores, treelist
 
-from arstore.errors import HostError, PermissionDeniedError
-from arstore.maintenance.check import check, repair
+from arstore.errors import ArstoreError, HostError, PermissionDeniedError
+from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.convert import Outcome, convert, plan_conversion, target_forms
 from arstore.maintenance.gc import collect
-from arstore.store import publication, rootfs
+from arstore.store import publication, replacement, rootfs
+from arstore.store.ingest import Ingest
 from arstore.store.lease import leased
 from arstore.store.probe import can_mount
+from arstore.store.replacement import Replacement
 from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -45,6 +48,11 @@ def forms(store, name):
     with store.graph.read() as snapshot:
         chain = snapshot.chain(store.find(name).record.top)
         return [snapshot.tree(layer.tree).form for _, layer in chain]
+
+
+def trees_of(store):
+    with store.graph.read() as snapshot:
+        return dict(snapshot.trees())
 
 
 def shown(store, name):
@@ -229,6 +237,68 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
     verify(store)
 
 
+def test_a_mount_that_comes_right_before_the_replacement_stays_whole(store, monkeypatch):
+    """It was opened before; the trees' records have lost their trust by now, and get it back."""
+    stores.bring(store, EXAMPLE)
+    converted(store, "directory")
+    before, records = shown(store, "example:1"), stores.records(store)
+    announce = Replacement.announce
+    seen = []
+
+    def then_mount(self, graph):
+        announce(self, graph)
+        if not seen:
+            monkeypatch.setattr(rootfs, "_are_in_place", lambda *_arguments: True)
+            store_of_mount = rootfs._opened_whole
+
+            def trusting(own, image, stack):
+                with monkeypatch.context() as patch:
+                    patch.setattr(type(own.inventory()), "_is_intact", lambda *_arguments: True)
+                    return store_of_mount(own, image, stack)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(rootfs, "_opened_whole", trusting)
+                seen.append(rootfs.mount_image(store, store.find("example:1")).target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Replacement, "announce", then_mount)
+        done = converted(store, "erofs")
+    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    assert treelist.differences(before, treelist.listing(seen[0])) == []
+    assert stores.records(store) == records
+    rootfs.umount_all(store)
+    verify(store)
+
+
+def test_a_mount_does_not_trust_what_is_about_to_be_replaced(store, monkeypatch):
+    stores.bring(store, EXAMPLE)
+    converted(store, "directory")
+    before = shown(store, "example:1")
+    opened = rootfs._opened_whole
+    times = []
+
+    def then_announce(*arguments):
+        found = opened(*arguments)
+        if not times:
+            times.append(1)
+            outdated = trees_of(store)
+            with Ingest(store.directories) as ingest:
+                Replacement(store.directories, ingest, outdated, frozenset(outdated)).announce(store.graph)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rootfs, "_opened_whole", then_announce)
+        target = rootfs.mount_image(store, store.find("example:1")).target
+    inodes = {key: os.stat(store.directories.tree(key)).st_ino for key in trees_of(store)}
+    assert treelist.differences(before, treelist.listing(target)) == []
+    assert times
+    rootfs.mount_image(store, store.find("example:1"))
+    assert {key: os.stat(store.directories.tree(key)).st_ino for key in trees_of(store)} == inodes
+    assert treelist.differences(before, treelist.listing(target)) == []
+    rootfs.umount_all(store)
+    verify(store)
+
+
 @pytest.mark.parametrize("form", ["directory", "erofs"])
 def test_a_mount_that_meets_a_conversion_shows_whole_trees(store, monkeypatch, form):
     """The trees are replaced after they were opened for the mount, and before it is made."""
@@ -252,6 +322,63 @@ def test_a_mount_that_meets_a_conversion_shows_whole_trees(store, monkeypatch, f
     verify(store)
 
 
+# --- failing on the way ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("exchanging", [True, False], ids=["exchange", "two renames"])
+def test_an_error_on_the_way_leaves_what_was(store, monkeypatch, number, exchanging):
+    stores.bring(store, stores.simple("a", "b", names=("a:1",)))
+    converted(store, "directory")
+    before, records = shown(store, "a:1"), stores.records(store)
+    if not exchanging:
+        monkeypatch.setattr("arstore.store.replacement.exchange", lambda *_arguments: False)
+    calls = []
+    rename, sync = os.rename, os.fsync
+
+    def failing(real):
+        def call(*arguments, **more):
+            calls.append(1)
+            if len(calls) == number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", failing(rename))
+        patch.setattr(os, "fsync", failing(sync))
+        if exchanging:
+            patch.setattr("arstore.store.replacement.exchange", failing(replacement.exchange))
+        try:
+            converted(store, "erofs")
+            failed = False
+        except OSError:
+            failed = True
+    assert failed == (len(calls) >= number)
+    assert [
+        finding for finding in check(store) if finding.damage is not Damage.INDEX_STALE and not finding.harmless
+    ] == []
+    if exchanging and failed and set(forms(store, "a:1")) == {"directory"}:
+        assert stores.records(store) == records
+    assert treelist.differences(before, shown(store, "a:1")) == []
+    repair(store, check(store))
+    verify(store)
+
+
+def test_an_image_that_lacks_a_blob_does_not_keep_the_others(store):
+    for name in ("a", "b", "c"):
+        stores.bring(store, stores.simple(name, names=(f"{name}:1",)))
+    lost = store.find("b:1").record.layers[0]
+    os.unlink(store.directories.blob(lost))
+    done = converted(store, "directory")
+    assert sorted(one.outcome.value for one in done) == ["converted", "converted", "failed"]
+    (failed,) = [one for one in done if one.outcome is Outcome.FAILED]
+    assert isinstance(failed.error, ArstoreError)
+    assert lost in failed.why
+    assert forms(store, "b:1") == ["erofs"]
+
+
 # --- dying on the way -----------------------------------------------------------------------------------------------
 
 
@@ -267,7 +394,7 @@ def test_killed_at_any_moment_it_leaves_whole_trees(store, form, call, number):
     def work():
         own = Store(store.directories.root, store.directories.runroot)
         calls = []
-        place = publication if call == "exchange" else os
+        place = replacement if call == "exchange" else os
         real = getattr(place, call)
 
         def counted(*arguments, **more):
