@@ -7,7 +7,6 @@ file name. Not in scope: what the bytes mean.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,6 +60,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
         """The digest of *data*."""
+        import hashlib
+
         return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
 
     @classmethod
@@ -85,6 +86,9 @@ class Digest(str):
 
     def new_hash(self) -> Hash:
         """A fresh hash of this digest's algorithm."""
+        # Imported late: it loads OpenSSL, and most commands only compare digests.
+        import hashlib
+
         return hashlib.new(self.algorithm)
 
 

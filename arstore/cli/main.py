@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -46,9 +47,7 @@ def main() -> NoReturn:
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program
     session = Session()
-    status = guarded(session, lambda: run(session, sys.argv[1:]))
-    abandon_stdout(only_if_broken=True)
-    sys.exit(status)
+    _end(guarded(session, lambda: run(session, sys.argv[1:])))
 
 
 def run(session: Session, words: list[str]) -> int:
@@ -64,6 +63,19 @@ def run(session: Session, words: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _end(status: int) -> NoReturn:
+    """Write what is still buffered, and end the process at once.
+
+    Nothing is left to be done then: every resource is let go by the context that took it. Taking the interpreter apart
+    would cost as much time as a short command.
+    """
+    abandon_stdout(only_if_broken=True)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+    os._exit(status)
 
 
 def _open_standard_streams() -> None:

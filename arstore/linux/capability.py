@@ -23,3 +23,9 @@ def effective() -> int:
 def has(capability: int) -> bool:
     """Whether this thread has *capability* in its user namespace."""
     return bool(effective() >> capability & 1)
+
+
+def may_make_any_file() -> bool:
+    """Whether this thread can make files of every kind, owner and attribute, as the trees of layers need."""
+    needed = (CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN)
+    return all(has(number) for number in needed)

@@ -1,6 +1,7 @@
 """The store: everything that the other packages do with it goes through this class.
 
-Opening it makes what is missing and reads nothing else. Several processes may have it open; what one publishes the
+Opening it makes what is missing and reads nothing else, and what most commands do without is imported when it is used.
+Several processes may have it open; what one publishes the
 others see in their next transaction.
 """
 
@@ -22,15 +23,8 @@ from arstore.errors import (
     StoreDamagedError,
     UsageError,
 )
-from arstore.linux import capability
-from arstore.linux.sync import syncfs
-from arstore.store.containers import Containers
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
-from arstore.store.ingest import Ingest
-from arstore.store.inventory import Inventory
-from arstore.store.layout import published_change
-from arstore.store.publication import VanishedError, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,23 +32,17 @@ if TYPE_CHECKING:
 
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
+    from arstore.store.containers import Containers
     from arstore.store.graph import Snapshot
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
+    from arstore.store.ingest import Ingest
+    from arstore.store.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.store.records import ImageRecord, TreeRecord
     from arstore.store.tree import LowerDirectory, TreeFormat
 
 _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
-
-_TREE_CAPABILITIES = (
-    capability.CAP_CHOWN,
-    capability.CAP_DAC_OVERRIDE,
-    capability.CAP_FOWNER,
-    capability.CAP_MKNOD,
-    capability.CAP_SETFCAP,
-    capability.CAP_SYS_ADMIN,
-)
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,7 +71,7 @@ class Store:
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
         self.directories.create()
         self.graph = Graph(self.directories.graph)
-        self.containers = Containers(self.directories, self.graph)
+        self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
 
     def __enter__(self) -> Store:
@@ -99,6 +87,15 @@ class Store:
         self.graph.release()
 
     @property
+    def containers(self) -> Containers:
+        """The containers."""
+        if self._containers is None:
+            from arstore.store.containers import Containers
+
+            self._containers = Containers(self.directories, self.graph)
+        return self._containers
+
+    @property
     def forms(self) -> dict[str, TreeFormat]:
         """The forms of trees, by name; made when they are first asked for, because most commands need none."""
         if not self._forms:
@@ -110,6 +107,8 @@ class Store:
 
     def inventory(self, again: frozenset[str] = frozenset()) -> Inventory:
         """A look at what is there and may be relied on, which the trees *again* are not."""
+        from arstore.store.inventory import Inventory
+
         return Inventory(self.directories, self.graph, self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
@@ -163,6 +162,7 @@ class Store:
         Raises as `find`, and InvalidReferenceError for the name.
         """
         from arstore.oci.reference import parse_name
+        from arstore.store.layout import published_change
 
         wanted = str(parse_name(name))
         image = self.find(text)
@@ -178,6 +178,7 @@ class Store:
         Raises InvalidReferenceError, NotFoundError.
         """
         from arstore.oci.reference import parse_query
+        from arstore.store.layout import published_change
 
         query = parse_query(name)
         with published_change(self.directories, self.graph) as change:
@@ -215,7 +216,9 @@ class Store:
         `auto` is the best that this host can mount. Empty when this process may not make trees at all: they are a
         cache, and are then made by whoever first mounts. Raises UsageError for a form that is not known.
         """
-        if not all(capability.has(number) for number in _TREE_CAPABILITIES):
+        from arstore.linux.capability import may_make_any_file
+
+        if not may_make_any_file():
             return ()
         directory = self.forms["directory"]
         if name == "auto":
@@ -242,6 +245,8 @@ class Store:
         The trees *again* are made anew, and take the place of what is there unless that is held by then. Raises the
         errors of Intake and of publication; the store is then as it was.
         """
+        from arstore.store import publication
+        from arstore.store.ingest import Ingest
         from arstore.store.intake import Intake
         from arstore.store.progress import NoProgress
 
@@ -250,8 +255,8 @@ class Store:
             with Ingest(self.directories) as ingest:
                 intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
                 try:
-                    publish(self.directories, self.graph, ingest, intake.take(images, indexes))
-                except VanishedError:
+                    publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
+                except publication.VanishedError:
                     continue
                 except (ArstoreError, OSError):
                     if inventory.has_lost():
@@ -342,7 +347,10 @@ class Store:
 
     def settle(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
-        boot = self.inventory().boot
+        from arstore.linux.process import boot_id
+        from arstore.linux.sync import syncfs
+
+        boot = boot_id()
         with self.graph.read() as snapshot:
             waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
         if not waiting:

@@ -227,7 +227,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
         publish(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.store.publish", first_mount)
+        patch.setattr("arstore.store.publication.publish", first_mount)
         done = converted(store, "directory")
     assert set(outcomes(done).values()) == {Outcome.IN_USE}
     ((target, before),) = seen

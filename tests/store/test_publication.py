@@ -126,7 +126,7 @@ def removing(store, monkeypatch, times):
             remove_everything(store)
         publish(directories, graph, ingest, work)
 
-    monkeypatch.setattr("arstore.store.store.publish", first_remove)
+    monkeypatch.setattr("arstore.store.publication.publish", first_remove)
     return left
 
 
@@ -188,7 +188,7 @@ def test_it_gives_up_in_the_end(store, monkeypatch):
 
     stores.bring(store, shared(1))
     before = stores.State(store)
-    monkeypatch.setattr("arstore.store.store.publish", never)
+    monkeypatch.setattr("arstore.store.publication.publish", never)
     with pytest.raises(HostError, match="again and again"):
         stores.bring(store, shared(2))
     before.verify()
@@ -211,7 +211,7 @@ def test_a_tree_that_somebody_else_made_meanwhile_stays(store, monkeypatch):
 
     seen = {}
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.store.publish", lambda *a: (patch.undo(), first_let_another(*a)))
+        patch.setattr("arstore.store.publication.publish", lambda *a: (patch.undo(), first_let_another(*a)))
         import_reference(store, str(path))
     assert set(seen) == set(shared(1).diff_ids)
     assert {key: os.stat(store.directories.tree(key)).st_ino for key in seen} == seen
