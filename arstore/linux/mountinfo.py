@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)
 _CHUNK = 1 << 16
 
 
-@dataclass(slots=True, frozen=True)
-class MountInfo:
+class MountInfo(NamedTuple):
     """One line. Text is decoded as file names are; options are as the kernel writes them, comma-separated."""
 
     mount_id: int

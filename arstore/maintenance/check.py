@@ -301,7 +301,7 @@ def _distrust(store: Store, keys: list[str]) -> None:
         for key in keys:
             record = change.tree(key)
             if record is not None:
-                change.put_tree(key, replace(record, boot="", synced=False))
+                change.put_tree(key, record._replace(boot="", synced=False))
 
 
 def _take_altered_blobs(store: Store, digests: list[str]) -> None:

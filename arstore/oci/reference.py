@@ -8,7 +8,7 @@ tools use. Not in scope: resolving a name, which takes a store or a registry.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import InvalidReferenceError
@@ -40,8 +40,7 @@ _OTHER_TRANSPORT = re.compile(
 _DOCKER_HUB = ("docker.io/", "index.docker.io/")
 
 
-@dataclass(slots=True, frozen=True)
-class Name:
+class Name(NamedTuple):
     """A repository with a tag, both known to follow the grammar when they come from `parse_name`."""
 
     repository: str
@@ -51,8 +50,7 @@ class Name:
         return f"{self.repository}:{self.tag}"
 
 
-@dataclass(slots=True, frozen=True)
-class Query:
+class Query(NamedTuple):
     """What a user typed to mean a stored image: a name, a digest, the start of a digest, or what could be either.
 
     With `digest`, exactly that content is meant; a `name` beside it only says where it was known by that digest.

@@ -116,7 +116,7 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
         for lower in overlay.lowers:
             fd = os.open(lower.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
-            lowers.append(replace(lower, fd=fd))
+            lowers.append(lower._replace(fd=fd))
         perform(replace(overlay, lowers=tuple(lowers)), target)
 
 

@@ -28,9 +28,8 @@ from arstore.errors import InUseError, LimitError, StoreDamagedError, TarError
 from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from arstore.linux.xattr import read_xattrs
 from arstore.store.descriptors import DIRECTORY
-from arstore.store.directory import OPAQUE
 from arstore.store.metadata import Skipped
-from arstore.store.nodes import KINDS, inode_entry
+from arstore.store.nodes import KINDS, OPAQUE, inode_entry
 from arstore.store.tree import Node
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.limits import DEFAULT_LIMITS

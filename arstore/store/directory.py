@@ -18,74 +18,21 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from arstore.linux.xattr import read_xattrs
-from arstore.store.descriptors import DIRECTORY
-from arstore.store.extraction import Extraction
-from arstore.store.metadata import Metadata
-from arstore.store.nodes import KINDS, inode_entry
+from arstore.store.nodes import KINDS, OPAQUE, OVERLAY, inode_entry
 from arstore.store.removal import remove_tree
-from arstore.store.tree import FileRange, LowerDirectory, Needs, Node, TreeStat
+from arstore.store.tree import FileRange, LowerDirectory, Node
 from arstore.tar.entry import Entry, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.store.shape import Directory
-    from arstore.store.tree import Content
+    from arstore.store.directory_builder import DirectoryBuilder
 
 FILES = "fs"
 """The directory in a tree's directory that holds the files."""
 
-OPAQUE = b"trusted.overlay.opaque"
-_OVERLAY = b"trusted.overlay."
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class DirectoryBuilder:
-    """Extracts one layer into `fs/` of an empty tree directory."""
-
-    def __init__(self, tree_fd: int) -> None:
-        os.mkdir(FILES, 0o700, dir_fd=tree_fd)
-        self._root = os.open(FILES, DIRECTORY, dir_fd=tree_fd)
-        self._extraction = Extraction(self._root, Metadata(privileged=True))
-
-    def add(self, entry: Entry, content: Content) -> None:
-        """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
-        self._extraction.add(entry, content)
-
-    def finish(self) -> tuple[Needs, TreeStat]:
-        """Write whiteouts and opaque marks, then all directories' metadata.
-
-        Raises UnsafePathError, TarError, OSError.
-        """
-        extraction = self._extraction
-        nodes = extraction.settle()
-        masked = [node.path for node in nodes if self._write_marks(node)]
-        implied = [node.path for node in nodes if node.entry is None]
-        extraction.apply_directories(nodes)
-        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
-        return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size)
-
-    def close(self) -> None:
-        """Release all descriptors."""
-        if self._root >= 0:
-            self._extraction.close()
-            os.close(self._root)
-            self._root = -1
-
-    def _write_marks(self, node: Directory) -> bool:
-        """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
-        if not node.opaque and not node.whiteouts:
-            return False
-        fd = self._extraction.descriptors.open(node)
-        if node.opaque:
-            os.setxattr(fd, OPAQUE, b"y")
-        written = False
-        for name in sorted(node.whiteouts - node.children.keys()):
-            with contextlib.suppress(FileExistsError):
-                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
-                written = True
-        return written
 
 
 class DirectoryFormat:
@@ -96,7 +43,10 @@ class DirectoryFormat:
 
     def builder(self, tree_fd: int) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""
-        return DirectoryBuilder(tree_fd)
+        # Imported late: most commands only mount.
+        from arstore.store.directory_builder import DirectoryBuilder
+
+        return DirectoryBuilder(tree_fd, FILES)
 
     @contextlib.contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:
@@ -176,7 +126,7 @@ def _node(fd: int, path: bytes) -> Node:
     if kind is Kind.CHARACTER and status.st_rdev == 0:
         return Node(Entry(path, kind), whiteout=True)
     attributes = read_xattrs(fd, b"")
-    xattrs = {name: value for name, value in attributes.items() if not name.startswith(_OVERLAY)}
+    xattrs = {name: value for name, value in attributes.items() if not name.startswith(OVERLAY)}
     entry = inode_entry(fd, path, kind, status, xattrs)
     return Node(entry, opaque=attributes.get(OPAQUE) == b"y")
 

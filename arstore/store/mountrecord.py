@@ -13,8 +13,7 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
 from arstore.linux import namespace
@@ -30,8 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LARGEST = 1 << 16
 
 
-@dataclass(slots=True, frozen=True)
-class MountRecord:
+class MountRecord(NamedTuple):
     """One mount, as it was asked for.
 
     `source` stands as the device in the kernel's table, and the mount is found by it; `image` is the digest of what is
@@ -157,7 +155,7 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
 
 
 def _write(fd: int, record: MountRecord) -> None:
-    data = json.dumps({name: getattr(record, name) for name in record.__slots__}).encode("ascii")
+    data = json.dumps(record._asdict()).encode("ascii")
     while data:
         data = data[os.write(fd, data) :]
 

@@ -18,6 +18,12 @@ KINDS = {
 """Kinds by file type (stat.S_IFMT of a mode); a socket has none, because no tar member makes one."""
 
 
+OVERLAY = b"trusted.overlay."
+"""What the names of overlayfs's own attributes begin with: they are no attributes of a layer."""
+OPAQUE = OVERLAY + b"opaque"
+"""The attribute that, with the value `y`, hides what lower layers have in a directory (overlayfs.rst)."""
+
+
 def inode_entry(fd: int, path: bytes, kind: Kind, status: os.stat_result, xattrs: dict[bytes, bytes]) -> Entry:
     """The entry of the inode that *fd* (O_PATH will do) has open, which is of this *kind*. Raises OSError."""
     is_device = kind in (Kind.CHARACTER, Kind.BLOCK)

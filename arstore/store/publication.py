@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
@@ -187,7 +187,7 @@ def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
     """An image that is known already keeps its time of import, and its cap where the new one knows nothing of caps."""
     if old is None:
         return new
-    return replace(new, imported=old.imported, cap=old.cap if new.cap is None else new.cap)
+    return new._replace(imported=old.imported, cap=old.cap if new.cap is None else new.cap)
 
 
 def _take_back(

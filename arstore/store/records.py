@@ -16,12 +16,10 @@ A record never holds a whole document: manifests and configs are blobs, kept byt
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 
-@dataclass(slots=True, frozen=True)
-class BlobRecord:
+class BlobRecord(NamedTuple):
     """A blob that is in place and was verified; `size` in bytes.
 
     For a layer, `diff_id` and `tar_size` are what it was found to inflate to; "" and 0 for other documents.
@@ -32,8 +30,7 @@ class BlobRecord:
     tar_size: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class LayerRecord:
+class LayerRecord(NamedTuple):
     """A layer with its parents, under its chain ID.
 
     `parent` is the parent's chain ID or "". `blobs` are the digests of the layer's blobs as stored, most recent last:
@@ -49,8 +46,7 @@ class LayerRecord:
     tree: str
 
 
-@dataclass(slots=True, frozen=True)
-class TreeRecord:
+class TreeRecord(NamedTuple):
     """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it.
 
     A merged index (`runs`) lists the keys of the trees that it is over, the top one first, in `members`; its `size` is
@@ -66,8 +62,7 @@ class TreeRecord:
     members: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, frozen=True)
-class ImageRecord:
+class ImageRecord(NamedTuple):
     """An image, or an index of images.
 
     An image has `config` and `layers` (digests of blobs, bottom first), `top` (chain ID of its top layer, "" without
@@ -93,8 +88,7 @@ class ImageRecord:
         return not self.config
 
 
-@dataclass(slots=True, frozen=True)
-class ContainerRecord:
+class ContainerRecord(NamedTuple):
     """A writable upper directory over an image.
 
     `ephemeral` containers belong to one `run` and go with it: `pid`, `start` and `boot` tell whether that run is alive.
@@ -108,8 +102,7 @@ class ContainerRecord:
     boot: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class LeaseRecord:
+class LeaseRecord(NamedTuple):
     """Images that a living process works with, although nothing else may hold them."""
 
     holds: tuple[str, ...]
@@ -135,8 +128,7 @@ class Codec:
     @classmethod
     def encode(cls, record: Record) -> bytes:
         """The record as UTF-8 JSON, fields in the order of the class."""
-        fields = {name: getattr(record, name) for name in record.__slots__}
-        return json.dumps(fields, separators=cls.separators).encode()
+        return json.dumps(record._asdict(), separators=cls.separators).encode()
 
     @classmethod
     def decode(cls, kind: type[R], data: bytes) -> R:

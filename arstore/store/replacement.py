@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arstore.linux.process import boot_id
@@ -50,7 +49,7 @@ class Replacement:
             for key, record in good.items():
                 if key not in held and change.tree(key) == record:
                     self._good[key] = record
-                    self._outdated[key] = replace(record, boot="", synced=False)
+                    self._outdated[key] = record._replace(boot="", synced=False)
                     change.put_tree(key, self._outdated[key])
 
     def held(self, change: Change) -> Set[str]:

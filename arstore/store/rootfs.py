@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, ConflictError, MountError, NotFoundError, StoreDamagedError
 from arstore.linux.process import boot_id
-from arstore.store.containers import copy_root_attributes
 from arstore.store.directory import hides_below
-from arstore.store.ingest import Ingest
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
-from arstore.store.publication import Publication, VanishedError, publish
 from arstore.store.runs import Run, plan
-from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,6 +124,10 @@ def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
     """Those of *runs* that there is no merged index for, and none to be had."""
     missing = store.inventory().missing_runs(runs)
     if missing:
+        from arstore.store.ingest import Ingest
+        from arstore.store.publication import Publication, VanishedError, publish
+        from arstore.store.tree import UnrepresentableError
+
         # A cache: whatever keeps it from being made, the trees themselves are there.
         with suppress(ArstoreError, OSError, VanishedError), Ingest(store.directories) as ingest:
             work = Publication(reused_trees={key for run in missing for key in run.members})
@@ -187,6 +187,8 @@ def create_container(store: Store, image: StoredImage, container_id: str = "", e
 
     Raises the errors of `Containers.create` and `Store.stack`.
     """
+    from arstore.store.containers import copy_root_attributes
+
     with lowers(store, image, writable=True) as found:
         container = store.containers.create(image.digest, container_id, ephemeral)
         try:

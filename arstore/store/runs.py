@@ -12,8 +12,7 @@ pieces of a fixed number of members, so that images which stand on one another s
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, Digest
 from arstore.store.overlay import MAX_LOWERS
@@ -45,8 +44,7 @@ _KEYS = "sha256:"
 """What the keys begin with that fit into the tag of a device."""
 
 
-@dataclass(slots=True, frozen=True)
-class Run:
+class Run(NamedTuple):
     """Trees that stand together in a stack, the top one first, and the key of their merged index."""
 
     key: Digest
@@ -106,7 +104,7 @@ def build(run: Run, place: Callable[[str], str], directory: str) -> TreeStat:
 
     The result counts the entries of the index, and its bytes. Raises UnrepresentableError, StoreDamagedError, OSError.
     """
-    from arstore.store.erofs.devices import MERGED
+    from arstore.store.erofs.files import MERGED
 
     fd = os.open(f"{directory}/{MERGED}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -121,7 +119,7 @@ def fault(key: str, record: TreeRecord, place: Callable[[str], str], deep: bool)
     Not *deep*, only its size is looked at; deep, it is made again and compared. Raises StoreDamagedError for damage of
     its members, OSError for what cannot be read.
     """
-    from arstore.store.erofs.devices import MERGED
+    from arstore.store.erofs.files import MERGED
 
     fd = os.open(f"{place(key)}/{MERGED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

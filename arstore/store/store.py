@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import (
@@ -45,8 +44,7 @@ _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
 
 
-@dataclass(slots=True, frozen=True)
-class StoredImage:
+class StoredImage(NamedTuple):
     """An image (or an index) of the store, with the names that stand for it."""
 
     digest: Digest
@@ -363,7 +361,7 @@ class Store:
         with self.graph.write() as change:
             for key, tree in waiting.items():
                 if change.tree(key) == tree:
-                    change.put_tree(key, replace(tree, synced=True))
+                    change.put_tree(key, tree._replace(synced=True))
         return len(waiting)
 
 

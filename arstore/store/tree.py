@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-from arstore.tar.entry import shown
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +33,8 @@ class UnrepresentableError(Exception):
         self.why = why
 
     def __str__(self) -> str:
+        from arstore.tar.entry import shown
+
         return f"{shown(self.path)}: {self.why}"
 
 
@@ -55,16 +55,14 @@ class Needs:
     masked: list[bytes] = field(default_factory=list)
 
 
-@dataclass(slots=True, frozen=True)
-class TreeStat:
+class TreeStat(NamedTuple):
     """What a finished build counted: members that the tree shows, and their content bytes before compression."""
 
     entries: int
     size: int
 
 
-@dataclass(slots=True, frozen=True)
-class Node:
+class Node(NamedTuple):
     """One inode of a tree, as a merged view needs it to be looked up: metadata, no content.
 
     `entry.path` is where it was looked up; a whiteout has `whiteout` set and nothing else of meaning; an opaque
@@ -172,8 +170,7 @@ class TreeFormat(Protocol):
         """Delete the tree directory *name* and all that is in it."""
 
 
-@dataclass(slots=True, frozen=True)
-class LowerDirectory:
+class LowerDirectory(NamedTuple):
     """A directory that overlayfs takes as one lower layer: an open O_PATH descriptor (a directory or a mount)."""
 
     fd: int

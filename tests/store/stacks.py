@@ -22,7 +22,7 @@ from support import images, treelist
 from arstore.digest import Digest
 from arstore.store.adapt import cap_entries, plan
 from arstore.store.directory import DirectoryFormat, hides_below
-from arstore.store.erofs.devices import MERGED
+from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.merging import merge
 from arstore.store.erofs.mounting import lower_directory
 from arstore.store.merged import MergedView

@@ -121,7 +121,7 @@ def test_a_host_that_permits_no_trees(tmp_path, monkeypatch):
     def refuse(*_arguments, **_more):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("arstore.store.directory.Extraction.add", refuse)
+    monkeypatch.setattr("arstore.store.extraction.Extraction.add", refuse)
     one = layer()
     outcome = taken(one, tmp_path, tree=True)
     assert outcome.stat is None

@@ -298,8 +298,8 @@ def test_records_of_another_boot_are_dropped(table, description, target):
     record = table.mount(description)
     table.umount(record.id)
     os.mkdir(record.target)
-    table.add(replace(record, boot="another"))
-    table.add(replace(record, id="users", target=str(target), own_target=False, boot="another"))
+    table.add(record._replace(boot="another"))
+    table.add(record._replace(id="users", target=str(target), own_target=False, boot="another"))
     assert table.list() == ()
     assert os.listdir(table.directory) == []
     assert target.is_dir()

@@ -19,7 +19,8 @@ from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.usage import measure
 from arstore.store import publication, rootfs, runs
 from arstore.store.disposal import remove_images
-from arstore.store.erofs.devices import MERGED, device_files
+from arstore.store.erofs.devices import device_files
+from arstore.store.erofs.files import MERGED
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
 from arstore.store.runs import FEWEST, LARGE, MOST, SMALL, Run, plan

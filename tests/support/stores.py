@@ -152,7 +152,7 @@ def edit(store: Store, table: str, key: str, **changes: Any) -> None:
     with store.graph.write() as change:
         kind = table.removesuffix("s")
         record = getattr(change, kind)(key)
-        getattr(change, f"put_{kind}")(key, replace(record, **changes))
+        getattr(change, f"put_{kind}")(key, record._replace(**changes))
 
 
 def dead_owner() -> Owner:

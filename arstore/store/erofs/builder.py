@@ -17,6 +17,7 @@ from arstore.errors import LimitError
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.attributes import SharedAttributes, taken
 from arstore.store.erofs.directories import attributes_of
+from arstore.store.erofs.files import INDEX, TAR
 from arstore.store.erofs.image import Image
 from arstore.store.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, altered, packed
 from arstore.store.erofs.owncontent import FilePart, OwnContent
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from arstore.store.erofs.inodes import Record
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
-
-INDEX = "layer.erofs"
-TAR = "layer.tar"
 
 _FILE, _LINK = 0o100000, 0o120777
 _TYPES = {Kind.CHARACTER: 0o020000, Kind.BLOCK: 0o060000, Kind.FIFO: 0o010000}

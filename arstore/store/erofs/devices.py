@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import re
 
-from arstore.store.erofs.builder import INDEX, TAR
+from arstore.store.erofs.files import INDEX, TAR
 from arstore.store.erofs.superblock import damaged, devices
-
-MERGED = "merged.erofs"
-"""The file of a merged index, alone in its tree's directory."""
 
 TAG = re.compile(rb"[0-9a-f]{64}")
 

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 
 from arstore.linux import features, loop, mount
 from arstore.linux.mountinfo import read_mounts
-from arstore.store.erofs.builder import INDEX, TAR
-from arstore.store.erofs.devices import MERGED, device_files
+from arstore.store.erofs.files import INDEX, MERGED, TAR
 from arstore.store.tree import LowerDirectory
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ def _files(tree_path: str) -> list[str]:
     except FileNotFoundError:
         return [INDEX, TAR]
     try:
+        from arstore.store.erofs.devices import device_files
+
         return [MERGED, *device_files(fd, path)]
     finally:
         os.close(fd)

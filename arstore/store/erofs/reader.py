@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.store.erofs import format as layout
-from arstore.store.erofs.builder import INDEX
+from arstore.store.erofs.files import INDEX
 from arstore.store.erofs.superblock import damaged, parse
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ as zeros. So equal layers have equal uuids, and an index that was altered has no
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import NoReturn
@@ -137,6 +136,8 @@ def damaged(what: str, why: str) -> NoReturn:
 
 
 def _digest(fd: int, block: bytes) -> bytes:
+    import hashlib
+
     hasher = hashlib.sha256(block)
     offset = layout.SUPER_OFFSET + len(block)
     while data := os.pread(fd, CHUNK, offset):

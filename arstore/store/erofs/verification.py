@@ -6,15 +6,54 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.digest import CHUNK, Digest
+from arstore.errors import StoreDamagedError
 from arstore.store.erofs import format as layout
-from arstore.store.erofs.builder import TAR
+from arstore.store.erofs.files import INDEX, TAR
 from arstore.store.erofs.reader import Index
 from arstore.store.erofs.superblock import check_digest, damaged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.store.erofs.reader import Inode
 
 _NOT_IN_NAMES = (b"/", b"\0")
+
+
+def fault(tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+    """What is wrong with a tree, as TreeFormat has it: a tar that is not the layer's, or an index that was altered.
+
+    Raises OSError.
+    """
+    try:
+        size = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False).st_size
+        if size != tar_size:
+            return f"its tar has {size} bytes, the layer's has {tar_size}"
+        if not deep:
+            os.stat(INDEX, dir_fd=tree_fd, follow_symlinks=False)
+            return ""
+        found = _tar_digest(tree_fd, Digest(diff_id), report)
+        if found != diff_id:
+            return f"its tar has the digest {found}"
+        verify(tree_fd)
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except StoreDamagedError as error:
+        return f"{error.what}: {error.why}"
+    return ""
+
+
+def _tar_digest(tree_fd: int, diff_id: Digest, report: Callable[[int], None]) -> Digest:
+    hasher = diff_id.new_hash()
+    fd = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
+    try:
+        while data := os.read(fd, CHUNK):
+            hasher.update(data)
+            report(len(data))
+    finally:
+        os.close(fd)
+    return Digest.finished(diff_id.algorithm, hasher)
 
 
 def verify(tree_fd: int) -> int:

@@ -18,7 +18,8 @@ from support import images, treelist
 
 from arstore.errors import LimitError, StoreDamagedError, TarError, UnsafePathError
 from arstore.store.erofs import format as layout
-from arstore.store.erofs.devices import MERGED, device_files
+from arstore.store.erofs.devices import device_files
+from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.merging import merge
 from arstore.store.erofs.mounting import Way, lower_directory, mounted
 from arstore.store.erofs.superblock import Device, SuperBlock, devices

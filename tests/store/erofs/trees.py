@@ -16,7 +16,8 @@ from store.tree_contract import Bytes, Tree, keep_tar
 from support import images, programs, treelist
 
 from arstore.linux import features
-from arstore.store.erofs.devices import MERGED, device_files
+from arstore.store.erofs.devices import device_files
+from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.form import ErofsFormat
 from arstore.store.erofs.mounting import mounted
 from arstore.tar.reader import TarReader

@@ -1,0 +1,66 @@
+"""Building a tree of the form `directory`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.store.descriptors import DIRECTORY
+from arstore.store.extraction import Extraction
+from arstore.store.metadata import Metadata
+from arstore.store.nodes import OPAQUE
+from arstore.store.tree import Needs, TreeStat
+
+if TYPE_CHECKING:
+    from arstore.store.shape import Directory
+    from arstore.store.tree import Content
+    from arstore.tar.entry import Entry
+
+
+class DirectoryBuilder:
+    """Extracts one layer into the new directory *name* of a tree's directory."""
+
+    def __init__(self, tree_fd: int, name: str) -> None:
+        os.mkdir(name, 0o700, dir_fd=tree_fd)
+        self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
+        self._extraction = Extraction(self._root, Metadata(privileged=True))
+
+    def add(self, entry: Entry, content: Content) -> None:
+        """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
+        self._extraction.add(entry, content)
+
+    def finish(self) -> tuple[Needs, TreeStat]:
+        """Write whiteouts and opaque marks, then all directories' metadata.
+
+        Raises UnsafePathError, TarError, OSError.
+        """
+        extraction = self._extraction
+        nodes = extraction.settle()
+        masked = [node.path for node in nodes if self._write_marks(node)]
+        implied = [node.path for node in nodes if node.entry is None]
+        extraction.apply_directories(nodes)
+        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
+        return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size)
+
+    def close(self) -> None:
+        """Release all descriptors."""
+        if self._root >= 0:
+            self._extraction.close()
+            os.close(self._root)
+            self._root = -1
+
+    def _write_marks(self, node: Directory) -> bool:
+        """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
+        if not node.opaque and not node.whiteouts:
+            return False
+        fd = self._extraction.descriptors.open(node)
+        if node.opaque:
+            os.setxattr(fd, OPAQUE, b"y")
+        written = False
+        for name in sorted(node.whiteouts - node.children.keys()):
+            with contextlib.suppress(FileExistsError):
+                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
+                written = True
+        return written

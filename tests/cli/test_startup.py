@@ -1,0 +1,93 @@
+"""What short commands import: a test over `sys.modules` of real processes, never over the clock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PROBE = """
+import json, os, sys
+from arstore.cli import main
+def end(status):
+    loaded = sorted(sys.modules)
+    with open(os.environ["LOADED"], "w") as file:
+        json.dump({"status": status, "modules": loaded}, file)
+    os._exit(status)
+main._end = end
+main.main()
+"""
+
+HEAVY = (
+    "arstore.tar.reader",
+    "arstore.transport",
+    "arstore.runtime",
+    "arstore.pipeline",
+    "arstore.maintenance",
+    "arstore.store.intake",
+    "arstore.store.workers",
+    "arstore.store.extraction",
+    "arstore.store.publication",
+    "arstore.store.erofs.builder",
+    "arstore.store.erofs.reader",
+    "zlib_ng",
+    "backports.zstd",
+    "blake3",
+    "cryptography",
+    "rich",
+    "hashlib",
+    "subprocess",
+    "multiprocessing",
+    "tarfile",
+    "tempfile",
+    "socket",
+    "logging",
+)
+"""No short command needs these."""
+
+MOUNTING = ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.overlay", "arstore.store.erofs", "ctypes")
+READING = ("arstore.store.ingest", "arstore.store.inventory", "arstore.store.containers", "arstore.oci.config")
+
+COMMANDS = {
+    "--version": (("--version",), (*MOUNTING, *READING, "lmdb", "arstore.store")),
+    "--help": (("--help",), (*MOUNTING, *READING, "lmdb", "arstore.store")),
+    "images": (("images",), (*MOUNTING, *READING, "arstore.oci")),
+    "layers": (("layers",), (*MOUNTING, *READING, "arstore.oci")),
+    "tag": (("tag", "example:1", "other:1"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
+    "untag": (("untag", "example:latest"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
+    "mounts": (("mounts",), ("arstore.store.rootfs", "arstore.store.erofs", "arstore.oci")),
+    "mount": (("mount", "example:1"), ()),
+    "umount": (("umount", "--all"), ("arstore.store.rootfs", "arstore.store.erofs.form", "arstore.oci")),
+}
+
+
+def loaded(filled, tmp_path, words):
+    """How a command ended in a process of its own, and the modules that it had loaded by then."""
+    path = tmp_path / "loaded.json"
+    command = [sys.executable, "-c", PROBE, "--root", str(filled.root), "--runroot", str(filled.runroot), *words]
+    environment = {"PYTHONPATH": str(REPOSITORY), "LOADED": str(path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    subprocess.run(command, env=environment, capture_output=True, check=False)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_not_needed_is_not_imported(filled, tmp_path, name):
+    words, more = COMMANDS[name]
+    if name in {"mount", "umount"} and filled("mount", "example:1").status:
+        pytest.skip("this host does not mount")
+    found = loaded(filled, tmp_path, words)
+    assert found["status"] == 0
+    modules = found["modules"]
+    assert "click" in modules
+    assert [one for one in modules if any(one == word or one.startswith(f"{word}.") for word in (*HEAVY, *more))] == []
+
+
+def test_an_inspection_reads_documents_and_mounts_nothing(filled, tmp_path):
+    found = loaded(filled, tmp_path, ("inspect", "example:1"))
+    assert found["status"] == 0
+    assert not {"arstore.store.rootfs", "arstore.store.mounts", "arstore.store.intake"} & set(found["modules"])
