@@ -1,6 +1,8 @@
 """One pass over a layer's blob: everything that has to be known or kept of it, from one reading of its bytes.
 
-    source -> verify digest and size -> keep the blob -> inflate -> diff ID -> (keep the tar) -> entries -> tree
+    source -> verify digest and size, keep the blob -> inflate -> diff ID, keep the tar -> entries -> tree
+
+Each of the four stages has a thread of its own (`readahead`).
 
 Nothing here gives anything a name: all files are made where the caller says, inside an ingest. Memory is bounded by a
 few buffers, whatever the layer's size, and by the number of directories in it.
@@ -98,15 +100,14 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
         stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report)
-        with ReadAhead(decompressed(stored, what)) as ahead:
-            plain = _Hashed(ahead, work.diff_id, tar)
-            reader = TarReader(plain, what)
-            built = _build(work, reader)
-            reader.drain()
+        with ReadAhead(stored) as kept, ReadAhead(decompressed(kept, what)) as inflated:
+            plain = _Hashed(inflated, work.diff_id, tar)
+            with ReadAhead(plain) as hashed:
+                reader = TarReader(hashed, what)
+                built = _build(work, reader)
+                reader.drain()
             plain.verify(what)
         stored.finish()
-        if keep >= 0:
-            os.fdatasync(keep)
     if isinstance(built, UnrepresentableError):
         raise built
     needs, stat, denied = built
@@ -155,18 +156,23 @@ def _check(reader: TarReader) -> None:
 
 
 class _Kept:
-    """A stream on its way to the inflater, written to a file as it passes."""
+    """A stream on its way to the inflater, written to a file as it passes, which is durable once the end was read."""
 
     def __init__(self, source: VerifiedReader, fd: int, report: Callable[[int], None]) -> None:
         self._source = source
         self._fd = fd
         self._report = report
         self._unreported = 0
+        self._synced = False
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
         if data and self._fd >= 0:
             write_all(self._fd, data)
+        elif self._fd >= 0 and not self._synced:
+            # At the end, which is known to be the right one; the other stages still have work to do meanwhile.
+            os.fdatasync(self._fd)
+            self._synced = True
         self._unreported += len(data)
         if self._unreported >= _REPORT_EVERY:
             self._report(self._unreported)

@@ -1,7 +1,7 @@
-"""Reading ahead: one half of a layer's pass in a thread of its own, so that one large layer keeps two processors busy.
+"""Reading ahead: a stage of a layer's pass in a thread of its own, so that one large layer keeps all processors busy.
 
-Reading, hashing, writing and inflating all leave the GIL; parsing does not. The thread does the first, a bounded number
-of chunks ahead of the parser, and memory stays what it was: a few chunks.
+Reading, hashing, writing and inflating all leave the GIL; parsing does not. The thread works a bounded number of chunks
+ahead of the stage that takes them, and memory stays what it was: a few chunks a stage.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.process import boot_id
 from arstore.linux.rename import exchange
-from arstore.store.holders import tree_holders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
@@ -54,7 +53,11 @@ class Replacement:
 
     def held(self, change: Change) -> Set[str]:
         """The trees that are to be spared now, because something stands on them."""
-        return tree_holders(self._directories, change).keys() & self._sparing if self._sparing else frozenset()
+        if not self._sparing:
+            return frozenset()
+        from arstore.store.holders import tree_holders
+
+        return tree_holders(self._directories, change).keys() & self._sparing
 
     def may_replace(self, change: Change, key: str, held: Set[str]) -> bool:
         """Whether the tree *key*, which is recorded, is still what it was; what is *held* gets its trust back."""

@@ -36,6 +36,7 @@ HEAVY = (
     "arstore.store.erofs.builder",
     "arstore.store.erofs.reader",
     "zlib_ng",
+    "isal",
     "backports.zstd",
     "blake3",
     "cryptography",

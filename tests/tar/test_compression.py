@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -217,12 +218,56 @@ def test_a_foreign_compression_is_named() -> None:
         decompressed(io.BytesIO(b"\x04\x22\x4d\x18" + bytes(20)), "layer")
 
 
-def test_without_zlib_ng(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "zlib_ng", None)
+@pytest.fixture(params=["isal", "zlib_ng", "zlib"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One of the libraries that inflate, as if no faster one were installed."""
+    name: str = request.param
+    pytest.importorskip(name)
+    for faster in ("isal", "zlib_ng", "zlib"):
+        if faster == name:
+            break
+        monkeypatch.setitem(sys.modules, faster, None)
+        for module in [one for one in sys.modules if one.startswith(f"{faster}.")]:
+            monkeypatch.setitem(sys.modules, module, None)
+    return name
+
+
+@pytest.mark.usefixtures("inflater")
+def test_every_library_that_inflates() -> None:
     stream = gzip.compress(sample())
-    assert decompressed(io.BytesIO(stream * 2)).read() == sample() * 2
-    with pytest.raises(CompressionError):
-        decompressed(io.BytesIO(stream[:-1] + b"?")).read()
+    for data in (stream, stream * 3, stream + bytes(700)):
+        expected = sample() * data.count(stream)
+        assert decompressed(io.BytesIO(data)).read() == expected
+        in_pieces = functools.partial(decompressed(io.BytesIO(data)).read, 777)
+        assert b"".join(iter(in_pieces, b"")) == expected
+    assert decompressed(io.BytesIO(gzip.compress(b""))).read() == b""
+
+
+@pytest.mark.usefixtures("inflater")
+@pytest.mark.parametrize("place", [-1, -5, 3, 20])
+def test_damage_is_found_by_every_library(place: int) -> None:
+    damaged = bytearray(gzip.compress(sample()))
+    damaged[place] ^= 0xFF
+    with pytest.raises((CompressionError, TruncatedError)):
+        decompressed(io.BytesIO(bytes(damaged))).read()
+
+
+@pytest.mark.usefixtures("inflater")
+def test_a_cut_is_found_by_every_library() -> None:
+    stream = gzip.compress(b"content" * 100)
+    for length in range(1, len(stream)):
+        with pytest.raises((CompressionError, TruncatedError)):
+            decompressed(io.BytesIO(stream[:length]), compression=Compression.GZIP).read()
+
+
+@pytest.mark.usefixtures("inflater")
+def test_a_bomb_gives_no_more_than_was_asked_for() -> None:
+    reader = decompressed(io.BytesIO(gzip.compress(bytes(50 << 20))))
+    assert max(len(data) for data in iter(lambda: reader.read(1 << 20), b"")) <= 1 << 20
+
+
+def test_writing_without_zlib_ng(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zlib_ng", None)
     written = io.BytesIO()
     sink = compressor(written.write, Compression.GZIP)
     sink.write(b"content")
