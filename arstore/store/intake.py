@@ -7,7 +7,7 @@ trusted: a layer costs something only where the store has no intact blob or no t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store.assembly import Assembly
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
-from arstore.store.layer import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, write_all
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.workers import run_jobs
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from arstore.store.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.store.tree import TreeFormat
+
+
+_FEWEST, _MOST = 4, 64
+"""Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
 
 
 @dataclass(slots=True)
@@ -170,19 +174,32 @@ class Intake:
     def _run(self, jobs: list[_Job]) -> None:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
-        calls: list[Callable[[Callable[[int], None]], LayerOutcome]] = [partial(self._read, job) for job in jobs]
+        groups = _grouped(jobs)
         self._inventory.graph.release()
         done: list[tuple[_Job, LayerOutcome]] = []
-        for outcome in run_jobs(calls):
-            job = jobs[outcome.index]
+        for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
+            group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
-                done.append((job, outcome.value))
-                self._progress.finish(job.layer.diff_id)
+                done.extend(zip(group, outcome.value, strict=True))
+                for job in group:
+                    if len(group) > 1:
+                        self._progress.advance(job.layer.diff_id, job.layer.size)
+                    self._progress.finish(job.layer.diff_id)
             else:
-                self._progress.advance(job.layer.diff_id, outcome.progress)
+                self._progress.advance(group[0].layer.diff_id, outcome.progress)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, value in done:
             self._finish(job, value)
+
+    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome]:
+        """In a worker: read these layers. Of several, the blobs are made durable together, when all are written."""
+        if len(group) == 1:
+            return [self._read(group[0], report)]
+        outcomes = [self._read(job, lambda _count: None) for job in group]
+        for job in group:
+            if not job.work.sync:
+                _sync_file(job.work.blob)
+        return outcomes
 
     def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
         """In a worker: read the layer from the source, or from the store's own blob."""
@@ -290,6 +307,19 @@ class Intake:
         for outcome in run_jobs([read]):
             if outcome.value is not None:
                 self._add_tree(key, work.tree, outcome.value)
+
+
+def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
+    """*jobs*, the largest first, as processes are to do them: small ones together, evenly over the processors."""
+    large = [[job] for job in jobs if job.layer.size >= SMALL]
+    small = jobs[len(large) :]
+    size = max(_FEWEST, min(_MOST, -(-len(small) // len(os.sched_getaffinity(0)))))
+    groups = [small[start : start + size] for start in range(0, len(small), size)]
+    for group in groups:
+        if len(group) > 1:
+            for job in group:
+                job.work = replace(job.work, sync=not job.work.keep)
+    return large + groups
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

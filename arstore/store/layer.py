@@ -11,7 +11,7 @@ few buffers, whatever the layer's size, and by the number of directories in it.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
             """The entries to build from, each with the content to read before the next is taken."""
 
 
+SMALL = 256 << 10
+"""Bytes of a blob below which a layer is not worth threads, nor a process, of its own."""
 _REPORT_EVERY = 4 << 20
 """Bytes between two progress reports."""
 
@@ -60,6 +62,7 @@ class LayerPass:
     forms: tuple[TreeFormat, ...] = ()
     tree: str = ""
     adaptation: Adaptation | None = None
+    sync: bool = True
 
     @property
     def form(self) -> TreeFormat | None:
@@ -99,10 +102,12 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
-        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report)
-        with ReadAhead(stored) as kept, ReadAhead(decompressed(kept, what)) as inflated:
+        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report, work.sync)
+        # A thread costs as much as a small layer.
+        stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
+        with stage(stored) as kept, stage(decompressed(kept, what)) as inflated:
             plain = _Hashed(inflated, work.diff_id, tar)
-            with ReadAhead(plain) as hashed:
+            with stage(plain) as hashed:
                 reader = TarReader(hashed, what)
                 built = _build(work, reader)
                 reader.drain()
@@ -158,12 +163,12 @@ def _check(reader: TarReader) -> None:
 class _Kept:
     """A stream on its way to the inflater, written to a file as it passes, which is durable once the end was read."""
 
-    def __init__(self, source: VerifiedReader, fd: int, report: Callable[[int], None]) -> None:
+    def __init__(self, source: VerifiedReader, fd: int, report: Callable[[int], None], sync: bool = True) -> None:
         self._source = source
         self._fd = fd
         self._report = report
         self._unreported = 0
-        self._synced = False
+        self._synced = not sync
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
@@ -250,4 +255,3 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
-
