@@ -47,6 +47,11 @@ class Directories:
         """The LMDB environment."""
         return f"{self.root}/graph"
 
+    @property
+    def claims(self) -> str:
+        """The file of claims (`claims`)."""
+        return f"{self.graph}/claims"
+
     def blob(self, digest: str) -> str:
         """Where the blob *digest* lies; the digest is parsed first, because it becomes a path."""
         parsed = Digest(digest)

@@ -78,6 +78,12 @@ class Intake:
         """Why no trees were built, in the kernel's words; "" when they were."""
         return self._taken.denied
 
+    def missing(self, images: Sequence[IncomingImage]) -> set[Digest]:
+        """The blobs of the layers that `take` would read now, because they or their trees are not in the store."""
+        treeless = self._treeless(images)
+        layers = {layer.digest: layer for image in images for layer in image.layers}.values()
+        return {layer.digest for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)}
+
     def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
         """Read what is missing for *images* and return what is to be published.
 
@@ -137,6 +143,10 @@ class Intake:
             return set()
         layers = {layer.chain_id: layer for image in images for layer in image.layers}
         return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
+
+    def _is_unknown(self, digest: str) -> bool:
+        stored = self._inventory.intact_blob(digest)
+        return stored is None or not stored.diff_id
 
     def _job(self, layer: IncomingLayer, needs_tree: bool) -> _Job | None:
         """The job that *layer* needs; None when the store has all of it."""

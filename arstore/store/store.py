@@ -240,27 +240,36 @@ class Store:
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became.
 
+        Layers that another process is taking at this moment are waited for, and then reused.
+
         The trees *again* are made anew, and take the place of what is there unless that is held by then. Raises the
         errors of Intake and of publication; the store is then as it was.
         """
         from arstore.store import publication
+        from arstore.store.claims import Claims
         from arstore.store.ingest import Ingest
         from arstore.store.intake import Intake
         from arstore.store.progress import NoProgress
 
-        for _ in range(_ATTEMPTS):
-            inventory = self.inventory(again)
-            with Ingest(self.directories) as ingest:
-                intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
-                try:
-                    publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
-                except publication.VanishedError:
-                    continue
-                except (ArstoreError, OSError):
-                    if inventory.has_lost():
+        attempts = 0
+        with Claims(self.directories.claims) as claims:
+            while attempts < _ATTEMPTS:
+                inventory = self.inventory(again)
+                with Ingest(self.directories) as ingest:
+                    intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
+                    if not claims.take(intake.missing(images)):
+                        # Somebody else has just done some of the work, or given it up.
                         continue
-                    raise
-                return [intake.taken(image) for image in images]
+                    attempts += 1
+                    try:
+                        publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
+                        return [intake.taken(image) for image in images]
+                    except publication.VanishedError:
+                        pass
+                    except (ArstoreError, OSError):
+                        if not inventory.has_lost():
+                            raise
+                    claims.release()
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
 
     def incoming(self, image: StoredImage) -> IncomingImage:
