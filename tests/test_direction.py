@@ -1,6 +1,6 @@
 """The direction of imports: every package knows only those before it, and no two modules know each other.
 
-errors < digest < linux < {oci, tar} < store < {trust, transport} < {maintenance, runtime} < pipeline < cli
+trace < errors < digest < linux < {oci, tar} < store < {trust, transport} < {maintenance, runtime} < pipeline < cli
 
 All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
 """
@@ -16,6 +16,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "arstore"
 
 ORDER = [
+    {"trace"},
     {"errors"},
     {"digest"},
     {"linux"},

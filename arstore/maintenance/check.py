@@ -22,6 +22,7 @@ from arstore.store.layout import index_document, write_layout
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import complete_runs
 from arstore.store.runs import Run, fault
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -265,13 +266,17 @@ def repair(store: Store, findings: list[Finding]) -> list[Finding]:
     Graph.
     """
     _take_altered_blobs(store, [finding.what for finding in findings if finding.damage in _ALTERED])
+    reached("repair.blobs-taken")
     _distrust(store, [finding.what for finding in findings if finding.damage is Damage.TREE_ALTERED])
+    reached("repair.distrusted")
     if any(finding.damage in _TREES for finding in findings):
         _rebuild_trees(store)
+        reached("repair.rebuilt")
     if any(finding.damage in _CLUTTER for finding in findings):
         from arstore.maintenance.gc import collect
 
         collect(store, clutter_only=True)
+        reached("repair.collected")
     if any(finding.damage is Damage.PERMISSIONS for finding in findings):
         os.chmod(store.directories.root, 0o700)
     if any(finding.damage is Damage.INDEX_STALE for finding in findings):

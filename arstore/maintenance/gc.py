@@ -20,6 +20,7 @@ from arstore.store.ingest import Ingest, Owner, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.sweep import Removed, mark, sweep, take_files
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from arstore.maintenance.survey import Survey
@@ -85,21 +86,26 @@ def collect(store: Store, clutter_only: bool = False) -> Collection:
 
 def _collect(store: Store, clutter_only: bool) -> Collection:
     plan = plan_collection(store)
+    reached("collect.planned")
     if clutter_only:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
     MountTable(store.directories.runroot).prune()
+    reached("collect.mounts-pruned")
     for container_id in plan.containers:
         with contextlib.suppress(NotFoundError):
             store.containers.remove(container_id)
+            reached("collect.container-removed")
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
             removed = Removed() if clutter_only else sweep(change, mark(change, roots(store, change)))
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
+        reached("collect.recorded")
         take_files(store.directories, store.graph, ingest, removed)
         _take_orphans(store, ingest, plan)
     for name in plan.ingests:
         remove_tree(f"{store.directories.ingest}/{name}")
+        reached("collect.ingest-removed")
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
     store.settle()
@@ -122,6 +128,7 @@ def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
             if not _is_known(change, name):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(f"{store.directories.root}/{name}", ingest.file(f"orphan-{number}"))
+                    reached("collect.orphan-moved")
 
 
 def _is_known(change: Change, name: str) -> bool:

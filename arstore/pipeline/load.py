@@ -29,6 +29,7 @@ from arstore.runtime.containers import RunRequest, run
 from arstore.runtime.options import RunOptions, Volume
 from arstore.store.directories import RESERVED
 from arstore.tar.entry import shown
+from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
 
@@ -90,10 +91,12 @@ def load(
     loaded = loaded or Loaded()
     (pipeline,) = import_reference(store, archive, ImportOptions(name=options.name, single=True), progress)
     loaded.image = pipeline.digest
+    reached("load.imported")
     directory = images_directory(store.directories.root, pipeline)
     pipelines = f"{store.directories.root}/pipelines"
     for path in (pipelines, directory):
         _make_directory(store.directories.root, path)
+    reached("load.directories-made")
     request = RunRequest(
         image=store.find(pipeline.digest),
         options=_run_options(options, pipelines, directory),
@@ -108,6 +111,7 @@ def load(
     if loaded.exit_code != 0:
         why = f"the pipeline ended with status {loaded.exit_code}"
         raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")
+    reached("load.ran")
     _take_leavings(store, directory, options, progress, loaded)
     return loaded
 
@@ -158,6 +162,7 @@ def _take_leavings(
         for leaving in find_leavings(fd):
             try:
                 imported.extend(_import(store, fd, leaving, progress))
+                reached("load.image-taken")
             except ArstoreError as error:
                 failed.append(Failure(shown(leaving.path), error))
             except OSError as error:
@@ -169,8 +174,10 @@ def _take_leavings(
             why = f"could not be imported: {first.error}{more}"
             raise SubImageError(first.path, why, f"nothing was cleaned, all is in {directory}")
         if not options.keep_images:
+            reached("load.clearing")
             clear(fd)
             os.fsync(fd)
+            reached("load.cleared")
 
 
 def _import(store: Store, directory_fd: int, leaving: Leaving, progress: Progress | None) -> list[TakenImage]:

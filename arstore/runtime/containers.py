@@ -19,6 +19,7 @@ from arstore.runtime.state import status
 from arstore.store import rootfs
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay, attach, detached, perform
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,9 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     left, whatever happens.
     """
     sweep_abandoned(store)
+    reached("run.abandoned-removed")
     container = rootfs.create_container(store, request.image, request.name, ephemeral=not request.keep)
+    reached("run.created")
     created(container.id)
     try:
         return _launch(store, container, request, launcher.run)
@@ -107,6 +110,7 @@ def _mounting(overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
     except MountError:
         return lambda target: _perform_reopened(overlay, target)
     stack.callback(os.close, mount_fd)
+    reached("run.mounted")
     return lambda target: attach(mount_fd, target)
 
 

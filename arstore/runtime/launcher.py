@@ -36,6 +36,7 @@ from arstore.runtime.signals import held_back, passing_on
 from arstore.runtime.state import ProcessId, RunState, Status, write_state
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +152,7 @@ class _Watch:
                 stack.callback(self._end)
                 stack.enter_context(passing_on(self._pass_on))
             state = self._write(self._first_state(child))
+            reached("run.starting")
             child.let_go()
             if self._detached:
                 close_others(child.events.fd, child.go_fd, *self._kept)
@@ -171,17 +173,21 @@ class _Watch:
         while event := self._next(child, state, deadline):
             if event.name == "started":
                 state = self._write(self._started(state, child.pid, event.fields["pid"]))
+                reached("run.started")
                 on_start(event)
             elif event.name == "exited":
                 status = event.fields["status"]
+                reached("run.exited")
             else:
                 failure = error_of(event)
         self._child = None
         child.wait()
         remove_cgroups(self._launch.directory)
+        reached("run.ended")
         if failure is None and state.status == "starting":
             failure = RuntimeFailedError(self._launch.id, "the launcher was killed before the container was started")
         self._last_word(state, status, failure)
+        reached("run.told")
         if failure is not None:
             raise failure
         if self._timed_out:
@@ -289,8 +295,10 @@ def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     session.catch_signals()
     bundle = Bundle(launch.directory)
     bundle.enter(launch.mount_rootfs)
+    reached("run.rootfs-placed")
     close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd)
     prepare(launch, bundle)
+    reached("run.prepared")
     session.attend(
         Errand(
             runtime=launch.runtime,

@@ -28,6 +28,7 @@ from arstore.store.runs import plan as plan_runs
 from arstore.store.tree import UnrepresentableError
 from arstore.tar.entry import Kind
 from arstore.tar.whiteout import Mark, classify
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -149,6 +150,7 @@ class Assembly:
         finally:
             builder.close()
             os.close(fd)
+        reached("take.cap-built")
         record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
 

@@ -45,6 +45,7 @@ from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression, compressor
 from arstore.tar.entry import Kind
 from arstore.tar.writer import TarWriter
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,6 +104,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
             layer = _LayerBlob(fd, options, lambda count: progress.advance(container.id, count))
             progress.start(container.id, container.id, None)
             sockets = _write_layer(store, container, image, options, layer)
+            reached("commit.layer-written")
             made = _image(base, container, options, layer, created, name)
             taken = store.take([made], [], layer.open, store.tree_forms(), NoProgress(), spool)
             progress.finish(container.id)

@@ -19,6 +19,7 @@ from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
 from arstore.linux.xattr import read_xattrs, set_xattr
 from arstore.store.ingest import Ingest, Owner
 from arstore.store.records import ContainerRecord
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
@@ -77,6 +78,7 @@ class Containers:
             staged = ingest.directory("container")
             os.mkdir(f"{staged}/upper", 0o755)
             os.mkdir(f"{staged}/work", 0o700)
+            reached("container.staged")
             with self._graph.write() as change:
                 if change.container(container_id) is not None:
                     raise ConflictError(f"container {container_id}", "this id is taken", "choose another --name")
@@ -84,7 +86,9 @@ class Containers:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
                 os.rename(staged, container.path)
+                reached("container.placed")
                 change.put_container(container_id, record)
+            reached("container.recorded")
         return container
 
     def get(self, container_id: str) -> Container:
@@ -109,9 +113,11 @@ class Containers:
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
             with self._graph.write() as change:
                 change.delete("containers", container_id)
+            reached("container.forgotten")
             with self._graph.write() as change:
                 if change.container(container_id) is None:
                     _clear(container.path, ingest)
+            reached("container.moved")
 
 
 def _clear(path: str, ingest: Ingest) -> None:

@@ -15,6 +15,7 @@ import os
 from dataclasses import dataclass
 
 from arstore.digest import HEX_LENGTHS, Digest
+from arstore.trace import reached
 
 RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "pipelines"})
 """Names under the root that are the store's own."""
@@ -75,6 +76,7 @@ class Directories:
         for path in own:
             if not os.path.isdir(path):
                 os.makedirs(path, mode=0o700, exist_ok=True)
+                reached("store.directories-made")
 
     def make_blank(self, number: int) -> str:
         """The path of an empty directory, made when it is missing (a reboot takes the runroot away).

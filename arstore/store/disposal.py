@@ -14,6 +14,7 @@ from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.sweep import Removed, mark, sweep, take_files
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,6 +65,7 @@ def _dispose(store: Store, untagged: list[str], doomed: dict[str, StoredImage]) 
             names = [name for name, digest in change.names() if digest in gone]
             keep = [digest for digest, _ in change.images() if digest not in gone]
             removed = sweep(change, mark(change, keep)) if gone else Removed()
+        reached("remove.recorded")
         take_files(store.directories, store.graph, ingest, removed)
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)

@@ -42,6 +42,7 @@ from arstore.store.records import (
     Record,
     TreeRecord,
 )
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,6 +277,7 @@ class Graph:
         """
         with suppress(FileNotFoundError):
             os.unlink(f"{self.path}/{SPARE}")
+            reached("store.spare-given-up")
         try:
             yield
         finally:
@@ -286,6 +288,7 @@ class Graph:
         path = f"{self.path}/{SPARE}"
         with suppress(OSError):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            reached("store.spare-made")
             try:
                 os.posix_fallocate(fd, 0, SPARE_SIZE)
             except OSError:
@@ -311,6 +314,7 @@ class Graph:
             raise from_os_error(error, path) from error
         finally:
             os.close(fd)
+        reached("store.lock-file-reserved")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -340,6 +344,7 @@ def _verify_format(environment: lmdb.Environment) -> None:
     with environment.begin() as transaction:
         version = transaction.get(key)
     if version is None:
+        reached("store.graph-opened")
         with environment.begin(write=True) as transaction:
             version = transaction.get(key)
             if version is None:

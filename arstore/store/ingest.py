@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.process import boot_id, is_alive, start_time
 from arstore.store import removal
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,12 +64,15 @@ class Ingest:
 
     def __enter__(self) -> Ingest:
         os.mkdir(self.path, 0o700)
+        reached("ingest.made")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        reached("ingest.leaving")
         remove_tree(self.path)
+        reached("ingest.removed")
 
     def create(self) -> int:
         """A descriptor of a new file in this directory, open for reading and writing."""
@@ -76,6 +80,7 @@ class Ingest:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         status = os.fstat(fd)
         self._spooled[status.st_dev, status.st_ino] = path
+        reached("ingest.spool-made")
         return fd
 
     def spooled(self, fd: int) -> str | None:

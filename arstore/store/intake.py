@@ -19,6 +19,7 @@ from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, writ
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.workers import run_jobs
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,6 +91,7 @@ class Intake:
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
         self._run(self._plan(images))
+        reached("take.layers-read")
         for image in images:
             self._document(image.digest, image.manifest)
             self._document(image.config_digest, image.config)
@@ -100,6 +102,7 @@ class Intake:
         for index in indexes:
             self._record_index(index)
         self._publication.drop_unused_trees()
+        reached("take.prepared")
         return self._publication
 
     def taken(self, image: IncomingImage) -> TakenImage:
@@ -206,9 +209,11 @@ class Intake:
         if len(group) == 1:
             return [self._read(group[0], report)]
         outcomes = [self._read(job, lambda _count: None) for job in group]
+        reached("take.group-written")
         for job in group:
             if not job.work.sync:
                 _sync_file(job.work.blob)
+        reached("take.group-synced")
         return outcomes
 
     def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
@@ -268,6 +273,7 @@ class Intake:
             os.fdatasync(fd)
         finally:
             os.close(fd)
+        reached("take.document-synced")
         self._add_blob(digest, path, BlobRecord(len(data)))
 
     # --- recording --------------------------------------------------------------------------------------------------
@@ -317,6 +323,7 @@ class Intake:
         for outcome in run_jobs([read]):
             if outcome.value is not None:
                 self._add_tree(key, work.tree, outcome.value)
+        reached("take.tree-adapted")
 
 
 def _grouped(jobs: list[_Job]) -> list[list[_Job]]:

@@ -24,6 +24,7 @@ from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
 from arstore.tar.reader import TarReader
 from arstore.tar.whiteout import classify
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,6 +113,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
                 built = _build(work, reader)
                 reader.drain()
             plain.verify(what)
+            reached("take.layer-verified")
         stored.finish()
     if isinstance(built, UnrepresentableError):
         raise built
@@ -130,6 +132,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         write_needs(fd, needs)
+        reached("take.tree-built")
     except PermissionError as error:
         _check(reader)
         return Needs(), None, error.strerror or "not permitted"
@@ -176,8 +179,10 @@ class _Kept:
             write_all(self._fd, data)
         elif self._fd >= 0 and not self._synced:
             # At the end, which is known to be the right one; the other stages still have work to do meanwhile.
+            reached("take.blob-written")
             os.fdatasync(self._fd)
             self._synced = True
+            reached("take.blob-synced")
         self._unreported += len(data)
         if self._unreported >= _REPORT_EVERY:
             self._report(self._unreported)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.store.ingest import Owner
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +57,15 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
             document = index_document(change)
             _complete(directories)
             _write(staged, document)
+            reached("layout.written")
+        reached("layout.committed")
         with graph.write() as change:
             current = index_document(change)
             if current != document:
                 os.unlink(staged)
                 _write(staged, current)
             os.rename(staged, f"{directories.root}/index.json")
+        reached("layout.placed")
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(staged)
@@ -98,7 +102,9 @@ def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.{Owner.current().directory_name()}"
     try:
         _write(temporary, data)
+        reached("layout.replacing")
         os.rename(temporary, path)
+        reached("layout.replaced")
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import NotFoundError
 from arstore.store.ingest import Owner
 from arstore.store.records import LeaseRecord
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,10 @@ def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
         if change.image(image) is None:
             raise NotFoundError(f"image {image}", "was removed")
         change.put_lease(lease_id, LeaseRecord((image,), purpose, owner.pid, owner.start, owner.boot, time.time()))
+    reached("lease.taken")
     try:
         yield
     finally:
         with graph.write() as change:
             change.delete("leases", lease_id)
+        reached("lease.returned")

@@ -22,6 +22,7 @@ from arstore.linux.mountinfo import find_mounts, mount_at, mount_id_at, read_mou
 from arstore.linux.process import boot_id
 from arstore.store import mountrecord, overlay
 from arstore.store.mountrecord import SOURCE_PREFIX, MountRecord
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from arstore.linux.mountinfo import MountInfo
@@ -73,10 +74,13 @@ class MountTable:
         if not record.own_target:
             self._check_target(record.target)
         with mountrecord.published(self.directory, record):
+            reached("mount.recorded")
             try:
                 if record.own_target:
                     os.mkdir(record.target, 0o700)
+                    reached("mount.target-made")
                 overlay.perform(replace(description, source=record.source), record.target)
+                reached("mount.mounted")
             except BaseException:  # an interrupt may come between the mount and our knowing of it
                 self._undo(record)
                 raise
@@ -91,6 +95,7 @@ class MountTable:
         with mountrecord.held(self.directory, mount_id) as record:
             for info in _mounted(record, _Tables(record.source)):
                 _umount(info, record, lazy)
+            reached("mount.unmounted")
             self._forget(record)
 
     def list(self) -> tuple[MountEntry, ...]:
@@ -210,7 +215,9 @@ class MountTable:
             # What somebody put there while nothing was mounted is not ours to delete.
             with contextlib.suppress(OSError):
                 os.rmdir(record.target)
+                reached("mount.target-removed")
         mountrecord.withdraw(self.directory, record.id)
+        reached("mount.forgotten")
 
 
 class _Tables:

@@ -27,6 +27,7 @@ from arstore.store.layout import published_change
 from arstore.store.records import TreeRecord
 from arstore.store.replacement import Replacement
 from arstore.store.runs import FORM, MEMBER_FORM, build
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,7 @@ class Publication:
         """
         directory = ingest.directory(f"run-{run.key.hex}")
         stat = build(run, place, directory)
+        reached("take.run-merged")
         record = TreeRecord(FORM, inventory.boot, False, stat.entries, stat.size, False, run.members)
         self.add_tree(run.key, directory, record, inventory.tree_record(run.key))
 
@@ -97,6 +99,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         replacement.announce(graph)
         with published_change(directories, graph) as change:
             _verify_reused(change, work)
+            reached("publish.verified")
             _place_trees(directories, change, ingest, work, replacement, placed)
             _place_blobs(directories, change, ingest, work, placed)
             for chain_id, layer in work.layers.items():
@@ -105,7 +108,9 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
                 change.put_image(digest, _image_merged(change.image(digest), image))
             for name, digest in work.names.items():
                 change.put_name(name, digest)
+            reached("publish.recorded")
     except BaseException:
+        reached("publish.failed")
         _take_back(directories, graph, ingest, replacement, placed)
         raise
 
@@ -133,10 +138,12 @@ def _place_blobs(
             os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
             os.rename(staged, path)
         placed.append(path)
+        reached("publish.blob-placed")
         touched.add(os.path.dirname(path))
         change.put_blob(digest, record)
     for directory in touched:
         sync_directory(directory)
+    reached("publish.directories-synced")
 
 
 def _place_trees(
@@ -158,6 +165,7 @@ def _place_trees(
             continue
         replacement.place(key, staged)
         placed.append(directories.tree(key))
+        reached("publish.tree-placed")
         change.put_tree(key, record)
         if known is not None:
             replaced.add(key)
@@ -173,6 +181,7 @@ def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replace
             path = directories.tree(key)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
+            reached("publish.run-dropped")
 
 
 def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
@@ -203,6 +212,7 @@ def _take_back(
             if known is None:
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(path, ingest.file(f"taken-back-{number}"))
+        reached("publish.taken-back")
 
 
 def _tree_of_hex(change: Change, name: str) -> TreeRecord | None:

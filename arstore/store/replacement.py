@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.process import boot_id
 from arstore.linux.rename import exchange
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
@@ -50,6 +51,7 @@ class Replacement:
                     self._good[key] = record
                     self._outdated[key] = record._replace(boot="", synced=False)
                     change.put_tree(key, self._outdated[key])
+        reached("publish.announced")
 
     def held(self, change: Change) -> Set[str]:
         """The trees that are to be spared now, because something stands on them."""
@@ -74,6 +76,7 @@ class Replacement:
         path = self._directories.tree(key)
         if os.path.lexists(path) and exchange(staged, path):
             self._exchanged[key] = staged
+            reached("publish.tree-exchanged")
             return
         # This cannot be undone at once: the record stays as it is until the transaction commits.
         self._good.pop(key, None)

@@ -24,6 +24,7 @@ from arstore.errors import (
 )
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -261,6 +262,7 @@ class Store:
                         # Somebody else has just done some of the work, or given it up.
                         continue
                     attempts += 1
+                    reached("take.claimed")
                     try:
                         publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
                         return [intake.taken(image) for image in images]
@@ -367,10 +369,12 @@ class Store:
             syncfs(fd)
         finally:
             os.close(fd)
+        reached("collect.synced")
         with self.graph.write() as change:
             for key, tree in waiting.items():
                 if change.tree(key) == tree:
                     change.put_tree(key, tree._replace(synced=True))
+        reached("collect.settled")
         return len(waiting)
 
 

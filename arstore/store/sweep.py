@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.store.runs import Run, plan
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,8 +144,10 @@ def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: 
         for number, key in enumerate(removed.trees):
             if change.tree(key) is None:
                 _take(directories.tree(key), ingest.file(f"tree-{number}"))
+    reached("remove.files-moved")
 
 
 def _take(path: str, target: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, target)
+        reached("remove.file-moved")
