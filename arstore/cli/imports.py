@@ -47,6 +47,7 @@ def import_(session: Session, source: str, name: str, platform: str | None, all_
     refuse_terminal(source)
     if platform is not None and all_platforms:
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
+    session.tell_confinement()
     with session.store() as store:
         options = _options(store, name, platform, all_platforms, tree)
         if not store.tree_forms(options.tree):

@@ -74,6 +74,7 @@ def load(
     refuse_terminal(archive)
     options = LoadOptions(name, environment(env), timeout, keep_images, network)
     loaded = Loaded()
+    session.tell_confinement()
     with session.store() as store:
         try:
             _load(session, store, archive, options, runtime_path, loaded)

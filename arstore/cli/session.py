@@ -79,6 +79,13 @@ class Session:
         """Tell people something that they did not ask for but may want to know."""
         self._say("info", text)
 
+    def tell_confinement(self) -> None:
+        """Tell, with `--log-level debug`, what stands between an image that is read and this host."""
+        if self.level == "debug":
+            from arstore.store import confinement
+
+            self.debug(f"workers that read layers are confined by: {confinement.means() or 'nothing that works here'}")
+
     def debug(self, text: str) -> None:
         """Tell what is being done, with `--log-level debug`."""
         self._say("debug", text)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
+from arstore.linux.syscall import libc
+
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_KILL = range(6)
 CAP_SETGID, CAP_SETUID, CAP_SETPCAP = range(6, 9)
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
@@ -9,6 +13,8 @@ CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 18, 19, 21, 24
 CAP_MKNOD, CAP_AUDIT_WRITE, CAP_SETFCAP, CAP_MAC_ADMIN = 27, 29, 31, 33
 
 _STATUS = "/proc/thread-self/status"
+_VERSION = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3: sets of 64 bits, in two halves."""
 
 
 def effective() -> int:
@@ -23,6 +29,31 @@ def effective() -> int:
 def has(capability: int) -> bool:
     """Whether this thread has *capability* in its user namespace."""
     return bool(effective() >> capability & 1)
+
+
+def mask(*capabilities: int) -> int:
+    """The set of these, as a bit mask."""
+    return sum(1 << number for number in set(capabilities))
+
+
+def keep_only(wanted: int) -> None:
+    """Give up, in this thread and for good, every capability that is not in the bit mask *wanted*; capset(2).
+
+    What is kept is effective; nothing is inheritable or ambient. Raises OSError.
+    """
+    kept = _permitted() & wanted
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    libc("capset", struct.pack("=Ii", _VERSION, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def _permitted() -> int:
+    """The permitted set, by capget(2): /proc may be out of reach."""
+    import ctypes
+
+    sets = ctypes.create_string_buffer(24)
+    libc("capget", struct.pack("=Ii", _VERSION, 0), ctypes.addressof(sets))
+    words = struct.unpack("=6I", sets.raw)
+    return int(words[1] | words[4] << 32)
 
 
 def may_make_any_file() -> bool:

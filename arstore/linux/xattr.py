@@ -2,14 +2,23 @@
 
 The kernel has no such calls before 6.13, so the name goes through /proc/self/fd: *name* has to be one component, or b""
 for what the descriptor itself has open (O_PATH descriptors too). Names and values are bytes. Raises OSError.
+
+A name's attributes are set by setxattrat(2) where the kernel has it, and so also where /proc is out of reach.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
+import struct
+
+from arstore.linux.syscall import c_string, syscall
 
 CREATE, REPLACE = os.XATTR_CREATE, os.XATTR_REPLACE
+
+_SETXATTRAT = 463
+_AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 
 
 def get_xattr(dir_fd: int, name: bytes, attribute: bytes) -> bytes:
@@ -36,7 +45,26 @@ def read_xattrs(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
 
 def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes, flags: int = 0) -> None:
     """Set *attribute*; *flags* is 0, CREATE (EEXIST when it is there) or REPLACE (ENODATA when it is not)."""
-    os.setxattr(_path(dir_fd, name), attribute, value, flags, follow_symlinks=not name)
+    path = _path(dir_fd, name)
+    if not name or not has_calls_by_descriptor():
+        os.setxattr(path, attribute, value, flags, follow_symlinks=not name)
+        return
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(value, len(value)) if value else None
+    address = ctypes.addressof(buffer) if buffer is not None else 0
+    arguments = struct.pack("=QII", address, len(value), flags)
+    syscall(_SETXATTRAT, dir_fd, name, _AT_SYMLINK_NOFOLLOW, c_string(attribute), arguments, len(arguments), what=name)
+
+
+@functools.cache
+def has_calls_by_descriptor() -> bool:
+    """Whether the kernel has setxattrat(2) (Linux 6.13)."""
+    try:
+        syscall(_SETXATTRAT, -1, b"", _AT_EMPTY_PATH, b"user.none", bytes(16), 16)
+    except OSError as error:
+        return error.errno == errno.EBADF
+    return True
 
 
 def remove_xattr(dir_fd: int, name: bytes, attribute: bytes) -> None:

@@ -41,6 +41,10 @@ class DirectoryFormat:
     name = "directory"
     keeps_tar = False
 
+    def load(self) -> None:
+        """Import the builder."""
+        import arstore.store.directory_builder  # noqa: F401
+
     def builder(self, tree_fd: int) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""
         # Imported late: most commands only mount.

@@ -6,24 +6,32 @@ trusted: a layer costs something only where the store has no intact blob or no t
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
+from arstore.store import confinement
 from arstore.store.assembly import Assembly
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
+from arstore.store.ingest import remove_children
 from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, write_all
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.store.tree import UnrepresentableError
 from arstore.store.workers import run_jobs
+from arstore.tar import codec
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from arstore.digest import Reader
+    from arstore.store.confinement import Confinement
     from arstore.store.incoming import IncomingLayer, OpenBlob
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
@@ -42,6 +50,8 @@ class _Job:
     layer: IncomingLayer
     work: LayerPass
     reads_store: bool
+    reads_file: bool = False
+    """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
 
 
 @dataclass(slots=True)
@@ -167,7 +177,7 @@ class Intake:
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, self._forms if tree else (), tree)
-        return _Job(layer, work, reads_store=stored is not None)
+        return _Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
         """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
@@ -189,7 +199,7 @@ class Intake:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         groups = _grouped(jobs)
         self._inventory.graph.release()
-        done: list[tuple[_Job, LayerOutcome]] = []
+        done: list[tuple[_Job, LayerOutcome | None]] = []
         for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
@@ -200,35 +210,80 @@ class Intake:
                     self._progress.finish(job.layer.diff_id)
             else:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
+        again = [job for job, value in done if value is None]
+        second = self._read_again(again)
         # Only now: this looks into the graph, which must not be open while processes are forked.
-        for job, value in done:
-            self._finish(job, value)
+        for job, value in (*done, *zip(again, second, strict=True)):
+            if value is not None:
+                self._finish(job, value)
 
-    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome]:
-        """In a worker: read these layers. Of several, the blobs are made durable together, when all are written."""
-        if len(group) == 1:
-            return [self._read(group[0], report)]
-        outcomes = [self._read(job, lambda _count: None) for job in group]
-        reached("take.group-written")
-        for job in group:
-            if not job.work.sync:
-                _sync_file(job.work.blob)
-        reached("take.group-synced")
+    def _read_again(self, jobs: list[_Job]) -> list[LayerOutcome | None]:
+        """Give layers that the first form cannot represent their next one, from the blobs that lie in the ingest now.
+
+        In other workers, because that form takes rights that the first one does without.
+        """
+        groups = []
+        for job in jobs:
+            remove_children(job.work.tree)
+            work = replace(job.work, keep=False, sync=True, forms=job.work.forms[1:])
+            groups.append([replace(job, work=work, reads_file=True)])
+        found: list[LayerOutcome | None] = [None] * len(groups)
+        for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
+            if outcome.value is not None:
+                (found[outcome.index],) = outcome.value
+        return found
+
+    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome | None]:
+        """In a worker: read these layers; None for one that its form cannot represent, where there is another form.
+
+        Of several, the blobs are made durable together, when all are written.
+        """
+        with ExitStack() as stack:
+            sources = [self._source(job, stack) for job in group]
+            spooled = [_opened(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
+            confined = self._confine([job.work for job in group])
+            if len(group) > 1:
+                report = _unreported
+            outcomes = [
+                _read(job.work.moved(confined.inside), source, report)
+                for job, source in zip(group, sources, strict=True)
+            ]
+            if len(group) > 1:
+                reached("take.group-written")
+            for fd in spooled:
+                os.fdatasync(fd)
+            for job in group:
+                if not job.work.sync:
+                    _sync_file(confined.inside(job.work.blob))
+            if len(group) > 1:
+                reached("take.group-synced")
         return outcomes
 
-    def _read(self, job: _Job, report: Callable[[int], None]) -> LayerOutcome:
-        """In a worker: read the layer from the source, or from the store's own blob."""
-        if job.reads_store:
-            with open(job.work.blob, "rb", buffering=0) as file:
-                return take_layer(job.work, file, report)
+    def _source(self, job: _Job, stack: ExitStack) -> Reader:
+        """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
+        if job.reads_file:
+            file = io.FileIO(_opened(job.work.blob, stack), closefd=False)
+            codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+            return file
         stream = self._open_blob(job.layer.digest)
-        try:
-            outcome = take_layer(job.work, stream, report)
-        finally:
-            stream.close()
-        if not job.work.keep:
-            _sync_file(job.work.blob)
-        return outcome
+        stack.callback(stream.close)
+        window = stream.window()
+        if window is not None:
+            codec.load(os.pread(window[0], min(window[2], codec.HEAD), window[1]))
+        return stream
+
+    def _confine(self, works: Sequence[LayerPass]) -> Confinement:
+        """In a worker: from here on it has the rights that these passes take, and no others."""
+        forms = {form.name: form for work in works for form in work.forms[:1]}
+        for form in forms.values():
+            form.load()
+        for work in works:
+            work.diff_id.new_hash()
+        extracts = any(not form.keeps_tar for form in forms.values())
+        confined = (confinement.making if extracts else confinement.writing)(self._ingest.path)
+        confined.shed()
+        confined.enter()
+        return confined
 
     def _finish(self, job: _Job, outcome: LayerOutcome) -> None:
         layer = job.layer
@@ -317,7 +372,14 @@ class Intake:
 
         def read(report: Callable[[int], None]) -> LayerOutcome:
             with open(work.blob, "rb", buffering=0) as file:
-                return take_layer(work, file, report)
+                codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+                for form in work.forms:
+                    form.load()
+                work.diff_id.new_hash()
+                # It also looks into the trees below, which lie in the store and in the ingest.
+                confined = confinement.making(self._ingest.path, self._inventory.directories.trees, work.blob)
+                confined.enter()
+                return take_layer(work.moved(confined.inside), file, report)
 
         self._inventory.graph.release()
         for outcome in run_jobs([read]):
@@ -354,6 +416,26 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
         return new
     blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
     return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
+
+
+def _read(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | None:
+    """`take_layer` with the first of the forms; None where it has to be another one."""
+    try:
+        return take_layer(replace(work, forms=work.forms[:1]), source, report)
+    except UnrepresentableError:
+        if len(work.forms) < 2:
+            raise
+        return None
+
+
+def _unreported(_count: int) -> None:
+    """For layers that are small, and many."""
+
+
+def _opened(path: str, stack: ExitStack) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
 
 
 def _sync_file(path: str) -> None:

@@ -65,6 +65,11 @@ class LayerPass:
     adaptation: Adaptation | None = None
     sync: bool = True
 
+    def moved(self, to: Callable[[str], str]) -> LayerPass:
+        """The same work where *to* tells other paths for the files it makes."""
+        blob = to(self.blob) if self.keep else self.blob
+        return replace(self, blob=blob, tree=to(self.tree) if self.tree else "")
+
     @property
     def form(self) -> TreeFormat | None:
         """The form to build; None when no tree is wanted."""

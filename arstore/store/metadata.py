@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import TarError
+from arstore.linux.chmod import chmod_node
+from arstore.linux.xattr import set_xattr
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Metadata:
         if entry.uid != self._uid or entry.gid != self._gid or not created:
             self._give(fd, entry)
         if entry.xattrs:
-            self._set_attributes(fd, entry, follow=True)
+            self._set_attributes(fd, b"", entry)
         mode = entry.mode & MODE_BITS
         if not created or mode & self._masked or entry.xattrs:
             os.fchmod(fd, mode)
@@ -90,14 +92,10 @@ class Metadata:
             else:
                 self.owners.note(entry.path)
         if entry.xattrs:
-            self._set_attributes(b"/proc/self/fd/%d/%b" % (dir_fd, name), entry, follow=False)
+            self._set_attributes(dir_fd, name, entry)
         mode = entry.mode & MODE_BITS
         if entry.kind is not Kind.SYMLINK and mode & self._masked:
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-            try:
-                os.chmod(b"/proc/self/fd/%d" % fd, mode)
-            finally:
-                os.close(fd)
+            chmod_node(dir_fd, name, mode)
         try:
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dir_fd, follow_symlinks=False)
         except OverflowError as error:
@@ -110,20 +108,24 @@ class Metadata:
         elif entry.uid != self._uid or entry.gid != self._gid:
             self.owners.note(entry.path)
 
-    def _set_attributes(self, target: int | bytes, entry: Entry, follow: bool) -> None:
+    def _set_attributes(self, fd: int, node: bytes, entry: Entry) -> None:
+        """Set *entry*'s attributes on what *fd* has open, or on the name *node* in it."""
         skipped = False
         for name, value in attributes(entry):
             if not self.privileged and name.startswith(_PRIVILEGED):
                 skipped = True
                 continue
-            skipped |= not self._set_attribute(target, name, value, entry, follow)
+            skipped |= not self._set_attribute(fd, node, name, value, entry)
         if skipped:
             self.attributes.note(entry.path)
 
-    def _set_attribute(self, target: int | bytes, name: bytes, value: bytes, entry: Entry, follow: bool) -> bool:
+    def _set_attribute(self, fd: int, node: bytes, name: bytes, value: bytes, entry: Entry) -> bool:
         """Set one attribute; False when it had to be left out for lack of privilege or support."""
         try:
-            os.setxattr(target, name, value, follow_symlinks=follow)
+            if node:
+                set_xattr(fd, node, name, value)
+            else:
+                os.setxattr(fd, name, value)
         except OSError as error:
             if error.errno in _NOT_AN_ATTRIBUTE:
                 why = f"the extended attribute {shown(name[:80])} is not valid"
@@ -158,9 +160,15 @@ def attributes(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _umask() -> int:
-    """This process's umask, or all bits where the kernel does not tell; umask(2) would change it for all threads."""
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
+    """This process's umask; all bits where an old kernel does not tell."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        # No /proc, as in a confined worker: umask(2) changes it for all threads, of which none makes files meanwhile.
+        umask = os.umask(0o777)
+        os.umask(umask)
+        return umask
     return 0o777

@@ -26,8 +26,9 @@ def write_needs(tree_fd: int, needs: Needs) -> None:
         "masked": [path.decode("latin-1") for path in needs.masked],
     }
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
-    with open(fd, "w", encoding="ascii") as file:
-        json.dump(document, file)
+    with open(fd, "wb") as file:
+        # Not a text file: its codec would be imported now, where nothing can be any more.
+        file.write(json.dumps(document).encode("ascii"))
 
 
 def read_needs(tree_path: str) -> Needs:

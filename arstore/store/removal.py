@@ -70,8 +70,8 @@ def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
 def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> list[bytes]:
     """Unlink everything in *fd* but directories, whose names are returned."""
     directories = []
-    with os.scandir(b"/proc/self/fd/%d" % fd) as listing:
-        names = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    with os.scandir(fd) as listing:
+        names = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]
     for name, is_directory in names:
         if is_directory:
             directories.append(name)

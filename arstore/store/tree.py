@@ -139,6 +139,9 @@ class TreeFormat(Protocol):
     for what may follow the end of the archive.
     """
 
+    def load(self) -> None:
+        """Import what builds trees of this form, for those who cannot import any more when they build."""
+
     def builder(self, tree_fd: int) -> TreeBuilder:
         """A builder that fills the empty directory *tree_fd*."""
 

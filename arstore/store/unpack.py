@@ -233,6 +233,6 @@ class _ShapeBelow:
 
 def _names(fd: int) -> Iterator[tuple[bytes, bool]]:
     """The names in an open directory, and whether each is a directory."""
-    with os.scandir(b"/proc/self/fd/%d" % fd) as listing:
-        found = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    with os.scandir(fd) as listing:
+        found = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]
     return iter(found)

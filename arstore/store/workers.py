@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LENGTH = struct.Struct("<I")
+_HINT = "what it was reading may have taken it over"
 
 
 @dataclass(slots=True)
@@ -165,6 +166,8 @@ def _reap(child: _Child) -> None:
     _, status = os.waitpid(child.pid, 0)
     if status or not child.done:
         code = os.waitstatus_to_exitcode(status)
+        if code == -signal.SIGSYS:
+            raise HostError("worker", "a worker process was ended because it asked for what it never needs", _HINT)
         raise HostError("worker", f"a worker process ended unexpectedly (status {code})")
 
 

@@ -190,6 +190,14 @@ class Codec:
             raise CompressionError(what, f"its {name} stream is damaged") from error
 
 
+def load(head: bytes) -> None:
+    """Import what undoes a stream that begins with *head*, for those who cannot import any more when they read it."""
+    with contextlib.suppress(CompressionError):
+        compression = detect(head)
+        if compression is not Compression.NONE:
+            codec(compression)
+
+
 def codec(compression: Compression) -> Codec:
     """The codec of any compression but NONE."""
     return _CODECS[compression]()

@@ -10,6 +10,7 @@ ctime, ACLs as text, device numbers, and every keyword that is not known, as POS
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SCHILY_XATTR = b"SCHILY.xattr."
 LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 SPARSE = b"GNU.sparse."
+_QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _XATTR_NAME_MAX = 255
 _DIGITS_MAX = 20
 _NANOSECONDS = 1_000_000_000
@@ -145,9 +147,7 @@ def _add_xattr(xattrs: dict[bytes, bytes], name: bytes, value: bytes, limits: Li
 
 
 def _unquoted(name: bytes) -> bytes:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes(name)
+    return _QUOTED.sub(lambda found: bytes([int(found[1], 16)]), name)
 
 
 def _from_base64(value: bytes, name: bytes, what: str) -> bytes:

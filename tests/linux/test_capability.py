@@ -32,3 +32,18 @@ def test_an_ordinary_user_has_none():
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.root
+def test_what_is_given_up_is_gone():
+    pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            capability.keep_only(capability.mask(capability.CAP_CHOWN, capability.CAP_MKNOD))
+            kept = capability.effective() == capability._permitted() == 1 << 0 | 1 << 27
+            capability.keep_only((1 << 64) - 1)
+            status = 0 if kept and capability.effective() == 1 << 0 | 1 << 27 else 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -8,11 +8,11 @@ import threading
 import time
 
 import pytest
-from support import images, stores
+from support import confining, images, stores
 
 from arstore.digest import Digest
 from arstore.maintenance.gc import collect
-from arstore.store import intake
+from arstore.store import confinement, intake
 from arstore.store.claims import Claims
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
@@ -116,6 +116,7 @@ def logged(store, path, log, before=None):
         return real(work, source, report)
 
     intake.take_layer = noted
+    confinement.writing = confinement.making = confining.unconfined
     return import_reference(own, str(path))
 
 

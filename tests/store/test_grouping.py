@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from support import images, stores
+from support import confining, images, stores
 
 from arstore.errors import DigestMismatchError
-from arstore.store import intake
+from arstore.store import confinement, intake
 from arstore.store.layer import SMALL
 from arstore.transport.copy import import_reference
 
@@ -64,6 +64,7 @@ def test_every_blob_is_synced_before_the_publication(store, monkeypatch, tmp_pat
         real(fd)
 
     monkeypatch.setattr(os, "fdatasync", noted)
+    monkeypatch.setattr(confinement, "writing", confining.unconfined)
     picture = many(30, compression=compression)
     stores.bring(store, picture)
     synced = set(log.read_text().split())

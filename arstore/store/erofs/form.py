@@ -31,6 +31,10 @@ class ErofsFormat:
     name = "erofs"
     keeps_tar = True
 
+    def load(self) -> None:
+        """Import the builder."""
+        import arstore.store.erofs.builder  # noqa: F401
+
     def builder(self, tree_fd: int) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""
         from arstore.store.erofs.builder import ErofsBuilder
