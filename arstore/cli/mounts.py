@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -21,12 +21,20 @@ from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.store.containers import Container
     from arstore.store.mountrecord import MountRecord
     from arstore.store.mounts import MountEntry, MountTable
     from arstore.store.store import Store
+
+
+class _Allowed(TypedDict):
+    """What the mount is allowed that mounts of images usually are not."""
+
+    suid: bool
+    dev: bool
 
 
 @exit_statuses(
@@ -43,15 +51,28 @@ if TYPE_CHECKING:
 @click.argument("target", required=False, type=click.Path())
 @click.option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
 @click.option("--name", "container_id", metavar="ID", help="The new container's id.")
+@click.option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
+@click.option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
 @progress_option
 @json_option
 @pass_session
-def mount(session: Session, what: str, target: str | None, writable: bool, container_id: str | None) -> None:
+def mount(
+    session: Session,
+    what: str,
+    target: str | None,
+    writable: bool,
+    container_id: str | None,
+    **allowed: Unpack[_Allowed],
+) -> None:
     """Mount an image read-only, or a container's writable root.
 
     TARGET is an existing directory; without one, a directory is made below the runroot. A word that is both a
     container's id and an image's name means the container, unless --rw asks for a new one: NAME:TAG always means the
     image.
+
+    An image is somebody else's: unless --suid and --dev allow it, no program in it raises anybody's rights, and no
+    device in it can be opened. At a TARGET that other users can reach, they see what the modes in the image let them
+    see.
 
     Prints the path, alone.
     """
@@ -59,7 +80,7 @@ def mount(session: Session, what: str, target: str | None, writable: bool, conta
         raise UsageError("mount", "--name names a new container, which --rw makes")
     with session.store() as store:
         container = None if writable else _container(store, what)
-        record = _mount(session, store, what, target, container, writable, container_id or "")
+        record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
     if session.json:
         write_json(_record(record))
     else:
@@ -81,19 +102,20 @@ def _mount(
     container: Container | None,
     writable: bool,
     container_id: str,
+    allowed: _Allowed,
 ) -> MountRecord:
     from arstore.store import rootfs
 
     if container is not None:
-        return rootfs.mount_container(store, container, target)
+        return rootfs.mount_container(store, container, target, **allowed)
     image = store.find_image(what)
     with session.progress() as progress:
         store.stack(image, progress)
     if not writable:
-        return rootfs.mount_image(store, image, target)
+        return rootfs.mount_image(store, image, target, **allowed)
     container = rootfs.create_container(store, image, container_id)
     try:
-        return rootfs.mount_container(store, container, target)
+        return rootfs.mount_container(store, container, target, **allowed)
     except BaseException:
         store.containers.remove(container.id)
         raise

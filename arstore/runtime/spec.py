@@ -155,5 +155,6 @@ def _mounts(around: Surroundings) -> list[Json]:
 
 
 def _bind(source: str, destination: str, *, read_only: bool) -> Json:
-    mode = "ro" if read_only else "rw"
-    return {"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rprivate", mode]}
+    """As podman does it: what a container writes into a host's directory raises nobody, there or here."""
+    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if read_only else "rw"]
+    return {"destination": destination, "type": "bind", "source": source, "options": options}

@@ -1,24 +1,32 @@
 """Where everything lies under the root and the runroot: the on-disk layout as names, and its creation.
 
-    <root>/oci-layout, index.json       derived from the graph; with blobs/ they make the root an OCI image layout
-    <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
-    <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
-    <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
-    <root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
-    <root>/graph/                       LMDB
-    <runroot>/mounts/, <runroot>/blank/ gone after a reboot, and nothing durable depends on them
+<root>/oci-layout, index.json       derived from the graph; with blobs/ they make the root an OCI image layout
+<root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
+<root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
+<root>/containers/<id>/             upper/ work/ and what the runtime keeps there
+<root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
+<root>/graph/                       LMDB
+<runroot>/mounts/, <runroot>/blank/ gone after a reboot, and nothing durable depends on them
 """
 
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
 from arstore.digest import HEX_LENGTHS, Digest
+from arstore.errors import HostError
 from arstore.trace import reached
 
 RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "pipelines"})
 """Names under the root that are the store's own."""
+
+
+_OF_A_BOOT = frozenset({"mounts", "blank", "runtime.json", "forms.json"})
+"""Names under the runroot."""
+_PRIVATE = 0o700
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,10 +75,12 @@ class Directories:
         return f"{self.root}/containers/{container_id}"
 
     def create(self) -> None:
-        """Make what is missing, closed to everybody but the owner. Raises OSError."""
-        for path in (self.root, self.runroot):
-            os.makedirs(path, mode=0o700, exist_ok=True)
-        os.chmod(self.root, 0o700)
+        """Make what is missing, and close both directories to everybody but the owner.
+
+        Raises HostError for one that is open and holds what is not a store's; OSError.
+        """
+        _make_private(self.root, RESERVED)
+        _make_private(self.runroot, _OF_A_BOOT)
         blobs = [f"{self.root}/blobs/{algorithm}" for algorithm in HEX_LENGTHS]
         own = [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
         for path in own:
@@ -86,6 +96,39 @@ class Directories:
         path = f"{self.runroot}/blank/{number}"
         os.makedirs(path, mode=0o755, exist_ok=True)
         return path
+
+
+def _make_private(path: str, own: frozenset[str]) -> None:
+    """Make the directory *path*, or close it: layers have modes and owners of their own, so nobody may reach them.
+
+    What was open may be a directory of the system's, named by mistake; it is closed only when it is empty or has one
+    of our *own* names in it.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        _make_parents(os.path.dirname(path))
+        with suppress(FileExistsError):
+            os.mkdir(path, _PRIVATE)
+        return
+    if stat.S_IMODE(mode) == _PRIVATE and stat.S_ISDIR(mode):
+        return
+    names = os.listdir(path)
+    if names and own.isdisjoint(names):
+        why = "holds something else and is open to other users, to whom it would be closed as a store"
+        raise HostError(path, why, "name an empty directory, or a new one")
+    os.chmod(path, _PRIVATE)
+
+
+def _make_parents(path: str) -> None:
+    """Make what is missing on the way to *path*, writable for nobody else whatever the umask says."""
+    missing = []
+    while not os.path.exists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(each, 0o755)
 
 
 def sync_directory(path: str) -> None:

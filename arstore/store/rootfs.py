@@ -149,10 +149,14 @@ def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
         return None
 
 
-def mount_image(store: Store, image: StoredImage, target: str | None = None) -> MountRecord:
+def mount_image(
+    store: Store, image: StoredImage, target: str | None = None, *, dev: bool = False, suid: bool = False
+) -> MountRecord:
     """Mount a read-only view of *image* at *target*, or below the runroot.
 
-    Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was removed meanwhile.
+    Who made the image is not known here: without *dev* no device in it can be opened, without *suid* no program in it
+    raises anybody. Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was
+    removed meanwhile.
     """
     for _ in range(_ATTEMPTS):
         with lowers(store, image) as found, store.graph.write() as change:
@@ -160,13 +164,15 @@ def mount_image(store: Store, image: StoredImage, target: str | None = None) -> 
             if change.image(image.digest) is None:
                 raise NotFoundError(image.label, "was removed meanwhile")
             if _are_in_place(change, image, found):
-                description = Overlay(found, nodev=True)
+                description = Overlay(found, nodev=not dev, nosuid=not suid)
                 return MountTable(store.directories.runroot).mount(description, target, image=image.digest)
     raise _restless(image)
 
 
-def mount_container(store: Store, container: Container, target: str | None = None) -> MountRecord:
-    """Mount the writable root of *container* at *target*, or below the runroot.
+def mount_container(
+    store: Store, container: Container, target: str | None = None, *, dev: bool = False, suid: bool = False
+) -> MountRecord:
+    """Mount the writable root of *container* at *target*, or below the runroot; *dev* and *suid* as for an image.
 
     Raises ConflictError when it is mounted already, NotFoundError when it was removed meanwhile, and as `mount_image`.
     """
@@ -178,7 +184,7 @@ def mount_container(store: Store, container: Container, target: str | None = Non
     with lowers(store, image, writable=True) as found, store.graph.write() as change:
         if change.container(container.id) is None:
             raise NotFoundError(f"container {container.id}", "was removed meanwhile")
-        description = Overlay(found, container.upper, container.work, nodev=True)
+        description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
         return table.mount(description, target, image=image.digest, container=container.id)
 
 

@@ -58,7 +58,7 @@ def test_volumes_come_last_parents_first_and_replace_what_is_there():
     assert len(places) == len(set(places))
     assert places[-4:] == ["/x", "/x/y", "/dev/shm", "/etc/hosts"]
     by_place = {mount["destination"]: mount for mount in mounts}
-    assert by_place["/x/y"]["options"] == ["rbind", "rprivate", "ro"]
+    assert by_place["/x/y"]["options"] == ["rbind", "rprivate", "nosuid", "nodev", "ro"]
     assert by_place["/etc/hosts"]["source"] == "/d"
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ATTACHED_PREFIX = ".mounted-"
 """What the names of directories begin with on which mounts are attached."""
 
+_ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOSUID
+"""An overlay has attributes of its own; these are for whoever comes upon the layer's mount itself."""
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
@@ -112,7 +114,7 @@ def _mount(files: list[str], what: str, read_only: bool = False) -> int:
         if read_only:
             mount.fsconfig_flag(fs_fd, "ro")
         mount.fsconfig_create(fs_fd)
-        return mount.fsmount(fs_fd, mount.MOUNT_ATTR_RDONLY)
+        return mount.fsmount(fs_fd, _ATTRIBUTES)
     except OSError as error:
         said = "; ".join([error.strerror or str(error), *mount.messages(fs_fd)])
         raise OSError(error.errno, said, what) from error
