@@ -102,7 +102,7 @@ REMOVE = {
 COLLECT = {
     "collect.planned": Point("`gc` knows what nothing holds", _NOTHING),
     "collect.mounts-pruned": Point("records of mounts that are gone are taken away", "the next `gc` takes the rest"),
-    "collect.container-removed": Point("a dead process's container is gone", "the next `gc` takes the rest"),
+    "collect.containers-removed": Point("containers of dead processes are gone", "the next `gc` takes the rest"),
     "collect.recorded": Point("`gc` has deleted the records, and the leases of dead processes", _GARBAGE),
     "collect.orphan-moved": Point("an unrecorded file has left its place", _INGEST),
     "collect.ingest-removed": Point("a dead process's ingest is deleted", "the next `gc` takes the rest"),
@@ -117,6 +117,7 @@ CONTAINER = {
     "container.staged": Point("its directories are made in an ingest", _INGEST),
     "container.placed": Point("its directory has its place", "it is unrecorded: `gc` takes it"),
     "container.recorded": Point("its record is committed", "it names its process: the next who looks takes it"),
+    "container.kept": Point("its record says that it outlives its process", "it is there, and can be used"),
     "container.forgotten": Point("its record is deleted", "its directory is unrecorded: `gc` takes it"),
     "container.moved": Point("its directory has left its place", _INGEST),
 }

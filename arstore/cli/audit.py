@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PARTS = ("blobs", "trees", "containers", "metadata", "ingest", "orphans")
 """What the total is made of, in the order of the bill."""
 
-KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests", "leases", "mounts")
+KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests", "leases", "mounts", "leftovers")
 """What the collector takes."""
 
 

@@ -113,7 +113,8 @@ def _mount(
         store.stack(image, progress)
     if not writable:
         return rootfs.mount_image(store, image, target, **allowed)
-    container = rootfs.create_container(store, image, container_id)
+    # Nobody knows of it before it is mounted: until then it goes with this process.
+    container = rootfs.create_container(store, image, container_id, ephemeral=True)
     try:
         return rootfs.mount_container(store, container, target, **allowed)
     except BaseException:

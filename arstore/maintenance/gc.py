@@ -13,12 +13,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.errors import NotFoundError
 from arstore.maintenance.survey import survey
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, Owner, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
+from arstore.store.rootfs import remove_abandoned
+from arstore.store.runroot import leftovers, remove_leftover
 from arstore.store.sweep import Removed, mark, sweep, take_files
 from arstore.trace import reached
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Collection:
-    """What nothing holds: keys of records, and names of files and directories; `bytes` is what they occupy."""
+    """What nothing holds: keys of records, and names of files and directories; `bytes` is what they occupy.
+
+    `leftovers` are below the runroot.
+    """
 
     images: list[str] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
@@ -41,6 +45,7 @@ class Collection:
     ingests: list[str] = field(default_factory=list)
     leases: list[str] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
     bytes: int = 0
 
     def __bool__(self) -> bool:
@@ -64,6 +69,7 @@ def plan_collection(store: Store, found: Survey | None = None) -> Collection:
     plan.containers = [c.id for c in store.containers.list() if c.abandoned]
     plan.ingests = [name for name in found.ingests if _is_dead(name)]
     plan.mounts = _dead_mounts(store)
+    plan.leftovers = leftovers(store.directories.runroot)
     plan.orphans = [
         *(f"blobs/{digest.replace(':', '/')}" for digest in found.blobs if digest not in known_blobs),
         *(f"trees/{key.partition(':')[2]}" for key in found.trees if key not in known_trees),
@@ -91,10 +97,10 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
     MountTable(store.directories.runroot).prune()
     reached("collect.mounts-pruned")
-    for container_id in plan.containers:
-        with contextlib.suppress(NotFoundError):
-            store.containers.remove(container_id)
-            reached("collect.container-removed")
+    plan.containers = remove_abandoned(store)
+    reached("collect.containers-removed")
+    for name in plan.leftovers:
+        remove_leftover(store.directories.runroot, name)
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
             removed = Removed() if clutter_only else sweep(change, mark(change, roots(store, change)))
@@ -146,12 +152,13 @@ def _is_dead(ingest_name: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether something strange may be taken: below our own directories, or an index that was never finished.
+    """Whether something strange may be taken: below our own directories, or a file that was never finished.
 
-    Another process may be writing its `index.json.<owner>` at this moment.
+    Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
     """
-    if name.startswith("index.json."):
-        return _is_dead(name.removeprefix("index.json."))
+    for unfinished in ("index.json.", "oci-layout."):
+        if name.startswith(unfinished):
+            return _is_dead(name.removeprefix(unfinished))
     return "/" in name
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
-from arstore.runtime.cgroups import remove_cgroups
 from arstore.runtime.launch import Launch
 from arstore.runtime.state import status
 from arstore.store import rootfs
+from arstore.store.cgroups import remove_cgroups
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay, attach, detached, perform
 from arstore.trace import reached
@@ -48,7 +48,7 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     Raises the errors of `rootfs.create_container` and `launcher.run`. Unless it is kept, nothing of the container is
     left, whatever happens.
     """
-    sweep_abandoned(store)
+    rootfs.remove_abandoned(store)
     reached("run.abandoned-removed")
     container = rootfs.create_container(store, request.image, request.name, ephemeral=not request.keep)
     reached("run.created")
@@ -65,7 +65,7 @@ def start(store: Store, request: RunRequest) -> str:
 
     Raises as `run` does; the container is removed when it could not be started.
     """
-    sweep_abandoned(store)
+    rootfs.remove_abandoned(store)
     container = rootfs.create_container(store, request.image, request.name)
     try:
         _launch(store, container, request, _started)
@@ -156,17 +156,3 @@ def remove(store: Store, container_id: str) -> None:
     require_idle(store, container)
     remove_cgroups(container.path)
     store.containers.remove(container_id)
-
-
-def sweep_abandoned(store: Store) -> list[str]:
-    """Remove the ephemeral containers whose process was killed; return their ids. Raises OSError."""
-    gone = []
-    for container in store.containers.list():
-        if container.abandoned:
-            remove_cgroups(container.path)
-            try:
-                store.containers.remove(container.id)
-            except NotFoundError:
-                continue
-            gone.append(container.id)
-    return gone

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from arstore.linux.mountinfo import read_mounts
 from arstore.linux.process import boot_id
 from arstore.runtime import seccomp
 from arstore.runtime.driver import OciRuntime
+from arstore.store.runroot import leftovers, passing_name, remove_leftover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ CACHE_NAME = "runtime.json"
 
 _MORE_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _PATIENCE = 20.0
-_TRIAL = "trial-"
+_TRIAL = "trial"
 _CACHE_LIMIT = 1 << 16
 _HINT = "`apt install runc` or `apt install crun`"
 _NO_SECCOMP = "applies no seccomp profile here, so containers run without one"
@@ -133,29 +133,16 @@ def _bind_host(target: str) -> None:
 @contextlib.contextmanager
 def _scratch(runroot: str) -> Iterator[str]:
     import shutil
-    import tempfile
 
     os.makedirs(runroot, mode=0o700, exist_ok=True)
-    _sweep(runroot)
-    directory = tempfile.mkdtemp(prefix=_TRIAL, dir=runroot)
+    for name in leftovers(runroot):
+        remove_leftover(runroot, name)
+    directory = os.path.join(runroot, passing_name(_TRIAL))
+    os.mkdir(directory, 0o700)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _sweep(runroot: str) -> None:
-    """Remove what trials have left that were killed; one that is only about to begin is too young for that."""
-    import shutil
-
-    from arstore.runtime.cgroups import remove_cgroups
-
-    for name in os.listdir(runroot):
-        path = os.path.join(runroot, name)
-        with contextlib.suppress(FileNotFoundError):
-            if name.startswith(_TRIAL) and time.time() - os.stat(path).st_mtime > 2 * _PATIENCE:
-                remove_cgroups(path)
-                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -205,7 +192,7 @@ def _remember(runroot: str, found: OciRuntime) -> None:
         program = _Program.at(found.path)
         entry = {"size": program.size, "mtime_ns": program.mtime_ns, "seccomp": found.seccomp, "note": found.note}
         programs = {**_programs(path), found.path: entry}
-        temporary = f"{path}.{os.getpid()}.tmp"
+        temporary = os.path.join(runroot, passing_name(CACHE_NAME))
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(json.dumps({"surroundings": _surroundings(), "programs": programs}))
         os.rename(temporary, path)

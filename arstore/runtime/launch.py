@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.runtime import seccomp
-from arstore.runtime.cgroups import cgroups_path
 from arstore.runtime.command import Lookup, check_command, container_args
 from arstore.runtime.options import check_hostname
 from arstore.runtime.process import Process, environment, working_directory
@@ -20,6 +19,7 @@ from arstore.runtime.spec import Surroundings, build_spec, image_volumes
 from arstore.runtime.terminal import window_size
 from arstore.runtime.users import resolve_user
 from arstore.runtime.volumes import private_volumes
+from arstore.store.cgroups import cgroups_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.bundle import Bundle
-from arstore.runtime.cgroups import remove_cgroups
 from arstore.runtime.channel import Receiver, Sender, error_of
 from arstore.runtime.family import Child, close_others, spawn
 from arstore.runtime.launch import Launch, prepare
@@ -36,6 +35,7 @@ from arstore.runtime.signals import held_back, passing_on
 from arstore.runtime.state import ProcessId, RunState, Status, write_state
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
+from arstore.store.cgroups import remove_cgroups
 from arstore.trace import reached
 
 if TYPE_CHECKING:

@@ -104,6 +104,15 @@ class Containers:
         with self._graph.read() as snapshot:
             return [Container(i, record, self._directories.container(i)) for i, record in snapshot.containers()]
 
+    def keep(self, container_id: str) -> None:
+        """Let an ephemeral container outlive its process. Raises NotFoundError when it is gone."""
+        with self._graph.write() as change:
+            record = change.container(container_id)
+            if record is None:
+                raise NotFoundError(f"container {container_id}", "was removed meanwhile")
+            change.put_container(container_id, record._replace(ephemeral=False, pid=0, start=0, boot=""))
+        reached("container.kept")
+
     def remove(self, container_id: str) -> None:
         """Forget the container and delete its directory; the caller has made sure that nothing runs or is mounted.
 

@@ -284,10 +284,13 @@ class Graph:
             self._set_spare_aside()
 
     def _set_spare_aside(self) -> None:
-        """Make the spare file where it is missing, if there is room for it."""
+        """Make the spare file where it is missing or short, if there is room for it."""
         path = f"{self.path}/{SPARE}"
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_size == SPARE_SIZE:
+                return
         with suppress(OSError):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             reached("store.spare-made")
             try:
                 os.posix_fallocate(fd, 0, SPARE_SIZE)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
 from arstore.linux import namespace
 from arstore.linux.process import boot_id
+from arstore.store.runroot import passing_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,7 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
         # Not every file system has nameless files: NFS, and overlayfs before 6.1.
         if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
             raise
-        path = f"{directory}/.{os.urandom(8).hex()}"
+        path = f"{directory}/{passing_name('')}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         stack.callback(os.unlink, path)
     stack.callback(os.close, fd)

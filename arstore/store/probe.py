@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import MountError
 from arstore.linux.process import boot_id
 from arstore.store.ingest import Ingest
+from arstore.store.runroot import passing_name
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
@@ -58,7 +59,7 @@ def _try(directories: Directories, form: TreeFormat) -> bool:
 
 
 def _write(path: str, answer: dict[str, object]) -> None:
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{os.path.dirname(path)}/{passing_name(os.path.basename(path))}"
     with open(temporary, "w", encoding="ascii") as file:
         json.dump(answer, file)
     os.rename(temporary, path)

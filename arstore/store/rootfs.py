@@ -11,7 +11,14 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, ConflictError, MountError, NotFoundError, StoreDamagedError
+from arstore.errors import (
+    ArstoreError,
+    ConflictError,
+    InUseError,
+    MountError,
+    NotFoundError,
+    StoreDamagedError,
+)
 from arstore.linux.process import boot_id
 from arstore.store.directory import hides_below
 from arstore.store.mounts import MountState, MountTable
@@ -174,7 +181,8 @@ def mount_container(
 ) -> MountRecord:
     """Mount the writable root of *container* at *target*, or below the runroot; *dev* and *suid* as for an image.
 
-    Raises ConflictError when it is mounted already, NotFoundError when it was removed meanwhile, and as `mount_image`.
+    An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, NotFoundError
+    when it was removed meanwhile, and as `mount_image`.
     """
     table = MountTable(store.directories.runroot)
     for entry in table.list():
@@ -185,7 +193,14 @@ def mount_container(
         if change.container(container.id) is None:
             raise NotFoundError(f"container {container.id}", "was removed meanwhile")
         description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
-        return table.mount(description, target, image=image.digest, container=container.id)
+        record = table.mount(description, target, image=image.digest, container=container.id)
+    if container.record.ephemeral:
+        try:
+            store.containers.keep(container.id)
+        except BaseException:
+            table.umount(record.id, lazy=True)
+            raise
+    return record
 
 
 def create_container(store: Store, image: StoredImage, container_id: str = "", ephemeral: bool = False) -> Container:
@@ -196,13 +211,38 @@ def create_container(store: Store, image: StoredImage, container_id: str = "", e
     from arstore.store.containers import copy_root_attributes
 
     with lowers(store, image, writable=True) as found:
-        container = store.containers.create(image.digest, container_id, ephemeral)
+        try:
+            container = store.containers.create(image.digest, container_id, ephemeral)
+        except ConflictError:
+            # The id may be that of a container whose process was killed.
+            if container_id not in remove_abandoned(store):
+                raise
+            container = store.containers.create(image.digest, container_id, ephemeral)
         try:
             copy_root_attributes(found[0].fd, container.upper)
         except BaseException:
             store.containers.remove(container.id)
             raise
     return container
+
+
+def remove_abandoned(store: Store) -> list[str]:
+    """Remove the containers whose process was killed, and what of them is mounted; return their ids.
+
+    One that something still ends in, or that somebody has come to use, is left for the next time. Raises OSError.
+    """
+    gone = []
+    for container in store.containers.list():
+        if container.abandoned:
+            from arstore.store.cgroups import is_populated, remove_cgroups
+
+            if is_populated(container.path):
+                continue
+            with suppress(NotFoundError, InUseError):
+                remove_cgroups(container.path)
+                remove_container(store, container.id)
+                gone.append(container.id)
+    return gone
 
 
 def umount_all(store: Store) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import images, stores
 
-from arstore.errors import InUseError, NotFoundError
+from arstore.errors import ConflictError, InUseError, NotFoundError
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.usage import measure
@@ -21,6 +21,7 @@ from arstore.store import rootfs
 from arstore.store.disposal import remove_images
 from arstore.store.ingest import Ingest, Owner
 from arstore.store.records import LeaseRecord
+from arstore.store.runroot import passing_name
 
 pytestmark = pytest.mark.root
 
@@ -262,7 +263,8 @@ def orphans(store):
     (root / "ingest/file").write_bytes(b"x")
     (root / "ingest/unknown").mkdir()
     (root / f"ingest/{stores.dead_owner().directory_name()}").mkdir()
-    (root / f"index.json.{stores.dead_owner().directory_name()}").write_bytes(b"x")
+    for name in ("index.json", "oci-layout"):
+        (root / f"{name}.{stores.dead_owner().directory_name()}").write_bytes(b"x")
 
 
 def test_what_the_graph_does_not_know_goes(store):
@@ -314,6 +316,43 @@ def test_an_abandoned_container_goes_and_a_living_one_stays(store):
     assert [container.id for container in store.containers.list()] == ["kept", "mine"]
     assert sorted(os.listdir(store.directories.containers)) == ["kept", "mine"]
     assert store.find(image.digest).names == ()
+
+
+@pytest.mark.mounts
+def test_an_abandoned_container_goes_with_what_is_mounted_of_it(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    image = store.find("x:1")
+    container = rootfs.create_container(store, image, "lost", ephemeral=True)
+    record = rootfs.mount_container(store, container)
+    assert not store.containers.get("lost").record.ephemeral
+    assert not collect(store).containers
+    stores.edit(store, "containers", "lost", ephemeral=True, start=stores.dead_owner().start)
+    assert collect(store).containers == ["lost"]
+    assert not os.path.exists(record.target)
+    assert os.listdir(store.directories.containers) == []
+
+
+@pytest.mark.mounts
+def test_the_id_of_an_abandoned_container_is_free(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    image = store.find("x:1")
+    rootfs.create_container(store, image, "box", ephemeral=True)
+    with pytest.raises(ConflictError):
+        rootfs.create_container(store, image, "box")
+    stores.edit(store, "containers", "box", start=stores.dead_owner().start)
+    assert not rootfs.create_container(store, image, "box").record.ephemeral
+
+
+def test_what_dead_processes_left_in_the_runroot_goes(store):
+    dead, mine = stores.dead_owner().directory_name(), passing_name("trial")
+    run = Path(store.directories.runroot)
+    (run / f"trial.{dead}/bundle").mkdir(parents=True)
+    (run / f"mounts/.{dead}").parent.mkdir()
+    for name in (f"forms.json.{dead}", f"mounts/.{dead}", "other.json", mine):
+        (run / name).write_bytes(b"x")
+    assert collect(store).leftovers == [f"forms.json.{dead}", f"mounts/.{dead}", f"trial.{dead}"]
+    assert {path.name for path in run.iterdir()} - {"forms.json"} == {"mounts", "other.json", mine}
+    assert os.listdir(run / "mounts") == []
 
 
 @pytest.mark.mounts

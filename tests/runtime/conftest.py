@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from arstore.errors import ArstoreError
-from arstore.runtime.cgroups import remove_cgroups
 from arstore.runtime.control import wait
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.state import status
+from arstore.store.cgroups import remove_cgroups
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("container_script.py")

@@ -13,7 +13,7 @@ from support import images, stores
 from arstore.errors import ArstoreError, CommandNotFoundError, ConflictError, InUseError, NotFoundError
 from arstore.maintenance.gc import collect
 from arstore.runtime import containers, control
-from arstore.runtime.containers import RunRequest, remove, require_idle, run, start, sweep_abandoned
+from arstore.runtime.containers import RunRequest, remove, require_idle, run, start
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.options import RunOptions
 from arstore.store import rootfs
@@ -111,4 +111,4 @@ def test_what_a_killed_process_left_goes_with_the_next_run(store):
     assert not containers.container_is_owned(store.containers.get("lost"))
     assert run(store, request_for(store, "true")) == 0
     assert [one.id for one in store.containers.list()] == ["mine"]
-    assert sweep_abandoned(store) == []
+    assert rootfs.remove_abandoned(store) == []

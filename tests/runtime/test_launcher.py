@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from arstore.runtime.cgroups import cgroups_path, remove_cgroups
 from arstore.runtime.control import kill, stop, wait
 from arstore.runtime.logs import read_log_lines
 from arstore.runtime.signals import FORWARDED
+from arstore.store.cgroups import cgroups_path, remove_cgroups
 
 pytestmark = pytest.mark.root
 

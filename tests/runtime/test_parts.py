@@ -9,6 +9,7 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import stores
 
 from arstore.errors import (
     ArstoreError,
@@ -20,7 +21,6 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.runtime import discovery
-from arstore.runtime.cgroups import cgroups_path, remove_cgroups
 from arstore.runtime.channel import Event, Receiver, Sender, error_of
 from arstore.runtime.control import kill, wait
 from arstore.runtime.driver import OciRuntime
@@ -29,6 +29,8 @@ from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.signals import parse_signal
 from arstore.runtime.state import ProcessId, RunState, status, write_state
 from arstore.runtime.volumes import private_volumes
+from arstore.store.cgroups import cgroups_path, is_populated, remove_cgroups
+from arstore.store.runroot import passing_name
 
 
 @pytest.mark.parametrize(
@@ -176,6 +178,9 @@ def test_control_group_with_a_process_stays(tmp_path):
     (tmp_path / name / "cgroup.procs").write_text("1\n")
     (tmp_path / "cgroup.controllers").touch()
     assert not remove_cgroups(str(tmp_path), str(tmp_path))
+    assert is_populated(str(tmp_path), str(tmp_path))
+    (tmp_path / name / "cgroup.procs").write_text("")
+    assert not is_populated(str(tmp_path), str(tmp_path))
 
 
 def test_same_id_in_two_stores_has_two_groups(tmp_path):
@@ -269,13 +274,13 @@ def test_discovery_remembers_until_the_program_changes(tmp_path, monkeypatch):
 
 
 def test_trial_that_was_killed_is_swept(tmp_path):
-    (tmp_path / "trial-old/bundle").mkdir(parents=True)
-    (tmp_path / "trial-young").mkdir()
+    living = passing_name("trial")
+    (tmp_path / f"trial.{stores.dead_owner().directory_name()}/bundle").mkdir(parents=True)
+    (tmp_path / living).mkdir()
     (tmp_path / "other").mkdir()
-    for name in ("trial-old", "other"):
-        os.utime(tmp_path / name, (1, 1))
-    discovery._sweep(str(tmp_path))
-    assert sorted(os.listdir(tmp_path)) == ["other", "trial-young"]
+    with discovery._scratch(str(tmp_path)) as directory:
+        assert sorted(os.listdir(tmp_path)) == sorted(["other", living, os.path.basename(directory)])
+    assert sorted(os.listdir(tmp_path)) == ["other", living]
 
 
 @pytest.mark.root

@@ -41,6 +41,12 @@ def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
     return not left
 
 
+def is_populated(directory: str, root: str = _ROOT) -> bool:
+    """Whether a process is left in a group of the container in *directory*; one that ends takes a moment."""
+    name = cgroups_path(directory)
+    return any(_has_processes(hierarchy + name) for hierarchy in _hierarchies(root))
+
+
 def _hierarchies(root: str) -> Iterator[str]:
     """The unified hierarchy, or each of the old ones (and the unified one beside them)."""
     if os.path.exists(f"{root}/cgroup.controllers"):

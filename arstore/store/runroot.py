@@ -1,0 +1,45 @@
+"""What is made below the runroot under a passing name, and what killed processes have left of it.
+
+A passing name is a word, a dot, and the process that it belongs to (`ingest.Owner`): `forms.json.<owner>` on its way
+to `forms.json`, or `trial.<owner>/` in which a runtime is tried. So whoever looks can tell what is left over, and
+nothing has to be old for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from arstore.store.ingest import Owner, remove_tree
+
+
+def passing_name(word: str) -> str:
+    """A fresh name that begins with *word* and tells of this process."""
+    return f"{word}.{Owner.current().directory_name()}"
+
+
+def leftovers(runroot: str) -> list[str]:
+    """Names below *runroot* of what processes that have died have left under passing names. Raises OSError."""
+    found = []
+    for directory in ("", "mounts/"):
+        with contextlib.suppress(FileNotFoundError):
+            found += [f"{directory}{name}" for name in os.listdir(f"{runroot}/{directory}") if _is_left(name)]
+    return sorted(found)
+
+
+def remove_leftover(runroot: str, name: str) -> None:
+    """Remove what lies below *runroot* under *name*, and the control groups of a container there. Raises OSError."""
+    from arstore.store.cgroups import remove_cgroups
+
+    path = f"{runroot}/{name}"
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_cgroups(path)
+        remove_tree(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _is_left(name: str) -> bool:
+    owner = Owner.of_directory(name.rpartition(".")[2]) if "." in name else None
+    return owner is not None and not owner.is_alive()
