@@ -1,0 +1,218 @@
+"""What is killed: commands, each with the store that it starts from.
+
+Images are small, and there is one of everything in them that importing makes a difference of: layers that get a
+process of their own, small ones that share one, layers that need a cap or a tree for their chain, enough of them for a
+merged index.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from support import images, programs, stores
+
+from arstore.errors import ConflictError, NotFoundError
+from arstore.linux.process import boot_id
+from arstore.store.mountrecord import MountRecord
+from arstore.store.mounts import MountTable
+from arstore.store.records import LeaseRecord
+from reliability.killing.victim import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from arstore.store.store import Store
+    from reliability.killing.box import Box
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command, what it starts from, and what must be true of it.
+
+    *setup* and *ending* are commands before it and after everything, that are not killed. *done_already* are the exit
+    statuses, besides 0, with which it may end when it is done again and had been done. *atomic* says that there is
+    nothing between before and after; *damaged*, that the store is not well before. *handed_over* is where a pipeline
+    leaves files until they are taken, below the box's store, and *discarded* what it makes elsewhere, for the user.
+    """
+
+    name: str
+    words: Words
+    prepare: Callable[[Box], None] = lambda _box: None
+    setup: tuple[Words, ...] = ()
+    ending: tuple[Words, ...] = ()
+    done_already: frozenset[int] = frozenset()
+    atomic: bool = True
+    damaged: bool = False
+    stdin: str = ""
+    meddling: tuple[str, Words] | None = None
+    handed_over: str = ""
+    discarded: str = ""
+    needs_mounts: bool = False
+    needs_runtime: bool = False
+
+    @property
+    def missing(self) -> str:
+        """Why this machine cannot do it; "" when it can."""
+        if self.needs_runtime:
+            return programs.runtime()[1]
+        return programs.why_no_mounts() if self.needs_mounts else ""
+
+
+_NOT_FOUND = frozenset({NotFoundError.exit_code})
+_CONFLICT = frozenset({ConflictError.exit_code})
+_UMOUNT: Words = ("umount", "--all")
+
+
+# --- archives -------------------------------------------------------------------------------------------------------
+
+
+def _noise(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def _layers() -> list[images.Layer]:
+    """Two large layers, two that need what lies below them, and eight small ones."""
+    root = images.directory("./")
+    large = [[root, images.directory(f"l{n}"), images.file(f"l{n}/noise", _noise(400 << 10, n))] for n in range(2)]
+    small = [[root, images.file(f"small-{n}", _noise(3000, 100 + n))] for n in range(8)]
+    made = [images.layer(members) for members in (*large, *small)]
+    return [made[0], *images.implied_layers(), *made[1:]]
+
+
+def write_archives(place: Path) -> None:
+    """All archives that the scenarios import, in the directory *place*."""
+    place.mkdir()
+    layers = _layers()
+    more = images.layer([images.directory("./"), images.file("more", _noise(5000, 50))])
+    images.write_oci_archive(place / "big.tar", images.image(*layers, names=["app:1", "app:latest"]))
+    images.write_oci_archive(place / "next.tar", images.image(*layers[:5], more, names=["app:latest", "app:2"]))
+    images.write_docker_archive(place / "docker.tar", images.image(*layers[:3], names=["docker:1"]), style="old")
+    if (box := programs.busybox()) is not None:
+        with open(box, "rb") as file:
+            tools = [images.directory("bin"), images.file("bin/busybox", file.read(), 0o755)]
+        members = [images.directory("./"), *tools, *(images.symlink(f"bin/{n}", "busybox") for n in ("sh", "true"))]
+        images.write_oci_archive(place / "box.tar", images.image(images.layer(members), names=["box:1"]))
+        pipeline = [sys.executable, CHECKOUT / "tools" / "pipeline_image.py", place / "pipeline.tar.gz"]
+        subprocess.run(pipeline, check=True)
+
+
+# --- what a scenario starts from ------------------------------------------------------------------------------------
+
+
+def _with(*names: str, form: str = "auto") -> Callable[[Box], None]:
+    def prepare(box: Box) -> None:
+        for name in names:
+            box.ok("import", "--tree", form, f"oci-archive:{box.place}/archives/{name}.tar")
+
+    return prepare
+
+
+def _with_container(box: Box) -> None:
+    """An image, and a container over it in which something was written."""
+    _with("big")(box)
+    path = box.ok("mount", "--rw", "--name", "work", "app:1").out.strip()
+    shutil.copytree(CHECKOUT / "arstore" / "oci", f"{path}/oci")
+    with open(f"{path}/noise", "wb") as file:
+        file.write(_noise(200 << 10, 7))
+    box.ok("umount", "--all")
+
+
+def _with_garbage(box: Box) -> None:
+    """One of everything that the collector takes, besides an image that stays."""
+    _with("big", "next")(box)
+    for name in ("app:latest", "app:2"):
+        box.ok("untag", name)
+    box.inside(_leave_garbage)
+    (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
+    for directory in (box.root / "trees" / ("1" * 64) / "fs", box.root / "containers/x/upper"):
+        directory.mkdir(parents=True)
+        (directory / "file").write_bytes(b"orphan")
+
+
+def _leave_garbage(store: Store) -> None:
+    dead = stores.dead_owner()
+    image = store.find("app:1").digest
+    ingest = f"{store.directories.ingest}/{dead.directory_name()}"
+    shutil.copytree(CHECKOUT / "arstore" / "oci", ingest)
+    with open(f"{store.directories.root}/index.json.{dead.directory_name()}", "wb") as file:
+        file.write(b"{}")
+    store.containers.create(image, "lost", ephemeral=True)
+    with store.graph.write() as change:
+        record = change.container("lost")
+        assert record is not None
+        change.put_container("lost", record._replace(start=dead.start))
+        change.put_lease("dead", LeaseRecord((image,), "a test", dead.pid, dead.start, dead.boot, 0.0))
+    table = MountTable(store.directories.runroot)
+    table.add(MountRecord("gone", f"{table.directory}/gone", "arstore:gone", True, boot_id(), 1, 0.0, own_target=True))
+
+
+def _with_damage(box: Box) -> None:
+    """An image, of whose trees one is gone and one altered, and whose index is missing; and an orphan."""
+    _with("big")(box)
+    trees = sorted(path for path in (box.root / "trees").iterdir() if (path / "layer.tar").exists())
+    shutil.rmtree(trees[0])
+    data = bytearray((trees[1] / "layer.tar").read_bytes())
+    data[-2000] ^= 1
+    (trees[1] / "layer.tar").write_bytes(data)
+    (box.root / "index.json").unlink()
+    (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
+
+
+def _with_loaded(box: Box) -> None:
+    box.ok("load", "-i", f"{box.place}/archives/pipeline.tar.gz")
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+
+def _archive(name: str) -> str:
+    return f"oci-archive:{{place}}/archives/{name}.tar"
+
+
+def scenarios() -> list[Scenario]:
+    """All, also those that this machine cannot do."""
+    mounted = {"needs_mounts": True}
+    runs = {"needs_runtime": True, "atomic": False}
+    mount_rw: Words = ("mount", "--rw", "--name", "work", "app:1")
+    load: Words = ("load", "-i", "{place}/archives/pipeline.tar.gz")
+    found = [
+        Scenario("import", ("import", _archive("big"))),
+        Scenario("import-directory", ("import", "--tree", "directory", _archive("big"))),
+        Scenario("import-again", ("import", _archive("big")), _with("big")),
+        Scenario("import-shared", ("import", _archive("next")), _with("big")),
+        Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
+        Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
+        Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),
+        Scenario("tag", ("tag", "app:1", "other:1"), _with("big")),
+        Scenario("gc", ("gc",), _with_garbage),
+        Scenario("convert", ("convert", "--all", "--tree", "directory"), _with("big"), atomic=False),
+        Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
+        Scenario("repair", ("check", "--repair"), _with_damage, atomic=False, damaged=True),
+        Scenario("unpack", ("unpack", "app:1", "{place}/unpacked"), _with("big"), discarded="{place}/unpacked"),
+        Scenario("mount", ("mount", "app:1"), _with("big"), ending=(_UMOUNT,), **mounted),
+        Scenario(
+            "mount-rw",
+            mount_rw,
+            _with("big"),
+            ending=(_UMOUNT,),
+            done_already=_CONFLICT,
+            **mounted,
+        ),
+        Scenario("umount", _UMOUNT, _with("big"), (("mount", "app:1"), mount_rw), (_UMOUNT,), **mounted),
+        Scenario("commit", ("commit", "work", "app:next"), _with_container, **mounted),
+        Scenario("container-rm", ("container", "rm", "work"), _with_container, done_already=_NOT_FOUND, **mounted),
+        Scenario("run", ("run", "box:1", "/bin/true"), _with("box"), **runs),
+        Scenario("load", load, handed_over="root/pipeline/images/", **runs),
+        Scenario("load-again", load, _with_loaded, handed_over="root/pipeline/images/", **runs),
+    ]
+    next_one = Scenario("import-meddled", ("import", _archive("next")), _with("big"), atomic=False)
+    found.append(replace(next_one, meddling=("take.prepared", ("rm", "app:1", "app:latest"))))
+    return found

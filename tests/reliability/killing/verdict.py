@@ -1,0 +1,210 @@
+"""Whether a store has come through a kill, judged by fresh processes.
+
+First what the kill has left, then whether it goes on without a hand: every image is as before or as after, a deep
+check finds nothing but what harms nobody, nothing runs and nothing is mounted that the store does not know. After
+`gc` not a byte is there that was not there before, or would be after; the same command ends well; and when all is
+removed, so is every file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reliability.killing.box import CommandFailedError
+from reliability.killing.victim import PARENT
+
+if TYPE_CHECKING:
+    from reliability.killing.box import Box, Files
+    from reliability.killing.scenarios import Scenario
+    from reliability.killing.victim import Ended, Kill
+
+UNTIL_THE_NEXT_CHANGE = {"index-stale"}
+"""What a deep check may find besides what is harmless: the next change, and `gc`, write the index anew."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A store after `gc`: the names of its images by digest, and its files."""
+
+    images: dict[str, tuple[str, ...]]
+    files: Files
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a command does when nobody kills it: the states before and after, the store without images, its points.
+
+    *untidy* are the images before, when `gc` has not been there; *between* is a state that somebody else brings about.
+    """
+
+    before: State
+    after: State
+    untidy: dict[str, tuple[str, ...]]
+    between: State
+    empty: Files
+    hits: list[tuple[str, str]]
+    seconds: float
+
+
+class Trial:
+    """A scenario in a box, done once to the end; then as often as wanted with a kill."""
+
+    def __init__(self, box: Box, scenario: Scenario) -> None:
+        self.box = box
+        self.scenario = scenario
+        self.words = self._filled(scenario.words)
+        box.made(scenario.name, scenario.prepare)
+        self.reference = self._reference()
+
+    def _filled(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.replace("{place}", str(self.box.place)) for word in words)
+
+    def _command(self, **more: Any) -> Ended:
+        if self.scenario.discarded:
+            shutil.rmtree(*self._filled((self.scenario.discarded,)), ignore_errors=True)
+        meddling = self.scenario.meddling
+        if meddling is not None and "kill" in more:
+            more["meddling"] = (meddling[0], (*self.box.places(), *meddling[1]))
+        if self.scenario.stdin:
+            (more["stdin"],) = self._filled((self.scenario.stdin,))
+        return self.box.run(*self.words, **more)
+
+    def _begin(self) -> None:
+        self.box.put_back(self.scenario.name)
+        for words in self.scenario.setup:
+            self.box.ok(*words)
+
+    def _state(self) -> State:
+        """The state that `gc` leaves, once what was left mounted has been unmounted."""
+        for words in self.scenario.ending:
+            self.box.ok(*words)
+        self.box.ok("gc")
+        return State(self.box.images(), self.box.files())
+
+    def _reference(self) -> Reference:
+        self.box.put_back(self.scenario.name)
+        untidy = self.box.images()
+        before = between = self._state()
+        if self.scenario.meddling is not None:
+            self.box.ok(*self.scenario.meddling[1])
+            between = self._state()
+        seconds = []
+        for record in (True, False, False, False):
+            self._begin()
+            ended = self._command(record=record, kill=None)
+            if ended.status or ended.survivors:
+                raise CommandFailedError(f"{self.scenario.name} ended with {ended.status}: {ended.err}")
+            if record:
+                hits = ended.hits
+            else:
+                seconds.append(ended.seconds)
+        after = self._state()
+        self._wipe()
+        return Reference(before, after, untidy, between, self.box.files(), hits, sorted(seconds)[1])
+
+    def _wipe(self) -> None:
+        """Remove all images and containers, and what is left then."""
+        for one in self.box.ok("ps", "--all", "--json").document:
+            self.box.ok("container", "rm", one["id"])
+        if images := self.box.images():
+            self.box.ok("rm", *images)
+        self.box.ok("gc")
+
+    def killed(self, kill: Kill) -> tuple[bool, list[str]]:
+        """Do it, kill it as *kill* says, and judge: whether it was killed, and every fault."""
+        self._begin()
+        ended = self._command(kill=kill)
+        faults = [f"outlived it: {survivor}" for survivor in ended.survivors]
+        if "Traceback" in ended.err:
+            faults.append(f"a traceback: {ended.err[-1500:]}")
+        try:
+            faults += self._judged(tidied=kill.whom != PARENT)
+        except CommandFailedError as error:
+            faults.append(str(error))
+        return ended.killed, faults
+
+    def _judged(self, tidied: bool) -> list[str]:
+        """Every fault; *tidied* has `gc` called before the command is done again, and not only then."""
+        box, reference = self.box, self.reference
+        faults = self._lost(box.images())
+        if not self.scenario.damaged:
+            faults += [f"check finds {f}" for f in box.findings() if not _may_be_left(f)]
+        if (mounts := set(box.mounts())) != (recorded := set(box.recorded_mounts())):
+            faults.append(f"mounted are {mounts}, and recorded {recorded}")
+        done = box.images() == reference.after.images
+        if tidied:
+            state = self._state()
+            faults += self._lost(state.images) + self._left(state)
+            if not self.scenario.damaged:
+                faults += [f"after gc check finds {f}" for f in box.findings()]
+        if self.scenario.meddling is not None:
+            # It was to happen anyway, and has perhaps not happened yet.
+            box.run(*self.scenario.meddling[1])
+        again = self._command()
+        if again.status and not (done and again.status in self.scenario.done_already):
+            faults.append(f"done again, it ends with {again.status}: {again.err[-1500:]}")
+        if (state := self._state()) != reference.after:
+            faults.append(f"done again, it leaves something else: {_difference(state, reference.after)}")
+        faults += [f"in the end check finds {f}" for f in box.findings()]
+        self._wipe()
+        if (files := box.files()) != reference.empty:
+            faults.append(f"when all is removed, there is {_difference(State({}, files), State({}, reference.empty))}")
+        if groups := box.cgroups():
+            faults.append(f"control groups are left: {groups}")
+        return faults
+
+    def _lost(self, images: dict[str, tuple[str, ...]]) -> list[str]:
+        known = self.reference
+        right = [known.before.images, known.after.images, known.between.images, known.untidy]
+        return [
+            f"image {digest} is {images.get(digest)}, and may be {[one.get(digest) for one in right]}"
+            for digest in {*images, *known.before.images, *known.after.images}
+            if images.get(digest) not in [one.get(digest) for one in right]
+        ]
+
+    def _left(self, state: State) -> list[str]:
+        """What is neither as before nor as after, nor (where there are states between) partly so."""
+        before, after = self.reference.before, self.reference.after
+        if state in (before, after, self.reference.between):
+            return []
+        if self.scenario.atomic:
+            nearer = after if state.images == after.images else before
+            return [f"after gc there is {_difference(state, nearer)}"]
+        known = [one.files for one in (before, after, self.reference.between)]
+        return [
+            f"after gc, {path} is {state.files.get(path)}"
+            for path in {*state.files, *before.files, *after.files}
+            if state.files.get(path) not in [files.get(path) for files in known] and not self._is_handed_over(path)
+        ]
+
+    def _is_handed_over(self, path: str) -> bool:
+        """Whether what is there is another's business: a pipeline's, or that of `check`, which knows the index."""
+        handed_over = self.scenario.handed_over
+        return path == "root/index.json" or bool(handed_over and path.startswith(handed_over))
+
+
+def _may_be_left(finding: dict[str, Any]) -> bool:
+    return finding["harmless"] or finding["kind"] in UNTIL_THE_NEXT_CHANGE
+
+
+def _difference(found: State, expected: State) -> str:
+    """What differs, in a line."""
+    parts = []
+    if found.images != expected.images:
+        parts.append(f"images {found.images}, not {expected.images}")
+    more = {path: found.files[path] for path in found.files.keys() - expected.files.keys()}
+    less = sorted(expected.files.keys() - found.files.keys())
+    other = {p: (found.files[p], expected.files[p]) for p in found.files.keys() & expected.files.keys()}
+    other = {path: pair for path, pair in other.items() if pair[0] != pair[1]}
+    for what, paths in (("too much", more), ("too little", less), ("other", other)):
+        if paths:
+            parts.append(f"{what}: {paths}")
+    return "; ".join(parts)[:1500]
+
+
+def is_possible(scenario: Scenario) -> bool:
+    """Whether this machine can do it: as root, with what it needs."""
+    return os.geteuid() == 0 and not scenario.missing
