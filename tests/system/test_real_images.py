@@ -1,5 +1,5 @@
-"""Real archives: a mount in either form, the unpacked tree and what umoci and buildah make of the archive are equal, and
-fsck.erofs finds nothing in the indexes.
+"""Real archives: a mount in either form, the unpacked tree and what umoci and buildah make of the archive are equal,
+and fsck.erofs finds nothing in the indexes.
 
 Long. ARSTORE_SAMPLE_IMAGES names a directory with archives, such as `tools/sample-images` makes.
 """
