@@ -116,7 +116,7 @@ LEASE = {
 CONTAINER = {
     "container.staged": Point("its directories are made in an ingest", _INGEST),
     "container.placed": Point("its directory has its place", "it is unrecorded: `gc` takes it"),
-    "container.recorded": Point("its record is committed", "it names its process: the next who looks takes it"),
+    "container.recorded": Point("its record is committed", "it names its process: `gc` or the next `run` takes it"),
     "container.kept": Point("its record says that it outlives its process", "it is there, and can be used"),
     "container.forgotten": Point("its record is deleted", "its directory is unrecorded: `gc` takes it"),
     "container.moved": Point("its directory has left its place", _INGEST),
@@ -124,7 +124,7 @@ CONTAINER = {
 MOUNT = {
     "mount.recorded": Point("a mount is recorded, and not made yet", "the record is stale: `gc` takes it"),
     "mount.target-made": Point("the directory to mount on is made", "the record is stale: `gc` takes both"),
-    "mount.mounted": Point("it is mounted", "the mount is there, and listed: `umount` ends it"),
+    "mount.mounted": Point("it is mounted", "it is there, and listed: `umount` ends it; `gc`, if a new container's"),
     "mount.unmounted": Point("it is unmounted, and still recorded", "the record is stale: `gc` takes it"),
     "mount.target-removed": Point("the directory is removed", "the record is stale: `gc` takes it"),
     "mount.forgotten": Point("the record is removed", _DONE),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -63,3 +65,10 @@ def test_a_listener_is_told_and_so_are_forked_processes():
     os.close(writing)
     with open(reading, "rb") as file:
         assert file.read() == b"ingest.made\ningest.removed\n"
+
+
+def test_the_table_of_the_documentation_is_current():
+    tool = PACKAGE.parent / "tools" / "crash_safety.py"
+    made = subprocess.run([sys.executable, tool], capture_output=True, text=True, check=True).stdout
+    written = (PACKAGE.parent / "docs" / "design" / "crash-safety.md").read_text()
+    assert written == made, "run tools/crash_safety.py --write"

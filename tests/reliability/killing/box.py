@@ -5,15 +5,22 @@ What it holds is told from outside: paths, kinds and sizes of all files, the ker
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
 import subprocess
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arstore.maintenance.check import check
+from arstore.maintenance.gc import collect
 from arstore.store.cgroups import cgroups_path
+from arstore.store.disposal import remove_images
+from arstore.store.mounts import MountState, MountTable
+from arstore.store.rootfs import remove_container
 from arstore.store.store import Store
 from reliability.killing.victim import Ended, Order, command, guarded
 
@@ -28,6 +35,33 @@ PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb")
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """What any command may make when it first needs it: a file to lock, and what is known about this boot."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a store says of itself: its images' names by digest, what a deep check finds, where it has mounts."""
+
+    images: dict[str, list[str]]
+    findings: list[dict[str, Any]]
+    mounts: list[str]
+
+
+def _looked(store: Store) -> dict[str, Any]:
+    findings = [{"kind": f.damage.value, "what": f.what, "why": f.why, "harmless": f.harmless} for f in check(store)]
+    entries = MountTable(store.directories.runroot).list()
+    return {
+        "images": {image.digest: sorted(image.names) for image in store.images()},
+        "findings": findings,
+        "mounts": [entry.record.target for entry in entries if entry.state is MountState.MOUNTED],
+    }
+
+
+def _wiped(store: Store) -> None:
+    for container in store.containers.list():
+        remove_container(store, container.id)
+    if images := [image.digest for image in store.images()]:
+        remove_images(store, images)
+    collect(store)
 
 
 class CommandFailedError(Exception):
@@ -66,25 +100,33 @@ class Box:
             raise CommandFailedError(f"{' '.join(words)} ended with {ended.status}: {said}")
         return ended
 
-    def inside(self, work: Callable[[Store], object]) -> None:
-        """Do *work* with the store in a process of its own."""
+    def inside(self, work: Callable[[Store], Any]) -> Any:
+        """Do *work* with the store in a fresh process; what it returns, which has to survive JSON."""
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            guarded(lambda: work(Store(str(self.root), str(self.store / "run"))))
+            os.close(reading)
+            guarded(lambda: self._answer(work, writing))
+        os.close(writing)
+        with open(reading, "rb") as file:
+            said = file.read()
         if os.waitpid(child, 0)[1]:
             raise CommandFailedError("what was to be done with the store has failed")
+        return json.loads(said)
 
-    def images(self) -> dict[str, tuple[str, ...]]:
-        """The names of the images by digest."""
-        return {one["digest"]: tuple(sorted(one["names"])) for one in self.ok("images", "--json").document}
+    def _answer(self, work: Callable[[Store], Any], pipe: int) -> None:
+        with Store(str(self.root), str(self.store / "run")) as store:
+            answer = json.dumps(work(store)).encode()
+        with open(pipe, "wb") as file:
+            file.write(answer)
 
-    def findings(self) -> list[dict[str, Any]]:
-        """What a deep check finds."""
-        ended = self.run("check", "--json")
-        try:
-            return list(ended.document["findings"])
-        except ValueError:
-            raise CommandFailedError(f"check ended with {ended.status}: {ended.err[-1500:]}") from None
+    def look(self) -> Look:
+        """What the store says of itself."""
+        return Look(**self.inside(_looked))
+
+    def wipe(self) -> None:
+        """Remove all images and containers, and what is left then."""
+        self.inside(_wiped)
 
     # --- putting it back --------------------------------------------------------------------------------------------
 
@@ -134,10 +176,6 @@ class Box:
         prefix = f"{self.store.resolve()}/"
         points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return sorted((point for point in points if point.startswith(prefix)), key=len, reverse=True)
-
-    def recorded_mounts(self) -> list[str]:
-        """Where the store says that something is mounted."""
-        return [one["path"] for one in self.ok("mounts", "--json").document if one["state"] == "mounted"]
 
     def cgroups(self) -> set[str]:
         """The control groups of this store's containers, and of the trials in its runroot."""

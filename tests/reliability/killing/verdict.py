@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reliability.killing.box import CommandFailedError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from reliability.killing.scenarios import Scenario
     from reliability.killing.victim import Ended, Kill
 
+Images = dict[str, list[str]]
+"""Names by digest."""
+
 UNTIL_THE_NEXT_CHANGE = {"index-stale"}
 """What a deep check may find besides what is harmless: the next change, and `gc`, write the index anew."""
 
@@ -29,8 +32,9 @@ UNTIL_THE_NEXT_CHANGE = {"index-stale"}
 class State:
     """A store after `gc`: the names of its images by digest, and its files."""
 
-    images: dict[str, tuple[str, ...]]
+    images: Images
     files: Files
+    findings: list[dict[str, Any]] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Reference:
 
     before: State
     after: State
-    untidy: dict[str, tuple[str, ...]]
+    untidy: Images
     between: State
     empty: Files
     hits: list[tuple[str, str]]
@@ -82,11 +86,12 @@ class Trial:
         for words in self.scenario.ending:
             self.box.ok(*words)
         self.box.ok("gc")
-        return State(self.box.images(), self.box.files())
+        look = self.box.look()
+        return State(look.images, self.box.files(), look.findings)
 
     def _reference(self) -> Reference:
         self.box.put_back(self.scenario.name)
-        untidy = self.box.images()
+        untidy = self.box.look().images
         before = between = self._state()
         if self.scenario.meddling is not None:
             self.box.ok(*self.scenario.meddling[1])
@@ -102,16 +107,8 @@ class Trial:
             else:
                 seconds.append(ended.seconds)
         after = self._state()
-        self._wipe()
+        self.box.wipe()
         return Reference(before, after, untidy, between, self.box.files(), hits, sorted(seconds)[1])
-
-    def _wipe(self) -> None:
-        """Remove all images and containers, and what is left then."""
-        for one in self.box.ok("ps", "--all", "--json").document:
-            self.box.ok("container", "rm", one["id"])
-        if images := self.box.images():
-            self.box.ok("rm", *images)
-        self.box.ok("gc")
 
     def killed(self, kill: Kill) -> tuple[bool, list[str]]:
         """Do it, kill it as *kill* says, and judge: whether it was killed, and every fault."""
@@ -129,17 +126,18 @@ class Trial:
     def _judged(self, tidied: bool) -> list[str]:
         """Every fault; *tidied* has `gc` called before the command is done again, and not only then."""
         box, reference = self.box, self.reference
-        faults = self._lost(box.images())
+        look = box.look()
+        faults = self._lost(look.images)
         if not self.scenario.damaged:
-            faults += [f"check finds {f}" for f in box.findings() if not _may_be_left(f)]
-        if (mounts := set(box.mounts())) != (recorded := set(box.recorded_mounts())):
-            faults.append(f"mounted are {mounts}, and recorded {recorded}")
-        done = box.images() == reference.after.images
+            faults += [f"check finds {f}" for f in look.findings if not _may_be_left(f)]
+        if set(box.mounts()) != set(look.mounts):
+            faults.append(f"mounted are {box.mounts()}, and recorded {look.mounts}")
+        done = look.images == reference.after.images
         if tidied:
             state = self._state()
             faults += self._lost(state.images) + self._left(state)
             if not self.scenario.damaged:
-                faults += [f"after gc check finds {f}" for f in box.findings()]
+                faults += [f"after gc check finds {f}" for f in state.findings]
         if self.scenario.meddling is not None:
             # It was to happen anyway, and has perhaps not happened yet.
             box.run(*self.scenario.meddling[1])
@@ -148,15 +146,15 @@ class Trial:
             faults.append(f"done again, it ends with {again.status}: {again.err[-1500:]}")
         if (state := self._state()) != reference.after:
             faults.append(f"done again, it leaves something else: {_difference(state, reference.after)}")
-        faults += [f"in the end check finds {f}" for f in box.findings()]
-        self._wipe()
+        faults += [f"in the end check finds {f}" for f in state.findings]
+        box.wipe()
         if (files := box.files()) != reference.empty:
             faults.append(f"when all is removed, there is {_difference(State({}, files), State({}, reference.empty))}")
         if groups := box.cgroups():
             faults.append(f"control groups are left: {groups}")
         return faults
 
-    def _lost(self, images: dict[str, tuple[str, ...]]) -> list[str]:
+    def _lost(self, images: Images) -> list[str]:
         known = self.reference
         right = [known.before.images, known.after.images, known.between.images, known.untidy]
         return [
