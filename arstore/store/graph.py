@@ -56,6 +56,11 @@ MAP_SIZE = 16 << 30
 SPARE, SPARE_SIZE = "spare", 512 << 10
 """A file beside LMDB's own that holds nothing but space, and its bytes."""
 
+HOME = "home"
+"""An empty file beside them, by which a store finds out that it was copied, and the key of what is known of it."""
+_COPIED_FORM = "directory"
+"""The form of trees whose copies may lack what their files had, and look well: times, owners, attributes, links."""
+
 _READERS, _READER_SIZE = 2048, 64
 """Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
 
@@ -175,6 +180,11 @@ class Snapshot:
         """All containers, by id."""
         return self._all("containers", ContainerRecord)
 
+    def home(self) -> str:
+        """What told the store's files from a copy when it was last found to be at home; "" when it never was."""
+        data = self._txn.get(_key("meta", HOME))
+        return "" if data is None else bytes(data).decode("ascii", "replace")
+
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
         """All leases, by id, of the living and the dead."""
         return self._all("leases", LeaseRecord)
@@ -214,6 +224,10 @@ class Change(Snapshot):
     def put_lease(self, lease_id: str, record: LeaseRecord) -> None:
         """Record a lease."""
         self._put("leases", lease_id, record)
+
+    def put_home(self, home: str) -> None:
+        """Record where the store is now."""
+        self._txn.put(_key("meta", HOME), home.encode())
 
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
@@ -262,6 +276,7 @@ class Graph:
                 environment = lmdb.open(self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
                 try:
                     _verify_format(environment)
+                    _verify_home(environment, self.path)
                     environment.reader_check()
                 except BaseException:
                     environment.close()
@@ -359,6 +374,45 @@ def _verify_format(environment: lmdb.Environment) -> None:
         raise StoreVersionError(
             environment.path(), f"has store format {text}, this arstore reads {FORMAT}", "use the arstore that wrote it"
         )
+
+
+def _verify_home(environment: lmdb.Environment, path: str) -> None:
+    """Find out whether the store was copied since somebody last opened it, and if so, distrust what copies may lack.
+
+    A full disk is no reason to refuse: the next process tries again.
+    """
+    with environment.begin() as transaction:
+        recorded = Snapshot(transaction).home()
+    if recorded and recorded == _sign(path):
+        return
+    with suppress(lmdb.DiskError, lmdb.MapFullError, OSError), environment.begin(write=True) as transaction:
+        _settle(Change(transaction), path)
+
+
+def _settle(change: Change, path: str) -> None:
+    """Take the store as being at home where it is; unless it is new, no tree of files is trusted any more."""
+    recorded = change.home()
+    if recorded and recorded == _sign(path):
+        # Another process was first.
+        return
+    fd = os.open(f"{path}/{HOME}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.close(fd)
+    if recorded:
+        for key, tree in list(change.trees()):
+            if tree.form == _COPIED_FORM:
+                change.put_tree(key, tree._replace(synced=False, boot=""))
+    change.put_home(_sign(path))
+
+
+def _sign(path: str) -> str:
+    """What tells the files of this very store from a copy: the inode number of one, and the time of its last change,
+    which no copier can set; "" while it is missing.
+    """
+    try:
+        status = os.stat(f"{path}/{HOME}", follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_ino} {status.st_ctime_ns}"
 
 
 def _key(table: str, key: str) -> bytes:
