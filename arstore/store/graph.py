@@ -20,7 +20,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import lmdb
 
@@ -42,13 +42,20 @@ from arstore.store.records import (
     Record,
     TreeRecord,
 )
+from arstore.store.seal import BrokenSealError, sealed, unsealed
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT = 1
-"""Version of the store's format that this code reads and writes."""
+FORMAT = 2
+"""Version of the store's format that this code writes."""
+
+READABLE = ("1", "2")
+"""Versions that it reads; the first change of an older store makes it one of FORMAT."""
+
+FORMAT_KEY = b"meta/format"
+"""Where the version stands."""
 
 MAP_SIZE = 16 << 30
 """Address space reserved for the environment, in bytes; the file grows only as it is written."""
@@ -67,20 +74,49 @@ _READERS, _READER_SIZE = 2048, 64
 _T = TypeVar("_T", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
 
 
-class Snapshot:
-    """The graph at one moment."""
+class _Transaction(Protocol):
+    """What is used of an LMDB transaction, with the types that it has without `buffers`."""
 
-    def __init__(self, transaction: lmdb.Transaction) -> None:
-        self._txn = transaction
+    def get(self, key: bytes, /) -> bytes | None: ...
+    def put(self, key: bytes, value: bytes, /) -> bool: ...
+    def delete(self, key: bytes, /) -> bool: ...
+    def cursor(self) -> _Cursor: ...
+
+
+class _Cursor(Protocol):
+    def set_range(self, key: bytes, /) -> bool: ...
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Snapshot:
+    """The graph at one moment.
+
+    A record that cannot be read is a StoreDamagedError; with *lenient*, it is as if it were not there.
+    """
+
+    def __init__(self, transaction: lmdb.Transaction, lenient: bool = False) -> None:
+        # A transaction without buffers gives bytes.
+        self._txn = cast("_Transaction", transaction)
+        self._lenient = lenient
+        self.passed_over: set[bytes] = set()
+        """The keys of the records that were passed over so far, as they stand in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
-        data = self._txn.get(_key(table, key))
-        return None if data is None else _decoded(kind, data, table, key)
+        name = _key(table, key)
+        data = self._txn.get(name)
+        try:
+            return None if data is None else Codec.decode(kind, unsealed(name, data))
+        except (ValueError, TypeError, RecursionError) as error:
+            self._pass_over(name, error)
+            return None
 
     def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
         for key, data in self._rows(table):
-            yield key, _decoded(kind, data, table, key)
+            try:
+                yield key, Codec.decode(kind, data)
+            except (ValueError, TypeError, RecursionError) as error:
+                self._pass_over(_key(table, key), error)
 
     def _rows(self, table: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         start = _key(table, prefix)
@@ -88,11 +124,22 @@ class Snapshot:
         cursor = self._txn.cursor()
         if not cursor.set_range(start):
             return
-        for key, data in cursor:
-            name = bytes(key)
+        for name, data in cursor:
             if not name.startswith(start):
                 return
-            yield name[skip:].decode(), bytes(data)
+            try:
+                yield name[skip:].decode(), unsealed(name, data)
+            except ValueError as error:
+                self._pass_over(name, error)
+
+    def _pass_over(self, key: bytes, error: Exception) -> None:
+        if not self._lenient:
+            raise _unreadable(key) from error
+        self.passed_over.add(key)
+
+    def has(self, table: str, key: str) -> bool:
+        """Whether there is a record of this key, readable or not."""
+        return self._txn.get(_key(table, key)) is not None
 
     def blob(self, digest: str) -> BlobRecord | None:
         """The blob of this digest."""
@@ -157,13 +204,21 @@ class Snapshot:
 
     def name(self, name: str) -> str | None:
         """The digest of the image that *name* stands for."""
-        data = self._txn.get(_key("names", name))
-        return None if data is None else bytes(data).decode()
+        key = _key("names", name)
+        data = self._txn.get(key)
+        try:
+            return None if data is None else unsealed(key, data).decode()
+        except ValueError as error:
+            self._pass_over(key, error)
+            return None
 
     def names(self) -> Iterator[tuple[str, str]]:
         """All names with the digests they stand for, sorted by name."""
         for name, data in self._rows("names"):
-            yield name, data.decode()
+            try:
+                yield name, data.decode()
+            except ValueError as error:
+                self._pass_over(_key("names", name), error)
 
     def names_by_digest(self) -> dict[str, list[str]]:
         """The names of each image that has some."""
@@ -194,7 +249,26 @@ class Change(Snapshot):
     """The graph in a write transaction: reads see what this transaction has written."""
 
     def _put(self, table: str, key: str, record: Record) -> None:
-        self._txn.put(_key(table, key), Codec.encode(record))
+        name = _key(table, key)
+        self._txn.put(name, sealed(name, Codec.encode(record)))
+
+    def raw(self, key: bytes) -> bytes | None:
+        """The value under *key*, table and seal and all."""
+        return self._txn.get(key)
+
+    def rows(self) -> list[tuple[bytes, bytes]]:
+        """All keys and values as they stand."""
+        return list(self._txn.cursor())
+
+    def put_raw(self, key: bytes, value: bytes) -> None:
+        """Write a value as it stands; only for who mends."""
+        self._runs = None
+        self._txn.put(key, value)
+
+    def delete_raw(self, key: bytes) -> None:
+        """Remove what stands under *key*."""
+        self._runs = None
+        self._txn.delete(key)
 
     def put_blob(self, digest: str, record: BlobRecord) -> None:
         """Record a blob that is in its place."""
@@ -215,7 +289,8 @@ class Change(Snapshot):
 
     def put_name(self, name: str, digest: str) -> None:
         """Let *name* stand for the image *digest* from now on."""
-        self._txn.put(_key("names", name), digest.encode())
+        key = _key("names", name)
+        self._txn.put(key, sealed(key, digest.encode()))
 
     def put_container(self, container_id: str, record: ContainerRecord) -> None:
         """Record a container."""
@@ -242,24 +317,28 @@ class Graph:
         self.path = path
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
+        self._is_older = False
 
     @contextmanager
-    def read(self) -> Iterator[Snapshot]:
-        """A snapshot for the length of the context.
+    def read(self, lenient: bool = False) -> Iterator[Snapshot]:
+        """A snapshot for the length of the context; *lenient* for who looks for damage and has to see the rest.
 
         Raises StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
         """
         with self._errors(), self._open().begin() as transaction:
-            yield Snapshot(transaction)
+            yield Snapshot(transaction, lenient)
 
     @contextmanager
-    def write(self) -> Iterator[Change]:
+    def write(self, lenient: bool = False) -> Iterator[Change]:
         """A write transaction: committed, and durable, when the context ends without an exception, else undone.
 
         Raises as `read`, and NoSpaceError.
         """
         with self._errors(), self._open().begin(write=True) as transaction:
-            yield Change(transaction)
+            if self._is_older:
+                transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
+            yield Change(transaction, lenient)
+        self._is_older = False
 
     def release(self) -> None:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
@@ -275,7 +354,7 @@ class Graph:
                 self._set_spare_aside()
                 environment = lmdb.open(self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
                 try:
-                    _verify_format(environment)
+                    self._is_older = _verify_format(environment) != str(FORMAT)
                     _verify_home(environment, self.path)
                     environment.reader_check()
                 except BaseException:
@@ -356,24 +435,29 @@ class Graph:
             raise HostError(self.path, text) from error
 
 
-def _verify_format(environment: lmdb.Environment) -> None:
-    """Refuse an environment of another format; give a fresh one ours."""
-    key = _key("meta", "format")
+def _verify_format(environment: lmdb.Environment) -> str:
+    """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
     with environment.begin() as transaction:
-        version = transaction.get(key)
+        version = transaction.get(FORMAT_KEY)
     if version is None:
         reached("store.graph-opened")
         with environment.begin(write=True) as transaction:
-            version = transaction.get(key)
+            version = transaction.get(FORMAT_KEY)
             if version is None:
-                version = str(FORMAT).encode()
-                transaction.put(key, version)
-                transaction.put(_key("meta", "created"), str(int(time.time())).encode())
-    text = bytes(version).decode("ascii", "replace")
-    if text != str(FORMAT):
+                created = _key("meta", "created")
+                version = sealed(FORMAT_KEY, str(FORMAT).encode())
+                transaction.put(FORMAT_KEY, version)
+                transaction.put(created, sealed(created, str(int(time.time())).encode()))
+    try:
+        text = unsealed(FORMAT_KEY, version).decode("ascii", "replace")
+    except BrokenSealError as error:
+        raise _unreadable(FORMAT_KEY) from error
+    if text not in READABLE:
+        reads = " and ".join(READABLE)
         raise StoreVersionError(
-            environment.path(), f"has store format {text}, this arstore reads {FORMAT}", "use the arstore that wrote it"
+            environment.path(), f"has store format {text}, this arstore reads {reads}", "use the arstore that wrote it"
         )
+    return text
 
 
 def _verify_home(environment: lmdb.Environment, path: str) -> None:
@@ -419,8 +503,6 @@ def _key(table: str, key: str) -> bytes:
     return f"{table}/{key}".encode()
 
 
-def _decoded(kind: type[_T], data: bytes | memoryview, table: str, key: str) -> _T:
-    try:
-        return Codec.decode(kind, bytes(data))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise StoreDamagedError(f"{table} record {key}", "cannot be read", "run `arstore check`") from error
+def _unreadable(key: bytes) -> StoreDamagedError:
+    table, _, name = key.decode("utf-8", "backslashreplace").partition("/")
+    return StoreDamagedError(f"{table} record {name}", "cannot be read", "`arstore check --repair` may mend it")

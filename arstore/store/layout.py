@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from arstore.store.graph import Change, Graph, Snapshot
 
 REF_NAME = "org.opencontainers.image.ref.name"
+LAYOUT_DOCUMENT = b'{"imageLayoutVersion":"1.0.0"}\n'
+"""What `oci-layout` holds."""
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
@@ -86,8 +88,8 @@ def write_layout(directories: Directories, graph: Graph) -> None:
 
 
 def _complete(directories: Directories) -> None:
-    if not os.path.exists(f"{directories.root}/oci-layout"):
-        _replace(f"{directories.root}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}\n')
+    if _read(f"{directories.root}/oci-layout") != LAYOUT_DOCUMENT:
+        _replace(f"{directories.root}/oci-layout", LAYOUT_DOCUMENT)
 
 
 def _read(path: str) -> bytes:

@@ -16,7 +16,10 @@ A record never holds a whole document: manifests and configs are blobs, kept byt
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class BlobRecord(NamedTuple):
@@ -113,8 +116,18 @@ class LeaseRecord(NamedTuple):
     created: float
 
 
-R = TypeVar("R", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
+T = TypeVar("T")
 Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
+
+KINDS: dict[str, type[Record]] = {
+    "blobs": BlobRecord,
+    "layers": LayerRecord,
+    "trees": TreeRecord,
+    "images": ImageRecord,
+    "containers": ContainerRecord,
+    "leases": LeaseRecord,
+}
+"""What stands in each table, but for names and meta, which hold texts."""
 
 
 _parse = json.JSONDecoder().decode
@@ -131,7 +144,7 @@ class Codec:
         return json.dumps(record._asdict(), separators=cls.separators).encode()
 
     @classmethod
-    def decode(cls, kind: type[R], data: bytes) -> R:
+    def decode(cls, kind: Callable[..., T], data: bytes) -> T:
         """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
         # What json.loads does, less its guess at the encoding: a deep stack is some hundred records.
         fields: Any = _parse(str(data, "utf-8"))

@@ -44,7 +44,7 @@ def delete(store, table, key):
 
 def alter(store):
     data = bytearray(blob(store).read_bytes())
-    data[len(data) // 2] ^= 1
+    data[len(data) // 2] ^= 3  # one bit would be found by trying
     blob(store).write_bytes(data)
 
 
@@ -125,10 +125,19 @@ MENDED = [
     (Damage.TREE_UNTRUSTED, untrusted),
     (Damage.INDEX_STALE, other_index),
     (Damage.INDEX_STALE, no_index),
+    (Damage.LAYOUT, lambda store: Path(store.directories.root, "oci-layout").write_text("{}")),
+    (Damage.LAYOUT, lambda store: Path(store.directories.root, "oci-layout").unlink()),
     (Damage.PERMISSIONS, lambda store: os.chmod(store.directories.root, 0o755)),
     (Damage.ORPHAN, lambda store: blob(store, NOTHING).write_bytes(b"x")),
     (Damage.STALE_INGEST, stale_ingest),
     (Damage.STALE_MOUNT, stale_mount),
+]
+GAPS = [
+    (Damage.LAYER_PARENT, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], parent=NOTHING)),
+    (Damage.LAYER_BLOB, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], blobs=(NOTHING,))),
+    (Damage.IMAGE_BLOB, lambda store: delete(store, "blobs", EXAMPLE.config_digest)),
+    (Damage.IMAGE_LAYER, lambda store: delete(store, "layers", EXAMPLE.chain_ids[2])),
+    (Damage.NAME_IMAGE, lambda store: delete(store, "images", EXAMPLE.digest)),
 ]
 KEPT = [
     (Damage.BLOB_MISSING, lambda store: blob(store).unlink()),
@@ -137,10 +146,6 @@ KEPT = [
     (Damage.BLOB_MISSING, link_blob),
     (Damage.BLOB_SIZE, lambda store: blob(store).write_bytes(b"x")),
     (Damage.BLOB_DIGEST, alter),
-    (Damage.LAYER_PARENT, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], parent=NOTHING)),
-    (Damage.LAYER_BLOB, lambda store: stores.edit(store, "layers", EXAMPLE.chain_ids[2], blobs=(NOTHING,))),
-    (Damage.IMAGE_BLOB, lambda store: delete(store, "blobs", EXAMPLE.config_digest)),
-    (Damage.IMAGE_LAYER, lambda store: delete(store, "layers", EXAMPLE.chain_ids[2])),
     (Damage.NAME_IMAGE, name_nothing),
     (Damage.CONTAINER_IMAGE, container_without_image),
     (Damage.CONTAINER_MISSING, container_without_directory),
@@ -148,8 +153,9 @@ KEPT = [
 
 
 def test_every_kind_is_tried():
-    elsewhere = {Damage.TREE_ALTERED}  # test_altered_trees
-    assert {damage for damage, _ in [*MENDED, *KEPT]} == set(Damage) - elsewhere
+    elsewhere = {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}  # test_altered_trees
+    elsewhere |= {Damage.GRAPH_PAGES, Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}  # test_damaged_graph
+    assert {damage for damage, _ in [*MENDED, *GAPS, *KEPT]} == set(Damage) - elsewhere
 
 
 @pytest.mark.parametrize(("damage", "harm"), MENDED)
@@ -164,6 +170,17 @@ def test_what_the_store_can_mend(store, damage, harm):
     store.settle()
     assert stores.records(store) == records
     stores.verify_clean(store)
+
+
+@pytest.mark.parametrize(("damage", "harm"), GAPS)
+def test_what_documents_tell_of_the_graph(store, damage, harm):
+    harm(store)
+    findings = check(store)
+    assert damage in {finding.damage for finding in findings}
+    assert all(finding.repaired for finding in repair(store, findings))
+    store.settle()
+    stores.verify_clean(store)
+    assert store.find("example:1").record.layers == tuple(layer.digest for layer in EXAMPLE.layers)
 
 
 @pytest.mark.parametrize(("damage", "harm"), KEPT)

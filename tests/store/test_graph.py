@@ -13,6 +13,7 @@ from support import stores
 from arstore.errors import NotFoundError, StoreDamagedError, StoreVersionError
 from arstore.store.graph import FORMAT, Graph
 from arstore.store.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, LeaseRecord, TreeRecord
+from arstore.store.seal import unsealed
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 
@@ -194,7 +195,7 @@ def test_many_killed_readers_cost_nothing(graph):
     assert os.path.getsize(f"{graph.path}/data.mdb") < 1 << 20
 
 
-@pytest.mark.parametrize("version", [b"2", b"999", b"0", b"x", b"\xff"])
+@pytest.mark.parametrize("version", [b"3", b"999", b"0", b"x", b"\xff"])
 def test_another_format_is_refused(graph, version):
     assert str(FORMAT).encode() != version
     put(graph, A)
@@ -232,3 +233,31 @@ def test_a_damaged_file_is_an_error_of_the_store(graph, tmp_path, kind):
     damage(tmp_path / "graph" / "data.mdb", kind)
     with pytest.raises(StoreDamagedError):
         blobs(graph)
+
+
+def test_a_store_of_format_1_is_read_and_becomes_one_of_format_2(graph):
+    put(graph, A)
+    raw(graph, b"meta/format", b"1")
+    raw(graph, f"blobs/{A}".encode(), b'{"size":7}')
+    assert blobs(graph)[A].size == 7
+    graph.release()
+    put(graph, B)
+    with graph.write() as change:
+        assert unsealed(b"meta/format", change.raw(b"meta/format")) == b"2"
+    assert blobs(graph)[A].size == 7
+
+
+def test_a_flipped_bit_in_a_value_is_found_and_passed_over_by_the_lenient(graph):
+    put(graph, A)
+    with graph.write() as change:
+        change.put_name("app:1", A)
+        for key in (b"names/app:1", f"blobs/{A}".encode()):
+            value = bytearray(change.raw(key))
+            value[3] ^= 1
+            change.put_raw(key, bytes(value))
+    for look in (lambda one: one.name("app:1"), lambda one: list(one.names()), lambda one: list(one.blobs())):
+        with pytest.raises(StoreDamagedError, match="cannot be read"), graph.read() as snapshot:
+            look(snapshot)
+    with graph.read(lenient=True) as snapshot:
+        assert snapshot.name("app:1") is None
+        assert (list(snapshot.names()), list(snapshot.blobs()), snapshot.blob(A)) == ([], [], None)

@@ -1,0 +1,77 @@
+"""Blobs: that they are there, have their size, and (deep) are the bytes that their names say."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.digest import HEX_LENGTHS, Digest, is_digest
+from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.check.reading import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from arstore.store.directories import Directories
+    from arstore.store.records import BlobRecord
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def blobs(
+    directories: Directories,
+    records: Iterable[tuple[str, BlobRecord | None]],
+    deep: bool,
+    report: Callable[[int], None],
+) -> Iterator[Finding]:
+    """What is wrong with these blobs; without a record, any size is right. *report* is told of bytes read."""
+    for digest, record in records:
+        finding = _blob(directories, digest, record, deep, report)
+        if finding is not None:
+            yield finding
+
+
+def _blob(
+    directories: Directories, digest: str, record: BlobRecord | None, deep: bool, report: Callable[[int], None]
+) -> Finding | None:
+    path = directories.blob(digest)
+    try:
+        if not deep:
+            return _seen(digest, record, os.lstat(path))
+        fd = os.open(path, _OPEN)
+    except OSError as error:
+        return Finding(Damage.BLOB_MISSING, digest, (error.strerror or str(error)).lower())
+    try:
+        finding = _seen(digest, record, os.fstat(fd))
+        if finding is None and (found := _digest(fd, Digest(digest), report)) != digest:
+            finding = Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
+        return finding
+    except OSError as error:
+        return Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {(error.strerror or str(error)).lower()}")
+    finally:
+        os.close(fd)
+
+
+def _seen(digest: str, record: BlobRecord | None, status: os.stat_result) -> Finding | None:
+    if not stat.S_ISREG(status.st_mode):
+        return Finding(Damage.BLOB_MISSING, digest, "what lies in its place is no regular file")
+    if record is not None and status.st_size != record.size:
+        return Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {record.size} are recorded")
+    return None
+
+
+def _digest(fd: int, digest: Digest, report: Callable[[int], None]) -> str:
+    hasher = digest.new_hash()
+    for data in chunks(fd):
+        hasher.update(data)
+        report(len(data))
+    return Digest.finished(digest.algorithm, hasher)
+
+
+def present(directories: Directories) -> Iterator[str]:
+    """The digests that blob files are named by, whatever the graph knows. Raises OSError."""
+    for algorithm in HEX_LENGTHS:
+        for name in sorted(os.listdir(f"{directories.root}/blobs/{algorithm}")):
+            if is_digest(f"{algorithm}:{name}"):
+                yield f"{algorithm}:{name}"

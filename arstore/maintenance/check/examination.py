@@ -1,0 +1,194 @@
+"""`check`: everything that can be the matter with a store, looked for in as many processes as there are processors.
+
+The graph is read once at the beginning and not held: what is found in files afterwards counts only if the graph still
+knows them as they were then.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from arstore.linux.priority import claim_idle_only
+from arstore.maintenance.check.blobs import blobs, present
+from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.check.graph import against_documents, damaged_record, pages
+from arstore.maintenance.check.structure import clutter, structure
+from arstore.maintenance.check.trees import Candidate, altered, candidates, is_still_there
+from arstore.store.workers import run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from arstore.store.graph import Snapshot
+    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.store.store import Store
+
+    Report = Callable[[int], None]
+    Job = Callable[[Report], list[Finding]]
+
+T = TypeVar("T")
+
+_ENOUGH, _MANY = 32 << 20, 1024
+"""Bytes, and things, that a process is started for; fewer bytes than that altogether are read without one."""
+_REPORT_EVERY = 4 << 20
+
+
+class Extent(NamedTuple):
+    """How much a deep look has to read, in bytes."""
+
+    blobs: int
+    trees: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.blobs + self.trees
+
+
+class _Known(NamedTuple):
+    """What the graph said when it was read."""
+
+    blobs: dict[str, BlobRecord]
+    layers: dict[str, LayerRecord]
+    images: dict[str, ImageRecord]
+    trees: list[Candidate]
+
+
+def extent(store: Store) -> Extent:
+    """What `check` will read when it looks deep. Raises the errors of Graph."""
+    with store.graph.read(lenient=True) as snapshot:
+        known = _known(store, snapshot)
+    return Extent(sum(blob.size for blob in known.blobs.values()), sum(tree.bytes for tree in known.trees))
+
+
+def check(store: Store, quick: bool = False, report: Report = lambda _bytes: None, nice: bool = False) -> list[Finding]:
+    """Everything that is found, most serious kinds first. *report* is told of bytes read.
+
+    *quick*, no content is read. *nice* lets the processes have what nobody else wants of disk and processors. Raises
+    OSError and the errors of Graph for what keeps it from looking at all.
+    """
+    findings = [] if quick else pages(store)
+    if any(finding.damage is Damage.GRAPH_PAGES for finding in findings):
+        # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
+        named = [(digest, None) for digest in present(store.directories)]
+        return _sorted([*findings, *blobs(store.directories, named, True, report)])
+    with store.graph.read(lenient=True) as snapshot:
+        findings += structure(store, snapshot)
+        known = _known(store, snapshot)
+        passed_over = snapshot.passed_over
+    if quick:
+        findings += map(damaged_record, sorted(passed_over))
+        found = _quick(store, known)
+    else:
+        found = _deep(store, known, report, nice)
+    findings += _standing(store, known, found)
+    if not passed_over:
+        findings += clutter(store)
+    return _sorted(findings)
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
+
+
+def _known(store: Store, snapshot: Snapshot) -> _Known:
+    return _Known(
+        dict(snapshot.blobs()), dict(snapshot.layers()), dict(snapshot.images()), list(candidates(store, snapshot))
+    )
+
+
+def _quick(store: Store, known: _Known) -> Iterator[Finding]:
+    yield from blobs(store.directories, known.blobs.items(), False, lambda _count: None)
+    for tree in known.trees:
+        finding = altered(store, tree, False, lambda _count: None)
+        if finding is not None:
+            yield finding
+
+
+def _standing(store: Store, known: _Known, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Those of *found* whose things are still what they were when the graph was read."""
+    trees = {tree.key: tree for tree in known.trees}
+    for finding in found:
+        if finding.what in trees and finding.damage in {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}:
+            stands = is_still_there(store, trees[finding.what])
+        else:
+            with store.graph.read(lenient=True) as snapshot:
+                table, _, key = finding.what.rpartition("/")
+                stands = snapshot.has(table or "blobs", key)
+        if stands:
+            yield finding
+
+
+def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
+    """What is found in content, in no order."""
+    jobs = _jobs(store, known)
+    if sum(size for size, _ in jobs) < _ENOUGH:
+        for _, job in jobs:
+            yield from job(report)
+        return
+    store.graph.release()
+    for outcome in run_jobs([partial(_work, job, nice) for _, job in jobs]):
+        if outcome.done:
+            yield from outcome.value or ()
+        else:
+            report(outcome.progress)
+
+
+def _work(job: Job, nice: bool, report: Report) -> list[Finding]:
+    """In a worker: do *job*, and tell of its progress now and then."""
+    if nice:
+        claim_idle_only()
+    waiting = 0
+
+    def gather(count: int) -> None:
+        nonlocal waiting
+        waiting += count
+        if waiting >= _REPORT_EVERY:
+            report(waiting)
+            waiting = 0
+
+    found = job(gather)
+    report(waiting)
+    return found
+
+
+def _jobs(store: Store, known: _Known) -> list[tuple[int, Job]]:
+    """What there is to read, the largest first, small things together; with the bytes of each."""
+    jobs: list[tuple[int, Job]] = []
+    for some in _grouped(list(known.blobs.items()), lambda item: item[1].size):
+        jobs.append((sum(record.size for _, record in some), partial(_read_blobs, store, some)))
+    for trees in _grouped(known.trees, lambda tree: tree.bytes):
+        jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees)))
+    for images in _grouped(list(known.images.items()), lambda _image: 0):
+        jobs.append((0, partial(_read_documents, store, images, known)))
+    return sorted(jobs, key=lambda job: -job[0])
+
+
+def _grouped(items: list[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """*items*, the largest first, in groups of about the bytes and the number that a process is worth."""
+    group: list[T] = []
+    total = 0
+    for item in sorted(items, key=size, reverse=True):
+        group.append(item)
+        total += size(item)
+        if total >= _ENOUGH or len(group) >= _MANY:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def _read_blobs(store: Store, records: list[tuple[str, BlobRecord]], report: Report) -> list[Finding]:
+    return list(blobs(store.directories, records, True, report))
+
+
+def _read_trees(store: Store, trees: list[Candidate], report: Report) -> list[Finding]:
+    found = (altered(store, tree, True, report) for tree in trees)
+    return [finding for finding in found if finding is not None]
+
+
+def _read_documents(
+    store: Store, images: list[tuple[str, ImageRecord]], known: _Known, _report: Report
+) -> list[Finding]:
+    return list(against_documents(store.directories, images, known.layers, known.blobs))

@@ -1,0 +1,54 @@
+"""Findings: what can be the matter with a store."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Damage(enum.Enum):
+    """Kinds of findings; those of `HARMLESS` are clutter that `gc` takes, and do not make a store unwell."""
+
+    BLOB_MISSING = "blob-missing"
+    BLOB_SIZE = "blob-size"
+    BLOB_DIGEST = "blob-digest"
+    TREE_MISSING = "tree-missing"
+    TREE_UNTRUSTED = "tree-untrusted"
+    TREE_UNRECORDED = "tree-unrecorded"
+    TREE_ALTERED = "tree-altered"
+    LAYER_PARENT = "layer-parent"
+    LAYER_BLOB = "layer-blob"
+    IMAGE_BLOB = "image-blob"
+    IMAGE_LAYER = "image-layer"
+    NAME_IMAGE = "name-image"
+    CONTAINER_IMAGE = "container-image"
+    CONTAINER_MISSING = "container-missing"
+    GRAPH_PAGES = "graph-pages"
+    RECORD_DAMAGED = "record-damaged"
+    RECORD_WRONG = "record-wrong"
+    INDEX_STALE = "index-stale"
+    LAYOUT = "layout"
+    PERMISSIONS = "permissions"
+    ORPHAN = "orphan"
+    STALE_INGEST = "stale-ingest"
+    STALE_MOUNT = "stale-mount"
+
+
+HARMLESS = frozenset(
+    {Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT, Damage.TREE_UNTRUSTED, Damage.TREE_UNRECORDED}
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Finding:
+    """One thing that is not as it should be; `repaired` says whether it is by now."""
+
+    damage: Damage
+    what: str
+    why: str
+    repaired: bool = False
+
+    @property
+    def harmless(self) -> bool:
+        """Whether everything works all the same."""
+        return self.damage in HARMLESS

@@ -1,0 +1,149 @@
+"""The graph itself: LMDB's pages, the seal of each record, and records against the documents they were made from.
+
+The pages are read as bytes (`store.pages`), so that damage is a finding and no crash of LMDB. A writer may change them
+under the walk: what is found counts when the walk was undisturbed, or was done while a reader kept LMDB from using its
+pages again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError
+from arstore.maintenance.check.findings import Damage, Finding
+from arstore.oci.chain import chain_ids
+from arstore.oci.config import ImageConfig
+from arstore.oci.manifest import Manifest
+from arstore.store.graph import FORMAT_KEY, MAP_SIZE
+from arstore.store.pages import moment, walk
+from arstore.store.records import KINDS, Codec
+from arstore.store.seal import BrokenSealError, unsealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from arstore.store.directories import Directories
+    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.store.store import Store
+
+_ATTEMPTS = 5
+
+
+def pages(store: Store) -> list[Finding]:
+    """Damage of the graph's file: of its pages, or of single records. Raises OSError and the errors of Graph."""
+    path = f"{store.directories.graph}/data.mdb"
+    if not os.path.exists(path):
+        return [Finding(Damage.GRAPH_PAGES, "graph", "is missing")] if _holds_images(store.directories) else []
+    for _ in range(_ATTEMPTS):
+        before = moment(path)
+        faults, broken = _walk(path)
+        if not (faults or broken) or moment(path) == before:
+            break
+    else:
+        with store.graph.read():
+            faults, broken = _walk(path)
+    found = [Finding(Damage.GRAPH_PAGES, "graph", fault) for fault in faults]
+    if FORMAT_KEY in broken:
+        # Without it the graph is not opened at all.
+        found.append(Finding(Damage.GRAPH_PAGES, "graph", "the record of its format is damaged"))
+    if not found and _is_lost(store):
+        found.append(Finding(Damage.GRAPH_PAGES, "graph", "is empty, and index.json lists images that are there"))
+    # What the walk took for records beside damaged pages may be none.
+    return found or [damaged_record(key) for key in broken]
+
+
+def damaged_record(key: bytes) -> Finding:
+    """The finding for the record *key*, which cannot be read."""
+    return Finding(Damage.RECORD_DAMAGED, shown_key(key), "its record in the graph is damaged")
+
+
+def shown_key(key: bytes) -> str:
+    """A key of the graph for people."""
+    return key.decode("utf-8", "backslashreplace")
+
+
+def _walk(path: str) -> tuple[list[str], list[bytes]]:
+    """The faults of the pages, and the keys of records that are damaged."""
+    broken: list[bytes] = []
+
+    def visit(key: bytes, value: bytes) -> None:
+        if not is_well(key, value):
+            broken.append(key)
+
+    return walk(path, MAP_SIZE, visit).faults, broken
+
+
+def is_well(key: bytes, value: bytes) -> bool:
+    """Whether a record has its seal (or none, in a store of format 1), and says what a record of its table says."""
+    table, _, name = key.partition(b"/")
+    try:
+        text = unsealed(key, value)
+        name.decode()
+        kind = KINDS.get(table.decode())
+        if kind is not None:
+            Codec.decode(kind, text)
+            return True
+        return table in {b"names", b"meta"} and bool(text.decode())
+    except (BrokenSealError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _holds_images(directories: Directories) -> bool:
+    """Whether index.json lists an image whose manifest lies among the blobs."""
+    from arstore.maintenance.check.documents import listed
+
+    return any(os.path.exists(directories.blob(digest)) for digest in listed(directories))
+
+
+def _is_lost(store: Store) -> bool:
+    """Whether the graph knows nothing although there are images: then it is not the one that has known them."""
+    with store.graph.read(lenient=True) as snapshot:
+        if any(True for _ in snapshot.blobs()) or any(True for _ in snapshot.images()):
+            return False
+    return _holds_images(store.directories)
+
+
+def against_documents(
+    directories: Directories,
+    images: Iterable[tuple[str, ImageRecord]],
+    layers: Mapping[str, LayerRecord],
+    blobs: Mapping[str, BlobRecord],
+) -> Iterator[Finding]:
+    """Records that say something else than the manifests and configs of these images; unreadable ones are passed over.
+
+    Blobs are found by their own digests, and an index's document has nothing that its record could contradict.
+    """
+    for digest, image in images:
+        if image.is_index:
+            continue
+        try:
+            manifest = Manifest.parse(_read(directories, digest), digest, image.media_type)
+            config = ImageConfig.parse(_read(directories, manifest.config.digest))
+        except (ArstoreError, OSError):
+            continue
+        chain = chain_ids(config.diff_ids)
+        said = (image.config, image.layers, image.top, image.media_type, image.platform, image.created)
+        digests = tuple(str(layer.digest) for layer in manifest.layers)
+        top = chain[-1] if chain else ""
+        if said != (
+            manifest.config.digest, digests, top, manifest.media_type, str(config.platform), config.created,
+        ):  # fmt: skip
+            yield Finding(Damage.RECORD_WRONG, f"images/{digest}", "is not what manifest and config say")
+        parent = ""
+        for chain_id, diff_id, blob in zip(chain, config.diff_ids, digests, strict=False):
+            layer = layers.get(chain_id)
+            if layer is not None and (layer.diff_id, layer.parent) != (diff_id, parent):
+                yield Finding(Damage.RECORD_WRONG, f"layers/{chain_id}", "is not what the config says")
+            stored = blobs.get(blob)
+            if stored is None or layer is None or not stored.diff_id:
+                pass
+            elif (stored.diff_id, stored.tar_size) != (diff_id, layer.size):
+                for key in (f"blobs/{blob}", f"layers/{chain_id}"):
+                    yield Finding(Damage.RECORD_WRONG, key, "does not fit the other record of its layer")
+            parent = chain_id
+
+
+def _read(directories: Directories, digest: str) -> bytes:
+    with open(directories.blob(digest), "rb") as file:
+        return file.read()

@@ -1,0 +1,186 @@
+"""Mending the graph: single records in a transaction, or all of it, where its pages are damaged.
+
+A record in which one bit has flipped is put right by its seal. What else is lost is made again from documents
+(`documents`). A graph with damaged pages is not written to: a new one is made of all records that can be reached in it,
+and of what the documents tell about the others; they exchange names, and the old one stays aside as
+`graph.damaged-<time>`. That needs the store alone, because who has the old one open would go on writing there. Whatever
+dies before the exchange has changed nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
+
+from arstore.errors import InUseError
+from arstore.linux.rename import exchange
+from arstore.maintenance.check.documents import Reconstruction, listed, manifests
+from arstore.maintenance.check.graph import is_well, shown_key
+from arstore.store.directories import sync_directory
+from arstore.store.graph import FORMAT, FORMAT_KEY, MAP_SIZE, Graph
+from arstore.store.ingest import Ingest
+from arstore.store.pages import walk
+from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
+from arstore.store.seal import mended, sealed, unsealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arstore.store.graph import Change
+    from arstore.store.records import Record
+    from arstore.store.store import Store
+
+    Records = dict[str, Record | str]
+
+
+def mend_records(store: Store, names: Iterable[str]) -> None:
+    """Put right what can be of the records with these shown keys, all in one transaction.
+
+    Raises OSError and the errors of Graph.
+    """
+    wanted = set(names)
+    with store.graph.write(lenient=True) as change:
+        bad = [(key, value) for key, value in change.rows() if shown_key(key) in wanted]
+        left = []
+        for key, value in bad:
+            fixed = None if is_well(key, value) else mended(key, value)
+            if fixed is None:
+                left.append((key, value))
+                continue
+            change.delete_raw(key)
+            change.put_raw(*fixed)
+        if left:
+            _make_again(store, change, left)
+
+
+def complete_records(store: Store) -> None:
+    """Record what the recorded images, and those that names and containers stand for, need and lack in the graph.
+
+    Raises OSError and the errors of Graph.
+    """
+    with store.graph.write(lenient=True) as change:
+        known = _typed(change.rows())
+        found = Reconstruction(store.directories, known)
+        images = [key.partition("/")[2] for key in known if key.startswith("images/")]
+        images += [record for key, record in known.items() if key.startswith("names/") and isinstance(record, str)]
+        images += [record.image for record in known.values() if isinstance(record, ContainerRecord)]
+        found.add_images(dict.fromkeys(images))
+        for name, record in found.records.items():
+            if known.get(name) != record:
+                key = name.encode()
+                change.put_raw(key, _value(key, record))
+
+
+def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -> None:
+    """Replace these records by what documents and files tell; what they tell nothing of stays as it is."""
+    names = {shown_key(key) for key, _ in left}
+    rows = list(change.rows())
+    known = _typed((key, value) for key, value in rows if shown_key(key) not in names)
+    made = _reconstructed(store, known).records
+    for key, value in left:
+        record = made.get(shown_key(key))
+        old = _typed([(key, value)]).get(shown_key(key))
+        if isinstance(record, ImageRecord) and isinstance(old, ImageRecord):
+            record = record._replace(imported=old.imported, cap=old.cap)
+        elif isinstance(record, LayerRecord) and isinstance(old, LayerRecord):
+            record = record._replace(tree=old.tree)
+        if record is not None:
+            change.put_raw(key, _value(key, record))
+        elif key.startswith((b"trees/", b"meta/created")) or b"/" not in key:
+            # A cache, a date, or no record of ours at all.
+            change.delete_raw(key)
+
+
+def _typed(rows: Iterable[tuple[bytes, bytes]]) -> Records:
+    """Those of *rows* that can be read, as records."""
+    found: Records = {}
+    for key, value in rows:
+        if is_well(key, value):
+            table = key.partition(b"/")[0].decode()
+            text = unsealed(key, value)
+            kind = KINDS.get(table)
+            found[key.decode()] = text.decode() if kind is None else cast("Record", Codec.decode(kind, text))
+    return found
+
+
+def _value(key: bytes, record: Record | str) -> bytes:
+    return sealed(key, record.encode() if isinstance(record, str) else Codec.encode(record))
+
+
+def _reconstructed(store: Store, known: Records) -> Reconstruction:
+    found = Reconstruction(store.directories, known)
+    names = listed(store.directories)
+    found.add_images(dict.fromkeys([*names, *([] if names else manifests(store.directories))]))
+    found.add_names(names)
+    found.add_containers()
+    return found
+
+
+def rebuild_graph(store: Store) -> str:
+    """Make a new graph of what the damaged one and the documents hold; where the old one is kept.
+
+    Raises InUseError while another process has the store open, OSError and the errors of Graph.
+    """
+    store.graph.release()
+    path = store.directories.graph
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    with _alone(path), Ingest(store.directories) as ingest:
+        rows, is_whole = _salvaged(f"{path}/data.mdb")
+        records = _typed(rows.items())
+        if not is_whole or not any(name.startswith("images/") for name in records):
+            records = _reconstructed(store, records).records
+        fresh = Graph(ingest.directory("graph"))
+        with fresh.write() as change:
+            for name, record in records.items():
+                key = name.encode()
+                if key != FORMAT_KEY:
+                    change.put_raw(key, _value(key, record))
+            change.put_raw(FORMAT_KEY, _value(FORMAT_KEY, str(FORMAT)))
+        fresh.release()
+        sync_directory(fresh.path)
+        aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+        if not exchange(fresh.path, path):
+            os.rename(path, aside)
+            os.rename(fresh.path, path)
+        else:
+            os.rename(fresh.path, aside)
+        sync_directory(store.directories.root)
+    return aside
+
+
+def _salvaged(path: str) -> tuple[dict[bytes, bytes], bool]:
+    """The records that can be reached and are well, or were but for one bit; whether these are all."""
+    rows: dict[bytes, bytes] = {}
+    lost = 0
+
+    def visit(key: bytes, value: bytes) -> None:
+        nonlocal lost
+        if is_well(key, value):
+            rows[key] = value
+        elif (fixed := mended(key, value)) is not None:
+            rows.setdefault(*fixed)
+        else:
+            lost += 1
+
+    is_whole = False
+    with suppress(OSError):
+        is_whole = walk(path, MAP_SIZE, visit).is_whole
+    return rows, is_whole and not lost
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """For the length of the context, nobody else has the graph open: LMDB keeps a lock on its lock file for that."""
+    fd = os.open(f"{path}/lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            why = "is damaged and has to be made again, and another process has it open"
+            raise InUseError(path, why, "wait until it has ended, or stop it") from error
+        yield
+    finally:
+        os.close(fd)

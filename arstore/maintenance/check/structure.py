@@ -1,0 +1,136 @@
+"""The quick look: what the graph says against itself and against what is there. No content is read but `index.json`'s.
+
+Each function gets one snapshot of the graph, in which records that cannot be read are passed over: those are found by
+`graph`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.survey import survey
+from arstore.store.layout import LAYOUT_DOCUMENT, index_document
+from arstore.store.mounts import MountState, MountTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.graph import Snapshot
+    from arstore.store.store import Store
+
+
+def structure(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
+
+    Raises OSError and the errors of Graph.
+    """
+    yield from _root(store)
+    yield from _names(snapshot)
+    yield from _images(snapshot)
+    yield from _layers(snapshot)
+    yield from _trees(store, snapshot)
+    yield from _containers(store, snapshot)
+    yield from _index(store, snapshot)
+    yield from _layout(store, snapshot)
+
+
+def _root(store: Store) -> Iterator[Finding]:
+    mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
+    if mode & 0o077:
+        yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+
+
+def _names(snapshot: Snapshot) -> Iterator[Finding]:
+    for name, digest in snapshot.names():
+        if snapshot.image(digest) is None:
+            yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
+
+
+def _images(snapshot: Snapshot) -> Iterator[Finding]:
+    for digest, image in snapshot.images():
+        for blob in dict.fromkeys((digest, *([image.config] if image.config else []), *image.layers)):
+            if snapshot.blob(blob) is None:
+                yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
+        for member in image.manifests:
+            if snapshot.image(member) is None:
+                yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
+        if image.top and snapshot.layer(image.top) is None:
+            yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
+        if image.cap and snapshot.tree(image.cap) is None:
+            yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
+
+
+def _layers(snapshot: Snapshot) -> Iterator[Finding]:
+    for chain_id, layer in snapshot.layers():
+        if layer.parent and snapshot.layer(layer.parent) is None:
+            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
+        if not any(snapshot.blob(blob) is not None for blob in layer.blobs):
+            yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
+        if layer.tree and snapshot.tree(layer.tree) is None:
+            yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
+
+
+def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    boot = store.inventory().boot
+    for key, tree in snapshot.trees():
+        there = os.path.isdir(store.directories.tree(key))
+        if not tree.synced and tree.boot != boot:
+            yield Finding(Damage.TREE_UNTRUSTED, key, "may not be whole since something was cut off; rebuilt when used")
+        elif tree.members and not there:
+            yield Finding(Damage.TREE_UNTRUSTED, key, "its directory is not there; the index is merged again when used")
+        elif not there:
+            yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
+        elif not tree.members and tree.form not in store.forms:
+            yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
+
+
+def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    for container_id, container in snapshot.containers():
+        if snapshot.image(container.image) is None:
+            yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+        if not os.path.isdir(f"{store.directories.container(container_id)}/upper"):
+            yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
+
+
+def _index(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    found = _content(f"{store.directories.root}/index.json")
+    if found is None:
+        if any(True for _ in snapshot.images()):
+            yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
+    elif found != index_document(snapshot) and not snapshot.passed_over:
+        yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
+
+
+def _layout(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    found = _content(f"{store.directories.root}/oci-layout")
+    if found is None:
+        if any(True for _ in snapshot.images()):
+            yield Finding(Damage.LAYOUT, "oci-layout", "is missing")
+    elif found != LAYOUT_DOCUMENT:
+        yield Finding(Damage.LAYOUT, "oci-layout", "does not say what an image layout says")
+
+
+def _content(path: str) -> bytes | None:
+    """What the file at *path* holds; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def clutter(store: Store) -> Iterator[Finding]:
+    """What processes that died have left. Raises OSError and the errors of Graph."""
+    from arstore.maintenance.gc import plan_collection
+
+    plan = plan_collection(store, survey(store.directories))
+    for name in plan.orphans:
+        yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
+    for name in plan.ingests:
+        yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
+    for entry in MountTable(store.directories.runroot).list():
+        if entry.state is MountState.STALE:
+            yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, and nothing is mounted there")

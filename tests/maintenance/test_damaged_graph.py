@@ -1,0 +1,195 @@
+"""The graph damaged in its file: single records, pages, all of it; found without a crash, and mended."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from support import images, stores
+
+from arstore.errors import InUseError
+from arstore.maintenance.check import Damage, check, repair
+from arstore.store import rootfs
+from arstore.store.graph import MAP_SIZE
+from arstore.store.pages import walk
+
+EXAMPLE = images.example()
+OTHER = stores.simple("one", "two", names=("other:1", "other:2"))
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        stores.bring(made, EXAMPLE)
+        stores.bring(made, OTHER)
+        rootfs.create_container(made, made.find("example:1"), "box")
+        made.settle()
+        assert check(made) == []
+        yield made
+
+
+def data(store):
+    return Path(store.directories.graph, "data.mdb")
+
+
+def flip(path, place, bit=0):
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+def kinds(findings):
+    return {finding.damage for finding in findings}
+
+
+def mended(store, records):
+    """Repair, and see that all is as it was but for what only the graph has known."""
+    left = [finding for finding in repair(store, check(store)) if not finding.repaired]
+    assert left == []
+    store.settle()
+    stores.verify_clean(store)
+    assert stores.records(store) == records
+
+
+@pytest.mark.parametrize("text", [b'"created":"', b'"ephemeral"', b'"manifests"'])
+def test_a_flipped_bit_in_a_record(store, text):
+    records = stores.records(store)
+    store.close()
+    found = data(store).read_bytes()
+    # Old pages hold the text too: all of them are flipped.
+    place = found.find(text)
+    while place >= 0:
+        flip(data(store), place + 3, 2)
+        place = found.find(text, place + 1)
+    findings = check(store)
+    assert kinds(findings) >= {Damage.RECORD_DAMAGED}
+    mended(store, records)
+
+
+def test_a_quick_look_finds_a_damaged_record_too(store):
+    with store.graph.write() as change:
+        key = b"names/other:1"
+        value = change.raw(key)
+        change.put_raw(key, value[:-1] + bytes([value[-1] ^ 1]))
+    assert [(f.damage, f.what) for f in check(store, quick=True)] == [(Damage.RECORD_DAMAGED, "names/other:1")]
+
+
+@pytest.mark.parametrize("table", ["images", "layers", "blobs", "trees", "names", "containers"])
+def test_a_record_of_which_nothing_is_left(store, table):
+    with store.graph.read() as snapshot:
+        key = next(iter(getattr(snapshot, table)()))[0]
+    names = set(stores.names(store))
+    with store.graph.write() as change:
+        change.put_raw(f"{table}/{key}".encode(), b"\xff" * 70)
+    assert Damage.RECORD_DAMAGED in kinds(check(store))
+    repair(store, check(store))
+    store.settle()
+    left = kinds(check(store))
+    # What a container stood on is known to the graph alone: its files stay, and it says so.
+    assert left == ({Damage.CONTAINER_IMAGE} if table == "containers" else set())
+    assert os.path.isdir(store.directories.container("box"))
+    assert set(stores.names(store)) == names
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [("images", {"top": "sha256:" + "1" * 64}), ("images", {"created": "x"}), ("layers", {"size": 1})],
+)
+def test_records_that_contradict_the_documents(store, table, change):
+    records = stores.records(store)
+    key = EXAMPLE.digest if table == "images" else EXAMPLE.chain_ids[1]
+    stores.edit(store, table, key, **change)
+    assert Damage.RECORD_WRONG in kinds(check(store))
+    mended(store, records)
+
+
+def used_pages(path):
+    """Flips are tried in these: pages of the trees, not free ones."""
+    return [n for n in range(os.path.getsize(path) // 4096) if n < 2 or _is_used(path, n)]
+
+
+def _is_used(path, number):
+    copy = f"{path}.copy"
+    shutil.copy(path, copy)
+    flip(copy, number * 4096)
+    faults = walk(copy, MAP_SIZE, lambda _key, _value: None).faults
+    os.unlink(copy)
+    return bool(faults)
+
+
+def test_flipped_bits_in_pages(store):
+    records = stores.records(store)
+    store.close()
+    chance = random.Random(3)
+    original = data(store).read_bytes()
+    pages = used_pages(data(store))
+    for _ in range(12):
+        store.close()
+        data(store).write_bytes(original)
+        flip(data(store), chance.choice(pages) * 4096 + chance.randrange(24), chance.randrange(8))
+        if not check(store):
+            continue
+        mended(store, records)
+        for aside in Path(store.directories.root).glob("graph.damaged-*"):
+            shutil.rmtree(aside)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: os.truncate(path, 5000), lambda path: os.truncate(path, 0)])
+def test_a_lost_graph_is_made_from_the_documents(store, harm):
+    before = stores.records(store)
+    store.close()
+    harm(data(store))
+    findings = check(store)
+    assert kinds(findings) == {Damage.GRAPH_PAGES}
+    assert all(finding.repaired for finding in findings[:0] + repair(store, findings) if finding.what == "graph")
+    store.settle()
+    after = stores.records(store)
+    assert {key for key in before if not key.startswith("leases")} == set(after)
+    for key in before:
+        if key.startswith(("blobs/", "layers/", "names/")):
+            assert after[key] == before[key]
+    assert kinds(check(store)) == {Damage.CONTAINER_IMAGE}
+    assert store.find("other:2").digest == OTHER.digest
+
+
+def test_an_empty_graph_beside_images_is_not_believed(store):
+    store.close()
+    shutil.rmtree(store.directories.graph)
+    os.mkdir(store.directories.graph)
+    assert store.images() == []
+    assert kinds(check(store)) == {Damage.GRAPH_PAGES}
+    store.close()
+    repair(store, check(store))
+    assert len(store.images()) == 2
+
+
+def test_it_is_not_made_anew_under_others(store):
+    store.close()
+    flip(data(store), 4096 * 2 + 1)
+    flip(data(store), 4096 + 16)
+    findings = check(store)
+    assert kinds(findings) >= {Damage.GRAPH_PAGES}
+    with stores.in_child(lambda: _hold(store)):
+        deadline = Path(store.directories.root, "held")
+        while not deadline.exists():
+            pass
+        with pytest.raises(InUseError, match="another process"):
+            repair(store, findings)
+        Path(store.directories.root, "done").touch()
+
+
+def _hold(store):
+    import fcntl
+
+    with open(f"{store.directories.graph}/lock.mdb", "r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_SH, 1)
+        Path(store.directories.root, "held").touch()
+        while not Path(store.directories.root, "done").exists():
+            pass

@@ -1,0 +1,90 @@
+"""The walk over LMDB's pages: nothing is found in what LMDB has written, and flipped bits are."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from arstore.store.pages import Walk, moment, walk
+from arstore.store.seal import is_sealed, sealed
+
+SIZE = 1 << 30
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data file with branches, large values, deleted records and free pages, written with a seed."""
+    chance = random.Random(7)
+    with lmdb.open(str(tmp_path), map_size=SIZE) as environment:
+        for _ in range(12):
+            with environment.begin(write=True) as transaction:
+                for _ in range(60):
+                    key = b"key/%d" % chance.randrange(600)
+                    transaction.put(key, sealed(key, chance.randbytes(chance.choice([20, 300, 900, 3000, 9000]))))
+                for _ in range(20):
+                    transaction.delete(b"key/%d" % chance.randrange(600))
+    return str(tmp_path / "data.mdb")
+
+
+def look(path):
+    """What a walk finds, and the keys of the records whose seals are broken."""
+    broken = []
+    done = walk(path, SIZE, lambda key, value: None if is_sealed(key, value) else broken.append(key))
+    return done, broken
+
+
+def test_what_lmdb_wrote_is_well(data):
+    records = {}
+    done = walk(data, SIZE, records.__setitem__)
+    assert done.faults == []
+    with lmdb.open(os.path.dirname(data), map_size=SIZE) as environment, environment.begin() as transaction:
+        assert records == dict(transaction.cursor())
+        assert done.records == transaction.stat()["entries"]
+
+
+def test_an_empty_environment_is_well(tmp_path):
+    lmdb.open(str(tmp_path), map_size=SIZE).close()
+    assert walk(str(tmp_path / "data.mdb"), SIZE, lambda _key, _value: None) == Walk(is_whole=True)
+
+
+def test_nothing_in_a_page_that_is_read_can_flip_unseen(data):
+    """Each used page gets flips all over; what is not found must leave what LMDB reads as it was."""
+    original = Path(data).read_bytes()
+    with lmdb.open(os.path.dirname(data), map_size=SIZE) as environment, environment.begin() as transaction:
+        wanted = dict(transaction.cursor())
+    chance = random.Random(1)
+    copy = os.path.join(os.path.dirname(data), "copy")
+    found = 0
+    for _ in range(400):
+        os.makedirs(copy)
+        altered = bytearray(original)
+        altered[chance.randrange(len(altered))] ^= 1 << chance.randrange(8)
+        with open(f"{copy}/data.mdb", "wb") as file:
+            file.write(altered)
+        done, broken = look(f"{copy}/data.mdb")
+        if done.faults or broken:
+            found += 1
+        else:
+            with lmdb.open(copy, map_size=SIZE) as environment, environment.begin() as transaction:
+                assert dict(transaction.cursor()) == wanted
+        shutil.rmtree(copy)
+    assert found > 40
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 8192, 20000])
+def test_a_short_file_is_found(data, size):
+    os.truncate(data, size)
+    assert look(data)[0].faults
+
+
+def test_the_moment_changes_with_a_write(data):
+    before = moment(data)
+    assert moment(data) == before
+    with lmdb.open(os.path.dirname(data), map_size=SIZE) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"key/x", b"")
+    assert moment(data) != before
