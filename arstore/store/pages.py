@@ -298,7 +298,7 @@ class _Walker:
         page = os.pread(self._fd, self._size, number * self._size)
         if len(page) < self._size:
             return
-        places = set(struct.unpack_from(f"<{len(page) // 2 - _HEADER.size // 2}H", page, _HEADER.size))
+        places = set(struct.unpack(f"<{len(page) // 2}H", page))
         # Where a node is, another one begins behind it: so one is found although its place is lost.
         todo = [place for place in places if _HEADER.size < place <= len(page) - _NODE.size]
         seen: set[int] = set()
