@@ -237,8 +237,12 @@ class Snapshot:
 
     def home(self) -> str:
         """What told the store's files from a copy when it was last found to be at home; "" when it never was."""
-        data = self._txn.get(_key("meta", HOME))
-        return "" if data is None else bytes(data).decode("ascii", "replace")
+        key = _key("meta", HOME)
+        data = self._txn.get(key)
+        try:
+            return "" if data is None else unsealed(key, data).decode("ascii", "replace")
+        except BrokenSealError:
+            return "unreadable"
 
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
         """All leases, by id, of the living and the dead."""
@@ -302,7 +306,8 @@ class Change(Snapshot):
 
     def put_home(self, home: str) -> None:
         """Record where the store is now."""
-        self._txn.put(_key("meta", HOME), home.encode())
+        key = _key("meta", HOME)
+        self._txn.put(key, sealed(key, home.encode()))
 
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
@@ -470,7 +475,7 @@ def _verify_home(environment: lmdb.Environment, path: str) -> None:
     if recorded and recorded == _sign(path):
         return
     with suppress(lmdb.DiskError, lmdb.MapFullError, OSError), environment.begin(write=True) as transaction:
-        _settle(Change(transaction), path)
+        _settle(Change(transaction, lenient=True), path)
 
 
 def _settle(change: Change, path: str) -> None:

@@ -20,7 +20,7 @@ from arstore.linux.rename import exchange
 from arstore.maintenance.check.documents import Reconstruction, listed, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.store.directories import sync_directory
-from arstore.store.graph import FORMAT, FORMAT_KEY, MAP_SIZE, Graph
+from arstore.store.graph import MAP_SIZE, Graph
 from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
 from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
@@ -136,9 +136,9 @@ def rebuild_graph(store: Store) -> str:
         with fresh.write() as change:
             for name, record in records.items():
                 key = name.encode()
-                if key != FORMAT_KEY:
+                # What a new graph says of itself it knows better.
+                if not key.startswith(b"meta/"):
                     change.put_raw(key, _value(key, record))
-            change.put_raw(FORMAT_KEY, _value(FORMAT_KEY, str(FORMAT)))
         fresh.release()
         sync_directory(fresh.path)
         aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
