@@ -42,11 +42,13 @@ class Features:
     layers_by_fd: Answer
     overlay: Answer
     erofs_file: Answer
+    detached_clones: Answer
 
 
 def probe(directory: str | None = None) -> Features:
     """Ask everything; overlay and EROFS are tried with small files in a temporary directory below *directory*."""
-    return Features(mount_api(), lower_append(), layers_by_fd(), overlay(directory), erofs_file(directory))
+    detached = detached_clones()
+    return Features(mount_api(), lower_append(), layers_by_fd(), overlay(directory), erofs_file(directory), detached)
 
 
 def mount_api() -> Answer:
@@ -93,6 +95,21 @@ def layers_by_fd() -> Answer:
                 os.close(root_fd)
     except OSError as error:
         return _no("overlay", error)
+    return YES
+
+
+def detached_clones() -> Answer:
+    """Whether a detached mount can be cloned, also one that another process holds (Linux 6.15)."""
+    try:
+        mount_fd = mount.open_tree(_ROOT)
+    except OSError as error:
+        return _no("bind", error)
+    try:
+        os.close(mount.open_tree("", mount_fd, mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH))
+    except OSError:
+        return Answer(False, "this kernel clones no mount that is not attached (before 6.15)")
+    finally:
+        os.close(mount_fd)
     return YES
 
 

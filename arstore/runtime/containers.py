@@ -83,6 +83,7 @@ def _started(launch: Launch) -> int:
 def _launch(store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int]) -> int:
     config = store.config(request.image)
     with rootfs.lowers(store, request.image, writable=True) as lowers, ExitStack() as stack:
+        mounts = [(lower.fd, lower.origin) for lower in lowers if lower.origin is not None]
         # What an ephemeral container wrote need not survive a power cut, and is not synced when it is unmounted.
         overlay = Overlay(lowers, container.upper, container.work, volatile=container.record.ephemeral, nodev=True)
         launch = Launch(
@@ -93,6 +94,8 @@ def _launch(store: Store, container: Container, request: RunRequest, act: Callab
             runtime=request.runtime,
             mount_rootfs=_mounting(overlay, stack),
             timeout=request.timeout,
+            kept=tuple(fd for fd, _ in mounts),
+            attending=lambda: store.shared.offered(mounts),
         )
         store.close()
         return act(launch)

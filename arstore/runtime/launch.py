@@ -6,6 +6,7 @@ Out of scope: processes, see `launcher`.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from arstore.store.cgroups import cgroups_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.bundle import Bundle
@@ -44,7 +46,8 @@ class Launch:
     the path it is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors
     that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
     when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
-    detached, one that was forked from it. `timeout` (seconds) is for the foreground only.
+    detached, one that was forked from it. `timeout` (seconds) is for the foreground only. `kept` are descriptors
+    that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending` gives.
     """
 
     id: str
@@ -55,6 +58,8 @@ class Launch:
     mount_rootfs: Callable[[str], None]
     on_exit: Callable[[int | None], None] = _ignore_exit
     timeout: float | None = None
+    kept: tuple[int, ...] = ()
+    attending: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def args(self) -> tuple[str, ...]:

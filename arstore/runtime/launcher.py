@@ -64,7 +64,7 @@ def run(launch: Launch) -> int:
     options = launch.options
     stdio = Stdio(options.interactive, options.tty)
     watch = _Watch(_absolute(launch), detached=False)
-    with raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
+    with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
     launch.on_exit(status)
     return _KILLED if status is None else status
@@ -115,7 +115,9 @@ def _be_launcher(launch: Launch, report: Sender) -> None:
         log = os.path.join(launch.directory, LOG_NAME)
         log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
-        status = _Watch(launch, detached=True, kept=(report.fd,)).attend(stdio, lambda event: _announce(report, event))
+        watch = _Watch(launch, detached=True, kept=(report.fd, *launch.kept))
+        with launch.attending():
+            status = watch.attend(stdio, lambda event: _announce(report, event))
     except (ArstoreError, OSError) as error:
         report.fail(error)
         return

@@ -6,7 +6,7 @@
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
 <root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
 <root>/graph/                       LMDB
-<runroot>/mounts/, <runroot>/blank/ gone after a reboot, and nothing durable depends on them
+<runroot>/mounts/, blank/, shared/   gone after a reboot, and nothing durable depends on them
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers"
 """Names under the root that are the store's own."""
 
 
-_OF_A_BOOT = frozenset({"mounts", "blank", "runtime.json", "forms.json"})
+_OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json"})
 """Names under the runroot."""
 _PRIVATE = 0o700
 

@@ -151,7 +151,7 @@ def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
     from arstore.store.erofs.mounting import lower_directory
 
     try:
-        return stack.enter_context(lower_directory(store.directories.tree(run.key)))
+        return stack.enter_context(lower_directory(store.directories.tree(run.key), shared=store.shared))
     except (OSError, StoreDamagedError):
         return None
 

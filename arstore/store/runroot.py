@@ -20,16 +20,19 @@ def passing_name(word: str) -> str:
 
 def leftovers(runroot: str) -> list[str]:
     """Names below *runroot* of what processes that have died have left under passing names. Raises OSError."""
+    from arstore.store.erofs.shared import SharedMounts
+
     found = []
     for directory in ("", "mounts/"):
         with contextlib.suppress(FileNotFoundError):
             found += [f"{directory}{name}" for name in os.listdir(f"{runroot}/{directory}") if _is_left(name)]
-    return sorted(found)
+    return sorted([*found, *SharedMounts(runroot).stale()])
 
 
 def remove_leftover(runroot: str, name: str) -> None:
     """Remove what lies below *runroot* under *name*, and the control groups of a container there. Raises OSError."""
     from arstore.store.cgroups import remove_cgroups
+    from arstore.store.erofs.shared import SHARED
 
     path = f"{runroot}/{name}"
     if os.path.isdir(path) and not os.path.islink(path):
@@ -38,6 +41,10 @@ def remove_leftover(runroot: str, name: str) -> None:
         return
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+    if name.startswith(f"{SHARED}/"):
+        with contextlib.suppress(OSError):
+            # Nobody else holds a mount of this tree.
+            os.rmdir(os.path.dirname(path))
 
 
 def _is_left(name: str) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
     from arstore.store.containers import Containers
+    from arstore.store.erofs.shared import SharedMounts
     from arstore.store.graph import Snapshot
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
     from arstore.store.ingest import Ingest
@@ -95,13 +96,20 @@ class Store:
         return self._containers
 
     @property
+    def shared(self) -> SharedMounts:
+        """The mounts of trees that other processes hold."""
+        from arstore.store.erofs.shared import SharedMounts
+
+        return SharedMounts(self.directories.runroot)
+
+    @property
     def forms(self) -> dict[str, TreeFormat]:
         """The forms of trees, by name; made when they are first asked for, because most commands need none."""
         if not self._forms:
             from arstore.store.directory import DirectoryFormat
             from arstore.store.erofs.form import ErofsFormat
 
-            self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat())}
+            self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat(self.shared))}
         return self._forms
 
     def inventory(self, again: frozenset[str] = frozenset()) -> Inventory:

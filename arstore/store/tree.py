@@ -173,8 +173,24 @@ class TreeFormat(Protocol):
         """Delete the tree directory *name* and all that is in it."""
 
 
+class Origin(NamedTuple):
+    """What a mount of a tree was made of: the name of the tree's directory, and the index in it, as a file.
+
+    *file_system* is what statfs(2) has to say of such a mount.
+    """
+
+    tree: str
+    device: int
+    inode: int
+    file_system: int
+
+
 class LowerDirectory(NamedTuple):
-    """A directory that overlayfs takes as one lower layer: an open O_PATH descriptor (a directory or a mount)."""
+    """A directory that overlayfs takes as one lower layer: an open O_PATH descriptor (a directory or a mount).
+
+    *origin* is that of a detached mount, which others may clone.
+    """
 
     fd: int
     path: str
+    origin: Origin | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import time
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support import images
+
+from arstore.linux import features
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -154,3 +158,50 @@ def test_nothing_outlives_arstore(box):
     assert shell(box, "echo again").out == b"again\n"
     box.ok("gc")
     box.ok("check")
+
+
+@pytest.mark.skipif(not features.detached_clones(), reason="the kernel clones no detached mounts (before 6.15)")
+def test_containers_of_one_image_share_its_file_system(box, tmp_path):
+    """Overlayfs shows a file of the only layer by a number of its own, so the layer is looked at from outside."""
+    if not can_use_index_form(box):
+        pytest.skip("the index form cannot be mounted here")
+    box.ok("run", "-d", "--name", "first", "box:1", "sleep", "600")
+    box.ok("run", "-d", "--name", "second", "box:1", "sleep", "600")
+    try:
+        first, second = held(box)
+        assert first == second
+        kill_launcher(box, "first")
+        box.ok("run", "-d", "--name", "third", "box:1", "sleep", "600")
+        assert held(box) == [first, first]
+        mounted = box.ok("mount", "box:1").out.decode().strip()
+        assert Path(mounted, "bin/sh").exists()
+        kill_launcher(box, "second")
+        assert box.ok("exec", "third", "cat", "/etc/data").out == b""
+        kill_launcher(box, "third")
+        assert Path(mounted, "bin/busybox").stat().st_size > 0
+    finally:
+        box.ok("umount", "--all")
+        box.run("container", "rm", "--force", "first", "second", "third")
+    box.ok("gc")
+    assert list((box.runroot / "shared").iterdir()) == []
+
+
+def can_use_index_form(box):
+    return any(box.root.glob("trees/*/layer.erofs"))
+
+
+def held(box):
+    """The devices of the mounts that launchers hold."""
+    found = []
+    for entry in box.runroot.glob("shared/*/*"):
+        _, pid, fd = entry.name.split(".")
+        if Path(f"/proc/{pid}").exists():
+            found.append(os.stat(f"/proc/{pid}/fd/{fd}").st_dev)
+    return found
+
+
+def kill_launcher(box, name):
+    state = json.loads((box.root / "containers" / name / "state.json").read_bytes())
+    pid = state["launcher"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the launcher's end")

@@ -8,3 +8,5 @@ TAR = "layer.tar"
 """The layer's uncompressed tar, which the index points into."""
 MERGED = "merged.erofs"
 """A merged index, alone in its tree's directory."""
+UUID_OFFSET = 1024 + 48
+"""Where both kinds of index have their uuid."""

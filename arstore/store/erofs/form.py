@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.store.erofs.builder import ErofsBuilder
+    from arstore.store.erofs.shared import SharedMounts
     from arstore.store.tree import FileRange, LowerDirectory, Node
 
 
 class ErofsFormat:
-    """Trees that are indexes over tars."""
+    """Trees that are indexes over tars, mounted anew unless a mount in *shared* can be cloned."""
 
     name = "erofs"
     keeps_tar = True
+
+    def __init__(self, shared: SharedMounts | None = None) -> None:
+        self._shared = shared
 
     def load(self) -> None:
         """Import the builder."""
@@ -43,7 +47,7 @@ class ErofsFormat:
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay: a detached mount, where the kernel takes these. Raises OSError."""
-        return lower_directory(tree_path)
+        return lower_directory(tree_path, shared=self._shared)
 
     def lookup(self, tree_fd: int, path: bytes) -> Node | None:
         """The node at *path*, or the one that stands in the way to it. Raises StoreDamagedError, OSError."""

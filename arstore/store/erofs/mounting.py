@@ -10,6 +10,9 @@ Reads go through the page cache of the tar. The kernel's `directio` would keep f
 while one mount reads it, but was slower in every measurement (docs/design/erofs.md): 1.3 to 1.7 times for the first
 reader, 3 times for the second mount of the same tar. What is cached twice can be reclaimed.
 
+Each mount that is made anew has a superblock and a page cache of its own. So where a live process holds a mount of the
+same index (`shared`), that one is cloned, where the kernel can do so (Linux 6.15).
+
 A process that is killed leaves nothing, except before Linux 6.15 a mount, which `forget_attached` unmounts.
 """
 
@@ -25,10 +28,13 @@ from typing import TYPE_CHECKING
 from arstore.linux import features, loop, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.store.erofs.files import INDEX, MERGED, TAR
-from arstore.store.tree import LowerDirectory
+from arstore.store.erofs.shared import file_system
+from arstore.store.tree import LowerDirectory, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from arstore.store.erofs.shared import SharedMounts
 
 ATTACHED_PREFIX = ".mounted-"
 """What the names of directories begin with on which mounts are attached."""
@@ -48,15 +54,22 @@ class Way(enum.Enum):
 
 
 @contextlib.contextmanager
-def lower_directory(tree_path: str, way: Way = Way.AUTO, detached: bool | None = None) -> Iterator[LowerDirectory]:
+def lower_directory(
+    tree_path: str, way: Way = Way.AUTO, detached: bool | None = None, shared: SharedMounts | None = None
+) -> Iterator[LowerDirectory]:
     """The tree in the directory *tree_path*, mounted for as long as the context lasts, or what is made of it there.
 
-    *detached* None: as this kernel's overlayfs can take it. Raises OSError with the kernel's own words.
+    *detached* None: as this kernel's overlayfs can take it. A detached mount is cloned from one in *shared*, if it has
+    one. Raises OSError with the kernel's own words.
     """
-    fd = mounted(tree_path, way)
+    detached = _takes_detached() if detached is None else detached
+    before = _origin(tree_path) if detached and shared is not None else None
+    clone = shared.clone(before) if shared is not None and before is not None else None
+    fd = mounted(tree_path, way) if clone is None else clone
     try:
-        if detached if detached is not None else _takes_detached():
-            yield LowerDirectory(fd, "")
+        if detached:
+            # Where the tree was replaced meanwhile, nobody knows which of the two this is.
+            yield LowerDirectory(fd, "", before if before is not None and _origin(tree_path) == before else None)
         else:
             with _attached(fd, tree_path) as path:
                 yield LowerDirectory(fd, path)
@@ -76,6 +89,19 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
             if way is Way.FILES or error.errno != errno.ENOTBLK:
                 raise
     return _mount_loops(tree_path)
+
+
+def _origin(tree_path: str) -> Origin | None:
+    """The index that is in the directory *tree_path* now, merged or not."""
+    for name in (INDEX, MERGED):
+        with contextlib.suppress(OSError):
+            fd = os.open(f"{tree_path}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                status = os.fstat(fd)
+                return Origin(os.path.basename(tree_path), status.st_dev, status.st_ino, file_system(fd))
+            finally:
+                os.close(fd)
+    return None
 
 
 def _files(tree_path: str) -> list[str]:
