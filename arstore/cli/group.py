@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
         "du": Entry("audit", "du", "Tell where every byte of the store is."),
         "gc": Entry("audit", "gc", "Collect what nothing holds any more."),
         "convert": Entry("convert", "convert", "Give the trees of images the other form."),
+        "backup": Entry("backup", "backup", "Copy all images, with their names, to a directory."),
         "check": Entry("audit", "check", "Look for damage, and mend it."),
     },
 }

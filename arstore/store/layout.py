@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.graph import Change, Graph, Snapshot
 
+LAYOUT, INDEX = "oci-layout", "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_DOCUMENT = b'{"imageLayoutVersion":"1.0.0"}\n'
 """What `oci-layout` holds."""
@@ -88,8 +89,8 @@ def write_layout(directories: Directories, graph: Graph) -> None:
 
 
 def _complete(directories: Directories) -> None:
-    if _read(f"{directories.root}/oci-layout") != LAYOUT_DOCUMENT:
-        _replace(f"{directories.root}/oci-layout", LAYOUT_DOCUMENT)
+    if _read(f"{directories.root}/{LAYOUT}") != LAYOUT_DOCUMENT:
+        _replace(f"{directories.root}/{LAYOUT}", LAYOUT_DOCUMENT)
 
 
 def _read(path: str) -> bytes:

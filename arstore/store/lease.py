@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.errors import NotFoundError
 from arstore.store.ingest import Owner
@@ -17,9 +17,11 @@ from arstore.store.records import LeaseRecord
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from arstore.store.graph import Graph
+    from arstore.store.graph import Change, Graph, Snapshot
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -28,15 +30,37 @@ def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
 
     Raises NotFoundError when it is not (any more) there, and the errors of Graph.
     """
+
+    def choose(change: Change) -> tuple[tuple[str, ...], None]:
+        if change.image(image) is None:
+            raise NotFoundError(f"image {image}", "was removed")
+        return (image,), None
+
+    with _held(graph, purpose, choose):
+        yield
+
+
+@contextmanager
+def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Iterator[T]:
+    """Hold every image and index that is there, for the length of the context; what *look* finds in that very moment.
+
+    Raises the errors of Graph.
+    """
+    with _held(graph, purpose, lambda change: (tuple(digest for digest, _ in change.images()), look(change))) as found:
+        yield found
+
+
+@contextmanager
+def _held(graph: Graph, purpose: str, choose: Callable[[Change], tuple[tuple[str, ...], T]]) -> Iterator[T]:
+    """Hold the images that *choose* names, in one transaction with what else it finds."""
     owner = Owner.current()
     lease_id = os.urandom(8).hex()
     with graph.write() as change:
-        if change.image(image) is None:
-            raise NotFoundError(f"image {image}", "was removed")
-        change.put_lease(lease_id, LeaseRecord((image,), purpose, owner.pid, owner.start, owner.boot, time.time()))
+        images, found = choose(change)
+        change.put_lease(lease_id, LeaseRecord(images, purpose, owner.pid, owner.start, owner.boot, time.time()))
     reached("lease.taken")
     try:
-        yield
+        yield found
     finally:
         with graph.write() as change:
             change.delete("leases", lease_id)

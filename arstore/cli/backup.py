@@ -1,0 +1,43 @@
+"""`backup`: all images of a store that is in use, copied."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import click
+
+from arstore import errors
+from arstore.cli.command import Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.output import human_size, write_json, write_line
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+
+
+@exit_statuses(errors.ConflictError, errors.InUseError, errors.MissingBlobError)
+@click.command("backup", cls=Command)
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--verify", is_flag=True, help="Read what DIR has already, too, and copy again what has been altered.")
+@click.option("--prune", is_flag=True, help="Remove from DIR what none of its images needs any more.")
+@progress_option
+@json_option
+@pass_session
+def backup(session: Session, directory: str, verify: bool, prune: bool) -> None:
+    """Copy all images, with their names, to a directory.
+
+    DIR becomes an OCI image layout with all that the store holds at this moment, whatever others do with the store
+    meanwhile. Of what an earlier backup has brought there only what is missing is copied. `arstore import DIR` brings
+    it into another store. Containers and what pipelines share are not part of it.
+    """
+    from arstore.maintenance.backup import back_up
+
+    with session.store() as store, session.progress("blob") as progress:
+        report = back_up(store, directory, progress, verify=verify, prune=prune)
+    if session.json:
+        write_json(dataclasses.asdict(report))
+        return
+    pruned = f", {report.pruned} removed" if prune else ""
+    write_line(
+        f"{report.images} images, {report.blobs} blobs: {report.copied} copied ({human_size(report.bytes)}){pruned}"
+    )

@@ -1,0 +1,210 @@
+"""A copy of all images of a store that is in use, as an OCI image layout of its own.
+
+    <directory>/                0700
+      oci-layout  index.json    every name, and every image without one, as they were in one moment
+      blobs/<algorithm>/<hex>   what they consist of
+
+It is a moment's state: the images are leased before the first byte is copied, so whatever others import, remove or
+collect meanwhile does not matter. Every byte that is copied is hashed on its way. What an earlier backup has copied
+stays, and is not copied again; it is read again only when that is asked for. Trees are made anew by an import. Not part
+of it: containers, and what pipelines share.
+
+Locking: flock(2) on the directory, one backup at a time. Crash: `index.json` is replaced last, when all that it needs
+is durable, so the directory always holds the last backup that was finished; what a killed one has copied the next one
+finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, HEX_LENGTHS, Digest
+from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError, UsageError
+from arstore.linux.copying import reflink
+from arstore.store.directories import sync_directory
+from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
+from arstore.store.lease import all_leased
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.graph import Snapshot
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store
+
+_PARTIAL = ".partial-"
+"""What the names of files begin with that are not whole yet."""
+
+
+@dataclass(slots=True)
+class BackupReport:
+    """What a backup did: images and blobs that it holds now; blobs and bytes copied; blobs removed."""
+
+    images: int = 0
+    blobs: int = 0
+    copied: int = 0
+    bytes: int = 0
+    pruned: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class _State:
+    """What a store holds in one moment: blobs with their sizes."""
+
+    images: int
+    blobs: dict[Digest, int]
+    index: bytes
+
+
+def back_up(
+    store: Store, directory: str, progress: Progress, *, verify: bool = False, prune: bool = False
+) -> BackupReport:
+    """Bring the backup in *directory*, which is made if it is missing, up to what *store* holds now.
+
+    *verify* reads what it has already, and copies again what has been altered; *prune* removes blobs that nothing in it
+    needs any more.
+
+    Raises ConflictError when the directory holds something else, UsageError when it lies within the store, InUseError
+    when another backup goes there, MissingBlobError and StoreDamagedError for a blob of the store that cannot be
+    copied: the backup is the earlier one then. OSError.
+    """
+    directory = os.path.realpath(directory)
+    root = os.path.realpath(store.directories.root)
+    if os.path.commonpath([directory, root]) == root:
+        raise UsageError(directory, "a backup cannot lie within the store")
+    with _opened(directory), all_leased(store.graph, "backup", _state) as state:
+        report = BackupReport(state.images, len(state.blobs))
+        for digest, size in state.blobs.items():
+            progress.start(digest, digest.short, size)
+            copied = _take(store.directories.blob(digest), directory, digest, size, verify)
+            progress.advance(digest, size)
+            progress.finish(digest, reused=not copied)
+            report.copied += copied
+            report.bytes += size if copied else 0
+        for algorithm in HEX_LENGTHS:
+            sync_directory(f"{directory}/blobs/{algorithm}")
+        _put(directory, LAYOUT, LAYOUT_DOCUMENT)
+        _put(directory, INDEX, state.index)
+        sync_directory(directory)
+        report.pruned = _clear(directory, state.blobs if prune else None)
+    return report
+
+
+def _state(snapshot: Snapshot) -> _State:
+    wanted: dict[Digest, int] = {}
+    images = list(snapshot.images())
+    for digest, image in images:
+        for name in (digest, image.config, *image.layers):
+            blob = snapshot.blob(name) if name else None
+            if blob is not None:
+                wanted[Digest(name)] = blob.size
+            elif name:
+                raise MissingBlobError(name, "is not in the store", "import its image again, or remove it")
+    return _State(len(images), wanted, index_document(snapshot))
+
+
+@contextlib.contextmanager
+def _opened(directory: str) -> Iterator[None]:
+    """Make the directory what it has to be, and lock it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    names = set(os.listdir(directory))
+    if names and not {LAYOUT, "blobs"} & names:
+        raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(directory, "another backup is being made there") from error
+        os.fchmod(fd, 0o700)
+        for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{directory}/{below}", 0o700)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take(source: str, directory: str, digest: Digest, size: int, verify: bool) -> bool:
+    """Have the blob in the backup; whether it had to be copied."""
+    parent = f"{directory}/blobs/{digest.algorithm}"
+    place = f"{parent}/{digest.hex}"
+    if _is_there(place, digest, size, verify):
+        return False
+    partial = f"{parent}/{_PARTIAL}{os.urandom(8).hex()}"
+    try:
+        _copy(source, partial, digest)
+        os.rename(partial, place)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+    return True
+
+
+def _is_there(place: str, digest: Digest, size: int, verify: bool) -> bool:
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.fstat(fd).st_size == size and (not verify or _pass_on(fd, -1, digest) == digest)
+    finally:
+        os.close(fd)
+
+
+def _copy(source: str, target: str, digest: Digest) -> None:
+    """A verified and durable copy, which shares its bytes on disk where the file system can."""
+    try:
+        source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from error
+    try:
+        target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            shared = reflink(source_fd, target_fd)
+            found = _pass_on(source_fd, -1 if shared else target_fd, digest)
+            if found != digest:
+                raise StoreDamagedError(digest, "its file has been altered", "`arstore check` tells more")
+            os.fdatasync(target_fd)
+        finally:
+            os.close(target_fd)
+    finally:
+        os.close(source_fd)
+
+
+def _pass_on(source_fd: int, target_fd: int, digest: Digest) -> Digest:
+    """Read a file to its end, write it where *target_fd* is not -1, and return its digest."""
+    state = digest.new_hash()
+    while data := os.read(source_fd, CHUNK):
+        state.update(data)
+        while data and target_fd >= 0:
+            data = data[os.write(target_fd, data) :]
+    return Digest.finished(digest.algorithm, state)
+
+
+def _put(directory: str, name: str, data: bytes) -> None:
+    """Replace a document by one that is durable."""
+    partial = f"{directory}/{_PARTIAL}{os.urandom(8).hex()}"
+    with open(partial, "xb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        file.flush()
+        os.fdatasync(file.fileno())
+    os.rename(partial, f"{directory}/{name}")
+
+
+def _clear(directory: str, needed: dict[Digest, int] | None) -> int:
+    """Remove what killed backups left, and blobs that are not among *needed*; how many blobs that were."""
+    count = 0
+    for parent, algorithm in [(directory, ""), *((f"{directory}/blobs/{a}", a) for a in HEX_LENGTHS)]:
+        for name in os.listdir(parent):
+            unneeded = bool(algorithm) and needed is not None and f"{algorithm}:{name}" not in needed
+            if name.startswith(_PARTIAL) or unneeded:
+                os.unlink(f"{parent}/{name}")
+                count += not name.startswith(_PARTIAL)
+    return count
