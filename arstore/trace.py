@@ -117,7 +117,7 @@ CONTAINER = {
     "container.staged": Point("its directories are made in an ingest", _INGEST),
     "container.placed": Point("its directory has its place", "it is unrecorded: `gc` takes it"),
     "container.recorded": Point("its record is committed", "it names its process: `gc` or the next `run` takes it"),
-    "container.kept": Point("its record says that it outlives its process", "it is there, and can be used"),
+    "container.kept": Point("it is mounted or started, and recorded as one to stay", "it is there, and can be used"),
     "container.forgotten": Point("its record is deleted", "its directory is unrecorded: `gc` takes it"),
     "container.moved": Point("its directory has left its place", _INGEST),
 }

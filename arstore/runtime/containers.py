@@ -1,7 +1,8 @@
 """Containers that run: an image or a container of the store, given to the launcher, and what is left of it afterwards.
 
 A foreground container is *ephemeral* unless it is to be kept: it belongs to this process, and whoever next looks
-removes it should this process be killed. A detached one stays until it is removed.
+removes it should this process be killed. A detached one is so until it has been started, and then stays until it is
+removed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     reached("run.created")
     created(container.id)
     try:
-        return _launch(store, container, request, launcher.run)
+        return _launch(store, container, request, launcher.run, volatile=container.record.ephemeral)
     finally:
         if not request.keep:
             store.containers.remove(container.id)
@@ -66,12 +67,15 @@ def start(store: Store, request: RunRequest) -> str:
     Raises as `run` does; the container is removed when it could not be started.
     """
     rootfs.remove_abandoned(store)
-    container = rootfs.create_container(store, request.image, request.name)
+    # Until it has been started it goes with this process, so that nobody has to remove what never began.
+    container = rootfs.create_container(store, request.image, request.name, ephemeral=True)
+    reached("run.created")
     try:
-        _launch(store, container, request, _started)
+        _launch(store, container, request, _started, volatile=False)
     except BaseException:
         store.containers.remove(container.id)
         raise
+    store.containers.keep(container.id)
     return container.id
 
 
@@ -80,12 +84,14 @@ def _started(launch: Launch) -> int:
     return 0
 
 
-def _launch(store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int]) -> int:
+def _launch(
+    store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int], *, volatile: bool
+) -> int:
+    """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
     config = store.config(request.image)
     with rootfs.lowers(store, request.image, writable=True) as lowers, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in lowers if lower.origin is not None]
-        # What an ephemeral container wrote need not survive a power cut, and is not synced when it is unmounted.
-        overlay = Overlay(lowers, container.upper, container.work, volatile=container.record.ephemeral, nodev=True)
+        overlay = Overlay(lowers, container.upper, container.work, volatile=volatile, nodev=True)
         launch = Launch(
             id=container.id,
             directory=container.path,

@@ -39,11 +39,14 @@ FRAME |= {f"run/blank/{number}" for number in range(2)}
 
 @dataclass(frozen=True)
 class Look:
-    """What a store says of itself: its images' names by digest, what a deep check finds, where it has mounts."""
+    """What a store says of itself: its images' names by digest, what a deep check finds, where it has mounts, and the
+    containers that are there to stay.
+    """
 
     images: dict[str, list[str]]
     findings: list[dict[str, Any]]
     mounts: list[str]
+    containers: list[str]
 
 
 def _looked(store: Store) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def _looked(store: Store) -> dict[str, Any]:
     return {
         "images": {image.digest: sorted(image.names) for image in store.images()},
         "findings": findings,
+        "containers": [container.id for container in store.containers.list() if not container.record.ephemeral],
         "mounts": [entry.record.target for entry in entries if entry.state is MountState.MOUNTED],
     }
 

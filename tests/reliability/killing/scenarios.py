@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from support import images, programs, stores
 
-from arstore.errors import ConflictError, NotFoundError
+from arstore.errors import RUN_FAILED, ConflictError, NotFoundError
 from arstore.linux.process import boot_id
 from arstore.store.mountrecord import MountRecord
 from arstore.store.mounts import MountTable
@@ -38,7 +38,8 @@ class Scenario:
     """A command, what it starts from, and what must be true of it.
 
     *setup* and *ending* are commands before it and after everything, that are not killed. *done_already* are the exit
-    statuses, besides 0, with which it may end when it is done again and had been done. *atomic* says that there is
+    statuses, besides 0, with which it may end when it is done again and had been done: the images are as they are to
+    be, and there is the *container* that it makes. *atomic* says that there is
     nothing between before and after; *damaged*, that the store is not well before. *handed_over* is where a pipeline
     leaves files until they are taken, below the box's store, and *discarded* what it makes elsewhere, for the user.
     """
@@ -53,6 +54,7 @@ class Scenario:
     damaged: bool = False
     stdin: str = ""
     meddling: tuple[str, Words] | None = None
+    container: str = ""
     handed_over: str = ""
     discarded: str = ""
     needs_mounts: bool = False
@@ -204,12 +206,22 @@ def scenarios() -> list[Scenario]:
             _with("big"),
             ending=(_UMOUNT,),
             done_already=_CONFLICT,
+            container="work",
             **mounted,
         ),
         Scenario("umount", _UMOUNT, _with("big"), (("mount", "app:1"), mount_rw), (_UMOUNT,), **mounted),
         Scenario("commit", ("commit", "work", "app:next"), _with_container, **mounted),
         Scenario("container-rm", ("container", "rm", "work"), _with_container, done_already=_NOT_FOUND, **mounted),
         Scenario("run", ("run", "box:1", "/bin/true"), _with("box"), **runs),
+        Scenario(
+            "run-detached",
+            ("run", "--detach", "--name", "work", "box:1", "/bin/true"),
+            _with("box"),
+            ending=(("container", "rm", "--force", "work"),),
+            done_already=frozenset({RUN_FAILED}),
+            container="work",
+            **runs,
+        ),
         Scenario("load", load, handed_over="root/pipeline/images/", **runs),
         Scenario("load-again", load, _with_loaded, handed_over="root/pipeline/images/", **runs),
     ]

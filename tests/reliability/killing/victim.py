@@ -44,6 +44,8 @@ _PATIENCE = 20.0
 """Seconds after which a process that has outlived the command counts as a survivor."""
 _STUCK = 120.0
 """Seconds after which a command counts as one that hangs."""
+_MOURNING = 0.3
+"""Seconds that a process has to notice that its parent was killed."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -272,7 +274,8 @@ class _Listener:
             return
         with self._watcher.opened() as fd:
             os.write(fd, kill.whom.encode())
-        time.sleep(_STUCK)
+        # A worker does not outlive the command for long, and what was to outlive it goes on then.
+        time.sleep(_STUCK if role == MAIN or kill.whom == SELF else _MOURNING)
 
     def _count(self, what: str) -> int:
         """Add *what* to the list of hits; which one of its kind it is."""
