@@ -51,6 +51,7 @@ STORE = {
     "store.directories-made": Point("a new store's directories are made", "the next command makes what is missing"),
     "store.lock-file-reserved": Point("the graph's lock file has its size", "the next command goes on from there"),
     "store.graph-opened": Point("a new graph is there, without a format yet", "the next command writes the format"),
+    "store.home-made": Point("the file that tells a store from a copy is made", "the next command records it"),
     "store.spare-made": Point("the graph's spare file is there, still empty", "the next command goes on from there"),
     "store.spare-given-up": Point("`rm` or `gc` has deleted the spare file", "the next command makes it anew"),
 }

@@ -486,6 +486,7 @@ def _settle(change: Change, path: str) -> None:
         return
     fd = os.open(f"{path}/{HOME}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.close(fd)
+    reached("store.home-made")
     if recorded:
         for key, tree in list(change.trees()):
             if tree.form == _COPIED_FORM:

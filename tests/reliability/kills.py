@@ -147,7 +147,8 @@ def _shares(chosen: list[Scenario], moments: int) -> list[int]:
 def _in_parallel(chosen: list[Scenario], moments: list[int], asked: Any, place: Path) -> Tally:
     """All scenarios, as many at a time as asked for, each in a process and a box of its own."""
     write_archives(place / "archives")
-    waiting = list(enumerate(chosen))
+    # The last ones take longest, and would be waited for alone.
+    waiting = list(reversed(list(enumerate(chosen))))
     running: dict[int, Path] = {}
     tally = Tally()
     while waiting or running:

@@ -19,6 +19,7 @@ from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.store.cgroups import cgroups_path
 from arstore.store.disposal import remove_images
+from arstore.store.graph import HOME
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import remove_container
 from arstore.store.store import Store
@@ -66,6 +67,11 @@ def _wiped(store: Store) -> None:
     if images := [image.digest for image in store.images()]:
         remove_images(store, images)
     collect(store)
+
+
+def _homeless(store: Store) -> None:
+    with store.graph.write() as change:
+        change.delete("meta", HOME)
 
 
 class CommandFailedError(Exception):
@@ -142,7 +148,9 @@ class Box:
         self.store.mkdir()
 
     def keep(self, name: str) -> None:
-        """Keep the store as it is under *name*."""
+        """Keep the store as it is under *name*; it forgets where it is, so that what is put back is no copy to it."""
+        if self.root.exists():
+            self.inside(_homeless)
         subprocess.run(["cp", "-a", self.store, self.place / f"kept-{name}"], check=True)
 
     def put_back(self, name: str) -> None:
