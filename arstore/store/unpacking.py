@@ -1,25 +1,35 @@
 """A plain copy of an image's root file system, for hosts that may not mount, and for tools that want files.
 
 It is made from the blobs, verified again on the way, so it needs no trees and works for an ordinary user, who gets
-everything but owners, devices and privileged attributes.
+everything but owners, devices and privileged attributes. A worker does it, confined to the directory.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, from_os_error
+from arstore.errors import ConflictError, HostError, from_os_error
 from arstore.linux import capability
+from arstore.store import confinement
 from arstore.store.ingest import remove_children, remove_tree
 from arstore.store.layer import verified_entries
 from arstore.store.lease import leased
 from arstore.store.unpack import Unpacker
+from arstore.store.workers import run_jobs
+from arstore.tar import codec
+
+_MOST_OPEN = 200
+"""Blobs that are open at once, well below the usual limit of 1024 descriptors."""
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from arstore.store.directories import Directories
+    from arstore.store.incoming import IncomingLayer
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.store.unpack import UnpackReport
@@ -33,26 +43,75 @@ def unpack_image(store: Store, image: StoredImage, directory: str, progress: Pro
     """
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
-    with leased(store.graph, image.digest, "unpack"), _target(directory) as fd:
-        unpacker = Unpacker(fd, privileged)
-        try:
-            for layer in incoming.layers:
-                progress.start(layer.diff_id, layer.digest.short, layer.size)
-                with (
-                    open(store.directories.blob(layer.digest), "rb", buffering=0) as file,
-                    verified_entries(file, layer.digest, layer.size, layer.diff_id) as reader,
-                ):
+    work = _Work(directory, privileged, incoming.layers, store.directories)
+    with leased(store.graph, image.digest, "unpack"), _target(directory):
+        # A fork must not happen while the graph is open.
+        store.graph.release()
+        return _watched(work, progress)
+
+
+def _watched(work: _Work, progress: Progress) -> UnpackReport:
+    """Have the work done, and tell *progress* of each layer that is finished."""
+    left = list(reversed(work.layers))
+    for layer in left[-1:]:
+        progress.start(layer.diff_id, layer.digest.short, layer.size)
+    for outcome in run_jobs([work.run]):
+        if outcome.done and outcome.value is not None:
+            return outcome.value
+        layer = left.pop()
+        progress.advance(layer.diff_id, layer.size)
+        progress.finish(layer.diff_id)
+        for layer in left[-1:]:
+            progress.start(layer.diff_id, layer.digest.short, layer.size)
+    raise HostError(work.directory, "the worker ended without a word")
+
+
+@dataclass(slots=True, frozen=True)
+class _Work:
+    """What the worker is to do."""
+
+    directory: str
+    privileged: bool
+    layers: tuple[IncomingLayer, ...]
+    directories: Directories
+
+    def run(self, report: Callable[[int], None]) -> UnpackReport:
+        """In the worker: open the blobs, give up what the work does without, and only then read.
+
+        *report* is told of each layer's end. Of an image with very many layers the blobs are opened one by one; the
+        root directory stays then.
+        """
+        few = len(self.layers) <= _MOST_OPEN
+        with ExitStack() as stack:
+            opened = []
+            for layer in self.layers:
+                with ExitStack() as closing:
+                    opened.append(self._open(layer, stack if few else closing))
+            readable = () if few else (f"{self.directories.root}/blobs",)
+            confined = confinement.making(os.path.abspath(self.directory), *readable)
+            confined.shed()
+            confined.enter()
+            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            unpacker = Unpacker(fd, self.privileged)
+            for number, layer in enumerate(self.layers):
+                with ExitStack() as closing:
+                    file = opened[number] if few else self._open(layer, closing)
+                    reader = closing.enter_context(verified_entries(file, layer.digest, layer.size, layer.diff_id))
                     unpacker.layer(reader)
-                progress.advance(layer.diff_id, layer.size)
-                progress.finish(layer.diff_id)
+                report(layer.size)
             return unpacker.finish()
-        finally:
-            unpacker.close()
+
+    def _open(self, layer: IncomingLayer, stack: ExitStack) -> io.FileIO:
+        """The layer's blob, with what undoes its compression and verifies it imported."""
+        file = stack.enter_context(io.FileIO(self.directories.blob(layer.digest)))
+        codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+        layer.diff_id.new_hash()
+        return file
 
 
 @contextmanager
-def _target(directory: str) -> Iterator[int]:
-    """The open directory, made if it was missing; after a failure emptied, or removed again."""
+def _target(directory: str) -> Iterator[None]:
+    """The directory, made if it was missing; after a failure emptied, or removed again."""
     made = False
     try:
         os.mkdir(directory, 0o700)
@@ -63,14 +122,11 @@ def _target(directory: str) -> Iterator[int]:
         raise from_os_error(error, directory) from error
     if not made and (not os.path.isdir(directory) or os.listdir(directory)):
         raise ConflictError(directory, "is not an empty directory", "name one that does not exist yet")
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield fd
+        yield
     except BaseException:
         _undo(directory, made)
         raise
-    finally:
-        os.close(fd)
 
 
 def _undo(directory: str, made: bool) -> None:

@@ -16,7 +16,9 @@ from support import images, stores
 from arstore.errors import HostError
 from arstore.linux import capability, landlock, mount, seccomp
 from arstore.linux.syscall import libc, syscall
-from arstore.store import confinement, layer
+from arstore.store import confinement, layer, unpacking
+from arstore.store.progress import NoProgress
+from arstore.store.unpack import Unpacker
 from arstore.store.workers import run_jobs
 
 needs_seccomp = pytest.mark.skipif(not seccomp.supported(), reason="no seccomp filters for this machine")
@@ -302,3 +304,28 @@ def test_a_layers_pass_runs_confined(tmp_path, monkeypatch, form, compression):
         monkeypatch.delenv("ARSTORE_TEST_CURIOUS")
         stores.bring(store, picture)
         stores.verify_clean(store)
+
+
+@needs_seccomp
+@pytest.mark.root
+@pytest.mark.parametrize("most_open", [200, 0])
+def test_unpacking_runs_confined(tmp_path, monkeypatch, most_open):
+    real = Unpacker.layer
+
+    def curious(*words):
+        if os.environ.get("ARSTORE_TEST_CURIOUS"):
+            os.execv("/bin/true", ["true"])
+        return real(*words)
+
+    monkeypatch.setattr(Unpacker, "layer", curious)
+    monkeypatch.setattr(unpacking, "_MOST_OPEN", most_open)
+    with stores.opened(tmp_path) as store:
+        stores.bring(store, images.example())
+        image = store.find("example:1")
+        monkeypatch.setenv("ARSTORE_TEST_CURIOUS", "1")
+        with pytest.raises(HostError, match="never needs"):
+            unpacking.unpack_image(store, image, str(tmp_path / "copy"), NoProgress())
+        assert not (tmp_path / "copy").exists()
+        monkeypatch.delenv("ARSTORE_TEST_CURIOUS")
+        assert unpacking.unpack_image(store, image, str(tmp_path / "copy"), NoProgress()).is_exact
+    assert (tmp_path / "copy/etc/passwd").exists()
