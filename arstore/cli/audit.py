@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    SOURCE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+)
 from arstore.cli.output import human_size, short_digest, write_json, write_line, write_table
 from arstore.errors import CheckFailedError
 
@@ -106,25 +114,35 @@ def _show_collection(found: Collection, dry_run: bool) -> None:
     write_line(f"{human_size(found.bytes)} {'can be' if dry_run else 'were'} freed")
 
 
-@exit_statuses(errors.CheckFailedError)
+@exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
 @click.command("check", cls=Command)
-@click.option("--quick", is_flag=True, help="Do not read blobs to verify their digests.")
-@click.option("--repair", "mend", is_flag=True, help="Mend what the store can mend by itself.")
+@click.option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
+@click.option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
+@click.option(
+    "--from", "sources", metavar="SOURCE", multiple=True, help="Where --repair may bring lost blobs from; repeatable."
+)
+@click.option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
 @progress_option
 @json_option
 @pass_session
-def check(session: Session, quick: bool, mend: bool) -> None:
+def check(session: Session, quick: bool, mend: bool, sources: tuple[str, ...], nice: bool) -> None:
     """Look for damage, and mend it.
 
-    Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. A blob that is
-    gone cannot be mended here: importing its image again does that.
+    Every byte is read and compared with what is recorded of it: blobs, trees, the graph, index.json. What containers
+    wrote, and files of running ones, have nothing to be compared with.
+
+    Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. Trees are mended
+    from blobs, records from manifests and configs. A blob that is lost comes from SOURCE, which is what
+    `arstore import` takes, or stays lost until its image is imported again.
     """
     from arstore.maintenance.check import repair
 
+    if sources and not mend:
+        raise errors.UsageError("--from", "is of use with --repair alone")
     with session.store() as store:
-        findings, count = _look(session, store, quick)
+        findings, count = _look(session, store, quick, nice)
         if mend and findings:
-            findings = repair(store, findings)
+            findings = repair(store, findings, sources)
     bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
     if session.json:
         write_json({"ok": not bad, "findings": [_finding(finding) for finding in findings], "bytes": count})
@@ -141,24 +159,23 @@ def _count(bad: list[Finding]) -> str:
     return "something is damaged" if len(bad) == 1 else f"{len(bad)} things are damaged"
 
 
-def _look(session: Session, store: Store, quick: bool) -> tuple[list[Finding], int]:
+def _look(session: Session, store: Store, quick: bool, nice: bool) -> tuple[list[Finding], int]:
     """The findings, and how many bytes were read for them."""
     from arstore.maintenance.check import check as look
+    from arstore.maintenance.check import extent
 
     done = 0
-    with store.graph.read() as snapshot:
-        total = sum(blob.size for _, blob in snapshot.blobs())
     with session.progress("") as progress:
 
         def report(count: int) -> None:
             nonlocal done
             done += count
-            progress.advance("blobs", count)
+            progress.advance("store", count)
 
         if not quick:
-            progress.start("blobs", "blobs", total)
-        findings = look(store, quick, report)
-        progress.finish("blobs")
+            progress.start("store", "store", extent(store))
+        findings = look(store, quick, report, nice)
+        progress.finish("store")
     return findings, done
 
 

@@ -20,7 +20,7 @@ from arstore.errors import ArstoreError
 from arstore.store.adapt import cap_entries, plan
 from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
-from arstore.store.needs import read_needs
+from arstore.store.needs import NO_NEEDS, read_needs
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
 from arstore.store.runs import Run
@@ -151,7 +151,8 @@ class Assembly:
             builder.close()
             os.close(fd)
         reached("take.cap-built")
-        record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False)
+        sums = (*stat.sums, NO_NEEDS)
+        record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False, sums=sums)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
 
     def _capped_top(self, layer: IncomingLayer, keys: list[str], capped: _Capped, stack: ExitStack) -> str:

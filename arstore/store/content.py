@@ -6,23 +6,30 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from blake3 import blake3
+
 from arstore.errors import LimitError, TarError
 from arstore.tar.entry import Entry, shown
 
+_OF_NOTHING = blake3().digest(16)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from arstore.store.tree import Content
 
+    Seen = Callable[[bytes | memoryview], object]
 
-def write_content(fd: int, entry: Entry, content: Content, start: int = 0) -> None:
+
+def write_content(fd: int, entry: Entry, content: Content, start: int = 0, seen: Seen | None = None) -> None:
     """Write *entry*'s content from byte *start* of *fd* on; *fd* stands at 0, and nothing lies behind *start*.
 
-    The file position is anywhere afterwards. Raises TarError when there is less or more than announced, LimitError for
-    what no file can hold, OSError.
+    *seen* is told of every byte that is written, in order. The file position is anywhere afterwards.
+
+    Raises TarError when there is less or more than announced, LimitError for what no file can hold, OSError.
     """
     if entry.sparse is not None:
-        _write_sparse(fd, entry, entry.sparse, content, start)
+        _write_sparse(fd, entry, entry.sparse, content, start, seen)
         return
     if start:
         os.lseek(fd, start, os.SEEK_SET)
@@ -30,11 +37,44 @@ def write_content(fd: int, entry: Entry, content: Content, start: int = 0) -> No
     if entry.size:
         for chunk in content.chunks():
             written += _write_all(fd, chunk)
+            if seen is not None:
+                seen(chunk)
     if written != entry.size:
-        raise TarError(shown(entry.path), f"has {written} bytes of content, {entry.size} were announced")
+        raise _other_length(entry, written)
 
 
-def _write_sparse(fd: int, entry: Entry, runs: list[tuple[int, int]], content: Content, start: int) -> None:
+def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
+    """Write *entry*'s content to the new file *fd*; the first 16 bytes of the BLAKE3 of what was written.
+
+    Raises as `write_content`.
+    """
+    if entry.sparse is not None:
+        whole = blake3()
+        write_content(fd, entry, content, seen=whole.update)
+        return whole.digest(16)
+    if not entry.size:
+        return _OF_NOTHING
+    written = 0
+    hasher: blake3 | None = None
+    for chunk in content.chunks():
+        written += _write_all(fd, chunk)
+        if written == entry.size and hasher is None:
+            # Nearly all files: a hash in one call takes half the time of one that is fed.
+            return blake3(chunk).digest(16)
+        hasher = hasher or blake3()
+        hasher.update(chunk)
+    if written != entry.size or hasher is None:
+        raise _other_length(entry, written)
+    return hasher.digest(16)
+
+
+def _other_length(entry: Entry, written: int) -> TarError:
+    return TarError(shown(entry.path), f"has {written} bytes of content, {entry.size} were announced")
+
+
+def _write_sparse(
+    fd: int, entry: Entry, runs: list[tuple[int, int]], content: Content, start: int, seen: Seen | None
+) -> None:
     """Write only the runs that hold data; what lies between them stays a hole."""
     try:
         os.ftruncate(fd, start + entry.size)
@@ -55,6 +95,8 @@ def _write_sparse(fd: int, entry: Entry, runs: list[tuple[int, int]], content: C
                 raise TarError(shown(entry.path), "its sparse map promises more content than there is")
             taken = rest[:length]
             _write_all(fd, taken)
+            if seen is not None:
+                seen(taken)
             rest = rest[len(taken) :]
             length -= len(taken)
 

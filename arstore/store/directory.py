@@ -16,6 +16,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.errors import StoreDamagedError
 from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from arstore.linux.xattr import read_xattrs
 from arstore.store.nodes import KINDS, OPAQUE, OVERLAY, inode_entry
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from arstore.store.directory_builder import DirectoryBuilder
+    from arstore.store.tree import Made
 
 FILES = "fs"
 """The directory in a tree's directory that holds the files."""
+
+LISTING = "listing"
+"""The file beside it that says what they were when they were made (`listing`)."""
 
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -91,9 +96,22 @@ class DirectoryFormat:
             if fd >= 0:
                 os.close(fd)
 
-    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
-        """That the directory of the files is gone; their content has nothing beside it to be compared with."""
-        return "" if FILES in os.listdir(tree_fd) else f"has no directory {FILES}"
+    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
+        """What is not as its listing says; without a listing, only that the directory is gone. Raises OSError."""
+        if FILES not in os.listdir(tree_fd):
+            return f"has no directory {FILES}"
+        digest = made.sums.get(LISTING)
+        if digest is None:
+            return ""
+        if not deep:
+            return "" if LISTING in os.listdir(tree_fd) else f"has no {LISTING}"
+        from arstore.store.comparison import differences, listing_of
+
+        try:
+            listed = listing_of(tree_fd, digest)
+        except StoreDamagedError as error:
+            return f"its {error.what} {error.why}"
+        return differences(tree_fd, FILES, listed, deep, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from arstore.store.descriptors import DIRECTORY
 from arstore.store.extraction import Extraction
+from arstore.store.listing import NAME, Recorder
 from arstore.store.metadata import Metadata
 from arstore.store.nodes import OPAQUE
 from arstore.store.tree import Needs, TreeStat
@@ -25,7 +26,8 @@ class DirectoryBuilder:
     def __init__(self, tree_fd: int, name: str) -> None:
         os.mkdir(name, 0o700, dir_fd=tree_fd)
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
-        self._extraction = Extraction(self._root, Metadata(privileged=True))
+        self._recorder = Recorder(tree_fd)
+        self._extraction = Extraction(self._root, Metadata(privileged=True), recorder=self._recorder)
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
@@ -42,12 +44,14 @@ class DirectoryBuilder:
         implied = [node.path for node in nodes if node.entry is None]
         extraction.apply_directories(nodes)
         needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
-        return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size)
+        sums = (f"{NAME}:{self._recorder.finish()}",)
+        return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size, sums)
 
     def close(self) -> None:
         """Release all descriptors."""
         if self._root >= 0:
             self._extraction.close()
+            self._recorder.close()
             os.close(self._root)
             self._root = -1
 
@@ -62,5 +66,6 @@ class DirectoryBuilder:
         for name in sorted(node.whiteouts - node.children.keys()):
             with contextlib.suppress(FileExistsError):
                 os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
+                self._recorder.note(node, name, b"w")
                 written = True
         return written

@@ -16,16 +16,18 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
-from arstore.store.content import write_content
+from arstore.store.content import write_content, write_hashed
 from arstore.store.descriptors import Descriptors
+from arstore.store.listing import runs_of
 from arstore.store.placement import Placement
 from arstore.store.removal import remove_tree
-from arstore.store.shape import default_entry
+from arstore.store.shape import default_entry, joined
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.store.listing import Recorder
     from arstore.store.metadata import Metadata
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
@@ -43,18 +45,24 @@ class Extraction(Placement):
     *answer* is asked for a hard link whose target this layer lacks: whether it has made the name from elsewhere.
     """
 
-    def __init__(self, root_fd: int, metadata: Metadata, answer: Answer | None = None) -> None:
+    def __init__(
+        self, root_fd: int, metadata: Metadata, answer: Answer | None = None, recorder: Recorder | None = None
+    ) -> None:
         super().__init__()
         self.shape.root.fd = root_fd
         self.metadata = metadata
         self.descriptors = Descriptors(self._unlink)
         self._answer = answer
+        self._recorder = recorder
         _end_inheritance(root_fd)
 
     def apply_directories(self, nodes: list[Directory]) -> None:
         """Give *nodes* (parents first) their metadata, the last first. Raises TarError, OSError."""
         for node in reversed(nodes):
-            self.metadata.apply(self.descriptors.open(node), node.entry or default_entry(node.path))
+            fd = self.descriptors.open(node)
+            self.metadata.apply(fd, node.entry or default_entry(node.path))
+            if self._recorder is not None:
+                self._recorder.add_directory(node.path, os.fstat(fd), fd)
 
     def discard(self, node: Directory, name: bytes) -> None:
         """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
@@ -82,12 +90,35 @@ class Extraction(Placement):
             self._unlink(parent, name)
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
         try:
-            write_content(fd, entry, content)
-            self.metadata.apply(fd, entry, created=True)
+            if self._recorder is None:
+                write_content(fd, entry, content)
+                self.metadata.apply(fd, entry, created=True)
+            else:
+                self._record_file(self._recorder, node, name, entry, content, fd)
         finally:
             os.close(fd)
         self.files += 1
         self.size += entry.size
+
+    def _record_file(
+        self, recorder: Recorder, node: Directory, name: bytes, entry: Entry, content: Content, fd: int
+    ) -> None:
+        """Write content and metadata, and record both."""
+        kind, data = b"f", write_hashed(fd, entry, content)
+        self.metadata.apply(fd, entry, created=True)
+        if entry.sparse is not None:
+            kind, data = b"s", data + runs_of(entry)
+        if entry.xattrs:
+            recorder.add_attributed(node, name, kind, entry.size, data, os.fstat(fd), fd)
+        else:
+            recorder.add(node, name, kind, entry, entry.size, data)
+
+    def _record_name(
+        self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
+    ) -> None:
+        """Record what is no file and no directory."""
+        if self._recorder is not None:
+            self._recorder.add(node, name, kind, entry, size, data)
 
     def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
         parent = self.descriptors.open(node)
@@ -97,6 +128,7 @@ class Extraction(Placement):
             self._unlink(parent, name)
             os.symlink(entry.link, name, dir_fd=parent)
         self.metadata.apply_to_name(parent, name, entry)
+        self._record_name(node, name, b"l", entry, data=entry.link)
         self.files += 1
 
     def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
@@ -109,6 +141,7 @@ class Extraction(Placement):
         number = os.makedev(entry.major, entry.minor) if is_device else 0
         os.mknod(name, _TYPES[entry.kind] | entry.mode & 0o777, number, dir_fd=parent)
         self.metadata.apply_to_name(parent, name, entry)
+        self._record_name(node, name, entry.kind.value.encode(), entry, size=number)
         self.files += 1
 
     def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
@@ -129,6 +162,8 @@ class Extraction(Placement):
                 raise LimitError(shown(name), "more hard links to one file than the file system keeps") from error
             raise
         self.files += 1
+        if self._recorder is not None:
+            self._recorder.note(node, name, b"h", joined(source.path, [last]))
         return True
 
     def _answer_link(self, node: Directory, name: bytes, entry: Entry) -> bool:
@@ -151,9 +186,13 @@ class Extraction(Placement):
         if node.made:
             with contextlib.suppress(FileNotFoundError):
                 self._unlink(self.descriptors.open(node), name)
+                if self._recorder is not None:
+                    self._recorder.note(node, name, b"-")
 
     def _drop_directory(self, child: Directory) -> None:
         self.descriptors.forget(child)
+        if self._recorder is not None:
+            self._recorder.drop_directory(child.path)
         if child.made and child.parent is not None:
             remove_tree(self.descriptors.open(child.parent), child.name, self._gone)
 

@@ -305,7 +305,7 @@ class Intake:
             return
         implied = bool(outcome.needs.implied or outcome.needs.absent_links)
         stat = outcome.stat
-        record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied)
+        record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied, sums=stat.sums)
         self._publication.add_tree(key, path, record, known)
 
     def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:

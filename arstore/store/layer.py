@@ -136,7 +136,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
     builder = work.form.builder(fd)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
-        write_needs(fd, needs)
+        sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except PermissionError as error:
         _check(reader)
@@ -147,7 +147,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
     finally:
         builder.close()
         os.close(fd)
-    return needs, stat, ""
+    return needs, stat._replace(sums=(*stat.sums, sum_of_needs)), ""
 
 
 def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:

@@ -9,26 +9,35 @@ from __future__ import annotations
 import json
 import os
 
+from blake3 import blake3
+
 from arstore.errors import StoreDamagedError
 from arstore.store.tree import Needs
 
 NAME = "needs.json"
+NO_NEEDS = f"{NAME}:-"
+"""The sum of a tree that has no such file."""
 _HINT = "remove the tree's directory: it is built again when it is used"
 
 
-def write_needs(tree_fd: int, needs: Needs) -> None:
-    """Write the needs into the tree directory *tree_fd* unless there are none. Raises OSError."""
+def write_needs(tree_fd: int, needs: Needs) -> str:
+    """Write the needs into the tree directory *tree_fd* unless there are none; the file's sum for the tree's record.
+
+    Raises OSError.
+    """
     if needs == Needs():
-        return
+        return NO_NEEDS
     document = {
         "implied": [path.decode("latin-1") for path in needs.implied],
         "absent_links": [[path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links],
         "masked": [path.decode("latin-1") for path in needs.masked],
     }
+    data = json.dumps(document).encode("ascii")
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
     with open(fd, "wb") as file:
         # Not a text file: its codec would be imported now, where nothing can be any more.
-        file.write(json.dumps(document).encode("ascii"))
+        file.write(data)
+    return f"{NAME}:{blake3(data).hexdigest(16)}"
 
 
 def read_needs(tree_path: str) -> Needs:

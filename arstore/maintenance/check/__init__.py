@@ -12,8 +12,8 @@ Nothing is held while bytes are read, so what was removed or replaced meanwhile 
 
 from __future__ import annotations
 
-from arstore.maintenance.check.examination import Extent, check, extent
+from arstore.maintenance.check.examination import check, extent
 from arstore.maintenance.check.findings import HARMLESS, Damage, Finding
 from arstore.maintenance.check.repair import repair
 
-__all__ = ["HARMLESS", "Damage", "Extent", "Finding", "check", "extent", "repair"]
+__all__ = ["HARMLESS", "Damage", "Finding", "check", "extent", "repair"]

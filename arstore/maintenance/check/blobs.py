@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.check.reading import chunks
+from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -34,18 +34,6 @@ _ENOUGH, _MANY = 32 << 20, 1024
 _REPORT_EVERY = 4 << 20
 
 
-class Extent(NamedTuple):
-    """How much a deep look has to read, in bytes."""
-
-    blobs: int
-    trees: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.blobs + self.trees
-
-
 class _Known(NamedTuple):
     """What the graph said when it was read."""
 
@@ -55,11 +43,14 @@ class _Known(NamedTuple):
     trees: list[Candidate]
 
 
-def extent(store: Store) -> Extent:
-    """What `check` will read when it looks deep. Raises the errors of Graph."""
+def extent(store: Store) -> int | None:
+    """About the bytes that `check` reads when it looks deep; None where the graph cannot tell. Raises OSError."""
+    # LMDB is not to be trusted with a file that nobody has looked at.
+    if any(finding.damage is Damage.GRAPH_PAGES for finding in pages(store)):
+        return None
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
-    return Extent(sum(blob.size for blob in known.blobs.values()), sum(tree.bytes for tree in known.trees))
+    return sum(blob.size for blob in known.blobs.values()) + sum(tree.bytes for tree in known.trees)
 
 
 def check(store: Store, quick: bool = False, report: Report = lambda _bytes: None, nice: bool = False) -> list[Finding]:

@@ -9,9 +9,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.errors import StoreDamagedError
+from blake3 import blake3
+
+from arstore.digest import Digest
+from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.store.comparison import differences, listing_of
+from arstore.store.directory import FILES, LISTING
+from arstore.store.ingest import Ingest
+from arstore.store.layer import LayerPass, take_layer
+from arstore.store.needs import NAME as NEEDS
 from arstore.store.runs import fault as run_fault
+from arstore.store.tree import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +72,8 @@ def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
 def altered(store: Store, tree: Candidate, deep: bool, report: Callable[[int], None]) -> Finding | None:
     """What is wrong with one tree. The graph is not read."""
     try:
+        if deep and tree.record.form == "directory" and not tree.record.sums:
+            return _unrecorded(store, tree, report)
         if tree.record.members:
             found = run_fault(tree.key, tree.record, store.directories.tree, deep)
         else:
@@ -78,12 +89,65 @@ def altered(store: Store, tree: Candidate, deep: bool, report: Callable[[int], N
 def _fault(store: Store, tree: Candidate, deep: bool, report: Callable[[int], None]) -> str:
     fd = os.open(store.directories.tree(tree.key), _DIRECTORY)
     try:
-        if tree.layer is None:
-            return ""
+        sums = dict(part.split(":", 1) for part in tree.record.sums)
         form = store.forms[tree.record.form]
-        return form.fault(fd, tree.layer.diff_id, tree.layer.size, deep, report)
+        if tree.layer is not None:
+            made = Made(tree.layer.diff_id, tree.layer.size, sums)
+        elif form.keeps_tar:
+            return ""
+        else:
+            made = Made("", 0, sums)
+        found = form.fault(fd, made, deep, report)
+        return found or (_needs_fault(fd, sums.get(NEEDS, "")) if deep else "")
     finally:
         os.close(fd)
+
+
+def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
+    """What is wrong with a tree of files that nothing was recorded of: they are extracted anew, and compared.
+
+    That takes room for a second copy. A tree that does not show its layer alone cannot be told so.
+    """
+    layer = tree.layer
+    blob = next((one for one in layer.blobs if os.path.isfile(store.directories.blob(one))), "") if layer else ""
+    if layer is None or not blob or tree.key != layer.diff_id:
+        return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files; `--repair` builds it anew")
+    with Ingest(store.directories) as ingest, open(store.directories.blob(blob), "rb", buffering=0) as file:
+        place = ingest.directory("tree")
+        work = LayerPass(
+            Digest(blob), None, Digest(layer.diff_id), "", forms=(store.forms["directory"],), tree=place, sync=False
+        )
+        try:
+            outcome = take_layer(work, file, report)
+        except ArstoreError:
+            # The blob is damaged, which is found by itself, and tells nothing about the tree.
+            return Finding(
+                Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
+            )
+        sums = dict(part.split(":", 1) for part in outcome.stat.sums) if outcome.stat is not None else {}
+        listed_fd, fd = os.open(place, _DIRECTORY), os.open(store.directories.tree(tree.key), _DIRECTORY)
+        try:
+            found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
+        finally:
+            os.close(listed_fd)
+            os.close(fd)
+    return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
+
+
+def _needs_fault(tree_fd: int, wanted: str) -> str:
+    """Whether the file of needs is not the one whose sum is recorded."""
+    try:
+        fd = os.open(NEEDS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=tree_fd)
+    except FileNotFoundError:
+        return f"{NEEDS} is missing" if wanted not in {"", "-"} else ""
+    try:
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read()
+    finally:
+        os.close(fd)
+    if not wanted:
+        return ""
+    return "" if blake3(data).hexdigest(16) == wanted else f"{NEEDS} does not have the digest that is recorded of it"
 
 
 def is_still_there(store: Store, tree: Candidate) -> bool:

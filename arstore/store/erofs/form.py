@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from arstore.store.erofs.builder import ErofsBuilder
     from arstore.store.erofs.shared import SharedMounts
-    from arstore.store.tree import FileRange, LowerDirectory, Node
+    from arstore.store.tree import FileRange, LowerDirectory, Made, Node
 
 
 class ErofsFormat:
@@ -61,11 +61,11 @@ class ErofsFormat:
 
         return open_file(tree_fd, path)
 
-    def fault(self, tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
         """A tar that is not the layer's, or an index that is not what was written over it. Raises OSError."""
         from arstore.store.erofs.verification import fault
 
-        return fault(tree_fd, diff_id, tar_size, deep, report)
+        return fault(tree_fd, made.diff_id, made.tar_size, deep, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""

@@ -6,12 +6,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK, Digest
+from arstore.digest import Digest
 from arstore.errors import StoreDamagedError
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.files import INDEX, TAR
 from arstore.store.erofs.reader import Index
 from arstore.store.erofs.superblock import check_digest, damaged
+from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def _tar_digest(tree_fd: int, diff_id: Digest, report: Callable[[int], None]) ->
     hasher = diff_id.new_hash()
     fd = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
     try:
-        while data := os.read(fd, CHUNK):
+        for data in chunks(fd):
             hasher.update(data)
             report(len(data))
     finally:
@@ -68,6 +69,8 @@ def verify(tree_fd: int) -> int:
             damaged(index.what, f"has {index.size} bytes instead of {index.super.blocks * layout.BLOCK}")
         if not layout.FIRST_BLOCK <= index.super.attribute_start <= index.super.inode_start < index.super.blocks:
             damaged(index.what, "its parts overlap")
+        if any(os.pread(index.fd, layout.SUPER_OFFSET, 0)):
+            damaged(index.what, "does not begin with zeros")
         check_digest(index.fd, index.block, index.what)
         tar = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False)
         if not stat.S_ISREG(tar.st_mode):
