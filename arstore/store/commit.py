@@ -117,6 +117,7 @@ def _write_layer(
     store: Store, container: Container, image: StoredImage, options: CommitOptions, layer: _LayerBlob
 ) -> Skipped:
     """Write the members of the container's upper directory to *layer*; the sockets that were left out."""
+    container.verify_whole()
     upper = os.open(container.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if _is_mounted(store, container):

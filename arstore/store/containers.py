@@ -1,6 +1,7 @@
 """Containers: a writable upper directory over an image's trees, recorded so that the image stays while they live.
 
     containers/<id>/upper, work     what overlayfs writes to
+    containers/<id>/whole           an empty file with an attribute, which tells whether a copy has kept any
     containers/<id>/…               what the runtime package keeps there (bundle, log, state)
 
 An *ephemeral* container belongs to one process and is removed with it; when that process was killed, the next one that
@@ -15,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
+from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.linux.xattr import read_xattrs, set_xattr
 from arstore.store.ingest import Ingest, Owner
 from arstore.store.records import ContainerRecord
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.graph import Graph
 
+_MARKED, _MARK = "whole", "trusted.arstore"
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
@@ -53,6 +55,22 @@ class Container:
         return record.ephemeral and not Owner(record.pid, record.start, record.boot).is_alive()
 
 
+    @property
+    def has_lost_attributes(self) -> bool:
+        """Whether its files were copied by something that leaves out extended attributes."""
+        try:
+            return _MARK not in os.listxattr(f"{self.path}/{_MARKED}", follow_symlinks=False)
+        except OSError:
+            return False
+
+    def verify_whole(self) -> None:
+        """Raises StoreDamagedError when its files lack attributes, of which some say that something was deleted."""
+        if self.has_lost_attributes:
+            why = "lost the extended attributes of its files when it was copied: what was deleted would come back"
+            hint = "copy it again with them (docs/backup.md tells how), or remove it"
+            raise StoreDamagedError(f"container {self.id}", why, hint)
+
+
 class Containers:
     """The containers of one store."""
 
@@ -78,6 +96,7 @@ class Containers:
             staged = ingest.directory("container")
             os.mkdir(f"{staged}/upper", 0o755)
             os.mkdir(f"{staged}/work", 0o700)
+            _mark(staged)
             reached("container.staged")
             with self._graph.write() as change:
                 if change.container(container_id) is not None:
@@ -127,6 +146,18 @@ class Containers:
                 if change.container(container_id) is None:
                     _clear(container.path, ingest)
             reached("container.moved")
+
+
+def _mark(directory: str) -> None:
+    """Leave a file with an attribute, by which a copy without attributes is known; not where this user may set none."""
+    path = f"{directory}/{_MARKED}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.setxattr(fd, _MARK, b"y")
+    except OSError:
+        os.unlink(path)
+    finally:
+        os.close(fd)
 
 
 def _clear(path: str, ingest: Ingest) -> None:

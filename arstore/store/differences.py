@@ -117,6 +117,7 @@ class Stacks:
 
         Raises as `image`.
         """
+        container.verify_whole()
         image = self._store.find(container.record.image)
         fd = os.open(container.upper, DIRECTORY)
         self._resources.callback(os.close, fd)

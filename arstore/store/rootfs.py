@@ -184,6 +184,7 @@ def mount_container(
     An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, NotFoundError
     when it was removed meanwhile, and as `mount_image`.
     """
+    container.verify_whole()
     table = MountTable(store.directories.runroot)
     for entry in table.list():
         if entry.record.container == container.id and entry.state is not MountState.STALE:

@@ -77,6 +77,11 @@ def container_without_image(store):
     stores.edit(store, "containers", "c", image=NOTHING)
 
 
+def container_without_attributes(store):
+    made = store.containers.create(EXAMPLE.digest, "copied")
+    os.removexattr(f"{made.path}/whole", "trusted.arstore")
+
+
 def container_without_directory(store):
     container(store)
     shutil.rmtree(store.directories.container("c"))
@@ -149,6 +154,7 @@ KEPT = [
     (Damage.NAME_IMAGE, name_nothing),
     (Damage.CONTAINER_IMAGE, container_without_image),
     (Damage.CONTAINER_MISSING, container_without_directory),
+    (Damage.CONTAINER_ATTRIBUTES, container_without_attributes),
 ]
 
 

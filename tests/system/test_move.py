@@ -152,9 +152,14 @@ def verify(store, expected, container=None):
     if container is not None:
         with shown(store, "box") as found:
             assert treelist.differences(found, container) == []
+    else:
+        assert "attributes" in store.fails("StoreDamaged", "mount", "box")
+        store.fails("StoreDamaged", "commit", "box", "saved:1")
+        store.fails("StoreDamaged", "diff", "box")
+        assert "container-attributes: box" in store.run("check").text
     store.ok("gc")
-    store.ok("check")
     store.ok("container", "rm", "box")
+    store.ok("check")
     store.ok("rm", "moved:1", "moved:latest")
     assert store.json("images") == []
 

@@ -23,6 +23,7 @@ class Damage(enum.Enum):
     NAME_IMAGE = "name-image"
     CONTAINER_IMAGE = "container-image"
     CONTAINER_MISSING = "container-missing"
+    CONTAINER_ATTRIBUTES = "container-attributes"
     GRAPH_PAGES = "graph-pages"
     RECORD_DAMAGED = "record-damaged"
     RECORD_WRONG = "record-wrong"

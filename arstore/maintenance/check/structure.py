@@ -93,6 +93,9 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
         if not os.path.isdir(f"{store.directories.container(container_id)}/upper"):
             yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
+        elif store.containers.get(container_id).has_lost_attributes:
+            why = "the store was copied without extended attributes, and with them it has lost what was deleted"
+            yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
 
 
 def _index(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
