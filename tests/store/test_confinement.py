@@ -329,3 +329,67 @@ def test_unpacking_runs_confined(tmp_path, monkeypatch, most_open):
         monkeypatch.delenv("ARSTORE_TEST_CURIOUS")
         assert unpacking.unpack_image(store, image, str(tmp_path / "copy"), NoProgress()).is_exact
     assert (tmp_path / "copy/etc/passwd").exists()
+
+
+# --- older kernels and smaller hosts --------------------------------------------------------------------------------
+
+
+def without_landlock(monkeypatch):
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+
+
+def without_seccomp(monkeypatch):
+    monkeypatch.setattr(seccomp, "supported", lambda: False)
+
+
+def without_another_root(monkeypatch):
+    monkeypatch.setattr(confinement, "_may_change_root", lambda: False)
+
+
+def forbidding(name, code):
+    """As a filter around a container would have it."""
+
+    def forbid(monkeypatch):
+        def refused(*_words, **_more):
+            raise OSError(code, os.strerror(code))
+
+        module, _, function = name.partition(".")
+        monkeypatch.setattr(MODULES[module], function, refused)
+
+    return forbid
+
+
+MODULES = {"mount": mount, "landlock": landlock, "seccomp": seccomp, "os": os}
+SMALLER = {
+    "no Landlock": [without_landlock],
+    "no seccomp": [without_seccomp],
+    "no other root": [without_another_root],
+    "nothing": [without_landlock, without_seccomp, without_another_root],
+    "clones forbidden": [forbidding("mount.open_tree", errno.EPERM)],
+    "attributes forbidden": [forbidding("mount.mount_setattr", errno.ENOSYS)],
+    "chroot forbidden": [forbidding("os.chroot", errno.EPERM)],
+    "Landlock off": [forbidding("landlock.create_ruleset", errno.EOPNOTSUPP)],
+    "filters forbidden": [forbidding("seccomp.install", errno.EACCES)],
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("what", SMALLER)
+@pytest.mark.parametrize("form", ["erofs", "directory"])
+def test_a_host_that_lacks_something_imports_as_well(tmp_path, monkeypatch, what, form):
+    for change in SMALLER[what]:
+        change(monkeypatch)
+    picture = images.example()
+    with stores.opened(tmp_path) as store:
+        monkeypatch.setattr(store, "tree_forms", lambda name="auto", real=store.tree_forms: real(form))
+        stores.bring(store, picture)
+        stores.verify_clean(store)
+        assert set(picture.diff_ids) <= stores.trees(store)
+
+
+@pytest.mark.root
+def test_means_are_told_when_there_are_none(monkeypatch):
+    for change in SMALLER["nothing"]:
+        change(monkeypatch)
+    monkeypatch.setattr(capability, "effective", lambda: 0)
+    assert confinement.means() == ""
