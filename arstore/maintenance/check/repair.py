@@ -27,7 +27,7 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from arstore.store.store import Store
+    from arstore.store.store import Store, StoredImage
 
 _BLOBS = frozenset({Damage.BLOB_MISSING, Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
 _ALTERED = frozenset({Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
@@ -186,4 +186,16 @@ def _rebuild_trees(store: Store) -> None:
         for image in store.images():
             if not image.record.is_index:
                 with suppress(ArstoreError, OSError):
+                    if _is_of_files(store, image):
+                        forms = store.tree_forms("directory")
+                        store.take([store.incoming(image)], [], store.own_blob, forms)
                     complete_runs(store, image)
+
+
+def _is_of_files(store: Store, image: StoredImage) -> bool:
+    """Whether all trees of *image* that have to be built again were trees of files, which they are to stay."""
+    inventory = store.inventory()
+    with store.graph.read() as snapshot:
+        trees = {layer.tree: snapshot.tree(layer.tree) for _, layer in snapshot.chain(image.record.top)}
+    forms = {record.form for key, record in trees.items() if record is not None and not inventory.is_trusted(key)}
+    return forms == {"directory"}

@@ -1,0 +1,307 @@
+"""Flipped bits: one bit in one file of a store, in every kind of file; `check` has to find it, `--repair` to mend it.
+
+The store has images in both forms of trees, with caps, adapted trees, needs and a merged index, two names for one
+image, and a container. A round flips a random bit of a random file of one kind (or changes a file's metadata, or its
+length, or whether it is there), looks, repairs with the archives as sources, looks again, and compares every byte of
+the store with what it was. Not tried, because nothing is recorded of it and nothing could be: what a container has
+written, the graph's lock file, claims and spare space. A flip in a page of LMDB may hit a byte that nothing reads; such
+a one has to leave what LMDB reads as it was, is counted apart, and drawn again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support import images, stores, treelist
+
+from arstore.maintenance.check import check, repair
+from arstore.store import rootfs
+from arstore.store.graph import MAP_SIZE
+from arstore.store.pages import walk
+from arstore.transport.copy import ImportOptions, import_reference
+from reliability.figures import Figure, parser, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE = 4096
+
+
+class Place:
+    """A store to harm, in a directory of its own, and the archives that its images came from."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        self.store = stores.opened(directory)
+        self.sources = [str(path) for path in self._fill()]
+        rootfs.create_container(self.store, self.store.find("rich:1"), "box")
+        self.store.settle()
+        found = check(self.store)
+        if found:
+            raise RuntimeError(f"the store is not well to begin with: {found}")
+        self.records = self._records()
+        self.store.close()
+        self.before = self.state()
+
+    def _fill(self) -> Iterator[Path]:
+        implied = images.implied_layers()
+        parts = {
+            "rich": images.example(names=("rich:1", "rich:latest")),
+            "plain": stores.simple("one", "two", names=("plain:1",)),
+            "implied": images.image(*implied, names=["implied:1"]),
+            "deep": stores.simple(*(f"layer-{n}" for n in range(12)), names=("deep:1",), compression="gzip"),
+        }
+        for name, picture in parts.items():
+            yield self._import(name, picture, "auto")
+        large = [images.directory("./"), *(images.file(f"f{n}", os.urandom(20_000)) for n in range(20))]
+        for name, layers in {
+            "files": [images.layer(large), *images.example_layers("zstd")],
+            "caps": [images.layer([images.directory("other/", mode=0o711)]), *images.implied_layers("none")],
+        }.items():
+            marked = images.layer([images.directory("./"), images.file(f"of-{name}")])
+            yield self._import(name, images.image(marked, *layers, names=[f"{name}:1"]), "directory")
+
+    def _import(self, name: str, picture: images.Picture, tree: str) -> Path:
+        path = images.write_oci_archive(self.directory / f"{name}.tar", picture)
+        import_reference(self.store, str(path), ImportOptions(tree=tree))
+        return path
+
+    def _records(self) -> dict[str, Any]:
+        """What the graph says, but for when and in which boot."""
+        found = {}
+        for key, record in stores.records(self.store).items():
+            for name in ("imported", "boot", "created"):
+                if name in getattr(record, "_fields", ()):
+                    record = record._replace(**{name: None})
+            found[key] = record
+        return found
+
+    def state(self) -> dict[str, object]:
+        """Every byte that the store keeps, but for the graph, with the metadata of extracted files."""
+        found: dict[str, object] = {}
+        for path in [*sorted(self.root.glob("blobs/*/*")), self.root / "index.json", self.root / "oci-layout"]:
+            found[str(path.relative_to(self.root))] = digest(path)
+        for tree in sorted((self.root / "trees").iterdir()):
+            for path in sorted(tree.iterdir()):
+                name = str(path.relative_to(self.root))
+                found[name] = treelist.listing(path) if path.is_dir() else digest(path)
+        return found
+
+    def differences(self) -> list[str]:
+        """How the store is not as it was; nothing when all is mended."""
+        self.store.settle()
+        wrong = [f"{finding.damage.value} {finding.what}: {finding.why}" for finding in check(self.store)]
+        now = self._records()
+        wrong += [f"record {key}" for key in now.keys() | self.records.keys() if now.get(key) != self.records.get(key)]
+        after = self.state()
+        wrong += [name for name in after.keys() | self.before.keys() if after.get(name) != self.before.get(name)]
+        self.store.close()
+        for aside in self.root.glob("graph.damaged-*"):
+            shutil.rmtree(aside)
+        return wrong
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def flip(path: Path, chance: random.Random) -> str:
+    """Flip one bit of *path*, whose times stay; where."""
+    status = path.lstat()
+    place, bit = chance.randrange(status.st_size), chance.randrange(8)
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << bit]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return f"bit {bit} of byte {place} of {path.name}"
+
+
+@contextlib.contextmanager
+def times_of(directory: Path) -> Iterator[None]:
+    """Let a directory keep its times, so that they are not what betrays a change in it."""
+    status = directory.stat()
+    yield
+    os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def extracted(place: Place, chance: random.Random) -> Path:
+    """A regular file with content among the extracted ones."""
+    found = [path for path in place.root.glob("trees/*/fs/**/*") if path.is_file() and not path.is_symlink()]
+    return chance.choice(sorted(path for path in found if path.stat().st_size))
+
+
+def of_blobs(kind: str) -> Callable[[Place, random.Random], str]:
+    """Flips in blobs of one kind: manifests, configs or layers."""
+
+    def harm(place: Place, chance: random.Random) -> str:
+        with place.store.graph.read() as snapshot:
+            digests = {
+                "manifest": [digest for digest, _ in snapshot.images()],
+                "config": [image.config for _, image in snapshot.images()],
+                "layer": [digest for digest, blob in snapshot.blobs() if blob.diff_id],
+            }[kind]
+        place.store.close()
+        return flip(Path(place.store.directories.blob(chance.choice(sorted(digests)))), chance)
+
+    return harm
+
+
+def of_files(pattern: str) -> Callable[[Place, random.Random], str]:
+    """Flips in files that *pattern* matches."""
+    return lambda place, chance: flip(chance.choice(sorted(place.root.glob(pattern))), chance)
+
+
+def metadata(place: Place, chance: random.Random) -> str:
+    """Another mode, owner, time or attribute of an extracted file."""
+    path = extracted(place, chance)
+    status = path.stat()
+    what = chance.choice(["mode", "owner", "time", "attribute"])
+    if what == "mode":
+        path.chmod(status.st_mode & 0o7777 ^ 1 << chance.randrange(9))
+    elif what == "owner":
+        os.chown(path, status.st_uid ^ 1 << chance.randrange(16), status.st_gid)
+    elif what == "time":
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns ^ 1 << chance.randrange(30)))
+    else:
+        os.setxattr(path, f"user.x{chance.randrange(9)}", b"y")
+    return f"{what} of {path}"
+
+
+def presence(place: Place, chance: random.Random) -> str:
+    """An extracted file that is cut short, missing, or there in addition."""
+    path = extracted(place, chance)
+    what = chance.choice(["cut", "missing", "extra"])
+    status = path.stat()
+    with times_of(path.parent):
+        if what == "cut":
+            os.truncate(path, chance.randrange(status.st_size))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        elif what == "missing":
+            path.unlink()
+        else:
+            path.with_name("extra").write_bytes(b"")
+    return f"{what}: {path}"
+
+
+def graph(place: Place, chance: random.Random) -> str:
+    """A flip in a page of the graph that is in use."""
+    place.store.close()
+    data = place.root / "graph/data.mdb"
+    original = data.read_bytes()
+    number = chance.choice(used_pages(data, original))
+    data.write_bytes(original)
+    at, bit = number * PAGE + chance.randrange(PAGE), chance.randrange(8)
+    altered = bytearray(original)
+    altered[at] ^= 1 << bit
+    data.write_bytes(altered)
+    return f"bit {bit} of byte {at % PAGE} of page {number}"
+
+
+def used_pages(data: Path, original: bytes) -> list[int]:
+    """The pages whose numbers matter to a walk."""
+    found = [0, 1]
+    for number in range(2, len(original) // PAGE):
+        altered = bytearray(original)
+        altered[number * PAGE] ^= 1
+        data.write_bytes(altered)
+        if walk(str(data), MAP_SIZE, lambda _key, _value: None).faults:
+            found.append(number)
+    return found
+
+
+KINDS: dict[str, Callable[[Place, random.Random], str]] = {
+    "manifest": of_blobs("manifest"),
+    "config": of_blobs("config"),
+    "layer blob": of_blobs("layer"),
+    "layer.tar": of_files("trees/*/layer.tar"),
+    "layer.erofs": of_files("trees/*/layer.erofs"),
+    "merged.erofs": of_files("trees/*/merged.erofs"),
+    "extracted file": lambda place, chance: flip(extracted(place, chance), chance),
+    "metadata of extracted files": metadata,
+    "presence of extracted files": presence,
+    "listing": of_files("trees/*/listing"),
+    "needs.json": of_files("trees/*/needs.json"),
+    "index.json": of_files("index.json"),
+    "oci-layout": of_files("oci-layout"),
+    "graph": graph,
+}
+"""What is harmed, and how; each function changes one thing and tells what."""
+
+
+@dataclass
+class Tally:
+    """How often each kind was tried, found and mended, and flips of bytes that nothing reads."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
+    in_vain: int = 0
+
+
+def run(directory: Path, places: int, seed: int, tell: Callable[[str], None]) -> Tally:
+    """Harm a store in the empty *directory* in so many places, evenly over the kinds; *tell* what goes wrong."""
+    chance = random.Random(seed)
+    place = Place(directory)
+    tally = Tally()
+    names = list(KINDS)
+    while tally.tried.total() < places:
+        kind = names[tally.tried.total() % len(names)]
+        what = KINDS[kind](place, chance)
+        findings = check(place.store)
+        if kind == "graph" and not findings and not place.differences():
+            tally.in_vain += 1
+            continue
+        tally.tried[kind] += 1
+        if any(not finding.harmless for finding in findings):
+            tally.found[kind] += 1
+        else:
+            tell(f"{kind}: {what}: not found ({findings})")
+        repair(place.store, findings, place.sources)
+        wrong = place.differences()
+        if not wrong:
+            tally.mended[kind] += 1
+            continue
+        tell(f"{kind}: {what}: not mended: {wrong[:3]}")
+        place.store.close()
+        shutil.rmtree(directory)
+        directory.mkdir()
+        place = Place(directory)
+    place.store.close()
+    return tally
+
+
+def main(words: list[str]) -> int:
+    """Flip bits; the exit status is 0 when all were found and mended."""
+    options = parser("bitflips", __doc__)
+    options.add_argument("--places", type=int, default=500, help="how many (default: 500)")
+    options.add_argument("--seed", type=int, default=1, help="what the places are drawn from")
+    options.add_argument("--directory", help="where to make the store (default: a temporary directory)")
+    chosen = options.parse_args(words)
+    with tempfile.TemporaryDirectory(dir=chosen.directory, prefix="bitflips-") as scratch:
+        store = Path(scratch, "store")
+        store.mkdir()
+        done = run(store, chosen.places, chosen.seed, lambda text: print(text, file=sys.stderr, flush=True))
+    figures = [
+        Figure(kind, f"{done.tried[kind]} tried, {done.found[kind]} found, {done.mended[kind]} mended")
+        for kind in KINDS
+        if done.tried[kind]
+    ]
+    total = done.tried.total()
+    figures.append(Figure("flips in bytes of the graph's pages that nothing reads", str(done.in_vain)))
+    for what, counted in (("found", done.found.total()), ("mended", done.mended.total())):
+        figures.append(Figure(what, f"{counted} of {total}", str(total), counted == total))
+    return report("bitflips", figures, as_json=chosen.json)
