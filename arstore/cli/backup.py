@@ -39,5 +39,5 @@ def backup(session: Session, directory: str, verify: bool, prune: bool) -> None:
         return
     pruned = f", {report.pruned} removed" if prune else ""
     write_line(
-        f"{report.images} images, {report.blobs} blobs: {report.copied} copied ({human_size(report.bytes)}){pruned}"
+        f"images {report.images}, blobs {report.blobs}: {report.copied} copied ({human_size(report.bytes)}){pruned}"
     )

@@ -117,6 +117,26 @@ def test_nothing_of_a_container_is_reachable(arstore, image, umask):
         store.ok("container", "rm", "--force", "one")
 
 
+@pytest.mark.runtime
+def test_nothing_that_a_pipeline_leaves_is_reachable(arstore, busybox):
+    """It may make its images directory as open as it likes, with programs in it."""
+    script = "d=$ARSTORE_IMAGES; chmod 777 $d; cp /plain/busybox $d/su; chmod 4777 $d/su; chmod 777 $ARSTORE_PIPELINES"
+    config = {"Cmd": ["/plain/busybox", "sh", "-c", f"PATH=/plain; {script}"]}
+    store = with_umask(arstore, 0)
+    program = images.file("plain/busybox", Path(busybox).read_bytes(), 0o755)
+    picture = images.image(
+        images.layer([program, *(images.symlink(f"plain/{name}", "busybox") for name in ("cp", "chmod"))]),
+        names=["site/maker:1"],
+        config=config,
+    )
+    archive = images.write_oci_archive(arstore.root.parent / "maker.tar", picture)
+    assert "su" in store.fails("SubImage", "load", "-i", archive)
+    left = store.root / "site/maker/images/su"
+    assert left.stat().st_mode & stat.S_ISUID
+    assert reachable(store.root, store.runroot) == []
+    assert as_nobody(left, "id")[0] in {126, 127}
+
+
 def test_an_open_store_is_closed(arstore, image):
     arstore.ok("import", image)
     for directory in (arstore.root, arstore.runroot):
