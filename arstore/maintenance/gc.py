@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.maintenance.survey import survey
+from arstore.maintenance.survey import outline, weigh
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, Owner, remove_tree
 from arstore.store.layout import write_layout
@@ -24,6 +24,8 @@ from arstore.store.sweep import Removed, mark, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arstore.maintenance.survey import Survey
     from arstore.store.graph import Change, Snapshot
     from arstore.store.store import Store
@@ -52,20 +54,34 @@ class Collection:
         return any(getattr(self, name) for name in self.__slots__ if name != "bytes")
 
 
-def plan_collection(store: Store, found: Survey | None = None) -> Collection:
+def plan_collection(store: Store) -> Collection:
     """What `collect` would take now. Raises OSError and the errors of Graph."""
-    found = found or survey(store.directories)
-    plan = Collection()
     with store.graph.read() as snapshot:
-        keep = mark(snapshot, roots(store, snapshot))
-        plan.images = [digest for digest, _ in snapshot.images() if digest not in keep.images]
-        plan.layers = [chain_id for chain_id, _ in snapshot.layers() if chain_id not in keep.layers]
-        plan.trees = [key for key, _ in snapshot.trees() if key not in keep.trees]
-        plan.blobs = [digest for digest, _ in snapshot.blobs() if digest not in keep.blobs]
-        known_blobs = {digest for digest, _ in snapshot.blobs()}
-        known_trees = {key for key, _ in snapshot.trees()}
-        known_containers = {container_id for container_id, _ in snapshot.containers()}
-        plan.leases = [i for i, lease in snapshot.leases() if not Owner(lease.pid, lease.start, lease.boot).is_alive()]
+        plan = plan_records(store, snapshot)
+    add_files(store, plan, outline(store.directories))
+    return plan
+
+
+def plan_records(store: Store, snapshot: Snapshot) -> Collection:
+    """The part of the plan that the graph tells. Raises OSError and the errors of Graph."""
+    plan = Collection()
+    keep = mark(snapshot, roots(store, snapshot))
+    plan.images = [digest for digest in snapshot.keys("images") if digest not in keep.images]
+    plan.layers = [chain_id for chain_id in snapshot.keys("layers") if chain_id not in keep.layers]
+    plan.trees = [key for key in snapshot.keys("trees") if key not in keep.trees]
+    plan.blobs = [digest for digest in snapshot.keys("blobs") if digest not in keep.blobs]
+    plan.leases = [i for i, lease in snapshot.leases() if not Owner(lease.pid, lease.start, lease.boot).is_alive()]
+    return plan
+
+
+def add_files(store: Store, plan: Collection, found: Survey) -> None:
+    """Add to *plan* what processes that died have left, and what was *found* that the graph does not know by now.
+
+    Raises OSError and the errors of Graph.
+    """
+    with store.graph.read() as snapshot:
+        known_blobs, known_trees = set(snapshot.keys("blobs")), set(snapshot.keys("trees"))
+        known_containers = set(snapshot.keys("containers"))
     plan.containers = [c.id for c in store.containers.list() if c.abandoned]
     plan.ingests = [name for name in found.ingests if _is_dead(name)]
     plan.mounts = _dead_mounts(store)
@@ -76,8 +92,7 @@ def plan_collection(store: Store, found: Survey | None = None) -> Collection:
         *(f"containers/{name}" for name in found.containers if name not in known_containers),
         *(name for name in found.strange if _is_ours(name)),
     ]
-    plan.bytes = _bytes(plan, found)
-    return plan
+    plan.bytes = weigh(store.directories, _names(plan))
 
 
 def collect(store: Store, clutter_only: bool = False) -> Collection:
@@ -167,19 +182,10 @@ def _dead_mounts(store: Store) -> list[str]:
     return [entry.record.id for entry in entries if entry.state is MountState.STALE]
 
 
-def _bytes(plan: Collection, found: Survey) -> int:
-    blobs = sum(found.blobs.get(digest, 0) for digest in plan.blobs)
-    trees = sum(found.trees.get(key, 0) for key in plan.trees)
-    rest = sum(found.ingests[name] for name in plan.ingests)
-    rest += sum(found.containers.get(name, 0) for name in plan.containers)
-    for name in plan.orphans:
-        kind, _, part = name.partition("/")
-        if name in found.strange:
-            rest += found.strange[name]
-        elif kind == "blobs":
-            rest += found.blobs.get(part.replace("/", ":", 1), 0)
-        elif kind == "trees":
-            rest += found.trees.get(f"sha256:{part}", 0) or found.trees.get(f"sha512:{part}", 0)
-        else:
-            rest += found.containers.get(part, 0)
-    return blobs + trees + rest
+def _names(plan: Collection) -> Iterator[str]:
+    """The files and directories below the root that go with *plan*."""
+    yield from (f"blobs/{digest.replace(':', '/')}" for digest in plan.blobs)
+    yield from (f"trees/{key.partition(':')[2]}" for key in plan.trees)
+    yield from (f"ingest/{name}" for name in plan.ingests)
+    yield from (f"containers/{name}" for name in plan.containers)
+    yield from plan.orphans

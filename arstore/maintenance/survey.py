@@ -12,12 +12,13 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, is_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from arstore.store.directories import Directories
 
@@ -27,6 +28,7 @@ BLOCK = 512
 _LONG = 700
 """Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
 
+_NAME = attrgetter("name")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -52,6 +54,16 @@ class Survey:
 def survey(directories: Directories) -> Survey:
     """Look at everything below the root. What vanishes meanwhile is passed over. Raises OSError."""
     return _Surveyor(directories.root).run()
+
+
+def outline(directories: Directories) -> Survey:
+    """The same names, quickly: nothing is measured, all sizes are 0. Raises OSError."""
+    return _Outliner(directories.root).run()
+
+
+def weigh(directories: Directories, names: Iterable[str]) -> int:
+    """Bytes of these files and directories below the root, with all that is in them. Raises OSError."""
+    return _Surveyor(directories.root).weigh(names)
 
 
 class _Surveyor:
@@ -81,6 +93,16 @@ class _Surveyor:
                 case _:
                     self._other(entry)
         return found
+
+    def weigh(self, names: Iterable[str]) -> int:
+        total = 0
+        for name in names:
+            path = f"{self._root}/{name}"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = os.lstat(path)
+                if status.st_dev == self._device:
+                    total += self._own(status) + (self._below(path) if stat.S_ISDIR(status.st_mode) else 0)
+        return total
 
     def _blobs(self, blobs: os.DirEntry[str]) -> None:
         self._found.frame += self._own_of(blobs)
@@ -117,9 +139,19 @@ class _Surveyor:
             self._found.strange[entry.name] = self._all(entry)
 
     def _all(self, entry: os.DirEntry[str]) -> int:
-        """Bytes of *entry* and everything below it, however deep: a container may have made paths of any length."""
-        total = self._own_of(entry)
-        todo = [(_Base(), entry.path)] if entry.is_dir(follow_symlinks=False) else []
+        """Bytes of *entry* and everything below it."""
+        return self._own_of(entry) + (self._below(entry.path) if entry.is_dir(follow_symlinks=False) else 0)
+
+    def _below(self, top: str) -> int:
+        """Bytes of everything in the directory *top*, however deep: a container may have made paths of any length."""
+        total = 0
+        todo = []
+        base = _Base()
+        # Most trees are two files: what is left to be done for deeper ones would be most of the work.
+        for entry in _scan(top):
+            total += self._own_of(entry)
+            if entry.is_dir(follow_symlinks=False):
+                todo.append((base, entry.path))
         while todo:
             base, path = todo.pop()
             below = None
@@ -146,6 +178,16 @@ class _Surveyor:
                 return 0
             self._linked.add(status.st_ino)
         return status.st_blocks * BLOCK
+
+
+class _Outliner(_Surveyor):
+    """Passes over what it would have to look at for its size alone."""
+
+    def _below(self, top: str) -> int:
+        return 0
+
+    def _own_of(self, entry: os.DirEntry[str]) -> int:
+        return 0
 
 
 class _Base:
@@ -187,8 +229,8 @@ def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
 def _scan(path: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            yield from sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
+            yield from sorted(entries, key=_NAME)
+    except (FileNotFoundError, NotADirectoryError):
         return
 
 

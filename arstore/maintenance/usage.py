@@ -6,13 +6,15 @@ The parts add up to the total, and the total is what du(1) says. What nothing in
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.maintenance.gc import plan_collection
+from arstore.maintenance.gc import add_files, plan_records
 from arstore.maintenance.survey import survey
 from arstore.store.disposal import with_members
 from arstore.store.sweep import mark
+from arstore.store.workers import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from arstore.maintenance.survey import Survey
     from arstore.store.graph import Snapshot
     from arstore.store.store import Store, StoredImage
+    from arstore.store.sweep import Reachable
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,12 +62,17 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
     """
     with store.graph.read():
         pass  # a graph that is opened for the first time gets its files now, and they count
-    found = survey(store.directories)
+    store.close()
+    with beside(lambda: survey(store.directories)) as surveyed:
+        with store.graph.read() as snapshot:
+            shares = _Shares(snapshot)
+            plan = plan_records(store, snapshot)
+            names = snapshot.names_by_digest()
+            wanted = [image.digest for image in images] if images is not None else list(snapshot.keys("images"))
+        found = surveyed()
+    add_files(store, plan, found)
     with store.graph.read() as snapshot:
-        known_blobs = {digest for digest, _ in snapshot.blobs()}
-        known_trees = {key for key, _ in snapshot.trees()}
-        known_containers = {container_id for container_id, _ in snapshot.containers()}
-        itemised = _itemise(snapshot, found, images if images is not None else store.images(), store.images())
+        known_blobs, known_trees, known_containers = (set(snapshot.keys(t)) for t in ("blobs", "trees", "containers"))
     blobs, lost_blobs = _split(found.blobs, known_blobs)
     trees, lost_trees = _split(found.trees, known_trees)
     containers, lost_containers = _split(found.containers, known_containers)
@@ -75,8 +83,8 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         metadata=found.frame,
         ingest=sum(found.ingests.values()),
         orphans=lost_blobs + lost_trees + lost_containers + sum(found.strange.values()),
-        reclaimable=plan_collection(store, found).bytes,
-        images=itemised,
+        reclaimable=plan.bytes,
+        images=tuple(shares.item(digest, tuple(names.get(digest, ())), found) for digest in wanted),
     )
 
 
@@ -85,29 +93,45 @@ def _split(table: dict[str, int], known: set[str]) -> tuple[int, int]:
     return inside, sum(table.values()) - inside
 
 
-def _itemise(
-    snapshot: Snapshot, found: Survey, wanted: Iterable[StoredImage], every: Iterable[StoredImage]
-) -> tuple[ImageUsage, ...]:
-    holders: dict[str, set[str]] = {}
-    for image in every:
-        if not image.record.is_index:
-            for part in _parts(snapshot, image.digest):
-                holders.setdefault(part, set()).add(image.digest)
-    items = []
-    for image in wanted:
-        own = with_members(snapshot, [image.digest]) if image.record.is_index else {image.digest}
-        sizes = {part: _size_of(found, part) for part in _parts(snapshot, image.digest)}
-        size = sum(sizes.values())
-        unique = sum(count for part, count in sizes.items() if holders.get(part, set()) <= own)
-        items.append(ImageUsage(image.digest, image.names, size, unique, size - unique))
-    return tuple(items)
+class _Shares:
+    """What each image needs, and how many images need each of it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._of: dict[str, Reachable] = {}
+        self._own: dict[str, set[str]] = {}
+        indexes = []
+        for digest, image in snapshot.images():
+            if image.is_index:
+                indexes.append(digest)
+            else:
+                self._of[digest] = mark(snapshot, [digest])
+        self._blobs, self._trees = _counts(self._of.values())
+        for digest in indexes:
+            self._own[digest] = with_members(snapshot, [digest])
+            self._of[digest] = mark(snapshot, [digest])
+
+    def item(self, digest: str, names: tuple[str, ...], found: Survey) -> ImageUsage:
+        """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
+        needs = self._of[digest]
+        blobs, trees = _counts(self._of[one] for one in self._own.get(digest, {digest}) if one not in self._own)
+        size = unique = 0
+        for keys, sizes, own, every in (
+            (needs.blobs, found.blobs, blobs, self._blobs),
+            (needs.trees, found.trees, trees, self._trees),
+        ):
+            for key in keys:
+                taken = sizes.get(key, 0)
+                size += taken
+                if every[key] == own[key]:
+                    unique += taken
+        return ImageUsage(digest, names, size, unique, size - unique)
 
 
-def _parts(snapshot: Snapshot, digest: str) -> set[str]:
-    reachable = mark(snapshot, [digest])
-    return {f"blob {blob}" for blob in reachable.blobs} | {f"tree {key}" for key in reachable.trees}
-
-
-def _size_of(found: Survey, part: str) -> int:
-    kind, _, key = part.partition(" ")
-    return (found.blobs if kind == "blob" else found.trees).get(key, 0)
+def _counts(found: Iterable[Reachable]) -> tuple[Counter[str], Counter[str]]:
+    """How many of *found* have each blob and each tree."""
+    blobs: Counter[str] = Counter()
+    trees: Counter[str] = Counter()
+    for one in found:
+        blobs.update(one.blobs)
+        trees.update(one.trees)
+    return blobs, trees

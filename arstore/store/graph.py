@@ -33,6 +33,7 @@ from arstore.errors import (
     from_os_error,
 )
 from arstore.store.records import (
+    KINDS,
     BlobRecord,
     Codec,
     ContainerRecord,
@@ -68,10 +69,16 @@ HOME = "home"
 _COPIED_FORM = "directory"
 """The form of trees whose copies may lack what their files had, and look well: times, owners, attributes, links."""
 
+_NO_MEMBERS = b'"members":[]}'
+"""How the record of a tree ends that is over no others."""
+
+_BATCH = 1000
+"""Records that are decoded together."""
+
 _READERS, _READER_SIZE = 2048, 64
 """Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
 
-_T = TypeVar("_T", BlobRecord, LayerRecord, TreeRecord, ImageRecord, ContainerRecord, LeaseRecord)
+_T = TypeVar("_T", bound=Record)
 
 
 class _Transaction(Protocol):
@@ -85,6 +92,7 @@ class _Transaction(Protocol):
 
 class _Cursor(Protocol):
     def set_range(self, key: bytes, /) -> bool: ...
+    def iternext(self, keys: bool, values: bool) -> Iterator[bytes]: ...
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
 
 
@@ -101,8 +109,27 @@ class Snapshot:
         self.passed_over: set[bytes] = set()
         """The keys of the records that were passed over so far, as they stand in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
+        self._loaded: dict[str, dict[str, Record]] = {}
+
+    def load(self, *tables: str) -> None:
+        """Read these tables whole, for who will ask for most of their records one by one."""
+        for table in tables:
+            if table not in self._loaded:
+                self._loaded[table] = dict(self._all(table, KINDS[table]))
+
+    def keys(self, table: str) -> Iterator[str]:
+        """The keys of *table*, sorted; what stands under them is not looked at."""
+        start = _key(table, "")
+        cursor = self._txn.cursor()
+        if cursor.set_range(start):
+            for name in cursor.iternext(keys=True, values=False):
+                if not name.startswith(start):
+                    return
+                yield name[len(start) :].decode()
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
+        if table in self._loaded:
+            return cast("_T | None", self._loaded[table].get(key))
         name = _key(table, key)
         data = self._txn.get(name)
         try:
@@ -112,7 +139,20 @@ class Snapshot:
             return None
 
     def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
-        for key, data in self._rows(table):
+        if table in self._loaded:
+            yield from cast("dict[str, _T]", self._loaded[table]).items()
+            return
+        rows = self._rows(table)
+        while batch := list(islice(rows, _BATCH)):
+            try:
+                records = Codec.decode_all(kind, [data for _, data in batch])
+            except (ValueError, TypeError, RecursionError):
+                yield from self._each(table, kind, batch)
+            else:
+                yield from zip([key for key, _ in batch], records, strict=True)
+
+    def _each(self, table: str, kind: type[_T], rows: list[tuple[str, bytes]]) -> Iterator[tuple[str, _T]]:
+        for key, data in rows:
             try:
                 yield key, Codec.decode(kind, data)
             except (ValueError, TypeError, RecursionError) as error:
@@ -187,7 +227,13 @@ class Snapshot:
     def runs(self) -> list[tuple[str, TreeRecord]]:
         """The merged indexes among the trees, by key."""
         if self._runs is None:
-            self._runs = [(key, tree) for key, tree in self.trees() if tree.members]
+            if "trees" in self._loaded:
+                every = self.trees()
+            else:
+                # Of all trees only these list members: to decode the others would be the most of it.
+                some = [(key, data) for key, data in self._rows("trees") if not data.endswith(_NO_MEMBERS)]
+                every = self._each("trees", TreeRecord, some)
+            self._runs = [(key, tree) for key, tree in every if tree.members]
         return self._runs
 
     def image(self, digest: str) -> ImageRecord | None:
@@ -253,6 +299,7 @@ class Change(Snapshot):
     """The graph in a write transaction: reads see what this transaction has written."""
 
     def _put(self, table: str, key: str, record: Record) -> None:
+        self._loaded.pop(table, None)
         name = _key(table, key)
         self._txn.put(name, sealed(name, Codec.encode(record)))
 
@@ -267,11 +314,13 @@ class Change(Snapshot):
     def put_raw(self, key: bytes, value: bytes) -> None:
         """Write a value as it stands; only for who mends."""
         self._runs = None
+        self._loaded.clear()
         self._txn.put(key, value)
 
     def delete_raw(self, key: bytes) -> None:
         """Remove what stands under *key*."""
         self._runs = None
+        self._loaded.clear()
         self._txn.delete(key)
 
     def put_blob(self, digest: str, record: BlobRecord) -> None:
@@ -312,6 +361,7 @@ class Change(Snapshot):
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
         self._runs = None
+        self._loaded.pop(table, None)
         return bool(self._txn.delete(_key(table, key)))
 
 

@@ -52,6 +52,7 @@ class Removed:
 
 def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
     """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
+    snapshot.load("images", "layers")
     found = Reachable()
     layers: dict[str, LayerRecord] = {}
     todo = list(images)
@@ -71,6 +72,7 @@ def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
             found.trees.add(image.cap)
         _mark_chain(snapshot, image.top, found, layers)
     if layers and snapshot.runs():
+        snapshot.load("trees")
         for digest in found.images:
             image = snapshot.image(digest)
             if image is not None and not image.is_index:

@@ -19,7 +19,7 @@ import signal
 import struct
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError
 from arstore.linux.process import set_parent_death_signal
@@ -81,6 +81,31 @@ def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | 
                     with _undisturbed():
                         del running[child.pid]
                         _reap(child)
+
+
+@contextlib.contextmanager
+def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Run *job* in a process while the context goes on; what the context gives waits for the outcome, and returns it.
+
+    It raises what `run_jobs` raises. A context that ends before has lost interest, and ends the job.
+    """
+    running: dict[int, _Child] = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(_end, running)
+        with _undisturbed():
+            child = _spawn(0, lambda _report: job(), [])
+            running[child.pid] = child
+
+        def outcome() -> T:
+            while data := os.read(child.pipe, 1 << 20):
+                child.buffer += data
+            found: list[Outcome[T]] = list(_outcomes(child))
+            with _undisturbed():
+                del running[child.pid]
+                _reap(child)
+            return cast("T", found[-1].value)
+
+        yield outcome
 
 
 @contextlib.contextmanager

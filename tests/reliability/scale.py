@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from arstore.store.store import Store
-from reliability.figures import Figure, parser, report
 from support.largestore import Shape, fill
 from support.programs import why_no_mounts
+
+from arstore.store.store import Store
+from reliability.figures import Figure, parser, report
 
 _SECONDS = 2.0
 _NAME = "project-3/app:7"

@@ -22,6 +22,9 @@ class Records:
     def __init__(self):
         self.tables = {name: {} for name in ("blobs", "layers", "trees", "images", "names")}
 
+    def load(self, *tables):
+        assert set(tables) <= set(self.tables)
+
     def __getattr__(self, name):
         if name in self.tables:
             return lambda: iter(sorted(self.tables[name].items()))

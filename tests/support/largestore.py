@@ -14,6 +14,8 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from support import images
+
 from arstore.digest import Digest
 from arstore.linux.process import boot_id
 from arstore.oci.chain import chain_ids
@@ -22,7 +24,6 @@ from arstore.store.layout import write_layout
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.runs import FORM, Run, build, plan
 from arstore.tar.reader import TarReader
-from support import images
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.survey import survey
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
@@ -129,7 +128,7 @@ def clutter(store: Store) -> Iterator[Finding]:
     """What processes that died have left. Raises OSError and the errors of Graph."""
     from arstore.maintenance.gc import plan_collection
 
-    plan = plan_collection(store, survey(store.directories))
+    plan = plan_collection(store)
     for name in plan.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:
