@@ -88,6 +88,7 @@ class _Transaction(Protocol):
     def put(self, key: bytes, value: bytes, /) -> bool: ...
     def delete(self, key: bytes, /) -> bool: ...
     def cursor(self) -> _Cursor: ...
+    def id(self) -> int: ...
 
 
 class _Cursor(Protocol):
@@ -297,6 +298,13 @@ class Snapshot:
 
 class Change(Snapshot):
     """The graph in a write transaction: reads see what this transaction has written."""
+
+    def number(self) -> int:
+        """The transaction's number: each that changes something has the next one, and asking for it makes it do so."""
+        value = self._txn.get(FORMAT_KEY)
+        if value is not None:
+            self._txn.put(FORMAT_KEY, value)
+        return self._txn.id()
 
     def _put(self, table: str, key: str, record: Record) -> None:
         self._loaded.pop(table, None)

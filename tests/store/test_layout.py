@@ -144,3 +144,32 @@ def test_a_multi_platform_image_is_listed_whole(store):
     assert ("multi:1", whole.digest, len(whole.raw)) in listed(store)
     assert {digest for _, digest, _ in listed(store)} == {whole.digest, *(part.digest for part in parts)}
     stores.verify_layout(store)
+
+
+def test_what_others_change_just_before_the_index_takes_its_place_is_in_it(store, monkeypatch):
+    stores.bring(store, stores.simple("a", names=("a:1",)))
+    digest = store.find("a:1").digest
+
+    def meddle(point):
+        if point == "layout.committed":
+            with store.graph.write() as change:
+                change.put_name("b:1", digest)
+
+    monkeypatch.setattr("arstore.store.layout.reached", meddle)
+    with published_change(store.directories, store.graph):
+        pass
+    assert [name for name, _, _ in listed(store)] == ["a:1", "b:1"]
+
+
+def test_it_is_written_as_json_writes_it(store):
+    stores.bring(store, stores.simple("a", names=("a:1", "b:1")), stores.simple("ü"))
+    with store.graph.read() as snapshot:
+        document = index_document(snapshot)
+    assert document == json.dumps(json.loads(document), indent=1).encode() + b"\n"
+    assert len(json.loads(document)["manifests"]) == 3
+
+
+def test_an_empty_index_is_written_as_json_writes_it(store):
+    with store.graph.read() as snapshot:
+        document = index_document(snapshot)
+    assert document == json.dumps(json.loads(document), indent=1).encode() + b"\n"

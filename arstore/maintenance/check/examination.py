@@ -15,7 +15,7 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.graph import against_documents, damaged_record, pages
 from arstore.maintenance.check.structure import clutter, structure
 from arstore.maintenance.check.trees import Candidate, altered, candidates, is_still_there
-from arstore.store.workers import run_jobs
+from arstore.store.workers import beside, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,16 +64,13 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
         # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
         named = [(digest, None) for digest in present(store.directories)]
         return _sorted([*findings, *blobs(store.directories, named, True, report)])
-    with store.graph.read(lenient=True) as snapshot:
-        findings += structure(store, snapshot)
-        known = _known(store, snapshot)
-        passed_over = snapshot.passed_over
     if quick:
-        findings += map(damaged_record, sorted(passed_over))
-        found = _quick(store, known)
-    else:
-        found = _deep(store, known, report, nice)
-    findings += _standing(store, known, found)
+        return _sorted(_quick(store))
+    with store.graph.read(lenient=True) as snapshot:
+        known = _known(store, snapshot)
+        findings += structure(store, snapshot, known.blobs)
+        passed_over = snapshot.passed_over
+    findings += _standing(store, known.trees, _deep(store, known, report, nice))
     if not passed_over:
         findings += clutter(store)
     return _sorted(findings)
@@ -84,22 +81,49 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _known(store: Store, snapshot: Snapshot) -> _Known:
+    snapshot.load("blobs", "layers", "images", "trees")
     return _Known(
         dict(snapshot.blobs()), dict(snapshot.layers()), dict(snapshot.images()), list(candidates(store, snapshot))
     )
 
 
-def _quick(store: Store, known: _Known) -> Iterator[Finding]:
-    yield from blobs(store.directories, known.blobs.items(), False, lambda _count: None)
-    for tree in known.trees:
-        finding = altered(store, tree, False, lambda _count: None)
-        if finding is not None:
-            yield finding
+def _quick(store: Store) -> list[Finding]:
+    """A look at sizes, in three processes, each of which reads what it needs of the graph."""
+    store.graph.release()
+    with beside(partial(_look_at_blobs, store)) as blobs_seen, beside(partial(_look_at_trees, store)) as trees_seen:
+        with store.graph.read(lenient=True) as snapshot:
+            snapshot.load("images", "layers", "trees")
+            recorded = set(snapshot.keys("blobs"))
+            findings, unreadable = blobs_seen()
+            recorded -= {key.partition(b"/")[2].decode("utf-8", "replace") for key in unreadable}
+            findings += structure(store, snapshot, recorded)
+            unreadable |= snapshot.passed_over
+        findings += trees_seen()
+    findings += map(damaged_record, sorted(unreadable))
+    if not unreadable:
+        findings += clutter(store)
+    return findings
 
 
-def _standing(store: Store, known: _Known, found: Iterable[Finding]) -> Iterator[Finding]:
+def _look_at_blobs(store: Store) -> tuple[list[Finding], set[bytes]]:
+    """What is wrong with blobs; and the keys of their records that cannot be read."""
+    with store.graph.read(lenient=True) as snapshot:
+        records = list(snapshot.blobs())
+        unreadable = snapshot.passed_over
+    found = blobs(store.directories, records, False, lambda _count: None)
+    return list(_standing(store, [], found)), unreadable
+
+
+def _look_at_trees(store: Store) -> list[Finding]:
+    with store.graph.read(lenient=True) as snapshot:
+        trees = list(candidates(store, snapshot))
+    found = (altered(store, tree, False, lambda _count: None) for tree in trees)
+    return list(_standing(store, trees, [finding for finding in found if finding is not None]))
+
+
+def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding]) -> Iterator[Finding]:
     """Those of *found* whose things are still what they were when the graph was read."""
-    trees = {tree.key: tree for tree in known.trees}
+    trees = {tree.key: tree for tree in candidates}
     for finding in found:
         if finding.what in trees and finding.damage in {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}:
             stands = is_still_there(store, trees[finding.what])

@@ -11,25 +11,27 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.survey import outline
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from arstore.store.graph import Snapshot
     from arstore.store.store import Store
 
 
-def structure(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+def structure(store: Store, snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
     """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
 
+    *recorded* are the digests of the blobs with records that can be read.
     Raises OSError and the errors of Graph.
     """
     yield from _root(store)
     yield from _names(snapshot)
-    yield from _images(snapshot)
-    yield from _layers(snapshot)
+    yield from _images(snapshot, recorded)
+    yield from _layers(snapshot, recorded)
     yield from _trees(store, snapshot)
     yield from _containers(store, snapshot)
     yield from _index(store, snapshot)
@@ -48,10 +50,10 @@ def _names(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
 
 
-def _images(snapshot: Snapshot) -> Iterator[Finding]:
+def _images(snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
     for digest, image in snapshot.images():
         for blob in dict.fromkeys((digest, *([image.config] if image.config else []), *image.layers)):
-            if snapshot.blob(blob) is None:
+            if blob not in recorded:
                 yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
         for member in image.manifests:
             if snapshot.image(member) is None:
@@ -62,11 +64,11 @@ def _images(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
 
 
-def _layers(snapshot: Snapshot) -> Iterator[Finding]:
+def _layers(snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
     for chain_id, layer in snapshot.layers():
         if layer.parent and snapshot.layer(layer.parent) is None:
             yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
-        if not any(snapshot.blob(blob) is not None for blob in layer.blobs):
+        if not any(blob in recorded for blob in layer.blobs):
             yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
         if layer.tree and snapshot.tree(layer.tree) is None:
             yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
@@ -126,9 +128,10 @@ def _content(path: str) -> bytes | None:
 
 def clutter(store: Store) -> Iterator[Finding]:
     """What processes that died have left. Raises OSError and the errors of Graph."""
-    from arstore.maintenance.gc import plan_collection
+    from arstore.maintenance.gc import Collection, add_files
 
-    plan = plan_collection(store)
+    plan = Collection()
+    add_files(store, plan, outline(store.directories))
     for name in plan.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -53,6 +54,7 @@ def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
     records = dict(snapshot.trees())
     layers = {layer.tree: layer for _, layer in snapshot.layers() if layer.tree}
 
+    @cache
     def inode(key: str) -> int:
         record = records.get(key)
         if record is None or (not record.synced and record.boot != boot):
@@ -60,7 +62,7 @@ def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
         if not record.members and record.form not in store.forms:
             return 0
         try:
-            return os.stat(store.directories.tree(key), follow_symlinks=False).st_ino
+            return os.stat(f"{store.directories.trees}/{key.partition(':')[2]}", follow_symlinks=False).st_ino
         except OSError:
             return 0
 
