@@ -154,6 +154,10 @@ LOAD = {
     "load.cleared": Point("the directory is empty", _DONE),
 }
 REPAIR = {
+    "repair.graph-made": Point("a new graph lies in an ingest, durable", _INGEST),
+    "repair.graph-exchanged": Point("it and the damaged one have exchanged names", "`gc` takes the damaged one"),
+    "repair.records-mended": Point("single records are mended", "`check --repair` goes on from there"),
+    "repair.blob-placed": Point("a good blob has taken a bad one's place", "`check --repair` does the rest"),
     "repair.blobs-taken": Point("altered blobs are taken away", "they count as missing, as before they counted as bad"),
     "repair.distrusted": Point("altered trees have lost their trust", "they are built at their next use"),
     "repair.rebuilt": Point("trees are built anew", "`check --repair` goes on from there"),

@@ -39,6 +39,8 @@ _BIG = 1
 _NONE = (1 << 64) - 1
 _INTEGER_KEYS = 8
 _DEEPEST = 32
+_MOST_PAGES = 1 << 22
+"""Pages that a meta page may speak of: those of 16 GiB."""
 
 
 class PageError(Exception):
@@ -199,13 +201,13 @@ class _Walker:
         self._size = meta.page_size
         self._done = done
         self._visit = visit
-        fits = meta.last < os.fstat(fd).st_size // meta.page_size
-        self._used = bytearray(meta.last + 1 if fits else 0)
+        # Not by the file's size: pages at the end that a transaction took and gave back are never written.
+        self._used = bytearray(meta.last + 1 if meta.last < _MOST_PAGES else 0)
         self._free: list[int] = []
 
     def run(self) -> None:
         if len(self._used) < 2:
-            raise PageError("it is shorter than its meta page says")
+            raise PageError("its meta page says nothing sensible of its size")
         self._used[0:2] = b"\1\1"
         meta, faults = self._meta, self._done.faults
         for name, database, visit in (("free", meta.free, self._take_free), ("main", meta.main, self._take_record)):
@@ -319,12 +321,16 @@ class _Walker:
         if len(page) < self._size:
             return []
         _, _, _, lower, upper = _HEADER.unpack_from(page)
-        listed = struct.unpack_from(f"<{(min(lower, len(page)) - _HEADER.size) // 2}H", page, _HEADER.size)
+        count = max(0, min(lower, len(page)) - _HEADER.size) // 2
+        listed = struct.unpack_from(f"<{count}H", page, _HEADER.size)
         found: dict[int, None] = {}
         for start in (upper, *listed):
             place = start
             while _HEADER.size < place <= len(page) - _NODE.size:
-                node, place = _node(page, place, False)
+                try:
+                    node, place = _node(page, place, False)
+                except (PageError, struct.error):
+                    break
                 if 1 < node.page < len(self._used):
                     found[node.page] = None
         return list(found)
@@ -342,6 +348,8 @@ class _Walker:
             raise PageError(f"page {node.page} is not the page that it should be")
         self._use(node.page, count)
         data = os.pread(self._fd, node.size, node.page * self._size + _HEADER.size)
+        if len(data) < node.size:
+            raise PageError(f"page {node.page} lies outside the file")
         return data, count
 
     def _take_record(self, key: bytes, value: bytes) -> None:

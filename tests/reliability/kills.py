@@ -124,8 +124,6 @@ def main(words: list[str]) -> int:
         moments = _shares(chosen, asked.moments)
         tally = _in_parallel(chosen, moments, asked, Path(place))
     minutes = (time.monotonic() - began) / 60
-    for fault in tally.faults:
-        print(fault, file=sys.stderr)
     return report("kills", _figures(tally, asked, minutes, complete=not asked.scenario), as_json=asked.json)
 
 
@@ -137,11 +135,12 @@ def import_everything() -> None:
 
 
 def _shares(chosen: list[Scenario], moments: int) -> list[int]:
-    """How many of the moments each scenario gets."""
-    possible = [one for one in chosen if is_possible(one)]
-    share, rest = divmod(moments, len(possible) or 1)
-    counts = iter([share + (n < rest) for n in range(len(possible))])
-    return [next(counts) if is_possible(one) else 0 for one in chosen]
+    """How many of the moments each scenario gets: one with a container, which takes ten times as long, half a share."""
+    weights = [(1 if one.needs_runtime else 2) * is_possible(one) for one in chosen]
+    shares = [moments * weight // (sum(weights) or 1) for weight in weights]
+    for number in range(moments - sum(shares) if any(weights) else 0):
+        shares[[place for place, weight in enumerate(weights) if weight][number % sum(map(bool, weights))]] += 1
+    return shares
 
 
 def _in_parallel(chosen: list[Scenario], moments: list[int], asked: Any, place: Path) -> Tally:
@@ -183,6 +182,8 @@ def _alone(own: Path, scenario: Scenario, moments: int, asked: Any) -> None:
         f"{time.monotonic() - began:.0f} s",
         file=sys.stderr,
     )
+    for fault in tally.faults:
+        print(fault, file=sys.stderr)
     (own / "tally").write_text(json.dumps(asdict(tally)))
 
 

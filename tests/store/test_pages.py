@@ -88,3 +88,33 @@ def test_the_moment_changes_with_a_write(data):
     with lmdb.open(os.path.dirname(data), map_size=SIZE) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"key/x", b"")
     assert moment(data) != before
+
+
+def test_pages_at_the_end_that_were_never_written_are_no_damage(tmp_path):
+    """A transaction may take pages at the end of the file and give them back: LMDB counts them, and writes nothing.
+
+    Here they are cut off once they are free, which comes to the same.
+    """
+    path = tmp_path / "data.mdb"
+    small, large = ([b"%s/%d" % (kind, n) for n in range(40)] for kind in (b"a", b"z"))
+    with lmdb.open(str(tmp_path), map_size=SIZE) as environment:
+        for _ in range(20):
+            for change in (small + large, large, small[:1], small[:1]):
+                with environment.begin(write=True) as transaction:
+                    for key in change:
+                        transaction.delete(key) if change is large else transaction.put(key, sealed(key, bytes(2000)))
+            size = path.stat().st_size
+            os.truncate(path, size - 4096)
+            if look(str(path)) == (Walk(records=len(small), is_whole=True), []):
+                return
+            os.truncate(path, size)
+    pytest.fail("the last page was never a free one")
+
+
+@pytest.mark.parametrize("start", range(0, 16, 2))
+def test_a_branch_whose_header_is_lost_is_a_fault_and_no_crash(data, start):
+    content = bytearray(Path(data).read_bytes())
+    for page in range(2, len(content) // 4096):
+        content[page * 4096 + start : page * 4096 + 16] = bytes(16 - start)
+    Path(data).write_bytes(content)
+    assert look(data)[0].faults

@@ -19,6 +19,7 @@ from arstore.store.directories import sync_directory
 from arstore.store.erofs.files import TAR
 from arstore.store.ingest import Ingest
 from arstore.store.layer import write_all
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -113,6 +114,7 @@ def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
         if os.path.isdir(path) and not os.path.islink(path):
             os.rename(path, ingest.file(f"displaced-{os.path.basename(path)}"))
         os.rename(staged, path)
+        reached("repair.blob-placed")
         sync_directory(os.path.dirname(path))
         record = change.blob(digest)
         if record is not None and record.size != size:

@@ -25,6 +25,7 @@ from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
 from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
 from arstore.store.seal import mended, sealed, unsealed
+from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,6 +55,7 @@ def mend_records(store: Store, names: Iterable[str]) -> None:
             change.put_raw(*fixed)
         if left:
             _make_again(store, change, left)
+    reached("repair.records-mended")
 
 
 def complete_records(store: Store) -> None:
@@ -141,11 +143,13 @@ def rebuild_graph(store: Store) -> str:
                     change.put_raw(key, _value(key, record))
         fresh.release()
         sync_directory(fresh.path)
+        reached("repair.graph-made")
         aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         if not exchange(fresh.path, path):
             os.rename(path, aside)
             os.rename(fresh.path, path)
         else:
+            reached("repair.graph-exchanged")
             os.rename(fresh.path, aside)
         sync_directory(store.directories.root)
     return aside

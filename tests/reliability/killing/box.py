@@ -36,6 +36,8 @@ PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb")
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """What any command may make when it first needs it: a file to lock, and what is known about this boot."""
+KEPT = "root/graph.damaged-"
+"""What a repair keeps of a graph that was damaged, for people to look at."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def _wiped(store: Store) -> None:
     collect(store)
 
 
-def _homeless(store: Store) -> None:
+def homeless(store: Store) -> None:
+    """Have the graph forget where it is, so that a copy of the store is taken for the store itself."""
     with store.graph.write() as change:
         change.delete("meta", HOME)
 
@@ -147,10 +150,10 @@ class Box:
         shutil.rmtree(self.store, ignore_errors=False) if self.store.exists() else None
         self.store.mkdir()
 
-    def keep(self, name: str) -> None:
-        """Keep the store as it is under *name*; it forgets where it is, so that what is put back is no copy to it."""
-        if self.root.exists():
-            self.inside(_homeless)
+    def keep(self, name: str, readable: bool = True) -> None:
+        """Keep the store as it is under *name*, for which its graph has to be *readable*, or `homeless` already."""
+        if self.root.exists() and readable:
+            self.inside(homeless)
         subprocess.run(["cp", "-a", self.store, self.place / f"kept-{name}"], check=True)
 
     def put_back(self, name: str) -> None:
@@ -159,11 +162,11 @@ class Box:
         self.store.rmdir()
         subprocess.run(["cp", "-a", self.place / f"kept-{name}", self.store], check=True)
 
-    def made(self, name: str, prepare: Callable[[Box], None]) -> None:
-        """Keep under *name* what *prepare* makes of no store at all."""
+    def made(self, name: str, prepare: Callable[[Box], None], readable: bool = True) -> None:
+        """Keep under *name* what *prepare* makes of no store at all; *readable* as for `keep`."""
         self.clear()
         prepare(self)
-        self.keep(name)
+        self.keep(name, readable)
 
     # --- looking at it ----------------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class Box:
                 status = os.lstat(path)
                 kind = stat.filemode(status.st_mode)[0]
                 key = os.path.relpath(path, self.store)
-                if key in FRAME:
+                if key in FRAME or key.startswith(KEPT):
                     continue
                 found[key] = (kind, status.st_size if kind == "-" and key not in PAGES else 0)
             names[:] = [name for name in names if os.path.join(directory, name) not in mounted]

@@ -8,6 +8,7 @@ merged index.
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from arstore.linux.process import boot_id
 from arstore.store.mountrecord import MountRecord
 from arstore.store.mounts import MountTable
 from arstore.store.records import LeaseRecord
+from reliability.killing.box import homeless
 from reliability.killing.victim import CHECKOUT
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class Scenario:
     *setup* and *ending* are commands before it and after everything, that are not killed. *done_already* are the exit
     statuses, besides 0, with which it may end when it is done again and had been done: the images are as they are to
     be, and there is the *container* that it makes. *atomic* says that there is
-    nothing between before and after; *damaged*, that the store is not well before. *handed_over* is where a pipeline
+    nothing between before and after; *damaged*, that the store is not well before, and *unreadable* that
+    its graph is not, which only the command itself can change. *handed_over* is where a pipeline
     leaves files until they are taken, below the box's store, and *discarded* what it makes elsewhere, for the user.
     """
 
@@ -52,6 +55,7 @@ class Scenario:
     done_already: frozenset[int] = frozenset()
     atomic: bool = True
     damaged: bool = False
+    unreadable: bool = False
     stdin: str = ""
     meddling: tuple[str, Words] | None = None
     container: str = ""
@@ -168,6 +172,35 @@ def _with_damage(box: Box) -> None:
     (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
 
 
+def _with_damaged_blob(box: Box) -> None:
+    """An image of which one blob is altered and one is gone."""
+    _with("big")(box)
+    blobs = sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    blobs[-2].write_bytes(_noise(blobs[-2].stat().st_size, 9))
+    blobs[-1].unlink()
+
+
+def _with_damaged_pages(box: Box) -> None:
+    """An image, and a graph in which every page that has a layer's record is damaged."""
+    _with("big")(box)
+    _alter_graph(box, lambda data, page, _at: data.__setitem__(slice(page, page + 16), bytes(16)))
+
+
+def _with_damaged_records(box: Box) -> None:
+    """An image, and a graph in which a few bytes of every layer's record are damaged."""
+    _with("big")(box)
+    _alter_graph(box, lambda data, _page, at: data.__setitem__(slice(at + 90, at + 93), b"???"))
+
+
+def _alter_graph(box: Box, alter: Callable[[bytearray, int, int], None]) -> None:
+    box.inside(homeless)
+    path = box.root / "graph/data.mdb"
+    data = bytearray(path.read_bytes())
+    for found in list(re.finditer(rb"layers/sha256:", data)):
+        alter(data, found.start() & ~4095, found.start())
+    path.write_bytes(data)
+
+
 def _with_loaded(box: Box) -> None:
     box.ok("load", "-i", f"{box.place}/archives/pipeline.tar.gz")
 
@@ -183,6 +216,7 @@ def scenarios() -> list[Scenario]:
     """All, also those that this machine cannot do."""
     mounted = {"needs_mounts": True}
     runs = {"needs_runtime": True, "atomic": False}
+    repair: Words = ("check", "--repair")
     mount_rw: Words = ("mount", "--rw", "--name", "work", "app:1")
     load: Words = ("load", "-i", "{place}/archives/pipeline.tar.gz")
     found = [
@@ -197,7 +231,11 @@ def scenarios() -> list[Scenario]:
         Scenario("gc", ("gc",), _with_garbage),
         Scenario("convert", ("convert", "--all", "--tree", "directory"), _with("big"), atomic=False),
         Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
-        Scenario("repair", ("check", "--repair"), _with_damage, atomic=False, damaged=True),
+        Scenario("repair", repair, _with_damage, atomic=False, damaged=True),
+        Scenario("repair-blobs", (*repair, "--from", _archive("big")), _with_damaged_blob, atomic=False, damaged=True),
+        Scenario("repair-graph", repair, _with_damaged_pages, atomic=False, damaged=True, unreadable=True),
+        Scenario("repair-records", repair, _with_damaged_records, atomic=False, damaged=True, unreadable=True),
+        Scenario("backup", ("backup", "{place}/s/backup"), _with("big"), atomic=False, handed_over="backup/"),
         Scenario("unpack", ("unpack", "app:1", "{place}/unpacked"), _with("big"), discarded="{place}/unpacked"),
         Scenario("mount", ("mount", "app:1"), _with("big"), ending=(_UMOUNT,), **mounted),
         Scenario(

@@ -64,7 +64,7 @@ class Trial:
         self.box = box
         self.scenario = scenario
         self.words = self._filled(scenario.words)
-        box.made(scenario.name, scenario.prepare)
+        box.made(scenario.name, scenario.prepare, not scenario.unreadable)
         self.reference = self._reference()
 
     def _filled(self, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,6 +97,9 @@ class Trial:
 
     def _reference(self) -> Reference:
         self.box.put_back(self.scenario.name)
+        if self.scenario.unreadable:
+            # What it was before is told by what the command makes of it again.
+            self._command(kill=None)
         untidy = self.box.look().images
         before = between = self._state()
         if self.scenario.meddling is not None:
@@ -132,6 +135,8 @@ class Trial:
     def _judged(self, tidied: bool) -> list[str]:
         """Every fault; *tidied* has `gc` called before the command is done again, and not only then."""
         box, reference = self.box, self.reference
+        if self.scenario.unreadable and (again := self._command()).status:
+            return [f"done again at once, it ends with {again.status}: {again.err[-1500:]}"]
         look = box.look()
         faults = self._lost(look.images)
         if not self.scenario.damaged:
