@@ -173,31 +173,44 @@ def _with_damage(box: Box) -> None:
 
 
 def _with_damaged_blob(box: Box) -> None:
-    """An image of which one blob is altered and one is gone."""
+    """An image in whose two smallest blobs a bit is flipped each, which a repair can flip back."""
     _with("big")(box)
-    blobs = sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
-    blobs[-2].write_bytes(_noise(blobs[-2].stat().st_size, 9))
-    blobs[-1].unlink()
+    for path in sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)[:2]:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
 
 
 def _with_damaged_pages(box: Box) -> None:
-    """An image, and a graph in which every page that has a layer's record is damaged."""
+    """An image, and a graph in which a page with records of trees has lost its header."""
     _with("big")(box)
-    _alter_graph(box, lambda data, page, _at: data.__setitem__(slice(page, page + 16), bytes(16)))
+
+    def behead(data: bytearray, page: int, _at: int) -> None:
+        if not any(other in data[page : page + 4096] for other in (b"meta/", b"blobs/sha256:")):
+            data[page : page + 16] = bytes(16)
+
+    _alter_graph(box, b"trees/sha256:", behead)
 
 
 def _with_damaged_records(box: Box) -> None:
-    """An image, and a graph in which a few bytes of every layer's record are damaged."""
+    """An image, and a graph in which a bit of every layer's record is flipped."""
     _with("big")(box)
-    _alter_graph(box, lambda data, _page, at: data.__setitem__(slice(at + 90, at + 93), b"???"))
+
+    def flip(data: bytearray, _page: int, at: int) -> None:
+        data[at + 120] ^= 1
+
+    _alter_graph(box, b"layers/sha256:", flip)
 
 
-def _alter_graph(box: Box, alter: Callable[[bytearray, int, int], None]) -> None:
+def _alter_graph(box: Box, what: bytes, alter: Callable[[bytearray, int, int], None]) -> None:
+    """Have *alter* change the graph's file for each leaf page (LMDB's P_LEAF) and place where *what* stands."""
     box.inside(homeless)
     path = box.root / "graph/data.mdb"
     data = bytearray(path.read_bytes())
-    for found in list(re.finditer(rb"layers/sha256:", data)):
-        alter(data, found.start() & ~4095, found.start())
+    for found in list(re.finditer(re.escape(what), data)):
+        page = found.start() & ~4095
+        if data[page + 10] == 2:
+            alter(data, page, found.start())
     path.write_bytes(data)
 
 
@@ -232,7 +245,7 @@ def scenarios() -> list[Scenario]:
         Scenario("convert", ("convert", "--all", "--tree", "directory"), _with("big"), atomic=False),
         Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
         Scenario("repair", repair, _with_damage, atomic=False, damaged=True),
-        Scenario("repair-blobs", (*repair, "--from", _archive("big")), _with_damaged_blob, atomic=False, damaged=True),
+        Scenario("repair-blobs", repair, _with_damaged_blob, atomic=False, damaged=True),
         Scenario("repair-graph", repair, _with_damaged_pages, atomic=False, damaged=True, unreadable=True),
         Scenario("repair-records", repair, _with_damaged_records, atomic=False, damaged=True, unreadable=True),
         Scenario("backup", ("backup", "{place}/s/backup"), _with("big"), atomic=False, handed_over="backup/"),

@@ -272,7 +272,8 @@ class _Listener:
             subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CHECKOUT, check=True)
         if kill is None or (point, role, number) != (kill.point, kill.role, kill.number):
             return
-        with self._watcher.opened() as fd:
+        # Who outlives the command may find that the watcher has stopped to listen.
+        with contextlib.suppress(ConnectionError), self._watcher.opened() as fd:
             os.write(fd, kill.whom.encode())
         # A worker does not outlive the command for long, and what was to outlive it goes on then.
         time.sleep(_STUCK if role == MAIN or kill.whom == SELF else _MOURNING)
