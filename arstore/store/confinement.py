@@ -60,7 +60,6 @@ _MAKE = (
     | landlock.MAKE_FIFO
     | landlock.MAKE_CHAR
     | landlock.MAKE_BLOCK
-    | landlock.MAKE_SOCK
     | landlock.REMOVE_FILE
     | landlock.REMOVE_DIR
     | landlock.REFER
@@ -120,8 +119,10 @@ class Confinement:
             access = landlock.known(_MAKE if self.making_files else _WRITE, version)
             landlock.allow_path(ruleset, ".", access)
             for path in () if self.change_root else self.readable:
-                access = _READ if os.path.isdir(path) else landlock.READ_FILE
-                landlock.allow_path(ruleset, path, access)
+                # What is not there, like the library of a program that brings its own, needs no permission.
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    access = _READ if os.path.isdir(path) else landlock.READ_FILE
+                    landlock.allow_path(ruleset, path, access)
             landlock.restrict_self(ruleset)
         finally:
             os.close(ruleset)

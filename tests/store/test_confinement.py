@@ -233,6 +233,17 @@ def test_work_that_only_writes_can_import_from_the_standard_library(place):
     assert confined("writing", place, work) == (0, 0, 0)
 
 
+def test_what_is_to_be_readable_need_not_exist(place, tmp_path):
+    (tmp_path / "file").write_text("x")
+
+    def job(_report):
+        confinement.writing(place, str(tmp_path / "no"), str(tmp_path / "file/no"), str(tmp_path / "file")).enter()
+        return (tmp_path / "file").read_text()
+
+    (outcome,) = run_jobs([job])
+    assert outcome.value == "x"
+
+
 @pytest.mark.root
 def test_the_way_to_the_directory_need_not_be_open(place, tmp_path):
     """Without capabilities, root is one user of many: a store may lie below somebody else's private directory."""
