@@ -1,0 +1,46 @@
+"""The images that are brought into stores whose power is cut, as archives that every tool reads.
+
+Small enough that hundreds of cuts take minutes, and with what makes a difference: many small files, of which a power
+cut loses some; files of a megabyte; layers that images share; a stack of small layers, which are mounted as one; layers
+that need others below them.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from support import images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("many", "more", "stack", "large", "implied", "example")
+
+
+def write_archives(place: Path) -> dict[str, Path]:
+    """An OCI archive for each name, with the image NAME:1."""
+    bottom = [images.layer([images.directory("./"), *_files(f"part{n}", 120, 6000, n)]) for n in range(2)]
+    small = [images.layer([images.directory("./"), *_files(f"small{n}", 3, 2000, 50 + n)]) for n in range(10)]
+    layers = {
+        "many": [*bottom, images.layer([images.directory("./"), *_files("own", 80, 9000, 10)])],
+        "more": [*bottom, images.layer([images.directory("./"), *_files("other", 60, 30000, 20)])],
+        "stack": [bottom[0], *small],
+        "large": [images.layer([images.directory("./"), *_files("large", 3, 1 << 20, 30)]), small[0]],
+        "implied": images.implied_layers(),
+        "example": images.example_layers(),
+    }
+    return {
+        name: images.write_oci_archive(place / f"{name}.tar", images.image(*layers[name], names=[f"{name}:1"]))
+        for name in NAMES
+    }
+
+
+def _files(directory: str, count: int, size: int, seed: int) -> list[images.Member]:
+    chance = random.Random(seed)
+    found = [images.directory(directory)]
+    found += [images.directory(f"{directory}/{n}") for n in range(count // 20 + 1)]
+    for number in range(count):
+        content = chance.randbytes(chance.randint(size // 2, size))
+        found.append(images.file(f"{directory}/{number // 20}/{number}", content))
+    return found
