@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.linux.xattr import read_xattrs, set_xattr
+from arstore.store.directories import sync_directory
 from arstore.store.ingest import Ingest, Owner
 from arstore.store.records import ContainerRecord
 from arstore.trace import reached
@@ -81,6 +82,8 @@ class Containers:
     def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
         """A new container over the image of this digest; *container_id* "" makes one up.
 
+        It is not durable before `keep`: an *ephemeral* one need not be, because it ends with its process.
+
         Raises InvalidReferenceError for an id that is none, ConflictError for one that is taken, NotFoundError when
         the image has gone, OSError.
         """
@@ -124,7 +127,13 @@ class Containers:
             return [Container(i, record, self._directories.container(i)) for i, record in snapshot.containers()]
 
     def keep(self, container_id: str) -> None:
-        """Let an ephemeral container outlive its process. Raises NotFoundError when it is gone."""
+        """Let an ephemeral container outlive its process and a power cut. Raises NotFoundError, OSError.
+
+        Its directories are synced, and what was written below them is as durable as whoever wrote it has made it.
+        """
+        path = self.get(container_id).path
+        for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
+            sync_directory(directory)
         with self._graph.write() as change:
             record = change.container(container_id)
             if record is None:

@@ -213,18 +213,21 @@ def create_container(store: Store, image: StoredImage, container_id: str = "", e
 
     with lowers(store, image, writable=True) as found:
         try:
-            container = store.containers.create(image.digest, container_id, ephemeral)
+            container = store.containers.create(image.digest, container_id, ephemeral=True)
         except ConflictError:
             # The id may be that of a container whose process was killed.
             if container_id not in remove_abandoned(store):
                 raise
-            container = store.containers.create(image.digest, container_id, ephemeral)
+            container = store.containers.create(image.digest, container_id, ephemeral=True)
         try:
             copy_root_attributes(found[0].fd, container.upper)
+            if not ephemeral:
+                # Only now: it is to be found whole, or not at all.
+                store.containers.keep(container.id)
         except BaseException:
             store.containers.remove(container.id)
             raise
-    return container
+    return container if ephemeral else store.containers.get(container.id)
 
 
 def remove_abandoned(store: Store) -> list[str]:
