@@ -75,8 +75,11 @@ _NO_MEMBERS = b'"members":[]}'
 _BATCH = 1000
 """Records that are decoded together."""
 
+_SMALLEST_SPARE = 16 << 10
+
 _READERS, _READER_SIZE = 2048, 64
 """Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
+_LOCK_SIZE = (_READERS + 16) * _READER_SIZE
 
 _T = TypeVar("_T", bound=Record)
 
@@ -441,7 +444,7 @@ class Graph:
             self._set_spare_aside()
 
     def _set_spare_aside(self) -> None:
-        """Make the spare file where it is missing or short, if there is room for it."""
+        """Make the spare file where it is missing or short, as large as there is room for."""
         path = f"{self.path}/{SPARE}"
         with suppress(FileNotFoundError):
             if os.stat(path).st_size == SPARE_SIZE:
@@ -450,27 +453,29 @@ class Graph:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             reached("store.spare-made")
             try:
-                os.posix_fallocate(fd, 0, SPARE_SIZE)
-            except OSError:
-                os.unlink(path)
+                _reserve(fd)
             finally:
                 os.close(fd)
 
     def _reserve_lock_file(self) -> None:
         """Have the whole lock file on disk before LMDB maps it: a page that a full disk cannot give is a SIGBUS then.
 
-        Only a file that is not there yet is touched. To open and close one that LMDB uses would drop its locks, which
-        are this process's; here this process has none, because the environment is not open.
+        Only a file that is not there yet is touched, or one that a power cut has left short. To open and close one that
+        LMDB uses would drop its locks, which are this process's; here this process has none, because the environment
+        is not open.
         """
         path = f"{self.path}/lock.mdb"
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_size >= _LOCK_SIZE:
+                return
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            return  # it is there; or LMDB says what is the matter
+            return  # LMDB says what is the matter
         try:
-            os.posix_fallocate(fd, 0, (_READERS + 16) * _READER_SIZE)
+            _allocate(fd, f"{self.path}/{SPARE}")
         except OSError as error:
-            os.unlink(path)
+            os.ftruncate(fd, 0)
             raise from_os_error(error, path) from error
         finally:
             os.close(fd)
@@ -496,6 +501,30 @@ class Graph:
             if "Permission denied" in text or "Read-only file system" in text:
                 raise PermissionDeniedError(self.path, text) from error
             raise HostError(self.path, text) from error
+
+
+def _allocate(fd: int, spare: str) -> None:
+    """Have the whole lock file allocated, with the space of the *spare* file where there is no other. Raises OSError."""
+    try:
+        os.posix_fallocate(fd, 0, _LOCK_SIZE)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(spare)
+        os.posix_fallocate(fd, 0, _LOCK_SIZE)
+
+
+def _reserve(fd: int) -> None:
+    """Have as much of the spare file allocated as there is room for: a full disk still gives a few pages of it back."""
+    size = SPARE_SIZE
+    while size >= _SMALLEST_SPARE:
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError:
+            # Some file systems keep what they had allocated by then.
+            os.ftruncate(fd, 0)
+            size //= 2
+        else:
+            return
 
 
 def _verify_format(environment: lmdb.Environment) -> str:

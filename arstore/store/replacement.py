@@ -85,10 +85,16 @@ class Replacement:
         os.rename(staged, path)
 
     def undo(self, change: Change) -> None:
-        """Put back what nobody has touched since, after the transaction of the replacement was given up."""
+        """Put back what nobody has touched since, after the transaction of the replacement was given up.
+
+        Of two exchanges a power cut may undo the second alone: until the next sync a tree that was exchanged and is
+        back in its place is one of this boot, whatever it was before.
+        """
         for key, record in self._good.items():
             if change.tree(key) != self._outdated[key]:
                 continue
             staged = self._exchanged.get(key)
-            if staged is None or exchange(staged, self._directories.tree(key)):
+            if staged is None:
                 change.put_tree(key, record)
+            elif exchange(staged, self._directories.tree(key)):
+                change.put_tree(key, record._replace(boot=boot_id(), synced=False))

@@ -372,6 +372,7 @@ class Store:
             waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
         if not waiting:
             return 0
+        places = {key: _identity(self.directories.tree(key)) for key in waiting}
         fd = os.open(self.directories.trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             syncfs(fd)
@@ -380,10 +381,20 @@ class Store:
         reached("collect.synced")
         with self.graph.write() as change:
             for key, tree in waiting.items():
-                if change.tree(key) == tree:
+                # Not by the record alone: a tree that was removed and made again since has the same.
+                if change.tree(key) == tree and _identity(self.directories.tree(key)) == places[key]:
                     change.put_tree(key, tree._replace(synced=True))
         reached("collect.settled")
         return len(waiting)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells a directory from another one that took its place; None while there is none."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _members(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRecord]]:

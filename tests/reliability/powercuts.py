@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from reliability.cutting import machine, weather
 from reliability.cutting.disk import Shelf, mount, shelf
 from reliability.cutting.ours import Ours
-from reliability.cutting.samples import write_archives
+from reliability.cutting.samples import NAMES, write_archives
 from reliability.cutting.theirs import Theirs
 from reliability.figures import Figure, parser, report
 from reliability.kills import import_everything
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = "700M"
-_OPTIONS = {"ext4": ("", "commit=1", "data=writeback", "noauto_da_alloc"), "xfs": ("", "", "", "")}
+_OPTIONS = {"ext4": ("", "commit=1", "data=writeback", "noauto_da_alloc"), "xfs": ("nouuid",)}
 """Ways to mount a disk, of which one is chosen for each cut; those that make a cut worse are among them."""
+
+_NOUUID = {"ext4": "", "xfs": "nouuid"}
+"""What lets a copy be mounted beside its original."""
 
 
 @dataclass
@@ -63,7 +66,9 @@ class Tally:
 class Trial:
     """One tool on one kind of file system: a disk that is prepared once, and copied for every cut."""
 
-    def __init__(self, place: Path, kept: Shelf, kind: str, player: Callable[..., Any]) -> None:
+    def __init__(
+        self, place: Path, kept: Shelf, kind: str, player: Callable[..., Any], names: tuple[str, ...] = NAMES
+    ) -> None:
         self._place = place
         self._shelf = kept
         self._kind = kind
@@ -72,7 +77,7 @@ class Trial:
         self._desk = place / "desk"
         for directory in (self._disk, self._desk, place / "listings", place / "archives"):
             directory.mkdir(parents=True, exist_ok=True)
-        self._archives = write_archives(place / "archives")
+        self._archives = {name: path for name, path in write_archives(place / "archives").items() if name in names}
         self._base = kept.new(f"{kind}-base", kind, SIZE)
         self._digests: dict[str, str] = json.loads(machine.result(self._prepared))
 
@@ -80,20 +85,40 @@ class Trial:
         return self._player(self._disk, self._desk, self._archives)
 
     def _prepared(self) -> bytes:
-        mount(self._base, self._disk)
+        mount(self._base, self._disk, _NOUUID[self._kind])
         answer = json.dumps(self._made().prepare()).encode()
         os.sync()
         return answer
 
     def cut(self, seed: str) -> tuple[dict[str, Any], int]:
-        """One cut: the verdict, and how many commands had ended by then."""
+        """One cut at a moment of chance: the verdict, and how many commands had ended by then."""
         chance = random.Random(seed)
         live = self._shelf.copy(self._base, f"{self._kind}-live")
         options = chance.choice(_OPTIONS[self._kind])
         running = machine.Machine(lambda pipe: self._works(live, options, seed, pipe))
+        return self._cut(running, live, lambda events: self._until_the_cut(running, chance, events))
+
+    def cut_after(self, *words: str) -> tuple[dict[str, Any], int]:
+        """One cut when a command that brings the image `implied` has just ended; nothing else happens meanwhile."""
+        live = self._shelf.copy(self._base, f"{self._kind}-live")
+        running = machine.Machine(lambda pipe: self._does(live, words, pipe))
+        return self._cut(running, live, lambda events: events.extend(_told(running, 2)))
+
+    def _does(self, live: Path, words: tuple[str, ...], pipe: int) -> None:
+        mount(live, self._disk, _NOUUID[self._kind])
+        player = self._made()
+        event = {"words": list(words), "set": {"implied:1": ""}, "drop": [], "container": ""}
+        os.write(pipe, json.dumps(event).encode() + b"\n")
+        ended = player.run(*words, str(self._archives["implied"]))
+        os.write(pipe, json.dumps({"status": ended.status, "err": ended.err}).encode() + b"\n")
+        time.sleep(60)
+
+    def _cut(
+        self, running: machine.Machine, live: Path, wait: Callable[[list[dict[str, Any]]], None]
+    ) -> tuple[dict[str, Any], int]:
         events: list[dict[str, Any]] = []
         try:
-            self._until_the_cut(running, chance, events)
+            wait(events)
             disk = self._shelf.copy(live, f"{self._kind}-cut")
         finally:
             running.cut()
@@ -133,13 +158,20 @@ class Trial:
 
     def _judged(self, disk: Path, events: list[dict[str, Any]]) -> bytes:
         try:
-            mount(disk, self._disk)
+            # The other disk of the same identity may still be going down.
+            mount(disk, self._disk, _NOUUID[self._kind])
         except OSError as error:
             return json.dumps({"faults": [str(error)], "listed": 0, "bad": 0, "unusable": True}).encode()
         try:
             return json.dumps(self._made().judge(events, self._digests)).encode()
         except ChildProcessError as error:
             return json.dumps({"faults": [str(error)], "listed": 0, "bad": 0, "unusable": True}).encode()
+
+
+def _told(running: machine.Machine, count: int) -> list[dict[str, Any]]:
+    """The first *count* events that the machine tells of."""
+    with os.fdopen(os.dup(running.pipe), "rb") as file:
+        return [json.loads(file.readline()) for _ in range(count)]
 
 
 def trials(place: Path, kept: Shelf, kind: str, cuts: int, seed: int, player: Callable[..., Any], name: str) -> Tally:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.survey import outline
+from arstore.store import containers
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
@@ -92,6 +93,9 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     for container_id, container in snapshot.containers():
         if snapshot.image(container.image) is None:
             yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+        # One whose process has died goes with it, and was perhaps never durable.
+        if containers.Container(container_id, container, "").abandoned:
+            continue
         if not os.path.isdir(f"{store.directories.container(container_id)}/upper"):
             yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
         elif store.containers.get(container_id).has_lost_attributes:

@@ -1,0 +1,295 @@
+"""Full disks: a command on a file system that has room for just so much, for every MiB of it, and then for nothing.
+
+Each time the command must end well, or with the status of NoSpaceError and one line for people, and the store is as
+before. Then the last bytes are taken too, and looking, unmounting, `rm` and `gc` must still work. The same for inodes.
+The file systems are ext4 without reserved blocks, and the runroot lies on them as well. Needs root and mkfs.ext4.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support import images, programs
+
+from arstore.errors import NoSpaceError
+from reliability.cutting import command, machine
+from reliability.cutting.disk import call, mount
+from reliability.figures import Figure, parser, report
+from reliability.kills import import_everything
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reliability.cutting.command import Ended
+
+MIB = 1 << 20
+_GRAPH = {"data.mdb", "lock.mdb", "spare", "claims"}
+Words = tuple[str, ...]
+
+
+@dataclass
+class Tally:
+    """What came of one command at all sizes."""
+
+    tries: int = 0
+    refused: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Disk:
+    """A small ext4 with a store on it, and what fills it."""
+
+    def __init__(self, place: Path, size: int, inodes: int) -> None:
+        self.mounted = place / "disk"
+        self._desk = place / "desk"
+        self._image = place / "disk.img"
+        self._ballast = self.mounted / "ballast"
+        for directory in (self.mounted, self._desk):
+            directory.mkdir()
+        call("truncate", "-s", str(size), self._image)
+        call("mkfs.ext4", "-q", "-F", "-m", "0", "-N", str(inodes), "-E", "lazy_itable_init=0", self._image)
+        mount(self._image, self.mounted)
+
+    def close(self) -> None:
+        """Unmount it and what is mounted on it."""
+        self.run("umount", "--all")
+        call("umount", "--lazy", self.mounted)
+        self._image.unlink()
+
+    def run(self, *words: str) -> Ended:
+        """A command on the store."""
+        places = ("--root", str(self.mounted / "store"), "--runroot", str(self.mounted / "run"))
+        return command.arstore(self._desk, *places, "--quiet", *words)
+
+    def ok(self, *words: str) -> Ended:
+        """A command that has to end with 0. Raises ChildProcessError."""
+        ended = self.run(*words)
+        if ended.status:
+            raise ChildProcessError(f"{' '.join(words)} ended with {ended.status}: {ended.err[-800:]}")
+        return ended
+
+    # --- what fills it ----------------------------------------------------------------------------------------------
+
+    def leave(self, room: int) -> None:
+        """Have *room* bytes free, as far as there are as many."""
+        self._ballast.mkdir(exist_ok=True)
+        os.sync()
+        fd = os.open(self._ballast / "bytes", os.O_RDWR | os.O_CREAT, 0o600)
+        status = os.fstatvfs(fd)
+        size = max(0, status.f_bfree * status.f_frsize - room)
+        while size > 4096:
+            try:
+                os.posix_fallocate(fd, 0, size)
+                break
+            except OSError:
+                size -= 64 << 10
+        os.close(fd)
+
+    def leave_inodes(self, room: int) -> None:
+        """Have *room* inodes free."""
+        self._ballast.mkdir(exist_ok=True)
+        for number in range(os.statvfs(self.mounted).f_ffree - room):
+            (self._ballast / f"inode-{number}").touch()
+
+    def leave_nothing(self) -> None:
+        """Take the last bytes, in pieces that become smaller."""
+        self._ballast.mkdir(exist_ok=True)
+        for size in (MIB, 4096, 1):
+            try:
+                with open(self._ballast / f"last-{size}", "wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(size))
+            except OSError:
+                os.sync()
+
+    def empty(self) -> None:
+        """Take what fills it away."""
+        call("rm", "-rf", self._ballast)
+
+    # --- what is on it ----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Names, images, containers, and every path below the root with its size."""
+        found = {}
+        for directory, names, plain in os.walk(self.mounted / "store"):
+            for name in [*names, *plain]:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                if name not in _GRAPH:
+                    found[os.path.relpath(path, self.mounted)] = 0 if name in names else status.st_size
+        listed = json.loads(self.ok("images", "--json").out)
+        return {"files": found, "images": {image["digest"]: sorted(image["names"]) for image in listed}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that needs space: *words*, what has to be there before, and what takes it back."""
+
+    name: str
+    words: Words
+    setup: tuple[Words, ...] = ()
+    undo: tuple[Words, ...] = ()
+    step: int = 1
+    discarded: str = ""
+
+
+class Trial:
+    """The cases on one disk, which has a small image and a mount of it beside."""
+
+    def __init__(self, disk: Disk, archives: Path) -> None:
+        self.disk = disk
+        self._archives = archives
+        self._first()
+
+    def _first(self) -> None:
+        self.disk.ok("import", str(self._archives / "first.tar"))
+        self.disk.ok("gc")
+        self.disk.ok("mount", "first:1")
+
+    def case(self, case: Case, rooms: range, leave: Callable[[int], None], unit: str) -> Tally:
+        """*case* with each of *rooms* left, from nothing on; it is over when the command has ended well."""
+        tally = Tally()
+        for room in rooms:
+            for words in case.setup:
+                self.disk.ok(*words)
+            before = self.disk.state()
+            leave(room)
+            ended = self.disk.run(*case.words)
+            where = f"{case.name} with {room} {unit}"
+            tally.tries += 1
+            tally.faults += [f"{where}: {fault}" for fault in self._judged(ended, before)]
+            tally.refused += ended.status != 0
+            if ended.status or not room % 8:
+                self.disk.leave_nothing()
+                tally.faults += [f"{where}, then full: {fault}" for fault in self._when_full()]
+            self.disk.empty()
+            if case.discarded:
+                call("rm", "-rf", self.disk.mounted / case.discarded)
+            self._put_back(case)
+            if ended.status == 0:
+                break
+        else:
+            tally.faults.append(f"{case.name}: never had enough with {room} {unit}")
+        return tally
+
+    def _put_back(self, case: Case) -> None:
+        for words in case.undo:
+            self.disk.run(*words)
+        self.disk.ok("gc")
+        if "first:1" not in self.disk.ok("images", "--json").out:
+            self._first()
+
+    def _judged(self, ended: Ended, before: dict[str, Any]) -> list[str]:
+        faults = []
+        if ended.status:
+            lines = ended.err.splitlines()
+            if ended.status != NoSpaceError.exit_code:
+                faults.append(f"ended with {ended.status}: {ended.err[-800:]}")
+            if len(lines) != 1 or not lines[0].startswith("arstore: ") or "Traceback" in ended.err:
+                faults.append(f"not one line for people: {ended.err[-800:]}")
+            after = self.disk.state()
+            if after != before:
+                changed = {p for p in after["files"].keys() ^ before["files"].keys()}
+                changed |= {p for p in after["files"] if before["files"].get(p, after["files"][p]) != after["files"][p]}
+                faults.append(f"the store is not as before: {sorted(changed)[:5]}, {after['images']}")
+        checked = self.disk.run("check")
+        if checked.status:
+            faults.append(f"check ended with {checked.status}: {checked.out[-500:]}{checked.err[-500:]}")
+        return faults
+
+    def _when_full(self) -> list[str]:
+        """With nothing left: looking, unmounting, and removing what is there."""
+        faults = []
+        for words in (("images",), ("du",), ("check", "--quick"), ("mounts",), ("umount", "--all"), ("gc",)):
+            ended = self.disk.run(*words)
+            if ended.status:
+                faults.append(f"{' '.join(words)} ended with {ended.status}: {ended.err[-500:]}")
+        self.disk.leave_nothing()
+        for words in (("rm", "first:1"), ("gc",), ("check",)):
+            ended = self.disk.run(*words)
+            if ended.status:
+                faults.append(f"then {' '.join(words)} ended with {ended.status}: {ended.out[-300:]}{ended.err[-500:]}")
+        if "first:1" in self.disk.run("images", "--json").out:
+            faults.append("rm has removed nothing")
+        return faults
+
+
+# --- archives and cases ---------------------------------------------------------------------------------------------
+
+
+def write_archives(place: Path, size: int) -> None:
+    """A small image, and one with *size* bytes that do not compress in three layers and a thousand files."""
+    place.mkdir()
+    chance = random.Random(7)
+    first = [images.directory("./"), *(images.file(f"first-{n}", chance.randbytes(20000)) for n in range(30))]
+    images.write_oci_archive(place / "first.tar", images.image(images.layer(first), names=["first:1"]))
+    layers = []
+    for number in range(3):
+        members = [images.directory("./"), images.directory(f"part{number}")]
+        members += [images.file(f"part{number}/{n}", chance.randbytes(size // 1000)) for n in range(333)]
+        layers.append(images.layer(members))
+    images.write_oci_archive(place / "image.tar", images.image(*layers, names=["image:1"]))
+
+
+def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
+    """All cases; *every* is how many MiB lie between two sizes of those but `import`."""
+    image = str(archives / "image.tar")
+    brought: tuple[Words, ...] = (("import", "--tree", "auto", image),)
+    gone: tuple[Words, ...] = (("umount", "box"), ("container", "rm", "box"), ("rm", "made:1"), ("rm", "image:1"))
+    return [
+        Case("import, index form", ("import", "--tree", "auto", image), (), gone),
+        Case("import, directory form", ("import", "--tree", "directory", image), (), gone),
+        Case("convert", ("convert", "--tree", "directory", "image:1"), brought, gone, every),
+        Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, "out"),
+        Case("mount --rw", ("mount", "--rw", "--name", "box", "image:1"), brought, gone, every),
+    ]
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def main(words: list[str]) -> int:
+    options = parser("fulldisk", __doc__)
+    options.add_argument("--size", type=int, default=24, metavar="MIB", help="of the image, compressed (default 24)")
+    options.add_argument("--step", type=int, default=1, metavar="MIB", help="between two sizes of an import")
+    options.add_argument("--every", type=int, default=8, metavar="MIB", help="between two sizes of other commands")
+    options.add_argument("--inode-step", type=int, default=25, metavar="N", help="between two numbers of inodes")
+    options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="where disks lie (default /dev/shm)")
+    asked = options.parse_args(words)
+    if os.geteuid() or programs.program("mkfs.ext4") is None:
+        print("fulldisk: needs root and mkfs.ext4", file=sys.stderr)
+        return 2
+    import_everything()
+    machine.leave_mounts_alone()
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="arstore-full-", dir=asked.scratch) as place, ExitStack() as stack:
+        archives = Path(place, "archives")
+        write_archives(archives, asked.size * MIB)
+        for what in ("bytes", "inodes"):
+            own = Path(place, what)
+            own.mkdir()
+            disk = Disk(own, (asked.size * 5 + 64) * MIB, 20000 if what == "bytes" else 4000)
+            stack.callback(disk.close)
+            trial = Trial(disk, archives)
+            for case in cases(archives, disk, asked.every):
+                if what == "bytes":
+                    step = asked.step if case.step == 1 else case.step
+                    rooms = range(0, asked.size * 4, step)
+                    tally = trial.case(case, rooms, lambda room, d=disk: d.leave(room * MIB), "MiB")
+                else:
+                    rooms = range(0, 2500, asked.inode_step)
+                    tally = trial.case(case, rooms, disk.leave_inodes, "inodes")
+                for fault in tally.faults:
+                    print(fault, file=sys.stderr, flush=True)
+                told = f"{tally.tries} sizes, {tally.refused} refused, {len(tally.faults)} faults"
+                print(f"{case.name}, {what}: {told}", file=sys.stderr, flush=True)
+                figures.append(Figure(f"{case.name}, out of {what}", told, "0 faults", not tally.faults))
+    return report("fulldisk", figures, as_json=asked.json)
