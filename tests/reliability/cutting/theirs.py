@@ -42,6 +42,8 @@ class Theirs:
         if self._peers:
             for name in ("proc", "sys", "dev"):
                 call("mount", "--rbind", f"/{name}", f"{self._peers}/{name}")
+            # Its locks lie there, and another podman of this host has nothing to do with them.
+            call("mount", "-t", "tmpfs", "tmpfs", f"{self._peers}/dev/shm")
             call("mount", "--rbind", self._disk, f"{self._peers}/mnt")
             call("mount", "--rbind", self._desk.parent, f"{self._peers}/media")
 
