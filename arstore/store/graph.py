@@ -384,6 +384,7 @@ class Graph:
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
+        self._frees = False
 
     @contextmanager
     def read(self, lenient: bool = False) -> Iterator[Snapshot]:
@@ -435,16 +436,20 @@ class Graph:
 
         Even a removal has to write new pages, and a full disk must not be a reason not to remove.
         """
+        self._frees = True
         with suppress(FileNotFoundError):
             os.unlink(f"{self.path}/{SPARE}")
             reached("store.spare-given-up")
         try:
             yield
         finally:
+            self._frees = False
             self._set_spare_aside()
 
     def _set_spare_aside(self) -> None:
-        """Make the spare file where it is missing or short, as large as there is room for."""
+        """Make the spare file where it is missing or short, as large as there is room for, unless it was given up."""
+        if self._frees:
+            return
         path = f"{self.path}/{SPARE}"
         with suppress(FileNotFoundError):
             if os.stat(path).st_size == SPARE_SIZE:
@@ -504,7 +509,7 @@ class Graph:
 
 
 def _allocate(fd: int, spare: str) -> None:
-    """Have the whole lock file allocated, with the space of the *spare* file where there is no other. Raises OSError."""
+    """Have the whole lock file allocated, out of the *spare* file where there is no other room. Raises OSError."""
     try:
         os.posix_fallocate(fd, 0, _LOCK_SIZE)
     except OSError:

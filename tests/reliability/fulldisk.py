@@ -197,7 +197,7 @@ class Trial:
                 faults.append(f"not one line for people: {ended.err[-800:]}")
             after = self.disk.state()
             if after != before:
-                changed = {p for p in after["files"].keys() ^ before["files"].keys()}
+                changed = set(after["files"].keys() ^ before["files"].keys())
                 changed |= {p for p in after["files"] if before["files"].get(p, after["files"][p]) != after["files"][p]}
                 faults.append(f"the store is not as before: {sorted(changed)[:5]}, {after['images']}")
         checked = self.disk.run("check")
