@@ -21,7 +21,7 @@ from support import images, programs
 
 from arstore.errors import NoSpaceError
 from reliability.cutting import command, machine
-from reliability.cutting.disk import call, mount
+from reliability.cutting.disk import call, mount, sync_all
 from reliability.figures import Figure, parser, report
 from reliability.kills import import_everything
 
@@ -81,7 +81,7 @@ class Disk:
     def leave(self, room: int) -> None:
         """Have *room* bytes free, as far as there are as many."""
         self._ballast.mkdir(exist_ok=True)
-        os.sync()
+        sync_all(self.mounted)
         fd = os.open(self._ballast / "bytes", os.O_RDWR | os.O_CREAT, 0o600)
         status = os.fstatvfs(fd)
         size = max(0, status.f_bfree * status.f_frsize - room)
@@ -108,7 +108,7 @@ class Disk:
                     while True:
                         file.write(bytes(size))
             except OSError:
-                os.sync()
+                sync_all(self.mounted)
 
     def empty(self) -> None:
         """Take what fills it away."""
@@ -131,7 +131,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Case:
-    """A command that needs space: *words*, what has to be there before, and what takes it back."""
+    """A command that needs space: *words*, what has to be there before, and what takes it back.
+
+    *discarded* is a directory on the disk that it makes, *writes* one that something is written to before.
+    """
 
     name: str
     words: Words
@@ -139,6 +142,7 @@ class Case:
     undo: tuple[Words, ...] = ()
     step: int = 1
     discarded: str = ""
+    writes: str = ""
 
 
 class Trial:
@@ -160,6 +164,8 @@ class Trial:
         for room in rooms:
             for words in case.setup:
                 self.disk.ok(*words)
+            if case.writes:
+                (self.disk.mounted / case.writes / "written").write_bytes(os.urandom(4 * MIB))
             before = self.disk.state()
             leave(room)
             ended = self.disk.run(*case.words)
@@ -243,12 +249,15 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
     """All cases; *every* is how many MiB lie between two sizes of those but `import`."""
     image = str(archives / "image.tar")
     brought: tuple[Words, ...] = (("import", "--tree", "auto", image),)
+    (disk.mounted / "box").mkdir()
+    made = ("mount", "--rw", "--name", "box", "image:1", str(disk.mounted / "box"))
     gone: tuple[Words, ...] = (("umount", "box"), ("container", "rm", "box"), ("rm", "made:1"), ("rm", "image:1"))
     return [
         Case("import, index form", ("import", "--tree", "auto", image), (), gone),
         Case("import, directory form", ("import", "--tree", "directory", image), (), gone),
         Case("convert", ("convert", "--tree", "directory", "image:1"), brought, gone, every),
         Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, "out"),
+        Case("commit", ("commit", "box", "made:1"), (*brought, made), gone, every, writes="box"),
         Case("mount --rw", ("mount", "--rw", "--name", "box", "image:1"), brought, gone, every),
     ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reliability.cutting import machine, weather
-from reliability.cutting.disk import Shelf, mount, shelf
+from reliability.cutting.disk import Shelf, mount, shelf, sync_all
 from reliability.cutting.ours import Ours
 from reliability.cutting.samples import NAMES, write_archives
 from reliability.cutting.theirs import Theirs
@@ -87,7 +87,7 @@ class Trial:
     def _prepared(self) -> bytes:
         mount(self._base, self._disk, _NOUUID[self._kind])
         answer = json.dumps(self._made().prepare()).encode()
-        os.sync()
+        sync_all(self._disk)
         return answer
 
     def cut(self, seed: str) -> tuple[dict[str, Any], int]:

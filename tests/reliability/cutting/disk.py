@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from support import programs
 
+from arstore.linux.sync import syncfs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -87,3 +89,12 @@ def shelf(place: Path, size: str = "12G") -> Iterator[Shelf]:
 def mount(disk: Path, target: str | Path, options: str = "") -> None:
     """Mount *disk*, whose journal is replayed where that is due; raises OSError when that does not work."""
     call("mount", "-o", ",".join(filter(None, ("loop", options))), disk, target)
+
+
+def sync_all(path: Path) -> None:
+    """syncfs(2) on the file system that *path* lies on: sync(2) would save everybody else's disks too."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        syncfs(fd)
+    finally:
+        os.close(fd)
