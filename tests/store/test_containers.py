@@ -125,3 +125,14 @@ def test_its_root_is_as_the_images(store):
     assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o1711, 7, 8)
     assert status.st_mtime_ns == 1_500_000_000_000_000_003
     assert os.getxattr(made.upper, "user.note") == b"kept"
+
+
+def test_a_container_is_synced_before_it_outlives_its_process(store, monkeypatch):
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd))[1])
+    rootfs.create_container(store, store.find("x:1"), "gone", ephemeral=True)
+    assert [path for path in synced if "/containers" in path] == []
+    made = rootfs.create_container(store, store.find("x:1"), "box")
+    assert not made.record.ephemeral
+    assert {made.upper, made.work, made.path, store.directories.containers} <= set(synced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import pytest
 from support import stores
 
 from arstore.errors import NotFoundError, StoreDamagedError, StoreVersionError
-from arstore.store.graph import FORMAT, Graph
+from arstore.store.graph import FORMAT, SPARE, SPARE_SIZE, Graph
 from arstore.store.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, LeaseRecord, TreeRecord
 from arstore.store.seal import unsealed
 
@@ -261,3 +262,44 @@ def test_a_flipped_bit_in_a_value_is_found_and_passed_over_by_the_lenient(graph)
     with graph.read(lenient=True) as snapshot:
         assert snapshot.name("app:1") is None
         assert (list(snapshot.names()), list(snapshot.blobs()), snapshot.blob(A)) == ([], [], None)
+
+
+def test_space_that_is_given_up_is_not_taken_again_before_it_was_used(graph):
+    spare = f"{graph.path}/{SPARE}"
+    put(graph, A)
+    assert os.stat(spare).st_size == SPARE_SIZE
+    graph.release()
+    with graph.spare_given_up():
+        put(graph, B)
+        assert not os.path.exists(spare)
+    assert os.stat(spare).st_size == SPARE_SIZE
+
+
+def test_the_spare_file_is_as_large_as_there_is_room_for(graph, monkeypatch):
+    allocate = os.posix_fallocate
+
+    def full(fd, offset, size):
+        if size > SPARE_SIZE // 8 and os.readlink(f"/proc/self/fd/{fd}").endswith(SPARE):
+            raise OSError(errno.ENOSPC, "no room")
+        allocate(fd, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    put(graph, A)
+    assert os.stat(f"{graph.path}/{SPARE}").st_size == SPARE_SIZE // 8
+    monkeypatch.undo()
+    graph.release()
+    put(graph, B)
+    assert os.stat(f"{graph.path}/{SPARE}").st_size == SPARE_SIZE
+
+
+def test_a_lock_file_that_a_power_cut_left_short_is_made_whole(graph):
+    put(graph, A)
+    graph.release()
+    path = f"{graph.path}/lock.mdb"
+    whole = os.stat(path).st_size
+    os.truncate(path, 0)
+    put(graph, B)
+    assert blobs(graph).keys() == {A, B}
+    status = os.stat(path)
+    assert status.st_size >= whole
+    assert status.st_blocks * 512 >= whole

@@ -43,11 +43,11 @@ def faults_of(tmp_path, archives):
 
 @pytest.mark.parametrize("name", ["import, index form", "import, directory form"])
 def test_import(faults_of, name):
-    assert faults_of(name, range(0, 30, 4)) == ["True"]
+    assert faults_of(name, range(0, 40, 8)) == ["True"]
 
 
 def test_out_of_inodes(faults_of):
-    assert faults_of("import, directory form", range(0, 2500, 800), inodes=4000) == ["True"]
+    assert faults_of("import, directory form", range(0, 3000, 1200), inodes=4000) == ["True"]
 
 
 @pytest.mark.long
