@@ -132,6 +132,7 @@ class Containers:
         Its directories are synced, and what was written below them is as durable as whoever wrote it has made it.
         """
         path = self.get(container_id).path
+        _sync_file(f"{path}/{_MARKED}")
         for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
             sync_directory(directory)
         with self._graph.write() as change:
@@ -165,6 +166,18 @@ def _mark(directory: str) -> None:
         os.setxattr(fd, _MARK, b"y")
     except OSError:
         os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def _sync_file(path: str) -> None:
+    """Make a file durable with its attributes; nothing where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -135,4 +135,4 @@ def test_a_container_is_synced_before_it_outlives_its_process(store, monkeypatch
     assert [path for path in synced if "/containers" in path] == []
     made = rootfs.create_container(store, store.find("x:1"), "box")
     assert not made.record.ephemeral
-    assert {made.upper, made.work, made.path, store.directories.containers} <= set(synced)
+    assert {made.upper, made.work, made.path, f"{made.path}/whole", store.directories.containers} <= set(synced)
