@@ -13,6 +13,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.errors import StoreDamagedError
+from arstore.maintenance.loss import is_lost
 from arstore.maintenance.survey import outline, weigh
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, Owner, remove_tree
@@ -55,7 +57,13 @@ class Collection:
 
 
 def plan_collection(store: Store) -> Collection:
-    """What `collect` would take now. Raises OSError and the errors of Graph."""
+    """What `collect` would take now.
+
+    Raises StoreDamagedError when the graph has been lost, OSError and the errors of Graph.
+    """
+    if is_lost(store):
+        why = "is empty, and index.json lists images that are there: all would be taken for garbage"
+        raise StoreDamagedError(store.directories.graph, why, "`arstore check --repair` makes it again")
     with store.graph.read() as snapshot:
         plan = plan_records(store, snapshot)
     add_files(store, plan, outline(store.directories))

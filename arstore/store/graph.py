@@ -129,7 +129,7 @@ class Snapshot:
             for name in cursor.iternext(keys=True, values=False):
                 if not name.startswith(start):
                     return
-                yield name[len(start) :].decode()
+                yield name[len(start) :].decode("utf-8", "backslashreplace")
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
         if table in self._loaded:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
-from arstore.errors import InUseError
+from arstore.errors import InUseError, StoreDamagedError
 from arstore.maintenance.check import Damage, check, repair
+from arstore.maintenance.gc import collect
 from arstore.store import rootfs
 from arstore.store.graph import MAP_SIZE
 from arstore.store.pages import walk
@@ -164,6 +165,8 @@ def test_an_empty_graph_beside_images_is_not_believed(store):
     shutil.rmtree(store.directories.graph)
     os.mkdir(store.directories.graph)
     assert store.images() == []
+    with pytest.raises(StoreDamagedError, match="lists images"):
+        collect(store)
     assert kinds(check(store)) == {Damage.GRAPH_PAGES}
     store.close()
     repair(store, check(store))

@@ -6,13 +6,12 @@ index.json is lost too. Trees are recorded as not to be relied on, so that they 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK, Digest, is_digest
+from arstore.digest import CHUNK, Digest
 from arstore.errors import ArstoreError
 from arstore.maintenance.check.blobs import present
 from arstore.oci.chain import chain_ids
@@ -20,7 +19,6 @@ from arstore.oci.config import ImageConfig
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.store.erofs.files import INDEX, MERGED, TAR
-from arstore.store.layout import REF_NAME
 from arstore.store.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.tar.compression import decompressed
 
@@ -35,23 +33,6 @@ MAX_DOCUMENT = 4 << 20
 
 _UNKNOWN_IMAGE = "sha256:" + "0" * 64
 """What a container stands on whose record is lost: its files are kept, and `check` goes on to say so."""
-
-
-def listed(directories: Directories) -> dict[str, list[str]]:
-    """The digests in index.json with the names that they have there; empty where it cannot be read."""
-    try:
-        with open(f"{directories.root}/index.json", "rb") as file:
-            document: Any = json.loads(file.read())
-        found: dict[str, list[str]] = {}
-        for entry in document["manifests"]:
-            digest, name = entry["digest"], entry["annotations"][REF_NAME]
-            if is_digest(digest):
-                found.setdefault(digest, [])
-                if name != digest and name not in found[digest]:
-                    found[digest].append(name)
-        return found
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return {}
 
 
 def manifests(directories: Directories) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.loss import holds_images, is_lost
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.manifest import Manifest
@@ -34,7 +35,7 @@ def pages(store: Store) -> list[Finding]:
     """Damage of the graph's file: of its pages, or of single records. Raises OSError and the errors of Graph."""
     path = f"{store.directories.graph}/data.mdb"
     if not os.path.exists(path):
-        return [Finding(Damage.GRAPH_PAGES, "graph", "is missing")] if _holds_images(store.directories) else []
+        return [Finding(Damage.GRAPH_PAGES, "graph", "is missing")] if holds_images(store.directories) else []
     for _ in range(_ATTEMPTS):
         before = moment(path)
         faults, broken = _walk(path)
@@ -47,7 +48,7 @@ def pages(store: Store) -> list[Finding]:
     if FORMAT_KEY in broken:
         # Without it the graph is not opened at all.
         found.append(Finding(Damage.GRAPH_PAGES, "graph", "the record of its format is damaged"))
-    if not found and _is_lost(store):
+    if not found and is_lost(store):
         found.append(Finding(Damage.GRAPH_PAGES, "graph", "is empty, and index.json lists images that are there"))
     # What the walk took for records beside damaged pages may be none.
     return found or [damaged_record(key) for key in broken]
@@ -87,21 +88,6 @@ def is_well(key: bytes, value: bytes) -> bool:
         return table in {b"names", b"meta"} and bool(text.decode())
     except (BrokenSealError, ValueError, TypeError, RecursionError):
         return False
-
-
-def _holds_images(directories: Directories) -> bool:
-    """Whether index.json lists an image whose manifest lies among the blobs."""
-    from arstore.maintenance.check.documents import listed
-
-    return any(os.path.exists(directories.blob(digest)) for digest in listed(directories))
-
-
-def _is_lost(store: Store) -> bool:
-    """Whether the graph knows nothing although there are images: then it is not the one that has known them."""
-    with store.graph.read(lenient=True) as snapshot:
-        if any(True for _ in snapshot.blobs()) or any(True for _ in snapshot.images()):
-            return False
-    return _holds_images(store.directories)
 
 
 def against_documents(

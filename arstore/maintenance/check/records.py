@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, cast
 
 from arstore.errors import InUseError
 from arstore.linux.rename import exchange
-from arstore.maintenance.check.documents import Reconstruction, listed, manifests
+from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
+from arstore.maintenance.loss import listed
 from arstore.store.directories import sync_directory
 from arstore.store.graph import MAP_SIZE, Graph
 from arstore.store.ingest import Ingest

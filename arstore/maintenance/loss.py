@@ -1,0 +1,48 @@
+"""Whether the graph has been lost: there are images, and it knows nothing.
+
+LMDB makes an empty environment where there is none, so a graph that was deleted looks like that of a new store. All
+blobs are garbage to it then, and index.json is the witness that they are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import is_digest
+from arstore.store.layout import REF_NAME
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+    from arstore.store.store import Store
+
+
+def is_lost(store: Store) -> bool:
+    """Whether the graph is not the one that has known the images that are there. Raises the errors of Graph."""
+    with store.graph.read(lenient=True) as snapshot:
+        if any(True for table in ("blobs", "images") for _ in snapshot.keys(table)):
+            return False
+    return holds_images(store.directories)
+
+
+def holds_images(directories: Directories) -> bool:
+    """Whether index.json lists an image whose manifest lies among the blobs."""
+    return any(os.path.exists(directories.blob(digest)) for digest in listed(directories))
+
+
+def listed(directories: Directories) -> dict[str, list[str]]:
+    """The digests in index.json with the names that they have there; empty where it cannot be read."""
+    try:
+        with open(f"{directories.root}/index.json", "rb") as file:
+            document: Any = json.loads(file.read())
+        found: dict[str, list[str]] = {}
+        for entry in document["manifests"]:
+            digest, name = entry["digest"], entry["annotations"][REF_NAME]
+            if is_digest(digest):
+                found.setdefault(digest, [])
+                if name != digest and name not in found[digest]:
+                    found[digest].append(name)
+        return found
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
