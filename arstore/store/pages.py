@@ -172,7 +172,7 @@ def _parsed(page: bytes, number: int, size: int, map_size: int) -> tuple[Meta, s
     last, transaction = _TAIL.unpack_from(page, place + 2 * _DATABASE.size)
     told = (found, pad, flags, magic, version, address, mapped, free.pad, free.flags, main.pad, main.flags)
     wanted = (number, 0, _META_PAGE, _MAGIC, _VERSION, 0, map_size, size, _INTEGER_KEYS, 0, 0)
-    meta = Meta(size, mapped, free._replace(flags=_INTEGER_KEYS), main._replace(flags=0), last, transaction)
+    meta = Meta(size, map_size, free._replace(flags=_INTEGER_KEYS), main._replace(flags=0), last, transaction)
     return meta, "" if told == wanted else f"meta page {number} is not as LMDB writes it"
 
 
