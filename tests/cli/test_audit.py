@@ -97,3 +97,15 @@ def test_check_repairs(filled):
     assert result.json["ok"] is True
     assert [finding["repaired"] for finding in result.json["findings"]] == [True]
     assert filled.ok("check", "--json").json["findings"] == []
+
+
+def test_check_brings_lost_blobs_from_a_source(filled, picture, tmp_path):
+    archive = images.write_oci_archive(tmp_path / "source.tar", picture)
+    lost = filled.root / "blobs/sha256" / picture.layers[0].digest[7:]
+    lost.unlink()
+    assert filled("check", "--repair").status == 32
+    result = filled.ok("check", "--repair", "--from", archive, "--nice", "--json")
+    assert [finding["repaired"] for finding in result.json["findings"]] == [True]
+    assert lost.exists()
+    assert filled.ok("check", "--json").json["findings"] == []
+    assert filled("check", "--from", archive).status == 2

@@ -10,6 +10,7 @@ from support import images, stores
 from arstore.maintenance.check import Damage, check, repair
 from arstore.store import rootfs
 from arstore.store.probe import can_mount
+from arstore.transport.copy import ImportOptions, import_reference
 
 EXAMPLE = images.example()
 TREE = EXAMPLE.diff_ids[0]
@@ -61,3 +62,35 @@ def test_what_was_not_harmed_is_left_alone(store):
     assert check(store) == []
     assert repair(store, []) == []
     assert Path(store.directories.tree(TREE), "layer.erofs").stat().st_ino == before
+
+
+@pytest.fixture
+def extracted(tmp_path):
+    with stores.opened(tmp_path) as made:
+        path = stores.archive_for(made, EXAMPLE)
+        import_reference(made, str(path), ImportOptions(tree="directory"))
+        made.settle()
+        assert check(made) == []
+        yield made
+
+
+def test_an_extracted_file_that_was_altered(extracted):
+    path = Path(extracted.directories.tree(TREE), "fs/etc/passwd")
+    flip(path)
+    assert check(extracted, quick=True) == []
+    findings = check(extracted)
+    assert [(finding.damage, finding.what) for finding in findings] == [(Damage.TREE_ALTERED, TREE)]
+    assert "etc/passwd" in findings[0].why
+    assert all(finding.repaired for finding in repair(extracted, findings))
+    assert check(extracted) == []
+    assert path.read_bytes().startswith(b"root:")
+
+
+def test_a_tree_without_a_listing_is_compared_with_its_blob(extracted):
+    stores.edit(extracted, "trees", TREE, sums=())
+    assert check(extracted) == []
+    flip(Path(extracted.directories.tree(TREE), "fs/etc/passwd"))
+    [finding] = check(extracted)
+    assert (finding.damage, finding.what) == (Damage.TREE_ALTERED, TREE)
+    assert repair(extracted, [finding])[0].repaired
+    assert check(extracted) == []

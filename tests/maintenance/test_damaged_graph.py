@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,28 @@ def _hold(store):
         Path(store.directories.root, "held").touch()
         while not Path(store.directories.root, "done").exists():
             pass
+
+
+def test_a_repair_that_is_killed_leaves_something_to_repair(store):
+    """At random moments, with the graph, a blob and a tree damaged at once: the next repair ends well."""
+    archive = stores.archive_for(store, EXAMPLE, OTHER)
+    records = stores.records(store)
+    store.close()
+    for delay in (0.005, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15):
+        flip(data(store), 4096 + 18)
+        flip(data(store), 18)
+        blob = Path(store.directories.blob(EXAMPLE.layers[0].digest))
+        blob.write_bytes(b"x" + blob.read_bytes()[1:])
+        shutil.rmtree(store.directories.tree(OTHER.diff_ids[1]))
+        with stores.in_child(lambda: repair(store, check(store), [str(archive)]), None) as pid:
+            time.sleep(delay)
+            os.kill(pid, signal.SIGKILL)
+        left = [finding for finding in repair(store, check(store), [str(archive)]) if not finding.repaired]
+        assert left == []
+        repair(store, check(store))
+        store.settle()
+        stores.verify_clean(store)
+        assert stores.names(store) == {key[6:]: value for key, value in records.items() if key.startswith("names/")}
+        store.close()
+        for aside in Path(store.directories.root).glob("graph.damaged-*"):
+            shutil.rmtree(aside)
