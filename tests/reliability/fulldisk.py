@@ -26,7 +26,7 @@ from reliability.figures import Figure, parser, report
 from reliability.kills import import_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from reliability.cutting.command import Ended
 
@@ -158,7 +158,7 @@ class Trial:
         self.disk.ok("gc")
         self.disk.ok("mount", "first:1")
 
-    def case(self, case: Case, rooms: range, leave: Callable[[int], None], unit: str) -> Tally:
+    def case(self, case: Case, rooms: Sequence[int], leave: Callable[[int], None], unit: str) -> Tally:
         """*case* with each of *rooms* left, from nothing on; it is over when the command has ended well."""
         tally = Tally()
         for room in rooms:
@@ -271,6 +271,7 @@ def main(words: list[str]) -> int:
     options.add_argument("--step", type=int, default=1, metavar="MIB", help="between two sizes of an import")
     options.add_argument("--every", type=int, default=8, metavar="MIB", help="between two sizes of other commands")
     options.add_argument("--inode-step", type=int, default=25, metavar="N", help="between two numbers of inodes")
+    options.add_argument("--out-of", action="append", choices=["bytes", "inodes"], help="only this")
     options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="where disks lie (default /dev/shm)")
     asked = options.parse_args(words)
     if os.geteuid() or programs.program("mkfs.ext4") is None:
@@ -282,7 +283,7 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="arstore-full-", dir=asked.scratch) as place, ExitStack() as stack:
         archives = Path(place, "archives")
         write_archives(archives, asked.size * MIB)
-        for what in ("bytes", "inodes"):
+        for what in asked.out_of or ("bytes", "inodes"):
             own = Path(place, what)
             own.mkdir()
             disk = Disk(own, (asked.size * 5 + 64) * MIB, 20000 if what == "bytes" else 4000)
@@ -291,10 +292,10 @@ def main(words: list[str]) -> int:
             for case in cases(archives, disk, asked.every):
                 if what == "bytes":
                     step = asked.step if case.step == 1 else case.step
-                    rooms = range(0, asked.size * 4, step)
+                    rooms = list(range(0, asked.size * 4, step))
                     tally = trial.case(case, rooms, lambda room, d=disk: d.leave(room * MIB), "MiB")
                 else:
-                    rooms = range(0, 2500, asked.inode_step)
+                    rooms = sorted({*range(0, 40, 4), *range(0, 2500, asked.inode_step)})
                     tally = trial.case(case, rooms, disk.leave_inodes, "inodes")
                 for fault in tally.faults:
                     print(fault, file=sys.stderr, flush=True)

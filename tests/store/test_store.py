@@ -156,3 +156,19 @@ def test_opening_needs_no_more_than_the_directories(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         Store(str(tmp_path / "file"), str(tmp_path / "run"))
+
+
+@pytest.mark.root
+def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(store, monkeypatch):
+    def syncs(_fd):
+        # What lies there now has the same record, and nothing has synced it.
+        path = store.directories.tree(EXAMPLE.diff_ids[0])
+        os.rename(path, f"{path}-old")
+        os.mkdir(path)
+
+    monkeypatch.setattr("arstore.linux.sync.syncfs", syncs)
+    store.settle()
+    with store.graph.read() as snapshot:
+        found = {key: record.synced for key, record in snapshot.trees()}
+    assert not found[EXAMPLE.diff_ids[0]]
+    assert found[EXAMPLE.diff_ids[1]]
