@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import is_digest
+from arstore.store.graph import HOME
 from arstore.store.layout import REF_NAME
 
 if TYPE_CHECKING:
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
 
 
 def is_lost(store: Store) -> bool:
-    """Whether the graph is not the one that has known the images that are there. Raises the errors of Graph."""
+    """Whether the graph is not the one that has known the images that are there. Raises the errors of Graph.
+
+    It is younger than index.json then: one that was emptied has written that, or is about to.
+    """
     with store.graph.read(lenient=True) as snapshot:
         if any(True for table in ("blobs", "images") for _ in snapshot.keys(table)):
             return False
-    return holds_images(store.directories)
+    try:
+        made = os.stat(f"{store.directories.graph}/{HOME}").st_ctime_ns
+        is_younger = made > os.stat(f"{store.directories.root}/index.json").st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return is_younger and holds_images(store.directories)
 
 
 def holds_images(directories: Directories) -> bool:

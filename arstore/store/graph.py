@@ -20,7 +20,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import lmdb
 
@@ -48,6 +48,8 @@ from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from arstore.store.transaction import Transaction
 
 FORMAT = 2
 """Version of the store's format that this code writes."""
@@ -84,22 +86,6 @@ _LOCK_SIZE = (_READERS + 16) * _READER_SIZE
 _T = TypeVar("_T", bound=Record)
 
 
-class _Transaction(Protocol):
-    """What is used of an LMDB transaction, with the types that it has without `buffers`."""
-
-    def get(self, key: bytes, /) -> bytes | None: ...
-    def put(self, key: bytes, value: bytes, /) -> bool: ...
-    def delete(self, key: bytes, /) -> bool: ...
-    def cursor(self) -> _Cursor: ...
-    def id(self) -> int: ...
-
-
-class _Cursor(Protocol):
-    def set_range(self, key: bytes, /) -> bool: ...
-    def iternext(self, keys: bool, values: bool) -> Iterator[bytes]: ...
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
-
-
 class Snapshot:
     """The graph at one moment.
 
@@ -108,7 +94,7 @@ class Snapshot:
 
     def __init__(self, transaction: lmdb.Transaction, lenient: bool = False) -> None:
         # A transaction without buffers gives bytes.
-        self._txn = cast("_Transaction", transaction)
+        self._txn = cast("Transaction", transaction)
         self._lenient = lenient
         self.passed_over: set[bytes] = set()
         """The keys of the records that were passed over so far, as they stand in the database."""
