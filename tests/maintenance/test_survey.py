@@ -99,14 +99,14 @@ def test_the_lock_file_of_the_graph_is_not_opened(store, monkeypatch):
 def test_what_vanishes_meanwhile_is_passed_over(store, monkeypatch):
     root = Path(store.directories.root)
     for number in range(3):
-        (root / f"containers/c/{number}/x").mkdir(parents=True)
+        (root / f"containers/c/d/{number}/x").mkdir(parents=True)
     real = os.stat
     left = [3]
 
     def vanishing(path, *rest, **more):
         if more.get("dir_fd") is not None and left[0]:
             left[0] -= 1
-            subprocess.run(["rm", "-rf", root / f"containers/c/{left[0]}"], check=True)
+            subprocess.run(["rm", "-rf", root / f"containers/c/d/{left[0]}"], check=True)
         return real(path, *rest, **more)
 
     monkeypatch.setattr("arstore.maintenance.survey.os.stat", vanishing)

@@ -77,8 +77,10 @@ def _layers(snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
 
 def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     boot = store.inventory().boot
+    with os.scandir(store.directories.trees) as entries:
+        listed = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
     for key, tree in snapshot.trees():
-        there = os.path.isdir(store.directories.tree(key))
+        there = key.partition(":")[2] in listed or os.path.isdir(store.directories.tree(key))
         if not tree.synced and tree.boot != boot:
             yield Finding(Damage.TREE_UNTRUSTED, key, "may not be whole since something was cut off; rebuilt when used")
         elif tree.members and not there:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -53,18 +52,17 @@ def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
     boot = store.inventory().boot
     records = dict(snapshot.trees())
     layers = {layer.tree: layer for _, layer in snapshot.layers() if layer.tree}
+    # To list them takes a fifth of asking for each.
+    with os.scandir(store.directories.trees) as entries:
+        inodes = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
 
-    @cache
     def inode(key: str) -> int:
         record = records.get(key)
         if record is None or (not record.synced and record.boot != boot):
             return 0
         if not record.members and record.form not in store.forms:
             return 0
-        try:
-            return os.stat(f"{store.directories.trees}/{key.partition(':')[2]}", follow_symlinks=False).st_ino
-        except OSError:
-            return 0
+        return inodes.get(key.partition(":")[2], 0)
 
     for key, record in records.items():
         if (found := inode(key)) and all(map(inode, record.members)):

@@ -1,0 +1,118 @@
+"""A store of a thousand layers: what the quick ways of looking at all of it say is what a slow look says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import stores
+from support.largestore import Shape, fill
+
+from arstore.maintenance.check import Damage, check
+from arstore.maintenance.gc import collect, plan_collection
+from arstore.maintenance.survey import outline, survey
+from arstore.maintenance.usage import measure
+from arstore.store.records import KINDS, Codec
+
+SHAPE = Shape(100, common=3)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Filled once; a test that changes it puts it right again."""
+    place = tmp_path_factory.mktemp("large")
+    with stores.opened(place) as store:
+        fill(store, SHAPE, place)
+        yield store
+
+
+def layers_of(store, image):
+    """The blobs of an image, from its documents."""
+    manifest = json.loads(Path(store.directories.blob(image.digest)).read_bytes())
+    return [layer["digest"] for layer in manifest["layers"]]
+
+
+def test_it_is_as_large_as_it_should_be_and_well(filled):
+    with filled.graph.read() as snapshot:
+        counts = {table: sum(1 for _ in snapshot.keys(table)) for table in KINDS}
+    assert (counts["images"], counts["layers"]) == (100, SHAPE.layers)
+    assert counts["layers"] >= 1000
+    assert check(filled) == []
+    assert check(filled, quick=True) == []
+    assert not plan_collection(filled)
+    assert {name for image in filled.images() for name in image.names} == {
+        f"project-{project}/app:{build}" for project in range(10) for build in range(10)
+    }
+
+
+def test_tables_that_are_read_whole_are_what_their_records_say_one_by_one(filled):
+    with filled.graph.read() as snapshot, filled.graph.read() as other:
+        snapshot.load(*KINDS)
+        for table, kind in KINDS.items():
+            rows = dict(other._rows(table))
+            assert sorted(snapshot.keys(table)) == sorted(rows)
+            for key, data in rows.items():
+                assert snapshot._get(table, kind, key) == Codec.decode(kind, data)
+
+
+def test_the_bill_is_what_adding_up_gives(filled):
+    found = survey(filled.directories)
+    assert found.total == stores.du(filled.directories.root)
+    images = filled.images()
+    blobs = {image.digest: {image.digest, image.record.config, *layers_of(filled, image)} for image in images}
+    users = Counter(blob for needs in blobs.values() for blob in needs)
+    usage = {item.digest: item for item in measure(filled).images}
+    for digest, needs in blobs.items():
+        # A layer's tree has its blob's digest here; the merged index is the image's own.
+        layers = [blob for blob in needs if blob in found.trees]
+        own = sum(found.blobs[blob] for blob in needs if users[blob] == 1)
+        own += sum(found.trees[blob] for blob in layers if users[blob] == 1)
+        size = sum(found.blobs[blob] for blob in needs) + sum(found.trees[blob] for blob in layers)
+        merged = usage[digest].size - size
+        assert merged > 0
+        assert usage[digest].unique == own + merged
+        assert usage[digest].shared == size - own
+    assert measure(filled).orphans == 0
+
+
+def test_an_outline_has_the_same_names(filled):
+    whole, names = survey(filled.directories), outline(filled.directories)
+    assert (set(whole.blobs), set(whole.trees)) == (set(names.blobs), set(names.trees))
+    assert not any({**names.blobs, **names.trees}.values())
+
+
+def test_one_lost_tree_and_one_cut_blob_are_found(filled):
+    image = filled.images()[37]
+    layer = layers_of(filled, image)[-1]
+    tar = f"{filled.directories.tree(layer)}/layer.tar"
+    config = filled.directories.blob(image.record.config)
+    content = Path(config).read_bytes()
+    os.rename(tar, f"{tar}.away")
+    os.truncate(config, 10)
+    try:
+        found = {(finding.damage, finding.what) for finding in check(filled, quick=True)}
+    finally:
+        os.rename(f"{tar}.away", tar)
+        Path(config).write_bytes(content)
+    assert found == {(Damage.TREE_ALTERED, layer), (Damage.BLOB_SIZE, image.record.config)}
+
+
+def test_what_one_image_alone_needs_is_collected(filled):
+    doomed = filled.find("project-9/app:9")
+    own = layers_of(filled, doomed)[SHAPE.base + SHAPE.common :]
+    filled.untag("project-9/app:9")
+    plan = plan_collection(filled)
+    assert plan.images == [doomed.digest]
+    assert set(plan.blobs) == {doomed.digest, doomed.record.config, *own}
+    assert set(own) < set(plan.trees)
+    assert len(plan.trees) == len(own) + 1
+    assert len(plan.layers) == SHAPE.own
+    before = survey(filled.directories)
+    collect(filled)
+    after = survey(filled.directories)
+    assert before.total - before.frame - (after.total - after.frame) == plan.bytes
+    assert not plan_collection(filled)
+    assert check(filled) == []
