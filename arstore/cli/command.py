@@ -171,5 +171,15 @@ def progress_option(function: F) -> F:
     )(function)
 
 
+def limit_option(function: F) -> F:
+    """Give a command `--limit`, as often as wanted; its parameter is `limit`."""
+    return click.option(
+        "--limit",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Change a limit on what an image may ask of this host, such as inflated=2t, ratio=1000 or headers=20m.",
+    )(function)
+
+
 pass_session = click.make_pass_decorator(Session)
 """Calls the decorated function with the session before all other arguments."""

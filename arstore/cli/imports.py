@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arstore import errors
-from arstore.cli.command import SOURCE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.command import (
+    SOURCE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    limit_option,
+    pass_session,
+    progress_option,
+)
 from arstore.cli.output import write_json, write_line
 
 if TYPE_CHECKING:
@@ -29,10 +37,19 @@ FORMS = ("auto", "directory", "erofs")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index; by default the host's.")
 @click.option("--all-platforms", is_flag=True, help="All images of an index, and the index itself.")
 @click.option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
+@limit_option
 @progress_option
 @json_option
 @pass_session
-def import_(session: Session, source: str, name: str, platform: str | None, all_platforms: bool, tree: str) -> None:
+def import_(
+    session: Session,
+    source: str,
+    name: str,
+    platform: str | None,
+    all_platforms: bool,
+    tree: str,
+    limit: tuple[str, ...],
+) -> None:
     """Bring images into the store.
 
     SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
@@ -49,7 +66,7 @@ def import_(session: Session, source: str, name: str, platform: str | None, all_
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store() as store:
-        options = _options(store, name, platform, all_platforms, tree)
+        options = _options(store, name, platform, all_platforms, tree, limit)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         with session.progress() as progress:
@@ -66,8 +83,11 @@ def refuse_terminal(source: str) -> None:
         raise errors.UsageError(source, "standard input is a terminal", "pipe an archive into it, or name a file")
 
 
-def _options(store: Store, name: str, platform: str | None, all_platforms: bool, tree: str) -> ImportOptions:
+def _options(
+    store: Store, name: str, platform: str | None, all_platforms: bool, tree: str, limit: tuple[str, ...]
+) -> ImportOptions:
     from arstore.oci.platform import parse
+    from arstore.tar.limits import changed
     from arstore.transport.copy import ImportOptions
     from arstore.transport.selection import Wanted
 
@@ -75,7 +95,7 @@ def _options(store: Store, name: str, platform: str | None, all_platforms: bool,
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
     wanted = Wanted(None if platform is None else parse(platform), all_platforms)
-    return ImportOptions(name, wanted, tree)
+    return ImportOptions(name, wanted, tree, limits=changed(limit))
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:

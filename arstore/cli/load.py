@@ -13,6 +13,7 @@ from arstore.cli.command import (
     Command,
     exit_statuses,
     json_option,
+    limit_option,
     pass_session,
     progress_option,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
 @click.option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @click.option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
+@limit_option
 @progress_option
 @json_option
 @pass_session
@@ -58,6 +60,7 @@ def load(
     network: str,
     runtime_path: str | None,
     keep_images: bool,
+    limit: tuple[str, ...],
 ) -> None:
     """Import a pipeline image, run it, and import the images it makes.
 
@@ -70,9 +73,10 @@ def load(
     stderr.
     """
     from arstore.pipeline.load import Loaded, LoadOptions
+    from arstore.tar.limits import changed
 
     refuse_terminal(archive)
-    options = LoadOptions(name, environment(env), timeout, keep_images, network)
+    options = LoadOptions(name, environment(env), timeout, keep_images, network, changed(limit))
     loaded = Loaded()
     session.tell_confinement()
     with session.store() as store:

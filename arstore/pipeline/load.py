@@ -29,6 +29,7 @@ from arstore.runtime.containers import RunRequest, run
 from arstore.runtime.options import RunOptions, Volume
 from arstore.store.directories import RESERVED
 from arstore.tar.entry import shown
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
@@ -46,13 +47,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class LoadOptions:
-    """How to load: `name` for a pipeline image that has none, environment, seconds, and whether images are left."""
+    """How to load: `name` for a pipeline image that has none, environment, seconds, whether images are left, limits."""
 
     name: str = ""
     env: tuple[str, ...] = ()
     timeout: float | None = None
     keep_images: bool = False
     network: str = "none"
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,7 +91,8 @@ def load(
     not be imported; nothing is cleaned then.
     """
     loaded = loaded or Loaded()
-    (pipeline,) = import_reference(store, archive, ImportOptions(name=options.name, single=True), progress)
+    wanted = ImportOptions(name=options.name, single=True, limits=options.limits)
+    (pipeline,) = import_reference(store, archive, wanted, progress)
     loaded.image = pipeline.digest
     reached("load.imported")
     directory = images_directory(store.directories.root, pipeline)
@@ -161,7 +164,7 @@ def _take_leavings(
     with _opened(directory) as fd:
         for leaving in find_leavings(fd):
             try:
-                imported.extend(_import(store, fd, leaving, progress))
+                imported.extend(_import(store, fd, leaving, options.limits, progress))
                 reached("load.image-taken")
             except ArstoreError as error:
                 failed.append(Failure(shown(leaving.path), error))
@@ -180,16 +183,18 @@ def _take_leavings(
             reached("load.cleared")
 
 
-def _import(store: Store, directory_fd: int, leaving: Leaving, progress: Progress | None) -> list[TakenImage]:
+def _import(
+    store: Store, directory_fd: int, leaving: Leaving, limits: Limits, progress: Progress | None
+) -> list[TakenImage]:
     what = shown(leaving.path)
     if leaving.refusal:
         raise SubImageError(what, leaving.refusal)
     with opened_leaving(directory_fd, leaving) as fd:
 
         def opened(spool: Spool) -> ImageSource:
-            return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]))
+            return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
-        return import_opened(store, opened, progress=progress)
+        return import_opened(store, opened, ImportOptions(limits=limits), progress)
 
 
 @contextmanager

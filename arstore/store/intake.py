@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
-from arstore.errors import DigestMismatchError, SizeMismatchError
+from arstore.errors import DigestMismatchError, NoSpaceError, SizeMismatchError
 from arstore.store import confinement
 from arstore.store.assembly import Assembly
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
@@ -25,6 +25,7 @@ from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeReco
 from arstore.store.tree import UnrepresentableError
 from arstore.store.workers import run_jobs
 from arstore.tar import codec
+from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class Intake:
         forms: tuple[TreeFormat, ...],
         progress: Progress,
         spool: Ingest | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._inventory = inventory
         self._ingest = ingest
         self._open_blob = open_blob
         self._spool = spool
+        self._limits = limits
         self._forms = forms
         self._progress = progress
         self._taken = _Taken()
@@ -100,7 +103,9 @@ class Intake:
 
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
-        self._run(self._plan(images))
+        jobs = self._plan(images)
+        self._require_space(jobs)
+        self._run(jobs)
         reached("take.layers-read")
         for image in images:
             self._document(image.digest, image.manifest)
@@ -176,8 +181,19 @@ class Intake:
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
-        work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, self._forms if tree else (), tree)
+        limits = ACCEPTED if verified else self._limits
+        forms = self._forms if tree else ()
+        work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         return _Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
+
+    def _require_space(self, jobs: list[_Job]) -> None:
+        """Refuse at once what cannot fit: the blobs alone, as announced. Raises NoSpaceError, OSError."""
+        wanted = sum(job.layer.size for job in jobs if job.work.keep)
+        status = os.statvfs(self._ingest.path)
+        free = status.f_bfree * status.f_frsize
+        if wanted > free:
+            why = f"the layers have {wanted} bytes, and its file system has {free} left"
+            raise NoSpaceError(self._inventory.directories.root, why, "free some space, or `arstore gc`")
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
         """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
@@ -204,6 +220,7 @@ class Intake:
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
                 done.extend(zip(group, outcome.value, strict=True))
+                self._check_inflated(done)
                 for job in group:
                     if len(group) > 1:
                         self._progress.advance(job.layer.diff_id, job.layer.size)
@@ -216,6 +233,11 @@ class Intake:
         for job, value in (*done, *zip(again, second, strict=True)):
             if value is not None:
                 self._finish(job, value)
+
+    def _check_inflated(self, done: list[tuple[_Job, LayerOutcome | None]]) -> None:
+        """Apply to all new layers together what holds for each: many small bombs are a large one. Raises LimitError."""
+        new = [(job.layer.size, value.tar_size) for job, value in done if value is not None and not job.reads_store]
+        self._limits.check_inflated(sum(size for _, size in new), sum(size for size, _ in new), "the image")
 
     def _read_again(self, jobs: list[_Job]) -> list[LayerOutcome | None]:
         """Give layers that the first form cannot represent their next one, from the blobs that lie in the ingest now.

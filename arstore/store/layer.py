@@ -22,6 +22,7 @@ from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
 from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
+from arstore.tar.limits import ACCEPTED, Limits
 from arstore.tar.reader import TarReader
 from arstore.tar.whiteout import classify
 from arstore.trace import reached
@@ -52,7 +53,8 @@ class LayerPass:
 
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
     already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
-    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents.
+    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents. `limits` are
+    for blobs from outside: what the store has accepted once is read again without them.
     """
 
     digest: Digest
@@ -64,6 +66,7 @@ class LayerPass:
     tree: str = ""
     adaptation: Adaptation | None = None
     sync: bool = True
+    limits: Limits = ACCEPTED
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -111,10 +114,10 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
         stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report, work.sync)
         # A thread costs as much as a small layer.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
-        with stage(stored) as kept, stage(decompressed(kept, what)) as inflated:
+        with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
             plain = _Hashed(inflated, work.diff_id, tar)
             with stage(plain) as hashed:
-                reader = TarReader(hashed, what)
+                reader = TarReader(hashed, what, work.limits)
                 built = _build(work, reader)
                 reader.drain()
             plain.verify(what)
@@ -253,7 +256,7 @@ def verified_entries(source: Reader, digest: Digest, size: int | None, diff_id: 
     stored = _Kept(VerifiedReader(source, digest, size, what), -1, lambda _count: None)
     with ReadAhead(decompressed(stored, what)) as ahead:
         plain = _Hashed(ahead, diff_id, -1)
-        reader = TarReader(plain, what)
+        reader = TarReader(plain, what, ACCEPTED)
         yield reader
         reader.drain()
         plain.verify(what)

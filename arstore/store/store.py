@@ -24,6 +24,7 @@ from arstore.errors import (
 )
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
+from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.records import ImageRecord, TreeRecord
     from arstore.store.tree import LowerDirectory, TreeFormat
+    from arstore.tar.limits import Limits
 
 _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
@@ -246,12 +248,14 @@ class Store:
         progress: Progress | None = None,
         spool: Ingest | None = None,
         again: frozenset[str] = frozenset(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became.
 
         Layers that another process is taking at this moment are waited for, and then reused.
 
-        The trees *again* are made anew, and take the place of what is there unless that is held by then. Raises the
+        *limits* are for what is read from outside. The trees *again* are made anew, and take the place of what is there
+        unless that is held by then. Raises the
         errors of Intake and of publication; the store is then as it was.
         """
         from arstore.store import publication
@@ -265,7 +269,7 @@ class Store:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again)
                 with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool)
+                    intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool, limits)
                     if not claims.take(intake.missing(images)):
                         # Somebody else has just done some of the work, or given it up.
                         continue

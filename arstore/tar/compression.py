@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.tar.codec import Compressing, Frame
+    from arstore.tar.limits import Limits
 
 __all__ = ["Compression", "Compressor", "Decompressed", "compressor", "decompressed", "detect"]
 
@@ -62,10 +63,18 @@ class InflatingReader:
     """A compressed stream, undone while it is read."""
 
     def __init__(
-        self, source: Reader, head: bytes, compression: Compression, what: str = "", limit: int | None = None
+        self,
+        source: Reader,
+        head: bytes,
+        compression: Compression,
+        what: str = "",
+        limit: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.compression = compression
         self.produced = 0
+        self._limits = limits
+        self._consumed = len(head)
         self._source = source
         self._what = what
         self._limit = limit
@@ -96,6 +105,8 @@ class InflatingReader:
                 missing -= len(data)
         self.produced += size - missing
         _check_limit(self.produced, self._limit, self._what)
+        if self._limits is not None:
+            self._limits.check_inflated(self.produced, self._consumed, self._what)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _inflate(self, size: int) -> bytes:
@@ -127,6 +138,7 @@ class InflatingReader:
         """Replace the buffer, which has been used up, by the source's next bytes."""
         if not self._exhausted:
             self._buffer = self._source.read(INPUT)
+            self._consumed += len(self._buffer)
             self._at = 0
             self._exhausted = not self._buffer
 
@@ -176,12 +188,17 @@ Decompressed = PlainReader | InflatingReader
 
 
 def decompressed(
-    source: Reader, what: str = "", compression: Compression | None = None, *, limit: int | None = None
+    source: Reader,
+    what: str = "",
+    compression: Compression | None = None,
+    *,
+    limit: int | None = None,
+    limits: Limits | None = None,
 ) -> Decompressed:
     """A reader of what *source* holds, its compression undone.
 
     *compression* None looks at the first bytes. *what* names the source in errors. *limit* is the most bytes that the
-    whole content may have.
+    whole content may have; *limits* also say how much more than its own size a compressed one may give.
 
     Raises CompressionError when the compression is known but not read. Reading raises TruncatedError where the stream
     is cut, CompressionError where it is damaged, LimitError for a window over 128 MiB or content over *limit*.
@@ -193,7 +210,7 @@ def decompressed(
         compression = detect(head[:HEAD], what)
     if compression is Compression.NONE:
         return PlainReader(source, head, what, limit)
-    return InflatingReader(source, head, compression, what, limit)
+    return InflatingReader(source, head, compression, what, limit, limits)
 
 
 def _read_all(reader: Reader) -> bytes:

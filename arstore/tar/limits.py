@@ -1,8 +1,21 @@
-"""Limits on what one archive may ask of the host, so that memory and names stay bounded whatever it contains."""
+"""Limits on what one archive may ask of the host, so that memory, names and disk stay bounded whatever it contains.
+
+The defaults are far from what real images have; `--limit NAME=VALUE` changes them by the names of the fields, with `-`
+for `_`. Not in scope: documents (`oci.document`) and tables of archives (`transport`), whose limits are fixed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from arstore.errors import LimitError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DIGITS_MAX = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,52 @@ class Limits:
     """Names and values of all extended attributes of one member."""
     sparse_runs: int = 1 << 16
     """Runs of data in one sparse file."""
+    inflated: int = 1 << 40
+    """A layer, or a whole archive, when its compression is undone."""
+    ratio: int = 200
+    """Bytes that a compressed one may give; counted from `ratio_from` on."""
+    ratio_from: int = 1 << 30
+    """Bytes that a layer or an archive may inflate to whatever the ratio."""
+
+    def check_inflated(self, produced: int, consumed: int, what: str) -> None:
+        """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""
+        if produced > self.inflated:
+            raise LimitError(what, f"inflates to more than {self.inflated} bytes", raising("inflated"))
+        if produced > self.ratio_from and produced > self.ratio * consumed:
+            why = f"inflates to more than {self.ratio} times its size ({produced} bytes from {consumed} so far)"
+            raise LimitError(what, why, raising("ratio"))
+
+
+def raising(name: str) -> str:
+    """The hint for what went past the limit *name*."""
+    return f"--limit {name}=VALUE raises this limit"
+
+
+def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
+    """*limits* (None: the defaults) with those changed that *texts*, each `NAME=VALUE`, name.
+
+    A value is a whole number above 0, perhaps with k, m, g or t behind it for the powers of 1024. Raises UsageError.
+    """
+    names = {field.name.replace("_", "-"): field.name for field in fields(Limits)}
+    values: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise UsageError(f"--limit {text}", "no such limit", f"there are {', '.join(names)}")
+        digits = value.lower().rstrip("kmgt")
+        unit = value[len(digits) :].lower()
+        if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
+            raise UsageError(f"--limit {text}", "its value is no whole number", "write it as in inflated=512g")
+        values[names[name]] = int(digits) * _UNITS[unit]
+        if not values[names[name]]:
+            raise UsageError(f"--limit {text}", "a limit is at least 1")
+    return replace(limits or Limits(), **values)
 
 
 DEFAULT_LIMITS = Limits()
-"""What layers get."""
+"""What comes in from outside gets these."""
+_MOST = 1 << 62
+ACCEPTED = Limits(
+    headers=_MOST, pax=_MOST, long_name=_MOST, xattrs=_MOST, sparse_runs=_MOST, inflated=_MOST, ratio=_MOST
+)
+"""What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused."""

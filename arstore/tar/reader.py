@@ -26,7 +26,7 @@ from arstore.errors import LimitError, TarError, TruncatedError
 from arstore.tar import header, pax, sparse
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.header import BLOCK, FIELDS, KINDS, ZEROS, number
-from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
 from arstore.tar.names import excerpt, normalised
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class TarReader:
                 raise self._no_header()
             self._headers += 1
             if self._headers > self._limits.headers:
-                raise LimitError(self._what, f"has more than {self._limits.headers} headers")
+                raise LimitError(self._what, f"has more than {self._limits.headers} headers", raising("headers"))
             kind = KINDS.get(fields[7])
             if kind is not None:
                 if records is None and not self._globals:

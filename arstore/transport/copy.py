@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.store.ingest import Ingest
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.selection import Selector, Wanted
 
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
 class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`).
 
-    *single* refuses a source that brings more than one image.
+    *single* refuses a source that brings more than one image; *limits* are for its layers, and for a compressed
+    archive.
     """
 
     name: str = ""
     wanted: Wanted = field(default_factory=Wanted)
     tree: str = "auto"
     single: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
 
 DEFAULTS = ImportOptions()
@@ -48,7 +51,7 @@ def import_reference(
 
     Raises the errors of the source, of `Selector` and of `Store.take`; the store is then as it was.
     """
-    return import_opened(store, lambda spool: open_source(reference, spool), options, progress)
+    return import_opened(store, lambda spool: open_source(reference, spool, limits=options.limits), options, progress)
 
 
 def import_opened(
@@ -66,7 +69,8 @@ def import_opened(
             raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
         forms = store.tree_forms(options.tree)
         images = list(selection.images.values())
-        return store.take(images, list(selection.indexes.values()), source.open_blob, forms, progress, spool)
+        indexes = list(selection.indexes.values())
+        return store.take(images, indexes, source.open_blob, forms, progress, spool, limits=options.limits)
 
 
 def _rename(selection: Selection, name: str, what: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.tar.compression import Compression, decompressed
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.archive import indexed, spooled
 from arstore.transport.blob import Extent, OpenFile
 from arstore.transport.dir import Dir, is_dir
@@ -52,9 +53,12 @@ class _Request:
     transport: str = ""
     choice: Choice = EVERYTHING
     file_name: str = ""
+    limits: Limits = DEFAULT_LIMITS
 
 
-def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> ImageSource:
+def open_source(
+    text: str, spool: Spool, stdin: BinaryIO | None = None, limits: Limits = DEFAULT_LIMITS
+) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
 
     Without *stdin*, `-` is descriptor 0.
@@ -64,7 +68,7 @@ def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> Image
     the spool cannot be written.
     """
     location = parse_location(text)
-    request = _Request(location.what, spool, location.transport, location.choice, location.file_name)
+    request = _Request(location.what, spool, location.transport, location.choice, location.file_name, limits)
     if location.path == STREAM:
         return _from_stream(stdin or FileIO(0, closefd=False), request)
     try:
@@ -74,7 +78,9 @@ def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None) -> Image
     return _from_fd(OpenFile(fd), request)
 
 
-def open_source_fd(fd: int, what: str, spool: Spool, file_name: str = "") -> ImageSource:
+def open_source_fd(
+    fd: int, what: str, spool: Spool, file_name: str = "", limits: Limits = DEFAULT_LIMITS
+) -> ImageSource:
     """Open the source that *fd*, a regular file or a directory opened for reading, holds; *fd* stays the caller's.
 
     *file_name* is what an image without a name may be named after. Raises as `open_source` does, and UnsafePathError
@@ -83,7 +89,7 @@ def open_source_fd(fd: int, what: str, spool: Spool, file_name: str = "") -> Ima
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UnsafePathError(what, "is neither a regular file nor a directory")
-    return _from_fd(OpenFile(os.dup(fd)), _Request(what, spool, file_name=file_name))
+    return _from_fd(OpenFile(os.dup(fd)), _Request(what, spool, file_name=file_name, limits=limits))
 
 
 def _from_fd(file: OpenFile, request: _Request) -> Medium:
@@ -136,7 +142,7 @@ def _in_stream(stream: Reader, request: _Request) -> Medium:
     content: Reader = Resumed(outer, stream)
     head = outer
     if compression is not Compression.NONE:
-        inflated = decompressed(content, request.what, compression)
+        inflated = decompressed(content, request.what, compression, limits=request.limits)
         head = head_of(inflated)
         content = Resumed(head, inflated)
     if not is_tar(head):
