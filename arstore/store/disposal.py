@@ -37,6 +37,31 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
     A name of several is only taken away; the last one takes its image along, as a digest does. An index takes along
     those of its images that have no other name. Raises the errors of `Store.find`, and InUseError.
     """
+    with store.graph.spare_given_up():
+        return _dispose(store, texts)
+
+
+def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
+    with Ingest(store.directories) as ingest:
+        with store.graph.write() as change:
+            # Only now: with the writer's lock held, names stay what they are.
+            untagged, doomed = _meant(store, texts)
+            for name in untagged:
+                change.delete("names", name)
+            gone = with_members(change, doomed)
+            _require_unused(store, change, gone, doomed)
+            names = [name for name, digest in change.names() if digest in gone]
+            keep = [digest for digest, _ in change.images() if digest not in gone]
+            removed = sweep(change, mark(change, keep)) if gone else Removed()
+        reached("remove.recorded")
+        take_files(store.directories, store.graph, ingest, removed)
+    # Last, because it needs space, of which a full disk has some only now.
+    write_layout(store.directories, store.graph)
+    return Disposal((*untagged, *names), removed)
+
+
+def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, StoredImage]]:
+    """The names that are only taken away, and the images that go."""
     untagged: list[str] = []
     doomed: dict[str, StoredImage] = {}
     for text in texts:
@@ -49,27 +74,7 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
             untagged.append(name)
         else:
             doomed[image.digest] = image
-    with store.graph.spare_given_up():
-        names, removed = _dispose(store, untagged, doomed)
-    return Disposal((*untagged, *names), removed)
-
-
-def _dispose(store: Store, untagged: list[str], doomed: dict[str, StoredImage]) -> tuple[list[str], Removed]:
-    """Do it; the names that images lost with them, and what was removed."""
-    with Ingest(store.directories) as ingest:
-        with store.graph.write() as change:
-            for name in untagged:
-                change.delete("names", name)
-            gone = with_members(change, doomed)
-            _require_unused(store, change, gone, doomed)
-            names = [name for name, digest in change.names() if digest in gone]
-            keep = [digest for digest, _ in change.images() if digest not in gone]
-            removed = sweep(change, mark(change, keep)) if gone else Removed()
-        reached("remove.recorded")
-        take_files(store.directories, store.graph, ingest, removed)
-    # Last, because it needs space, of which a full disk has some only now.
-    write_layout(store.directories, store.graph)
-    return names, removed
+    return untagged, doomed
 
 
 def _name_meant(text: str, image: StoredImage) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from support import images, stores
 
+from arstore import trace
 from arstore.errors import AmbiguousError, ArstoreError, InUseError, NoSpaceError, NotFoundError
 from arstore.maintenance.gc import collect
 from arstore.store import rootfs
@@ -216,3 +217,22 @@ def test_a_full_disk_and_a_new_store(tmp_path):
             stores.forked(work)
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_a_name_that_is_given_meanwhile_keeps_its_image(store):
+    """Two processes, interleaved where `rm` is about to look what the name means."""
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+
+    def tagged(point):
+        if point == "ingest.made":
+            trace.listen(None)
+            stores.forked(lambda: Store(store.directories.root, store.directories.runroot).tag("x:1", "y:1"))
+
+    store.close()
+    trace.listen(tagged)
+    try:
+        done = remove_images(store, ["x:1"])
+    finally:
+        trace.listen(None)
+    assert (done.untagged, bool(done.removed)) == (("x:1",), False)
+    assert list(stores.names(store)) == ["y:1"]
