@@ -6,6 +6,7 @@ knows them as they were then.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _ENOUGH, _MANY = 32 << 20, 1024
 """Bytes, and things, that a process is started for; fewer bytes than that altogether are read without one."""
 _REPORT_EVERY = 4 << 20
+_PAUSES = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks at what may be somebody's work of this moment."""
 
 
 class _Known(NamedTuple):
@@ -68,8 +71,9 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
         return _sorted(_quick(store))
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
-        findings += structure(store, snapshot, known.blobs)
+        seen = list(structure(store, snapshot, known.blobs))
         passed_over = snapshot.passed_over
+    findings += _lasting(store, seen)
     findings += _standing(store, known.trees, _deep(store, known, report, nice))
     if not passed_over:
         findings += clutter(store)
@@ -87,6 +91,21 @@ def _known(store: Store, snapshot: Snapshot) -> _Known:
     )
 
 
+def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
+    """Those of *seen* that are still there when whoever is at work meanwhile has done its next steps.
+
+    Graph and files cannot be looked at in one moment, and `index.json` follows the graph by a moment.
+    """
+    for pause in _PAUSES:
+        if not seen or not store.graph.has_others():
+            break
+        time.sleep(pause)
+        with store.graph.read(lenient=True) as snapshot:
+            again = set(structure(store, snapshot, set(snapshot.keys("blobs"))))
+        seen = [finding for finding in seen if finding in again]
+    return seen
+
+
 def _quick(store: Store) -> list[Finding]:
     """A look at sizes, in three processes, each of which reads what it needs of the graph."""
     store.graph.release()
@@ -96,9 +115,10 @@ def _quick(store: Store) -> list[Finding]:
             recorded = set(snapshot.keys("blobs"))
             findings, unreadable = blobs_seen()
             recorded -= {key.partition(b"/")[2].decode("utf-8", "replace") for key in unreadable}
-            findings += structure(store, snapshot, recorded)
+            seen = list(structure(store, snapshot, recorded))
             unreadable |= snapshot.passed_over
         findings += trees_seen()
+    findings += _lasting(store, seen)
     findings += map(damaged_record, sorted(unreadable))
     if not unreadable:
         findings += clutter(store)

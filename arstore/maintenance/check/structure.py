@@ -95,12 +95,14 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     for container_id, container in snapshot.containers():
         if snapshot.image(container.image) is None:
             yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+        place = store.directories.container(container_id)
+        found = containers.Container(container_id, container, place, store.graph.path)
         # One whose process has died goes with it, and was perhaps never durable.
-        if containers.Container(container_id, container, "").abandoned:
+        if found.abandoned:
             continue
-        if not os.path.isdir(f"{store.directories.container(container_id)}/upper"):
+        if not os.path.isdir(found.upper):
             yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
-        elif store.containers.get(container_id).has_lost_attributes:
+        elif found.has_lost_attributes:
             why = "the store was copied without extended attributes, and with them it has lost what was deleted"
             yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
 
