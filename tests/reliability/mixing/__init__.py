@@ -1,0 +1,1 @@
+"""Many processes on one store: what the exercise `mixture` is made of."""
