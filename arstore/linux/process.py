@@ -60,6 +60,11 @@ def start_time(pid: int) -> int:
     return int(_stat_fields(pid)[_START_TIME])
 
 
+def own_start_time() -> int:
+    """When this process started, in clock ticks since the boot, whatever pid namespace /proc shows."""
+    return int(_stat_fields("self")[_START_TIME])
+
+
 def is_alive(pid: int, start: int, boot: str) -> bool:
     """Whether the process that had this pid, start time and boot id still runs.
 
@@ -75,7 +80,7 @@ def is_alive(pid: int, start: int, boot: str) -> bool:
     return int(fields[_START_TIME]) == start and fields[_STATE] not in {b"Z", b"X", b"x"}
 
 
-def _stat_fields(pid: int) -> list[bytes]:
+def _stat_fields(pid: int | str) -> list[bytes]:
     """The fields of /proc/PID/stat that follow the name, which may itself hold blanks and parentheses."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

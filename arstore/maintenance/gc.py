@@ -17,9 +17,10 @@ from arstore.errors import StoreDamagedError
 from arstore.maintenance.loss import is_lost
 from arstore.maintenance.survey import outline, weigh
 from arstore.store.holders import image_holders
-from arstore.store.ingest import Ingest, Owner, remove_tree
+from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
+from arstore.store.owner import Owner
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
 from arstore.store.sweep import Removed, mark, sweep, take_files
@@ -78,7 +79,9 @@ def plan_records(store: Store, snapshot: Snapshot) -> Collection:
     plan.layers = [chain_id for chain_id in snapshot.keys("layers") if chain_id not in keep.layers]
     plan.trees = [key for key in snapshot.keys("trees") if key not in keep.trees]
     plan.blobs = [digest for digest in snapshot.keys("blobs") if digest not in keep.blobs]
-    plan.leases = [i for i, lease in snapshot.leases() if not Owner(lease.pid, lease.start, lease.boot).is_alive()]
+    plan.leases = [
+        i for i, one in snapshot.leases() if not Owner(one.pid, one.start, one.boot).is_alive(store.graph.path)
+    ]
     return plan
 
 
@@ -91,14 +94,14 @@ def add_files(store: Store, plan: Collection, found: Survey) -> None:
         known_blobs, known_trees = set(snapshot.keys("blobs")), set(snapshot.keys("trees"))
         known_containers = set(snapshot.keys("containers"))
     plan.containers = [c.id for c in store.containers.list() if c.abandoned]
-    plan.ingests = [name for name in found.ingests if _is_dead(name)]
+    plan.ingests = [name for name in found.ingests if _is_dead(name, store.graph.path)]
     plan.mounts = _dead_mounts(store)
     plan.leftovers = leftovers(store.directories.runroot)
     plan.orphans = [
         *(f"blobs/{digest.replace(':', '/')}" for digest in found.blobs if digest not in known_blobs),
         *(f"trees/{key.partition(':')[2]}" for key in found.trees if key not in known_trees),
         *(f"containers/{name}" for name in found.containers if name not in known_containers),
-        *(name for name in found.strange if _is_ours(name)),
+        *(name for name in found.strange if _is_ours(name, store.graph.path)),
     ]
     plan.bytes = weigh(store.directories, _names(plan))
 
@@ -169,19 +172,19 @@ def _is_known(change: Change, name: str) -> bool:
     return kind == "containers" and change.container(rest) is not None
 
 
-def _is_dead(ingest_name: str) -> bool:
+def _is_dead(ingest_name: str, graph: str) -> bool:
     owner = Owner.of_directory(ingest_name)
-    return owner is None or not owner.is_alive()
+    return owner is None or not owner.is_alive(graph)
 
 
-def _is_ours(name: str) -> bool:
+def _is_ours(name: str, graph: str) -> bool:
     """Whether something strange may be taken: below our own directories, or a file that was never finished.
 
     Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
     """
     for unfinished in ("index.json.", "oci-layout."):
         if name.startswith(unfinished):
-            return _is_dead(name.removeprefix(unfinished))
+            return _is_dead(name.removeprefix(unfinished), graph)
     return "/" in name
 
 

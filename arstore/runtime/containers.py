@@ -103,7 +103,7 @@ def _launch(
             kept=tuple(fd for fd, _ in mounts),
             attending=lambda: store.shared.offered(mounts),
         )
-        store.close()
+        store.graph.release()
         return act(launch)
 
 

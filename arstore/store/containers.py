@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.linux.xattr import read_xattrs, set_xattr
 from arstore.store.directories import sync_directory
-from arstore.store.ingest import Ingest, Owner
+from arstore.store.ingest import Ingest
+from arstore.store.owner import Owner
 from arstore.store.records import ContainerRecord
 from arstore.trace import reached
 
@@ -38,6 +39,7 @@ class Container:
     id: str
     record: ContainerRecord
     path: str
+    graph: str
 
     @property
     def upper(self) -> str:
@@ -53,8 +55,7 @@ class Container:
     def abandoned(self) -> bool:
         """Whether it is ephemeral and the process it belongs to is gone."""
         record = self.record
-        return record.ephemeral and not Owner(record.pid, record.start, record.boot).is_alive()
-
+        return record.ephemeral and not Owner(record.pid, record.start, record.boot).is_alive(self.graph)
 
     @property
     def has_lost_attributes(self) -> bool:
@@ -91,10 +92,10 @@ class Containers:
         if not _ID.fullmatch(container_id):
             why = "not a container id: letters, digits, `_`, `.` and `-`, at most 63"
             raise InvalidReferenceError(repr(container_id), why)
-        owner = Owner.current()
+        owner = Owner.announced(self._directories.graph)
         identity = (owner.pid, owner.start, owner.boot) if ephemeral else (0, 0, "")
         record = ContainerRecord(image, time.time(), ephemeral, *identity)
-        container = Container(container_id, record, self._directories.container(container_id))
+        container = Container(container_id, record, self._directories.container(container_id), self._directories.graph)
         with Ingest(self._directories) as ingest:
             staged = ingest.directory("container")
             os.mkdir(f"{staged}/upper", 0o755)
@@ -119,12 +120,14 @@ class Containers:
             record = snapshot.container(container_id)
         if record is None:
             raise NotFoundError(f"container {container_id}", "no such container", "`arstore ps --all` lists them")
-        return Container(container_id, record, self._directories.container(container_id))
+        return Container(container_id, record, self._directories.container(container_id), self._directories.graph)
 
     def list(self) -> list[Container]:
         """All containers, by id."""
         with self._graph.read() as snapshot:
-            return [Container(i, record, self._directories.container(i)) for i, record in snapshot.containers()]
+            found = list(snapshot.containers())
+        graph = self._directories.graph
+        return [Container(i, record, self._directories.container(i), graph) for i, record in found]
 
     def keep(self, container_id: str) -> None:
         """Let an ephemeral container outlive its process and a power cut. Raises NotFoundError, OSError.

@@ -15,6 +15,7 @@ after a fork (`release` it before), its map is reserved once at its full size an
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ import lmdb
 
 from arstore.errors import (
     HostError,
+    InUseError,
     NoSpaceError,
     PermissionDeniedError,
     StoreDamagedError,
@@ -82,6 +84,9 @@ _SMALLEST_SPARE = 16 << 10
 _READERS, _READER_SIZE = 2048, 64
 """Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
 _LOCK_SIZE = (_READERS + 16) * _READER_SIZE
+
+_PATIENCE, _PAUSE = 10.0, 0.02
+"""Seconds that another process with this one's pid is waited for, and seconds between two tries."""
 
 _T = TypeVar("_T", bound=Record)
 
@@ -381,6 +386,14 @@ class Graph:
         with self._errors(), self._open().begin() as transaction:
             yield Snapshot(transaction, lenient)
 
+    def has_others(self) -> bool:
+        """Whether other processes have the graph open, as far as they have read it. Raises as `read`."""
+        with self._errors():
+            environment = self._open()
+            environment.reader_check()
+            lines = environment.readers().splitlines()[1:]
+        return any(words and words[0] != str(os.getpid()) for words in map(str.split, lines))
+
     @contextmanager
     def write(self, lenient: bool = False) -> Iterator[Change]:
         """A write transaction: committed, and durable, when the context ends without an exception, else undone.
@@ -405,7 +418,7 @@ class Graph:
             if self._environment is None:
                 self._reserve_lock_file()
                 self._set_spare_aside()
-                environment = lmdb.open(self.path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
+                environment = _environment(self.path)
                 try:
                     self._is_older = _verify_format(environment) != str(FORMAT)
                     _verify_home(environment, self.path)
@@ -516,6 +529,25 @@ def _reserve(fd: int) -> None:
             size //= 2
         else:
             return
+
+
+def _environment(path: str) -> lmdb.Environment:
+    """The environment in the directory *path*, open.
+
+    LMDB keeps readers apart by their pids. One in another pid namespace that has the pid which this process has is
+    waited for, as long as that can be expected to help: processes close the graph while bytes move.
+    """
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return lmdb.open(path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
+        except lmdb.LockError as error:
+            if os.strerror(errno.EAGAIN) not in str(error):
+                raise
+            if time.monotonic() > patience:
+                why = f"a process in another pid namespace that also has the pid {os.getpid()} uses the store"
+                raise InUseError(path, why, "wait until it has ended, or use another pid namespace") from error
+        time.sleep(_PAUSE)
 
 
 def _verify_format(environment: lmdb.Environment) -> str:

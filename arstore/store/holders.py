@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
-from arstore.store.ingest import Owner
 from arstore.store.mounts import MountState, MountTable
+from arstore.store.owner import Owner
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
@@ -30,7 +30,7 @@ def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Hol
     """The digests of the images that containers, mounts and leases hold, with one holder each."""
     held: dict[str, Holder] = {}
     for container_id, container in snapshot.containers():
-        if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive():
+        if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
             holder = Holder(f"is used by container {container_id}", f"`arstore container rm {container_id}` first")
             held.setdefault(container.image, holder)
     for entry in MountTable(directories.runroot).list():
@@ -38,7 +38,7 @@ def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Hol
             holder = Holder(f"is mounted at {entry.record.target}", "`arstore umount` it first")
             held.setdefault(entry.record.image, holder)
     for _, lease in snapshot.leases():
-        if Owner(lease.pid, lease.start, lease.boot).is_alive():
+        if Owner(lease.pid, lease.start, lease.boot).is_alive(directories.graph):
             holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until that has ended")
             for image in lease.holds:
                 held.setdefault(image, holder)

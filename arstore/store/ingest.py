@@ -8,11 +8,10 @@ process dies instead, the collector finds that nobody of that pid, start time an
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.linux.process import boot_id, is_alive, start_time
 from arstore.store import removal
+from arstore.store.owner import Owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -21,45 +20,12 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
 
 
-@dataclass(slots=True, frozen=True)
-class Owner:
-    """A process, told apart from every other that ever had its pid."""
-
-    pid: int
-    start: int
-    boot: str
-
-    @classmethod
-    def current(cls) -> Owner:
-        """The process that asks."""
-        pid = os.getpid()
-        return cls(pid, start_time(pid), boot_id())
-
-    def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return is_alive(self.pid, self.start, self.boot)
-
-    def directory_name(self) -> str:
-        """A fresh name for a directory of this process."""
-        return f"{self.pid}-{self.start}-{self.boot}-{os.urandom(4).hex()}"
-
-    @classmethod
-    def of_directory(cls, name: str) -> Owner | None:
-        """The process that a name made by `directory_name` tells of; None for any other name."""
-        pid, _, rest = name.partition("-")
-        start, _, rest = rest.partition("-")
-        boot, _, _ = rest.rpartition("-")
-        if not (pid.isascii() and pid.isdigit() and start.isascii() and start.isdigit() and boot):
-            return None
-        return cls(int(pid), int(start), boot)
-
-
 class Ingest:
     """A directory `ingest/<lease>/` for the length of a context. It is also the `Spool` of a transport."""
 
     def __init__(self, directories: Directories) -> None:
         self._parent = directories.ingest
-        self.path = f"{self._parent}/{Owner.current().directory_name()}"
+        self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
 
     def __enter__(self) -> Ingest:

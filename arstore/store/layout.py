@@ -12,7 +12,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.store.ingest import Owner
+from arstore.store.owner import Owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
     takes the old one's place after it. Raises OSError and the errors of Graph; nothing has changed then, unless it was
     that very last step that failed: the next change does it again.
     """
-    staged = f"{directories.root}/index.json.{Owner.current().directory_name()}"
+    staged = f"{directories.root}/index.json.{Owner.announced(directories.graph).directory_name()}"
     try:
         with graph.write() as change:
             yield change
@@ -112,7 +112,8 @@ def _read(path: str) -> bytes:
 
 
 def _replace(path: str, data: bytes) -> None:
-    temporary = f"{path}.{Owner.current().directory_name()}"
+    owner = Owner.announced(f"{os.path.dirname(path)}/graph")
+    temporary = f"{path}.{owner.directory_name()}"
     try:
         _write(temporary, data)
         reached("layout.replacing")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.errors import NotFoundError
-from arstore.store.ingest import Owner
+from arstore.store.owner import Owner
 from arstore.store.records import LeaseRecord
 from arstore.trace import reached
 
@@ -53,7 +53,7 @@ def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Ite
 @contextmanager
 def _held(graph: Graph, purpose: str, choose: Callable[[Change], tuple[tuple[str, ...], T]]) -> Iterator[T]:
     """Hold the images that *choose* names, in one transaction with what else it finds."""
-    owner = Owner.current()
+    owner = Owner.announced(graph.path)
     lease_id = os.urandom(8).hex()
     with graph.write() as change:
         images, found = choose(change)

@@ -1,6 +1,6 @@
 """What is made below the runroot under a passing name, and what killed processes have left of it.
 
-A passing name is a word, a dot, and the process that it belongs to (`ingest.Owner`): `forms.json.<owner>` on its way
+A passing name is a word, a dot, and the process that it belongs to (`owner.Owner`): `forms.json.<owner>` on its way
 to `forms.json`, or `trial.<owner>/` in which a runtime is tried. So whoever looks can tell what is left over, and
 nothing has to be old for that.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from arstore.store.ingest import Owner, remove_tree
+from arstore.store.ingest import remove_tree
+from arstore.store.owner import Owner
 
 
 def passing_name(word: str) -> str:

@@ -24,6 +24,7 @@ from arstore.errors import (
 )
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
+from arstore.store.owner import withdraw
 from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.trace import reached
 
@@ -85,8 +86,9 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the graph; a later use opens it again."""
+        """Let go of the graph, when nothing in the store is this process's any more; a later use opens it again."""
         self.graph.release()
+        withdraw(self.graph.path)
 
     @property
     def containers(self) -> Containers:

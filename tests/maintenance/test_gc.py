@@ -19,7 +19,8 @@ from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.usage import measure
 from arstore.store import rootfs
 from arstore.store.disposal import remove_images
-from arstore.store.ingest import Ingest, Owner
+from arstore.store.ingest import Ingest
+from arstore.store.owner import Owner
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
 

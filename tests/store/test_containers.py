@@ -11,7 +11,7 @@ from support import images, stores
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
 from arstore.store import rootfs
-from arstore.store.ingest import Owner
+from arstore.store.owner import Owner
 
 ONE = stores.simple("a", names=("x:1",))
 

@@ -10,7 +10,8 @@ from support import stores
 
 from arstore.linux.process import boot_id
 from arstore.store.directories import Directories
-from arstore.store.ingest import Ingest, Owner, remove_tree
+from arstore.store.ingest import Ingest, remove_tree
+from arstore.store.owner import Owner
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from support import images
 
 from arstore.maintenance.check import check
-from arstore.store.ingest import Owner
 from arstore.store.layout import index_document
+from arstore.store.owner import Owner
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.transport.selection import Wanted

@@ -1,0 +1,123 @@
+"""Owners are found alive from every pid namespace of the host, and dead as soon as they have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from support import stores
+from support.cli import REPOSITORY
+
+from arstore.linux.process import boot_id
+from arstore.maintenance.gc import collect, plan_collection
+from arstore.store.ingest import Ingest
+from arstore.store.lease import leased
+from arstore.store.owner import Owner
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.tools("unshare")]
+
+INSIDE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+SECOND = (*INSIDE, "sh", "-c", '"$@"; exit $?', "sh")
+"""With another pid than the first process of a namespace has."""
+
+HOLDER = """
+import sys
+from arstore.store import rootfs
+from arstore.store.ingest import Ingest
+from arstore.store.lease import leased
+from arstore.store.store import Store
+with Store(sys.argv[1], sys.argv[2]) as store, Ingest(store.directories) as ingest:
+    image = store.find("x:1")
+    rootfs.create_container(store, image, "inner", ephemeral=True)
+    with leased(store.graph, image.digest, "test"):
+        print(ingest.path, flush=True)
+        sys.stdin.read()
+"""
+COLLECTOR = """
+import sys
+from arstore.maintenance.gc import collect
+from arstore.store.store import Store
+with Store(sys.argv[1], sys.argv[2]) as store:
+    found = collect(store)
+    print(found.ingests + found.leases + found.containers + found.images)
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        stores.bring(made, stores.simple("a", names=("x:1",)))
+        yield made
+
+
+@contextlib.contextmanager
+def held_inside(store):
+    """A process in a pid and a mount namespace of its own that holds all it can; its ingest."""
+    words = [*INSIDE, sys.executable, "-c", HOLDER, store.directories.root, store.directories.runroot]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def collected(store, *prefix):
+    words = [*prefix, sys.executable, "-c", COLLECTOR, store.directories.root, store.directories.runroot]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("prefix", [(), SECOND], ids=["first-namespace", "another-namespace"])
+def test_what_lives_in_another_namespace_stays(store, prefix):
+    with held_inside(store) as (_, path):
+        store.untag("x:1")
+        assert collected(store, *prefix) == "[]"
+        assert os.path.isdir(path)
+        assert [container.id for container in store.containers.list() if not container.abandoned] == ["inner"]
+
+
+@pytest.mark.parametrize("prefix", [(), SECOND], ids=["first-namespace", "another-namespace"])
+def test_what_died_in_another_namespace_goes(store, prefix):
+    with held_inside(store) as (process, path):
+        process.kill()
+        process.wait()
+    store.untag("x:1")
+    assert "inner" in collected(store, *prefix)
+    assert not os.path.exists(path)
+    assert store.images() == []
+    assert not plan_collection(store)
+
+
+def test_what_lives_here_is_seen_from_another_namespace(store):
+    digest = store.find("x:1").digest
+    with Ingest(store.directories) as ingest, leased(store.graph, digest, "test"):
+        store.untag("x:1")
+        assert collected(store, *SECOND) == "[]"
+        assert os.path.isdir(ingest.path)
+    assert collect(store).images == [digest]
+
+
+def test_what_cannot_be_known_counts_as_alive(tmp_path):
+    assert Owner(1, 1, f"{boot_id()}+4026530000").is_alive()
+    assert Owner(1, 1, f"{boot_id()}+4026530000").is_alive(str(tmp_path))
+    assert not Owner(1, 1, "another-boot+4026530000").is_alive()
+
+
+def test_a_directory_tells_its_owner():
+    owner = Owner(7, 8, f"{boot_id()}+4026530000")
+    assert Owner.of_directory(owner.directory_name()) == owner
+
+
+def test_a_process_with_the_same_pid_in_another_namespace_is_waited_for(store):
+    with held_inside(store) as (holder, _):
+        timer = threading.Timer(0.5, holder.kill)
+        timer.start()
+        assert "inner" in collected(store, *INSIDE)
+        timer.join()
