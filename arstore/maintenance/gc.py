@@ -23,6 +23,7 @@ from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
+from arstore.store.strays import remove_stray, stray_mounts
 from arstore.store.sweep import Removed, mark, sweep, take_files
 from arstore.trace import reached
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 class Collection:
     """What nothing holds: keys of records, and names of files and directories; `bytes` is what they occupy.
 
-    `leftovers` are below the runroot.
+    `mounts` are ids of records that nothing is mounted for, and paths of mounts that have no record; `leftovers` are
+    below the runroot.
     """
 
     images: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ def add_files(store: Store, plan: Collection, found: Survey) -> None:
         known_containers = set(snapshot.keys("containers"))
     plan.containers = [c.id for c in store.containers.list() if c.abandoned]
     plan.ingests = [name for name in found.ingests if _is_dead(name, store.graph.path)]
-    plan.mounts = _dead_mounts(store)
+    plan.mounts = [*_dead_mounts(store), *stray_mounts(store.directories)]
     plan.leftovers = leftovers(store.directories.runroot)
     plan.orphans = [
         *(f"blobs/{digest.replace(':', '/')}" for digest in found.blobs if digest not in known_blobs),
@@ -122,6 +124,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     if clutter_only:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
     MountTable(store.directories.runroot).prune()
+    plan.mounts = [name for name in plan.mounts if not name.startswith("/") or remove_stray(name)]
     reached("collect.mounts-pruned")
     plan.containers = remove_abandoned(store)
     reached("collect.containers-removed")

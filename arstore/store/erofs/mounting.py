@@ -13,7 +13,7 @@ reader, 3 times for the second mount of the same tar. What is cached twice can b
 Each mount that is made anew has a superblock and a page cache of its own. So where a live process holds a mount of the
 same index (`shared`), that one is cloned, where the kernel can do so (Linux 6.15).
 
-A process that is killed leaves nothing, except before Linux 6.15 a mount, which `forget_attached` unmounts.
+A process that is killed leaves nothing, except before Linux 6.15 a mount, which `strays` finds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from arstore.linux import features, loop, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.store.erofs.files import INDEX, MERGED, TAR
 from arstore.store.erofs.shared import file_system
+from arstore.store.owner import Owner
 from arstore.store.tree import LowerDirectory, Origin
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from arstore.store.erofs.shared import SharedMounts
 
 ATTACHED_PREFIX = ".mounted-"
-"""What the names of directories begin with on which mounts are attached."""
+"""What the names of directories begin with on which mounts are attached; their process follows."""
 
 _ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOSUID
 """An overlay has attributes of its own; these are for whoever comes upon the layer's mount itself."""
@@ -164,7 +165,7 @@ def _mount_loops(tree_path: str) -> int:
 @contextlib.contextmanager
 def _attached(mount_fd: int, tree_path: str) -> Iterator[str]:
     """Attach a detached mount below *tree_path*; the path where it is."""
-    path = f"{tree_path}/{ATTACHED_PREFIX}{os.urandom(8).hex()}"
+    path = f"{tree_path}/{ATTACHED_PREFIX}{Owner.current().directory_name()}"
     os.mkdir(path, 0o700)
     try:
         target = os.open(path, _DIRECTORY)
