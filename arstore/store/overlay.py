@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
-from arstore.errors import MountError, MountForbiddenError
+from arstore.errors import MountError, MountForbiddenError, from_os_error
 from arstore.linux import features, mount
 from arstore.linux.mountinfo import mount_id_of, read_mounts
 from arstore.linux.namespace import in_directory
@@ -274,6 +274,9 @@ def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") 
     if error.errno in {errno.EPERM, errno.EACCES}:
         why = f"this process may not mount ({said or text})"
         raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} and overlay is not None and not overlay.read_only:
+        # The kernel makes directories in the work directory; of a mount alone it means that there are too many.
+        raise from_os_error(error, overlay.work) from error
     known = _known_fault(overlay, error.errno) if overlay is not None else ""
     if known or said:
         raise MountError(what, known or f"{text}: {said}") from error

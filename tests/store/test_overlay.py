@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from arstore.errors import MountError, MountForbiddenError
+from arstore.errors import MountError, MountForbiddenError, NoSpaceError
 from arstore.linux import features, mount, namespace
 from arstore.linux.mountinfo import mount_at, read_mounts
+from arstore.store import overlay as overlays
 from arstore.store.overlay import MAX_LOWERS, Method, Overlay, attach, detached, perform
 from arstore.store.tree import LowerDirectory
 
@@ -498,3 +499,12 @@ def test_a_private_mount_namespace_takes_layers_opened_in_it(stack, target, meth
 
     assert in_child(action) == repr(["only-0", "only-1", "same"])
     assert mount_at(target) is None
+
+
+def test_a_work_directory_without_room_is_a_full_disk(tmp_path):
+    full = Overlay((), str(tmp_path / "upper"), str(tmp_path / "work"))
+    error = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(NoSpaceError, match="work"):
+        overlays._refuse(full, "target", error)
+    with pytest.raises(MountError):
+        overlays._refuse(Overlay(()), "target", error)
