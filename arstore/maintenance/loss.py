@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.store import Store
 
+_EMPTIED = 4
+"""The first transaction that can have removed the last image: format, home and an import come before it."""
+
 
 def is_lost(store: Store) -> bool:
     """Whether the graph is not the one that has known the images that are there. Raises the errors of Graph.
 
-    It is younger than index.json then: one that was emptied has written that, or is about to.
+    It is younger than index.json then: one that was emptied has written that, or is about to. In a copied store times
+    tell nothing, but in a graph that was emptied more has been committed than in a new one.
     """
     with store.graph.read(lenient=True) as snapshot:
+        if snapshot.number() >= _EMPTIED:
+            return False
         if any(True for table in ("blobs", "images") for _ in snapshot.keys(table)):
             return False
     try:

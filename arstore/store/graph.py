@@ -276,6 +276,10 @@ class Snapshot:
         """All containers, by id."""
         return self._all("containers", ContainerRecord)
 
+    def number(self) -> int:
+        """How many transactions have been committed to the graph since it was made."""
+        return int(self._txn.id())
+
     def home(self) -> str:
         """What told the store's files from a copy when it was last found to be at home; "" when it never was."""
         key = _key("meta", HOME)

@@ -23,6 +23,7 @@ from arstore.store.ingest import Ingest
 from arstore.store.owner import Owner
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
+from arstore.store.sweep import mark, sweep
 
 pytestmark = pytest.mark.root
 
@@ -406,3 +407,17 @@ def test_removing_what_is_not_there(store):
     with pytest.raises(NotFoundError):
         remove_images(store, ["nothing:1"])
     assert not collect(store)
+
+
+def test_an_rm_that_was_killed_before_the_index_is_no_lost_graph(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    path = Path(store.directories.root, "index.json")
+    index = path.read_bytes()
+    # As in a store that was copied with its times.
+    os.utime(path, (1, 1))
+    with store.graph.write() as change:
+        sweep(change, mark(change, []))
+    assert path.read_bytes() == index
+    assert {finding.damage.value for finding in check(store) if not finding.harmless} <= {"index-stale"}
+    collect(store)
+    assert check(store) == []
