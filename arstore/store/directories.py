@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.errors import HostError
@@ -29,8 +29,7 @@ _OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json
 _PRIVATE = 0o700
 
 
-@dataclass(slots=True, frozen=True)
-class Directories:
+class Directories(NamedTuple):
     """The two directories of a store, both absolute."""
 
     root: str

@@ -55,10 +55,10 @@ MOUNTING = ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.overl
 READING = ("arstore.store.ingest", "arstore.store.inventory", "arstore.store.containers", "arstore.oci.config")
 
 COMMANDS = {
-    "--version": (("--version",), (*MOUNTING, *READING, "lmdb", "arstore.store")),
-    "--help": (("--help",), (*MOUNTING, *READING, "lmdb", "arstore.store")),
-    "images": (("images",), (*MOUNTING, *READING, "arstore.oci")),
-    "layers": (("layers",), (*MOUNTING, *READING, "arstore.oci")),
+    "--version": (("--version",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
+    "--help": (("--help",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
+    "images": (("images",), (*MOUNTING, *READING, "dataclasses", "arstore.oci")),
+    "layers": (("layers",), (*MOUNTING, *READING, "dataclasses", "arstore.oci")),
     "tag": (("tag", "example:1", "other:1"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
     "untag": (("untag", "example:latest"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
     "mounts": (("mounts",), ("arstore.store.rootfs", "arstore.store.erofs", "arstore.oci")),
