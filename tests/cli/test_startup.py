@@ -57,8 +57,8 @@ READING = ("arstore.store.ingest", "arstore.store.inventory", "arstore.store.con
 COMMANDS = {
     "--version": (("--version",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
     "--help": (("--help",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
-    "images": (("images",), (*MOUNTING, *READING, "dataclasses", "arstore.oci")),
-    "layers": (("layers",), (*MOUNTING, *READING, "dataclasses", "arstore.oci")),
+    "images": (("images",), (*MOUNTING, *READING, "arstore.oci")),
+    "layers": (("layers",), (*MOUNTING, *READING, "arstore.oci")),
     "tag": (("tag", "example:1", "other:1"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
     "untag": (("untag", "example:latest"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
     "mounts": (("mounts",), ("arstore.store.rootfs", "arstore.store.erofs", "arstore.oci")),
