@@ -395,7 +395,8 @@ class Intake:
         def read(report: Callable[[int], None]) -> LayerOutcome:
             with open(work.blob, "rb", buffering=0) as file:
                 codec.load(os.pread(file.fileno(), codec.HEAD, 0))
-                for form in work.forms:
+                # The trees below may have any form.
+                for form in self._inventory.forms.values():
                     form.load()
                 work.diff_id.new_hash()
                 # It also looks into the trees below, which lie in the store and in the ingest.

@@ -152,7 +152,7 @@ class TreeFormat(Protocol):
     """
 
     def load(self) -> None:
-        """Import what builds trees of this form, for those who cannot import any more when they build."""
+        """Import what builds and reads trees of this form, for those who cannot import any more when they do."""
 
     def builder(self, tree_fd: int) -> TreeBuilder:
         """A builder that fills the empty directory *tree_fd*."""

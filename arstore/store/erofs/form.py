@@ -36,8 +36,9 @@ class ErofsFormat:
         self._shared = shared
 
     def load(self) -> None:
-        """Import the builder."""
-        import arstore.store.erofs.builder  # noqa: F401
+        """Import the builder, and what looks into trees."""
+        import arstore.store.erofs.builder
+        import arstore.store.erofs.lookup  # noqa: F401
 
     def builder(self, tree_fd: int) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""
