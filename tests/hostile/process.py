@@ -1,0 +1,58 @@
+"""A command to its end, with the memory that it took, or to the end of its time."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. `memory` is the largest resident size of it or of one of its children, in bytes."""
+
+    words: tuple[str, ...]
+    status: int
+    out: bytes = field(repr=False)
+    err: str
+    memory: int
+    hung: bool = False
+
+    @property
+    def last(self) -> str:
+        """The last line of stderr."""
+        return (self.err.splitlines() or [""])[-1]
+
+
+def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, data: Path | None = None) -> Ended:
+    """Run *words*, with the file *data* as stdin, for at most *timeout* seconds; then its whole session is killed.
+
+    The kernel counts in the size of the process that starts another: keep that one small.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(data or os.devnull, "rb") as stdin:
+        started = subprocess.Popen(
+            words, stdin=stdin, stdout=out, stderr=err, cwd="/", env=dict(environment), start_new_session=True
+        )
+        pidfd = os.pidfd_open(started.pid)
+        try:
+            waiting = select.poll()
+            waiting.register(pidfd, select.POLLIN)
+            hung = not waiting.poll(timeout * 1000)
+            if hung:
+                os.killpg(started.pid, signal.SIGKILL)
+            _pid, status, usage = os.wait4(started.pid, 0)
+        finally:
+            os.close(pidfd)
+        started.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        said = err.read().decode("utf-8", "backslashreplace")
+        return Ended(tuple(words), started.returncode, out.read(), said, usage.ru_maxrss * 1024, hung)

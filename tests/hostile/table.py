@@ -1,0 +1,21 @@
+"""All cases, and the spread of them that every run of the tests takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostile import layers
+
+if TYPE_CHECKING:
+    from hostile.case import Case
+
+CASES: list[Case] = [*layers.cases()]
+
+
+def spread() -> list[Case]:
+    """One case of each class, in the two forms by turns."""
+    found: dict[str, Case] = {}
+    for case in CASES:
+        if case.form == ("erofs", "directory")[len(found) % 2]:
+            found.setdefault(case.group, case)
+    return list(found.values())

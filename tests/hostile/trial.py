@@ -1,0 +1,177 @@
+"""One case on a store of its own: commands with what they cost, and everything that has to hold around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support import images
+from support.cli import Arstore, exit_status
+
+from hostile.process import Ended, ended
+from hostile.victim import Victim, intruders, surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEMORY = 300 << 20
+"""Bytes that no process of arstore may go over, whatever the image."""
+TIMEOUT = 60.0
+OWN = {"root", "run", "target", "source"}
+"""What a trial and its commands have in its directory."""
+
+Inside = "bytes | tuple[str, ...] | str | None"
+
+
+@dataclass
+class Faults:
+    """What went wrong, in words, by what it is."""
+
+    escapes: list[str] = field(default_factory=list)
+    hangs: list[str] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    memory: int = 0
+
+    def all(self) -> list[str]:
+        """Everything in one list."""
+        kinds = {"escape": self.escapes, "hang": self.hangs, "traceback": self.tracebacks, "wrong": self.wrong}
+        said = [f"{kind}: {one}" for kind, ones in kinds.items() for one in ones]
+        return said + ([f"memory: {self.memory >> 20} MiB"] if self.memory > MEMORY else [])
+
+
+class Trial:
+    """A store with one image of its own in *place*, a victim beside it, and the commands of one case."""
+
+    def __init__(self, place: Path, form: str) -> None:
+        self.place, self.form = place, form
+        self.store = Arstore(place / "root", place / "run")
+        self.target, self.source = place / "target", place / "source"
+        self.source.mkdir(parents=True)
+        self.faults = Faults()
+        self.victim = Victim(place / "victim")
+        before = images.image(images.layer([images.file("before", b"before")]), names=["before:1"])
+        self.must("import", "--tree", form, images.write_oci_archive(self.source / "before.tar", before))
+        self.before = self.state()
+        self.around = surroundings(place, OWN)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def run(self, *words: str | Path, data: Path | None = None, timeout: float = TIMEOUT) -> Ended:
+        """Run a command of arstore and note hangs, tracebacks and memory."""
+        done = ended(self.store.words(*words), self.store.environment(), timeout, data)
+        said = " ".join(map(str, words))
+        if done.hung:
+            self.faults.hangs.append(f"{said} did not end in {timeout:.0f} s")
+        if "Traceback" in done.err:
+            self.faults.tracebacks.append(f"{said}: {done.err[-600:]}")
+        self.faults.memory = max(self.faults.memory, done.memory)
+        return done
+
+    def must(self, *words: str | Path, data: Path | None = None) -> Ended:
+        """Run a command that has to end well."""
+        done = self.run(*words, data=data)
+        if done.status:
+            self.wrong(f"{words[0]} ended with {done.status}: {done.last[-300:]}")
+        return done
+
+    def fails(self, kinds: tuple[str, ...], *words: str | Path, data: Path | None = None) -> Ended:
+        """Run a command that has to fail with one of *kinds*, in one line."""
+        done = self.run("-q", *words, data=data)
+        if done.status not in {exit_status(kind) for kind in kinds}:
+            self.wrong(f"{words[0]} ended with {done.status}, not {' or '.join(kinds)}: {done.last[-300:]}")
+        elif len(done.err.splitlines()) != 1 or not done.err.startswith("arstore: "):
+            self.wrong(f"not one line for people: {done.err[-300:]!r}")
+        return done
+
+    def wrong(self, said: str) -> None:
+        """Note an outcome that is not what it has to be."""
+        self.faults.wrong.append(said)
+
+    def expect(self, what: str, found: object, expected: object) -> None:
+        """Note when *found* is not what was *expected*."""
+        if found != expected:
+            self.wrong(f"{what} is {found!r}, not {expected!r}"[:500])
+
+    def names(self) -> set[str]:
+        """The names of all images."""
+        done = self.must("images", "--json")
+        return {name for one in json.loads(done.out) for name in one["names"]} if not done.status else set()
+
+    # --- outcomes ---------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[object, ...]:
+        """What a refusal must leave as it was: paths and sizes, images and layers as the graph has them."""
+        sizes = {name: (self.store.root / name).lstat().st_size for name in self.store.files()}
+        return sizes, self.must("images", "--json").out, self.must("layers", "--json").out
+
+    def refused(self, kinds: tuple[str, ...], *words: str | Path, data: Path | None = None) -> None:
+        """A command that has to be refused, and to leave nothing."""
+        self.fails(kinds, *words, data=data)
+        if self.state() != self.before:
+            self.wrong("the store is not as before")
+
+    def looked_into(self, name: str, inside: Mapping[str, Inside], *, mounted: bool = True) -> None:
+        """Mount image *name* and unpack it: both show *inside*, and nothing else than what an image may hold."""
+        if mounted:
+            done = self.must("mount", name)
+            if not done.status:
+                self.look(Path(os.fsdecode(done.out.rstrip(b"\n"))), inside, "the mount")
+            self.must("umount", "--all")
+        if not self.must("unpack", name, self.target).status:
+            self.look(self.target, inside, "the copy")
+            shutil.rmtree(self.target)
+
+    def look(self, root: Path, inside: Mapping[str, Inside], where: str) -> None:
+        """Compare *root* with *inside*, opening nothing that is no file, and follow nothing."""
+        for name, expected in inside.items():
+            found = seen(root, name)
+            if found != expected:
+                self.wrong(f"{name} in {where} is {found!r}, not {expected!r}"[:500])
+        if root.lstat().st_dev == self.place.lstat().st_dev and not root.resolve().is_relative_to(self.place):
+            self.faults.escapes.append(f"{where} is at {root}")
+
+    def finish(self) -> Faults:
+        """What has to hold in any case: nobody outside was touched, and the store is whole."""
+        done = self.run("check")
+        if done.status:
+            self.wrong(f"check ended with {done.status}: {done.out[-400:]!r} {done.last[-200:]}")
+        self.faults.escapes += self.victim.changes()
+        self.faults.escapes += intruders(self.around, surroundings(self.place, OWN), self.place)
+        return self.faults
+
+    def close(self) -> None:
+        """Take down what a fault has left mounted, and remove the place."""
+        if str(self.place) in Path("/proc/self/mountinfo").read_text(errors="surrogateescape"):
+            self.wrong("a mount was left behind")
+            self.run("umount", "--all")
+        shutil.rmtree(self.place, onerror=None if sys.exc_info()[0] is None else lambda *_: None)
+
+
+def seen(root: Path, name: str) -> Inside:
+    """What is at *name*, component by component: bytes, ("link", target), "directory", another kind, or None."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    *parents, last = [part for part in name.split("/") if part] or ["."]
+    try:
+        for part in parents:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        mode = os.stat(last, dir_fd=fd, follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            return ("link", os.readlink(last, dir_fd=fd))
+        if not stat.S_ISREG(mode):
+            names = {stat.S_IFDIR: "directory", stat.S_IFIFO: "fifo", stat.S_IFCHR: "character", stat.S_IFBLK: "block"}
+            return names.get(stat.S_IFMT(mode), "something else")
+        with open(os.open(last, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=fd), "rb") as file:
+            return file.read(4096)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    finally:
+        os.close(fd)

@@ -1,0 +1,85 @@
+"""Hostile images at every entry point and in both forms of tree: nothing outside is reached, and no limit is passed.
+
+Every case of tests/hostile has a store of its own, with a victim beside it. What must hold in each: the victim and
+the directories around it are as before; a refusal is one line with the right status, and leaves files and records as
+they were; what is let in shows only what belongs inside, in a mount and in a copy; `check` is clean; every command
+ends in time, without a traceback, and no process takes more than 300 MiB.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostile.table import CASES
+from hostile.trial import MEMORY
+from support import programs
+
+from reliability.figures import Figure, parser, report
+
+FEWEST = 150
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one case: faults by what they are, and the largest process in bytes."""
+
+    group: str
+    title: str
+    faults: dict[str, list[str]]
+    memory: int
+
+
+def tried(number: int, directory: Path | None) -> Result:
+    """Try the case of that number."""
+    case = CASES[number]
+    found = case.tried(directory)
+    kinds = {"escapes": found.escapes, "hangs": found.hangs, "tracebacks": found.tracebacks, "wrong": found.wrong}
+    return Result(case.group, case.title, {kind: said for kind, said in kinds.items() if said}, found.memory)
+
+
+def figures(results: list[Result]) -> list[Figure]:
+    """The figures, with their bars."""
+    classes = Counter(result.group for result in results)
+    said = ", ".join(f"{name} {count}" for name, count in classes.items())
+    made = [Figure("cases", str(len(results)), f">= {FEWEST}", len(results) >= FEWEST), Figure("by class", said)]
+    names = {"escapes": "escapes", "hangs": "hangs", "tracebacks": "tracebacks", "wrong": "other wrong outcomes"}
+    for kind, name in names.items():
+        count = sum(len(result.faults.get(kind, ())) for result in results)
+        made.append(Figure(name, str(count), "0", count == 0))
+    largest = max(results, key=lambda result: result.memory)
+    size = f"{largest.memory >> 20} MiB ({largest.title})"
+    made.append(Figure("largest process", size, "<= 300 MiB", largest.memory <= MEMORY))
+    return made
+
+
+def main(words: list[str]) -> int:
+    """Try all cases, or those whose title has a text in it."""
+    options = parser("hostile", __doc__)
+    options.add_argument("--directory", type=Path, help="where stores are made; by default for temporary files")
+    options.add_argument("--only", default="", metavar="TEXT", help="the cases with TEXT in their titles")
+    options.add_argument("--processes", type=int, default=2, help="how many cases at once")
+    chosen = options.parse_args(words)
+    why = programs.why_no_mounts()
+    if why:
+        print(f"hostile: {why}", file=sys.stderr)
+        return 2
+    runs = not programs.runtime()[1]
+    numbers = [n for n, case in enumerate(CASES) if chosen.only in case.title and (runs or not case.runs)]
+    results = []
+    with ProcessPoolExecutor(chosen.processes, max_tasks_per_child=20) as pool:
+        for result in pool.map(tried, numbers, [chosen.directory] * len(numbers)):
+            results.append(result)
+            for kind, said in result.faults.items():
+                for one in said:
+                    print(f"{result.title}: {kind}: {one}", file=sys.stderr, flush=True)
+    if len(numbers) < len(CASES) and not chosen.only:
+        print(f"hostile: {len(CASES) - len(numbers)} cases left out: {programs.runtime()[1]}", file=sys.stderr)
+    return report("hostile", figures(results), as_json=chosen.json) if results else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+"""Hostile images: a spread of the cases, all of them with --long; `tools/reliability hostile` counts them."""
+
+from __future__ import annotations
+
+import pytest
+from hostile.table import CASES, spread
+from reliability import hostile
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts]
+
+SHORT = {case.title for case in spread()}
+
+
+def marks(case):
+    """What a case asks of the machine, and of the patience of who waits."""
+    return [*([pytest.mark.runtime] if case.runs else []), *([] if case.title in SHORT else [pytest.mark.long])]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.title, marks=marks(case)) for case in CASES])
+def test_a_case(tmp_path, case):
+    assert case.tried(tmp_path).all() == []
+
+
+def test_cases_are_told_apart():
+    assert len({case.title for case in CASES}) == len(CASES)
+
+
+def test_faults_are_counted():
+    """A run that finds something must not look like one that does not."""
+    clean = hostile.Result("paths", "paths: a", {}, 10 << 20)
+    assert all(figure.met is not False for figure in hostile.figures([clean] * 150))
+    for kind in ("escapes", "hangs", "tracebacks", "wrong"):
+        bad = hostile.Result("links", "links: b", {kind: ["it"]}, 10 << 20)
+        assert [figure.what for figure in hostile.figures([clean] * 150 + [bad]) if figure.met is False]
+    large = hostile.Result("links", "links: c", {}, 301 << 20)
+    assert [figure.what for figure in hostile.figures([clean] * 150 + [large]) if figure.met is False]
