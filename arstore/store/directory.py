@@ -23,6 +23,7 @@ from arstore.store.nodes import KINDS, OPAQUE, OVERLAY, inode_entry
 from arstore.store.removal import remove_tree
 from arstore.store.tree import FileRange, LowerDirectory, Node
 from arstore.tar.entry import Entry, Kind
+from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,12 +51,12 @@ class DirectoryFormat:
         """Import the builder."""
         import arstore.store.directory_builder  # noqa: F401
 
-    def builder(self, tree_fd: int) -> DirectoryBuilder:
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""
         # Imported late: most commands only mount.
         from arstore.store.directory_builder import DirectoryBuilder
 
-        return DirectoryBuilder(tree_fd, FILES)
+        return DirectoryBuilder(tree_fd, FILES, limits)
 
     @contextlib.contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:

@@ -7,12 +7,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.store.allowance import Allowance
 from arstore.store.descriptors import DIRECTORY
 from arstore.store.extraction import Extraction
 from arstore.store.listing import NAME, Recorder
 from arstore.store.metadata import Metadata
 from arstore.store.nodes import OPAQUE
 from arstore.store.tree import Needs, TreeStat
+from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
     from arstore.store.shape import Directory
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 class DirectoryBuilder:
     """Extracts one layer into the new directory *name* of a tree's directory."""
 
-    def __init__(self, tree_fd: int, name: str) -> None:
+    def __init__(self, tree_fd: int, name: str, limits: Limits = ACCEPTED) -> None:
         os.mkdir(name, 0o700, dir_fd=tree_fd)
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
         self._recorder = Recorder(tree_fd)
-        self._extraction = Extraction(self._root, Metadata(privileged=True), recorder=self._recorder)
+        allowance = Allowance(limits)
+        self._extraction = Extraction(
+            self._root, Metadata(privileged=True), recorder=self._recorder, allowance=allowance
+        )
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""

@@ -27,6 +27,7 @@ from arstore.tar.entry import Entry, Kind, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.store.allowance import Allowance
     from arstore.store.listing import Recorder
     from arstore.store.metadata import Metadata
     from arstore.store.shape import Directory
@@ -46,9 +47,14 @@ class Extraction(Placement):
     """
 
     def __init__(
-        self, root_fd: int, metadata: Metadata, answer: Answer | None = None, recorder: Recorder | None = None
+        self,
+        root_fd: int,
+        metadata: Metadata,
+        answer: Answer | None = None,
+        recorder: Recorder | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(allowance)
         self.shape.root.fd = root_fd
         self.metadata = metadata
         self.descriptors = Descriptors(self._unlink)
@@ -135,7 +141,7 @@ class Extraction(Placement):
         is_device = entry.kind is not Kind.FIFO
         if is_device and not self.metadata.privileged:
             self.metadata.devices.note(entry.path)
-            self._whiteouts.append(entry.path)
+            self._hide(entry.path)
             return
         parent = self.descriptors.open(node)
         number = os.makedev(entry.major, entry.minor) if is_device else 0

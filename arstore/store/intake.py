@@ -44,6 +44,10 @@ _FEWEST, _MOST = 4, 64
 """Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
 
 
+_LEAST_INDEX_MEMORY = 64 << 20
+"""Bytes for the index of one layer, however many processors there are: no layer of usual size is to be extracted."""
+
+
 @dataclass(slots=True)
 class _Job:
     """A layer that has to be read, and what for."""
@@ -214,6 +218,7 @@ class Intake:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         groups = _grouped(jobs)
+        _share_memory(jobs, min(len(groups), len(os.sched_getaffinity(0))))
         self._inventory.graph.release()
         done: list[tuple[_Job, LayerOutcome | None]] = []
         for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
@@ -422,6 +427,14 @@ def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
             for job in group:
                 job.work = replace(job.work, sync=not job.work.keep)
     return large + groups
+
+
+def _share_memory(jobs: list[_Job], processes: int) -> None:
+    """Give each layer its part of the memory for indexes, when so many processes make them at a time."""
+    for job in jobs:
+        most = job.work.limits.index_memory
+        part = max(most // max(processes, 1), min(most, _LEAST_INDEX_MEMORY))
+        job.work = replace(job.work, limits=replace(job.work.limits, index_memory=part))
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

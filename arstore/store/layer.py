@@ -136,7 +136,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
         _check(reader)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    builder = work.form.builder(fd)
+    builder = work.form.builder(fd, work.limits)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)

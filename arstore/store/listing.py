@@ -99,6 +99,8 @@ class Recorder:
         """A whiteout (`w`), a hard link (`h`) to the path *data*, or a name that is gone (`-`)."""
         self._enter(node)
         self._buffer += _RECORD.pack(kind, len(name), len(data), 0, 0, 0, 0, 0, 0) + name + data
+        if len(self._buffer) > _FLUSH:
+            self._flush()
 
     def drop_directory(self, path: bytes) -> None:
         """The directory *path* is gone with all that was in it."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from arstore.errors import StoreDamagedError
 from arstore.store.tree import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"
@@ -27,17 +31,34 @@ def write_needs(tree_fd: int, needs: Needs) -> str:
     """
     if needs == Needs():
         return NO_NEEDS
-    document = {
-        "implied": [path.decode("latin-1") for path in needs.implied],
-        "absent_links": [[path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links],
-        "masked": [path.decode("latin-1") for path in needs.masked],
-    }
-    data = json.dumps(document).encode("ascii")
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
+    found = blake3()
     with open(fd, "wb") as file:
         # Not a text file: its codec would be imported now, where nothing can be any more.
-        file.write(data)
-    return f"{NAME}:{blake3(data).hexdigest(16)}"
+        for text in _texts(needs):
+            data = text.encode("ascii")
+            found.update(data)
+            file.write(data)
+    return f"{NAME}:{found.hexdigest(16)}"
+
+
+def _texts(needs: Needs) -> Iterator[str]:
+    """The document piece by piece: it may be long."""
+    links = ([path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links)
+    yield '{"implied": ['
+    yield from _joined(path.decode("latin-1") for path in needs.implied)
+    yield '], "absent_links": ['
+    yield from _joined(links)
+    yield '], "masked": ['
+    yield from _joined(path.decode("latin-1") for path in needs.masked)
+    yield "]}"
+
+
+def _joined(values: Iterable[object]) -> Iterator[str]:
+    separator = ""
+    for value in values:
+        yield separator + json.dumps(value)
+        separator = ", "
 
 
 def read_needs(tree_path: str) -> Needs:

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from arstore.errors import TarError, UnsafePathError
+from arstore.store.allowance import NAME, Allowance
 from arstore.store.shape import Directory, Missing, Shape, default_entry
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import PREFIX, Mark, classify
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _NO_NAMES = frozenset({b"", b".", b".."})
 _LONGEST_TARGET = 4095
-_MOST_PLACES = 1 << 13
+_MOST_PLACES, _LONGEST_PLACE = 1 << 13, 512
 _FILE = Kind.FILE
 """The member of an enumeration takes a while to find, and this one is asked for with every entry."""
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
@@ -39,8 +40,9 @@ class Placement(ABC):
     `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer.
     """
 
-    def __init__(self) -> None:
-        self.shape = Shape()
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        self._allowance = allowance or Allowance()
+        self.shape = Shape(self._allowance)
         self.files = 0
         self.size = 0
         self.absent_links: list[tuple[bytes, bytes]] = []
@@ -92,7 +94,7 @@ class Placement(ABC):
         for path in self._whiteouts:
             parent, _, name = path.rpartition(b"/")
             if (node := self._marked(parent)) is not None:
-                node.whiteouts.add(name)
+                node.hide(name)
         nodes = self.shape.all()
         hidden: set[Directory] = set()
         for node in nodes:
@@ -102,7 +104,7 @@ class Placement(ABC):
             if node in hidden:
                 node.entry = node.entry or default_entry(node.path)
             if node.opaque or node in hidden:
-                node.whiteouts.clear()
+                node.whiteouts = frozenset()
                 hidden.update(node.directories())
         return nodes
 
@@ -110,7 +112,7 @@ class Placement(ABC):
     def _end_whiteouts(node: Directory) -> None:
         """Of a whiteout at a directory of this layer, only that it hides what lies below is left."""
         for child in [child for child in node.directories() if child.name in node.whiteouts]:
-            node.whiteouts.discard(child.name)
+            node.show(child.name)
             child.opaque = True
             child.entry = child.entry or default_entry(child.path)
 
@@ -157,19 +159,23 @@ class Placement(ABC):
     def _take_mark(self, path: bytes) -> bool:
         mark, hidden = classify(path)
         if mark is Mark.WHITEOUT:
-            self._whiteouts.append(hidden)
+            self._hide(hidden)
         elif mark is Mark.OPAQUE:
+            self._allowance.hold(NAME + len(hidden))
             self._opaque.append(hidden)
         return mark is not Mark.NONE
+
+    def _hide(self, path: bytes) -> None:
+        """Note a whiteout, for the end."""
+        self._allowance.hold(NAME + len(path))
+        self._whiteouts.append(path)
 
     def _marked(self, path: bytes) -> Directory | None:
         """The directory that a mark is about; None when this layer has something else there, which hides all below."""
         node, missing = self.shape.walk(path)
         if missing and (missing[0] in node.children or self._exists(node, missing[0])):
             return None
-        for name in missing:
-            node = node.add(name)
-        return node
+        return self.shape.imply(node, missing)
 
     # --- members ----------------------------------------------------------------------------------------------------
 
@@ -188,6 +194,8 @@ class Placement(ABC):
         return node
 
     def _remember(self, path: bytes, node: Directory) -> None:
+        if len(path) > _LONGEST_PLACE:
+            return
         if len(self._places) >= _MOST_PLACES:
             self._forget_places()
         self._places[path] = node
@@ -202,20 +210,24 @@ class Placement(ABC):
             if child is not None:
                 self._forget_places()
             child = node.add(name)
+            self._allowance.hold_directory(child.length)
             self._remember(entry.path, child)
+        if entry.xattrs:
+            self._allowance.hold_xattrs(entry)
         child.entry = entry
 
     def _add_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
         target = entry.link
         if not target or b"\0" in target or len(target) > _LONGEST_TARGET:
             raise TarError(shown(entry.path), "the target of the symbolic link is empty, too long or contains a NUL")
+        self._allowance.hold(NAME + 3 * len(target))
         self._replace(node, name)
         self._make_symlink(node, name, entry)
         node.children[name] = target
 
     def _add_node(self, node: Directory, name: bytes, entry: Entry) -> None:
         if entry.kind is Kind.CHARACTER and not entry.major and not entry.minor:
-            self._whiteouts.append(entry.path)
+            self._hide(entry.path)
             return
         is_device = entry.kind is not Kind.FIFO
         if is_device and not (0 <= entry.major <= _MOST_MAJOR and 0 <= entry.minor <= _MOST_MINOR):
@@ -244,17 +256,20 @@ class Placement(ABC):
         self._replace(node, name)
         if isinstance(target, Missing):
             self._drop(node, name)
+            self._allowance.hold(NAME)
             node.children[name] = target
         elif missing or below or not self._make_link(source, last, node, name):
             self._drop(node, name)
             self._link_to_lower(node, name, entry)
         elif isinstance(target, bytes):
+            self._allowance.hold(NAME)
             node.children[name] = target
 
     def _link_to_lower(self, node: Directory, name: bytes, entry: Entry) -> None:
         if self._answer_link(node, name, entry):
             self.files += 1
             return
+        self._allowance.hold_link(entry)
         self.absent_links.append((entry.path, entry.link))
         node.children[name] = Missing.LINK
 

@@ -2,7 +2,8 @@
 
 Files are on disk, or in the tar; what later entries can run through is here. A path is followed as in a chroot: `..`
 stops at the root, an absolute target starts there, and a path that the layer has only a part of goes on by its names
-alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content.
+alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content;
+both are counted, and so are the steps through symlinks (`allowance`).
 
 Not in scope: the disk, metadata, and what lower layers have.
 """
@@ -13,11 +14,12 @@ import enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.errors import LimitError, UnsafePathError
+from arstore.store.allowance import Allowance
 from arstore.store.tree import DEFAULT_DIRECTORY_MODE
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Set
 
 MAX_SYMLINKS = 40
 """Symlinks followed in one path: the kernel's MAXSYMLINKS."""
@@ -25,6 +27,8 @@ MAX_PATH = 4096
 """Bytes of a directory's path in a tree, all symlinks followed: the kernel's PATH_MAX."""
 MAX_NAME = 255
 """Bytes of one component: the kernel's NAME_MAX."""
+
+_NONE: frozenset[bytes] = frozenset()
 
 
 class Missing(enum.Enum):
@@ -35,7 +39,7 @@ class Missing(enum.Enum):
 
 
 class Directory:
-    """One directory: implied by its members as long as it has no `entry`.
+    """One directory: implied by its members as long as it has no `entry`. There may be very many, so it is small.
 
     `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
     hides all that lower layers have here; `whiteouts` names what is hidden one by one. `fd` and `made` belong to the
@@ -50,7 +54,7 @@ class Directory:
         self.children: dict[bytes, Child] = {}
         self.entry: Entry | None = None
         self.opaque = False
-        self.whiteouts: set[bytes] = set()
+        self.whiteouts: Set[bytes] = _NONE
         self.length: int = parent.length + 1 + len(name) if parent is not None else 0
         self.fd = -1
         self.made = parent is None
@@ -65,6 +69,16 @@ class Directory:
             node = node.parent
         return b"/".join(reversed(names))
 
+    @property
+    def depth(self) -> int:
+        """How many directories it lies below the root."""
+        depth = 0
+        node = self
+        while node.parent is not None:
+            depth += 1
+            node = node.parent
+        return depth
+
     def add(self, name: bytes) -> Directory:
         """A new implied directory in this one, in place of whatever the shape knew there.
 
@@ -75,6 +89,18 @@ class Directory:
             raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
         self.children[name] = child
         return child
+
+    def hide(self, name: bytes) -> None:
+        """Add *name* to the whiteouts."""
+        if isinstance(self.whiteouts, set):
+            self.whiteouts.add(name)
+        else:
+            self.whiteouts = {name}
+
+    def show(self, name: bytes) -> None:
+        """Take *name* from the whiteouts, where it is."""
+        if isinstance(self.whiteouts, set):
+            self.whiteouts.discard(name)
 
     def directories(self) -> Iterator[Directory]:
         """The directories directly in this one."""
@@ -92,17 +118,18 @@ Child: TypeAlias = Directory | bytes | Missing
 
 
 class Shape:
-    """The tree of directories under one root."""
+    """The tree of directories under one root, which draws on *allowance*."""
 
-    __slots__ = ("root",)
+    __slots__ = ("allowance", "root")
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance | None = None) -> None:
         self.root = Directory(None, b"")
+        self.allowance = allowance or Allowance()
 
     def walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
         """Follow *path*, a final symlink too: the last directory reached, and the names from there that are not there.
 
-        Raises UnsafePathError for more than MAX_SYMLINKS symlinks.
+        Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
         """
         node = self.root
         missing: list[bytes] = []
@@ -128,16 +155,29 @@ class Shape:
                     raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
                 if child.startswith(b"/"):
                     node = self.root
-                todo.extend(reversed(child.split(b"/")))
+                more = child.split(b"/")
+                self.allowance.step(len(more))
+                todo.extend(reversed(more))
             else:
                 missing.append(name)
         return node, missing
 
     def directory(self, path: bytes) -> Directory:
-        """The directory that *path* leads to; what is missing on the way is made, as implied. Raises as `walk`."""
+        """The directory that *path* leads to; what is missing on the way is made, as implied.
+
+        Raises as `walk`, `Directory.add` and `Allowance.hold`.
+        """
         node, missing = self.walk(path)
-        for name in missing:
+        return self.imply(node, missing) if missing else node
+
+    def imply(self, node: Directory, names: list[bytes]) -> Directory:
+        """The directory *names* below *node*, each made, as implied. Raises as `directory`."""
+        depth = node.depth
+        for name in names:
             node = node.add(name)
+            depth += 1
+            self.allowance.hold_directory(node.length)
+            self.allowance.hold_implied(node.length, depth)
         return node
 
     def find(self, path: bytes) -> Child | None:

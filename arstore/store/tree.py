@@ -11,11 +11,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from arstore.tar.limits import ACCEPTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.tar.entry import Entry
+    from arstore.tar.limits import Limits
 
 DEFAULT_DIRECTORY_MODE = 0o755
 """Mode of a directory that no layer has an entry for; owner 0:0, mtime 0. umoci makes the root so as well."""
@@ -154,8 +157,8 @@ class TreeFormat(Protocol):
     def load(self) -> None:
         """Import what builds and reads trees of this form, for those who cannot import any more when they do."""
 
-    def builder(self, tree_fd: int) -> TreeBuilder:
-        """A builder that fills the empty directory *tree_fd*."""
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> TreeBuilder:
+        """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer."""
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay, for as long as the context lasts."""

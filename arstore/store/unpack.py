@@ -171,7 +171,7 @@ class _Overlaying:
             hidden = {name for name, _ in _names(fd)} | place.children.keys()
             hidden.discard(self._staging if place.parent is None else b"")
         else:
-            hidden = node.whiteouts
+            hidden = set(node.whiteouts)
         for name in sorted(hidden):
             self._target.discard(place, name)
 

@@ -45,6 +45,13 @@ class Limits:
     ratio_from: int = 1 << 30
     """Bytes that a layer or an archive may inflate to whatever the ratio."""
 
+    index_memory: int = 160 << 20
+    """What is kept in memory of a layer's entries for its index; the files of one with more are extracted instead."""
+    memory: int = 96 << 20
+    """What is kept in memory of a layer's directories, links and attributes while its files are extracted."""
+    steps: int = 50_000_000
+    """Components that symbolic links and implied directories add to a layer's paths."""
+
     def check_inflated(self, produced: int, consumed: int, what: str) -> None:
         """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""
         if produced > self.inflated:
@@ -84,6 +91,17 @@ DEFAULT_LIMITS = Limits()
 """What comes in from outside gets these."""
 _MOST = 1 << 62
 ACCEPTED = Limits(
-    headers=_MOST, pax=_MOST, long_name=_MOST, xattrs=_MOST, sparse_runs=_MOST, inflated=_MOST, ratio=_MOST
+    headers=_MOST,
+    pax=_MOST,
+    long_name=_MOST,
+    xattrs=_MOST,
+    sparse_runs=_MOST,
+    inflated=_MOST,
+    ratio=_MOST,
+    memory=_MOST,
+    steps=_MOST,
 )
-"""What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused."""
+"""What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused.
+
+`index_memory` refuses nothing, and holds.
+"""

@@ -4,7 +4,7 @@ A file's content is never looked at: its inode says where the tar has it. Conten
 adapted layer copies from a lower one, without an `offset`) is written into the index itself, ahead of everything else.
 The same entries always make the same bytes.
 
-Memory: some hundred bytes a member, and the index itself at the end. A crash leaves a file without a super block.
+Memory: some hundred bytes a member, as far as the layer's allowance goes. A crash leaves a file without a super block.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
+from arstore.store.allowance import NAME, Allowance
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.attributes import SharedAttributes, taken
 from arstore.store.erofs.directories import attributes_of
@@ -26,6 +27,7 @@ from arstore.store.placement import Placement
 from arstore.store.shape import MAX_NAME
 from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,9 @@ _EXTENT = struct.Struct("<8xQI")
 """Size and address of an extended inode."""
 _WHITEOUT = Entry(b"", Kind.CHARACTER)
 _SAMPLE = 15
+_SAMPLED = NAME * (_SAMPLE + 1)
+_USUAL_NAME = 48
+"""Bytes of a name that `NAME` has room for."""
 # The next few are looked up for every file.
 _TAR_START, _BLOCK_BITS, _IN_BLOCK = layout.TAR_START, layout.BLOCK_BITS, layout.BLOCK - 1
 
@@ -52,8 +57,8 @@ class ErofsBuilder(Placement):
     When `finish` is called, the tar has to be there as far as its entries go. *tree_fd* stays the caller's.
     """
 
-    def __init__(self, tree_fd: int) -> None:
-        super().__init__()
+    def __init__(self, tree_fd: int, limits: Limits = ACCEPTED) -> None:
+        super().__init__(Allowance(limits, index=True))
         self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
         self._records: dict[Directory, dict[bytes, Record]] = {}
@@ -165,6 +170,7 @@ class ErofsBuilder(Placement):
         if isinstance(record, bytes):
             record = there[last] = Inode(record[:EXTENDED], (), record[EXTENDED:])
         record.links += 1
+        self._allowance.hold(NAME + 2 * len(name))
         self._drop(node, name)
         self._enter(node)[name] = record
         self.files += 1
@@ -176,13 +182,16 @@ class ErofsBuilder(Placement):
 
     def _record(self, name: bytes, entry: Entry, mode: int, size: int, address: int, data_layout: int) -> Record:
         """The inode of *entry*. Raises TarError, LimitError, UnrepresentableError."""
-        if len(name) > MAX_NAME:
+        if len(name) > _USUAL_NAME:
             _check_name(name, entry.path)
+            self._allowance.hold(2 * len(name))
         self._made = number = self._made + 1
         if number & _SAMPLE == 1:
             self._count_time(entry.mtime)
+            self._allowance.hold(_SAMPLED)
         head = packed(entry, mode, number, size, address, 1, data_layout)
         if entry.xattrs and (found := taken(entry)):
+            self._allowance.hold_xattrs(entry)
             inode = Inode(head, found)
             self._attributed.append(inode)
             return inode

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from arstore.store.erofs.mounting import forget_attached, lower_directory
 from arstore.store.removal import remove_tree
+from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,11 @@ class ErofsFormat:
         import arstore.store.erofs.builder
         import arstore.store.erofs.lookup  # noqa: F401
 
-    def builder(self, tree_fd: int) -> ErofsBuilder:
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""
         from arstore.store.erofs.builder import ErofsBuilder
 
-        return ErofsBuilder(tree_fd)
+        return ErofsBuilder(tree_fd, limits)
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay: a detached mount, where the kernel takes these. Raises OSError."""

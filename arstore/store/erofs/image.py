@@ -35,13 +35,13 @@ from arstore.store.shape import Directory, default_entry
 from arstore.store.tree import UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from arstore.store.erofs.attributes import Attribute, SharedAttributes
     from arstore.store.erofs.inodes import Record
     from arstore.store.erofs.superblock import Device
 
-    Records = Mapping[Directory, dict[bytes, Record]]
+    Records = dict[Directory, dict[bytes, Record]]
 
 _SLOT_BITS = 5
 _PARTS = 1 << 14
@@ -68,6 +68,8 @@ class Image:
         """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number.
 
         *attributes* tells those of a directory.
+
+        *records* is taken apart as they are written, since they are most of what is in memory.
         """
         self._records = records
         self._attributes_of = attributes
@@ -80,7 +82,7 @@ class Image:
         self._count = 1
         self._data: list[bytes] = []
         # A nid is an inode's number, and readdir(3) takes 0 for a name that was deleted.
-        self._inodes = [bytes(layout.SLOT)]
+        self._inodes = bytearray(layout.SLOT)
         self._position = layout.SLOT
 
     def write(self, fd: int, root: Directory, tar_blocks: int, devices: tuple[Device, ...] | None = None) -> None:
@@ -88,18 +90,20 @@ class Image:
 
         Raises TarError, UnrepresentableError, OSError.
         """
-        top = Place(root, self._records.get(root, {}), 0)
+        top = Place(root, self._records.pop(root, {}), 0)
         top.parent_nid = self._reserve(top)
         todo = [top]
         while todo:
-            todo.extend(reversed(self._fill(todo.pop())))
+            place = todo.pop()
+            todo.extend(reversed(self._fill(place)))
+            place.records.clear()
         inode_start = self._next_block
         end = inode_start + layout.blocks(self._position)
         if end > layout.TAR_START:
             raise UnrepresentableError(b"", "its index would be too long")
-        shared, padding = layout.padded(self._shared.area), bytes(-self._position % layout.BLOCK)
-        parts = chain([shared], self._data, self._inodes, [padding])
-        _write_parts(fd, parts, self._content_end * layout.BLOCK)
+        _write_parts(fd, chain([layout.padded(self._shared.area)], self._data), self._content_end * layout.BLOCK)
+        self._inodes += bytes(-self._position % layout.BLOCK)
+        _write(fd, self._inodes, inode_start * layout.BLOCK)
         start = self._content_end
         block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, start, tar_blocks, devices)
         seal(fd, block.block())
@@ -109,7 +113,7 @@ class Image:
     def _fill(self, place: Place) -> list[Place]:
         """Give places to all that is in a directory, then write its entries; return the directories in it."""
         epoch, records, file_types = self._epoch, place.records, layout.FILE_TYPES
-        add = self._inodes.append
+        inodes = self._inodes
         position = self._position
         nids: list[int] = []
         types: list[int] = []
@@ -123,7 +127,7 @@ class Image:
                 types.append(file_types[high])
                 if high != _LINK_HIGH:
                     nids.append(position >> _SLOT_BITS)
-                    add(record)
+                    inodes += record
                     position += len(record)
                     continue
                 self._position = position
@@ -150,7 +154,7 @@ class Image:
             return place.parent_nid
         node = place.node.children[name]
         assert isinstance(node, Directory)
-        child = Place(node, self._records.get(node, {}), place.nid)
+        child = Place(node, self._records.pop(node, {}), place.nid)
         below.append(child)
         return self._reserve(child)
 
@@ -178,7 +182,7 @@ class Image:
         place.head = head + body
         place.nid = self._put(place.head + bytes(place.tail) if place.is_inline else place.head)
         # The entries follow when all that is in the directory has its place.
-        place.index = len(self._inodes) - 1
+        place.index = place.nid << _SLOT_BITS
         return place.nid
 
     def _write_entries(self, place: Place, nids: list[int], types: list[int]) -> None:
@@ -198,7 +202,7 @@ class Image:
         if blocks:
             head = head[:_ADDRESS_AT] + self._append(blocks).to_bytes(4, "little") + head[_ADDRESS_AT + 4 :]
         record = head + last
-        self._inodes[place.index] = record + bytes(-len(record) % layout.SLOT)
+        self._inodes[place.index : place.index + len(record)] = record
 
     # --- other inodes -----------------------------------------------------------------------------------------------
 
@@ -235,9 +239,9 @@ class Image:
             size = EXTENDED if record[0] & layout.IS_EXTENDED else COMPACT
             if (position + size - 1) % layout.BLOCK + len(record) - size >= layout.BLOCK:
                 gap = (COMPACT - size - position) % layout.BLOCK
-                self._inodes.append(bytes(gap))
+                self._inodes += bytes(gap)
                 position += gap
-        self._inodes.append(record + bytes(-len(record) % layout.SLOT))
+        self._inodes += record + bytes(-len(record) % layout.SLOT)
         self._position = position + len(record) + -len(record) % layout.SLOT
         return position >> _SLOT_BITS
 
@@ -254,8 +258,12 @@ def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:
     """Write *parts* one behind the other from byte *offset* on, many at a time and never all at once."""
     source = iter(parts)
     while chunk := b"".join(islice(source, _PARTS)):
-        view = memoryview(chunk)
-        while view:
-            written = os.pwrite(fd, view, offset)
-            offset += written
-            view = view[written:]
+        _write(fd, chunk, offset)
+        offset += len(chunk)
+
+
+def _write(fd: int, data: bytes | bytearray, offset: int) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.pwrite(fd, view[done:], offset + done)
