@@ -23,7 +23,7 @@ from arstore.store.erofs.attributes import OPAQUE, ORIGIN, SharedAttributes, kep
 from arstore.store.erofs.image import Image
 from arstore.store.erofs.inodes import LARGEST_TAIL, SECOND, Inode
 from arstore.store.erofs.reader import Index
-from arstore.store.erofs.superblock import Device
+from arstore.store.erofs.superblock import Device, damaged
 from arstore.store.shape import Directory
 from arstore.store.tree import TreeStat, UnrepresentableError
 from arstore.tar.entry import Entry, Kind
@@ -70,10 +70,20 @@ class _Member:
         self.own = -1
         self.links: dict[int, Inode] = {}
         """Inodes with several names, by their nid."""
+        self._entered: set[int] = set()
 
     def root(self) -> _Source:
         """Its root directory."""
         return self, self.index.inode(self.index.super.root_nid)
+
+    def enter(self, directory: Found) -> None:
+        """Come to a directory, which can be done once: in a damaged index one may be in itself, without end.
+
+        Raises StoreDamagedError.
+        """
+        if directory.nid in self._entered:
+            damaged(self.index.what, f"its inode {directory.nid} is a directory that stands in two places")
+        self._entered.add(directory.nid)
 
 
 if TYPE_CHECKING:
@@ -116,6 +126,7 @@ class _Merger:
         """Decide what is in a directory; the directories in it."""
         attributes: Mapping[bytes, bytes] = {}
         for depth, (member, inode) in enumerate(sources):
+            member.enter(inode)
             found = member.index.attributes(inode)
             attributes = attributes if depth else found
             if found.get(_OPAQUE_NAME) == b"y":

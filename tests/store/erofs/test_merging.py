@@ -22,6 +22,7 @@ from arstore.store.erofs.devices import device_files
 from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.merging import merge
 from arstore.store.erofs.mounting import Way, lower_directory, mounted
+from arstore.store.erofs.reader import Index, walk
 from arstore.store.erofs.superblock import Device, SuperBlock, devices
 from arstore.store.runs import MOST
 from arstore.store.tree import UnrepresentableError
@@ -339,6 +340,23 @@ def test_damaged_members_are_said(tmp_path: Path) -> None:
             with pytest.raises(StoreDamagedError):
                 stack.merged(0, 3)
             shutil.rmtree(tmp_path / "merged0-3")
+
+
+def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
+    """A flipped bit leads there, and what merging looks at has no checksum; it went round without end."""
+    with Stack(tmp_path, FORM) as stack:
+        stack.add([images.directory("d"), images.directory("d/e"), images.directory("d/f")])
+        stack.add([images.file("g")])
+        tree_fd = os.open(tmp_path / "tree0", os.O_RDONLY | os.O_DIRECTORY)
+        with Index(tree_fd) as index:
+            directory = list(walk(index, b"d"))[-1][1]
+            at = [name for name, _, _ in index.entries(directory, 0)].index(b"e")
+        os.close(tree_fd)
+        with open(tmp_path / "tree0" / "layer.erofs", "r+b") as file:
+            file.seek(directory.tail + at * layout.DIRENT.size)
+            file.write(directory.nid.to_bytes(8, "little"))
+        with pytest.raises(StoreDamagedError, match="stands in two places"):
+            stack.merged(0, 2)
 
 
 @pytest.mark.parametrize("tag", [b"", b"../../../etc/passwd", b"A" * 64, b"f" * 63])
