@@ -177,19 +177,21 @@ def _decode(fd: int, directory: str, mount_id: str) -> MountRecord:
     try:
         fields = json.loads(os.pread(fd, _LARGEST, 0))
         record = MountRecord(**fields)
+        is_sound = record.id == mount_id and _is_typed(record)
     except (ValueError, TypeError, RecursionError):
         return _blank(directory, mount_id)
-    return record if record.id == mount_id and _is_typed(record) else _blank(directory, mount_id)
+    return record if is_sound else _blank(directory, mount_id)
 
 
 def _is_typed(record: MountRecord) -> bool:
+    """Whether the fields are of their types, and the target a path. Raises UnicodeEncodeError for one that is none."""
     texts = (record.target, record.source, record.boot, record.image, record.container)
     numbers = (record.namespace, record.created)
     return (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, (int, float)) for number in numbers)
         and record.target.startswith("/")
-        and "\0" not in record.target
+        and b"\0" not in os.fsencode(record.target)
         and record.source.startswith(SOURCE_PREFIX)
         and isinstance(record.read_only, bool)
         and isinstance(record.own_target, bool)
