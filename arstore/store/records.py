@@ -148,13 +148,13 @@ class Codec:
 
     @classmethod
     def decode(cls, kind: Callable[..., T], data: bytes) -> T:
-        """The record of *kind* in *data*; ValueError or TypeError when it holds none."""
+        """The record of *kind* in *data*; ValueError, TypeError or RecursionError when it holds none."""
         # What json.loads does, less its guess at the encoding: a deep stack is some hundred records.
         return cls._made(kind, _parse(str(data, "utf-8")))
 
     @classmethod
     def decode_all(cls, kind: Callable[..., T], texts: Sequence[bytes]) -> list[T]:
-        """Every record in *texts*, in one pass of the parser; ValueError or TypeError when one of them holds none."""
+        """Every record in *texts*, in one pass of the parser; as `decode` otherwise."""
         found = _parse(str(b"[" + b",".join(texts) + b"]", "utf-8"))
         if len(found) != len(texts):
             raise ValueError("not one JSON object each")

@@ -1,0 +1,205 @@
+"""Targets that read the store's own files, which may be damaged, and what an image has for the runtime."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import struct
+
+import lmdb
+
+from arstore.runtime.rootfs import RootDirectory
+from arstore.runtime.users import LARGEST_ID, resolve_user
+from arstore.store import listing, mountrecord, pages
+from arstore.store.needs import read_needs
+from arstore.store.records import (
+    KINDS,
+    BlobRecord,
+    Codec,
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    LeaseRecord,
+    TreeRecord,
+)
+from arstore.store.seal import BrokenSealError, is_sealed, mended, sealed, unsealed
+from fuzzing import mutators
+from fuzzing.target import Target, scratch
+
+_MAP = 1 << 30
+
+
+def read_record(data: bytes) -> None:
+    """A record of each kind; the first byte says of which. What is read is written the same."""
+    kind = list(KINDS.values())[data[0] % len(KINDS)] if data else BlobRecord
+    record = Codec.decode(kind, data[1:])
+    # As text: NaN does not equal itself.
+    assert repr(Codec.decode_all(kind, [data[1:]] * 2)) == repr([record] * 2)
+
+
+def open_seal(data: bytes) -> None:
+    """A sealed value as it stands; and that a seal holds, and one flipped bit of it is mended."""
+    key, _, value = data[1:].partition(b"\0")
+    flip = data[0] if data else 0
+    if flip % 4 == 1:
+        whole = bytearray(sealed(key, value))
+        at = (flip >> 2) % (8 * len(whole))
+        assert unsealed(key, bytes(whole)) == value
+        whole[at // 8] ^= 1 << at % 8
+        assert mended(key, bytes(whole)) == (key, sealed(key, value))
+    elif flip % 4 == 2:
+        found = mended(key, value)
+        assert found is None or is_sealed(*found)
+    else:
+        unsealed(key, value)
+
+
+@functools.cache
+def _pages() -> tuple[bytes, list[int]]:
+    """A data file with a branch, leaves, a large value and free pages; and the places worth a change."""
+    place = scratch("graph")
+    with lmdb.open(place.path, map_size=_MAP) as environment:
+        for turn in range(3):
+            with environment.begin(write=True) as transaction:
+                for number in range(24):
+                    key = b"blobs/%02d" % number
+                    transaction.put(key, sealed(key, b"%d" % turn * 200))
+                transaction.put(b"names/a", sealed(b"names/a", b"x" * 5000))
+    with open(f"{place.path}/data.mdb", "rb") as file:
+        data = file.read()
+    # All of what a page says of itself, and little of what it holds.
+    return data, [at for at in mutators.used(data) if data[at : at + 1] not in (b"0", b"1", b"2", b"x")]
+
+
+def walk_pages(data: bytes) -> None:
+    """A walk over damaged pages ends, with faults or with what was there."""
+    base, places = _pages()
+    damaged = mutators.patched(base, places, data)
+    place = scratch("walked")
+    place.put("data.mdb", damaged)
+    path = f"{place.path}/data.mdb"
+    met: list[bytes] = []
+    done = pages.walk(path, _MAP, lambda key, _: met.append(key))
+    pages.moment(path)
+    if damaged == base:
+        assert not done.faults
+        assert done.is_whole
+        assert len(met) == done.records == 25
+
+
+def needs(data: bytes) -> None:
+    """`needs.json` of a tree."""
+    place = scratch("needs")
+    place.put("needs.json", data)
+    found = read_needs(place.path)
+    assert all(isinstance(name, bytes) for name in (*found.implied, *found.masked))
+
+
+def play_listing(data: bytes) -> None:
+    """The listing of a tree of files, and the attributes that it tells."""
+    for listed in listing.played(listing._HEAD + data).values():
+        listing.unpacked(listed.attributes)
+
+
+def find_user(data: bytes) -> None:
+    """A user and a group in /etc/passwd and /etc/group: text, NUL, passwd, NUL, group."""
+    text, _, rest = data.partition(b"\0")
+    passwd, _, group = rest.partition(b"\0")
+    place = scratch("root")
+    place.put("etc/passwd", passwd)
+    place.put("etc/group", group)
+    with RootDirectory(place.path) as root:
+        user = resolve_user(text.decode("utf-8", "replace"), root)
+    assert all(0 <= number <= LARGEST_ID for number in (user.uid, user.gid, *user.groups))
+
+
+def read_mount(data: bytes) -> None:
+    """The record of a mount: what cannot be read is taken for one that says nothing."""
+    place = scratch("mounts")
+    place.put("m.json", data)
+    record, busy = mountrecord.read(place.path, "m")
+    assert record.id == "m"
+    assert record.target.startswith("/")
+    assert not busy
+    os.fsencode(record.target)
+
+
+def _records() -> list[bytes]:
+    digest = "sha256:" + "0" * 64
+    records = (
+        BlobRecord(1, digest, 2), LayerRecord(digest, "", (digest,), 3, digest), TreeRecord("erofs", "b", True, 1, 2,
+        False),
+        ImageRecord("t", 1, "linux/amd64", "", 1.5, digest, (digest,), digest), ContainerRecord(digest, 1.5),
+        LeaseRecord((digest,), "import", 1, 2, "b", 1.5),
+    )  # fmt: skip
+    made = [bytes([number]) + Codec.encode(record) for number, record in enumerate(records)]
+    return [*made, b"\0" + b"[" * 3000, b'\0{"size":1e999}', b'\0{"size":NaN,"size":2}', b"\1[1]", b"\2null"]
+
+
+def _seals() -> list[bytes]:
+    return [
+        b"\1blobs/a\0{}",
+        b"\x31k\0text",
+        b"\2k\0text#00000000",
+        b"\0blobs/a\0" + sealed(b"blobs/a", b"{}"),
+        b"\0k\0text#00000000",
+        b"\0k\0",
+    ]
+
+
+def _needs() -> list[bytes]:
+    whole = {"implied": ["", "a/b"], "absent_links": [["a", "b"]], "masked": ["\u00ff"]}
+    return [
+        json.dumps(whole).encode(),
+        b"{}",
+        b"[]",
+        b"[" * 3000,
+        b'{"implied":["\\u0100"],"absent_links":[[]],"masked":[0]}',
+    ]
+
+
+def _listings() -> list[bytes]:
+    def one(kind: bytes, name: bytes = b"", data: bytes = b"", more: bytes = b"") -> bytes:
+        return struct.pack("<cHIIHIIqQ", kind, len(name), len(data), len(more), 0o644, 0, 0, -1, 5) + name + data + more
+
+    more = listing.packed({b"user.a": b"1", b"user.b": b""})
+    file = one(b"f", b"n", b"d" * 16, more)
+    return [
+        one(b">", data=b"d") + file + one(b"h", b"m", b"d/n") + one(b"d", data=b"d", more=more),
+        file + one(b"-", b"n") + one(b"h", b"m", b"n"),
+        one(b">", data=b"d") + file + one(b"=", data=b"d") + one(b"w", b"x"),
+        one(b"s", b"n", b"d" * 16 + listing.RUN.pack(0, 5)) + one(b"c", b"c"),
+    ]
+
+
+def _users() -> list[bytes]:
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/srv:\n# no\n1000:x:5:6::/h:\nbad:x:-1:y\n"
+    group = b"root:x:0:\nwww:x:33:web,root\nbig:x:4294967295:\nmore:x:44:web\n\xff\xfe:x:1:\n"
+    return [
+        text + b"\0" + passwd + b"\0" + group
+        for text in (b"", b"web", b"1000", b"web:www", b":44", b"0:0", b"-1", b"a:b:c")
+    ]
+
+
+def _mounts() -> list[bytes]:
+    record = mountrecord.MountRecord("m", "/mnt", "arstore:m", True, "boot", 1, 1.5)
+    whole = record._asdict()
+    return [json.dumps(one).encode() for one in (whole, {**whole, "target": "/\ud800"}, {**whole, "created": "x"})] + [
+        b"[" * 3000
+    ]
+
+
+TARGETS = (
+    Target("record", read_record, _records, 4096, mutators.document, (ValueError, TypeError, RecursionError)),
+    Target("seal", open_seal, _seals, 32, documented=(BrokenSealError,)),
+    Target("pages", walk_pages, mutators.seeds_of_patches(60), 64),
+    Target("needs", needs, _needs, 4096, mutators.document),
+    Target("listing", play_listing, _listings, 600, documented=(ValueError,)),
+    Target(
+        "users", find_user, _users, 400, words=(b":x:0:0::/:\n", b"4294967295", b"4294967294", b"-1", b"\n", b":", b",")
+    ),
+    Target(
+        "mount-record", read_mount, _mounts, 4096, mutators.document, words=(b"Infinity", b"NaN", b"1e400", b"\\u0000")
+    ),
+)

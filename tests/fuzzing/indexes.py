@@ -1,0 +1,203 @@
+"""Targets around EROFS indexes: the builder fed by any tar, and reading, verifying and merging of damaged ones."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+from pathlib import Path
+
+from store.erofs import trees
+from support import images
+
+from arstore.errors import StoreDamagedError
+from arstore.store.erofs import format as layout
+from arstore.store.erofs.builder import ErofsBuilder
+from arstore.store.erofs.devices import device_files
+from arstore.store.erofs.files import INDEX, MERGED, TAR
+from arstore.store.erofs.form import ErofsFormat
+from arstore.store.erofs.merging import merge
+from arstore.store.erofs.superblock import seal
+from arstore.store.erofs.verification import verify
+from arstore.store.tree import UnrepresentableError
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.tar.reader import TarReader
+from fuzzing import mutators
+from fuzzing.archives import LIMITS, tar_seeds
+from fuzzing.target import Scratch, Target, scratch
+
+SAMPLE = int(os.environ.get("ARSTORE_FUZZING_SAMPLE", "0"))
+"""Of the indexes that are built, the kernel and fsck.erofs are asked about each so manieth; 0: about none."""
+
+_FORM = ErofsFormat()
+_KEYS = ("sha256:" + "0" * 64, "sha256:" + "1" * 64)
+_built = 0
+
+
+def build(data: bytes) -> None:
+    """An index over any tar is one that verification, the kernel and fsck.erofs find nothing wrong with."""
+    place = scratch("built")
+    _build(place, data)
+    _accepted(place)
+    global _built
+    _built += 1
+    if SAMPLE and _built % SAMPLE == 0:
+        with open(os.path.join(place.path, "..", "sampled"), "ab") as log:
+            log.write(_ask_others(place))
+
+
+def _build(place: Scratch, data: bytes, limits: Limits = LIMITS) -> None:
+    place.put(TAR, data)
+    place.forget(INDEX)
+    builder = ErofsBuilder(place.fd)
+    try:
+        reader = TarReader(io.BytesIO(data), "layer", limits)
+        for entry in reader:
+            builder.add(entry, reader)
+        builder.finish()
+    finally:
+        builder.close()
+
+
+def _accepted(place: Scratch) -> None:
+    try:
+        verify(place.fd)
+    except StoreDamagedError as error:
+        raise AssertionError(f"what was built is found to be damaged: {error}") from error
+
+
+def _ask_others(place: Scratch) -> bytes:
+    """One letter for each that was asked."""
+    asked = b""
+    path = Path(place.path)
+    if not trees.why_no_fsck():
+        trees.fsck(path)
+        asked += b"f"
+    if not trees.why_no_erofs():
+        asked += b"m"
+        with trees.seen(path) as mounted:
+            for directory, _, files in os.walk(os.fsencode(mounted)):
+                for name in files:
+                    file = directory + b"/" + name
+                    if os.path.isfile(file) and not os.path.islink(file):
+                        with open(file, "rb") as opened:
+                            opened.read(1 << 20)
+    return asked
+
+
+# --- damaged indexes ------------------------------------------------------------------------------------------------
+
+_MEMBERS = (
+    (
+        images.directory("d", xattrs={"user.a": b"1", "trusted.b": b"own"}),
+        images.file("d/f", b"content", xattrs={"user.a": b"1"}),
+        images.hardlink("h", "d/f"),
+        images.symlink("l", "d/f"),
+        images.device("c", "c", 1, 3),
+        images.file("e/.wh.x"),
+        *[images.fifo(f"many/{number:030}") for number in range(14)],
+    ),
+    (
+        images.file("d/g", b"other", uid=70_000),
+        images.file("d/.wh.f"),
+        images.file("many/.wh..wh..opq"),
+        images.symlink("long", "t" * 600),
+        images.directory("e/x/y"),
+    ),
+)
+_PATHS = (b"d/f", b"h", b"l", b"c", b"e/x", b"long", b"many/" + b"0" * 30, b"none/x", b"")
+
+
+@functools.cache
+def _bases() -> tuple[tuple[bytes, list[int]], ...]:
+    """Indexes, each with the places that are worth a change, and a merged one last."""
+    place = scratch("bases")
+    made = []
+    for number, members in enumerate(_MEMBERS):
+        _build(place, images.tar(members), DEFAULT_LIMITS)
+        with open(f"{place.path}/{INDEX}", "rb") as file:
+            made.append(file.read())
+        _member(number, made[-1])
+    fd = place.put(MERGED, b"")
+    merge([(key, scratch(f"member{number}").path) for number, key in enumerate(_KEYS)], fd)
+    made.append(os.pread(fd, 1 << 20, 0))
+    return tuple((data, mutators.used(data)) for data in made)
+
+
+def _member(number: int, data: bytes, sealed: bool = True) -> Scratch:
+    """A tree with the index *data*, sealed again unless the change is to be seen."""
+    place = scratch(f"member{number}")
+    fd = place.put(INDEX, data)
+    place.put(TAR, bytes(16 << 10))
+    if sealed and len(data) >= layout.SUPER_OFFSET + layout.BLOCK:
+        block = bytearray(data[layout.SUPER_OFFSET : layout.SUPER_OFFSET + layout.BLOCK])
+        block[4:8] = bytes(4)
+        block[48:64] = bytes(16)
+        seal(fd, bytes(block))
+    return place
+
+
+def _damaged(data: bytes, number: int = 0) -> Scratch:
+    """The tree whose index is changed as *data* says, the first byte how."""
+    how = data[0] if data else 0
+    base, places = _bases()[(how >> 1) % 2]
+    return _member(number, mutators.patched(base, places, data[1:]), how % 8 != 7)
+
+
+def check(data: bytes) -> None:
+    """Verification ends, with a finding or without; what it finds nothing in can be read."""
+    place = _damaged(data)
+    verify(place.fd)
+    try:
+        _look(place, data[:1])
+    except StoreDamagedError as error:
+        raise AssertionError(f"verified, and damaged all the same: {error}") from error
+
+
+def look(data: bytes) -> None:
+    """Look-ups in what nobody has verified."""
+    _look(_damaged(data), data[:1])
+
+
+def _look(place: Scratch, which: bytes) -> None:
+    """Some of the paths, as the byte *which* says: each look-up reads the super block again."""
+    start = which[0] >> 3 if which else 0
+    for path in (_PATHS[start % len(_PATHS)], _PATHS[(start * 5 + 1) % len(_PATHS)]):
+        _FORM.lookup(place.fd, path)
+        with contextlib.suppress(FileNotFoundError), _FORM.open_file(place.fd, path) as file:
+            file.read(100)
+
+
+def devices(data: bytes) -> None:
+    """The device table of a merged index."""
+    base, places = _bases()[-1]
+    head = [at for at in places if layout.SUPER_OFFSET <= at < 3 * layout.BLOCK]
+    files = device_files(scratch("merged").put(MERGED, mutators.patched(base, head, data)), "index")
+    assert all(name.startswith("../") and name.endswith((TAR, INDEX)) and "/" not in name[3:67] for name in files)
+
+
+def merge_damaged(data: bytes) -> None:
+    """Two members, either damaged, make an index or are refused; what is made has its devices."""
+    one, _, other = data.partition(b"|")
+    members = [
+        (key, _damaged(part, number).path) for number, (key, part) in enumerate(((_KEYS[0], one), (_KEYS[1], other)))
+    ]
+    fd = scratch("merged").put(MERGED, b"")
+    merge(members, fd)
+    device_files(fd, "index")
+
+
+def _pairs() -> list[bytes]:
+    patches = _PATCHES()
+    return [b"|", *(one + b"|" for one in patches), *(b"|" + one for one in patches)]
+
+
+_PATCHES = mutators.seeds_of_patches(60)
+TARGETS = (
+    Target("erofs-builder", build, tar_seeds, 5120, mutators.tar, (UnrepresentableError,)),
+    Target("erofs-verify", check, _PATCHES, 64),
+    Target("erofs-reader", look, _PATCHES, 64),
+    Target("erofs-devices", devices, _PATCHES, 64),
+    Target("erofs-merge", merge_damaged, _pairs, 96, documented=(UnrepresentableError,)),
+)

@@ -1,0 +1,13 @@
+"""All targets, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fuzzing import archives, documents, files, indexes
+
+if TYPE_CHECKING:
+    from fuzzing.target import Target
+
+_GROUPS = (archives.TARGETS, indexes.TARGETS, documents.TARGETS, files.TARGETS)
+TARGETS: dict[str, Target] = {target.name: target for group in _GROUPS for target in group}
