@@ -158,12 +158,16 @@ def packed(found: dict[bytes, bytes]) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[bytes, bytes]:
-    """What `packed` made *data* of."""
+    """What `packed` made *data* of. Raises ValueError for what it did not make."""
     found = {}
     place = 0
     while place < len(data):
+        if place + _ATTRIBUTE.size > len(data):
+            raise ValueError("attributes that are cut short")
         name, value = _ATTRIBUTE.unpack_from(data, place)
         place += _ATTRIBUTE.size
+        if place + name + value > len(data):
+            raise ValueError("attributes that are cut short")
         found[data[place : place + name]] = data[place + name : place + name + value]
         place += name + value
     return found
@@ -212,6 +216,10 @@ def _records(data: bytes) -> Iterator[tuple[bytes, Listed]]:
         for length in lengths:
             parts.append(data[place : place + length])
             place += length
+        if place > len(data):
+            raise ValueError("cut short")
+        if parts[2]:
+            unpacked(parts[2])
         if kind == b">":
             parent = parts[1] + b"/" if parts[1] else b""
         else:

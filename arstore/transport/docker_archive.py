@@ -23,7 +23,7 @@ from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestE
 from arstore.oci import media_type
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import MAX_DOCUMENT, Fields, parse_list
+from arstore.oci.document import MAX_DOCUMENT, Fields, parse_list, shown
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.tar.codec import HEAD, Compression, detect
@@ -99,7 +99,7 @@ class DockerArchive(Medium):
         return None if member is None else self._members.open(member)
 
     def _manifest(self, item: Item) -> Descriptor:
-        what = f"{self.what}: {item.config}"
+        what = f"{self.what}: {shown(item.config)}"
         raw = self._config(item.config, what)
         config = ImageConfig.parse(raw, what)
         if len(config.diff_ids) != len(item.layers):
@@ -113,7 +113,7 @@ class DockerArchive(Medium):
     def _config(self, name: str, what: str) -> bytes:
         raw = self._members.read(self._members.resolve(name), MAX_DOCUMENT)
         if raw is None:
-            raise self.missing(f"config {name}")
+            raise self.missing(f"config {shown(name)}")
         announced = _digest_in(name)
         if announced is not None and Digest.of(raw) != announced:
             raise DigestMismatchError(what, f"its content has the digest {Digest.of(raw)}")
@@ -123,7 +123,7 @@ class DockerArchive(Medium):
         member = self._members.resolve(name)
         blob = self._members.open(member)
         if blob is None:
-            raise self.missing(f"layer {name}")
+            raise self.missing(f"layer {shown(name)}")
         compression = detect(blob.read(HEAD), blob.what)
         if compression is Compression.NONE:
             descriptor = Descriptor(media_type.OCI_LAYER, diff_id, blob.length)

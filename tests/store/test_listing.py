@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,17 @@ def test_a_listing_that_is_changed_is_not_believed(tree):
         compared(tree)
 
 
-@pytest.mark.parametrize("data", [b"", b"arstore listing 2\n", b"arstore listing 1\n\0"])
+def _one(lengths, rest=b""):
+    return b"arstore listing 1\n" + struct.pack("<cHIIHIIqQ", b"f", *lengths, 0, 0, 0, 0, 0) + rest
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"arstore listing 2\n", b"arstore listing 1\n\0"),
+        *(_one((3, 0, 0), b"ab"), _one((1, 0, 3), b"nabc"), _one((1, 0, 8), b"n" + struct.pack("<HI", 9, 9) + b"ab")),
+    ],
+)
 def test_what_is_no_listing_is_refused(data):
     with pytest.raises(ValueError, match=r"no listing|cut short"):
         played(data)
