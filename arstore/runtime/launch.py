@@ -10,7 +10,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arstore.runtime import seccomp
+from arstore.errors import ImageConfigError
+from arstore.runtime import defaults, seccomp
 from arstore.runtime.command import Lookup, check_command, container_args
 from arstore.runtime.options import check_hostname
 from arstore.runtime.process import Process, environment, working_directory
@@ -90,6 +91,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     """
     options = launch.options
     with RootDirectory(bundle.rootfs) as root:
+        check_mount_points(root)
         process = resolve_process(launch, root)
         places = image_volumes(launch.config, options)
         mounted = (*places, *(volume.destination for volume in options.volumes))
@@ -106,6 +108,17 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)
+
+
+def check_mount_points(root: RootDirectory) -> None:
+    """Refuse a root file system whose /proc, /dev or /sys leads elsewhere: crun 1.8 follows it into the host.
+
+    It makes the symlinks of /dev (`fd`, `stdin`, ...) through an absolute one, before it changes the root.
+    Raises ImageConfigError, OSError.
+    """
+    for place in {"/" + mount["destination"].split("/")[1]: None for mount in defaults.mounts()}:
+        if root.canonical(place) != place:
+            raise ImageConfigError(place, "is a symbolic link in the container's root file system")
 
 
 def resolve_process(launch: Launch, root: RootDirectory) -> Process:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hostile import layers
+from hostile import containers, documents, exhaustion, hosts, layers
 
 if TYPE_CHECKING:
     from hostile.case import Case
 
-CASES: list[Case] = [*layers.cases()]
+CASES: list[Case] = [
+    *layers.cases(),
+    *documents.cases(),
+    *containers.cases(),
+    *hosts.cases(),
+    *exhaustion.cases(),
+]
 
 
 def spread() -> list[Case]:

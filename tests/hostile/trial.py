@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import stat
-import sys
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,11 +84,15 @@ class Trial:
     def fails(self, kinds: tuple[str, ...], *words: str | Path, data: Path | None = None) -> Ended:
         """Run a command that has to fail with one of *kinds*, in one line."""
         done = self.run("-q", *words, data=data)
+        self.judge(done, kinds)
+        return done
+
+    def judge(self, done: Ended, kinds: tuple[str, ...]) -> None:
+        """Note when *done* is not one of *kinds*, told in one line."""
         if done.status not in {exit_status(kind) for kind in kinds}:
-            self.wrong(f"{words[0]} ended with {done.status}, not {' or '.join(kinds)}: {done.last[-300:]}")
+            self.wrong(f"{done.words[7:9]} ended with {done.status}, not {' or '.join(kinds)}: {done.last[-300:]}")
         elif len(done.err.splitlines()) != 1 or not done.err.startswith("arstore: "):
             self.wrong(f"not one line for people: {done.err[-300:]!r}")
-        return done
 
     def wrong(self, said: str) -> None:
         """Note an outcome that is not what it has to be."""
@@ -151,7 +155,7 @@ class Trial:
         if str(self.place) in Path("/proc/self/mountinfo").read_text(errors="surrogateescape"):
             self.wrong("a mount was left behind")
             self.run("umount", "--all")
-        shutil.rmtree(self.place, onerror=None if sys.exc_info()[0] is None else lambda *_: None)
+        subprocess.run(["rm", "-rf", self.place], check=True)
 
 
 def seen(root: Path, name: str) -> Inside:

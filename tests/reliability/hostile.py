@@ -56,11 +56,16 @@ def figures(results: list[Result]) -> list[Figure]:
     return made
 
 
+def wanted(title: str, texts: list[str] | None) -> bool:
+    """Whether the title has one of the texts, where there are any."""
+    return not texts or any(text in title for text in texts)
+
+
 def main(words: list[str]) -> int:
     """Try all cases, or those whose title has a text in it."""
     options = parser("hostile", __doc__)
     options.add_argument("--directory", type=Path, help="where stores are made; by default for temporary files")
-    options.add_argument("--only", default="", metavar="TEXT", help="the cases with TEXT in their titles")
+    options.add_argument("--only", action="append", metavar="TEXT", help="the cases with this TEXT in their titles")
     options.add_argument("--processes", type=int, default=2, help="how many cases at once")
     chosen = options.parse_args(words)
     why = programs.why_no_mounts()
@@ -68,7 +73,7 @@ def main(words: list[str]) -> int:
         print(f"hostile: {why}", file=sys.stderr)
         return 2
     runs = not programs.runtime()[1]
-    numbers = [n for n, case in enumerate(CASES) if chosen.only in case.title and (runs or not case.runs)]
+    numbers = [n for n, case in enumerate(CASES) if wanted(case.title, chosen.only) and (runs or not case.runs)]
     results = []
     with ProcessPoolExecutor(chosen.processes, max_tasks_per_child=20) as pool:
         for result in pool.map(tried, numbers, [chosen.directory] * len(numbers)):

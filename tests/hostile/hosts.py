@@ -1,0 +1,316 @@
+"""Where the host itself reads or changes what an image holds: users, directories, commands, mounts, commits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support import images, programs
+from support.images import device, directory, fifo, file, symlink
+from support.scrambling import socket_at
+
+from hostile.case import FORMS, NAME, Case, up, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hostile.trial import Trial
+
+APPLETS = (
+    "cat",
+    "echo",
+    "env",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "pwd",
+    "seq",
+    "sh",
+    "sleep",
+    "touch",
+    "true",
+)
+BROKEN = (125, 126, 127)
+"""Statuses of `run` when the container's command did not run."""
+ANY = (0, *BROKEN)
+
+
+def box(*members: images.Member, config: dict[str, Any] | None = None) -> images.Picture:
+    """An image with busybox and these members in a layer above."""
+    program = Path(programs.busybox() or "").read_bytes()
+    bottom = [directory("./"), directory("bin"), file("bin/busybox", program, 0o755)]
+    bottom += [symlink(f"bin/{name}", "busybox") for name in APPLETS]
+    layers = [images.layer(bottom, "none"), *([images.layer(members, "none")] if members else [])]
+    return images.image(*layers, names=[NAME], config={"Env": ["PATH=/bin"], **(config or {})})
+
+
+def bring_box(trial: Trial, *members: images.Member, config: dict[str, Any] | None = None) -> None:
+    """Import such an image."""
+    source = written("oci-archive", trial.source, box(*members, config=config))
+    trial.must("import", "--tree", trial.form, *source.words)
+
+
+# --- what `run` looks up ----------------------------------------------------------------------------------------------
+
+
+def _run(
+    make: Callable[[str], list[images.Member]],
+    config: dict[str, Any],
+    statuses: tuple[int, ...],
+    *words: str,
+    says: bytes = b"",
+) -> Callable[[Trial], None]:
+    def attempt(trial: Trial) -> None:
+        out = str(trial.victim.path)
+        bring_box(trial, *make(out), config=config)
+        done = trial.run("run", *(word.replace("{out}", out) for word in words))
+        if done.status not in statuses:
+            trial.wrong(f"run ended with {done.status}, not {statuses}: {done.last[-300:]}")
+        if done.status in BROKEN and not done.last.startswith("arstore: "):
+            trial.wrong(f"not one line for people: {done.err[-300:]!r}")
+        if says not in done.out or b"precious\n" in done.out:
+            trial.wrong(f"the command printed {done.out[:200]!r}")
+
+    return attempt
+
+
+def _etc(*members: images.Member) -> list[images.Member]:
+    return [directory("etc"), *members]
+
+
+SPY = {"User": "spy"}
+TRUE = (NAME, "true")
+RUNS: dict[str, Callable[[Trial], None]] = {
+    "passwd is a symlink outside": _run(lambda out: _etc(symlink("etc/passwd", out + "/precious")), SPY, BROKEN, *TRUE),
+    "passwd is a symlink up": _run(lambda out: _etc(symlink("etc/passwd", up(out) + "/precious")), SPY, BROKEN, *TRUE),
+    "passwd is a FIFO": _run(lambda out: _etc(fifo("etc/passwd")), SPY, BROKEN, *TRUE),
+    "passwd is a directory": _run(lambda out: _etc(directory("etc/passwd")), SPY, BROKEN, *TRUE),
+    "passwd is a device": _run(lambda out: _etc(device("etc/passwd", "c", 1, 5, 0o666)), SPY, BROKEN, *TRUE),
+    "passwd has 64 MiB": _run(lambda out: _etc(file("etc/passwd", b"x:x:1:1::/:/\n" * 5_200_000)), SPY, BROKEN, *TRUE),
+    "passwd has one line of 2 MiB": _run(lambda out: _etc(file("etc/passwd", b"x" * (2 << 20))), SPY, BROKEN, *TRUE),
+    "group is a FIFO": _run(lambda out: _etc(fifo("etc/group")), {"User": "5:spy"}, BROKEN, *TRUE),
+    "etc is a symlink outside": _run(lambda out: [symlink("etc", out)], SPY, BROKEN, *TRUE),
+    "passwd gives a number over 32 bits": _run(
+        lambda out: _etc(file("etc/passwd", b"spy:x:4294967296:0::/:/bin/sh\n")), SPY, BROKEN, *TRUE
+    ),
+    "the user over 32 bits": _run(lambda out: [], {"User": "4294967296"}, BROKEN, *TRUE),
+    "the user that means nobody": _run(lambda out: [], {"User": "4294967295"}, BROKEN, *TRUE),
+    "a user below zero": _run(lambda out: [], {"User": "-1"}, BROKEN, *TRUE),
+    "a user of 30 digits": _run(lambda out: [], {"User": "9" * 30}, BROKEN, *TRUE),
+    "a user with a newline": _run(lambda out: [], {"User": "0\n"}, BROKEN, *TRUE),
+    "a working directory through a symlink": _run(
+        lambda out: [symlink("w", out)], {"WorkingDir": "/w/escaped"}, ANY, *TRUE
+    ),
+    "a working directory up": _run(lambda out: [], {"WorkingDir": "/../../../../../../tmp/escaped"}, ANY, *TRUE),
+    "a working directory in the kernel's": _run(lambda out: [], {"WorkingDir": "/proc/self/fd/7"}, BROKEN, *TRUE),
+    "a volume through a symlink": _run(
+        lambda out: [symlink("w", out)], {"Volumes": {"/w/escaped": {}, "/../escaped": {}}}, ANY, *TRUE
+    ),
+    "a mount through a symlink": _run(lambda out: [symlink("w", up(out))], {}, ANY, "-v", "/usr:/w/private:ro", *TRUE),
+    "proc is a symlink outside": _run(lambda out: [symlink("proc", out)], {}, BROKEN, *TRUE),
+    "dev is a symlink outside": _run(lambda out: [symlink("dev", out)], {}, BROKEN, *TRUE),
+    "sys is a symlink outside": _run(lambda out: [symlink("sys", up(out))], {}, BROKEN, *TRUE),
+    "files of the network are symlinks outside": _run(
+        lambda out: _etc(*(symlink(f"etc/{n}", out + "/precious") for n in ("resolv.conf", "hosts", "hostname"))),
+        {},
+        ANY,
+        "--network",
+        "host",
+        *TRUE,
+    ),
+    "a PATH that leads up": _run(
+        lambda out: [], {"Env": ["PATH=/../../../usr/bin:."], "Cmd": ["python3"]}, (127,), NAME
+    ),
+    "a command that is a symlink outside": _run(
+        lambda out: [symlink("bin/evil", out + "/program")], {"Entrypoint": ["/bin/evil"]}, (126, 127), NAME
+    ),
+    "a command that is a FIFO": _run(lambda out: [fifo("bin/evil", 0o755)], {"Cmd": ["/bin/evil"]}, BROKEN, NAME),
+    "newlines in variables": _run(
+        lambda out: [],
+        {"Env": ["PATH=/bin", "A=b\nROOT=yes"], "Labels": {"a\nb": "c\nd"}},
+        (0,),
+        NAME,
+        "env",
+        says=b"A=b\n",
+    ),
+    "variables that are none": _run(lambda out: [], {"Env": ["PATH=/bin", "=x", "", "A"]}, ANY, NAME, "true"),
+    "a device that opens": _run(
+        lambda out: [device("mem", "c", 1, 1, 0o666)], {}, tuple(range(1, 125)), NAME, "cat", "/mem"
+    ),
+}
+
+# --- containers whose upper directory is somebody's work --------------------------------------------------------------
+
+
+def _upper(
+    change: Callable[[Path, Trial], None], inside: dict[str, Any], kinds: tuple[str, ...] = ()
+) -> Callable[[Trial], None]:
+    def attempt(trial: Trial) -> None:
+        picture = images.image(images.layer([directory("d"), file("d/f", b"x"), file("f", b"x")]), names=[NAME])
+        trial.must("import", "--tree", trial.form, *written("layout", trial.source, picture).words)
+        root = Path(trial.must("mount", NAME, "--rw", "--name", "box").out.decode().strip())
+        change(root, trial)
+        trial.run("diff", "box")
+        trial.must("umount", "box")
+        if kinds:
+            trial.fails(kinds, "commit", "box", "made:1")
+        elif not trial.must("commit", "box", "made:1").status:
+            trial.looked_into("made:1", {name: _filled(what, trial) for name, what in inside.items()})
+        trial.must("container", "rm", "box")
+
+    return attempt
+
+
+def _filled(what: Any, trial: Trial) -> Any:
+    return (what[0], what[1].format(out=trial.victim.path)) if isinstance(what, tuple) else what
+
+
+def _links(root: Path, trial: Trial) -> None:
+    (root / "l").symlink_to(trial.victim.path)
+    (root / "f").unlink()
+    (root / "f").symlink_to(trial.victim.path / "precious")
+
+
+def _swapped(root: Path, trial: Trial) -> None:
+    (root / "d/f").unlink()
+    (root / "d").rmdir()
+    (root / "d").symlink_to(trial.victim.path)
+
+
+def _specials(root: Path, _trial: Trial) -> None:
+    os.mkfifo(root / "p")
+    os.mknod(root / "c", 0o20666, os.makedev(1, 1))
+
+
+def _deep(root: Path, _trial: Trial) -> None:
+    (root / "/".join(["d" * 100] * 30)).mkdir(parents=True)
+
+
+def _orders(root: Path, _trial: Trial) -> None:
+    for name in ("trusted.overlay.redirect", "trusted.overlay.opaque", "user.overlay.redirect"):
+        try:
+            os.setxattr(root / "d", name, b"/etc")
+        except OSError:
+            continue
+
+
+COMMITS: dict[str, Callable[[Trial], None]] = {
+    "symlinks outside": _upper(_links, {"l": ("link", "{out}"), "f": ("link", "{out}/precious")}),
+    "a directory that became a symlink": _upper(_swapped, {"d": ("link", "{out}"), "f": b"x"}),
+    "a FIFO and a device": _upper(_specials, {"p": "fifo", "c": "character"}),
+    "a socket": _upper(lambda root, _trial: socket_at(root / "s"), {"f": b"x"}),
+    "names with newlines": _upper(lambda root, _trial: void((root / "a\n.wh").touch()), {"a\n.wh": b""}),
+    "a path of 3,000 bytes": _upper(_deep, {"f": b"x"}),
+    "orders to overlayfs": _upper(_orders, {"d/f": b"x", "f": b"x"}),
+}
+
+
+def void(_value: object) -> None:
+    """Nothing."""
+
+
+# --- at rest, and at the same time ------------------------------------------------------------------------------------
+
+
+def _others_read_nothing(trial: Trial) -> None:
+    members = [directory("./", 0o777), file("su", b"x" * 5000, 0o6777), directory("open", 0o777)]
+    source = written("oci-archive", trial.source, images.image(images.layer(members), names=[NAME]))
+    trial.must("import", "--tree", trial.form, *source.words)
+    mounted = trial.must("mount", NAME).out.decode().strip()
+    os.chmod(trial.place, 0o755)
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls"]
+    for path in (trial.store.root, trial.store.root / "blobs", trial.store.root / "trees", mounted):
+        if subprocess.run([*words, path], capture_output=True, check=False).returncode == 0:
+            trial.faults.escapes.append(f"others can read {path}")
+    trial.must("umount", "--all")
+
+
+def _removed_through_a_mount(trial: Trial) -> None:
+    """What containerd 10704 lost: something of the host is mounted in a container that is removed."""
+    picture = images.image(images.layer([directory("data"), file("f")]), names=[NAME])
+    trial.must("import", "--tree", trial.form, *written("layout", trial.source, picture).words)
+    root = trial.must("mount", NAME, "--rw", "--name", "box").out.decode().strip()
+    subprocess.run(["mount", "--bind", trial.victim.path, f"{root}/data"], check=True)
+    try:
+        for words in (["umount", "box"], ["umount", "--all"], ["container", "rm", "-f", "box"], ["rm", NAME], ["gc"]):
+            trial.run(*words)
+    finally:
+        subprocess.run(["umount", "--lazy", f"{root}/data"], check=False, capture_output=True)
+    trial.run("umount", "--all")
+    trial.run("container", "rm", "-f", "box")
+
+
+def _target_is_a_symlink(trial: Trial) -> None:
+    picture = images.image(images.layer([file("precious", b"x")]), names=[NAME])
+    trial.must("import", "--tree", trial.form, *written("layout", trial.source, picture).words)
+    trial.target.symlink_to(trial.victim.path)
+    if trial.run("unpack", NAME, trial.target).status == 0:
+        trial.wrong("unpacked over what is there")
+    trial.target.unlink()
+
+
+def _busy(trial: Trial) -> None:
+    picture = images.image(images.layer([file("f", b"x")]), names=[NAME])
+    trial.must("import", "--tree", trial.form, *written("layout", trial.source, picture).words)
+    root = trial.must("mount", NAME).out.decode().strip()
+    with open(f"{root}/f", "rb"):
+        trial.fails(("InUse",), "rm", NAME)
+        trial.run("umount", "--all")
+    trial.run("umount", "--all")
+    trial.must("rm", NAME)
+
+
+REST: dict[str, tuple[str, Callable[[Trial], None]]] = {
+    "others read nothing": ("at rest", _others_read_nothing),
+    "removal with a mount of the host inside": ("races", _removed_through_a_mount),
+    "unpacking into a symlink": ("races", _target_is_a_symlink),
+    "removal of what is in use": ("races", _busy),
+}
+
+# --- what a pipeline leaves -------------------------------------------------------------------------------------------
+
+BUILT = "cd $ARSTORE_IMAGES; "
+LEFT: dict[str, str] = {
+    "symlinks": "ln -s {out} d; ln -s {out}/precious p.tar; ln -s /etc/passwd q.tar; ln -s ../../graph g",
+    "a FIFO": "mkfifo p.tar",
+    "a device": "mknod c.tar c 1 5; mknod b b 7 99; true",
+    "names with newlines": "touch 'a\nb.tar' '--all' '-rf'; echo x > ' '",
+    "a thousand files": "for n in $(seq 1000); do echo x > f$n.tar; done",
+    "directories 200 deep": "for n in $(seq 200); do mkdir d; cd d; done; ln -s {out} l; echo x > x.tar",
+    "a layout of symlinks": "mkdir l; cd l; ln -s {out} blobs; echo '{}' > index.json; echo '{}' > oci-layout",
+    "an image that is the root": "ln -s / root.tar; mkdir m; cd m; ln -s ../../../.. up",
+}
+
+
+def _left(script: str) -> Callable[[Trial], None]:
+    def attempt(trial: Trial) -> None:
+        config = {"Cmd": ["sh", "-c", BUILT + script.replace("{out}", str(trial.victim.path))]}
+        picture = images.image(*box().layers, names=["pipe:1"], config={"Env": ["PATH=/bin"], **config})
+        path = images.write_oci_archive(trial.source / "pipe.tar", picture)
+        done = trial.run("load", "-i", path)
+        if not done.status:
+            trial.wrong("what is no image was taken for one")
+        elif not done.last.startswith("arstore: "):
+            trial.wrong(f"not one line for people: {done.last!r}")
+        trial.expect("the names", trial.names(), {"before:1", "pipe:1"})
+
+    return attempt
+
+
+def cases() -> Iterator[Case]:
+    """All of this module."""
+    for number, (name, attempt) in enumerate(RUNS.items()):
+        yield Case("host", f"{name}, run", FORMS[number % 2], attempt, runs=True)
+    for name, attempt in COMMITS.items():
+        for form in FORMS:
+            yield Case("commit", f"{name}, commit", form, attempt)
+    for name, (group, attempt) in REST.items():
+        for form in FORMS:
+            yield Case(group, name, form, attempt)
+    for number, (name, script) in enumerate(LEFT.items()):
+        yield Case("pipeline", f"{name}, load", FORMS[number % 2], _left(script), runs=True)
