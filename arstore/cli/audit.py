@@ -13,6 +13,7 @@ from arstore.cli.command import (
     Command,
     exit_statuses,
     json_option,
+    limit_option,
     pass_session,
     progress_option,
 )
@@ -121,11 +122,14 @@ def _show_collection(found: Collection, dry_run: bool) -> None:
 @click.option(
     "--from", "sources", metavar="SOURCE", multiple=True, help="Where --repair may bring lost blobs from; repeatable."
 )
+@limit_option
 @click.option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
 @progress_option
 @json_option
 @pass_session
-def check(session: Session, quick: bool, mend: bool, sources: tuple[str, ...], nice: bool) -> None:
+def check(
+    session: Session, quick: bool, mend: bool, sources: tuple[str, ...], limit: tuple[str, ...], nice: bool
+) -> None:
     """Look for damage, and mend it.
 
     Every byte is read and compared with what is recorded of it: blobs, trees, the graph, index.json. What containers
@@ -139,10 +143,15 @@ def check(session: Session, quick: bool, mend: bool, sources: tuple[str, ...], n
 
     if sources and not mend:
         raise errors.UsageError("--from", "is of use with --repair alone")
+    limits = None
+    if limit:
+        from arstore.tar.limits import changed
+
+        limits = changed(limit)
     with session.store() as store:
         findings, count = _look(session, store, quick, nice)
         if mend and findings:
-            findings = repair(store, findings, sources)
+            findings = repair(store, findings, sources, limits)
     bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
     if session.json:
         write_json({"ok": not bad, "findings": [_finding(finding) for finding in findings], "bytes": count})

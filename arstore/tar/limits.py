@@ -1,7 +1,7 @@
 """Limits on what one archive may ask of the host, so that memory, names and disk stay bounded whatever it contains.
 
 The defaults are far from what real images have; `--limit NAME=VALUE` changes them by the names of the fields, with `-`
-for `_`. Not in scope: documents (`oci.document`) and tables of archives (`transport`), whose limits are fixed.
+for `_`. Not in scope: the size and the depth of one document (`oci.document`), which are fixed.
 """
 
 from __future__ import annotations
@@ -51,6 +51,15 @@ class Limits:
     """What is kept in memory of a layer's directories, links and attributes while its files are extracted."""
     steps: int = 50_000_000
     """Components that symbolic links and implied directories add to a layer's paths."""
+
+    members: int = 100_000
+    """Members of an outer archive, which are all kept in a table: one of images needs a handful a layer."""
+    member_names: int = 16 << 20
+    """Bytes of the names and links in that table."""
+    documents: int = 64 << 20
+    """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
+    images: int = 4096
+    """Images that one source may bring, and manifests that one of its indexes may list."""
 
     def check_inflated(self, produced: int, consumed: int, what: str) -> None:
         """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""

@@ -84,6 +84,7 @@ class TarReader:
         self._left = 0
         self._padding = 0
         self._headers = 0
+        self._apparent = 0
         self._ended = False
         self._closed = False
         self._globals: dict[bytes, bytes] = {}
@@ -222,6 +223,8 @@ class TarReader:
             entry.major = number(major, what, "device number")
             entry.minor = number(minor, what, "device number")
         self._check(entry)
+        if entry.sparse is not None:
+            self._count_holes(entry)
         return entry
 
     def _extend(self, entry: Entry, extension: pax.Extension) -> None:
@@ -250,6 +253,13 @@ class TarReader:
                 runs = sparse.pairs_of(said.numbers, self._what)
         entry.size = size
         entry.sparse = sparse.checked(runs, size, self._left, self._what)
+
+    def _count_holes(self, entry: Entry) -> None:
+        """Count a sparse file with its holes, which cost nothing to send, and may cost as much as content to read."""
+        self._apparent += entry.size
+        if self._apparent > self._limits.inflated:
+            why = f"has sparse files of more than {self._limits.inflated} bytes"
+            raise LimitError(self._what, why, raising("inflated"))
 
     def _link(self, entry: Entry, target: bytes) -> bytes:
         if entry.kind is Kind.HARDLINK:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, TruncatedError, UnknownFormatError
 from arstore.tar.entry import Kind, shown
+from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
 from arstore.tar.reader import TarReader
 from arstore.transport.blob import Extent, OpenFile
 from arstore.transport.members import Member, Members
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.tar.entry import Entry
     from arstore.transport.source import Spool
-
-MAX_MEMBERS = 100_000
-"""Members in one archive: an archive of images needs a handful a layer, and each costs memory in the table."""
 
 LOOK = 1000
 """Members after which an archive that has shown nothing of an image is given up."""
@@ -46,7 +44,7 @@ _ROOT_SUFFIXES = (b".json", b".tar", b".tar.gz", b".tar.zst", b".tgz")
 _ROOT_NAMES = frozenset({b"oci-layout", b"repositories", b"version"})
 
 
-def indexed(file: OpenFile, size: int, what: str, spool: Spool) -> Members:
+def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
     """The members of an uncompressed archive of *size* bytes in a regular file, which the table takes over.
 
     Raises TarError, UnsafePathError, LimitError, TruncatedError, UnknownFormatError. Sparse members are the only ones
@@ -55,11 +53,12 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool) -> Members:
     members = Members(what)
     try:
         members.own(file)
-        reader = TarReader(Extent(file, 0, size, what), what, seekable=True)
+        reader = TarReader(Extent(file, 0, size, what), what, limits, seekable=True)
+        count = _Count(members, limits)
         spooler = _Spooler(members, spool)
         end = 0
-        for count, entry in enumerate(reader):
-            _check_count(count, members)
+        for entry in reader:
+            count.add(entry)
             end = _end(entry)
             if entry.sparse is not None:
                 members.add(entry.path, spooler.take(entry, reader.chunks()))
@@ -74,18 +73,19 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool) -> Members:
     return members
 
 
-def spooled(stream: Reader, what: str, spool: Spool) -> Members:
+def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
     """The members of an archive that can be read only once, their content in spool files; *stream* is read to its end.
 
     Raises TarError, UnsafePathError, LimitError, TruncatedError, CompressionError, UnknownFormatError.
     """
     members = Members(what)
     try:
-        reader = TarReader(stream, what)
+        reader = TarReader(stream, what, limits)
+        count = _Count(members, limits)
         spooler = _Spooler(members, spool)
         end = 0
-        for count, entry in enumerate(reader):
-            _check_count(count, members)
+        for entry in reader:
+            count.add(entry)
             end = _end(entry)
             if entry.kind is Kind.FILE:
                 members.add(entry.path, spooler.take(entry, reader.chunks()))
@@ -153,11 +153,28 @@ def _end(entry: Entry) -> int:
     return entry.offset + -(-size // 512) * 512
 
 
-def _check_count(count: int, members: Members) -> None:
-    if count >= MAX_MEMBERS:
-        raise LimitError(members.what, f"has more than {MAX_MEMBERS} members, too many for an archive of images")
-    if count == LOOK and not any(map(_promising, members.names())):
-        raise UnknownFormatError(members.what, "is a tar archive, but its members are not those of an image")
+class _Count:
+    """Counts what a table takes, and gives an archive up that is too large, or of something else."""
+
+    def __init__(self, members: Members, limits: Limits) -> None:
+        self._members = members
+        self._limits = limits
+        self._entries = 0
+        self._names = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count *entry*, before it is in the table. Raises LimitError, UnknownFormatError."""
+        what, limits = self._members.what, self._limits
+        if self._entries >= limits.members:
+            why = f"has more than {limits.members} members, too many for an archive of images"
+            raise LimitError(what, why, raising("members"))
+        if self._entries == LOOK and not any(map(_promising, self._members.names())):
+            raise UnknownFormatError(what, "is a tar archive, but its members are not those of an image")
+        self._entries += 1
+        self._names += len(entry.path) + len(entry.link)
+        if self._names > limits.member_names:
+            why = f"the names of its members have more than {limits.member_names} bytes"
+            raise LimitError(what, why, raising("member-names"))
 
 
 def _promising(name: bytes) -> bool:

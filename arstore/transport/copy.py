@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`).
 
-    *single* refuses a source that brings more than one image; *limits* are for its layers, and for a compressed
-    archive.
+    *single* refuses a source that brings more than one image; *limits* are for its layers, its
+    documents and the archive.
     """
 
     name: str = ""
@@ -62,7 +62,7 @@ def import_opened(
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
     with Ingest(store.directories) as spool, opened(spool) as source:
-        selection = Selector(source, options.wanted).select()
+        selection = Selector(source, options.wanted, options.limits).select()
         if options.name:
             _rename(selection, str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:

@@ -104,7 +104,7 @@ def _from_fd(file: OpenFile, request: _Request) -> Medium:
         head = whole.read(HEAD)
         if is_tar(head):
             kept = OpenFile(os.dup(file.fd))
-            return _in_archive(indexed(kept, status.st_size, request.what, request.spool), request)
+            return _in_archive(indexed(kept, status.st_size, request.what, request.spool, request.limits), request)
         whole.seek(0)
         return _in_stream(whole, request)
     finally:
@@ -147,7 +147,7 @@ def _in_stream(stream: Reader, request: _Request) -> Medium:
         content = Resumed(head, inflated)
     if not is_tar(head):
         raise no_archive(head, compression, request.what)
-    return _in_archive(spooled(content, request.what, request.spool), request)
+    return _in_archive(spooled(content, request.what, request.spool, request.limits), request)
 
 
 def _in_archive(members: Members, request: _Request) -> Medium:

@@ -18,6 +18,7 @@ from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index, is_layer, is_manifest
 from arstore.oci.platform import Platform, host, select
 from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
+from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
 
 if TYPE_CHECKING:
     from arstore.digest import Reader
@@ -27,14 +28,8 @@ if TYPE_CHECKING:
 MAX_DOCUMENT = 4 << 20
 """Bytes of a manifest, index or config: the limit that registries and other tools have agreed on."""
 
-MAX_DOCUMENTS = 256 << 20
-"""Bytes of all documents of one source together: they are held in memory until their images are published."""
-
 MAX_NESTING = 4
 """Indexes within indexes; real ones have one or two."""
-
-MAX_IMAGES = 4096
-"""Manifests that one source may bring."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,8 +59,9 @@ class _Leaf:
 class Selector:
     """Reads the documents of one source."""
 
-    def __init__(self, source: ImageSource, wanted: Wanted) -> None:
+    def __init__(self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS) -> None:
         self._source = source
+        self._limits = limits
         self._wanted = wanted
         self._selection = Selection()
         self._documents: dict[str, bytes] = {}
@@ -79,8 +75,9 @@ class Selector:
         and the errors of the source.
         """
         listed = list(self._source.images())
-        if len(listed) > MAX_IMAGES:
-            raise LimitError(self._source.what, f"lists {len(listed)} images; {MAX_IMAGES} are allowed")
+        most = self._limits.images
+        if len(listed) > most:
+            raise LimitError(self._source.what, f"lists {len(listed)} images; {most} are allowed", raising("images"))
         for image in listed:
             self._follow(image)
         if not self._selection.images:
@@ -143,8 +140,8 @@ class Selector:
                     found.extend(self._leaves(self._document(entry), entry, depth + 1))
             elif is_manifest(entry.media_type) or not entry.media_type:
                 found.append(_Leaf(entry, entry.platform))
-            if len(found) > MAX_IMAGES:
-                raise LimitError(what, f"lists more than {MAX_IMAGES} manifests")
+            if len(found) > self._limits.images:
+                raise LimitError(what, f"lists more than {self._limits.images} manifests", raising("images"))
         return found
 
     def _visit(self, digest: Digest) -> bool:
@@ -218,8 +215,9 @@ class Selector:
         finally:
             blob.close()
         self._bytes += len(data)
-        if self._bytes > MAX_DOCUMENTS:
-            raise LimitError(self._source.what, f"has more than {MAX_DOCUMENTS} bytes of manifests and configs")
+        if self._bytes > self._limits.documents:
+            why = f"has more than {self._limits.documents} bytes of manifests and configs"
+            raise LimitError(self._source.what, why, raising("documents"))
         self._documents[digest] = verify(data, digest, descriptor.size)
         return data
 

@@ -125,6 +125,14 @@ def test_limits() -> None:
         expanded(pax(*GOOD, REAL) + member(b"x", padded(b"99999999999999\n")))
 
 
+def test_holes_count_as_what_they_read_as() -> None:
+    archive = pax(*GOOD, REAL) + member(b"x", padded(b"1\n0\n1\n") + b"a") + END
+    entry = next(TarReader(io.BytesIO(archive)))
+    assert entry.sparse == [(0, 1)]
+    with pytest.raises(LimitError, match="--limit inflated="):
+        next(TarReader(io.BytesIO(archive), limits=Limits(inflated=entry.size - 1)))
+
+
 def test_cut_in_an_extension_block() -> None:
     with pytest.raises(TruncatedError):
         expanded(old_gnu(RUNS, octal(2000), 5, extended=True))

@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 from support import images
 
 from arstore.errors import ArstoreError, LimitError, TarError, TruncatedError, UnknownFormatError, UnsafePathError
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport import archive
 from arstore.transport.blob import OpenFile
 
 MIB = 1 << 20
 
 
-def in_place(path, spool):
-    return archive.indexed(OpenFile(os.open(path, os.O_RDONLY)), path.stat().st_size, path.name, spool)
+def in_place(path, spool, limits=DEFAULT_LIMITS):
+    file = OpenFile(os.open(path, os.O_RDONLY))
+    return archive.indexed(file, path.stat().st_size, path.name, spool, limits)
 
 
-def one_pass(path, spool):
+def one_pass(path, spool, limits=DEFAULT_LIMITS):
     with open(path, "rb") as stream:
-        return archive.spooled(stream, path.name, spool)
+        return archive.spooled(stream, path.name, spool, limits)
 
 
 WAYS = pytest.mark.parametrize("way", [in_place, one_pass])
@@ -197,10 +199,18 @@ def test_later_members_of_one_name_count(tmp_path, spool, way):
 
 
 @WAYS
-def test_members_are_counted_even_under_one_name(tmp_path, spool, way, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_MEMBERS", 20)
+def test_members_are_counted_even_under_one_name(tmp_path, spool, way):
     with pytest.raises(LimitError, match="more than 20 members"):
-        way(write(tmp_path / "x.tar", *(images.file("a", b"a") for _ in range(21))), spool)
+        way(write(tmp_path / "x.tar", *(images.file("a", b"a") for _ in range(21))), spool, Limits(members=20))
+
+
+@WAYS
+@pytest.mark.parametrize("make", [images.file, lambda name: images.symlink("a", name)])
+def test_names_and_links_are_counted_by_their_bytes(tmp_path, spool, way, make):
+    path = write(tmp_path / "x.tar", *(make("a" * 100 + str(number)) for number in range(20)))
+    way(path, spool).close()
+    with pytest.raises(LimitError, match="--limit member-names="):
+        way(path, spool, Limits(member_names=2000))
 
 
 @WAYS

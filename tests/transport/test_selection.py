@@ -21,6 +21,7 @@ from arstore.errors import (
 )
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.platform import parse
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport import selection
 from arstore.transport.selection import Selector, Wanted
 from arstore.transport.source import SourceImage
@@ -70,9 +71,9 @@ def descriptor(fields):
     )
 
 
-def select(*parts, platform="", every=False, blobs=()):
+def select(*parts, platform="", every=False, blobs=(), limits=DEFAULT_LIMITS):
     source = Source(*parts, blobs=blobs)
-    return Selector(source, Wanted(parse(platform) if platform else None, every)).select()
+    return Selector(source, Wanted(parse(platform) if platform else None, every), limits).select()
 
 
 def picture(name="a", architecture=images.HOST_ARCHITECTURE, **more):
@@ -197,13 +198,13 @@ def test_an_index_that_lists_itself_over_and_over_is_followed_once(every):
     assert list(select(inner, every=every).images) == [picture().digest]
 
 
-def test_too_many_manifests(monkeypatch):
-    monkeypatch.setattr(selection, "MAX_IMAGES", 5)
+def test_too_many_manifests():
+    few = Limits(images=5)
     one = picture()
     with pytest.raises(LimitError, match="manifests"):
-        select(holding(raw_index(*[one.descriptor()] * 6), one))
+        select(holding(raw_index(*[one.descriptor()] * 6), one), limits=few)
     with pytest.raises(LimitError, match="images"):
-        select(*[picture(str(number)) for number in range(6)])
+        select(*[picture(str(number)) for number in range(6)], limits=few)
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -362,10 +363,9 @@ def test_endless_documents_are_read_to_the_limit_only():
     assert Endless.given <= selection.MAX_DOCUMENT + 1
 
 
-def test_all_documents_together_have_a_limit(monkeypatch):
-    monkeypatch.setattr(selection, "MAX_DOCUMENTS", 5000)
+def test_all_documents_together_have_a_limit():
     with pytest.raises(LimitError, match="manifests and configs"):
-        select(*[picture(str(number)) for number in range(50)])
+        select(*[picture(str(number)) for number in range(50)], limits=Limits(documents=5000))
 
 
 def test_a_source_without_images():

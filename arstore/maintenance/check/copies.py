@@ -26,23 +26,30 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.store.store import Store
+    from arstore.tar.limits import Limits
     from arstore.transport.source import ImageSource
 
 _LARGEST_GUESS = 16 << 10
 """Bytes of a document up to which each bit is tried: about a second."""
 
 
-def mend_blobs(store: Store, digests: Iterable[str], references: Sequence[str]) -> set[str]:
+def mend_blobs(
+    store: Store, digests: Iterable[str], references: Sequence[str], limits: Limits | None = None
+) -> set[str]:
     """Put intact copies in the places of these blobs; the digests of those that there was one for.
+
+    *limits* are for the sources.
 
     Raises the errors of a source that cannot be opened, OSError, and the errors of Graph.
     """
+    from arstore.tar.limits import DEFAULT_LIMITS
     from arstore.transport.detect import open_source
 
     mended: set[str] = set()
     with ExitStack() as stack:
         ingest = stack.enter_context(Ingest(store.directories))
-        sources = [stack.enter_context(open_source(reference, ingest)) for reference in references]
+        known = limits or DEFAULT_LIMITS
+        sources = [stack.enter_context(open_source(reference, ingest, limits=known)) for reference in references]
         for digest in dict.fromkeys(digests):
             if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
                 mended.add(digest)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.store.store import Store, StoredImage
+    from arstore.tar.limits import Limits
 
 _BLOBS = frozenset({Damage.BLOB_MISSING, Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
 _ALTERED = frozenset({Damage.BLOB_SIZE, Damage.BLOB_DIGEST})
@@ -47,7 +48,9 @@ _TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED}) | _DISTRUSTED
 _CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
 
 
-def repair(store: Store, findings: list[Finding], sources: Sequence[str] = ()) -> list[Finding]:
+def repair(
+    store: Store, findings: list[Finding], sources: Sequence[str] = (), limits: Limits | None = None
+) -> list[Finding]:
     """Mend what can be mended, with *sources* (what `import` takes) to bring blobs from; *findings*, `repaired` where
     they are not found any more, and what was only seen once the graph was readable again.
 
@@ -65,20 +68,20 @@ def repair(store: Store, findings: list[Finding], sources: Sequence[str] = ()) -
     records = [finding.what for finding in findings if finding.damage in _RECORDS]
     if records or any(finding.damage in _GAPS for finding in findings):
         # Documents are what records are made again from: they come first.
-        mend_blobs(store, [finding.what for finding in findings if finding.damage in _BLOBS], sources)
+        mend_blobs(store, [finding.what for finding in findings if finding.damage in _BLOBS], sources, limits)
         if records:
             mend_records(store, records)
         complete_records(store)
         before, findings = findings, check(store)
         there = {(finding.damage, finding.what) for finding in findings}
         done += [replace(one, repaired=True) for one in before if (one.damage, one.what) not in there]
-    return [*done, *_repaired(store, findings, sources)]
+    return [*done, *_repaired(store, findings, sources, limits)]
 
 
-def _repaired(store: Store, findings: list[Finding], sources: Sequence[str]) -> list[Finding]:
+def _repaired(store: Store, findings: list[Finding], sources: Sequence[str], limits: Limits | None) -> list[Finding]:
     """Everything but the graph."""
     damaged = [finding.what for finding in findings if finding.damage in _BLOBS]
-    mended = mend_blobs(store, damaged, sources) if damaged else set()
+    mended = mend_blobs(store, damaged, sources, limits) if damaged else set()
     _take_altered_blobs(store, [f.what for f in findings if f.damage in _ALTERED and f.what not in mended])
     reached("repair.blobs-taken")
     kept = _distrust(store, [finding.what for finding in findings if finding.damage in _DISTRUSTED])
