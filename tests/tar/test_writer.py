@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from arstore.errors import SizeMismatchError, TarError
 from arstore.tar.entry import Entry, Kind
+from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
 from arstore.tar.writer import TarWriter
 
@@ -27,7 +28,7 @@ def written(pairs: list[Pair], piece: int = 1000) -> bytes:
 
 
 def read(archive: bytes) -> list[Pair]:
-    reader = TarReader(io.BytesIO(archive))
+    reader = TarReader(io.BytesIO(archive), limits=ACCEPTED)
     found = []
     for entry in reader:
         entry.offset = 0
