@@ -297,7 +297,7 @@ class _Walker:
 
     def _rescue(self, number: int, visit: Visit) -> None:
         """Visit all that looks like a record on the damaged leaf *number*: seals tell what is one."""
-        page = os.pread(self._fd, self._size, number * self._size)
+        page = self._page(number)
         if len(page) < self._size:
             return
         places = set(struct.unpack(f"<{len(page) // 2}H", page))
@@ -317,7 +317,7 @@ class _Walker:
 
     def _children(self, number: int) -> list[int]:
         """The pages below the damaged branch *number*, as far as its nodes lie behind one another."""
-        page = os.pread(self._fd, self._size, number * self._size)
+        page = self._page(number)
         if len(page) < self._size:
             return []
         _, _, _, lower, upper = _HEADER.unpack_from(page)
@@ -335,10 +335,14 @@ class _Walker:
                     found[node.page] = None
         return list(found)
 
+    def _page(self, number: int) -> bytes:
+        """The page *number*; nothing of one that the file cannot have, which a damaged page may well speak of."""
+        return os.pread(self._fd, self._size, number * self._size) if number < len(self._used) else b""
+
     def _overflow(self, node: _Node) -> tuple[bytes, int]:
         """A value that has pages of its own, and how many those are."""
-        head = os.pread(self._fd, _HEADER.size, node.page * self._size)
-        if len(head) < _HEADER.size or node.page >= len(self._used):
+        head = self._page(node.page)[: _HEADER.size]
+        if len(head) < _HEADER.size:
             raise PageError(f"page {node.page} lies outside the file")
         found, pad, flags, low, high = _HEADER.unpack(head)
         count = low | high << 16

@@ -118,3 +118,13 @@ def test_a_branch_whose_header_is_lost_is_a_fault_and_no_crash(data, start):
         content[page * 4096 + start : page * 4096 + 16] = bytes(16 - start)
     Path(data).write_bytes(content)
     assert look(data)[0].faults
+
+
+def test_a_page_number_beyond_all_files_is_found(data):
+    """Times the size of a page it is more than a place in a file can be."""
+    original = bytearray(Path(data).read_bytes())
+    root = 16 + 24 + 48 + 40
+    for number in (0, 1):
+        original[number * 4096 + root : number * 4096 + root + 8] = (1 << 60).to_bytes(8, "little")
+    Path(data).write_bytes(original)
+    assert look(data)[0].faults
