@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from hostile.table import CASES
@@ -75,7 +76,7 @@ def main(words: list[str]) -> int:
     runs = not programs.runtime()[1]
     numbers = [n for n, case in enumerate(CASES) if wanted(case.title, chosen.only) and (runs or not case.runs)]
     results = []
-    with ProcessPoolExecutor(chosen.processes, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
         for result in pool.map(tried, numbers, [chosen.directory] * len(numbers)):
             results.append(result)
             for kind, said in result.faults.items():
