@@ -10,6 +10,9 @@ def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
     # Modules are made of objects that stay: looking through them again and again is a tenth of a short command's time.
     gc.set_threshold(100_000, 20, 20)
+    from arstore.cli.deferred import defer
+
+    defer("inspect")
     from arstore.cli.main import main as program
 
     program()

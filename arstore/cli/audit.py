@@ -17,6 +17,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
+from arstore.cli.option import option
 from arstore.cli.output import human_size, short_digest, write_json, write_line, write_table
 from arstore.errors import CheckFailedError
 
@@ -89,7 +90,7 @@ def _bill(usage: Usage) -> dict[str, Any]:
 
 @exit_statuses()
 @click.command("gc", cls=Command)
-@click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
+@option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
 @json_option
 @pass_session
 def gc(session: Session, dry_run: bool) -> None:
@@ -117,13 +118,13 @@ def _show_collection(found: Collection, dry_run: bool) -> None:
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
 @click.command("check", cls=Command)
-@click.option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
-@click.option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
-@click.option(
+@option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
+@option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
+@option(
     "--from", "sources", metavar="SOURCE", multiple=True, help="Where --repair may bring lost blobs from; repeatable."
 )
 @limit_option
-@click.option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
+@option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
 @progress_option
 @json_option
 @pass_session

@@ -9,6 +9,7 @@ import click
 
 from arstore import errors
 from arstore.cli.command import Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.option import option
 from arstore.cli.output import human_size, write_json, write_line
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 @exit_statuses(errors.ConflictError, errors.InUseError, errors.MissingBlobError)
 @click.command("backup", cls=Command)
 @click.argument("directory", metavar="DIR", type=click.Path())
-@click.option("--verify", is_flag=True, help="Read what DIR has already, too, and copy again what has been altered.")
-@click.option("--prune", is_flag=True, help="Remove from DIR what none of its images needs any more.")
+@option("--verify", is_flag=True, help="Read what DIR has already, too, and copy again what has been altered.")
+@option("--prune", is_flag=True, help="Remove from DIR what none of its images needs any more.")
 @progress_option
 @json_option
 @pass_session

@@ -19,6 +19,7 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.imports import image_document
+from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
@@ -49,13 +50,13 @@ _LAYER_ERRORS = (
 @click.command("commit", cls=Command)
 @click.argument("container_id", metavar="CONTAINER")
 @click.argument("name")
-@click.option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="A change of the config.")
-@click.option("-a", "--author", metavar="TEXT", default="", help="Who made the image.")
-@click.option("-m", "--message", metavar="TEXT", default="", help="A comment for the image's history.")
-@click.option(
+@option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="A change of the config.")
+@option("-a", "--author", metavar="TEXT", default="", help="Who made the image.")
+@option("-m", "--message", metavar="TEXT", default="", help="A comment for the image's history.")
+@option(
     "--compression", type=click.Choice(list(COMPRESSIONS)), default="gzip", show_default=True, help="Of the new layer."
 )
-@click.option("--level", type=click.IntRange(1, 22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
+@option("--level", type=click.IntRange(1, 22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
 @progress_option
 @json_option
 @pass_session

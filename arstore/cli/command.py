@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from arstore import errors
+from arstore.cli.option import WithHelp, option
 from arstore.cli.session import PROGRESS_KINDS, Session
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ IMAGE_ERRORS: tuple[type[ArstoreError], ...] = (
 MOUNT_ERRORS: tuple[type[ArstoreError], ...] = (errors.MountError, errors.MountForbiddenError)
 
 
-class Command(click.Command):
+class Command(WithHelp):
     """A command that tells its exit statuses at the end of its help."""
 
     errors: tuple[type[ArstoreError], ...] = ()
@@ -112,7 +113,7 @@ class ContainerCommand(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit statuses, the command's own first."""
-        click.Command.format_epilog(self, ctx, formatter)
+        WithHelp.format_epilog(self, ctx, formatter)
         with formatter.section("Exit statuses"):
             own = ("any", "that of the command in the container; 128 and N when signal N ended it")
             formatter.write_dl([own, *((str(status), text) for status, text in self.statuses())])
@@ -150,7 +151,7 @@ def _set_progress(ctx: click.Context, _: click.Parameter, value: str | None) -> 
 
 def json_option(function: F) -> F:
     """Give a command `--json`; the session knows the answer."""
-    return click.option(
+    return option(
         "--json",
         is_flag=True,
         is_eager=True,
@@ -162,7 +163,7 @@ def json_option(function: F) -> F:
 
 def progress_option(function: F) -> F:
     """Give a command `--progress`; the session knows the answer."""
-    return click.option(
+    return option(
         "--progress",
         type=click.Choice(PROGRESS_KINDS),
         expose_value=False,
@@ -173,7 +174,7 @@ def progress_option(function: F) -> F:
 
 def limit_option(function: F) -> F:
     """Give a command `--limit`, as often as wanted; its parameter is `limit`."""
-    return click.option(
+    return option(
         "--limit",
         metavar="NAME=VALUE",
         multiple=True,

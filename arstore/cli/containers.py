@@ -11,6 +11,7 @@ import click
 from arstore import errors
 from arstore.cli.command import Command, ContainerCommand, exit_statuses, json_option, pass_session
 from arstore.cli.group import Entry, LazyGroup
+from arstore.cli.option import option
 from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_table
 from arstore.cli.run import environment
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -29,7 +30,7 @@ FOLLOW_INTERVAL = 0.2
 
 @exit_statuses()
 @click.command("ps", cls=Command)
-@click.option("-a", "--all", "every", is_flag=True, help="Also those in which nothing runs.")
+@option("-a", "--all", "every", is_flag=True, help="Also those in which nothing runs.")
 @json_option
 @pass_session
 def ps(session: Session, every: bool) -> None:
@@ -94,8 +95,8 @@ def _state(container: Container) -> RunState | None:
 @exit_statuses(errors.NotFoundError)
 @click.command("logs", cls=Command)
 @click.argument("container_id", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
-@click.option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
+@option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
+@option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
 @json_option
 @pass_session
 def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
@@ -137,11 +138,11 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @click.command("exec", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("container_id", metavar="ID")
 @click.argument("args", metavar="CMD [ARG]...", nargs=-1, type=click.UNPROCESSED)
-@click.option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
-@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@click.option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
-@click.option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
-@click.option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
+@option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
+@option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
+@option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
+@option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
 @json_option
 @pass_session
 def exec_(
@@ -171,7 +172,7 @@ def exec_(
 @exit_statuses(errors.NotFoundError)
 @click.command("kill", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
+@option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
 @json_option
 @pass_session
 def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
@@ -208,7 +209,7 @@ def container() -> None:
 @exit_statuses(errors.NotFoundError, errors.InUseError, errors.ConflictError)
 @click.command("rm", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("-f", "--force", is_flag=True, help="Kill what runs in it first.")
+@option("-f", "--force", is_flag=True, help="Kill what runs in it first.")
 @json_option
 @pass_session
 def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:

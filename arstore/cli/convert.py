@@ -8,6 +8,7 @@ import click
 
 from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line
 
 if TYPE_CHECKING:
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.MissingBlobError, errors.DigestMismatchError)
 @click.command("convert", cls=Command)
 @click.argument("images", metavar="[IMAGE]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All images.")
-@click.option(
+@option("--all", "everything", is_flag=True, help="All images.")
+@option(
     "--tree",
     type=click.Choice(("auto", "directory", "erofs")),
     default="auto",
     show_default=True,
     help="The form that the trees are to have.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be converted.")
+@option("-n", "--dry-run", is_flag=True, help="Only tell what would be converted.")
 @progress_option
 @json_option
 @pass_session

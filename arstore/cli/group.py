@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import click
 
+from arstore.cli.option import WithHelp
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -58,7 +60,7 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
 """Every command of the program, in the order of its help."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(WithHelp, click.Group):
     """A group that imports a command's module when the command is asked for."""
 
     sections: ClassVar[Mapping[str, Mapping[str, Entry]]] = {}

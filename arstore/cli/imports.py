@@ -17,6 +17,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
+from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ FORMS = ("auto", "directory", "erofs")
 @exit_statuses(*SOURCE_ERRORS)
 @click.command("import", cls=Command)
 @click.argument("source")
-@click.option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
-@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index; by default the host's.")
-@click.option("--all-platforms", is_flag=True, help="All images of an index, and the index itself.")
-@click.option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
+@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index; by default the host's.")
+@option("--all-platforms", is_flag=True, help="All images of an index, and the index itself.")
+@option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
 @limit_option
 @progress_option
 @json_option

@@ -9,6 +9,7 @@ import click
 from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session
 from arstore.cli.images import image_summary
+from arstore.cli.option import option
 from arstore.cli.output import (
     human_size,
     short_digest,
@@ -39,8 +40,8 @@ DOCUMENT_ERRORS = (
 @exit_statuses(*DOCUMENT_ERRORS)
 @click.command("inspect", cls=Command)
 @click.argument("image")
-@click.option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
-@click.option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
+@option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
+@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
 @json_option
 @pass_session
 def inspect(session: Session, image: str, part: str | None) -> None:

@@ -18,6 +18,7 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.imports import image_document, refuse_terminal
+from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
 
@@ -40,13 +41,13 @@ if TYPE_CHECKING:
     errors.SubImageError,
 )
 @click.command("load", cls=Command)
-@click.option("-i", "--input", "archive", metavar="FILE", required=True, help="The pipeline image's archive.")
-@click.option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
-@click.option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable for the pipeline.")
-@click.option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
-@click.option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
-@click.option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
-@click.option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
+@option("-i", "--input", "archive", metavar="FILE", required=True, help="The pipeline image's archive.")
+@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
+@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable for the pipeline.")
+@option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
+@option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
+@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
+@option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
 @limit_option
 @progress_option
 @json_option

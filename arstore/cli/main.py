@@ -12,6 +12,7 @@ import click
 import arstore
 from arstore.cli.failure import abandon_stdout, guarded
 from arstore.cli.group import Program
+from arstore.cli.option import option
 from arstore.cli.session import LEVELS, Session
 
 PROGRAM = "arstore"
@@ -26,11 +27,18 @@ done; every other has one meaning, which each command's --help tells."""
 
 
 @click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False, context_settings=_SETTINGS)
-@click.option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
-@click.option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much is told.")
-@click.option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
-@click.version_option(arstore.__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+@option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
+@option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
+@option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much is told.")
+@option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
+@option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, value: _show_version(context, value),
+    help="Show the version and exit.",
+)
 @click.pass_obj
 def cli(session: Session, root: str | None, runroot: str | None, log_level: str, quiet: bool) -> None:
     """Keep container images in a store, mount them, and run containers from them."""
@@ -38,6 +46,12 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
     session.runroot = runroot
     session.level = log_level
     session.quiet = quiet
+
+
+def _show_version(context: click.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"{PROGRAM} {arstore.__version__}", color=context.color)
+        context.exit()
 
 
 def main() -> NoReturn:

@@ -16,6 +16,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
+from arstore.cli.option import option
 from arstore.cli.output import short_digest, utc_time, write_json, write_path, write_table
 from arstore.errors import NotFoundError, UsageError
 
@@ -49,10 +50,10 @@ class _Allowed(TypedDict):
 @click.command("mount", cls=Command)
 @click.argument("what", metavar="IMAGE|CONTAINER")
 @click.argument("target", required=False, type=click.Path())
-@click.option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
-@click.option("--name", "container_id", metavar="ID", help="The new container's id.")
-@click.option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
-@click.option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
+@option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
+@option("--name", "container_id", metavar="ID", help="The new container's id.")
+@option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
+@option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
 @progress_option
 @json_option
 @pass_session
@@ -125,8 +126,8 @@ def _mount(
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, *MOUNT_ERRORS)
 @click.command("umount", cls=Command)
 @click.argument("which", metavar="[PATH|ID]...", nargs=-1)
-@click.option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
-@click.option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
+@option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
+@option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
 @json_option
 @pass_session
 def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:

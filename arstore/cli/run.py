@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import click
 
 from arstore.cli.command import ContainerCommand, json_option, pass_session, progress_option
+from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line
 from arstore.errors import UsageError
 
@@ -47,27 +48,27 @@ class _Asked(TypedDict):
 @click.command("run", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("image")
 @click.argument("args", metavar="[ARG]...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--name", metavar="ID", default="", help="The container's id; made up by default.")
-@click.option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
-@click.option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
-@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@click.option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
-@click.option("-v", "--volume", metavar="SRC:DST[:ro]", multiple=True, help="A host file or directory, seen at DST.")
-@click.option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
-@click.option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
-@click.option("--entrypoint", metavar="X", help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
-@click.option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g.")
-@click.option("--cpus", metavar="N", help="The most processors, such as 1.5.")
-@click.option("--pids-limit", metavar="N", type=click.IntRange(min=1), help="The most processes and threads.")
-@click.option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
-@click.option("--read-only", is_flag=True, help="Let the root file system not be written to.")
-@click.option("--hostname", metavar="NAME", default="", help="The host name; by default the container's id.")
-@click.option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
-@click.option("--stop-signal", metavar="SIGNAL", default="", help="In place of the image's.")
-@click.option("--timeout", metavar="S", type=SECONDS, help="The most seconds, then it is stopped.")
-@click.option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
-@click.option("--keep", is_flag=True, help="Keep the container when the command has ended.")
-@click.option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
+@option("--name", metavar="ID", default="", help="The container's id; made up by default.")
+@option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
+@option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
+@option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
+@option("-v", "--volume", metavar="SRC:DST[:ro]", multiple=True, help="A host file or directory, seen at DST.")
+@option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
+@option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
+@option("--entrypoint", metavar="X", help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
+@option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g.")
+@option("--cpus", metavar="N", help="The most processors, such as 1.5.")
+@option("--pids-limit", metavar="N", type=click.IntRange(min=1), help="The most processes and threads.")
+@option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
+@option("--read-only", is_flag=True, help="Let the root file system not be written to.")
+@option("--hostname", metavar="NAME", default="", help="The host name; by default the container's id.")
+@option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
+@option("--stop-signal", metavar="SIGNAL", default="", help="In place of the image's.")
+@option("--timeout", metavar="S", type=SECONDS, help="The most seconds, then it is stopped.")
+@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
+@option("--keep", is_flag=True, help="Keep the container when the command has ended.")
+@option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
 @progress_option
 @json_option
 @pass_session

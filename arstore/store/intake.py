@@ -79,13 +79,13 @@ class Intake:
         forms: tuple[TreeFormat, ...],
         progress: Progress,
         spool: Ingest | None = None,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | None = None,
     ) -> None:
         self._inventory = inventory
         self._ingest = ingest
         self._open_blob = open_blob
         self._spool = spool
-        self._limits = limits
+        self._limits = limits or DEFAULT_LIMITS
         self._forms = forms
         self._progress = progress
         self._taken = _Taken()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from arstore.linux.filelock import is_locked, lock_byte
 from arstore.linux.namespace import identity
@@ -28,8 +28,7 @@ _announced: dict[str, tuple[int, int]] = {}
 """By the graph's path: which process has announced itself there, and the descriptor that holds its lock."""
 
 
-@dataclass(slots=True, frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """A process, told apart from every other that ever had its pid."""
 
     pid: int

@@ -25,7 +25,6 @@ from arstore.errors import (
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
 from arstore.store.owner import withdraw
-from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ class Store:
         progress: Progress | None = None,
         spool: Ingest | None = None,
         again: frozenset[str] = frozenset(),
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | None = None,
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became.
 

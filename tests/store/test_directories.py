@@ -37,6 +37,15 @@ def test_a_root_that_is_open_to_others_is_closed(directories):
     assert mode(directories.root) == 0o700
 
 
+def test_a_runroot_that_has_only_those_of_other_stores_is_closed(tmp_path):
+    first = Directories(str(tmp_path / "one"), str(tmp_path / "run" / "stores" / "0123"))
+    first.create()
+    assert mode(tmp_path / "run") == 0o755
+    Directories(str(tmp_path / "two"), str(tmp_path / "run")).create()
+    assert mode(tmp_path / "run") == 0o700
+    first.create()
+
+
 def test_an_umask_changes_nothing(tmp_path):
     old = os.umask(0o077)
     try:

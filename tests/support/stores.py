@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +157,7 @@ def edit(store: Store, table: str, key: str, **changes: Any) -> None:
 def dead_owner() -> Owner:
     """A process that has lived in this boot, and has ended."""
     current = Owner.current()
-    return replace(current, start=current.start + 1)
+    return current._replace(start=current.start + 1)
 
 
 @contextlib.contextmanager
