@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.linux import mount
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 _ROOT = "/"
 
 
-@dataclass(slots=True, frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """Yes, or no with the reason in words."""
 
     available: bool
@@ -33,8 +31,7 @@ class Answer:
 YES = Answer(True)
 
 
-@dataclass(slots=True, frozen=True)
-class Features:
+class Features(NamedTuple):
     """All answers together."""
 
     mount_api: Answer

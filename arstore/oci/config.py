@@ -8,7 +8,7 @@ process part, and whether the diff IDs fit a manifest.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.digest import Digest
 from arstore.errors import LimitError, ManifestError
@@ -29,8 +29,7 @@ _PROCESS_FIELDS = (
 _MAX_HISTORY = 4 * MAX_LAYERS
 
 
-@dataclass(slots=True, frozen=True)
-class History:
+class History(NamedTuple):
     """How one layer came to be, or, with `empty_layer`, a step that made none. Absent texts are empty."""
 
     created: str = ""

@@ -11,8 +11,7 @@ import json
 import posixpath
 import re
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.errors import UsageError
 from arstore.oci.document import encode, parse, shown
@@ -29,8 +28,7 @@ _SHELL = ("/bin/sh", "-c")
 Json = dict[str, Any]
 
 
-@dataclass(slots=True, frozen=True)
-class Instruction:
+class Instruction(NamedTuple):
     """A change of the `config` object of an image's config: the keyword in capitals, and what follows it."""
 
     keyword: str

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.errors import InvalidReferenceError
 from arstore.oci.document import Fields, shown
@@ -40,8 +39,7 @@ _BASE_SPELLINGS: Mapping[str, str] = {"amd64": "v1", "arm64": "v8"}
 _UNSAID = (3, 0, 0)
 
 
-@dataclass(slots=True, frozen=True)
-class Platform:
+class Platform(NamedTuple):
     """An operating system and an architecture, spelt as the document or the user did, empty where nothing was said."""
 
     os: str

@@ -18,8 +18,7 @@ import contextlib
 import json
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import HostError
 from arstore.linux.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount
@@ -37,8 +36,7 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _FILE_LIMIT = 1 << 20
 
 
-@dataclass(slots=True, frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """The paths of one container's bundle. *directory* is the container's own, absolute."""
 
     directory: str

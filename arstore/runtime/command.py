@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import CommandNotExecutableError, CommandNotFoundError, ImageConfigError
 
@@ -47,8 +46,7 @@ def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
     return args
 
 
-@dataclass(slots=True, frozen=True)
-class Lookup:
+class Lookup(NamedTuple):
     """Where a command is looked for: *search_path* as PATH is written, *mounts* the container's paths that mounts
     cover.
     """

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 
-@dataclass(slots=True, frozen=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """What to run and how: the container's *name* ("" makes one up), whether to *keep* it, a *timeout* in seconds."""
 
     image: StoredImage
@@ -130,7 +128,7 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
             fd = os.open(lower.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
             lowers.append(lower._replace(fd=fd))
-        perform(replace(overlay, lowers=tuple(lowers)), target)
+        perform(overlay._replace(lowers=tuple(lowers)), target)
 
 
 def require_idle(store: Store, container: Container) -> None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError, RuntimeMissingError
 from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
@@ -39,8 +38,7 @@ _HINT = "`apt install runc` or `apt install crun`"
 _NO_SECCOMP = "applies no seccomp profile here, so containers run without one"
 
 
-@dataclass(slots=True, frozen=True)
-class _Program:
+class _Program(NamedTuple):
     """A program as it is now; equal while nobody has replaced it."""
 
     path: str

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arstore.errors import ArstoreError, CommandNotExecutableError, CommandNotFoundError, RuntimeFailedError
 
@@ -28,8 +27,7 @@ _QUOTED = re.compile(r""".*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)""", 
 _LOGFMT = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
 
 
-@dataclass(slots=True, frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories'
     files.
     """
@@ -68,8 +66,7 @@ class Runtime(Protocol):
         """The error behind a failed command, from its log file or else from what it printed."""
 
 
-@dataclass(slots=True, frozen=True)
-class OciRuntime:
+class OciRuntime(NamedTuple):
     """A runtime of crun's and runc's kind. *note* says what it lacks, for people."""
 
     path: str

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ImageConfigError
 from arstore.runtime import defaults, seccomp
@@ -39,8 +38,7 @@ def _ignore_exit(_: int | None) -> None:
     """For callers to whom the end of a container means nothing."""
 
 
-@dataclass(slots=True, frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """A container to be started.
 
     `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at

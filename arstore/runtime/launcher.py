@@ -287,7 +287,7 @@ def _below(parent: int, inner_pid: int, generations: int) -> ProcessId | None:
 
 
 def _absolute(launch: Launch) -> Launch:
-    return replace(launch, directory=os.path.abspath(launch.directory))
+    return launch._replace(directory=os.path.abspath(launch.directory))
 
 
 def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:

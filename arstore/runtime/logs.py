@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +23,7 @@ _READ = 1 << 16
 _STREAMS = {b"stdout": "stdout", b"stderr": "stderr"}
 
 
-@dataclass(slots=True, frozen=True)
-class LogLine:
+class LogLine(NamedTuple):
     """A piece of output: *data* has its newline where the container wrote one."""
 
     time: str

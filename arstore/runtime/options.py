@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arstore.errors import NotFoundError, UsageError
 
@@ -24,8 +24,7 @@ LEAST_MEMORY = 6 << 20
 """Bytes. With less, a runtime cannot even start the container's first process."""
 
 
-@dataclass(slots=True, frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """A host directory or file that the container sees: absolute paths, as the host and the container name them."""
 
     source: str
@@ -59,8 +58,7 @@ class RunOptions:
     stop_signal: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class ExecOptions:
+class ExecOptions(NamedTuple):
     """How one more process is to run in a container; what is not given is as the container's own process has it."""
 
     env: tuple[str, ...] = ()

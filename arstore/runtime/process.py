@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import resource
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ImageConfigError
 from arstore.linux import capability
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from arstore.runtime.users import User
 
 
-@dataclass(slots=True, frozen=True)
-class Process:
+class Process(NamedTuple):
     """A process to be: everything looked up, nothing left to guess."""
 
     args: tuple[str, ...]

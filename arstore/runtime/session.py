@@ -11,8 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import RuntimeFailedError
 from arstore.runtime.driver import read_log
@@ -32,8 +31,7 @@ _RESET = (signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED)
 _HIGH = 10
 
 
-@dataclass(slots=True, frozen=True)
-class Errand:
+class Errand(NamedTuple):
     """What the runtime is to do: *argv* takes the console's socket name ("" for none). *what* names it in an error."""
 
     runtime: Runtime

@@ -17,8 +17,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.runtime import terminal
 from arstore.runtime.logs import LogWriter
@@ -32,8 +31,7 @@ _PIPE_SIZE = 1 << 20
 _READ = 1 << 16
 
 
-@dataclass(slots=True, frozen=True)
-class Stdio:
+class Stdio(NamedTuple):
     """Where the three streams are to go: this process's own 0, 1 and 2, or the log that *log_fd* has open."""
 
     interactive: bool = False

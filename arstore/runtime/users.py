@@ -7,8 +7,7 @@ namespaces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ImageConfigError
 
@@ -27,8 +26,7 @@ _LINE_LIMIT = 64 << 10
 _MOST_GROUPS = 65536
 
 
-@dataclass(slots=True, frozen=True)
-class User:
+class User(NamedTuple):
     """Who the container's process is. *name* and *home* are empty where /etc/passwd does not know the id."""
 
     uid: int
@@ -38,8 +36,7 @@ class User:
     home: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class _Account:
+class _Account(NamedTuple):
     name: str
     uid: int
     gid: int

@@ -21,7 +21,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import gmtime, strftime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, Digest
 from arstore.errors import MissingBlobError, UsageError
@@ -79,8 +79,7 @@ class CommitOptions:
     mount_points: frozenset[bytes] = field(default_factory=frozenset)
 
 
-@dataclass(slots=True, frozen=True)
-class Committed:
+class Committed(NamedTuple):
     """The image as it is in the store, and the sockets that it could not hold."""
 
     image: TakenImage

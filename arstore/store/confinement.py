@@ -24,8 +24,7 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.linux import capability, landlock, mount, seccomp
 from arstore.linux.process import set_no_new_privileges
@@ -66,8 +65,7 @@ _MAKE = (
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Confinement:
+class Confinement(NamedTuple):
     """A place to work in, and the rights that the work takes. Made by `writing` and `making`.
 
     `readable` holds the files and directories besides *directory* that may be opened for reading.

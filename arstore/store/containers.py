@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.linux.xattr import read_xattrs, set_xattr
@@ -32,8 +31,7 @@ _MARKED, _MARK = "whole", "trusted.arstore"
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
-@dataclass(slots=True, frozen=True)
-class Container:
+class Container(NamedTuple):
     """A container as the store knows it; `path` is its directory."""
 
     id: str

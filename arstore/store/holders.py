@@ -6,8 +6,7 @@ Names hold an image too, against the collector, but nothing stands on its trees 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import StoreDamagedError
 from arstore.store.mounts import MountState, MountTable
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from arstore.store.graph import Snapshot
 
 
-@dataclass(slots=True, frozen=True)
-class Holder:
+class Holder(NamedTuple):
     """Why something is in use, and what ends that, in words for an InUseError."""
 
     why: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +25,7 @@ class BlobStream(Protocol):
         """Release it."""
 
 
-@dataclass(slots=True, frozen=True)
-class IncomingLayer:
+class IncomingLayer(NamedTuple):
     """A layer as manifest and config announce it; `size` counts the blob's bytes."""
 
     digest: Digest
@@ -36,8 +34,7 @@ class IncomingLayer:
     chain_id: Digest
 
 
-@dataclass(slots=True, frozen=True)
-class IncomingImage:
+class IncomingImage(NamedTuple):
     """An image: its manifest and config byte for byte, both verified, and its layers, bottom first."""
 
     digest: Digest
@@ -56,8 +53,7 @@ class IncomingImage:
         return self.layers[-1].chain_id if self.layers else ""
 
 
-@dataclass(slots=True, frozen=True)
-class IncomingIndex:
+class IncomingIndex(NamedTuple):
     """An index that is kept whole, with those of its images that come along."""
 
     digest: Digest
@@ -67,8 +63,7 @@ class IncomingIndex:
     names: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, frozen=True)
-class TakenLayer:
+class TakenLayer(NamedTuple):
     """A layer that is in the store now; `reused` when nothing of it had to be read."""
 
     digest: str
@@ -79,8 +74,7 @@ class TakenLayer:
     reused: bool
 
 
-@dataclass(slots=True, frozen=True)
-class TakenImage:
+class TakenImage(NamedTuple):
     """An image that is in the store now."""
 
     digest: str

@@ -252,7 +252,7 @@ class Intake:
         groups = []
         for job in jobs:
             remove_children(job.work.tree)
-            work = replace(job.work, keep=False, sync=True, forms=job.work.forms[1:])
+            work = job.work._replace(keep=False, sync=True, forms=job.work.forms[1:])
             groups.append([replace(job, work=work, reads_file=True)])
         found: list[LayerOutcome | None] = [None] * len(groups)
         for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
@@ -425,7 +425,7 @@ def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
     for group in groups:
         if len(group) > 1:
             for job in group:
-                job.work = replace(job.work, sync=not job.work.keep)
+                job.work = job.work._replace(sync=not job.work.keep)
     return large + groups
 
 
@@ -457,7 +457,7 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
 def _read(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | None:
     """`take_layer` with the first of the forms; None where it has to be another one."""
     try:
-        return take_layer(replace(work, forms=work.forms[:1]), source, report)
+        return take_layer(work._replace(forms=work.forms[:1]), source, report)
     except UnrepresentableError:
         if len(work.forms) < 2:
             raise

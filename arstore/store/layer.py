@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import DigestMismatchError
@@ -47,8 +46,7 @@ _REPORT_EVERY = 4 << 20
 """Bytes between two progress reports."""
 
 
-@dataclass(slots=True, frozen=True)
-class LayerPass:
+class LayerPass(NamedTuple):
     """What is known of a layer's blob beforehand, and what is wanted from the pass.
 
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
@@ -71,7 +69,7 @@ class LayerPass:
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
         blob = to(self.blob) if self.keep else self.blob
-        return replace(self, blob=blob, tree=to(self.tree) if self.tree else "")
+        return self._replace(blob=blob, tree=to(self.tree) if self.tree else "")
 
     @property
     def form(self) -> TreeFormat | None:
@@ -79,8 +77,7 @@ class LayerPass:
         return self.forms[0] if self.forms and self.tree else None
 
 
-@dataclass(slots=True, frozen=True)
-class LayerOutcome:
+class LayerOutcome(NamedTuple):
     """What a pass found: all of it verified. `stat` is None when no tree was built; `denied` then says why not."""
 
     tar_size: int
@@ -105,7 +102,7 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     # The blob is whole and verified by now, and the next form is built from it.
     remove_children(work.tree)
     with open(work.blob, "rb", buffering=0) as blob:
-        return take_layer(replace(work, keep=False, forms=work.forms[1:]), blob, lambda _count: None)
+        return take_layer(work._replace(keep=False, forms=work.forms[1:]), blob, lambda _count: None)
 
 
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:

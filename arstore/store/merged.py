@@ -11,8 +11,7 @@ Not in scope: making the view come true (`adapt`). Directories that were asked f
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import UnsafePathError
 from arstore.store.shape import MAX_SYMLINKS, default_entry
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from arstore.store.tree import FileRange, Node, TreeFormat
 
 
-@dataclass(slots=True, frozen=True)
-class _Merged:
+class _Merged(NamedTuple):
     """One path: the node that shows, the layers that a directory has content from, the metadata that it really has."""
 
     node: Node | None = None

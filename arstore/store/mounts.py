@@ -13,8 +13,7 @@ import enum
 import errno
 import os
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import AmbiguousError, ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
 from arstore.linux import mount, namespace
@@ -40,8 +39,7 @@ class MountState(enum.Enum):
     """Nothing is mounted any more: somebody used umount(8), or the process that wanted to mount died."""
 
 
-@dataclass(slots=True, frozen=True)
-class MountEntry:
+class MountEntry(NamedTuple):
     """A record with its state, and every place where it is mounted: the target, and where users moved or bound it."""
 
     record: MountRecord
@@ -79,7 +77,7 @@ class MountTable:
                 if record.own_target:
                     os.mkdir(record.target, 0o700)
                     reached("mount.target-made")
-                overlay.perform(replace(description, source=record.source), record.target)
+                overlay.perform(description._replace(source=record.source), record.target)
                 reached("mount.mounted")
             except BaseException:  # an interrupt may come between the mount and our knowing of it
                 self._undo(record)

@@ -15,9 +15,8 @@ import contextlib
 import enum
 import errno
 import os
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from arstore.errors import MountError, MountForbiddenError, from_os_error
 from arstore.linux import features, mount
@@ -48,8 +47,7 @@ class Method(enum.Enum):
     """mount(2) with all options in one page."""
 
 
-@dataclass(slots=True, frozen=True)
-class Overlay:
+class Overlay(NamedTuple):
     """One overlay mount: *lowers* top first; without an *upper* it is read-only.
 
     *volatile* gives up durability of the upper: after an unclean end, it refuses to be mounted again. *userxattr* is
@@ -71,8 +69,7 @@ class Overlay:
         return not self.upper
 
 
-@dataclass(slots=True, frozen=True)
-class _Writable:
+class _Writable(NamedTuple):
     """The upper or the work directory, held open while the mount is made."""
 
     key: str

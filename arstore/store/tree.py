@@ -81,8 +81,7 @@ class Node(NamedTuple):
     opaque: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class FileRange:
+class FileRange(NamedTuple):
     """A file's content where it lies: *size* bytes from byte *start* of what *fd* has open for reading.
 
     A context manager that closes the descriptor.

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, HostError, from_os_error
 from arstore.linux import capability
@@ -66,8 +65,7 @@ def _watched(work: _Work, progress: Progress) -> UnpackReport:
     raise HostError(work.directory, "the worker ended without a word")
 
 
-@dataclass(slots=True, frozen=True)
-class _Work:
+class _Work(NamedTuple):
     """What the worker is to do."""
 
     directory: str

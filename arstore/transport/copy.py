@@ -6,7 +6,7 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
@@ -82,6 +82,6 @@ def _rename(selection: Selection, name: str, what: str) -> None:
         count = len(indexes) + len(alone)
         raise UsageError(what, f"brings {count} images, and --name can name one", "import them, then `arstore tag`")
     for index in indexes:
-        selection.indexes[index.digest] = replace(index, names=(name,))
+        selection.indexes[index.digest] = index._replace(names=(name,))
     for image in alone:
-        selection.images[image.digest] = replace(image, names=(name,))
+        selection.images[image.digest] = image._replace(names=(name,))

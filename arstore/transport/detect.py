@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from io import FileIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.tar.compression import Compression, decompressed
@@ -44,8 +43,7 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True, frozen=True)
-class _Request:
+class _Request(NamedTuple):
     """What is known of a source before it is looked at."""
 
     what: str

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, Digest, is_digest
 from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestError, UnknownFormatError
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from arstore.transport.source import BlobReader
 
 
-@dataclass(slots=True, frozen=True)
-class Item:
+class Item(NamedTuple):
     """One image as `manifest.json` lists it: member names, and the valid names among its tags."""
 
     config: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_transport
@@ -24,8 +24,7 @@ STREAM = "-"
 _KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH")
 
 
-@dataclass(slots=True, frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where images are: `path` (or `STREAM`), the transport when the user said which ("" otherwise), which image."""
 
     path: str

@@ -10,8 +10,7 @@ the archive, for docker-archives, where `docker save` made them on purpose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import LimitError, UnsafePathError
 from arstore.tar.entry import Kind, shown
@@ -33,8 +32,7 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True, frozen=True)
-class Member:
+class Member(NamedTuple):
     """What the table knows of one name: `size` bytes at `offset` of `file` for a regular file, `link` for a link."""
 
     kind: Kind

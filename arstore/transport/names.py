@@ -13,8 +13,7 @@ Not in scope: the grammar of names and the meaning of annotations (`arstore.oci.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, NotFoundError
@@ -32,8 +31,7 @@ Claims: TypeAlias = "list[tuple[Descriptor, Sequence[str]]]"
 """Descriptors as a medium lists them, each with the canonical names that are claimed for it there."""
 
 
-@dataclass(slots=True, frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What stands behind the path in `TRANSPORT:PATH…`: a name, a digest or a position; all empty means everything."""
 
     name: str = ""
@@ -105,7 +103,7 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
     for wanted in _spellings(choice.name):
         for image in images:
             if wanted in image.names:
-                return (replace(image, names=(wanted,)),)
+                return (image._replace(names=(wanted,)),)
     raise _missing(what, f"has no image named {choice.name}", images)
 
 

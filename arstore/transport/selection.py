@@ -6,8 +6,8 @@ manifest.md, image-index.md, config.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, Digest, verify
 from arstore.errors import LimitError, ManifestError, PlatformError
@@ -32,8 +32,7 @@ MAX_NESTING = 4
 """Indexes within indexes; real ones have one or two."""
 
 
-@dataclass(slots=True, frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Which of an index's images are wanted: those of one platform (None: the host's), or all."""
 
     platform: Platform | None = None
@@ -48,8 +47,7 @@ class Selection:
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
 
 
-@dataclass(slots=True, frozen=True)
-class _Leaf:
+class _Leaf(NamedTuple):
     """A manifest that an index, or an index below it, lists."""
 
     descriptor: Descriptor
@@ -115,7 +113,7 @@ class Selector:
         index = Index.parse(raw, what, descriptor.media_type or None)
         known = self._selection.indexes.get(digest)
         if known is not None:
-            self._selection.indexes[digest] = replace(known, names=tuple(dict.fromkeys((*known.names, *names))))
+            self._selection.indexes[digest] = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
             return True
         taken: list[Digest] = []
         for entry in index.manifests:
@@ -168,7 +166,7 @@ class Selector:
         if known is None:
             known = self._image(descriptor, names)
         else:
-            known = replace(known, names=tuple(dict.fromkeys((*known.names, *names))))
+            known = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
         self._selection.images[descriptor.digest] = known
         return known
 

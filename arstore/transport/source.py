@@ -5,8 +5,7 @@ A source lists images by descriptor and opens blobs by digest. It verifies nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
 
 
-@dataclass(slots=True, frozen=True)
-class SourceImage:
+class SourceImage(NamedTuple):
     """One image as the medium lists it: a manifest or an index, and the names that it brings (canonical, perhaps
     none)."""
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,7 +107,7 @@ def test_a_target_of_the_users_stays(table, description, target):
 def test_a_writable_mount_names_its_container(table, description, tmp_path):
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()
-    writable = replace(description, upper=str(tmp_path / "upper"), work=str(tmp_path / "work"))
+    writable = description._replace(upper=str(tmp_path / "upper"), work=str(tmp_path / "work"))
     record = table.mount(writable, mount_id="web", container="web", image=IMAGE)
     Path(record.target, "new").touch()
     assert not record.read_only
@@ -189,7 +188,7 @@ def test_a_target_must_be_a_directory(table, description, tmp_path):
 
 def test_a_failed_mount_leaves_nothing(table, description):
     with pytest.raises(MountError):
-        table.mount(replace(description, lowers=description.lowers * 2))
+        table.mount(description._replace(lowers=description.lowers * 2))
     assert os.listdir(table.directory) == []
 
 
@@ -242,7 +241,7 @@ def test_prune_removes_what_is_stale_only(table, description):
 def test_a_foreign_mount_in_the_same_place_is_not_taken_for_ours(table, description, target):
     record = table.mount(description, str(target))
     mount.umount(str(target))
-    overlay.perform(replace(description, source="foreign"), str(target))
+    overlay.perform(description._replace(source="foreign"), str(target))
     try:
         assert states(table) == {record.id: MountState.STALE}
         table.umount(record.id)
@@ -265,7 +264,7 @@ def test_mounts_below_ours_keep_it_busy(table, description, target, tmp_path):
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()
     (tmp_path / "upper" / "proc").mkdir()
-    writable = replace(description, upper=str(tmp_path / "upper"), work=str(tmp_path / "work"))
+    writable = description._replace(upper=str(tmp_path / "upper"), work=str(tmp_path / "work"))
     record = table.mount(writable, str(target))
     mount.mount("below", str(target / "proc"), "tmpfs")
     with pytest.raises(InUseError):

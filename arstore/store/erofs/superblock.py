@@ -7,8 +7,7 @@ as zeros. So equal layers have equal uuids, and an index that was altered has no
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from arstore.digest import CHUNK
 from arstore.errors import StoreDamagedError
@@ -21,8 +20,7 @@ _FEATURES = layout.INCOMPAT_DEVICE_TABLE
 HINT = "remove the tree's directory: it is built again when it is used"
 
 
-@dataclass(slots=True, frozen=True)
-class Device:
+class Device(NamedTuple):
     """A row of the device table: so many *blocks* of another file, numbered from *start* on; *tag* is its name."""
 
     tag: bytes
@@ -30,8 +28,7 @@ class Device:
     start: int
 
 
-@dataclass(slots=True, frozen=True)
-class SuperBlock:
+class SuperBlock(NamedTuple):
     """What an index says of itself: `epoch` is the time (ns) of its compact inodes, places are numbers of blocks.
 
     Its only device is its own tar, of `tar_blocks`, unless `devices` lists others.
