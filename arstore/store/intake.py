@@ -196,7 +196,7 @@ class Intake:
         status = os.statvfs(self._ingest.path)
         free = status.f_bfree * status.f_frsize
         if wanted > free:
-            why = f"the layers have {wanted} bytes, and its file system has {free} left"
+            why = f"no space left for the layers: they have {wanted} bytes, and its file system has {free} left"
             raise NoSpaceError(self._inventory.directories.root, why, "free some space, or `arstore gc`")
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
@@ -434,7 +434,7 @@ def _share_memory(jobs: list[_Job], processes: int) -> None:
     for job in jobs:
         most = job.work.limits.index_memory
         part = max(most // max(processes, 1), min(most, _LEAST_INDEX_MEMORY))
-        job.work = replace(job.work, limits=replace(job.work.limits, index_memory=part))
+        job.work = job.work._replace(limits=replace(job.work.limits, index_memory=part))
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

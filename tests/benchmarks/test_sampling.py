@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,9 @@ os.wait()
     assert 120 * MIB <= memory.rss < 200 * MIB
     assert 80 * MIB <= memory.pss < 125 * MIB
     assert memory.high_water >= memory.rss
-    assert 80 * MIB <= done.max_rss < 125 * MIB
+    # The kernel's mark of a process begins with what the one that forked it had.
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    assert 80 * MIB <= done.max_rss < max(125 * MIB, own + MIB)
 
 
 def test_the_peak_counts_not_the_end() -> None:

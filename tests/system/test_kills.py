@@ -56,7 +56,8 @@ def test_at_each_point_once(box, name):
     once = kills.kills_of(trial.reference.hits, every=False)
     chosen = [kill for kill in once if kill.point.partition(".")[0] in SHORT[name]]
     assert len(chosen) >= 5
-    for kill in chosen:
+    # A few of them, from the first to the last: all are for --long.
+    for kill in chosen[:: -(-len(chosen) // 6)]:
         assert trial.killed(kill) == (True, []), kill
 
 
