@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.ground import CHECKOUT, PATH
@@ -105,9 +106,11 @@ class Arstore(Engine):
         """Always there."""
 
     def plain(self, *arguments: str) -> Command:
-        """arstore with *arguments*."""
+        """arstore with *arguments*: the program that pip has installed beside this Python, else the module."""
         environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
-        return Command(self.ground.python("-m", "arstore", *arguments), environment)
+        program = os.path.join(os.path.dirname(sys.executable), "arstore")
+        words = (program,) if os.access(program, os.X_OK) else self.ground.python("-m", "arstore")
+        return Command((*words, *arguments), environment)
 
     def command(self, *arguments: str) -> Command:
         """arstore with *arguments*, on its store."""

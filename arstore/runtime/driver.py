@@ -18,13 +18,13 @@ _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000
 
 _EXEC = r"(?:\bexec(?:utable)?(?: file)?:? [\"'`/]|exec failed|open executable|exec user process|executable ')"
-_NOT_FOUND = re.compile(_EXEC + r".*(?:not found|no such file|does ?n[o']t exist)", re.IGNORECASE | re.DOTALL)
-_NOT_EXECUTABLE = re.compile(
-    _EXEC + r".*(?:permission denied|is a directory|exec format error|not executable|operation not permitted)",
-    re.IGNORECASE | re.DOTALL,
+_NOT_FOUND = rf"(?is){_EXEC}.*(?:not found|no such file|does ?n[o']t exist)"
+_NOT_EXECUTABLE = (
+    rf"(?is){_EXEC}.*(?:permission denied|is a directory|exec format error|not executable|operation not permitted)"
 )
-_QUOTED = re.compile(r""".*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)""", re.DOTALL)
-_LOGFMT = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
+_QUOTED = r"""(?s).*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)"""
+_LOGFMT = r'msg="((?:[^"\\]|\\.)*)"'
+# Not compiled here: that costs every run a millisecond, and only a failure needs them.
 
 
 class Place(NamedTuple):
@@ -103,9 +103,9 @@ class OciRuntime(NamedTuple):
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
         """See Runtime."""
         message = last_message(log) or _printed(stderr)
-        if _NOT_FOUND.search(message):
+        if re.search(_NOT_FOUND, message):
             return CommandNotFoundError(what, _reason(message))
-        if _NOT_EXECUTABLE.search(message):
+        if re.search(_NOT_EXECUTABLE, message):
             return CommandNotExecutableError(what, _reason(message))
         return RuntimeFailedError(what, f"{self.name}: {message or 'failed without a message'}")
 
@@ -139,13 +139,13 @@ def last_message(log: bytes) -> str:
 
 def _printed(stderr: bytes) -> str:
     text = stderr.decode("utf-8", "replace").strip()
-    found = _LOGFMT.findall(text)
+    found = re.findall(_LOGFMT, text)
     return _one_line(found[-1] if found else text)
 
 
 def _reason(message: str) -> str:
     """What follows the command's quoted name, which the error names already; else the whole message."""
-    found = _QUOTED.match(message)
+    found = re.match(_QUOTED, message)
     return found[1] if found else message
 
 
