@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+
+_SMALL = """
+import os, sys
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, setsigdef=(13, 25))
+_, status, usage = os.wait4(pid, 0)
+os.write(int(sys.argv[1]), b"%d" % usage.ru_maxrss)
+code = os.waitstatus_to_exitcode(status)
+if code < 0:
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+"""Starts a command from a small process: the kernel counts in the size of the one that starts another."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +47,22 @@ class Ended:
 
 
 def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, data: Path | None = None) -> Ended:
-    """Run *words*, with the file *data* as stdin, for at most *timeout* seconds; then its whole session is killed.
-
-    The kernel counts in the size of the process that starts another: keep that one small.
-    """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(data or os.devnull, "rb") as stdin:
+    """Run *words*, with the file *data* as stdin, for at most *timeout* seconds; then its whole session is killed."""
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        tempfile.TemporaryFile() as size,
+        open(data or os.devnull, "rb") as stdin,
+    ):
         started = subprocess.Popen(
-            words, stdin=stdin, stdout=out, stderr=err, cwd="/", env=dict(environment), start_new_session=True
+            [sys.executable, "-I", "-S", "-c", _SMALL, str(size.fileno()), *words],
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            cwd="/",
+            env=dict(environment),
+            start_new_session=True,
+            pass_fds=(size.fileno(),),
         )
         pidfd = os.pidfd_open(started.pid)
         try:
@@ -48,11 +71,12 @@ def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, 
             hung = not waiting.poll(timeout * 1000)
             if hung:
                 os.killpg(started.pid, signal.SIGKILL)
-            _pid, status, usage = os.wait4(started.pid, 0)
+            _, status = os.waitpid(started.pid, 0)
         finally:
             os.close(pidfd)
         started.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
+        size.seek(0)
         said = err.read().decode("utf-8", "backslashreplace")
-        return Ended(tuple(words), started.returncode, out.read(), said, usage.ru_maxrss * 1024, hung)
+        return Ended(tuple(words), started.returncode, out.read(), said, int(size.read() or 0) << 10, hung)

@@ -65,6 +65,7 @@ SUPERS = st.builds(
     inode_start=st.integers(0, (1 << 32) - 1),
     attribute_start=st.integers(0, (1 << 32) - 1),
     tar_blocks=st.integers(0, (1 << 32) - 1),
+    devices=st.none(),
 )
 
 
