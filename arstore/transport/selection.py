@@ -110,15 +110,15 @@ class Selector:
         digest = descriptor.digest
         what = f"index {digest}"
         _require_depth(what, depth)
-        index = Index.parse(raw, what, descriptor.media_type or None)
         known = self._selection.indexes.get(digest)
         if known is not None:
             self._selection.indexes[digest] = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
             return True
+        index = Index.parse(raw, what, descriptor.media_type or None)
         taken: list[Digest] = []
         for entry in index.manifests:
             if is_index(entry.media_type):
-                if self._visit(entry.digest) and self._whole_index(entry, self._document(entry), (), depth + 1):
+                if self._nested_index(entry, depth + 1):
                     taken.append(entry.digest)
             elif (is_manifest(entry.media_type) or not entry.media_type) and _is_image(entry):
                 taken.append(self._add(entry, ()).digest)
@@ -126,6 +126,12 @@ class Selector:
             members = tuple(dict.fromkeys(taken))
             self._selection.indexes[digest] = IncomingIndex(digest, index.media_type, raw, members, names)
         return bool(taken)
+
+    def _nested_index(self, entry: Descriptor, depth: int) -> bool:
+        """Take an index that another one lists, once however often it does; whether there are images in it."""
+        if entry.digest in self._selection.indexes:
+            return True
+        return self._visit(entry.digest) and self._whole_index(entry, self._document(entry), (), depth)
 
     def _leaves(self, raw: bytes, descriptor: Descriptor, depth: int) -> list[_Leaf]:
         """The manifests that an index and the indexes in it list."""
