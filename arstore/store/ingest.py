@@ -8,6 +8,8 @@ process dies instead, the collector finds that nobody of that pid, start time an
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.store import removal
@@ -37,6 +39,7 @@ class Ingest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         reached("ingest.leaving")
+        _empty(self.path)
         remove_tree(self.path)
         reached("ingest.removed")
 
@@ -83,8 +86,36 @@ def remove_tree(path: str) -> None:
 def remove_children(path: str) -> None:
     """Delete everything in the directory *path*, and not the directory itself. Raises OSError."""
     for name in os.listdir(path):
-        child = f"{path}/{name}"
-        if os.path.isdir(child) and not os.path.islink(child):
-            remove_tree(child)
-        else:
-            os.unlink(child)
+        _remove(f"{path}/{name}")
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        os.unlink(path)
+
+
+def _empty(path: str) -> None:
+    """As `remove_children`, on all processors: the kernel takes its time to let go of the pages of large files.
+
+    What cannot be deleted is left for whoever deletes the directory, and learns why.
+    """
+    with suppress(FileNotFoundError):
+        names = os.listdir(path)
+        # The popping of a list is one step for all threads.
+        more = min(len(names), len(os.sched_getaffinity(0))) - 1
+
+        def work() -> None:
+            with suppress(IndexError):
+                while True:
+                    name = names.pop()
+                    with suppress(OSError):
+                        _remove(f"{path}/{name}")
+
+        threads = [threading.Thread(target=work) for _ in range(more)]
+        for thread in threads:
+            thread.start()
+        work()
+        for thread in threads:
+            thread.join()

@@ -147,3 +147,15 @@ def test_a_mount_inside_stops_the_removal_before_it_is_touched(tmp_path):
         subprocess.run(["umount", inside], check=True)
     remove_tree(str(tmp_path / "a"))
     assert not (tmp_path / "a").exists()
+
+
+def test_many_things_go_at_once(directories):
+    with Ingest(directories) as ingest:
+        for number in range(50):
+            with open(ingest.file(f"file-{number}"), "wb") as file:
+                file.write(bytes(number))
+            os.mkdir(ingest.directory(f"tree-{number}") + "/inside")
+        os.symlink("/", ingest.file("link"))
+        path = ingest.path
+    assert not os.path.lexists(path)
+    assert os.path.isdir("/")
