@@ -26,6 +26,12 @@ directories; with a --root of one's own, --runroot is a directory below its defa
 done; every other has one meaning, which each command's --help tells."""
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"{PROGRAM} {arstore.__version__}", color=context.color)
+        context.exit()
+
+
 @click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False, context_settings=_SETTINGS)
 @option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
 @option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
@@ -36,7 +42,7 @@ done; every other has one meaning, which each command's --help tells."""
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=lambda context, _, value: _show_version(context, value),
+    callback=_show_version,
     help="Show the version and exit.",
 )
 @click.pass_obj
@@ -46,12 +52,6 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
     session.runroot = runroot
     session.level = log_level
     session.quiet = quiet
-
-
-def _show_version(context: click.Context, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        click.echo(f"{PROGRAM} {arstore.__version__}", color=context.color)
-        context.exit()
 
 
 def main() -> NoReturn:

@@ -19,6 +19,16 @@ def lock_byte(fd: int, offset: int) -> None:
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))
 
 
+def wait_for_byte(fd: int, offset: int) -> None:
+    """Lock the byte at *offset*, waiting for whoever has it. Raises OSError."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))
+
+
+def unlock_byte(fd: int, offset: int) -> None:
+    """Let go of the byte at *offset*. Raises OSError."""
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0))
+
+
 def is_locked(fd: int, offset: int) -> bool:
     """Whether another opening of the file has a lock on the byte at *offset*. Raises OSError."""
     found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))

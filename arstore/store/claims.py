@@ -11,18 +11,16 @@ Claims save work and protect nothing: what happens to a store that is used witho
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import struct
 from typing import TYPE_CHECKING
 
+from arstore.linux.filelock import lock_byte, unlock_byte, wait_for_byte
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from arstore.digest import Digest
 
-_FLOCK = struct.Struct("@hhqqi4x")
-"""struct flock: type, whence, start, length, pid; the pid of such a lock has to be 0."""
 _DIGITS = 15
 """Hexadecimal digits of a digest that make an offset: 60 bits, which are a file offset."""
 
@@ -53,29 +51,29 @@ class Claims:
                 self._held.append(offset)
                 continue
             self.release()
-            self._set(fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, offset)
-            self._set(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, offset)
+            self._set(wait_for_byte, offset)
+            self._set(unlock_byte, offset)
             return False
         return True
 
     def release(self) -> None:
         """Let go of everything."""
         for offset in self._held:
-            self._set(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, offset)
+            self._set(unlock_byte, offset)
         self._held.clear()
 
     def _try(self, offset: int) -> bool:
         try:
-            self._set(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, offset)
+            self._set(lock_byte, offset)
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EACCES}:
                 return False
             raise
         return True
 
-    def _set(self, command: int, kind: int, offset: int) -> None:
+    def _set(self, call: Callable[[int, int], None], offset: int) -> None:
         try:
-            fcntl.fcntl(self._fd, command, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
+            call(self._fd, offset)
         except OSError as error:
             if error.errno not in _UNKNOWN:
                 raise

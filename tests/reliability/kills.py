@@ -21,13 +21,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.forking import guarded
+
 import arstore
 from arstore import trace
 from reliability.figures import Figure, parser, report
 from reliability.killing.box import Box, CommandFailedError
 from reliability.killing.scenarios import Scenario, scenarios, write_archives
 from reliability.killing.verdict import Trial, is_possible
-from reliability.killing.victim import GROUP, MAIN, PARENT, SELF, Kill, guarded
+from reliability.killing.victim import GROUP, MAIN, PARENT, SELF, Kill
 
 _ATTEMPTS = 3
 """How often a kill is tried whose point is not always reached at that number."""

@@ -14,12 +14,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import images
+from support.forking import guarded
 
 from arstore.maintenance.check import check
 from arstore.store.layout import index_document
@@ -168,15 +167,7 @@ def in_child(work: Callable[[], object], expected: int | None = 0) -> Iterator[i
     """
     pid = os.fork()
     if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(status)
+        guarded(work)
     try:
         yield pid
     finally:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 import tempfile
-import traceback
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from support.forking import guarded
 
 from reliability.cutting.disk import call
 
@@ -42,7 +42,7 @@ class Machine:
         self._keeper = os.fork()
         if self._keeper == 0:
             os.close(reading)
-            _guarded(lambda: _boot(work, writing))
+            guarded(lambda: _boot(work, writing))
         os.close(writing)
         self.pipe = reading
 
@@ -75,19 +75,6 @@ def result(work: Callable[[], bytes]) -> bytes:
     return said
 
 
-def _guarded(work: Callable[[], object]) -> NoReturn:
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
-    raise AssertionError("unreachable")
-
-
 def _boot(work: Callable[[int], object], pipe: int) -> None:
     """In the keeper: start the first process, and end as it does; the kernel ends it when the keeper is killed."""
     _libc("unshare", _NEWNS | _NEWPID)
@@ -95,7 +82,7 @@ def _boot(work: Callable[[int], object], pipe: int) -> None:
     first = os.fork()
     if first == 0:
         _libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _guarded(lambda: _first(work, pipe))
+        guarded(lambda: _first(work, pipe))
     os.close(pipe)
     _, status = os.waitpid(first, 0)
     if status:

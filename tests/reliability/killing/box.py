@@ -15,6 +15,8 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.forking import guarded
+
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.store.cgroups import cgroups_path
@@ -23,7 +25,7 @@ from arstore.store.graph import HOME
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import remove_container
 from arstore.store.store import Store
-from reliability.killing.victim import Ended, Order, command, guarded
+from reliability.killing.victim import Ended, Order, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

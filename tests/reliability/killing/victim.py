@@ -22,10 +22,11 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from support.forking import guarded
 
 from arstore import trace
 from arstore.linux.process import become_subreaper
@@ -121,19 +122,6 @@ def command(order: Order) -> Ended:
     ended.err = (desk / "err").read_text(errors="backslashreplace")
     ended.hits = [(point, role) for point, role, _ in map(str.split, (desk / "hits").read_text().splitlines())]
     return ended
-
-
-def guarded(work: Callable[[], object]) -> NoReturn:
-    """Do *work* in a forked process, which ends with it."""
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
 
 
 # --- the watcher ----------------------------------------------------------------------------------------------------
