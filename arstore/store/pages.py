@@ -324,9 +324,11 @@ class _Walker:
         count = max(0, min(lower, len(page)) - _HEADER.size) // 2
         listed = struct.unpack_from(f"<{count}H", page, _HEADER.size)
         found: dict[int, None] = {}
+        seen: set[int] = set()
         for start in (upper, *listed):
             place = start
-            while _HEADER.size < place <= len(page) - _NODE.size:
+            while place not in seen and _HEADER.size < place <= len(page) - _NODE.size:
+                seen.add(place)
                 try:
                     node, place = _node(page, place, False)
                 except (PageError, struct.error):

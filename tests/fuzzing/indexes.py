@@ -88,25 +88,34 @@ def _ask_others(place: Scratch) -> bytes:
 
 # --- damaged indexes ------------------------------------------------------------------------------------------------
 
+_MANY = [f"many/{number:0110}" for number in range(5)]
+"""Names that take two blocks of a directory."""
 _MEMBERS = (
     (
         images.directory("d", xattrs={"user.a": b"1", "trusted.b": b"own"}),
         images.file("d/f", b"content", xattrs={"user.a": b"1"}),
         images.hardlink("h", "d/f"),
         images.symlink("l", "d/f"),
-        images.device("c", "c", 1, 3),
-        images.file("e/.wh.x"),
-        *[images.fifo(f"many/{number:030}") for number in range(14)],
     ),
     (
         images.file("d/g", b"other", uid=70_000),
         images.file("d/.wh.f"),
         images.file("many/.wh..wh..opq"),
-        images.symlink("long", "t" * 600),
         images.directory("e/x/y"),
     ),
+    (
+        images.device("c", "c", 1, 3),
+        images.file("e/.wh.x"),
+        *[images.fifo(name) for name in _MANY],
+    ),
+    (
+        images.symlink("long", "t" * 600),
+        images.directory("many", xattrs={"user.a": b"1"}),
+        images.file("e/x", b"in the way"),
+    ),
 )
-_PATHS = (b"d/f", b"h", b"l", b"c", b"e/x", b"long", b"many/" + b"0" * 30, b"none/x", b"")
+"""Small layers, which take little time and have little that a change could miss."""
+_PATHS = (b"d/f", b"h", b"l", b"c", b"e/x", b"long", _MANY[-1].encode(), b"none/x", b"")
 
 
 @functools.cache
@@ -125,11 +134,18 @@ def _bases() -> tuple[tuple[bytes, list[int]], ...]:
     return tuple((data, mutators.used(data)) for data in made)
 
 
+_there: dict[int, tuple[bytes, bool]] = {}
+"""What the members are made of at the moment."""
+
+
 def _member(number: int, data: bytes, sealed: bool = True) -> Scratch:
     """A tree with the index *data*, sealed again unless the change is to be seen."""
     place = scratch(f"member{number}")
+    if _there.get(number) == (data, sealed):
+        return place
+    _there[number] = data, sealed
     fd = place.put(INDEX, data)
-    place.put(TAR, bytes(16 << 10))
+    place.keep(TAR, bytes(16 << 10))
     if sealed and len(data) >= layout.SUPER_OFFSET + layout.BLOCK:
         block = bytearray(data[layout.SUPER_OFFSET : layout.SUPER_OFFSET + layout.BLOCK])
         block[4:8] = bytes(4)
@@ -141,8 +157,8 @@ def _member(number: int, data: bytes, sealed: bool = True) -> Scratch:
 def _damaged(data: bytes, number: int = 0) -> Scratch:
     """The tree whose index is changed as *data* says, the first byte how."""
     how = data[0] if data else 0
-    base, places = _bases()[(how >> 1) % 2]
-    return _member(number, mutators.patched(base, places, data[1:]), how % 8 != 7)
+    base, places = _bases()[(how >> 1) % len(_MEMBERS)]
+    return _member(number, mutators.patched(base, places, data[1:]), how % 11 != 7)
 
 
 def check(data: bytes) -> None:
@@ -161,10 +177,12 @@ def look(data: bytes) -> None:
 
 
 def _look(place: Scratch, which: bytes) -> None:
-    """Some of the paths, as the byte *which* says: each look-up reads the super block again."""
-    start = which[0] >> 3 if which else 0
-    for path in (_PATHS[start % len(_PATHS)], _PATHS[(start * 5 + 1) % len(_PATHS)]):
+    """The node at one of the paths, or what can be read there, as the byte *which* says."""
+    how = which[0] if which else 0
+    path = _PATHS[(how >> 3) % len(_PATHS)]
+    if how & 1:
         _FORM.lookup(place.fd, path)
+    else:
         with contextlib.suppress(FileNotFoundError), _FORM.open_file(place.fd, path) as file:
             file.read(100)
 

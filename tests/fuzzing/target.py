@@ -73,6 +73,10 @@ class Scratch:
         os.pwrite(fd, data, 0)
         return fd
 
+    def keep(self, name: str, data: bytes) -> int:
+        """Let the file *name* hold *data*, which it is given once; its descriptor."""
+        return self._fds[name] if name in self._fds else self.put(name, data)
+
     def forget(self, name: str) -> None:
         """The file is somebody else's from now on, or gone."""
         fd = self._fds.pop(name, -1)

@@ -8,7 +8,8 @@ import pytest
 from reliability import fuzzing as exercise
 from support import tarblocks
 
-from fuzzing import mutators
+from arstore.store.erofs import format as layout
+from fuzzing import checksum, mutators
 from fuzzing.broken import TARGET as BROKEN
 from fuzzing.target import CORPUS, Target
 from fuzzing.targets import TARGETS
@@ -64,6 +65,15 @@ def test_a_tar_keeps_its_checksums_when_it_is_mutated():
         blocks = [made[at : at + 512] for at in mutators.headers(made) if made[at]]
         sound += [tarblocks.summed(block) == block for block in blocks]
     assert sum(sound) > 0.8 * len(sound) > 300
+
+
+def test_the_quick_checksum_is_the_checksum():
+    quick = checksum.summed(layout.checksum)
+    chance = random.Random(5)
+    for share in (0, 0.1, 0.5, 1):
+        for _ in range(20):
+            block = bytes(chance.randrange(256) if chance.random() < share else 0 for _ in range(layout.BLOCK))
+            assert quick(block) == quick(bytearray(block + b"more")) == layout.checksum(block)
 
 
 @pytest.mark.skipif(bool(exercise.why_not()), reason=exercise.why_not() or "atheris is there")

@@ -10,6 +10,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from arstore.store import pages
 from arstore.store.pages import Walk, moment, walk
 from arstore.store.seal import is_sealed, sealed
 
@@ -128,3 +129,25 @@ def test_a_page_number_beyond_all_files_is_found(data):
         original[number * 4096 + root : number * 4096 + root + 8] = (1 << 60).to_bytes(8, "little")
     Path(data).write_bytes(original)
     assert look(data)[0].faults
+
+
+def test_each_node_of_a_damaged_branch_is_read_once(data, monkeypatch):
+    """Its bounds may say that every second byte is the place of a node, and nodes lead from one to the next."""
+    content = bytearray(Path(data).read_bytes())
+    branches = [page for page in range(2, len(content) // 4096) if content[page * 4096 + 10] == 1]
+    assert branches
+    for page in branches:
+        content[page * 4096 + 8] = 2
+        content[page * 4096 + 12 : page * 4096 + 14] = (4096).to_bytes(2, "little")
+    Path(data).write_bytes(content)
+    read = []
+    node = pages._node
+
+    def counted(page, place, is_leaf):
+        if not is_leaf:
+            read.append((bytes(page[:8]), place))
+        return node(page, place, is_leaf)
+
+    monkeypatch.setattr(pages, "_node", counted)
+    assert look(data)[0].faults
+    assert len(read) == len(set(read)) > 0
