@@ -14,7 +14,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ArstoreError, RuntimeMissingError
+from arstore.errors import ArstoreError, NoSpaceError, RuntimeMissingError, from_os_error
 from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.linux.process import boot_id
@@ -55,7 +55,7 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
 
     Must be called without other threads and without an open LMDB environment, since trying forks. Raises
-    RuntimeMissingError with each one's own reason.
+    RuntimeMissingError with each one's own reason, NoSpaceError where a trial finds no room.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths)
@@ -65,10 +65,16 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     for path in paths:
         try:
             found = _try_runtime(path, runroot)
+        except NoSpaceError:
+            # That says nothing about the runtime.
+            raise
         except ArstoreError as error:
             reasons.append(f"{os.path.basename(path)}: {error.why}")
         except OSError as error:
-            reasons.append(f"{os.path.basename(path)}: {(error.strerror or str(error)).lower()}")
+            told = from_os_error(error)
+            if isinstance(told, NoSpaceError):
+                raise told from error
+            reasons.append(f"{os.path.basename(path)}: {told.why}")
         else:
             _remember(runroot, found)
             return found

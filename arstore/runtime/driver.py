@@ -12,7 +12,13 @@ import os
 import re
 from typing import NamedTuple, Protocol
 
-from arstore.errors import ArstoreError, CommandNotExecutableError, CommandNotFoundError, RuntimeFailedError
+from arstore.errors import (
+    ArstoreError,
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    NoSpaceError,
+    RuntimeFailedError,
+)
 
 _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000
@@ -22,6 +28,7 @@ _NOT_FOUND = rf"(?is){_EXEC}.*(?:not found|no such file|does ?n[o']t exist)"
 _NOT_EXECUTABLE = (
     rf"(?is){_EXEC}.*(?:permission denied|is a directory|exec format error|not executable|operation not permitted)"
 )
+_NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
 _QUOTED = r"""(?s).*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)"""
 _LOGFMT = r'msg="((?:[^"\\]|\\.)*)"'
 # Not compiled here: that costs every run a millisecond, and only a failure needs them.
@@ -103,6 +110,8 @@ class OciRuntime(NamedTuple):
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
         """See Runtime."""
         message = last_message(log) or _printed(stderr)
+        if re.search(_NO_SPACE, message):
+            return NoSpaceError(what, f"{self.name}: {message}", "free some space, or `arstore gc`")
         if re.search(_NOT_FOUND, message):
             return CommandNotFoundError(what, _reason(message))
         if re.search(_NOT_EXECUTABLE, message):

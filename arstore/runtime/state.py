@@ -78,8 +78,12 @@ def write_state(directory: str, state: RunState) -> None:
     path = os.path.join(directory, STATE_NAME)
     temporary = f"{path}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(state)))
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(state)))
+    except OSError as error:
+        error.filename = temporary
+        raise
     os.rename(temporary, path)
 
 

@@ -2,6 +2,8 @@
 
 Each time the command must end well, or with the status of NoSpaceError and one line for people, and the store is as
 before. Then the last bytes are taken too, and looking, unmounting, `rm` and `gc` must still work. The same for inodes.
+A `load` may have brought some of its images, and given again with room it ends well.
+
 The file systems are ext4 without reserved blocks, and the runroot lies on them as well. Needs root and mkfs.ext4.
 """
 
@@ -18,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import images, programs
+from support.runnable import PIPELINE_NAMES, write_runnable
 
-from arstore.errors import NoSpaceError
+from arstore.errors import RUN_FAILED, NoSpaceError, PipelineFailedError, SubImageError
 from reliability.cutting import command, machine
 from reliability.cutting.disk import call, mount, sync_all
 from reliability.figures import Figure, parser, report
@@ -84,7 +87,7 @@ class Disk:
         sync_all(self.mounted)
         fd = os.open(self._ballast / "bytes", os.O_RDWR | os.O_CREAT, 0o600)
         status = os.fstatvfs(fd)
-        size = max(0, status.f_bfree * status.f_frsize - room)
+        size = max(0, status.f_bavail * status.f_frsize - room)
         while size > 4096:
             try:
                 os.posix_fallocate(fd, 0, size)
@@ -133,7 +136,9 @@ class Disk:
 class Case:
     """A command that needs space: *words*, what has to be there before, and what takes it back.
 
-    *discarded* is a directory on the disk that it makes, *writes* one that something is written to before.
+    *step* is how many of *unit* bytes lie between two sizes. *discarded* is on the disk and made by it, *writes* a
+    directory there that something is written to before. *brings* are names that may have been set though it fails, of
+    a command whose container may meet the full disk too, and *again* says that it is given again when there is room.
     """
 
     name: str
@@ -141,8 +146,23 @@ class Case:
     setup: tuple[Words, ...] = ()
     undo: tuple[Words, ...] = ()
     step: int = 1
-    discarded: str = ""
+    unit: int = MIB
+    discarded: tuple[str, ...] = ()
     writes: str = ""
+    brings: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def endings(self) -> set[int]:
+        """The statuses that it may end with when there is no space."""
+        if self.words[0] == "run":
+            return {RUN_FAILED}
+        own = {NoSpaceError.exit_code}
+        return own | {PipelineFailedError.exit_code, SubImageError.exit_code} if self.brings else own
+
+    def what(self, room: int) -> str:
+        """*room* of its units, for people."""
+        return f"{room} {'MiB' if self.unit == MIB else 'KiB'}"
 
 
 class Trial:
@@ -158,7 +178,7 @@ class Trial:
         self.disk.ok("gc")
         self.disk.ok("mount", "first:1")
 
-    def case(self, case: Case, rooms: Sequence[int], leave: Callable[[int], None], unit: str) -> Tally:
+    def case(self, case: Case, rooms: Sequence[int], leave: Callable[[int], None], inodes: bool = False) -> Tally:
         """*case* with each of *rooms* left, from nothing on; it is over when the command has ended well."""
         tally = Tally()
         for room in rooms:
@@ -169,21 +189,23 @@ class Trial:
             before = self.disk.state()
             leave(room)
             ended = self.disk.run(*case.words)
-            where = f"{case.name} with {room} {unit}"
+            where = f"{case.name} with {f'{room} inodes' if inodes else case.what(room)}"
             tally.tries += 1
-            tally.faults += [f"{where}: {fault}" for fault in self._judged(ended, before)]
+            tally.faults += [f"{where}: {fault}" for fault in self._judged(case, ended, before)]
             tally.refused += ended.status != 0
             if ended.status or not room % 8:
                 self.disk.leave_nothing()
                 tally.faults += [f"{where}, then full: {fault}" for fault in self._when_full()]
             self.disk.empty()
-            if case.discarded:
-                call("rm", "-rf", self.disk.mounted / case.discarded)
+            if case.again:
+                tally.faults += [f"{where}, again: {fault}" for fault in self._given_again(case)]
+            for name in case.discarded:
+                call("rm", "-rf", self.disk.mounted / name)
             self._put_back(case)
             if ended.status == 0:
                 break
         else:
-            tally.faults.append(f"{case.name}: never had enough with {room} {unit}")
+            tally.faults.append(f"{case.name}: never had enough, not with {room}")
         return tally
 
     def _put_back(self, case: Case) -> None:
@@ -193,23 +215,45 @@ class Trial:
         if "first:1" not in self.disk.ok("images", "--json").out:
             self._first()
 
-    def _judged(self, ended: Ended, before: dict[str, Any]) -> list[str]:
+    def _judged(self, case: Case, ended: Ended, before: dict[str, Any]) -> list[str]:
         faults = []
         if ended.status:
             lines = ended.err.splitlines()
-            if ended.status != NoSpaceError.exit_code:
+            if ended.status not in case.endings:
                 faults.append(f"ended with {ended.status}: {ended.err[-800:]}")
+            if case.brings:
+                # The others are its container's.
+                lines = [line for line in lines if line.startswith("arstore: ")]
             if len(lines) != 1 or not lines[0].startswith("arstore: ") or "Traceback" in ended.err:
                 faults.append(f"not one line for people: {ended.err[-800:]}")
-            after = self.disk.state()
-            if after != before:
-                changed = set(after["files"].keys() ^ before["files"].keys())
-                changed |= {p for p in after["files"] if before["files"].get(p, after["files"][p]) != after["files"][p]}
-                faults.append(f"the store is not as before: {sorted(changed)[:5]}, {after['images']}")
+            if "free some space" not in ended.err and ended.status != PipelineFailedError.exit_code:
+                faults.append(f"does not say why: {ended.err[-800:]}")
+            faults += self._changed(case, before)
         checked = self.disk.run("check")
         if checked.status:
             faults.append(f"check ended with {checked.status}: {checked.out[-500:]}{checked.err[-500:]}")
         return faults
+
+    def _changed(self, case: Case, before: dict[str, Any]) -> list[str]:
+        """What a command that was refused has changed, and must not have."""
+        after = self.disk.state()
+        if case.brings:
+            names = {digest: set(names) - set(case.brings) for digest, names in after["images"].items()}
+            left = {digest: sorted(names) for digest, names in names.items() if names or digest in before["images"]}
+            return [f"the images are not as before: {after['images']}"] if left != before["images"] else []
+        if after == before:
+            return []
+        changed = set(after["files"].keys() ^ before["files"].keys())
+        changed |= {p for p in after["files"] if before["files"].get(p, after["files"][p]) != after["files"][p]}
+        return [f"the store is not as before: {sorted(changed)[:5]}, {after['images']}"]
+
+    def _given_again(self, case: Case) -> list[str]:
+        """With room, after what came when it was full: it ends well, and has brought all that it brings."""
+        ended = self.disk.run(*case.words)
+        if ended.status:
+            return [f"ended with {ended.status}: {ended.err[-800:]}"]
+        there = {name for names in self.disk.state()["images"].values() for name in names}
+        return [f"{name} is not there" for name in case.brings if name not in there]
 
     def _when_full(self) -> list[str]:
         """With nothing left: looking, unmounting, and removing what is there."""
@@ -243,6 +287,8 @@ def write_archives(place: Path, size: int) -> None:
         members += [images.file(f"part{number}/{n}", chance.randbytes(size // 1000)) for n in range(333)]
         layers.append(images.layer(members))
     images.write_oci_archive(place / "image.tar", images.image(*layers, names=["image:1"]))
+    if programs.runtime()[0]:
+        write_runnable(place)
 
 
 def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
@@ -252,14 +298,24 @@ def cases(archives: Path, disk: Disk, every: int) -> list[Case]:
     (disk.mounted / "box").mkdir()
     made = ("mount", "--rw", "--name", "box", "image:1", str(disk.mounted / "box"))
     gone: tuple[Words, ...] = (("umount", "box"), ("container", "rm", "box"), ("rm", "made:1"), ("rm", "image:1"))
-    return [
+    pipeline = str(archives / "pipeline.tar.gz")
+    found = [
         Case("import, index form", ("import", "--tree", "auto", image), (), gone),
         Case("import, directory form", ("import", "--tree", "directory", image), (), gone),
         Case("convert", ("convert", "--tree", "directory", "image:1"), brought, gone, every),
-        Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, "out"),
+        Case("unpack", ("unpack", "image:1", str(disk.mounted / "out")), brought, gone, every, discarded=("out",)),
         Case("commit", ("commit", "box", "made:1"), (*brought, made), gone, every, writes="box"),
         Case("mount --rw", ("mount", "--rw", "--name", "box", "image:1"), brought, gone, every),
     ]
+    if programs.runtime()[0]:
+        # Trying runtimes and remembering the one that works need space too.
+        tried, run = "run/runtime.json", ("run", "box:1", "/bin/true")
+        box = (("import", str(archives / "box.tar")),)
+        found.append(Case("run", run, box, (("rm", "box:1"),), 4, 1 << 10, (tried,), again=True))
+        undo = tuple(("rm", name) for name in PIPELINE_NAMES)
+        load, left = ("load", "-i", pipeline), ("store/pipeline", tried)
+        found.append(Case("load", load, (), undo, 256, 1 << 10, left, brings=PIPELINE_NAMES, again=True))
+    return found
 
 
 # --- the command line -----------------------------------------------------------------------------------------------
@@ -271,6 +327,7 @@ def main(words: list[str]) -> int:
     options.add_argument("--step", type=int, default=1, metavar="MIB", help="between two sizes of an import")
     options.add_argument("--every", type=int, default=8, metavar="MIB", help="between two sizes of other commands")
     options.add_argument("--inode-step", type=int, default=25, metavar="N", help="between two numbers of inodes")
+    options.add_argument("--only", default="", metavar="NAME", help="only the cases whose names begin so")
     options.add_argument("--out-of", action="append", choices=["bytes", "inodes"], help="only this")
     options.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="where disks lie (default /dev/shm)")
     asked = options.parse_args(words)
@@ -290,13 +347,15 @@ def main(words: list[str]) -> int:
             stack.callback(disk.close)
             trial = Trial(disk, archives)
             for case in cases(archives, disk, asked.every):
+                if not case.name.startswith(asked.only):
+                    continue
                 if what == "bytes":
                     step = asked.step if case.step == 1 else case.step
-                    rooms = list(range(0, asked.size * 4, step))
-                    tally = trial.case(case, rooms, lambda room, d=disk: d.leave(room * MIB), "MiB")
+                    rooms = list(range(0, asked.size * 4 * MIB // case.unit, step))
+                    tally = trial.case(case, rooms, lambda room, d=disk, c=case: d.leave(room * c.unit))
                 else:
                     rooms = sorted({*range(0, 40, 4), *range(0, 2500, asked.inode_step)})
-                    tally = trial.case(case, rooms, disk.leave_inodes, "inodes")
+                    tally = trial.case(case, rooms, disk.leave_inodes, inodes=True)
                 for fault in tally.faults:
                     print(fault, file=sys.stderr, flush=True)
                 told = f"{tally.tries} sizes, {tally.refused} refused, {len(tally.faults)} faults"

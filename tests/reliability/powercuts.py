@@ -15,15 +15,22 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import programs
+from support.groups import groups_below
+from support.runnable import PIPELINE_NAMES
+
+from arstore.store.cgroups import remove_cgroups
 from reliability.cutting import machine, weather
 from reliability.cutting.disk import Shelf, mount, shelf, sync_all
 from reliability.cutting.ours import Ours
-from reliability.cutting.samples import NAMES, write_archives
+from reliability.cutting.samples import ALL, write_archives
 from reliability.cutting.theirs import Theirs
+from reliability.cutting.workload import Step
 from reliability.figures import Figure, parser, report
 from reliability.kills import import_everything
 
@@ -34,6 +41,9 @@ SIZE = "700M"
 _OPTIONS = {"ext4": ("", "commit=1", "data=writeback", "noauto_da_alloc"), "xfs": ("nouuid",)}
 """Ways to mount a disk, of which one is chosen for each cut; those that make a cut worse are among them."""
 
+_PATIENCE = 20.0
+"""Seconds that the kernel has for ending what has lost its power."""
+
 _NOUUID = {"ext4": "", "xfs": "nouuid"}
 """What lets a copy be mounted beside its original."""
 
@@ -43,18 +53,27 @@ class Tally:
     """What came of the cuts of one tool on one kind of file system."""
 
     cuts: int = 0
-    commands: int = 0
     listed: int = 0
     bad: int = 0
     hurt: int = 0
     unusable: int = 0
     lost: int = 0
     faults: list[str] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
+    under_way: Counter[str] = field(default_factory=Counter)
 
-    def add(self, verdict: dict[str, Any], commands: int) -> None:
-        """Count one cut in."""
+    @property
+    def commands(self) -> int:
+        """How many had ended before their cut."""
+        return self.ended.total()
+
+    def add(self, verdict: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        """Count one cut in, before which there were these *events*."""
         self.cuts += 1
-        self.commands += commands
+        words = [event["words"][0] for event in events if "words" in event]
+        done = sum("status" in event for event in events)
+        self.ended.update(words[:done])
+        self.under_way.update(words[done:])
         self.listed += verdict["listed"]
         self.bad += verdict["bad"]
         self.hurt += bool(verdict["faults"])
@@ -67,7 +86,7 @@ class Trial:
     """One tool on one kind of file system: a disk that is prepared once, and copied for every cut."""
 
     def __init__(
-        self, place: Path, kept: Shelf, kind: str, player: Callable[..., Any], names: tuple[str, ...] = NAMES
+        self, place: Path, kept: Shelf, kind: str, player: Callable[..., Any], names: tuple[str, ...] = ALL
     ) -> None:
         self._place = place
         self._shelf = kept
@@ -90,42 +109,53 @@ class Trial:
         sync_all(self._disk)
         return answer
 
-    def cut(self, seed: str) -> tuple[dict[str, Any], int]:
-        """One cut at a moment of chance: the verdict, and how many commands had ended by then."""
+    def cut(self, seed: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """One cut at a moment of chance: the verdict, and what was told until then."""
         chance = random.Random(seed)
         live = self._shelf.copy(self._base, f"{self._kind}-live")
         options = chance.choice(_OPTIONS[self._kind])
         running = machine.Machine(lambda pipe: self._works(live, options, seed, pipe))
         return self._cut(running, live, lambda events: self._until_the_cut(running, chance, events))
 
-    def cut_after(self, *words: str) -> tuple[dict[str, Any], int]:
-        """One cut when a command that brings the image `implied` has just ended; nothing else happens meanwhile."""
+    def cut_after(self, *words: str, archive: str = "implied") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """One cut when a command that brings the images of *archive* has just ended; nothing else happens meanwhile."""
         live = self._shelf.copy(self._base, f"{self._kind}-live")
-        running = machine.Machine(lambda pipe: self._does(live, words, pipe))
+        sets = dict.fromkeys(PIPELINE_NAMES if archive == "pipeline" else (f"{archive}:1",), "")
+        step = Step([*words, str(self._archives[archive])], sets)
+        running = machine.Machine(lambda pipe: self._does(live, step, pipe))
         return self._cut(running, live, lambda events: events.extend(_told(running, 2)))
 
-    def _does(self, live: Path, words: tuple[str, ...], pipe: int) -> None:
+    def _does(self, live: Path, step: Step, pipe: int) -> None:
         mount(live, self._disk, _NOUUID[self._kind])
         player = self._made()
-        event = {"words": list(words), "set": {"implied:1": ""}, "drop": [], "container": ""}
-        os.write(pipe, json.dumps(event).encode() + b"\n")
-        ended = player.run(*words, str(self._archives["implied"]))
+        os.write(pipe, json.dumps(step.told()).encode() + b"\n")
+        ended = player.run(*step.words)
         os.write(pipe, json.dumps({"status": ended.status, "err": ended.err}).encode() + b"\n")
         time.sleep(60)
 
     def _cut(
         self, running: machine.Machine, live: Path, wait: Callable[[list[dict[str, Any]]], None]
-    ) -> tuple[dict[str, Any], int]:
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         events: list[dict[str, Any]] = []
         try:
             wait(events)
             disk = self._shelf.copy(live, f"{self._kind}-cut")
         finally:
             running.cut()
+            self._clear_groups()
         verdict = json.loads(machine.result(lambda: self._judged(disk, events)))
         for path in (live, disk):
             path.unlink()
-        return verdict, sum("status" in event for event in events)
+        return verdict, events
+
+    def _clear_groups(self) -> None:
+        """Take away the control groups that a cut has left: they are in memory, and would not survive a real one."""
+        deadline = time.monotonic() + _PATIENCE
+        while groups := groups_below(self._disk / "store/containers", self._disk / "run"):
+            for directory in set(groups.values()):
+                remove_cgroups(directory)
+            if time.monotonic() > deadline:
+                raise ChildProcessError(f"these control groups stay: {sorted(groups)}")
 
     def _works(self, live: Path, options: str, seed: str, pipe: int) -> None:
         mount(live, self._disk, options)
@@ -180,8 +210,8 @@ def trials(place: Path, kept: Shelf, kind: str, cuts: int, seed: int, player: Ca
     trial = Trial(place, kept, kind, player)
     began = time.monotonic()
     for number in range(cuts):
-        verdict, commands = trial.cut(f"{seed} {kind} {number}")
-        tally.add(verdict, commands)
+        verdict, events = trial.cut(f"{seed} {kind} {number}")
+        tally.add(verdict, events)
         for fault in verdict["faults"]:
             print(f"{name} on {kind}, cut {number}: {fault}", file=sys.stderr, flush=True)
         if not (number + 1) % 10:
@@ -204,6 +234,8 @@ def main(words: list[str]) -> int:
     if os.geteuid():
         print("powercuts: needs root", file=sys.stderr)
         return 2
+    if why := programs.runtime()[1]:
+        print(f"powercuts: run and load are not among the commands: {why}", file=sys.stderr)
     import_everything()
     machine.leave_mounts_alone()
     players = [("arstore", asked.cuts, Ours)]
@@ -225,9 +257,15 @@ def _figures(name: str, kind: str, tally: Tally) -> list[Figure]:
     bar = "0" if ours else ""
     return [
         Figure(f"{where}, power cuts", f"{tally.cuts}, after {tally.commands} commands in all"),
+        Figure(f"{where}, ended before", _counted(tally.ended)),
+        Figure(f"{where}, cut in the middle", _counted(tally.under_way)),
         Figure(f"{where}, images listed afterwards", str(tally.listed)),
         Figure(f"{where}, images listed and not whole", str(tally.bad), bar, not tally.bad if ours else None),
         Figure(f"{where}, images reported as there, and lost", str(tally.lost), bar, not tally.lost if ours else None),
         Figure(f"{where}, stores that cannot be used", str(tally.unusable), bar, not tally.unusable if ours else None),
         Figure(f"{where}, cuts with any fault", str(tally.hurt), bar, not tally.hurt if ours else None),
     ]
+
+
+def _counted(commands: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(commands.items())) or "none"

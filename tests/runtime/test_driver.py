@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from arstore.errors import CommandNotExecutableError, CommandNotFoundError, RuntimeFailedError
+from arstore.errors import CommandNotExecutableError, CommandNotFoundError, NoSpaceError, RuntimeFailedError
 from arstore.runtime.driver import OciRuntime, Place, last_message, read_log
 
 RUNTIME = OciRuntime("/usr/bin/runc")
@@ -26,6 +26,7 @@ def log(*messages: str, level: str = "error") -> bytes:
         ("executable 'foo' for container process doesn't exist", CommandNotFoundError),
         (RUN + 'error mounting "/x" to rootfs at "/y": no such file or directory', RuntimeFailedError),
         ("mount `/proc`: Permission denied", RuntimeFailedError),
+        ("creating `/x`: openat2 `dev/null`: No space left on device", NoSpaceError),
         ("cgroups in hybrid mode not supported", RuntimeFailedError),
     ],
 )

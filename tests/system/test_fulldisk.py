@@ -30,8 +30,8 @@ def faults_of(tmp_path, archives):
             try:
                 trial = fulldisk.Trial(disk, archives)
                 (case,) = (one for one in fulldisk.cases(archives, disk, 1) if one.name == name)
-                leave = disk.leave_inodes if inodes else lambda room: disk.leave(room * MIB)
-                tally = trial.case(case, rooms, leave, "left")
+                leave = disk.leave_inodes if inodes else lambda room: disk.leave(room * case.unit)
+                tally = trial.case(case, rooms, leave, bool(inodes))
             finally:
                 disk.close()
             return "\n".join([str(tally.refused > 0), *tally.faults]).encode()
@@ -48,6 +48,17 @@ def test_import(faults_of, name):
 
 def test_out_of_inodes(faults_of):
     assert faults_of("import, directory form", range(0, 3000, 1200), inodes=4000) == ["True"]
+
+
+@pytest.mark.runtime
+def test_run(faults_of):
+    assert faults_of("run", range(0, 200, 64)) == ["True"]
+
+
+@pytest.mark.long
+@pytest.mark.runtime
+def test_load(faults_of):
+    assert faults_of("load", range(0, 20000, 256)) == ["True"]
 
 
 @pytest.mark.long

@@ -2,8 +2,9 @@
 
 After the cut another boot opens the store. Every name that a command had set when it ended is there, and every one that
 it had taken away is not; what the command under way meant to do is done or not, wholly. Whatever `images` lists is
-mounted and shows every byte that it must; a deep check finds nothing but what harms nobody; containers can be mounted
-again. After `gc`, a check finds nothing at all.
+mounted and shows every byte that it must; a deep check finds nothing but what harms nobody; containers that were to
+stay can be mounted again. After `gc`, a check finds nothing at all, and no other container is left. Then a container
+runs again, and a `load` that was begun is given again and ends well.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import pickle
 import random
 from typing import TYPE_CHECKING, Any
 
+from support.runnable import PIPELINE_NAMES
 from support.treelist import differences, listing
 
 from reliability.cutting import command
+from reliability.cutting.expectation import Expectation
+from reliability.cutting.workload import AT_FIRST, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from reliability.cutting.command import Ended
@@ -35,6 +39,7 @@ class Ours:
     name = "arstore"
 
     def __init__(self, disk: Path, desk: Path, archives: dict[str, Path], runroot: Path | None = None) -> None:
+        self._disk = disk
         self._desk = desk
         self._archives = archives
         self._words = ("--root", str(disk / "store"), "--runroot", str(runroot or disk / "run"), "--quiet")
@@ -55,14 +60,21 @@ class Ours:
     def prepare(self) -> dict[str, str]:
         """Have two images already, durable trees and all; the listings of all images, by digest, go to the desk."""
         digests = {}
+        plain = {name: path for name, path in self._archives.items() if name != "pipeline"}
         for form in ("directory", "auto"):
-            for name, path in self._archives.items():
+            for name, path in plain.items():
                 digest = self.ok("import", "--tree", form, str(path)).out.split()[0]
                 self._keep_listing(digest, f"{name}:1")
                 digests[f"{name}:1"] = digest
             if form == "directory":
-                self.ok("rm", *(f"{name}:1" for name in self._archives))
-        self.ok("rm", *(f"{name}:1" for name in self._archives if name not in {"many", "stack"}))
+                self.ok("rm", *(f"{name}:1" for name in plain))
+        self.ok("rm", *(f"{name}:1" for name in plain if f"{name}:1" not in AT_FIRST))
+        if "pipeline" in self._archives:
+            self.ok("load", "-i", str(self._archives["pipeline"]))
+            for name in PIPELINE_NAMES:
+                digests[name] = json.loads(self.ok("inspect", name, "--json").out)["digest"]
+                self._keep_listing(digests[name], name)
+            self.ok("rm", *PIPELINE_NAMES)
         self.ok("gc")
         return digests
 
@@ -81,61 +93,28 @@ class Ours:
     def work(self, seed: str, tell: Callable[[dict[str, Any]], None]) -> None:
         """Commands without an end, chosen by chance; *tell* is told what each is to do, and how it ended."""
         chance = random.Random(seed)
-        names = {"many:1", "stack:1"}
-        containers: set[str] = set()
+        workload = Workload(chance, self._archives)
+        names = set(AT_FIRST)
         for number in range(1, 1000):
-            for words, sets, drops, after in self._planned(chance, number, sorted(names), sorted(containers)):
-                tell({"words": words, "set": sets, "drop": drops, "container": after})
-                ended = self.run(*words)
+            for step in workload.planned(number, sorted(names)):
+                tell(step.told())
+                ended = self.run(*step.words)
                 tell({"status": ended.status, "out": ended.out.strip(), "err": ended.err[-1500:]})
                 if ended.status:
                     break
-                names = (names | set(sets)) - set(drops)
-                containers |= {after} - {""}
-                if words[:2] == ["container", "rm"]:
-                    containers.discard(words[2])
-                self._write(words, ended, chance)
-
-    def _planned(
-        self, chance: random.Random, number: int, names: list[str], containers: list[str]
-    ) -> Iterator[tuple[list[str], dict[str, str], list[str], str]]:
-        """Words, names that they set (and the listing that these show), names they take away, the container made."""
-        some = chance.choice(names) if names else ""
-        kind = chance.choice(
-            ["import"] * 6 + (["rm", "tag", "untag", "convert", "container", "container", "gc"] if some else [])
-        )
-        if kind == "import":
-            name = chance.choice(sorted(self._archives))
-            form = chance.choice(["auto", "directory"])
-            yield ["import", "--tree", form, str(self._archives[name])], {f"{name}:1": ""}, [], ""
-        elif kind == "rm":
-            yield ["rm", some], {}, [some], ""
-        elif kind == "tag":
-            yield ["tag", some, f"tagged{number}:1"], {f"tagged{number}:1": ""}, [], ""
-        elif kind == "untag":
-            yield ["untag", some], {}, [some], ""
-        elif kind == "convert":
-            yield ["convert", "--tree", chance.choice(["erofs", "directory"]), some], {}, [], ""
-        elif kind == "gc":
-            yield ["gc"], {}, [], ""
-        else:
-            made = f"c{number}"
-            yield ["mount", "--rw", "--name", made, some], {}, [], made
-            yield ["umount", made], {}, [], ""
-            if chance.random() < 0.7:
-                yield ["commit", made, f"made{number}:1"], {f"made{number}:1": made}, [], ""
-            if chance.random() < 0.5:
-                yield ["container", "rm", made], {}, [], ""
+                names = (names | set(step.sets)) - set(step.drops)
+                if step.words[0] == "mount":
+                    self._write(step.words, ended, chance)
 
     def _write(self, words: list[str], ended: Ended, chance: random.Random) -> None:
-        """Change something in a container that was just mounted, and keep what it then shows."""
-        if words[:2] != ["mount", "--rw"]:
-            return
+        """Change something in a container that was just mounted, if it is new, and keep what it then shows."""
         path = ended.out.strip()
-        for number in range(5):
-            with open(f"{path}/written-{number}", "wb") as file:
-                file.write(chance.randbytes(chance.randint(0, 20000)))
-        self._listing(words[3]).write_bytes(pickle.dumps(listing(path)))
+        if "--rw" in words:
+            for number in range(5):
+                with open(f"{path}/written-{number}", "wb") as file:
+                    file.write(chance.randbytes(chance.randint(0, 20000)))
+        container = words[words.index("--name") + 1] if "--name" in words else words[-1]
+        self._listing(container).write_bytes(pickle.dumps(listing(path)))
 
     # --- after it ---------------------------------------------------------------------------------------------------
 
@@ -146,22 +125,23 @@ class Ours:
             for n, e in enumerate(events)
             if "status" in e and e["status"] not in HARMLESS_ENDINGS
         ]
-        names, maybe, shown, containers = _expected(events, digests)
-        listed = {n: i["digest"] for i in json.loads(self.ok("images", "--json").out) for n in i["names"]}
-        faults += [f"{name} was there and is lost" for name in sorted(names - maybe - listed.keys())]
-        faults += [f"{name} is there and must not be" for name in sorted(listed.keys() - names - maybe)]
+        expected = Expectation.of(events, digests)
+        listed = self._listed()
+        faults += expected.wrong_names(set(listed))
         faults += [f"check finds {f}" for f in self._findings() if not self._may_be(f)]
-        bad = 0
-        for name, digest in sorted(listed.items()):
-            key = shown.get(name) or shown.get(digest) or digest
-            if wrong := self._shows_wrong(name, key):
-                bad += 1
-                faults.append(f"{name}: {wrong}")
-        faults += self._containers(containers)
+        wrong = self._wrong_images(listed, expected.shown)
+        faults += wrong
+        faults += self._containers(expected.containers - expected.maybe_containers)
         self.run("umount", "--all")
         self.ok("gc")
         faults += [f"after gc check finds {f}" for f in self._findings() if f["kind"] != "tree-untrusted"]
-        return {"faults": faults, "listed": len(listed), "bad": bad, "unusable": False}
+        faults += expected.wrong_containers({c["id"] for c in json.loads(self.ok("ps", "--all", "--json").out)})
+        if "pipeline" in self._archives:
+            faults += self._going_on(expected)
+        return {"faults": faults, "listed": len(listed), "bad": len(wrong), "unusable": False}
+
+    def _listed(self) -> dict[str, str]:
+        return {n: i["digest"] for i in json.loads(self.ok("images", "--json").out) for n in i["names"]}
 
     def _findings(self) -> list[dict[str, Any]]:
         ended = self.run("check", "--json")
@@ -173,6 +153,14 @@ class Ours:
     @staticmethod
     def _may_be(finding: dict[str, Any]) -> bool:
         return bool(finding.get("harmless")) or finding["kind"] in UNTIL_THE_NEXT_CHANGE
+
+    def _wrong_images(self, listed: dict[str, str], shown: dict[str, str]) -> list[str]:
+        """A line for each of the images *listed* that does not show what it must."""
+        found = []
+        for name, digest in sorted(listed.items()):
+            if wrong := self._shows_wrong(name, shown.get(name) or shown.get(digest) or digest):
+                found.append(f"{name}: {wrong}")
+        return found
 
     def _shows_wrong(self, name: str, key: str) -> str:
         ended = self.run("mount", name)
@@ -195,29 +183,20 @@ class Ours:
                 faults.append(f"container {name} cannot be mounted: {ended.err.strip()[-500:]}")
         return faults
 
-
-def _expected(
-    events: list[dict[str, Any]], digests: dict[str, str]
-) -> tuple[set[str], set[str], dict[str, str], set[str]]:
-    """The names that must be there, those that may or may not, what shows which listing, the containers."""
-    names = {"many:1", "stack:1"}
-    maybe: set[str] = set()
-    shown = dict(digests)
-    containers: set[str] = set()
-    for number, event in enumerate(events):
-        if "status" in event:
-            continue
-        end = events[number + 1] if number + 1 < len(events) else None
-        shown.update({name: key for name, key in event["set"].items() if key})
-        if event["words"][0] == "tag":
-            shown[event["words"][2]] = shown.get(event["words"][1], "")
-        if end is None:
-            maybe |= set(event["set"]) | set(event["drop"])
-            if event["words"][:2] == ["container", "rm"]:
-                containers.discard(event["words"][2])
-        elif end["status"] == 0:
-            names = (names | set(event["set"])) - set(event["drop"])
-            containers |= {event["container"]} - {""}
-            if event["words"][:2] == ["container", "rm"]:
-                containers.discard(event["words"][2])
-    return names, maybe, shown, containers
+    def _going_on(self, expected: Expectation) -> list[str]:
+        """What is wrong with containers in the new boot, and with a `load` that is given again."""
+        faults = []
+        self.ok("import", str(self._archives["box"]))
+        ended = self.run("run", "box:1", "/bin/true")
+        if ended.status:
+            faults.append(f"a new run ended with {ended.status}: {ended.err[-800:]}")
+        if expected.loaded:
+            ended = self.run("load", "-i", str(self._archives["pipeline"]))
+            if ended.status:
+                faults.append(f"load, given again, ended with {ended.status}: {ended.err[-800:]}")
+            listed = {name: digest for name, digest in self._listed().items() if name in PIPELINE_NAMES}
+            faults += [f"after load given again, {name} is missing" for name in {*PIPELINE_NAMES} - listed.keys()]
+            faults += [f"after load given again, {wrong}" for wrong in self._wrong_images(listed, {})]
+            left = list((self._disk / "store/pipeline/images").iterdir())
+            faults += [f"load, given again, leaves {path}" for path in left]
+        return faults

@@ -10,16 +10,19 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from support import images
+from support import images, programs
+from support.runnable import write_runnable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("many", "more", "stack", "large", "implied", "example")
+ALL = (*NAMES, "box", "pipeline")
+"""Also what only arstore gets, because it runs."""
 
 
 def write_archives(place: Path) -> dict[str, Path]:
-    """An OCI archive for each name, with the image NAME:1."""
+    """An OCI archive for each name, with the image NAME:1; and where containers can run, `box` and `pipeline`."""
     bottom = [images.layer([images.directory("./"), *_files(f"part{n}", 120, 6000, n)]) for n in range(2)]
     small = [images.layer([images.directory("./"), *_files(f"small{n}", 3, 2000, 50 + n)]) for n in range(10)]
     layers = {
@@ -30,10 +33,11 @@ def write_archives(place: Path) -> dict[str, Path]:
         "implied": images.implied_layers(),
         "example": images.example_layers(),
     }
-    return {
+    plain = {
         name: images.write_oci_archive(place / f"{name}.tar", images.image(*layers[name], names=[f"{name}:1"]))
         for name in NAMES
     }
+    return {**plain, **(write_runnable(place) if programs.runtime()[0] else {})}
 
 
 def _files(directory: str, count: int, size: int, seed: int) -> list[images.Member]:

@@ -17,6 +17,7 @@ from support.treelist import differences, listing
 
 from reliability.cutting import command
 from reliability.cutting.disk import call
+from reliability.cutting.samples import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class Theirs:
 
     def __init__(self, disk: Path, desk: Path, archives: dict[str, Path], peers: str = "") -> None:
         self._desk = desk
-        self._archives = archives
+        self._archives = {name: path for name, path in archives.items() if name in NAMES}
         self._peers = peers
         self._disk = disk
 

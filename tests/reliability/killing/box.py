@@ -11,15 +11,14 @@ import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.forking import guarded
+from support.groups import groups_below
 
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
-from arstore.store.cgroups import cgroups_path
 from arstore.store.disposal import remove_images
 from arstore.store.graph import HOME
 from arstore.store.mounts import MountState, MountTable
@@ -196,10 +195,4 @@ class Box:
 
     def cgroups(self) -> set[str]:
         """The control groups of this store's containers, and of the trials in its runroot."""
-        tops = ["/sys/fs/cgroup/arstore", *glob("/sys/fs/cgroup/*/arstore")]
-        found = {(top, name) for top in tops if os.path.isdir(top) for name in next(os.walk(top))[1]}
-        return {f"{top}/{name}" for top, name in found if self._is_own(name)}
-
-    def _is_own(self, group: str) -> bool:
-        parents = (self.root / "containers", self.store / "run")
-        return any(cgroups_path(str(place / group[:-9])).endswith(f"/{group}") for place in parents)
+        return set(groups_below(self.root / "containers", self.store / "run"))

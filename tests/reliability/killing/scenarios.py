@@ -10,12 +10,11 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from support import images, programs, stores
+from support.runnable import write_runnable
 
 from arstore.errors import RUN_FAILED, ConflictError, NotFoundError
 from arstore.linux.process import boot_id
@@ -101,13 +100,7 @@ def write_archives(place: Path) -> None:
     images.write_oci_archive(place / "big.tar", images.image(*layers, names=["app:1", "app:latest"]))
     images.write_oci_archive(place / "next.tar", images.image(*layers[:5], more, names=["app:latest", "app:2"]))
     images.write_docker_archive(place / "docker.tar", images.image(*layers[:3], names=["docker:1"]), style="old")
-    if (box := programs.busybox()) is not None:
-        with open(box, "rb") as file:
-            tools = [images.directory("bin"), images.file("bin/busybox", file.read(), 0o755)]
-        members = [images.directory("./"), *tools, *(images.symlink(f"bin/{n}", "busybox") for n in ("sh", "true"))]
-        images.write_oci_archive(place / "box.tar", images.image(images.layer(members), names=["box:1"]))
-        pipeline = [sys.executable, CHECKOUT / "tools" / "pipeline_image.py", place / "pipeline.tar.gz"]
-        subprocess.run(pipeline, check=True)
+    write_runnable(place)
 
 
 # --- what a scenario starts from ------------------------------------------------------------------------------------
