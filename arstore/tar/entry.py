@@ -62,4 +62,4 @@ def shown(path: bytes) -> str:
     """*path* for a person: valid UTF-8 as it is, every other byte and every control character escaped."""
     text = path.decode("utf-8", "backslashreplace")
     # Not by the codec unicode_escape, which is imported at its first use: a confined worker cannot do that.
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
