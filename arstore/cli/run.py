@@ -179,7 +179,9 @@ def parse_entrypoint(text: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         words = None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UsageError(text, "neither a word nor a JSON list of words")
+        from arstore.oci.document import shown
+
+        raise UsageError(shown(text), "neither a word nor a JSON list of words")
     return tuple(words)
 
 

@@ -22,6 +22,8 @@ from arstore.errors import (
 
 _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000
+_SERIOUS = ("error", "fatal", "panic")
+"""Levels of an error; no set, which a level that is a list could not be sought in."""
 
 _EXEC = r"(?:\bexec(?:utable)?(?: file)?:? [\"'`/]|exec failed|open executable|exec user process|executable ')"
 _NOT_FOUND = rf"(?is){_EXEC}.*(?:not found|no such file|does ?n[o']t exist)"
@@ -141,7 +143,7 @@ def last_message(log: bytes) -> str:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and entry.get("level") in {"error", "fatal", "panic"}:
+        if isinstance(entry, dict) and entry.get("level") in _SERIOUS:
             found = _one_line(str(entry.get("msg", "")))
     return found
 

@@ -75,12 +75,12 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(text, "not a size", "write for example 512m or 2g")
+        raise _refused(text, "not a size", "write for example 512m or 2g")
     number, unit = match[1], _UNITS[match[2].lower()]
     whole, _, fraction = number.partition(".")
     size = (int(whole) << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
     if size > _LARGEST:
-        raise UsageError(text, "the size is out of range")
+        raise _refused(text, "the size is out of range")
     return size
 
 
@@ -88,7 +88,7 @@ def parse_memory(text: str) -> int:
     """A memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
     size = parse_size(text)
     if size < LEAST_MEMORY:
-        raise UsageError(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
+        raise _refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
     return size
 
 
@@ -97,9 +97,9 @@ def parse_cpus(text: str) -> float:
     try:
         cpus = float(text)
     except ValueError:
-        raise UsageError(text, "not a number of processors") from None
+        raise _refused(text, "not a number of processors") from None
     if not 0.01 <= cpus <= 100_000:
-        raise UsageError(text, "the number of processors must be 0.01 or more")
+        raise _refused(text, "the number of processors must be 0.01 or more")
     return cpus
 
 
@@ -117,13 +117,13 @@ def parse_volume(text: str) -> Volume:
             break
     source, colon, destination = rest.rpartition(":")
     if not colon or not source or not destination:
-        raise UsageError(text, "not a volume", "write SRC:DST or SRC:DST:ro")
+        raise _refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
     if "\0" in text:
-        raise UsageError(repr(text), "a path cannot contain NUL")
+        raise _refused(text, "a path cannot contain NUL")
     place = clean_destination(destination, text)
     absolute = os.path.abspath(source)
     if not os.path.exists(absolute):
-        raise NotFoundError(absolute, "no such file or directory to mount as a volume")
+        raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
     return Volume(absolute, place, read_only)
 
 
@@ -133,10 +133,10 @@ def clean_destination(path: str, what: str) -> str:
     Raises UsageError.
     """
     if not path.startswith("/"):
-        raise UsageError(what, "the place in the container must be an absolute path")
+        raise _refused(what, "the place in the container must be an absolute path")
     clean = os.path.normpath("/" + path.lstrip("/"))
     if clean == "/":
-        raise UsageError(what, "nothing can be mounted over the container's root")
+        raise _refused(what, "nothing can be mounted over the container's root")
     return clean
 
 
@@ -147,7 +147,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
     """
     name, equals, _ = text.partition("=")
     if not name:
-        raise UsageError(text, "an environment variable needs a name")
+        raise _refused(text, "an environment variable needs a name")
     if equals:
         return text
     return f"{name}={environ[name]}" if name in environ else None
@@ -156,5 +156,16 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
 def check_hostname(name: str) -> str:
     """*name*, when a kernel and the usual programs take it for a host name (64 bytes). Raises UsageError."""
     if _HOST_NAME.fullmatch(name) is None:
-        raise UsageError(name, "not a host name")
+        raise _refused(name, "not a host name")
     return name
+
+
+def _refused(text: str, why: str, hint: str = "") -> UsageError:
+    return UsageError(_shown(text), why, hint)
+
+
+def _shown(text: str) -> str:
+    """*text* in one line whatever it holds."""
+    from arstore.oci.document import shown
+
+    return shown(text)

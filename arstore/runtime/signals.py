@@ -42,7 +42,9 @@ def parse_signal(text: str) -> int:
         found = getattr(signal, f"SIG{name}", None)
         number = int(found) if isinstance(found, signal.Signals) else 0
     if not 1 <= number <= signal.SIGRTMAX:
-        raise UsageError(text, "not a signal")
+        from arstore.oci.document import shown
+
+        raise UsageError(shown(text), "not a signal")
     return number
 
 

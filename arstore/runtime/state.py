@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from arstore.errors import NotFoundError, StoreDamagedError
 from arstore.linux.process import boot_id, is_alive, start_time
@@ -18,6 +19,10 @@ from arstore.linux.process import boot_id, is_alive, start_time
 STATE_NAME = "state.json"
 
 _LIMIT = 1 << 20
+_LATEST = 253_402_300_800
+"""The year 10000, from which on a time has no text."""
+_LARGEST_PID = 1 << 22
+"""PID_MAX_LIMIT of the kernel."""
 
 Status = Literal["starting", "running", "exited", "failed", "dead"]
 """`exited`: its process ended, `failed`: it never began, `dead`: its launcher was killed and nobody knows how it
@@ -109,11 +114,41 @@ def _read(directory: str) -> RunState:
     with open(fd, "rb") as file:
         data = file.read(_LIMIT)
     try:
-        fields = json.loads(data)
-        fields["args"] = tuple(fields["args"])
-        for name in ("launcher", "keeper", "process"):
-            if fields[name] is not None:
-                fields[name] = ProcessId(**fields[name])
-        return RunState(**fields)
+        return _parsed(json.loads(data))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreDamagedError(path, "is not a container's state") from error
+
+
+def _parsed(fields: dict[str, Any]) -> RunState:
+    """Raises ValueError, KeyError, TypeError for what no launcher writes: processes are signalled by what this says."""
+    process = fields["process"]
+    state = RunState(
+        **{
+            **fields,
+            "args": tuple(fields["args"]),
+            "launcher": _process(fields["launcher"]),
+            "keeper": _process(fields["keeper"]),
+            "process": None if process is None else _process(process),
+        }
+    )
+    texts = (state.id, state.runtime, state.error, *state.args)
+    times = [time for time in (state.created, state.started, state.finished) if time is not None]
+    if (
+        state.status not in get_args(Status)
+        or not all(isinstance(text, str) for text in texts)
+        or not all(type(flag) is bool for flag in (state.detached, state.tty))
+        or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)
+        or type(state.stop_signal) is not int
+        or not 0 < state.stop_signal < signal.NSIG
+        or (state.exit_code is not None and type(state.exit_code) is not int)
+    ):
+        raise ValueError(state.id)
+    return state
+
+
+def _process(fields: dict[str, Any]) -> ProcessId:
+    found = ProcessId(**fields)
+    numbers = type(found.pid) is int and type(found.start) is int
+    if not numbers or not 0 < found.pid <= _LARGEST_PID or not isinstance(found.boot, str):
+        raise ValueError(found.pid)
+    return found

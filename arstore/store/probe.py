@@ -27,7 +27,7 @@ def can_mount(directories: Directories, form: TreeFormat) -> bool:
     """Whether trees of *form* below the root can be mounted here. Raises OSError when the root cannot be written."""
     path = f"{directories.runroot}/forms.json"
     known = {"boot": boot_id(), "device": os.stat(directories.trees).st_dev}
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+    with contextlib.suppress(OSError, ValueError, RecursionError), open(path, encoding="ascii") as file:
         found = json.load(file)
         if isinstance(found, dict) and known.items() <= found.items() and isinstance(found.get(form.name), bool):
             return bool(found[form.name])

@@ -84,15 +84,16 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     values: dict[str, int] = {}
     for text in texts:
         name, _, value = text.partition("=")
+        what = f"--limit {text if text.isprintable() else ascii(text)}"
         if name not in names:
-            raise UsageError(f"--limit {text}", "no such limit", f"there are {', '.join(names)}")
+            raise UsageError(what, "no such limit", f"there are {', '.join(names)}")
         digits = value.lower().rstrip("kmgt")
         unit = value[len(digits) :].lower()
         if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
-            raise UsageError(f"--limit {text}", "its value is no whole number", "write it as in inflated=512g")
+            raise UsageError(what, "its value is no whole number", "write it as in inflated=512g")
         values[names[name]] = int(digits) * _UNITS[unit]
         if not values[names[name]]:
-            raise UsageError(f"--limit {text}", "a limit is at least 1")
+            raise UsageError(what, "a limit is at least 1")
     return replace(limits or Limits(), **values)
 
 

@@ -74,3 +74,9 @@ def test_command_lines():
 
 def test_log_that_is_missing(tmp_path):
     assert read_log(str(tmp_path / "none")) == b""
+
+
+def test_a_level_that_is_no_text_is_no_error():
+    lines = b'{"level":{},"msg":"a"}\n{"level":["error"],"msg":"b"}\n'
+    assert last_message(lines) == ""
+    assert last_message(lines + log("c")) == "c"

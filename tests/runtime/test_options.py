@@ -38,11 +38,13 @@ def test_no_sizes(text):
 
 @given(st.text(max_size=30))
 def test_any_text_gives_a_value_or_an_error_of_ours(text):
+    said = []
     for parse in (parse_size, parse_cpus, parse_memory, parse_volume, check_hostname):
         try:
             parse(text)
-        except ArstoreError:
-            continue
+        except ArstoreError as error:
+            said.append(str(error))
+    assert all(line.isprintable() for line in said)
 
 
 def test_memory_has_a_floor():

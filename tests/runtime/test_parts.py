@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -114,6 +115,32 @@ def test_state_of_another_boot_is_dead(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"args": 1}', "[" * 100000])
 def test_damaged_state(tmp_path, text):
     (tmp_path / "state.json").write_text(text)
+    with pytest.raises(StoreDamagedError):
+        status(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keeper": None},
+        {"keeper": {"pid": "1/../self", "start": 1, "boot": ""}},
+        {"process": {"pid": -1, "start": 1, "boot": ""}},
+        {"launcher": {"pid": 1, "start": 0.5, "boot": ""}},
+        {"status": "well"},
+        {"args": [1]},
+        {"created": 1e300},
+        {"started": float("nan")},
+        {"finished": -1},
+        {"stop_signal": 65},
+        {"exit_code": "0"},
+        {"tty": None},
+        {"more": 1},
+    ],
+)
+def test_a_state_that_no_launcher_writes_is_damaged(tmp_path, change):
+    """Who reads a state signals the processes that it names, and shows its times."""
+    state = asdict(state_of(os.getpid()))
+    (tmp_path / "state.json").write_text(json.dumps({**state, **change}))
     with pytest.raises(StoreDamagedError):
         status(str(tmp_path))
 

@@ -44,8 +44,14 @@ def test_values_have_units():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ratio", "ratio=", "ratio=x", "ratio=-1", "ratio=0", "ratio=1kk", "ratio=1.5", "no=1", "ratio=" + "9" * 30],
+    ["", "ratio", "ratio=", "ratio=x", "ratio=-1", "ratio=0", "ratio=1kk", "ratio=1.5", "no=1", "a\nb", "ratio=\x1b"],
 )
 def test_what_is_no_limit_is_refused(text):
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         changed([text])
+    assert str(caught.value).isprintable()
+
+
+def test_a_limit_has_few_digits():
+    with pytest.raises(UsageError):
+        changed(["ratio=" + "9" * 30])
