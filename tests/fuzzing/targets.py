@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzzing import archives, documents, files, indexes
+from fuzzing import archives, documents, files, indexes, running
 
 if TYPE_CHECKING:
     from fuzzing.target import Target
 
-_GROUPS = (archives.TARGETS, indexes.TARGETS, documents.TARGETS, files.TARGETS)
+_GROUPS = (archives.TARGETS, indexes.TARGETS, documents.TARGETS, files.TARGETS, running.TARGETS)
 TARGETS: dict[str, Target] = {target.name: target for group in _GROUPS for target in group}

@@ -1,0 +1,156 @@
+"""Targets around running containers: what a user types for one, and the files that are left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from arstore.cli.output import utc_time
+from arstore.cli.run import parse_entrypoint
+from arstore.linux.process import boot_id
+from arstore.runtime import discovery, options
+from arstore.runtime.driver import OciRuntime
+from arstore.runtime.logs import LOG_NAME, LogWriter, read_log_lines
+from arstore.runtime.signals import parse_signal
+from arstore.runtime.state import STATE_NAME, ProcessId, RunState, status
+from arstore.tar.limits import Limits, changed
+from fuzzing import mutators
+from fuzzing.target import Target, scratch
+
+_PROGRAM = os.path.realpath(sys.executable)
+_SAID = 40
+
+
+def read_options(data: bytes) -> None:
+    """What a user types for a run or a limit: each grammar takes the text or refuses it."""
+    text = os.fsdecode(data)
+    which, text = ord(text[:1] or "0") % 10, text[1:]
+    if which == 0:
+        assert 0 <= options.parse_size(text) < 1 << 63
+    elif which == 1:
+        assert options.parse_memory(text) >= options.LEAST_MEMORY
+    elif which == 2:
+        assert 0.01 <= options.parse_cpus(text) <= 100_000
+    elif which == 3:
+        volume = options.parse_volume(text)
+        assert volume.destination.startswith("/")
+        assert not {"", ".", ".."} & set(volume.destination.split("/")[1:])
+    elif which == 4:
+        assert (options.parse_env(text, {"A": "b"}) or "=").partition("=")[1]
+    elif which == 5:
+        assert os.fsencode(options.check_hostname(text)).isascii()
+    elif which == 6:
+        assert 0 < parse_signal(text) <= 64
+    elif which == 7:
+        assert all(isinstance(word, str) for word in parse_entrypoint(text))
+    elif which == 8:
+        options.clean_destination(text, text)
+    else:
+        found = asdict(changed(text.split(" ")))
+        assert all(type(number) is int and number > 0 for number in found.values())
+        assert found.keys() == asdict(Limits()).keys()
+
+
+def read_state(data: bytes) -> None:
+    """The state of a container: what is taken for one can be shown, written again, and asked for its processes."""
+    place = scratch("state")
+    place.put(STATE_NAME, data)
+    found = status(place.path)
+    for time in (found.created, found.started, found.finished):
+        assert time is None or utc_time(time)
+    assert not found.keeper.is_alive()
+    json.dumps(asdict(found))
+
+
+def read_log(data: bytes) -> None:
+    """A log that may be damaged; and that what a container writes, of which a little is enough, comes back from it."""
+    place = scratch("log")
+    fd = place.put(LOG_NAME, data)
+    for line in read_log_lines(place.path):
+        assert line.stream in {"stdout", "stderr"}
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    said = data[:_SAID]
+    writer = LogWriter(fd, "stdout")
+    writer.write(said[:9])
+    writer.write(said[9:])
+    writer.finish()
+    assert b"".join(line.data for line in read_log_lines(place.path)) == said
+
+
+def explain_failure(data: bytes) -> None:
+    """What a runtime says when it fails, its log and its standard error with a NUL between: one line comes of it."""
+    log, _, printed = data.partition(b"\0")
+    error = OciRuntime("/usr/bin/runc").failure(log, printed, "box")
+    assert str(error).isprintable()
+
+
+def read_runtime_cache(data: bytes) -> None:
+    """What is remembered of runtimes: whatever it says, it makes one that is there, or none."""
+    place = scratch("cache")
+    place.put(discovery.CACHE_NAME, data)
+    found = discovery._cached(place.path, [_PROGRAM])
+    assert found is None or found.path == _PROGRAM
+    if len(data) % 4 == 0:
+        assert isinstance(discovery._programs(f"{place.path}/{discovery.CACHE_NAME}"), dict)
+
+
+def _typed() -> list[bytes]:
+    texts = (
+        "0512m", "01.5GiB", "064 kb", "0" + "9" * 19 + "p", "11g", "12m", "20.5", "21e3", "2nan", "3/:/data:ro",
+        "3/etc/hosts:/a/../b", "3.:x", "4A", "4B=c=d", "4=", "5box-1.x", "5-", "6TERM", "6rtmin+3", "69", "6RTMAX-65",
+        "7/bin/sh", '7["sh","-c"]', "7[1]", "8/a//b/.", "8/..", "9inflated=2t", "9ratio=1000 headers=20m", "9path=0",
+    )  # fmt: skip
+    return [text.encode() for text in texts]
+
+
+def _states() -> list[bytes]:
+    process = ProcessId(1 << 22, 5, boot_id())
+    fields = asdict(RunState("box", "running", "/usr/bin/runc", process, process, process, ("sh", "-c"), created=1.5))
+    changes = (
+        {},
+        {"status": "exited", "exit_code": 137, "started": 2, "finished": 3.5, "process": None},
+        {"status": "failed", "error": "no such file", "tty": True, "stop_signal": 64},
+        {"keeper": {"pid": -1, "start": 0, "boot": ""}},
+    )
+    return [json.dumps({**fields, **change}).encode() for change in changes] + [b"[" * 3000]
+
+
+def _logs() -> list[bytes]:
+    time = b"2026-11-25T12:00:00.000000000Z"
+    return [
+        time + b" stdout F line\n" + time + b" stderr P part",
+        b"\n".join(time + b" stdout P " + b"x" * length for length in (0, 40)) + b"\n",
+        b"one\ntwo\n\n" + b"z" * 150,
+    ]
+
+
+def _failures() -> list[bytes]:
+    texts = (
+        '{"level":"error","msg":"exec: \\"x\\": executable file not found in $PATH","time":"t"}\n',
+        '{"level":"info","msg":"a"}\n{"level":"fatal","msg":["\\u2028"]}',
+        'time="t" level=error msg="exec failed: permission denied: \\"/x\\""',
+        "executable file `x` not found: No such file or directory",
+        "runc: exec: '/x': stat /x: is a directory",
+    )
+    return [part for text in texts for part in (text.encode() + b"\0", b"\0" + text.encode())]
+
+
+def _caches() -> list[bytes]:
+    program = os.stat(_PROGRAM)
+    entry = {"size": program.st_size, "mtime_ns": program.st_mtime_ns, "seccomp": True, "note": ""}
+    known = {"surroundings": discovery._surroundings(), "programs": {_PROGRAM: entry}}
+    return [json.dumps(one).encode() for one in (known, {**known, "programs": {}}, {})] + [b"[" * 3000]
+
+
+TARGETS = (
+    Target("options", read_options, _typed, 200, words=(b"SIG", b"RTMAX-", b":/", b"=", b"[")),
+    Target("state", read_state, _states, 4096, mutators.document, words=(b"-1", b"1e400", b"NaN", b"null", b'"pid":')),
+    Target("log", read_log, _logs, 200, words=(b" stdout F ", b" stderr P ", b"\n")),
+    Target(
+        "runtime-log", explain_failure, _failures, 600, words=(b'"msg":', b"exec", b"\\u2028", b"msg=")
+    ),
+    Target("runtime-cache", read_runtime_cache, _caches, 4096, mutators.document),
+)
