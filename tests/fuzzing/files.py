@@ -28,7 +28,7 @@ from fuzzing import mutators
 from fuzzing.target import Target, scratch
 
 _MAP = 1 << 30
-_RECORDS = 10
+_RECORDS = 5
 """Records that lie in leaves of a graph: little to walk, and more than one leaf."""
 
 
@@ -66,7 +66,7 @@ def _pages() -> tuple[bytes, list[int]]:
             with environment.begin(write=True) as transaction:
                 for number in range(_RECORDS):
                     key = b"blobs/%02d" % number
-                    transaction.put(key, sealed(key, b"%d" % turn * 600))
+                    transaction.put(key, sealed(key, b"%d" % turn * 1200))
                 transaction.put(b"names/a", sealed(b"names/a", b"x" * 5000))
     with open(f"{place.path}/data.mdb", "rb") as file:
         data = file.read()

@@ -149,8 +149,6 @@ TARGETS = (
     Target("options", read_options, _typed, 200, words=(b"SIG", b"RTMAX-", b":/", b"=", b"[")),
     Target("state", read_state, _states, 4096, mutators.document, words=(b"-1", b"1e400", b"NaN", b"null", b'"pid":')),
     Target("log", read_log, _logs, 200, words=(b" stdout F ", b" stderr P ", b"\n")),
-    Target(
-        "runtime-log", explain_failure, _failures, 600, words=(b'"msg":', b"exec", b"\\u2028", b"msg=")
-    ),
+    Target("runtime-log", explain_failure, _failures, 600, words=(b'"msg":', b"exec", b"\\u2028", b"msg=")),
     Target("runtime-cache", read_runtime_cache, _caches, 4096, mutators.document),
 )
