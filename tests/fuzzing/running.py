@@ -1,14 +1,17 @@
-"""Targets around running containers: what a user types for one, and the files that are left of it."""
+"""Targets around running containers: what a user types for one, the files that are left of it, the kernel's mounts."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 
 from arstore.cli.output import utc_time
 from arstore.cli.run import parse_entrypoint
+from arstore.linux import mountinfo
 from arstore.linux.process import boot_id
 from arstore.runtime import discovery, options
 from arstore.runtime.driver import OciRuntime
@@ -21,6 +24,7 @@ from fuzzing.target import Target, scratch
 
 _PROGRAM = os.path.realpath(sys.executable)
 _SAID = 40
+_BLANK = re.compile(rb"[ \t\n\\]")
 
 
 def read_options(data: bytes) -> None:
@@ -97,6 +101,36 @@ def read_runtime_cache(data: bytes) -> None:
         assert isinstance(discovery._programs(f"{place.path}/{discovery.CACHE_NAME}"), dict)
 
 
+def read_mountinfo(data: bytes) -> None:
+    """A line of the kernel's table of mounts: names that it escapes come back; any other bytes are a line or none."""
+    root, point, source, options = (data.split(b"\0") + [b""] * 3)[:4]
+    if b"-" not in options:
+        words = (
+            b"36",
+            b"35",
+            b"98:0",
+            b"/" + root,
+            b"/" + point,
+            b"rw",
+            *options.split(),
+            b"-",
+            b"ext4",
+            source,
+            b"rw",
+        )
+        found = mountinfo.parse(b" ".join(map(_escaped, words)) + b"\n")
+        assert (found.root, found.mount_point) == (os.fsdecode(b"/" + root), os.fsdecode(b"/" + point))
+        assert found.source == os.fsdecode(source)
+        assert len(found.propagation) == len(options.split())
+    with contextlib.suppress(ValueError):
+        mountinfo.parse(data)
+
+
+def _escaped(text: bytes) -> bytes:
+    """As seq_escape() of the kernel writes it."""
+    return _BLANK.sub(lambda found: b"\\%03o" % ord(found[0]), text)
+
+
 def _typed() -> list[bytes]:
     texts = (
         "0512m", "01.5GiB", "064 kb", "0" + "9" * 19 + "p", "11g", "12m", "20.5", "21e3", "2nan", "3/:/data:ro",
@@ -138,6 +172,11 @@ def _failures() -> list[bytes]:
     return [part for text in texts for part in (text.encode() + b"\0", b"\0" + text.encode())]
 
 
+def _mounts() -> list[bytes]:
+    line = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"
+    return [line, b"a\\040b\0with blank\0overlay\0shared:1 master:2", b"\\\0\xff\0\0"]
+
+
 def _caches() -> list[bytes]:
     program = os.stat(_PROGRAM)
     entry = {"size": program.st_size, "mtime_ns": program.st_mtime_ns, "seccomp": True, "note": ""}
@@ -150,5 +189,6 @@ TARGETS = (
     Target("state", read_state, _states, 4096, mutators.document, words=(b"-1", b"1e400", b"NaN", b"null", b'"pid":')),
     Target("log", read_log, _logs, 200, words=(b" stdout F ", b" stderr P ", b"\n")),
     Target("runtime-log", explain_failure, _failures, 600, words=(b'"msg":', b"exec", b"\\u2028", b"msg=")),
+    Target("mountinfo", read_mountinfo, _mounts, 200, words=(b" - ", b"\\040", b"\\777", b"98:0", b"36 35 ")),
     Target("runtime-cache", read_runtime_cache, _caches, 4096, mutators.document),
 )
