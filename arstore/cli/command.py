@@ -178,7 +178,8 @@ def limit_option(function: F) -> F:
         "--limit",
         metavar="NAME=VALUE",
         multiple=True,
-        help="Change a limit on what an image may ask of this host, such as inflated=2t, ratio=1000 or headers=20m.",
+        help="Change a limit on what an image may ask of this host, such as inflated=2t, ratio=1000 or reserve=0; "
+        "a name that is none lists them.",
     )(function)
 
 

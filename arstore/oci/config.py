@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.digest import Digest
-from arstore.errors import LimitError, ManifestError
-from arstore.oci.document import Fields, encode, parse, shown
-from arstore.oci.manifest import MAX_LAYERS
+from arstore.errors import ManifestError
+from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse, shown
 from arstore.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ _PROCESS_FIELDS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Shell",
     "Healthcheck", "ArgsEscaped",
 )  # fmt: skip
-_MAX_HISTORY = 4 * MAX_LAYERS
+_STEPS_A_LAYER = 4
+"""Entries of history for each layer that is allowed: most steps of a build make none."""
 
 
 class History(NamedTuple):
@@ -87,18 +87,19 @@ class ImageConfig:
     healthcheck: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
-    def parse(cls, raw: bytes, what: str = "") -> ImageConfig:
+    def parse(cls, raw: bytes, what: str = "", bounds: Bounds = BOUNDS) -> ImageConfig:
         """Read *raw*. Raises ManifestError or LimitError."""
         what = what or f"config {Digest.of(raw)}"
-        fields = Fields(parse(raw, what), what)
+        fields = Fields(parse(raw, what, bounds), what)
         fields.refuse_variants(_FIELDS)
         history = fields.objects("history")
-        if len(history) > _MAX_HISTORY:
-            raise LimitError(what, f"has {len(history)} entries of history; {_MAX_HISTORY} are allowed")
+        most = _STEPS_A_LAYER * bounds.layers
+        if len(history) > most:
+            raise bounds.passed("layers", what, f"has {len(history)} entries of history; {most} are allowed")
         return cls(
             raw=raw,
             platform=Platform.read(fields),
-            diff_ids=_diff_ids(fields),
+            diff_ids=_diff_ids(fields, bounds),
             history=tuple(History.read(entry) for entry in history),
             created=fields.string("created"),
             author=fields.string("author"),
@@ -129,7 +130,7 @@ class ImageConfig:
         *created* is a time in RFC 3339. Layers that the history does not account for get empty entries, so that the
         new entry belongs to the new layer for those who count.
         """
-        document = parse(self.raw, "config")
+        document = parse(self.raw, "config", STORED)
         rootfs = document["rootfs"]
         rootfs["diff_ids"] = [*self.diff_ids, diff_id]
         accounted = sum(not entry.empty_layer for entry in self.history)
@@ -145,7 +146,7 @@ class ImageConfig:
         return Digest.of(self.raw)
 
 
-def _diff_ids(fields: Fields) -> tuple[Digest, ...]:
+def _diff_ids(fields: Fields, bounds: Bounds) -> tuple[Digest, ...]:
     rootfs = fields.child("rootfs")
     if rootfs is None:
         raise fields.error("rootfs", "is missing, so this is no image config")
@@ -154,8 +155,9 @@ def _diff_ids(fields: Fields) -> tuple[Digest, ...]:
     if kind != "layers":
         raise rootfs.error("type", f"is {shown(repr(kind), 40)}, only 'layers' is known")
     diff_ids = rootfs.digests("diff_ids")
-    if len(diff_ids) > MAX_LAYERS:
-        raise LimitError(fields.what, f"has {len(diff_ids)} diff IDs; {MAX_LAYERS} are allowed")
+    if len(diff_ids) > bounds.layers:
+        why = f"has {len(diff_ids)} diff IDs; {bounds.layers} are allowed"
+        raise bounds.passed("layers", fields.what, why)
     return diff_ids
 
 

@@ -3,7 +3,8 @@
 Strict means: UTF-8 without a byte order mark, no duplicate key, no NaN, no unpaired surrogate, bounded size, nesting
 and numbers. So a document that is taken here reads the same everywhere, and can be written again. `Fields` turns
 members into typed values; its errors name the field by its path (`layers[3].digest`). null counts as absent, because
-that is how Go writes an empty list or map. Not in scope: what any document means.
+that is how Go writes an empty list or map. `Bounds` are for what comes from outside; what a store holds was within some
+bounds once, and is read with `STORED`. Not in scope: what any document means.
 """
 
 from __future__ import annotations
@@ -13,18 +14,13 @@ import math
 import re
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, LimitError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-
-MAX_DOCUMENT = 4 << 20
-"""Bytes that a document may have: the limit of registries and of the other tools."""
-MAX_NESTING = 64
-"""Levels of lists and objects; real documents have fewer than ten."""
 
 _MAX_NUMBER = 300
 _MAX_SHOWN = 120
@@ -33,31 +29,59 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-def parse(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
+class Bounds(NamedTuple):
+    """The most that a document may have; anything over is a LimitError."""
+
+    document: int = 4 << 20
+    """Bytes: the limit of registries and of the other tools."""
+    json_depth: int = 64
+    """Levels of lists and objects; real documents have fewer than ten."""
+    layers: int = 10_000
+    """Layers of a manifest, diff IDs of a config, a quarter of the entries of its history; no kernel mounts so many."""
+    manifests: int = 10_000
+    """Entries of an index."""
+    index_depth: int = 4
+    """Indexes within indexes, for those who follow them; real ones have one or two."""
+    remedy: str = ""
+    """What raises a bound, for people, with `{}` for its name in the way of flags; "" where nothing does."""
+
+    def passed(self, name: str, what: str, why: str) -> LimitError:
+        """The error that says that *what* went past the bound *name*."""
+        return LimitError(what, why, self.remedy.format(name))
+
+
+BOUNDS = Bounds()
+"""What no real document meets."""
+STORED = Bounds(64 << 20, 256, 100_000, 100_000, 64)
+"""What was accepted once, whatever the bounds were then: these are the highest that may be asked for."""
+
+
+def parse(data: bytes, what: str, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """The JSON object that *data* holds; *what* names it in errors.
 
-    Raises LimitError past *limit* bytes or MAX_NESTING levels, ManifestError for everything else.
+    Raises LimitError past the *bounds* on bytes and levels, ManifestError for everything else.
     """
-    value = parse_value(data, what, limit)
+    value = parse_value(data, what, bounds)
     if not isinstance(value, dict):
         raise ManifestError(what, f"is {_kind(value)}, not a JSON object")
     return value
 
 
-def parse_list(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> list[Any]:
+def parse_list(data: bytes, what: str, bounds: Bounds = BOUNDS) -> list[Any]:
     """The JSON list that *data* holds, such as the `manifest.json` of a docker-archive; as strict as `parse`."""
-    value = parse_value(data, what, limit)
+    value = parse_value(data, what, bounds)
     if not isinstance(value, list):
         raise ManifestError(what, f"is {_kind(value)}, not a JSON list")
     return value
 
 
-def parse_value(data: bytes, what: str, limit: int = MAX_DOCUMENT) -> Any:  # noqa: ANN401 - JSON is untyped here
+def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa: ANN401 - JSON is untyped here
     """The JSON value that *data* holds; as strict as `parse`."""
-    if len(data) > limit:
-        raise LimitError(what, f"has {len(data)} bytes; such a document may have {limit}")
+    if len(data) > bounds.document:
+        why = f"has {len(data)} bytes; such a document may have {bounds.document}"
+        raise bounds.passed("document", what, why)
     text = _decode(data, what)
-    _check_nesting(data, what)
+    _check_nesting(data, what, bounds)
     try:
         value = json.loads(
             text,
@@ -97,13 +121,14 @@ def _decode(data: bytes, what: str) -> str:
     return text
 
 
-def _check_nesting(data: bytes, what: str) -> None:
+def _check_nesting(data: bytes, what: str, bounds: Bounds) -> None:
     # Without its escapes, a text alternates between structure and strings at each quote.
     structure = b"".join(_ESCAPE.sub(b"", data).split(b'"')[::2])
     brackets = structure.translate(None, _NOT_BRACKETS)
     deepest = max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
-    if deepest > MAX_NESTING:
-        raise LimitError(what, f"is nested {deepest} levels deep; {MAX_NESTING} are allowed")
+    if deepest > bounds.json_depth:
+        why = f"is nested {deepest} levels deep; {bounds.json_depth} are allowed"
+        raise bounds.passed("json-depth", what, why)
 
 
 def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from arstore.digest import Digest
 from arstore.errors import LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import MAX_DOCUMENT, Fields, encode, parse, shown
+from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse, shown
 from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LAYOUT: Mapping[str, str] = {"imageLayoutVersion": "1.0.0"}
 """What the file `oci-layout` holds."""
-MAX_MANIFESTS = 10_000
-"""Entries that an index may have."""
+_LARGEST_LAYOUT = 64 << 10
+"""Bytes of the file `oci-layout`, which has thirty."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -31,21 +31,22 @@ class Index(Listing):
     manifests: tuple[Descriptor, ...]
 
     @classmethod
-    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, limit: int = MAX_DOCUMENT) -> Index:
+    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, bounds: Bounds = BOUNDS) -> Index:
         """Read *raw*; *media_type* is what its descriptor announced, if there is one.
 
         Raises ManifestError, also for a manifest or a document of two kinds, and LimitError.
         """
         what = what or f"index {Digest.of(raw)}"
-        document = parse(raw, what, limit)
+        document = parse(raw, what, bounds)
         own_type = types.document_type(document, media_type, what)
         if not types.is_index(own_type):
             raise ManifestError(what, "is a manifest, not an index")
         fields = Fields(document, what)
         common = read_common(fields)
         manifests = fields.objects("manifests")
-        if len(manifests) > MAX_MANIFESTS:
-            raise LimitError(what, f"lists {len(manifests)} manifests; {MAX_MANIFESTS} are allowed")
+        if len(manifests) > bounds.manifests:
+            why = f"lists {len(manifests)} manifests; {bounds.manifests} are allowed"
+            raise bounds.passed("manifests", what, why)
         return cls(
             raw=raw,
             media_type=own_type,
@@ -80,7 +81,9 @@ def check_layout(raw: bytes, what: str = "oci-layout") -> None:
 
     Raises ManifestError or LimitError.
     """
-    fields = Fields(parse(raw, what, 64 << 10), what)
+    if len(raw) > _LARGEST_LAYOUT:
+        raise LimitError(what, f"has {len(raw)} bytes; such a file may have {_LARGEST_LAYOUT}")
+    fields = Fields(parse(raw, what), what)
     version = fields.string("imageLayoutVersion", required=True)
     if version.split(".")[0] != "1":
         raise fields.error("imageLayoutVersion", f"is {shown(version)}, only version 1 is known")

@@ -14,7 +14,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.errors import UsageError
-from arstore.oci.document import encode, parse, shown
+from arstore.oci.document import STORED, encode, parse, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,7 +57,7 @@ def changed(config: bytes, instructions: Iterable[Instruction]) -> bytes:
 
     Raises ManifestError, LimitError.
     """
-    document = parse(config, "config")
+    document = parse(config, "config", STORED)
     process: Json = document.get("config") or {}
     instructions = list(instructions)
     keywords = {instruction.keyword for instruction in instructions}

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
-from arstore.errors import LimitError, ManifestError
+from arstore.errors import ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import Fields, encode, parse
+from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse
 from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-MAX_LAYERS = 10_000
-"""Layers that a manifest may name; far past what any kernel mounts, so that such images can still be kept."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -31,13 +28,13 @@ class Manifest(Listing):
     layers: tuple[Descriptor, ...]
 
     @classmethod
-    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None) -> Manifest:
+    def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, bounds: Bounds = BOUNDS) -> Manifest:
         """Read *raw*; *media_type* is what its descriptor announced, if there is one.
 
         Raises ManifestError, also for an index or a document of two kinds, and LimitError.
         """
         what = what or f"manifest {Digest.of(raw)}"
-        document = parse(raw, what)
+        document = parse(raw, what, bounds)
         own_type = types.document_type(document, media_type, what)
         if not types.is_manifest(own_type):
             raise ManifestError(what, "is an index, not a manifest")
@@ -47,8 +44,8 @@ class Manifest(Listing):
         if config is None:
             raise fields.error("config", "is missing")
         layers = fields.objects("layers")
-        if len(layers) > MAX_LAYERS:
-            raise LimitError(what, f"names {len(layers)} layers; {MAX_LAYERS} are allowed")
+        if len(layers) > bounds.layers:
+            raise bounds.passed("layers", what, f"names {len(layers)} layers; {bounds.layers} are allowed")
         return cls(
             raw=raw,
             media_type=own_type,

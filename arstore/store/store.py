@@ -215,8 +215,9 @@ class Store:
     def config(self, image: StoredImage) -> ImageConfig:
         """The config of *image*, which is no index. Raises MissingBlobError, ManifestError."""
         from arstore.oci.config import ImageConfig
+        from arstore.oci.document import STORED
 
-        return ImageConfig.parse(self.read_blob(image.record.config))
+        return ImageConfig.parse(self.read_blob(image.record.config), bounds=STORED)
 
     # --- taking in --------------------------------------------------------------------------------------------------
 

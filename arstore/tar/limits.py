@@ -1,7 +1,8 @@
 """Limits on what one archive may ask of the host, so that memory, names and disk stay bounded whatever it contains.
 
 The defaults are far from what real images have; `--limit NAME=VALUE` changes them by the names of the fields, with `-`
-for `_`. Not in scope: the size and the depth of one document (`oci.document`), which are fixed.
+for `_`. Limits hold at the border, for what comes in; what a store has accepted is read with `ACCEPTED`. Not in scope:
+what applies them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,19 @@ class Limits:
     documents: int = 64 << 20
     """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
     images: int = 4096
-    """Images that one source may bring, and manifests that one of its indexes may list."""
+    """Images that one source may bring, and that are wanted of one of its indexes."""
+    document: int = 4 << 20
+    """Bytes of a manifest, a config, an index, or a docker-archive's `manifest.json`."""
+    json_depth: int = 64
+    """Levels of lists and objects in one of them."""
+    layers: int = 10_000
+    """Layers of a manifest; diff IDs of a config; a quarter of the entries of its history."""
+    manifests: int = 10_000
+    """Entries of an index, of `index.json` too."""
+    index_depth: int = 4
+    """Indexes within indexes that are followed."""
+    reserve: int | None = None
+    """What is left free of the store's file system, 0 for nothing; None for what its size suggests (`store.room`)."""
 
     def check_inflated(self, produced: int, consumed: int, what: str) -> None:
         """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""
@@ -78,7 +91,8 @@ def raising(name: str) -> str:
 def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     """*limits* (None: the defaults) with those changed that *texts*, each `NAME=VALUE`, name.
 
-    A value is a whole number above 0, perhaps with k, m, g or t behind it for the powers of 1024. Raises UsageError.
+    A value is a whole number above 0 (a reserve may be 0), perhaps with k, m, g or t behind it for the powers of 1024.
+    Raises UsageError.
     """
     names = {field.name.replace("_", "-"): field.name for field in fields(Limits)}
     values: dict[str, int] = {}
@@ -92,7 +106,7 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
         if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
             raise UsageError(what, "its value is no whole number", "write it as in inflated=512g")
         values[names[name]] = int(digits) * _UNITS[unit]
-        if not values[names[name]]:
+        if not values[names[name]] and name != "reserve":
             raise UsageError(what, "a limit is at least 1")
     return replace(limits or Limits(), **values)
 
@@ -110,8 +124,11 @@ ACCEPTED = Limits(
     ratio=_MOST,
     memory=_MOST,
     steps=_MOST,
+    reserve=0,
 )
 """What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused.
 
-`index_memory` refuses nothing, and holds.
+`index_memory` refuses nothing, and holds. Of documents see `oci.document.STORED`.
 """
+OWN = replace(DEFAULT_LIMITS, inflated=_MOST, ratio=_MOST, reserve=0)
+"""What arstore packs itself, from files of a container: nobody announced anything, and what is there has room."""

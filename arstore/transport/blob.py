@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from arstore.errors import LimitError, TruncatedError
+from arstore.errors import TruncatedError
+from arstore.oci.document import BOUNDS, Bounds
 
 
 class OpenFile:
@@ -105,11 +106,12 @@ class Bytes:
         """Release nothing: there is no descriptor."""
 
 
-def read_all(blob: Extent, limit: int, what: str) -> bytes:
-    """All of a small *blob*.
+def read_all(blob: Extent, what: str, bounds: Bounds = BOUNDS) -> bytes:
+    """All of a *blob* that is a document.
 
-    Raises LimitError when it is longer than *limit* bytes.
+    Raises LimitError when it is longer than a document may be.
     """
-    if blob.length > limit:
-        raise LimitError(what, f"has {blob.length} bytes, at most {limit} are read of such a document")
+    if blob.length > bounds.document:
+        why = f"has {blob.length} bytes, at most {bounds.document} are read of such a document"
+        raise bounds.passed("document", what, why)
     return blob.read()

@@ -15,10 +15,12 @@ from io import FileIO
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.compression import Compression, decompressed
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.archive import indexed, spooled
 from arstore.transport.blob import Extent, OpenFile
+from arstore.transport.bounds import bounds_of
 from arstore.transport.dir import Dir, is_dir
 from arstore.transport.directory import Directory
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive, tags
@@ -52,11 +54,10 @@ class _Request(NamedTuple):
     choice: Choice = EVERYTHING
     file_name: str = ""
     limits: Limits = DEFAULT_LIMITS
+    bounds: Bounds = BOUNDS
 
 
-def open_source(
-    text: str, spool: Spool, stdin: BinaryIO | None = None, limits: Limits = DEFAULT_LIMITS
-) -> ImageSource:
+def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None, limits: Limits = DEFAULT_LIMITS) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
 
     Without *stdin*, `-` is descriptor 0.
@@ -66,7 +67,8 @@ def open_source(
     the spool cannot be written.
     """
     location = parse_location(text)
-    request = _Request(location.what, spool, location.transport, location.choice, location.file_name, limits)
+    known = (location.what, spool, location.transport, location.choice, location.file_name)
+    request = _Request(*known, limits, bounds_of(limits))
     if location.path == STREAM:
         return _from_stream(stdin or FileIO(0, closefd=False), request)
     try:
@@ -87,7 +89,8 @@ def open_source_fd(
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UnsafePathError(what, "is neither a regular file nor a directory")
-    return _from_fd(OpenFile(os.dup(fd)), _Request(what, spool, file_name=file_name, limits=limits))
+    request = _Request(what, spool, file_name=file_name, limits=limits, bounds=bounds_of(limits))
+    return _from_fd(OpenFile(os.dup(fd)), request)
 
 
 def _from_fd(file: OpenFile, request: _Request) -> Medium:
@@ -124,9 +127,10 @@ def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
 def _in_directory(directory: Directory, request: _Request) -> Medium:
     try:
         if is_layout(directory):
-            return _as_asked(Layout(directory, request.file_name, request.choice), "oci", request)
+            layout = Layout(directory, request.file_name, request.choice, bounds=request.bounds)
+            return _as_asked(layout, "oci", request)
         if is_dir(directory):
-            return _as_asked(Dir(directory, request.file_name, request.choice), "dir", request)
+            return _as_asked(Dir(directory, request.file_name, request.choice, request.bounds), "dir", request)
         raise no_layout(directory)
     except BaseException:
         directory.close()
@@ -153,14 +157,15 @@ def _in_archive(members: Members, request: _Request) -> Medium:
     try:
         docker = is_docker_archive(members)
         if is_layout(members) and request.transport != "docker-archive":
-            layout = Layout(members, request.file_name, request.choice, tags(members) if docker else None)
+            names = tags(members, request.bounds) if docker else None
+            layout = Layout(members, request.file_name, request.choice, names, request.bounds)
             if not docker or request.transport == "oci-archive" or layout.is_whole():
                 return _as_asked(layout, "oci-archive", request)
         if docker:
-            archive = DockerArchive(members, request.file_name, request.choice)
+            archive = DockerArchive(members, request.file_name, request.choice, request.bounds)
             return _as_asked(archive, "docker-archive", request)
         if is_dir(members):
-            return _as_asked(Dir(members, request.file_name, request.choice), "dir", request)
+            return _as_asked(Dir(members, request.file_name, request.choice, request.bounds), "dir", request)
         raise no_image(members)
     except BaseException:
         members.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import UnknownFormatError
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import MAX_DOCUMENT, parse
+from arstore.oci.document import parse
 from arstore.oci.media_type import document_type
 from arstore.transport.blob import Bytes
 from arstore.transport.medium import Container, Medium
@@ -46,7 +46,7 @@ class Dir(Medium):
         """The one image: a descriptor made from `manifest.json`."""
         raw = self._manifest()
         what = f"{self.what}: manifest.json"
-        media_type = document_type(parse(raw, what), what=what)
+        media_type = document_type(parse(raw, what, self._bounds), what=what)
         return [(Descriptor(media_type, Digest.of(raw), len(raw)), ())]
 
     def find(self, digest: Digest) -> BlobReader | None:
@@ -59,7 +59,7 @@ class Dir(Medium):
         return Bytes(raw) if Digest.of(raw, digest.algorithm) == digest else None
 
     def _manifest(self) -> bytes:
-        raw = self._container.read("manifest.json", MAX_DOCUMENT)
+        raw = self._container.read("manifest.json", self._bounds)
         if raw is None:
             raise UnknownFormatError(self.what, "has no manifest.json")
         return raw

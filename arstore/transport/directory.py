@@ -12,6 +12,7 @@ import os
 import stat
 
 from arstore.errors import UnsafePathError, from_os_error
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.entry import shown
 from arstore.transport.blob import Extent, OpenFile, read_all
 
@@ -56,16 +57,16 @@ class Directory:
             for fd in opened:
                 os.close(fd)
 
-    def read(self, name: str, limit: int) -> bytes | None:
-        """All of the small file *name*, or None when there is none.
+    def read(self, name: str, bounds: Bounds = BOUNDS) -> bytes | None:
+        """All of the document *name*, or None when there is none.
 
-        Raises LimitError when it has more than *limit* bytes, UnsafePathError as `open` does.
+        Raises LimitError when it is longer than a document may be, UnsafePathError as `open` does.
         """
         blob = self.open(name)
         if blob is None:
             return None
         try:
-            return read_all(blob, limit, self._named(name))
+            return read_all(blob, self._named(name), bounds)
         finally:
             blob.close()
 

@@ -22,7 +22,7 @@ from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestE
 from arstore.oci import media_type
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import MAX_DOCUMENT, Fields, parse_list, shown
+from arstore.oci.document import BOUNDS, Bounds, Fields, parse_list, shown
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.tar.codec import HEAD, Compression, detect
@@ -50,23 +50,23 @@ def is_docker_archive(members: Members) -> bool:
     return blob is not None and blob.read(4096).lstrip().startswith(b"[")
 
 
-def items(members: Members) -> tuple[Item, ...]:
+def items(members: Members, bounds: Bounds = BOUNDS) -> tuple[Item, ...]:
     """What `manifest.json` lists.
 
     Raises ManifestError, LimitError, UnknownFormatError.
     """
     what = f"{members.what}: manifest.json"
-    raw = members.read("manifest.json", MAX_DOCUMENT)
+    raw = members.read("manifest.json", bounds)
     if raw is None:
         raise UnknownFormatError(members.what, "is no docker-archive: it has no manifest.json")
-    found = (Fields.of(each, what, f"[{place}]") for place, each in enumerate(parse_list(raw, what)))
+    found = (Fields.of(each, what, f"[{place}]") for place, each in enumerate(parse_list(raw, what, bounds)))
     return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _names(each)) for each in found)
 
 
-def tags(members: Members) -> dict[Digest, list[str]]:
+def tags(members: Members, bounds: Bounds = BOUNDS) -> dict[Digest, list[str]]:
     """The names in `manifest.json` by config digest, for an archive whose configs are named by their digests."""
     found: dict[Digest, list[str]] = {}
-    for item in items(members):
+    for item in items(members, bounds):
         digest = _digest_in(item.config)
         if digest is not None:
             found.setdefault(digest, []).extend(item.names)
@@ -76,8 +76,10 @@ def tags(members: Members) -> dict[Digest, list[str]]:
 class DockerArchive(Medium):
     """The source of a docker-archive."""
 
-    def __init__(self, members: Members, file_name: str = "", choice: Choice = EVERYTHING) -> None:
-        super().__init__(members, file_name, choice)
+    def __init__(
+        self, members: Members, file_name: str = "", choice: Choice = EVERYTHING, bounds: Bounds = BOUNDS
+    ) -> None:
+        super().__init__(members, file_name, choice, bounds)
         self._members = members
         self._documents: dict[Digest, bytes] = {}
         self._layers: dict[Digest, bytes] = {}
@@ -85,7 +87,7 @@ class DockerArchive(Medium):
 
     def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
-        return [(self._manifest(item), item.names) for item in items(self._members)]
+        return [(self._manifest(item), item.names) for item in items(self._members, self._bounds)]
 
     def find(self, digest: Digest) -> BlobReader | None:
         """A layer from its member; a config or a manifest from memory."""
@@ -99,7 +101,7 @@ class DockerArchive(Medium):
     def _manifest(self, item: Item) -> Descriptor:
         what = f"{self.what}: {shown(item.config)}"
         raw = self._config(item.config, what)
-        config = ImageConfig.parse(raw, what)
+        config = ImageConfig.parse(raw, what, self._bounds)
         if len(config.diff_ids) != len(item.layers):
             why = f"has {len(config.diff_ids)} diff IDs, but manifest.json lists {len(item.layers)} layers for it"
             raise ManifestError(what, why)
@@ -109,7 +111,7 @@ class DockerArchive(Medium):
         return Descriptor(media_type.OCI_MANIFEST, self._keep(document), len(document))
 
     def _config(self, name: str, what: str) -> bytes:
-        raw = self._members.read(self._members.resolve(name), MAX_DOCUMENT)
+        raw = self._members.read(self._members.resolve(name), self._bounds)
         if raw is None:
             raise self.missing(f"config {shown(name)}")
         announced = _digest_in(name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import verify
 from arstore.errors import ArstoreError, UnknownFormatError
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
-from arstore.oci.document import MAX_DOCUMENT
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.index import Index, check_layout
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.source import BlobReader
-
-MAX_DEPTH = 4
-"""Indexes within indexes that are looked into for a config or a digest."""
 
 MAX_LOOKED_INTO = 1000
 """Manifests and indexes that are looked into for one descriptor of `index.json`."""
@@ -51,14 +48,16 @@ class Layout(Medium):
         file_name: str = "",
         choice: Choice = EVERYTHING,
         tags: Mapping[Digest, Sequence[str]] | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> None:
-        super().__init__(container, file_name, choice)
+        super().__init__(container, file_name, choice, bounds)
         self._tags = tags or {}
 
     def claims(self) -> Claims:
         """The descriptors of `index.json`, and a nested one when the user asked for its digest."""
         check_layout(self._document("oci-layout"), f"{self.what}: oci-layout")
-        descriptors = Index.parse(self._document("index.json"), f"{self.what}: index.json").manifests
+        index = Index.parse(self._document("index.json"), f"{self.what}: index.json", bounds=self._bounds)
+        descriptors = index.manifests
         claims: Claims = [(descriptor, self._names(descriptor)) for descriptor in descriptors]
         wanted = self._choice.digest
         if wanted is not None and wanted not in {descriptor.digest for descriptor in descriptors}:
@@ -89,7 +88,7 @@ class Layout(Medium):
         )
 
     def _document(self, name: str) -> bytes:
-        data = self._container.read(name, MAX_DOCUMENT)
+        data = self._container.read(name, self._bounds)
         if data is None:
             raise UnknownFormatError(self.what, f"is no OCI image layout: it has no {name}")
         return data
@@ -127,20 +126,20 @@ class Layout(Medium):
             descriptor, depth = todo.pop(0)
             inner, manifest = self._look_into(descriptor)
             yield descriptor, manifest
-            if depth < MAX_DEPTH:
+            if depth < self._bounds.index_depth:
                 todo += [(each, depth + 1) for each in inner]
 
     def _look_into(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor], Manifest | None]:
         # What is wrong with a document is for `copy` to say, about the images that are taken; here it has no names.
         name = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
         try:
-            raw = self._container.read(name, MAX_DOCUMENT)
+            raw = self._container.read(name, self._bounds)
             if raw is None:
                 return (), None
             verify(raw, descriptor.digest, descriptor.size)
             if is_index(descriptor.media_type):
-                return Index.parse(raw, str(descriptor.digest)).manifests, None
-            return (), Manifest.parse(raw, str(descriptor.digest), descriptor.media_type)
+                return Index.parse(raw, str(descriptor.digest), bounds=self._bounds).manifests, None
+            return (), Manifest.parse(raw, str(descriptor.digest), descriptor.media_type, self._bounds)
         except ArstoreError:
             return (), None
 

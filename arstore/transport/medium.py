@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from arstore.errors import MissingBlobError
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.transport.directory import Directory
 from arstore.transport.members import Members
 from arstore.transport.names import EVERYTHING, Choice, Claims, chosen, named
@@ -29,11 +30,14 @@ class Medium(ABC):
     """An `ImageSource` over a container, which it owns.
 
     *file_name* is what an image without a name may be named after ("" when nothing is), *choice* which of the images
-    the user asked for.
+    the user asked for, *bounds* what its documents may have.
     """
 
-    def __init__(self, container: Container, file_name: str = "", choice: Choice = EVERYTHING) -> None:
+    def __init__(
+        self, container: Container, file_name: str = "", choice: Choice = EVERYTHING, bounds: Bounds = BOUNDS
+    ) -> None:
         self.what = container.what
+        self._bounds = bounds
         self._container = container
         self._file_name = file_name
         self._choice = choice

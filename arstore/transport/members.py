@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import LimitError, UnsafePathError
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.entry import Kind, shown
 from arstore.transport.blob import Extent, OpenFile, read_all
 
@@ -83,13 +84,13 @@ class Members:
             raise UnsafePathError(self._named(name), f"is {kind}, where only a regular file is read")
         return Extent(member.file, member.offset, member.size, self._named(name))
 
-    def read(self, name: str | bytes, limit: int) -> bytes | None:
-        """All of the small file *name*, or None when there is none.
+    def read(self, name: str | bytes, bounds: Bounds = BOUNDS) -> bytes | None:
+        """All of the document *name*, or None when there is none.
 
-        Raises LimitError when it has more than *limit* bytes, UnsafePathError as `open` does.
+        Raises LimitError when it is longer than a document may be, UnsafePathError as `open` does.
         """
         blob = self.open(name)
-        return None if blob is None else read_all(blob, limit, self._named(name))
+        return None if blob is None else read_all(blob, self._named(name), bounds)
 
     def resolve(self, name: str) -> bytes:
         """The member that *name* means when all links are followed, symbolic and hard; perhaps one that is not there.

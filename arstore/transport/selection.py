@@ -13,23 +13,19 @@ from arstore.digest import CHUNK, Digest, verify
 from arstore.errors import LimitError, ManifestError, PlatformError
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
+from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index, is_layer, is_manifest
 from arstore.oci.platform import Platform, host, select
 from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
 from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
+from arstore.transport.bounds import bounds_of
 
 if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.source import ImageSource, SourceImage
-
-MAX_DOCUMENT = 4 << 20
-"""Bytes of a manifest, index or config: the limit that registries and other tools have agreed on."""
-
-MAX_NESTING = 4
-"""Indexes within indexes; real ones have one or two."""
 
 
 class Wanted(NamedTuple):
@@ -60,6 +56,7 @@ class Selector:
     def __init__(self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS) -> None:
         self._source = source
         self._limits = limits
+        self._bounds = bounds_of(limits)
         self._wanted = wanted
         self._selection = Selection()
         self._documents: dict[str, bytes] = {}
@@ -85,7 +82,7 @@ class Selector:
     def _follow(self, image: SourceImage) -> None:
         descriptor = image.descriptor
         raw = self._document(descriptor)
-        if not _is_index(descriptor, raw):
+        if not self._is_index(descriptor, raw):
             self._single(image, raw)
         elif self._wanted.every:
             self._visited = {descriptor.digest}
@@ -97,7 +94,7 @@ class Selector:
             self._add(self._chosen(leaves), image.names)
 
     def _single(self, image: SourceImage, raw: bytes) -> None:
-        manifest = Manifest.parse(raw, str(image.descriptor.digest), image.descriptor.media_type or None)
+        manifest = Manifest.parse(raw, str(image.descriptor.digest), image.descriptor.media_type or None, self._bounds)
         if _is_attestation(image.descriptor, manifest):
             return
         taken = self._add(image.descriptor, image.names)
@@ -109,12 +106,12 @@ class Selector:
         """Take an index, the indexes in it and all their images; whether there are any."""
         digest = descriptor.digest
         what = f"index {digest}"
-        _require_depth(what, depth)
+        self._require_depth(what, depth)
         known = self._selection.indexes.get(digest)
         if known is not None:
             self._selection.indexes[digest] = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
             return True
-        index = Index.parse(raw, what, descriptor.media_type or None)
+        index = Index.parse(raw, what, descriptor.media_type or None, self._bounds)
         taken: list[Digest] = []
         for entry in index.manifests:
             if is_index(entry.media_type):
@@ -136,9 +133,9 @@ class Selector:
     def _leaves(self, raw: bytes, descriptor: Descriptor, depth: int) -> list[_Leaf]:
         """The manifests that an index and the indexes in it list."""
         what = f"index {descriptor.digest}"
-        _require_depth(what, depth)
+        self._require_depth(what, depth)
         found: list[_Leaf] = []
-        for entry in Index.parse(raw, what, descriptor.media_type or None).manifests:
+        for entry in Index.parse(raw, what, descriptor.media_type or None, self._bounds).manifests:
             if is_index(entry.media_type):
                 if self._visit(entry.digest):
                     found.extend(self._leaves(self._document(entry), entry, depth + 1))
@@ -179,12 +176,12 @@ class Selector:
     def _image(self, descriptor: Descriptor, names: tuple[str, ...]) -> IncomingImage:
         raw = self._document(descriptor)
         what = f"manifest {descriptor.digest}"
-        manifest = Manifest.parse(raw, what, descriptor.media_type or None)
+        manifest = Manifest.parse(raw, what, descriptor.media_type or None, self._bounds)
         if not manifest.is_image:
             kind = manifest.artifact_type or manifest.config.media_type
             raise ManifestError(what, f"is no container image, but an artifact of type {kind or 'unknown'}")
         config_raw = self._document(manifest.config)
-        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}")
+        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
             raise ManifestError(what, f"does not fit its config: {counts}")
@@ -211,11 +208,13 @@ class Selector:
         known = self._documents.get(digest)
         if known is not None:
             return verify(known, digest, descriptor.size)
-        if descriptor.size > MAX_DOCUMENT:
-            raise LimitError(str(digest), f"has {descriptor.size} bytes; a document may have {MAX_DOCUMENT}")
+        most = self._bounds.document
+        if descriptor.size > most:
+            why = f"has {descriptor.size} bytes; a document may have {most}"
+            raise self._bounds.passed("document", str(digest), why)
         blob = self._source.open_blob(digest)
         try:
-            data = _read_at_most(blob, MAX_DOCUMENT + 1)
+            data = _read_at_most(blob, most + 1)
         finally:
             blob.close()
         self._bytes += len(data)
@@ -225,10 +224,22 @@ class Selector:
         self._documents[digest] = verify(data, digest, descriptor.size)
         return data
 
+    def _require_depth(self, what: str, depth: int) -> None:
+        most = self._bounds.index_depth
+        if depth > most:
+            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
 
-def _require_depth(what: str, depth: int) -> None:
-    if depth > MAX_NESTING:
-        raise LimitError(what, f"lies more than {MAX_NESTING} indexes deep")
+    def _is_index(self, descriptor: Descriptor, raw: bytes) -> bool:
+        """By the announced type; where none is announced, by the document itself."""
+        if is_index(descriptor.media_type):
+            return True
+        if is_manifest(descriptor.media_type):
+            return False
+        try:
+            Index.parse(raw, str(descriptor.digest), bounds=self._bounds)
+        except ManifestError:
+            return False
+        return True
 
 
 def _read_at_most(blob: Reader, limit: int) -> bytes:
@@ -238,19 +249,6 @@ def _read_at_most(blob: Reader, limit: int) -> bytes:
         parts.append(data)
         left -= len(data)
     return b"".join(parts)
-
-
-def _is_index(descriptor: Descriptor, raw: bytes) -> bool:
-    """By the announced type; where none is announced, by the document itself."""
-    if is_index(descriptor.media_type):
-        return True
-    if is_manifest(descriptor.media_type):
-        return False
-    try:
-        Index.parse(raw, str(descriptor.digest))
-    except ManifestError:
-        return False
-    return True
 
 
 def _is_attestation(descriptor: Descriptor, manifest: Manifest) -> bool:
@@ -265,7 +263,7 @@ def _is_image(entry: Descriptor) -> bool:
 
 
 def _platform_of(image: IncomingImage) -> Platform:
-    return ImageConfig.parse(image.config).platform
+    return ImageConfig.parse(image.config, bounds=STORED).platform
 
 
 def _layer_digest(layer: Descriptor, what: str) -> Digest:

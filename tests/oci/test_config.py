@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, LimitError, ManifestError
 from arstore.oci.config import History, ImageConfig
-from arstore.oci.manifest import MAX_LAYERS
+from arstore.oci.document import BOUNDS, STORED
 from arstore.oci.platform import Platform
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
@@ -149,12 +149,17 @@ def test_bad_configs_are_refused_in_one_line(document, why):
     assert caught.value.why.startswith(why)
 
 
+MOST = BOUNDS.layers
+
+
 def test_limits():
-    assert len(parsed(PLAIN | {"rootfs": {"type": "layers", "diff_ids": [A] * MAX_LAYERS}}).diff_ids) == MAX_LAYERS
+    assert len(parsed(PLAIN | {"rootfs": {"type": "layers", "diff_ids": [A] * MOST}}).diff_ids) == MOST
     with pytest.raises(LimitError, match="10001 diff IDs"):
-        parsed(PLAIN | {"rootfs": {"type": "layers", "diff_ids": [A] * (MAX_LAYERS + 1)}})
+        parsed(PLAIN | {"rootfs": {"type": "layers", "diff_ids": [A] * (MOST + 1)}})
     with pytest.raises(LimitError, match="40001 entries of history"):
         parsed(PLAIN | {"history": [{}] * 40_001})
+    more = json.dumps(PLAIN | {"rootfs": {"type": "layers", "diff_ids": [A] * (MOST + 1)}, "history": [{}] * 40_001})
+    assert len(ImageConfig.parse(more.encode(), "doc", STORED).diff_ids) == MOST + 1
 
 
 # --- building -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import ArstoreError, LimitError, ManifestError
-from arstore.oci.document import MAX_NESTING, Fields, encode, parse, parse_list, parse_value, shown
+from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse, parse_list, parse_value, shown
 
 JSON = st.recursive(
     st.one_of(
@@ -90,16 +90,29 @@ def test_surrogate_pairs_are_characters():
 
 
 def test_size_limit_is_exact():
-    assert parse(b'{"a":1}', "x", limit=7) == {"a": 1}
+    assert parse(b'{"a":1}', "x", Bounds(document=7)) == {"a": 1}
     with pytest.raises(LimitError, match="has 8 bytes"):
-        parse(b'{"a":12}', "x", limit=7)
+        parse(b'{"a":12}', "x", Bounds(document=7))
 
 
-def test_nesting_limit_is_exact():
-    deepest = b"[" * MAX_NESTING + b"]" * MAX_NESTING
-    assert parse_list(deepest, "x")
-    with pytest.raises(LimitError, match=f"nested {MAX_NESTING + 1} levels"):
-        parse_list(b"[" + deepest + b"]", "x")
+@pytest.mark.parametrize("bounds", [BOUNDS, STORED, Bounds(json_depth=5)])
+def test_nesting_limit_is_exact(bounds):
+    most = bounds.json_depth
+    deepest = b"[" * most + b"]" * most
+    assert encode(parse_list(deepest, "x", bounds)) == deepest
+    with pytest.raises(LimitError, match=f"nested {most + 1} levels"):
+        parse_list(b"[" + deepest + b"]", "x", bounds)
+
+
+def test_what_a_bound_is_raised_with_is_said_where_there_is_something():
+    for remedy, hint in ("", ""), ("give {}=VALUE", "give json-depth=VALUE"):
+        with pytest.raises(LimitError) as caught:
+            parse_list(b"[[[]]]", "x", Bounds(json_depth=2, remedy=remedy))
+        assert caught.value.hint == hint
+
+
+def test_what_a_store_holds_has_bounds_above_the_usual():
+    assert all(stored > usual for stored, usual in zip(STORED[:-1], BOUNDS[:-1], strict=True))
 
 
 @pytest.mark.parametrize("brackets", [b'"[[[[["', b'"\\"[[[[["', b'"\\\\", "[[[["', b'"]]]", "{{{"'])

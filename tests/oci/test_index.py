@@ -10,7 +10,8 @@ from arstore.digest import Digest
 from arstore.errors import ArstoreError, LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
-from arstore.oci.index import LAYOUT, MAX_MANIFESTS, Index, build_layout, check_layout
+from arstore.oci.document import BOUNDS, STORED
+from arstore.oci.index import LAYOUT, Index, build_layout, check_layout
 from arstore.oci.platform import Platform, select
 
 D = "sha256:" + "3f" * 32
@@ -107,11 +108,13 @@ def test_announced_as_a_manifest():
 
 
 def test_entry_limit_is_exact():
-    document = {"manifests": [ENTRY] * MAX_MANIFESTS}
-    assert len(Index.parse(json.dumps(document).encode()).manifests) == MAX_MANIFESTS
+    most = BOUNDS.manifests
+    document = {"manifests": [ENTRY] * most}
+    assert len(Index.parse(json.dumps(document).encode()).manifests) == most
     document["manifests"].append(ENTRY)
     with pytest.raises(LimitError, match="lists 10001 manifests"):
         Index.parse(json.dumps(document).encode())
+    assert len(Index.parse(json.dumps(document).encode(), bounds=STORED).manifests) == most + 1
 
 
 ENTRIES = st.tuples(st.binary(max_size=3).map(Digest.of), st.integers(0, 2**63 - 1), st.text("ab/:1"))

@@ -10,8 +10,9 @@ from arstore.digest import Digest
 from arstore.errors import ArstoreError, LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import BOUNDS, STORED
 from arstore.oci.index import Index
-from arstore.oci.manifest import MAX_LAYERS, Manifest
+from arstore.oci.manifest import Manifest
 
 CONFIG_DIGEST = "sha256:" + "c0" * 32
 LAYER_DIGEST = "sha256:" + "1a" * 32
@@ -137,9 +138,12 @@ def test_without_a_name_the_digest_names_the_document():
 
 
 def test_layer_limit_is_exact():
-    assert len(Manifest.parse(raw(PLAIN | {"layers": [LAYER] * MAX_LAYERS})).layers) == MAX_LAYERS
+    most = BOUNDS.layers
+    assert len(Manifest.parse(raw(PLAIN | {"layers": [LAYER] * most})).layers) == most
+    more = raw(PLAIN | {"layers": [LAYER] * (most + 1)})
     with pytest.raises(LimitError, match="names 10001 layers"):
-        Manifest.parse(raw(PLAIN | {"layers": [LAYER] * (MAX_LAYERS + 1)}))
+        Manifest.parse(more)
+    assert len(Manifest.parse(more, bounds=STORED).layers) == most + 1
 
 
 def test_build_is_deterministic_and_reads_back():

@@ -35,6 +35,11 @@ def test_what_is_within_passes(limits):
     assert reader.read() == ZEROS
 
 
+def test_a_reserve_may_be_nothing():
+    assert changed(["reserve=0"]).reserve == 0
+    assert (changed([]).reserve, changed(["reserve=5m"]).reserve, ACCEPTED.reserve) == (None, 5 << 20, 0)
+
+
 def test_values_have_units():
     limits = changed(["inflated=2t", "ratio-from=3M", "headers=7"])
     assert (limits.inflated, limits.ratio_from, limits.headers) == (2 << 40, 3 << 20, 7)

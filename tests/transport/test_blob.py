@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from arstore.errors import LimitError, TruncatedError
+from arstore.oci.document import Bounds
 from arstore.transport.blob import Bytes, Extent, OpenFile, read_all
 
 
@@ -82,6 +83,6 @@ def test_bytes():
 
 
 def test_documents_have_a_limit(file):
-    assert read_all(Extent(file, 0, 10, "x"), 10, "x") == bytes(range(10))
+    assert read_all(Extent(file, 0, 10, "x"), "x", Bounds(document=10)) == bytes(range(10))
     with pytest.raises(LimitError, match="has 11 bytes"):
-        read_all(Extent(file, 0, 11, "x"), 10, "x")
+        read_all(Extent(file, 0, 11, "x"), "x", Bounds(document=10))

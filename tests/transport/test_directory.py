@@ -4,6 +4,7 @@ import os
 import pytest
 
 from arstore.errors import LimitError, PermissionDeniedError, UnsafePathError
+from arstore.oci.document import Bounds
 from arstore.transport.directory import Directory
 
 
@@ -28,9 +29,9 @@ def test_open_and_read(directory):
     fd, offset, length = blob.window()
     assert os.pread(fd, length, offset) == b"content"
     blob.close()
-    assert directory.read("blobs/sha256/abc", 7) == b"content"
+    assert directory.read("blobs/sha256/abc", Bounds(document=7)) == b"content"
     with pytest.raises(LimitError, match="tree/blobs/sha256/abc"):
-        directory.read("blobs/sha256/abc", 6)
+        directory.read("blobs/sha256/abc", Bounds(document=6))
 
 
 @pytest.mark.parametrize("name", ["nothing", "blobs/nothing", "nothing/at/all", "blobs/sha256/ab"])

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from arstore.errors import LimitError, UnsafePathError
+from arstore.oci.document import Bounds
 from arstore.tar.entry import Kind
 from arstore.transport.blob import OpenFile
 from arstore.transport.members import MAX_LINKS, Member, Members
@@ -21,16 +22,16 @@ def members(tmp_path):
 
 def test_open_and_read(members):
     assert members.open("a/file").read() == b"234"
-    assert members.read("a/file", 3) == b"234"
+    assert members.read("a/file", Bounds(document=3)) == b"234"
     assert members.open("a") is None
-    assert members.read("nothing", 3) is None
+    assert members.read("nothing") is None
     with pytest.raises(LimitError, match=r"archive\.tar: a/file"):
-        members.read("a/file", 2)
+        members.read("a/file", Bounds(document=2))
 
 
 def test_the_later_of_two_members_counts(members):
     members.add(b"a/file", Member(Kind.FILE, members.open("a/file")._file, 0, 1))
-    assert members.read("a/file", 10) == b"0"
+    assert members.read("a/file") == b"0"
     assert len(members) == 1
 
 

@@ -20,9 +20,9 @@ from arstore.errors import (
     TruncatedError,
 )
 from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import BOUNDS
 from arstore.oci.platform import parse
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport import selection
 from arstore.transport.selection import Selector, Wanted
 from arstore.transport.source import SourceImage
 
@@ -183,10 +183,11 @@ def test_indexes_within_indexes(depth):
 @pytest.mark.parametrize("every", [False, True])
 def test_indexes_too_deep(every):
     deep = images.index(picture())
-    for _ in range(selection.MAX_NESTING):
+    for _ in range(BOUNDS.index_depth):
         deep = images.index(deep)
-    with pytest.raises(LimitError, match="deep"):
+    with pytest.raises(LimitError, match="--limit index-depth="):
         select(deep, every=every)
+    assert list(select(deep, every=every, limits=Limits(index_depth=5)).images) == [picture().digest]
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -341,7 +342,7 @@ def test_missing_documents(which):
 
 def test_documents_beyond_the_limit_are_not_even_read():
     one = picture()
-    source = Source((one, {"size": selection.MAX_DOCUMENT + 1}))
+    source = Source((one, {"size": BOUNDS.document + 1}))
     with pytest.raises(LimitError):
         Selector(source, Wanted()).select()
     assert source.opened == []
@@ -360,7 +361,7 @@ def test_endless_documents_are_read_to_the_limit_only():
     source.open_blob = lambda _digest: Endless()
     with pytest.raises(ArstoreError):
         Selector(source, Wanted()).select()
-    assert Endless.given <= selection.MAX_DOCUMENT + 1
+    assert Endless.given <= BOUNDS.document + 1
 
 
 def test_all_documents_together_have_a_limit():

@@ -16,6 +16,7 @@ from arstore.errors import ArstoreError
 from arstore.maintenance.check.blobs import present
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
+from arstore.oci.document import BOUNDS, STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.store.erofs.files import INDEX, MERGED, TAR
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.records import Record
 
-MAX_DOCUMENT = 4 << 20
-"""Bytes of a manifest, config or index; what is larger is no document."""
-
 _UNKNOWN_IMAGE = "sha256:" + "0" * 64
 """What a container stands on whose record is lost: its files are kept, and `check` goes on to say so."""
 
@@ -40,11 +38,20 @@ def manifests(directories: Directories) -> list[str]:
     found = []
     for digest in present(directories):
         with suppress(ArstoreError, OSError):
-            if os.path.getsize(directories.blob(digest)) <= MAX_DOCUMENT:
+            if _may_be_document(directories.blob(digest)):
                 data = document(directories, digest)
                 if b'"schemaVersion"' in data and _kind(data, digest) is not None:
                     found.append(digest)
     return found
+
+
+def _may_be_document(path: str) -> bool:
+    """Whether to read it: what is larger than documents usually are has to begin like one. Raises OSError."""
+    size = os.path.getsize(path)
+    if BOUNDS.document < size <= STORED.document:
+        with open(path, "rb") as file:
+            return file.read(4096).lstrip().startswith(b"{")
+    return size <= BOUNDS.document
 
 
 def document(directories: Directories, digest: str) -> bytes:
@@ -52,15 +59,15 @@ def document(directories: Directories, digest: str) -> bytes:
     from arstore.digest import verify
 
     with open(directories.blob(digest), "rb") as file:
-        return verify(file.read(MAX_DOCUMENT + 1), Digest(digest))
+        return verify(file.read(STORED.document + 1), Digest(digest))
 
 
 def _kind(data: bytes, digest: str) -> Manifest | Index | None:
     with suppress(ArstoreError):
-        manifest = Manifest.parse(data, digest)
+        manifest = Manifest.parse(data, digest, bounds=STORED)
         return manifest if manifest.is_image else None
     with suppress(ArstoreError):
-        return Index.parse(data, digest)
+        return Index.parse(data, digest, bounds=STORED)
     return None
 
 
@@ -108,7 +115,7 @@ class Reconstruction:
 
     def _add_image(self, digest: str, data: bytes, manifest: Manifest) -> None:
         config_raw = document(self.directories, manifest.config.digest)
-        config = ImageConfig.parse(config_raw)
+        config = ImageConfig.parse(config_raw, bounds=STORED)
         if len(config.diff_ids) != len(manifest.layers):
             return
         chain = chain_ids(config.diff_ids)

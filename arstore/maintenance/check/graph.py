@@ -15,6 +15,7 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.loss import holds_images, is_lost
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
+from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
 from arstore.store.graph import FORMAT_KEY, MAP_SIZE
 from arstore.store.pages import moment, walk
@@ -104,8 +105,8 @@ def against_documents(
         if image.is_index:
             continue
         try:
-            manifest = Manifest.parse(_read(directories, digest), digest, image.media_type)
-            config = ImageConfig.parse(_read(directories, manifest.config.digest))
+            manifest = Manifest.parse(_read(directories, digest), digest, image.media_type, STORED)
+            config = ImageConfig.parse(_read(directories, manifest.config.digest), bounds=STORED)
         except (ArstoreError, OSError):
             continue
         chain = chain_ids(config.diff_ids)

@@ -1,0 +1,67 @@
+"""The room of a file system while something is written to it: an import ends before it takes the last byte.
+
+What is left is asked for before anything is written, and again whenever a MiB more was; what is announced and still to
+come counts as if it were there. The reserve is for the others on that file system, and for what an import writes after
+it was asked: directories, indexes, documents, the graph. It holds at the border, for what comes from outside: what the
+store has accepted can be built again as long as the kernel has room.
+
+Out of scope: inodes, and quotas that statvfs(3) does not tell; when these are used up, the kernel says so.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from arstore.errors import NoSpaceError
+
+if TYPE_CHECKING:
+    from arstore.tar.limits import Limits
+
+EVERY = 1 << 20
+"""Bytes between two looks, which take about a microsecond each."""
+_LEAST, _MOST = 16 << 20, 1 << 30
+"""The reserve is a two hundredth of the file system, within these; of a small one it is a sixteenth at most."""
+
+
+def default_reserve(size: int) -> int:
+    """What is left free of a file system of so many bytes unless somebody says otherwise."""
+    return min(max(size // 200, min(_LEAST, size // 16)), _MOST)
+
+
+class Room:
+    """What may still be written where *place* (a path, or an open descriptor) lies.
+
+    `announced` is how many bytes are known to come: whoever writes keeps it up to date. *what* names the whole for
+    people. Raises OSError when the file system cannot be asked.
+    """
+
+    __slots__ = ("_place", "_reserve", "_unchecked", "_what", "announced")
+
+    def __init__(self, place: str | int, limits: Limits, what: str, announced: int = 0) -> None:
+        self._place = place
+        self._what = what
+        self._unchecked = 0
+        self.announced = announced
+        self._reserve = limits.reserve
+
+    def note(self, count: int) -> None:
+        """Look again when a MiB has been written since; *count* bytes more were now. Raises NoSpaceError, OSError."""
+        self._unchecked += count
+        if self._unchecked >= EVERY:
+            self.check()
+
+    def check(self) -> None:
+        """Compare what is announced, and the reserve, with what is free. Raises NoSpaceError, OSError."""
+        self._unchecked = 0
+        status = os.statvfs(self._place)
+        if not status.f_blocks:
+            # A file system that does not say.
+            return
+        blocks = status.f_bavail if os.geteuid() else status.f_bfree
+        free = blocks * status.f_frsize
+        reserve = default_reserve(status.f_blocks * status.f_frsize) if self._reserve is None else self._reserve
+        if self.announced + reserve > free:
+            come = f"{self.announced} bytes are to come" if self.announced else "there is more to come"
+            why = f"no space left: {come}, {free} are free, and {reserve} are to stay so"
+            raise NoSpaceError(self._what, why, "free some space, or `arstore gc`, or change --limit reserve")

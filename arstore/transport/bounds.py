@@ -1,0 +1,26 @@
+"""The bounds of documents, from the limits that a user may change. Not in scope: reading documents (`oci.document`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.errors import UsageError
+from arstore.oci.document import STORED, Bounds
+from arstore.tar.limits import raising
+
+if TYPE_CHECKING:
+    from arstore.tar.limits import Limits
+
+_NAMES = ("document", "json_depth", "layers", "manifests", "index_depth")
+
+
+def bounds_of(limits: Limits) -> Bounds:
+    """What *limits* say of documents. Raises UsageError for more than what is read again from a store."""
+    for name in _NAMES:
+        asked, most = getattr(limits, name), getattr(STORED, name)
+        if asked > most:
+            flag = f"--limit {name.replace('_', '-')}={asked}"
+            raise UsageError(flag, "is more than what is read again from a store", f"the most is {most}")
+    return Bounds(
+        limits.document, limits.json_depth, limits.layers, limits.manifests, limits.index_depth, raising("{}")
+    )
