@@ -30,7 +30,7 @@ from arstore.oci import media_type as types
 from arstore.oci.chain import child_chain_id
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import encode, parse
+from arstore.oci.document import STORED, encode, parse
 from arstore.oci.instruction import changed
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
@@ -44,6 +44,7 @@ from arstore.store.needs import read_needs
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression, compressor
 from arstore.tar.entry import Kind
+from arstore.tar.limits import OWN
 from arstore.tar.writer import TarWriter
 from arstore.trace import reached
 
@@ -89,8 +90,9 @@ class Committed(NamedTuple):
 def commit(store: Store, container: Container, options: CommitOptions, progress: Progress | None = None) -> Committed:
     """Make an image of *container*, in which nothing runs, and publish it under its name.
 
-    Raises InvalidReferenceError for the name, UsageError for a time that no document can hold, NotFoundError when
-    container or image go meanwhile, the errors of UpperChanges, and those of `Store.take`; the store is then as it was.
+    Raises InvalidReferenceError for the name, UsageError for a time that no document can hold, LimitError when no
+    store could read its documents, NotFoundError when container or image go meanwhile, the errors of
+    UpperChanges, and those of `Store.take`; the store is then as it was.
     """
     name = str(parse_name(options.name))
     created = _rfc3339(options.created)
@@ -105,7 +107,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
             sockets = _write_layer(store, container, image, options, layer)
             reached("commit.layer-written")
             made = _image(base, container, options, layer, created, name)
-            taken = store.take([made], [], layer.open, store.tree_forms(), NoProgress(), spool)
+            taken = store.take([made], [], layer.open, store.tree_forms(), NoProgress(), spool, limits=OWN)
             progress.finish(container.id)
         finally:
             os.close(fd)
@@ -164,8 +166,8 @@ def image_view(store: Store, image: StoredImage) -> Iterator[MergedView]:
 def _image(
     base: IncomingImage, container: Container, options: CommitOptions, layer: _LayerBlob, created: str, name: str
 ) -> IncomingImage:
-    manifest = Manifest.parse(base.manifest)
-    old = ImageConfig.parse(base.config)
+    manifest = Manifest.parse(base.manifest, bounds=STORED)
+    old = ImageConfig.parse(base.config, bounds=STORED)
     step = f"arstore commit {container.id}"
     config = old.with_layer(layer.diff_id, step, created, options.message, options.author)
     config = changed(_with_author(config, options.author), options.changes)
@@ -173,6 +175,9 @@ def _image(
     new = Descriptor(media_types[options.compression.value], layer.digest, layer.size)
     described = Descriptor(manifest.config.media_type, Digest.of(config), len(config))
     raw = Manifest.build(described, [*manifest.layers, new], manifest.annotations, manifest.media_type)
+    # What could not be read again is not made: these raise LimitError.
+    ImageConfig.parse(config, bounds=STORED)
+    Manifest.parse(raw, bounds=STORED)
     chain_id = child_chain_id(base.layers[-1].chain_id if base.layers else None, layer.diff_id)
     return IncomingImage(
         Digest.of(raw),
@@ -188,7 +193,7 @@ def _image(
 
 
 def _with_author(config: bytes, author: str) -> bytes:
-    return encode(parse(config, "config") | {"author": author}) if author else config
+    return encode(parse(config, "config", STORED) | {"author": author}) if author else config
 
 
 def _rfc3339(seconds: int) -> str:

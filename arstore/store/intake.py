@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
-from arstore.errors import DigestMismatchError, NoSpaceError, SizeMismatchError
+from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store import confinement
 from arstore.store.assembly import Assembly
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
@@ -22,6 +22,7 @@ from arstore.store.ingest import remove_children
 from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, write_all
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.store.room import Room
 from arstore.store.tree import UnrepresentableError
 from arstore.store.workers import run_jobs
 from arstore.tar import codec
@@ -88,6 +89,7 @@ class Intake:
         self._limits = limits or DEFAULT_LIMITS
         self._forms = forms
         self._progress = progress
+        self._room = Room(ingest.path, self._limits, inventory.directories.root)
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
 
@@ -108,7 +110,9 @@ class Intake:
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
         jobs = self._plan(images)
-        self._require_space(jobs)
+        if any(not job.reads_store for job in jobs):
+            self._room.announced = sum(job.layer.size for job in jobs if job.work.keep)
+            self._room.check()
         self._run(jobs)
         reached("take.layers-read")
         for image in images:
@@ -190,15 +194,6 @@ class Intake:
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         return _Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
 
-    def _require_space(self, jobs: list[_Job]) -> None:
-        """Refuse at once what cannot fit: the blobs alone, as announced. Raises NoSpaceError, OSError."""
-        wanted = sum(job.layer.size for job in jobs if job.work.keep)
-        status = os.statvfs(self._ingest.path)
-        free = status.f_bfree * status.f_frsize
-        if wanted > free:
-            why = f"no space left for the layers: they have {wanted} bytes, and its file system has {free} left"
-            raise NoSpaceError(self._inventory.directories.root, why, "free some space, or `arstore gc`")
-
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
         """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
         stream = self._open_blob(layer.digest)
@@ -229,15 +224,23 @@ class Intake:
                 for job in group:
                     if len(group) > 1:
                         self._progress.advance(job.layer.diff_id, job.layer.size)
+                        self._check_room(job, job.layer.size)
                     self._progress.finish(job.layer.diff_id)
             else:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
+                self._check_room(group[0], outcome.progress)
         again = [job for job, value in done if value is None]
         second = self._read_again(again)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, value in (*done, *zip(again, second, strict=True)):
             if value is not None:
                 self._finish(job, value)
+
+    def _check_room(self, job: _Job, progress: int) -> None:
+        """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
+        if job.work.keep:
+            self._room.announced -= progress
+            self._room.check()
 
     def _check_inflated(self, done: list[tuple[_Job, LayerOutcome | None]]) -> None:
         """Apply to all new layers together what holds for each: many small bombs are a large one. Raises LimitError."""

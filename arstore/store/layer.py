@@ -19,6 +19,7 @@ from arstore.errors import DigestMismatchError
 from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
+from arstore.store.room import Room
 from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
 from arstore.tar.limits import ACCEPTED, Limits
@@ -91,8 +92,8 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     """Read *source* to its end and do what *work* asks.
 
     Raises the errors of VerifiedReader, of `arstore.tar`, DigestMismatchError when the inflated tar does not have the
-    diff ID, and OSError. When the host does not permit a tree to be built (an ordinary user's chown), the rest of the
-    pass goes on without one.
+    diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
+    (an ordinary user's chown), the rest of the pass goes on without one.
     """
     try:
         return _pass(work, source, report)
@@ -108,11 +109,12 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
-        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report, work.sync)
+        room = _room(work, what)
+        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report, work.sync, room)
         # A thread costs as much as a small layer.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
-            plain = _Hashed(inflated, work.diff_id, tar)
+            plain = _Hashed(inflated, work.diff_id, tar, room)
             with stage(plain) as hashed:
                 reader = TarReader(hashed, what, work.limits)
                 built = _build(work, reader)
@@ -171,8 +173,16 @@ def _check(reader: TarReader) -> None:
 class _Kept:
     """A stream on its way to the inflater, written to a file as it passes, which is durable once the end was read."""
 
-    def __init__(self, source: VerifiedReader, fd: int, report: Callable[[int], None], sync: bool = True) -> None:
+    def __init__(
+        self,
+        source: VerifiedReader,
+        fd: int,
+        report: Callable[[int], None],
+        sync: bool = True,
+        room: Room | None = None,
+    ) -> None:
         self._source = source
+        self._room = room
         self._fd = fd
         self._report = report
         self._unreported = 0
@@ -182,6 +192,8 @@ class _Kept:
         data = self._source.read(CHUNK if size < 0 else size)
         if data and self._fd >= 0:
             write_all(self._fd, data)
+            if self._room is not None:
+                self._room.announced -= len(data)
         elif self._fd >= 0 and not self._synced:
             # At the end, which is known to be the right one; the other stages still have work to do meanwhile.
             reached("take.blob-written")
@@ -204,8 +216,9 @@ class _Kept:
 class _Hashed:
     """The inflated stream, hashed (and written) as it passes."""
 
-    def __init__(self, source: Reader, diff_id: Digest, tar: int) -> None:
+    def __init__(self, source: Reader, diff_id: Digest, tar: int, room: Room | None = None) -> None:
         self._source = source
+        self._room = room
         self._expected = diff_id
         self._hash = diff_id.new_hash()
         self._tar = tar
@@ -217,12 +230,22 @@ class _Hashed:
         self.size += len(data)
         if data and self._tar >= 0:
             write_all(self._tar, data)
+        if self._room is not None:
+            self._room.note(len(data))
         return data
 
     def verify(self, what: str) -> None:
         found = Digest.finished(self._expected.algorithm, self._hash)
         if found != self._expected:
             raise DigestMismatchError(what, f"inflates to {found}, but its diff ID is {self._expected}")
+
+
+def _room(work: LayerPass, what: str) -> Room | None:
+    """What watches over the file system while the blob and the tree are written; None for what may fill it."""
+    place = work.blob if work.keep else work.tree
+    if not place or not (work.keep or work.limits.reserve is None or work.limits.reserve):
+        return None
+    return Room(place, work.limits, what, (work.size or 0) if work.keep else 0)
 
 
 def _tar_path(work: LayerPass) -> str:

@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, TruncatedError, UnknownFormatError
+from arstore.store.room import EVERY, Room
 from arstore.tar.entry import Kind, shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
 from arstore.tar.reader import TarReader
@@ -55,7 +56,7 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits =
         members.own(file)
         reader = TarReader(Extent(file, 0, size, what), what, limits, seekable=True)
         count = _Count(members, limits)
-        spooler = _Spooler(members, spool)
+        spooler = _Spooler(members, spool, limits)
         end = 0
         for entry in reader:
             count.add(entry)
@@ -76,13 +77,14 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits =
 def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
     """The members of an archive that can be read only once, their content in spool files; *stream* is read to its end.
 
-    Raises TarError, UnsafePathError, LimitError, TruncatedError, CompressionError, UnknownFormatError.
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, CompressionError, UnknownFormatError, and NoSpaceError
+    before the file system is full.
     """
     members = Members(what)
     try:
         reader = TarReader(stream, what, limits)
         count = _Count(members, limits)
-        spooler = _Spooler(members, spool)
+        spooler = _Spooler(members, spool, limits)
         end = 0
         for entry in reader:
             count.add(entry)
@@ -102,8 +104,10 @@ def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LI
 class _Spooler:
     """Writes members into spool files that the table owns."""
 
-    def __init__(self, members: Members, spool: Spool) -> None:
+    def __init__(self, members: Members, spool: Spool, limits: Limits) -> None:
         self._members = members
+        self._limits = limits
+        self._room: Room | None = None
         self._spool = spool
         self._files = 0
         self._shared: OpenFile | None = None
@@ -114,7 +118,12 @@ class _Spooler:
             raise LimitError(self._members.what, f"{shown(entry.path)} is a sparse file of {entry.size} bytes")
         file, offset = self._place(entry.size)
         runs = [(0, entry.size)] if entry.sparse is None else entry.sparse
-        _fill(file.fd, offset, runs, chunks)
+        if self._room is None:
+            self._room = Room(file.fd, self._limits, self._members.what)
+        self._room.announced = sum(length for _, length in runs)
+        if self._room.announced >= EVERY:
+            self._room.check()
+        _fill(file.fd, offset, runs, chunks, self._room)
         if entry.sparse is not None:
             os.ftruncate(file.fd, offset + entry.size)
         return Member(Kind.FILE, file, offset, entry.size)
@@ -130,7 +139,7 @@ class _Spooler:
         return self._shared, offset
 
 
-def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview]) -> None:
+def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview], room: Room) -> None:
     """Write the stored bytes of a member, run by run, to the file *fd* from *base* on."""
     places = iter(runs)
     at = left = 0
@@ -142,6 +151,8 @@ def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[byte
                 if left < 0:
                     return
             written = os.pwrite(fd, rest[:left], base + at)
+            room.announced -= written
+            room.note(written)
             rest = rest[written:]
             at += written
             left -= written
