@@ -285,7 +285,8 @@ def _many_layers(count: int) -> images.Files:
 def _many_manifests(count: int) -> images.Files:
     one = images.image(images.layer([images.file("f")]), names=[NAME])
     files = images.layout_files(one)
-    manifests = [{**one.descriptor(), "annotations": {images.REF_NAME: f"n{number}:1"}} for number in range(count)]
+    names = [NAME, *(f"n{number}:1" for number in range(1, count))]
+    manifests = [{**one.descriptor(), "annotations": {images.REF_NAME: name}} for name in names]
     files[1] = images.file("index.json", images.dump({"schemaVersion": 2, "manifests": manifests}))
     return files
 

@@ -37,7 +37,11 @@ class Result:
 def tried(number: int, directory: Path | None) -> Result:
     """Try the case of that number."""
     case = CASES[number]
-    found = case.tried(directory)
+    try:
+        found = case.tried(directory)
+    except Exception as error:  # an attempt that could not go on: one more outcome that is wrong
+        said = f"the case ended with {type(error).__name__}: {error}"
+        return Result(case.group, case.title, {"wrong": [said]}, 0)
     kinds = {"escapes": found.escapes, "hangs": found.hangs, "tracebacks": found.tracebacks, "wrong": found.wrong}
     return Result(case.group, case.title, {kind: said for kind, said in kinds.items() if said}, found.memory)
 
