@@ -57,6 +57,8 @@ class Limits:
     """Members of an outer archive, which are all kept in a table: one of images needs a handful a layer."""
     member_names: int = 16 << 20
     """Bytes of the names and links in that table."""
+    trailing: int = 64 << 20
+    """Bytes behind the end mark of an outer archive in a stream: tapes are padded, and a device is endless."""
     documents: int = 64 << 20
     """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
     images: int = 4096

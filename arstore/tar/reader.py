@@ -168,16 +168,22 @@ class TarReader:
             raise LimitError(self._what, f"a member has {self._left} bytes, at most {limit} are accepted")
         return b"".join(self.chunks())
 
-    def drain(self) -> None:
+    def drain(self, most: int | None = None) -> None:
         """Read the source to its end, and look at nothing: a verifier beneath then has seen all of it.
 
-        A seekable source is left as it is. There are no more entries afterwards.
+        A seekable source is left as it is. There are no more entries afterwards. Raises LimitError when *most* is
+        given and more bytes follow than that: a stream need not have an end.
         """
         self._ended = True
         self._left = self._padding = 0
-        if self._seekable is None:
-            while self._source.read(CHUNK):
-                pass
+        if self._seekable is not None:
+            return
+        passed = 0
+        while data := self._source.read(CHUNK):
+            passed += len(data)
+            if most is not None and passed > most:
+                why = f"goes on for more than {most} bytes after the end of its archive"
+                raise LimitError(self._what, why, raising("trailing"))
 
     # --- entries ---------------------------------------------------------------------------------------------------
 

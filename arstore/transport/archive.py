@@ -94,7 +94,7 @@ def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LI
             else:
                 members.add(entry.path, Member(entry.kind, link=entry.link))
         members.complete = reader.offset > end
-        reader.drain()
+        reader.drain(limits.trailing)
     except BaseException:
         members.close()
         raise

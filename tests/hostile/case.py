@@ -52,7 +52,7 @@ class Source:
     """What is given to `import`: words, and what stdin has."""
 
     words: tuple[str | Path, ...]
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
 
 
 def written(entry: str, place: Path, picture: images.Picture, **more: Any) -> Source:
@@ -65,7 +65,7 @@ def written(entry: str, place: Path, picture: images.Picture, **more: Any) -> So
     if entry == "layout":
         return Source((images.write_layout(place / "layout", picture, **more),))
     archive = images.write_oci_archive(place / "hostile.oci.tar", picture, **more)
-    return Source(("-",), archive) if entry == "stdin" else Source((archive,))
+    return Source(("-",), (archive,)) if entry == "stdin" else Source((archive,))
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _cut(place: float, compression: str, entry: str) -> Callable[[Trial], None]:
             images.write_oci_archive(path, PICTURE, compression=compression)
         whole = path.read_bytes()
         path.write_bytes(whole[: int(place) if place >= 1 else int(len(whole.rstrip(b"\0")) * place)])
-        bring(trial, Source(("-",), path) if entry == "stdin" else Source((path,)), CUT, {})
+        bring(trial, Source(("-",), (path,)) if entry == "stdin" else Source((path,)), CUT, {})
 
     return attempt
 
@@ -224,7 +224,7 @@ def ends() -> Iterator[Case]:
         def attempt(trial: Trial, entry: str = entry) -> None:
             path = images.write_oci_archive(trial.source / "hostile.tar", PICTURE)
             path.write_bytes(path.read_bytes() + b"garbage" * 3000)
-            bring(trial, Source(("-",), path) if entry == "stdin" else Source((path,)), (), INSIDE)
+            bring(trial, Source(("-",), (path,)) if entry == "stdin" else Source((path,)), (), INSIDE)
 
         yield Case("containers", f"garbage after the end, {entry}", FORMS[number], attempt)
 

@@ -216,7 +216,7 @@ def of_files(entry: str, place: Path, files: images.Files) -> Source:
     if entry == "layout":
         return Source((images.write_files(place / "layout", files),))
     archive = images.write_archive(place / "hostile.tar", files)
-    return Source(("-",), archive) if entry == "stdin" else Source((archive,))
+    return Source(("-",), (archive,)) if entry == "stdin" else Source((archive,))
 
 
 def documents() -> Iterator[Case]:

@@ -255,7 +255,7 @@ def _bomb(compression: str, where: str) -> Callable[[Trial], None]:
             images.write_oci_archive(path, bomb, compression=outer)
 
         apart(make)
-        source = Source(("-",), path) if where == "stream" else Source((path,))
+        source = Source(("-",), (path,)) if where == "stream" else Source((path,))
         bring(trial, source, ("Limit",), {}, *SMALL)
 
     return attempt
@@ -342,7 +342,7 @@ def _table(files: Callable[[], images.Files], kinds: tuple[str, ...], entry: str
     def attempt(trial: Trial) -> None:
         apart(lambda: void(of_files(entry, trial.source, files())))
         source = Source((trial.source / "hostile.tar",))
-        limited(trial, Source(("-",), trial.source / "hostile.tar") if entry == "stdin" else source, kinds=kinds)
+        limited(trial, Source(("-",), (trial.source / "hostile.tar",)) if entry == "stdin" else source, kinds=kinds)
 
     return attempt
 
@@ -359,9 +359,16 @@ def endless() -> Iterator[Case]:
     for form, name in zip(FORMS, ("zero", "urandom"), strict=True):
 
         def attempt(trial: Trial, name: str = name) -> None:
-            bring(trial, Source(("-",), Path("/dev", name)), ("UnknownFormat", "Tar", "Compression", "Limit"), {})
+            source = Source(("-",), (Path("/dev", name),))
+            bring(trial, source, ("UnknownFormat", "Tar", "Compression", "Limit"), {})
+
+        def after(trial: Trial, name: str = name) -> None:
+            one = images.image(images.layer([images.file("f")]), names=[NAME])
+            archive = images.write_oci_archive(trial.source / "hostile.tar", one)
+            bring(trial, Source(("-",), (archive, Path("/dev", name))), ("Limit",), {})
 
         yield Case("exhaustion", f"/dev/{name}, stdin", form, attempt)
+        yield Case("exhaustion", f"/dev/{name} after an archive, stdin", form, after)
 
 
 def cases() -> Iterator[Case]:

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -46,13 +47,28 @@ class Ended:
         return (self.err.splitlines() or [""])[-1]
 
 
-def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, data: Path | None = None) -> Ended:
-    """Run *words*, with the file *data* as stdin, for at most *timeout* seconds; then its whole session is killed."""
+@contextmanager
+def piped(data: Sequence[Path]) -> Iterator[IO[bytes]]:
+    """A pipe with what these files hold, one after the other; nothing when there are none."""
+    if not data:
+        with open(os.devnull, "rb") as nothing:
+            yield nothing
+        return
+    with subprocess.Popen(["cat", "--", *data], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as cat:
+        try:
+            assert cat.stdout is not None
+            yield cat.stdout
+        finally:
+            cat.kill()
+
+
+def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, data: Sequence[Path] = ()) -> Ended:
+    """Run *words*, with a pipe of the files *data* as stdin, at most *timeout* seconds; then its session is killed."""
     with (
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
         tempfile.TemporaryFile() as size,
-        open(data or os.devnull, "rb") as stdin,
+        piped(data) as stdin,
     ):
         started = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _SMALL, str(size.fileno()), *words],

@@ -18,7 +18,7 @@ from hostile.process import Ended, ended
 from hostile.victim import Victim, intruders, surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MEMORY = 300 << 20
 """Bytes that no process of arstore may go over, whatever the image."""
@@ -63,7 +63,7 @@ class Trial:
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    def run(self, *words: str | Path, data: Path | None = None, timeout: float = TIMEOUT) -> Ended:
+    def run(self, *words: str | Path, data: Sequence[Path] = (), timeout: float = TIMEOUT) -> Ended:
         """Run a command of arstore and note hangs, tracebacks and memory."""
         done = ended(self.store.words(*words), self.store.environment(), timeout, data)
         said = " ".join(map(str, words))
@@ -74,14 +74,14 @@ class Trial:
         self.faults.memory = max(self.faults.memory, done.memory)
         return done
 
-    def must(self, *words: str | Path, data: Path | None = None) -> Ended:
+    def must(self, *words: str | Path, data: Sequence[Path] = ()) -> Ended:
         """Run a command that has to end well."""
         done = self.run(*words, data=data)
         if done.status:
             self.wrong(f"{words[0]} ended with {done.status}: {done.last[-300:]}")
         return done
 
-    def fails(self, kinds: tuple[str, ...], *words: str | Path, data: Path | None = None) -> Ended:
+    def fails(self, kinds: tuple[str, ...], *words: str | Path, data: Sequence[Path] = ()) -> Ended:
         """Run a command that has to fail with one of *kinds*, in one line."""
         done = self.run("-q", *words, data=data)
         self.judge(done, kinds)
@@ -115,7 +115,7 @@ class Trial:
         sizes = {name: (self.store.root / name).lstat().st_size for name in self.store.files()}
         return sizes, self.must("images", "--json").out, self.must("layers", "--json").out
 
-    def refused(self, kinds: tuple[str, ...], *words: str | Path, data: Path | None = None) -> None:
+    def refused(self, kinds: tuple[str, ...], *words: str | Path, data: Sequence[Path] = ()) -> None:
         """A command that has to be refused, and to leave nothing."""
         self.fails(kinds, *words, data=data)
         if self.state() != self.before:

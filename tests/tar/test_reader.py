@@ -362,6 +362,21 @@ def test_drain_reads_to_the_end_and_ends_the_iteration() -> None:
     assert (source.total, list(reader), list(reader.chunks())) == (len(SAMPLE), [], [])
 
 
+def test_drain_ends_where_there_is_no_end() -> None:
+    class Endless(Counting):
+        def read(self, size: int = -1, /) -> bytes:
+            return super().read(size) or bytes(size)
+
+    source = Endless(SAMPLE)
+    reader = TarReader(source)
+    list(reader)
+    with pytest.raises(LimitError, match="--limit trailing="):
+        reader.drain(5 << 20)
+    reader = TarReader(Counting(SAMPLE + b"more" * 500_000))
+    list(reader)
+    reader.drain(2_000_000)
+
+
 def test_seekable_needs_a_source_that_seeks() -> None:
     with pytest.raises(TypeError):
         TarReader(Dripping(b"", 1), seekable=True)
