@@ -276,11 +276,15 @@ class Held(RuleBasedStateMachine):
         self.names[name] = made
 
     @precondition(lambda self: self.images and not programs.why_no_mounts())
-    @rule(data=st.data())
-    def mount(self, data):
+    @rule(data=st.data(), stays=st.booleans())
+    def mount(self, data, stays):
         digest = self._picture(data)
         record = rootfs.mount_image(self.store, self.store.find(digest))
-        self.mounts[record.id] = digest
+        if stays:
+            self.mounts[record.id] = digest
+        else:
+            # Behind the store's back: the record stays until somebody finds it stale.
+            umount(record.target)
 
     @precondition(lambda self: self.mounts)
     @rule(data=st.data(), properly=st.booleans())
@@ -290,11 +294,8 @@ class Held(RuleBasedStateMachine):
         if properly:
             table.umount(chosen)
         else:
-            # Behind the store's back: the record stays until somebody finds it stale.
             umount(f"{table.directory}/{chosen}")
         del self.mounts[chosen]
-        if not properly and data.draw(st.booleans()):
-            self.collect()
 
     @precondition(lambda self: self.images)
     @rule(data=st.data(), owner=st.sampled_from(["me", "other"]))
