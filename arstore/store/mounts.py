@@ -34,7 +34,7 @@ class MountState(enum.Enum):
 
     MOUNTED = "mounted"
     PENDING = "pending"
-    """A process is mounting or unmounting it at this moment."""
+    """A process is mounting or unmounting it at this moment, or its mount namespace lives and cannot be looked into."""
     STALE = "stale"
     """Nothing is mounted any more: somebody used umount(8), or the process that wanted to mount died."""
 
@@ -190,7 +190,9 @@ class MountTable:
         places = tuple(info.mount_point for info in _mounted(record, tables))
         if places:
             return MountEntry(record, MountState.MOUNTED, places)
-        if not busy:
+        if not busy and record.namespace in tables.hidden:
+            busy = True
+        elif not busy:
             # It was mounted when its lock was asked for, perhaps, and unmounted since.
             try:
                 _, busy = mountrecord.read(self.directory, record.id)
@@ -223,6 +225,8 @@ class _Tables:
 
     def __init__(self, source: str = "") -> None:
         self.own = namespace.identity("mnt")
+        self.hidden: set[int] = set()
+        """Namespaces in which there are only processes that do not see the whole tree (chroot(2))."""
         self._source = source
         self._read: dict[int, list[MountInfo]] = {}
 
@@ -240,8 +244,12 @@ class _Tables:
         for name in os.listdir("/proc"):
             if name.isdigit():
                 with contextlib.suppress(OSError):
-                    if namespace.identity("mnt", int(name)) == identity and os.readlink(f"/proc/{name}/root") == "/":
+                    if namespace.identity("mnt", int(name)) != identity:
+                        continue
+                    if os.readlink(f"/proc/{name}/root") == "/":
+                        self.hidden.discard(identity)
                         return self._table(int(name))
+                    self.hidden.add(identity)
         return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support import images, stores
 
 from arstore.errors import ConflictError, InUseError, NotFoundError
+from arstore.linux.mount import MS_PRIVATE, MS_REC, mount
+from arstore.linux.namespace import CLONE_NEWNS, unshare
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.usage import measure
 from arstore.store import rootfs
 from arstore.store.disposal import remove_images
 from arstore.store.ingest import Ingest
+from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
@@ -368,6 +372,46 @@ def test_what_is_mounted_stays(store):
     (entry,) = rootfs.umount_all(store)
     assert entry
     assert len(collect(store).images) == 1
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_what_is_mounted_in_another_mount_namespace_stays_as_long_as_that_lives(store, how):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    reading, writing = os.pipe()
+    asking, told = os.pipe()
+    store.graph.release()
+
+    def elsewhere():
+        os.close(told)
+        unshare(CLONE_NEWNS)
+        mount("", "/", flags=MS_REC | MS_PRIVATE)
+        with stores.opened(Path(store.directories.root).parent) as mine:
+            target = rootfs.mount_image(mine, mine.find("x:1")).target
+        os.write(writing, target.encode())
+        os.read(asking, 1)
+        # Whatever was collected meanwhile, it is all there.
+        assert Path(target, "a").read_bytes() == b"a"
+        os.write(writing, b"!")
+
+    with stores.in_child(elsewhere, None if how == "killed" else 0) as pid:
+        target = os.read(reading, 4096).decode()
+        store.untag("x:1")
+        assert not collect(store)
+        assert [entry.state for entry in MountTable(store.directories.runroot).list()] == [MountState.MOUNTED]
+        with pytest.raises(InUseError, match="mounted"):
+            remove_images(store, [store.images()[0].digest])
+        if how == "killed":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.write(told, b"x")
+            assert os.read(reading, 1) == b"!"
+    for fd in (reading, writing, asking, told):
+        os.close(fd)
+    found = collect(store)
+    assert (len(found.images), found.mounts) == (1, [os.path.basename(target)])
+    assert os.listdir(os.path.dirname(target)) == []
+    stores.verify_clean(store)
 
 
 def test_clutter_alone(store):

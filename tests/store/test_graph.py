@@ -180,20 +180,43 @@ def test_readers_never_wait(graph):
     assert set(blobs(graph)) == {A, C}
 
 
-def test_many_killed_readers_cost_nothing(graph):
-    put(graph, A)
-    graph.release()
-
-    def die():
-        with Graph(graph.path).read():
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    for _ in range(5):
-        stores.forked(die, -signal.SIGKILL)
-    for number in range(60):
+def growth(graph):
+    """Bytes that the file grows by when processes, one after the other, change the same record a hundred times."""
+    path = f"{graph.path}/data.mdb"
+    sizes = []
+    for number in range(120):
         put(graph, A, number)
         graph.release()
-    assert os.path.getsize(f"{graph.path}/data.mdb") < 1 << 20
+        sizes.append(os.path.getsize(path))
+    return sizes[-1] - sizes[19]
+
+
+def test_what_a_killed_reader_saw_is_not_kept_for_it(graph):
+    put(graph, A)
+    graph.release()
+    reading, writing = os.pipe()
+
+    def read():
+        with Graph(graph.path).read() as snapshot:
+            assert snapshot.blob(A) == BlobRecord(1)
+            os.write(writing, b"x")
+            time.sleep(60)
+
+    with stores.in_child(read, -signal.SIGKILL) as pid:
+        os.read(reading, 1)
+        # Each change takes new pages, because the reader may still look at the old ones.
+        assert growth(graph) >= 100 * 4096
+        os.kill(pid, signal.SIGKILL)
+    os.close(reading)
+    os.close(writing)
+    for _ in range(5):
+        stores.forked(lambda: _die_reading(graph.path), -signal.SIGKILL)
+    assert growth(graph) == 0
+
+
+def _die_reading(path):
+    with Graph(path).read():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("version", [b"3", b"999", b"0", b"x", b"\xff"])

@@ -370,26 +370,42 @@ from arstore.store.overlay import Overlay
 from arstore.store.tree import LowerDirectory
 namespace.unshare(namespace.CLONE_NEWNS)
 mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
-lowers = tuple(LowerDirectory(os.open(path, os.O_PATH), path) for path in sys.argv[2:])
-print(MountTable(sys.argv[1]).mount(Overlay(lowers)).id, flush=True)
+lowers = tuple(LowerDirectory(os.open(path, os.O_PATH), path) for path in sys.argv[3:])
+made = MountTable(sys.argv[1]).mount(Overlay(lowers)).id
+os.chroot(sys.argv[2])
+print(made, flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_mount_in_another_namespace_is_seen_until_that_ends(table, description, runroot):
+@contextlib.contextmanager
+def mounted_elsewhere(description, runroot, root="/"):
+    """The id of a mount in a mount namespace of its own, for the length of the context; its process has *root*."""
     paths = [lower.path for lower in description.lowers]
-    command = [sys.executable, "-c", IN_A_PRIVATE_NAMESPACE, str(runroot), *paths]
-    root = Path(module.__file__).parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as child:
-        mount_id = child.stdout.readline().decode().strip()
+    command = [sys.executable, "-c", IN_A_PRIVATE_NAMESPACE, str(runroot), root, *paths]
+    where = Path(module.__file__).parents[2]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=where) as child:
+        yield child.stdout.readline().decode().strip()
+        child.stdin.close()
+        child.wait()
+
+
+def test_a_mount_in_another_namespace_is_seen_until_that_ends(table, description, runroot):
+    with mounted_elsewhere(description, runroot) as mount_id:
         assert states(table) == {mount_id: MountState.MOUNTED}
         assert mount_at(f"{table.directory}/{mount_id}") is None
         with pytest.raises(MountError, match="another mount namespace"):
             table.umount(mount_id)
-        child.stdin.close()
-        child.wait()
     assert states(table) == {mount_id: MountState.STALE}
     table.umount(mount_id)
+    assert os.listdir(table.directory) == []
+
+
+def test_a_mount_that_only_processes_in_a_chroot_have_is_left_alone(table, description, runroot, tmp_path):
+    with mounted_elsewhere(description, runroot, str(tmp_path)) as mount_id:
+        assert states(table) == {mount_id: MountState.PENDING}
+        assert table.prune() == ()
+    assert table.prune() == (mount_id,)
     assert os.listdir(table.directory) == []
 
 
