@@ -231,6 +231,8 @@ class _Walker:
     def _database(self, name: str, database: _Database, visit: Visit) -> None:
         """Visit every record of one database that can be reached, and compare what was met with what its head says."""
         met = [0, 0, 0, 0]
+        # Damaged pages may lead to one another, in rings and in more ways than can be counted.
+        searched: set[tuple[int, bool]] = set()
         todo: list[_Place] = []
         if database.root != _NONE:
             todo.append(_Place(database.root, 1, None, None))
@@ -240,7 +242,11 @@ class _Walker:
                 todo += self._visit_page(place, database, met, visit)
             except PageError as error:
                 self._done.faults.append(f"{name} database: {error}")
-                if place.depth == database.depth:
+                is_leaf = place.depth == database.depth
+                if (place.number, is_leaf) in searched:
+                    continue
+                searched.add((place.number, is_leaf))
+                if is_leaf:
                     self._rescue(place.number, visit)
                 else:
                     todo += [_Place(child, place.depth + 1, None, None) for child in self._children(place.number)]

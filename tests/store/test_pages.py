@@ -151,3 +151,23 @@ def test_each_node_of_a_damaged_branch_is_read_once(data, monkeypatch):
     monkeypatch.setattr(pages, "_node", counted)
     assert look(data)[0].faults
     assert len(read) == len(set(read)) > 0
+
+
+def test_damaged_branches_that_lead_to_one_another_are_gone_through_once(data):
+    """Where each leads to both, there are more ways through them than can be counted."""
+    content = bytearray(Path(data).read_bytes())
+    main = 16 + 24 + 48
+    for number in (0, 1):
+        content[number * 4096 + main + 6 : number * 4096 + main + 8] = (30).to_bytes(2, "little")
+    root = max(int.from_bytes(content[at + main + 40 : at + main + 48], "little") for at in (0, 4096))
+    other = 2 if root != 2 else 3
+    page = root * 4096
+    nodes = range(page + 16, page + int.from_bytes(content[page + 12 : page + 14], "little"), 2)
+    assert len(nodes) > 2
+    for at in nodes:
+        node = page + int.from_bytes(content[at : at + 2], "little")
+        content[node : node + 4] = (other if at % 4 else root).to_bytes(4, "little")
+    content[other * 4096 : other * 4096 + 4096] = content[page : page + 4096]
+    content[other * 4096] = other
+    Path(data).write_bytes(content)
+    assert 0 < len(look(data)[0].faults) < 100
