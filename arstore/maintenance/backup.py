@@ -32,8 +32,8 @@ from arstore.store.lease import all_leased
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arstore.store.graph import Snapshot
     from arstore.store.progress import Progress
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 _PARTIAL = ".partial-"

@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import is_digest
-from arstore.store.graph import HOME
 from arstore.store.layout import REF_NAME
+from arstore.store.snapshot import HOME
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories

@@ -14,7 +14,7 @@ from arstore.store.owner import Owner
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
-    from arstore.store.graph import Snapshot
+    from arstore.store.snapshot import Snapshot
 
 
 class Holder(NamedTuple):

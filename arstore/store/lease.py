@@ -19,7 +19,9 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.store.graph import Change, Graph, Snapshot
+    from arstore.store.change import Change
+    from arstore.store.graph import Graph
+    from arstore.store.snapshot import Snapshot
 
 T = TypeVar("T")
 

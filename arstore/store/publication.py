@@ -32,8 +32,9 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.store.change import Change
     from arstore.store.directories import Directories
-    from arstore.store.graph import Change, Graph
+    from arstore.store.graph import Graph
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
     from arstore.store.records import BlobRecord, ImageRecord, LayerRecord

@@ -16,7 +16,8 @@ A record never holds a whole document: manifests and configs are blobs, kept byt
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,6 +122,8 @@ class LeaseRecord(NamedTuple):
 
 T = TypeVar("T")
 Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
+R = TypeVar("R", bound=Record)
+P = TypeVar("P", bound=NamedTuple)
 
 KINDS: dict[str, type[Record]] = {
     "blobs": BlobRecord,
@@ -153,21 +156,25 @@ class Codec:
         return cls._made(kind, _parse(str(data, "utf-8")))
 
     @classmethod
-    def decode_all(cls, kind: Callable[..., T], texts: Sequence[bytes]) -> list[T]:
+    def decode_all(cls, kind: type[R], texts: Sequence[bytes]) -> list[R]:
         """Every record in *texts*, in one pass of the parser; as `decode` otherwise."""
-        found = _parse(str(b"[" + b",".join(texts) + b"]", "utf-8"))
+        return cls.decode_parts(cast("type[Record]", kind), kind, texts)
+
+    @classmethod
+    def decode_parts(cls, kind: type[Record], part: type[P], texts: Sequence[bytes]) -> list[P]:
+        """The same, but of each record of *kind* only the fields that the named tuple *part* has.
+
+        Most of the time that decoding takes goes into strings and tuples that are kept.
+        """
+        text = str(b"[" + b",".join(texts) + b"]", "utf-8")
+        found = _parse(text)
         if len(found) != len(texts):
             raise ValueError("not one JSON object each")
-        names = getattr(kind, "_fields", ())
-        made = []
-        for fields in found:
-            if fields.__class__ is dict and tuple(fields) == names:
-                # As `encode` wrote it: the values are in the order of the fields.
-                values = [tuple(value) if value.__class__ is list else value for value in fields.values()]
-                made.append(kind(*values))
-            else:
-                made.append(cls._made(kind, fields))
-        return made
+        rows = _columns(found, kind._fields, part._fields, text.count("[") - 1)
+        if rows is None:
+            records = [cls._made(kind, fields) for fields in found]
+            rows = [[getattr(record, name) for name in part._fields] for record in records]
+        return list(map(part._make, rows))
 
     @staticmethod
     def _made(kind: Callable[..., T], fields: object) -> T:
@@ -177,3 +184,28 @@ class Codec:
             if value.__class__ is list:
                 fields[name] = tuple(value)
         return kind(**fields)
+
+
+def _columns(found: list[Any], names: tuple[str, ...], wanted: tuple[str, ...], lists: int) -> list[list[Any]] | None:
+    """The values of the *wanted* fields of JSON objects that are all as `encode` writes them; None where one is not.
+
+    They have all the *names*, in this order, and lists where the first one has some, *lists* in all.
+    """
+    if not found or set(map(type, found)) != {dict} or set(map(tuple, found)) != {names}:
+        return None
+    are_lists = [name for name, value in found[0].items() if value.__class__ is list]
+    if lists != len(found) * len(are_lists):
+        return None
+    for name in are_lists:
+        if {type(fields[name]) for fields in found} != {list}:
+            return None
+    if len(wanted) == 1:
+        rows = [[fields[wanted[0]]] for fields in found]
+    else:
+        rows = list(map(list, map(itemgetter(*wanted), found)))
+    for name in are_lists:
+        if name in wanted:
+            place = wanted.index(name)
+            for row in rows:
+                row[place] = tuple(row[place])
+    return rows

@@ -19,8 +19,9 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from arstore.store.change import Change
     from arstore.store.directories import Directories
-    from arstore.store.graph import Change, Graph
+    from arstore.store.graph import Graph
     from arstore.store.ingest import Ingest
     from arstore.store.records import TreeRecord
 

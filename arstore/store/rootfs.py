@@ -28,8 +28,8 @@ from arstore.store.runs import Run, plan
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arstore.store.change import Change
     from arstore.store.containers import Container
-    from arstore.store.graph import Change
     from arstore.store.mountrecord import MountRecord
     from arstore.store.records import TreeRecord
     from arstore.store.store import Store, StoredImage

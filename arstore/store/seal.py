@@ -10,6 +10,10 @@ bits, costs less than a microsecond, and tells where a single flipped bit was: `
 from __future__ import annotations
 
 from binascii import crc32
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MARK = b"#"
 _LENGTH = 9
@@ -35,6 +39,15 @@ def unsealed(key: bytes, value: bytes) -> bytes:
     if value[-_LENGTH:] != _seal(key, text):
         raise BrokenSealError("does not have the checksum that it says")
     return text
+
+
+def all_unsealed(rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """The texts of *rows*, keys and values, in one go. Raises BrokenSealError when one of them is broken."""
+    texts = [value[:-_LENGTH] for _, value in rows]
+    seals = [b"#%08x" % crc32(text, crc32(key)) for text, (key, _) in zip(texts, rows, strict=True)]
+    if seals == [value[-_LENGTH:] for _, value in rows]:
+        return texts
+    return [unsealed(key, value) for key, value in rows]
 
 
 def is_sealed(key: bytes, value: bytes) -> bool:

@@ -33,7 +33,7 @@ class Cursor(Protocol):
     def set_range(self, key: bytes, /) -> bool:
         """Go to the first key that is not smaller; whether there is one."""
 
-    def iternext(self, keys: bool, values: bool) -> Iterator[bytes]:
+    def iternext(self, keys: bool, values: bool, /) -> Iterator[bytes]:
         """The keys, or the values, from here on."""
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...

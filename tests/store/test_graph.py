@@ -12,9 +12,10 @@ import pytest
 from support import stores
 
 from arstore.errors import NotFoundError, StoreDamagedError, StoreVersionError
-from arstore.store.graph import FORMAT, SPARE, SPARE_SIZE, Graph
+from arstore.store.graph import FORMAT, Graph
 from arstore.store.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, LeaseRecord, TreeRecord
 from arstore.store.seal import unsealed
+from arstore.store.spare import SPARE, SPARE_SIZE
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 

@@ -20,9 +20,9 @@ from support.groups import groups_below
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.store.disposal import remove_images
-from arstore.store.graph import HOME
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import remove_container
+from arstore.store.snapshot import HOME
 from arstore.store.store import Store
 from reliability.killing.victim import Ended, Order, command
 

@@ -1,0 +1,302 @@
+"""What the graph says at one moment: records by key, whole tables, and changes to them in a write transaction.
+
+Tables are read in batches, a thousand records at a time, which takes a fifth of reading them one by one: a store may
+have 10^5 layers, and `gc` asks for all of them.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+from arstore.errors import StoreDamagedError
+from arstore.store.records import (
+    KINDS,
+    BlobRecord,
+    Codec,
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    LeaseRecord,
+    Record,
+    TreeRecord,
+)
+from arstore.store.seal import BrokenSealError, all_unsealed, unsealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import lmdb
+
+    from arstore.store.transaction import Transaction
+
+FORMAT_KEY = b"meta/format"
+"""Where the version of the store's format stands."""
+
+HOME = "home"
+"""The key of what is known of where the store is, and the name of an empty file that tells a copy from it."""
+
+_NO_MEMBERS = b'"members":[]'
+"""What the record of a tree has that is over no others."""
+
+_FIRST, _BATCH = 16, 1024
+"""Records that are read together, at first and at last."""
+
+_T = TypeVar("_T", bound=Record)
+_R = TypeVar("_R")
+_P = TypeVar("_P", bound=NamedTuple)
+
+
+class Snapshot:
+    """The graph at one moment.
+
+    A record that cannot be read is a StoreDamagedError; with *lenient*, it is as if it were not there.
+    """
+
+    def __init__(self, transaction: lmdb.Transaction, lenient: bool = False) -> None:
+        # A transaction without buffers gives bytes.
+        self._txn = cast("Transaction", transaction)
+        self._lenient = lenient
+        self.passed_over: set[bytes] = set()
+        """The keys of the records that were passed over so far, as they stand in the database."""
+        self._runs: list[tuple[str, TreeRecord]] | None = None
+        self._loaded: dict[str, dict[str, Record]] = {}
+
+    def load(self, *tables: str) -> None:
+        """Read these tables whole, for who will ask for most of their records one by one."""
+        for table in tables:
+            if table not in self._loaded:
+                self._loaded[table] = dict(self._all(table, KINDS[table]))
+
+    def keys(self, table: str) -> Iterator[str]:
+        """The keys of *table*, sorted; what stands under them is not looked at."""
+        start = record_key(table, "")
+        for batch in self._keys(start):
+            for name in batch:
+                yield name[len(start) :].decode("utf-8", "backslashreplace")
+
+    def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
+        if table in self._loaded:
+            return cast("_T | None", self._loaded[table].get(key))
+        name = record_key(table, key)
+        data = self._txn.get(name)
+        try:
+            return None if data is None else Codec.decode(kind, unsealed(name, data))
+        except (ValueError, TypeError, RecursionError) as error:
+            self._pass_over(name, error)
+            return None
+
+    def every(self, table: str, part: type[_P]) -> dict[str, _P]:
+        """Of all records of *table* the fields that the named tuple *part* has, by key: far quicker than all fields."""
+        found: dict[str, _P] = {}
+        start = record_key(table, "")
+        for batch in self._rows(start):
+            try:
+                keys = [name[len(start) :].decode() for name, _ in batch]
+                records = Codec.decode_parts(KINDS[table], part, all_unsealed(batch))
+            except (ValueError, TypeError, RecursionError):
+                for key, record in self._each(table, KINDS[table], batch):
+                    found[key] = part._make(getattr(record, name) for name in part._fields)
+            else:
+                found.update(zip(keys, records, strict=True))
+        return found
+
+    def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
+        if table in self._loaded:
+            yield from cast("dict[str, _T]", self._loaded[table]).items()
+            return
+        start = record_key(table, "")
+        for batch in self._rows(start):
+            try:
+                keys = [name[len(start) :].decode() for name, _ in batch]
+                records = Codec.decode_all(kind, all_unsealed(batch))
+            except (ValueError, TypeError, RecursionError):
+                yield from self._each(table, kind, batch)
+            else:
+                yield from zip(keys, records, strict=True)
+
+    def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
+        """As `_all` for these *rows*, of which some cannot be read."""
+        for name, value in rows:
+            try:
+                yield name[len(table) + 1 :].decode(), Codec.decode(kind, unsealed(name, value))
+            except (ValueError, TypeError, RecursionError) as error:
+                self._pass_over(name, error)
+
+    def _texts(self, table: str) -> Iterator[tuple[str, str]]:
+        """The keys of a table of texts, with these."""
+        start = record_key(table, "")
+        for batch in self._rows(start):
+            yield from self._as_texts(len(start), batch)
+
+    def _as_texts(self, skip: int, rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+        for name, value in rows:
+            try:
+                yield name[skip:].decode(), unsealed(name, value).decode()
+            except ValueError as error:
+                self._pass_over(name, error)
+
+    def _keys(self, start: bytes) -> Iterator[list[bytes]]:
+        """All keys that begin with *start*, as they stand in the database, some at a time."""
+        cursor = self._txn.cursor()
+        if cursor.set_range(start):
+            yield from _in_batches(cursor.iternext(True, False), lambda name: name.startswith(start))
+
+    def _rows(self, start: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The same with what stands under them, seals and all."""
+        cursor = self._txn.cursor()
+        if cursor.set_range(start):
+            yield from _in_batches(iter(cursor), lambda row: row[0].startswith(start))
+
+    def _pass_over(self, key: bytes, error: Exception) -> None:
+        if not self._lenient:
+            raise unreadable(key) from error
+        self.passed_over.add(key)
+
+    def has(self, table: str, key: str) -> bool:
+        """Whether there is a record of this key, readable or not."""
+        return self._txn.get(record_key(table, key)) is not None
+
+    def blob(self, digest: str) -> BlobRecord | None:
+        """The blob of this digest."""
+        return self._get("blobs", BlobRecord, digest)
+
+    def blobs(self) -> Iterator[tuple[str, BlobRecord]]:
+        """All blobs, by digest."""
+        return self._all("blobs", BlobRecord)
+
+    def layer(self, chain_id: str) -> LayerRecord | None:
+        """The layer of this chain ID."""
+        return self._get("layers", LayerRecord, chain_id)
+
+    def layers(self) -> Iterator[tuple[str, LayerRecord]]:
+        """All layers, by chain ID."""
+        return self._all("layers", LayerRecord)
+
+    def chain(self, top: str) -> list[tuple[str, LayerRecord]]:
+        """The layers from the bottom up to *top*, with their chain IDs; empty for "".
+
+        Raises StoreDamagedError when a parent is missing or the chain never ends.
+        """
+        found: list[tuple[str, LayerRecord]] = []
+        seen: set[str] = set()
+        chain_id = top
+        while chain_id:
+            layer = self.layer(chain_id)
+            if layer is None or chain_id in seen:
+                why = "its record is missing" if layer is None else "it is its own ancestor"
+                raise StoreDamagedError(f"layer {chain_id}", why, "`arstore check` tells what else is damaged")
+            seen.add(chain_id)
+            found.append((chain_id, layer))
+            chain_id = layer.parent
+        found.reverse()
+        return found
+
+    def tree(self, key: str) -> TreeRecord | None:
+        """The tree of this key."""
+        return self._get("trees", TreeRecord, key)
+
+    def trees(self) -> Iterator[tuple[str, TreeRecord]]:
+        """All trees, by key."""
+        return self._all("trees", TreeRecord)
+
+    def runs(self) -> list[tuple[str, TreeRecord]]:
+        """The merged indexes among the trees, by key."""
+        if self._runs is None:
+            every = self.trees() if "trees" in self._loaded else self._with_members()
+            self._runs = [(key, tree) for key, tree in every if tree.members]
+        return self._runs
+
+    def _with_members(self) -> Iterator[tuple[str, TreeRecord]]:
+        """At least those trees that list members, of which few do: to decode the others would be the most of it."""
+        for batch in self._rows(record_key("trees", "")):
+            yield from self._each("trees", TreeRecord, [row for row in batch if _NO_MEMBERS not in row[1]])
+
+    def image(self, digest: str) -> ImageRecord | None:
+        """The image of this manifest (or index) digest."""
+        return self._get("images", ImageRecord, digest)
+
+    def images(self) -> Iterator[tuple[str, ImageRecord]]:
+        """All images and indexes, by digest."""
+        return self._all("images", ImageRecord)
+
+    def images_with_prefix(self, prefix: str) -> list[str]:
+        """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""
+        start = record_key("images", prefix)
+        found = (name for batch in self._keys(start) for name in batch)
+        return [name.decode("utf-8", "backslashreplace").partition("/")[2] for name in islice(found, 2)]
+
+    def name(self, name: str) -> str | None:
+        """The digest of the image that *name* stands for."""
+        key = record_key("names", name)
+        data = self._txn.get(key)
+        try:
+            return None if data is None else unsealed(key, data).decode()
+        except ValueError as error:
+            self._pass_over(key, error)
+            return None
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """All names with the digests they stand for, sorted by name."""
+        return self._texts("names")
+
+    def names_by_digest(self) -> dict[str, list[str]]:
+        """The names of each image that has some."""
+        found: dict[str, list[str]] = {}
+        for name, digest in self.names():
+            found.setdefault(digest, []).append(name)
+        return found
+
+    def names_of(self, digest: str) -> tuple[str, ...]:
+        """The names of one image, sorted."""
+        wanted = digest.encode()
+        start = record_key("names", "")
+        found = [row for batch in self._rows(start) for row in batch if row[1].startswith(wanted)]
+        return tuple(name for name, one in self._as_texts(len(start), found) if one == digest)
+
+    def container(self, container_id: str) -> ContainerRecord | None:
+        """The container of this id."""
+        return self._get("containers", ContainerRecord, container_id)
+
+    def containers(self) -> Iterator[tuple[str, ContainerRecord]]:
+        """All containers, by id."""
+        return self._all("containers", ContainerRecord)
+
+    def number(self) -> int:
+        """How many transactions have been committed to the graph since it was made."""
+        return int(self._txn.id())
+
+    def home(self) -> str:
+        """What told the store's files from a copy when it was last found to be at home; "" when it never was."""
+        key = record_key("meta", HOME)
+        data = self._txn.get(key)
+        try:
+            return "" if data is None else unsealed(key, data).decode("ascii", "replace")
+        except BrokenSealError:
+            return "unreadable"
+
+    def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
+        """All leases, by id, of the living and the dead."""
+        return self._all("leases", LeaseRecord)
+
+
+def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[list[_R]]:
+    """The *rows* that belong, which stand together at the beginning, in lists that grow: most tables are short."""
+    count = _FIRST
+    while batch := list(islice(rows, count)):
+        if not belongs(batch[-1]):
+            yield list(filter(belongs, batch))
+            return
+        yield batch
+        count = min(count * 4, _BATCH)
+
+
+def record_key(table: str, key: str) -> bytes:
+    """The key in the database of the record *key* of *table*."""
+    return f"{table}/{key}".encode()
+
+
+def unreadable(key: bytes) -> StoreDamagedError:
+    """The error for the record *key*, as it stands in the database."""
+    table, _, name = key.decode("utf-8", "backslashreplace").partition("/")
+    return StoreDamagedError(f"{table} record {name}", "cannot be read", "`arstore check --repair` may mend it")
