@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.maintenance.loss import is_lost
-from arstore.maintenance.survey import outline, weigh
+from arstore.maintenance.survey import Known, Survey, outline, weigh
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
+from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
 from arstore.store.strays import remove_stray, stray_mounts
@@ -29,9 +30,10 @@ from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
-    from arstore.maintenance.survey import Survey
-    from arstore.store.graph import Change, Snapshot
+    from arstore.store.change import Change
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 
@@ -68,44 +70,59 @@ def plan_collection(store: Store) -> Collection:
         why = "is empty, and index.json lists images that are there: all would be taken for garbage"
         raise StoreDamagedError(store.directories.graph, why, "`arstore check --repair` makes it again")
     with store.graph.read() as snapshot:
-        plan = plan_records(store, snapshot)
-    add_files(store, plan, outline(store.directories))
+        reach = Reach(snapshot)
+        known = Known.of(snapshot)
+        plan = plan_records(store, snapshot, reach, known)
+    add_files(store, plan, outline(store.directories, known), known)
     return plan
 
 
-def plan_records(store: Store, snapshot: Snapshot) -> Collection:
+def plan_records(store: Store, snapshot: Snapshot, reach: Reach, known: Known) -> Collection:
     """The part of the plan that the graph tells. Raises OSError and the errors of Graph."""
     plan = Collection()
-    keep = mark(snapshot, roots(store, snapshot))
-    plan.images = [digest for digest in snapshot.keys("images") if digest not in keep.images]
-    plan.layers = [chain_id for chain_id in snapshot.keys("layers") if chain_id not in keep.layers]
-    plan.trees = [key for key in snapshot.keys("trees") if key not in keep.trees]
-    plan.blobs = [digest for digest in snapshot.keys("blobs") if digest not in keep.blobs]
+    keep = mark(reach, roots(store, snapshot))
+    plan.images = [digest for digest in reach.images if digest not in keep.images]
+    plan.layers = [chain_id for chain_id in reach.layers if chain_id not in keep.layers]
+    plan.trees = [key for key in known.trees if key not in keep.trees]
+    plan.blobs = [digest for digest in known.blobs if digest not in keep.blobs]
     plan.leases = [
         i for i, one in snapshot.leases() if not Owner(one.pid, one.start, one.boot).is_alive(store.graph.path)
     ]
     return plan
 
 
-def add_files(store: Store, plan: Collection, found: Survey) -> None:
+def add_files(store: Store, plan: Collection, found: Survey, known: Known) -> Survey:
     """Add to *plan* what processes that died have left, and what was *found* that the graph does not know by now.
 
-    Raises OSError and the errors of Graph.
+    *known* is what it knew before. The latter is returned as well. Raises OSError and the errors of Graph.
     """
-    with store.graph.read() as snapshot:
-        known_blobs, known_trees = set(snapshot.keys("blobs")), set(snapshot.keys("trees"))
-        known_containers = set(snapshot.keys("containers"))
+    lost = _unknown(store, found, known)
     plan.containers = [c.id for c in store.containers.list() if c.abandoned]
     plan.ingests = [name for name in found.ingests if _is_dead(name, store.graph.path)]
     plan.mounts = [*_dead_mounts(store), *stray_mounts(store.directories)]
     plan.leftovers = leftovers(store.directories.runroot)
     plan.orphans = [
-        *(f"blobs/{digest.replace(':', '/')}" for digest in found.blobs if digest not in known_blobs),
-        *(f"trees/{key.partition(':')[2]}" for key in found.trees if key not in known_trees),
-        *(f"containers/{name}" for name in found.containers if name not in known_containers),
+        *(f"blobs/{digest.replace(':', '/')}" for digest in lost.blobs),
+        *(f"trees/{key.partition(':')[2]}" for key in lost.trees),
+        *(f"containers/{name}" for name in lost.containers),
         *(name for name in found.strange if _is_ours(name, store.graph.path)),
     ]
     plan.bytes = weigh(store.directories, _names(plan))
+    return lost
+
+
+def _unknown(store: Store, found: Survey, known: Known) -> Survey:
+    """What of *found* is without a record: not *known*, and still not recorded, which everything is first."""
+    with store.graph.read() as snapshot:
+
+        def besides(table: str, sizes: dict[str, int], keys: AbstractSet[str]) -> dict[str, int]:
+            return {key: sizes[key] for key in sorted(sizes.keys() - keys) if not snapshot.has(table, key)}
+
+        return Survey(
+            blobs=besides("blobs", found.blobs, known.blobs),
+            trees=besides("trees", found.trees, known.trees),
+            containers=besides("containers", found.containers, known.containers),
+        )
 
 
 def collect(store: Store, clutter_only: bool = False) -> Collection:
@@ -132,7 +149,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
         remove_leftover(store.directories.runroot, name)
     with Ingest(store.directories) as ingest:
         with store.graph.write() as change:
-            removed = Removed() if clutter_only else sweep(change, mark(change, roots(store, change)))
+            removed = Removed() if clutter_only else sweep(change, mark(Reach(change), roots(store, change)))
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
         reached("collect.recorded")

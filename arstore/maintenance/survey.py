@@ -12,15 +12,17 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.digest import HEX_LENGTHS, is_digest
+from arstore.digest import HEX_LENGTHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from arstore.store.directories import Directories
+    from arstore.store.snapshot import Snapshot
 
 BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
@@ -28,7 +30,7 @@ BLOCK = 512
 _LONG = 700
 """Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
 
-_NAME = attrgetter("name")
+_HEX = "0123456789abcdef"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -51,14 +53,38 @@ class Survey:
         return self.frame + self.exchange + sum(sum(table.values()) for table in tables)
 
 
+class Known(NamedTuple):
+    """Keys that the graph has records of."""
+
+    blobs: AbstractSet[str]
+    trees: AbstractSet[str]
+    containers: AbstractSet[str]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, **there: AbstractSet[str]) -> Known:
+        """All keys, sorted, of which some are already *there*. Raises the errors of Graph."""
+        return cls(*(there.get(table) or dict.fromkeys(snapshot.keys(table)).keys() for table in cls._fields))
+
+    def names(self) -> dict[str, frozenset[str]]:
+        """What their files and directories are called, by the directory that these are in."""
+        blobs, trees = (frozenset(key.partition(":")[2] for key in keys) for keys in (self.blobs, self.trees))
+        return {"blobs": blobs, "trees": trees, "containers": frozenset(self.containers)}
+
+
 def survey(directories: Directories) -> Survey:
     """Look at everything below the root. What vanishes meanwhile is passed over. Raises OSError."""
     return _Surveyor(directories.root).run()
 
 
-def outline(directories: Directories) -> Survey:
-    """The same names, quickly: nothing is measured, all sizes are 0. Raises OSError."""
-    return _Outliner(directories.root).run()
+def survey_from_within(directories: Directories) -> Survey:
+    """The same, for a process that may change its working directory: the shorter a path, the sooner it is found."""
+    os.chdir(directories.root)
+    return _Surveyor(".").run()
+
+
+def outline(directories: Directories, known: Known) -> Survey:
+    """What there is besides what is *known*, quickly: nothing is measured, all sizes are 0. Raises OSError."""
+    return _Outliner(directories.root, known.names()).run()
 
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
@@ -67,8 +93,9 @@ def weigh(directories: Directories, names: Iterable[str]) -> int:
 
 
 class _Surveyor:
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, known: Mapping[str, frozenset[str]] = MappingProxyType({})) -> None:
         self._root = root
+        self._known = known
         self._device = os.lstat(root).st_dev
         self._linked: set[int] = set()
         self._found = Survey()
@@ -76,77 +103,86 @@ class _Surveyor:
     def run(self) -> Survey:
         found = self._found
         found.frame += self._own(os.lstat(self._root))
-        for entry in _scan(self._root):
-            match entry.name:
-                case "oci-layout" | "index.json":
-                    found.frame += self._all(entry)
-                case "graph":
-                    found.frame += self._all(entry)
+        for name in _names(self._root):
+            path = f"{self._root}/{name}"
+            match name:
+                case "oci-layout" | "index.json" | "graph":
+                    found.frame += self._whole(path)
                 case "blobs":
-                    self._blobs(entry)
+                    self._blobs(path)
                 case "trees":
-                    self._children(entry, found.trees, self._tree_key)
+                    self._children(path, found.trees, _tree_key, stat.S_ISDIR)
                 case "containers":
-                    self._children(entry, found.containers, lambda name: name)
+                    self._children(path, found.containers, lambda name: name, stat.S_ISDIR)
                 case "ingest":
-                    self._children(entry, found.ingests, lambda name: name)
+                    self._children(path, found.ingests, lambda name: name, stat.S_ISDIR)
                 case _:
-                    self._other(entry)
+                    self._other(name, path)
         return found
 
     def weigh(self, names: Iterable[str]) -> int:
-        total = 0
-        for name in names:
-            path = f"{self._root}/{name}"
-            with suppress(FileNotFoundError, NotADirectoryError):
-                status = os.lstat(path)
-                if status.st_dev == self._device:
-                    total += self._own(status) + (self._below(path) if stat.S_ISDIR(status.st_mode) else 0)
-        return total
+        return sum(self._whole(f"{self._root}/{name}") for name in names)
 
-    def _blobs(self, blobs: os.DirEntry[str]) -> None:
-        self._found.frame += self._own_of(blobs)
-        for algorithm in _scan(blobs.path):
-            if algorithm.name in HEX_LENGTHS and algorithm.is_dir(follow_symlinks=False):
-                self._children(algorithm, self._found.blobs, partial("{}:{}".format, algorithm.name), files=True)
+    def _blobs(self, blobs: str) -> None:
+        self._found.frame += self._size(blobs, os.lstat(blobs), alone=True)
+        for algorithm in _names(blobs):
+            path = f"{blobs}/{algorithm}"
+            if algorithm in HEX_LENGTHS and _is_directory(path):
+                self._children(path, self._found.blobs, partial(_blob_digest, algorithm), stat.S_ISREG)
             else:
-                self._found.strange[f"blobs/{algorithm.name}"] = self._all(algorithm)
+                self._found.strange[f"blobs/{algorithm}"] = self._whole(path)
 
     def _children(
-        self, parent: os.DirEntry[str], table: dict[str, int], key: Callable[[str], str], files: bool = False
+        self, parent: str, table: dict[str, int], key: Callable[[str], str], is_right: Callable[[int], bool]
     ) -> None:
-        self._found.frame += self._own_of(parent)
-        for entry in _scan(parent.path):
-            name = key(entry.name)
-            right = entry.is_file(follow_symlinks=False) if files else entry.is_dir(follow_symlinks=False)
-            if right and name and (not files or is_digest(name)):
-                table[name] = self._all(entry)
+        """Enter into *table* what the directory *parent* holds and is as it should be, by its *key*."""
+        self._found.frame += self._size(parent, os.lstat(parent), alone=True)
+        kind = parent[len(self._root) + 1 :].partition("/")[0]
+        for name in _names(parent, self._known.get(kind, frozenset())):
+            path = f"{parent}/{name}"
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            what = key(name)
+            if what and is_right(status.st_mode):
+                table[what] = self._size(path, status)
             else:
-                self._found.strange[os.path.relpath(entry.path, self._root)] = self._all(entry)
+                self._found.strange[path[len(self._root) + 1 :]] = self._size(path, status)
 
-    @staticmethod
-    def _tree_key(name: str) -> str:
-        for algorithm, length in HEX_LENGTHS.items():
-            if len(name) == length and is_digest(f"{algorithm}:{name}"):
-                return f"{algorithm}:{name}"
-        return ""
-
-    def _other(self, entry: os.DirEntry[str]) -> None:
+    def _other(self, name: str, path: str) -> None:
         """What is not the layout's: the directories through which pipelines hand images over, or nothing we know."""
-        if entry.is_dir(follow_symlinks=False):
-            self._found.exchange += self._all(entry)
+        if _is_directory(path):
+            self._found.exchange += self._whole(path)
         else:
-            self._found.strange[entry.name] = self._all(entry)
+            self._found.strange[name] = self._whole(path)
 
-    def _all(self, entry: os.DirEntry[str]) -> int:
-        """Bytes of *entry* and everything below it."""
-        return self._own_of(entry) + (self._below(entry.path) if entry.is_dir(follow_symlinks=False) else 0)
+    def _whole(self, path: str) -> int:
+        """Bytes of what lies at *path* and everything below it; 0 for nothing."""
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return self._size(path, status)
+
+    def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
+        """The same for what has this *status*; *alone*, without what is below."""
+        if status.st_dev != self._device:
+            return 0
+        if alone or not stat.S_ISDIR(status.st_mode):
+            return self._own(status)
+        return status.st_blocks * BLOCK + self._below(path)
 
     def _below(self, top: str) -> int:
-        """Bytes of everything in the directory *top*, however deep: a container may have made paths of any length."""
-        base = _Base()
+        """Bytes of everything in the directory *top*."""
         total, below = self._level(top)
-        todo = [(base, path) for path in below]
+        return total + self._far_below(below) if below else total
+
+    def _far_below(self, paths: list[str]) -> int:
+        """Bytes of everything in these directories, however deep: a container may have made paths of any length."""
+        base = _Base()
+        total = 0
+        todo = [(base, path) for path in paths]
         while todo:
             base, path = todo.pop()
             moved = None
@@ -169,26 +205,26 @@ class _Surveyor:
         Most trees are two files, and there are many of them: this has to be quick.
         """
         total = 0
-        below = []
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(top) as entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if status.st_dev != self._device:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
-                elif status.st_nlink > 1:
-                    total += self._own(status)
-                    continue
+        below: list[str] = []
+        try:
+            names = os.listdir(top)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, below
+        for name in names:
+            path = f"{top}/{name}"
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if status.st_dev != self._device:
+                continue
+            if status.st_nlink == 1 and not stat.S_ISDIR(status.st_mode):
                 total += status.st_blocks * BLOCK
+                continue
+            total += self._own(status)
+            if stat.S_ISDIR(status.st_mode):
+                below.append(path)
         return total, below
-
-    def _own_of(self, entry: os.DirEntry[str]) -> int:
-        status = _status(entry)
-        return 0 if status is None or status.st_dev != self._device else self._own(status)
 
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
@@ -201,10 +237,7 @@ class _Surveyor:
 class _Outliner(_Surveyor):
     """Passes over what it would have to look at for its size alone."""
 
-    def _below(self, top: str) -> int:
-        return 0
-
-    def _own_of(self, entry: os.DirEntry[str]) -> int:
+    def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
         return 0
 
 
@@ -244,16 +277,26 @@ def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
         os.close(fd)
 
 
-def _scan(path: str) -> Iterator[os.DirEntry[str]]:
+def _blob_digest(algorithm: str, name: str) -> str:
+    """The digest of the blob whose file is called so; "" when none is."""
+    return f"{algorithm}:{name}" if len(name) == HEX_LENGTHS[algorithm] and not name.strip(_HEX) else ""
+
+
+def _tree_key(name: str) -> str:
+    """The key of the tree whose directory is called so; "" when none is."""
+    for algorithm, length in HEX_LENGTHS.items():
+        if len(name) == length and not name.strip(_HEX):
+            return f"{algorithm}:{name}"
+    return ""
+
+
+def _names(path: str, known: frozenset[str] = frozenset()) -> list[str]:
+    """What the directory *path* holds, sorted, but for *known* names; nothing once it has gone."""
     try:
-        with os.scandir(path) as entries:
-            yield from sorted(entries, key=_NAME)
+        return sorted(name for name in os.listdir(path) if name not in known)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return []
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from arstore.maintenance.gc import add_files, plan_records
-from arstore.maintenance.survey import survey
-from arstore.store.disposal import with_members
+from arstore.maintenance.survey import Known, survey_from_within
+from arstore.store.disposal import Membership
+from arstore.store.reach import Reach
 from arstore.store.sweep import mark
 from arstore.store.workers import beside
 
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.maintenance.survey import Survey
-    from arstore.store.graph import Snapshot
+    from arstore.store.reach import Needs
     from arstore.store.store import Store, StoredImage
-    from arstore.store.sweep import Reachable
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,75 +64,60 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
     with store.graph.read():
         pass  # a graph that is opened for the first time gets its files now, and they count
     store.close()
-    with beside(lambda: survey(store.directories)) as surveyed:
+    with beside(lambda: survey_from_within(store.directories)) as surveyed:
         with store.graph.read() as snapshot:
-            shares = _Shares(snapshot)
-            plan = plan_records(store, snapshot)
+            reach = Reach(snapshot)
+            known = Known.of(snapshot)
+            plan = plan_records(store, snapshot, reach, known)
             names = snapshot.names_by_digest()
-            wanted = [image.digest for image in images] if images is not None else list(snapshot.keys("images"))
+            shares = _Shares(reach, Membership(snapshot, reach.indexes()))
+            wanted = list(reach.images)
+            if images is not None:
+                wanted = [image.digest for image in images if image.digest in reach.images]
         found = surveyed()
-    add_files(store, plan, found)
-    with store.graph.read() as snapshot:
-        known_blobs, known_trees, known_containers = (set(snapshot.keys(t)) for t in ("blobs", "trees", "containers"))
-    blobs, lost_blobs = _split(found.blobs, known_blobs)
-    trees, lost_trees = _split(found.trees, known_trees)
-    containers, lost_containers = _split(found.containers, known_containers)
+    lost = add_files(store, plan, found, known)
+    orphans = sum(sum(table.values()) for table in (lost.blobs, lost.trees, lost.containers, found.strange))
     return Usage(
-        blobs=blobs,
-        trees=trees,
-        containers=containers + found.exchange,
+        blobs=sum(found.blobs.values()) - sum(lost.blobs.values()),
+        trees=sum(found.trees.values()) - sum(lost.trees.values()),
+        containers=sum(found.containers.values()) - sum(lost.containers.values()) + found.exchange,
         metadata=found.frame,
         ingest=sum(found.ingests.values()),
-        orphans=lost_blobs + lost_trees + lost_containers + sum(found.strange.values()),
+        orphans=orphans,
         reclaimable=plan.bytes,
         images=tuple(shares.item(digest, tuple(names.get(digest, ())), found) for digest in wanted),
     )
 
 
-def _split(table: dict[str, int], known: set[str]) -> tuple[int, int]:
-    inside = sum(size for key, size in table.items() if key in known)
-    return inside, sum(table.values()) - inside
-
-
 class _Shares:
     """What each image needs, and how many images need each of it."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._of: dict[str, Reachable] = {}
-        self._own: dict[str, set[str]] = {}
-        indexes = []
-        for digest, image in snapshot.images():
-            if image.is_index:
-                indexes.append(digest)
-            else:
-                self._of[digest] = mark(snapshot, [digest])
-        self._blobs, self._trees = _counts(self._of.values())
-        for digest in indexes:
-            self._own[digest] = with_members(snapshot, [digest])
-            self._of[digest] = mark(snapshot, [digest])
+    def __init__(self, reach: Reach, membership: Membership) -> None:
+        self._reach = reach
+        self._membership = membership
+        self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest)) and not needs.is_index}
+        self._blobs, self._trees = _users(self._needs.values())
 
     def item(self, digest: str, names: tuple[str, ...], found: Survey) -> ImageUsage:
         """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
-        needs = self._of[digest]
-        blobs, trees = _counts(self._of[one] for one in self._own.get(digest, {digest}) if one not in self._own)
-        size = unique = 0
-        for keys, sizes, own, every in (
-            (needs.blobs, found.blobs, blobs, self._blobs),
-            (needs.trees, found.trees, trees, self._trees),
-        ):
-            for key in keys:
-                taken = sizes.get(key, 0)
-                size += taken
-                if every[key] == own[key]:
-                    unique += taken
+        needs = self._needs.get(digest)
+        if needs is None:
+            every = mark(self._reach, [digest])
+            gone = self._membership.gone_with([digest])
+            own_blobs, own_trees = _users(self._needs[one] for one in gone if one in self._needs)
+            blobs, trees = tuple(every.blobs), tuple(every.trees)
+            unique = sum(found.blobs.get(key, 0) for key in blobs if self._blobs[key] == own_blobs[key])
+            unique += sum(found.trees.get(key, 0) for key in trees if self._trees[key] == own_trees[key])
+        else:
+            blobs, trees = needs.blobs, needs.trees
+            unique = sum(found.blobs.get(key, 0) for key in blobs if self._blobs[key] == 1)
+            unique += sum(found.trees.get(key, 0) for key in trees if self._trees[key] == 1)
+        size = sum(found.blobs.get(key, 0) for key in blobs) + sum(found.trees.get(key, 0) for key in trees)
         return ImageUsage(digest, names, size, unique, size - unique)
 
 
-def _counts(found: Iterable[Reachable]) -> tuple[Counter[str], Counter[str]]:
-    """How many of *found* have each blob and each tree."""
-    blobs: Counter[str] = Counter()
-    trees: Counter[str] = Counter()
-    for one in found:
-        blobs.update(one.blobs)
-        trees.update(one.trees)
-    return blobs, trees
+def _users(every: Iterable[Needs]) -> tuple[Counter[str], Counter[str]]:
+    """How many of these images need each blob and each tree."""
+    needs = list(every)
+    blobs = Counter(chain.from_iterable(one.blobs for one in needs))
+    return blobs, Counter(chain.from_iterable(one.trees for one in needs))

@@ -97,22 +97,27 @@ class DirectoryFormat:
             if fd >= 0:
                 os.close(fd)
 
-    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
+    def glance(self, tree_path: str, made: Made) -> str:
+        """No directory of files, or no listing where one was made. Raises OSError."""
+        names = os.listdir(tree_path)
+        if FILES not in names:
+            return f"has no directory {FILES}"
+        return "" if LISTING in names or LISTING not in made.sums else f"has no {LISTING}"
+
+    def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """What is not as its listing says; without a listing, only that the directory is gone. Raises OSError."""
         if FILES not in os.listdir(tree_fd):
             return f"has no directory {FILES}"
         digest = made.sums.get(LISTING)
         if digest is None:
             return ""
-        if not deep:
-            return "" if LISTING in os.listdir(tree_fd) else f"has no {LISTING}"
         from arstore.store.comparison import differences, listing_of
 
         try:
             listed = listing_of(tree_fd, digest)
         except StoreDamagedError as error:
             return f"its {error.what} {error.why}"
-        return differences(tree_fd, FILES, listed, deep, report)
+        return differences(tree_fd, FILES, listed, True, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""

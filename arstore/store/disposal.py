@@ -6,20 +6,21 @@ What a container, a mount or a living lease holds is not removed. Files go in th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import InUseError
 from arstore.oci.reference import parse_query
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
+from arstore.store.reach import Reach
 from arstore.store.sweep import Removed, mark, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from arstore.store.graph import Snapshot
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
 
 
@@ -48,11 +49,11 @@ def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
             untagged, doomed = _meant(store, texts)
             for name in untagged:
                 change.delete("names", name)
-            gone = with_members(change, doomed)
+            gone = Membership(change).gone_with(doomed)
             _require_unused(store, change, gone, doomed)
             names = [name for name, digest in change.names() if digest in gone]
             keep = [digest for digest, _ in change.images() if digest not in gone]
-            removed = sweep(change, mark(change, keep)) if gone else Removed()
+            removed = sweep(change, mark(Reach(change), keep)) if gone else Removed()
         reached("remove.recorded")
         take_files(store.directories, store.graph, ingest, removed)
     # Last, because it needs space, of which a full disk has some only now.
@@ -85,22 +86,35 @@ def _name_meant(text: str, image: StoredImage) -> str:
     return next((name for name in query.candidates() if name in image.names), "")
 
 
-def with_members(snapshot: Snapshot, doomed: Iterable[str]) -> set[str]:
-    """*doomed* and what goes with the indexes among them: members without a name that no other index lists."""
-    named = {digest for _, digest in snapshot.names()}
-    listing: dict[str, set[str]] = {}
-    for digest, image in snapshot.images():
-        for member in image.manifests:
-            listing.setdefault(member, set()).add(digest)
-    gone = set(doomed)
-    todo = list(gone)
-    while todo:
-        found = snapshot.image(todo.pop())
-        for member in found.manifests if found is not None else ():
-            if member not in gone and member not in named and listing[member] <= gone:
-                gone.add(member)
-                todo.append(member)
-    return gone
+class _Members(NamedTuple):
+    manifests: tuple[str, ...]
+
+
+class Membership:
+    """Which indexes list which images, and which images have names, at one moment."""
+
+    def __init__(self, snapshot: Snapshot, members: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """*members* are the images of each index, where these are known."""
+        self._named = {digest for _, digest in snapshot.names()}
+        if members is None:
+            images = snapshot.every("images", _Members)
+            members = {digest: image.manifests for digest, image in images.items() if image.manifests}
+        self._members = members
+        self._listing: dict[str, set[str]] = {}
+        for digest, listed in self._members.items():
+            for member in listed:
+                self._listing.setdefault(member, set()).add(digest)
+
+    def gone_with(self, doomed: Iterable[str]) -> set[str]:
+        """*doomed* and what goes with the indexes among them: members without a name that no other index lists."""
+        gone = set(doomed)
+        todo = list(gone)
+        while todo:
+            for member in self._members.get(todo.pop(), ()):
+                if member not in gone and member not in self._named and self._listing[member] <= gone:
+                    gone.add(member)
+                    todo.append(member)
+        return gone
 
 
 def _require_unused(store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage]) -> None:

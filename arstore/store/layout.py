@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.store.owner import Owner
 from arstore.trace import reached
@@ -18,8 +18,10 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arstore.store.change import Change
     from arstore.store.directories import Directories
-    from arstore.store.graph import Change, Graph, Snapshot
+    from arstore.store.graph import Graph
+    from arstore.store.snapshot import Snapshot
 
 LAYOUT, INDEX = "oci-layout", "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -37,11 +39,15 @@ _DESCRIPTOR = f"""  {{{{
     "{REF_NAME}": """
 
 
+class _Listed(NamedTuple):
+    media_type: str
+
+
 def index_document(snapshot: Snapshot) -> bytes:
     """`index.json` for what the graph holds: names in their order, then the images that have none."""
     names = snapshot.names_by_digest()
     named: list[tuple[bool, str, str]] = []
-    for digest, image in snapshot.images():
+    for digest, image in snapshot.every("images", _Listed).items():
         blob = snapshot.blob(digest)
         if blob is None:
             continue

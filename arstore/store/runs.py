@@ -12,7 +12,7 @@ pieces of a fixed number of members, so that images which stand on one another s
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.digest import CHUNK, Digest
 from arstore.store.overlay import MAX_LOWERS
@@ -44,6 +44,18 @@ _KEYS = "sha256:"
 """What the keys begin with that fit into the tag of a device."""
 
 
+class _Shape(Protocol):
+    """What of a tree's record decides."""
+
+    @property
+    def form(self) -> str:
+        """The form of the tree."""
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+
+
 class Run(NamedTuple):
     """Trees that stand together in a stack, the top one first, and the key of their merged index."""
 
@@ -51,7 +63,7 @@ class Run(NamedTuple):
     members: tuple[str, ...]
 
 
-def plan(stack: Sequence[tuple[str, TreeRecord]], most_lowers: int = MAX_LOWERS) -> list[str | Run]:
+def plan(stack: Sequence[tuple[str, _Shape]], most_lowers: int = MAX_LOWERS) -> list[str | Run]:
     """What a mount of *stack*, keys and records with the top one first, is made of: trees and runs, the top one first.
 
     The limits give way where there would be more than *most_lowers* otherwise, as far as that helps.
@@ -64,7 +76,7 @@ def plan(stack: Sequence[tuple[str, TreeRecord]], most_lowers: int = MAX_LOWERS)
         small, large = small * 8, large * 8
 
 
-def _planned(stack: Sequence[tuple[str, TreeRecord]], small: int, large: int) -> list[str | Run]:
+def _planned(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> list[str | Run]:
     found: list[str | Run] = []
     for piece in _pieces(stack, small, large):
         if len(piece) >= FEWEST:
@@ -76,7 +88,7 @@ def _planned(stack: Sequence[tuple[str, TreeRecord]], small: int, large: int) ->
     return found
 
 
-def _pieces(stack: Sequence[tuple[str, TreeRecord]], small: int, large: int) -> Iterator[list[str]]:
+def _pieces(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> Iterator[list[str]]:
     """The keys of *stack* from below: what is to be merged, as far as it is enough for that, together."""
     piece: list[str] = []
     entries = 0
@@ -113,11 +125,21 @@ def build(run: Run, place: Callable[[str], str], directory: str) -> TreeStat:
         os.close(fd)
 
 
-def fault(key: str, record: TreeRecord, place: Callable[[str], str], deep: bool) -> str:
-    """What is wrong with the merged index *key*; "" when nothing is found.
+def glance(directory: str, size: int) -> str:
+    """What the size of the merged index in *directory* tells, that has *size* bytes: what is wrong, or "".
 
-    Not *deep*, only its size is looked at; deep, it is made again and compared. Raises StoreDamagedError for damage of
-    its members, OSError for what cannot be read.
+    Raises OSError.
+    """
+    from arstore.store.erofs.files import MERGED
+
+    found = os.lstat(f"{directory}/{MERGED}").st_size
+    return "" if found == size else f"its index has {found} bytes, {size} are recorded"
+
+
+def fault(key: str, record: TreeRecord, place: Callable[[str], str]) -> str:
+    """What is wrong with the merged index *key*, which is made again and compared; "" when nothing is found.
+
+    Raises StoreDamagedError for damage of its members, OSError for what cannot be read.
     """
     from arstore.store.erofs.files import MERGED
 
@@ -126,7 +148,7 @@ def fault(key: str, record: TreeRecord, place: Callable[[str], str], deep: bool)
         size = os.fstat(fd).st_size
         if size != record.size:
             return f"its index has {size} bytes, {record.size} are recorded"
-        return "its index is not what its members make" if deep and not _is_as_made(fd, record, place) else ""
+        return "" if _is_as_made(fd, record, place) else "its index is not what its members make"
     finally:
         os.close(fd)
 

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from arstore.oci.reference import Query
     from arstore.store.containers import Containers
     from arstore.store.erofs.shared import SharedMounts
-    from arstore.store.graph import Snapshot
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.store.records import ImageRecord, TreeRecord
+    from arstore.store.snapshot import Snapshot
     from arstore.store.tree import LowerDirectory, TreeFormat
     from arstore.tar.limits import Limits
 
@@ -142,8 +142,7 @@ class Store:
             record = snapshot.image(digest) if digest else None
             if digest is None or record is None:
                 raise NotFoundError(text, "no such image in the store", "`arstore images` lists them")
-            names = snapshot.names_by_digest().get(digest, ())
-        return StoredImage(Digest(digest), record, tuple(names))
+            return StoredImage(Digest(digest), record, snapshot.names_of(digest))
 
     def find_image(self, text: str) -> StoredImage:
         """As `find`, but where *text* means an index, its image for this host (else its only one).

@@ -15,16 +15,16 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.store.runs import Run, plan
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
+    from arstore.store.change import Change
     from arstore.store.directories import Directories
-    from arstore.store.graph import Change, Graph, Snapshot
+    from arstore.store.graph import Graph
     from arstore.store.ingest import Ingest
-    from arstore.store.records import ImageRecord, LayerRecord
+    from arstore.store.reach import Reach
 
 
 @dataclass(slots=True)
@@ -50,59 +50,22 @@ class Removed:
         return bool(self.images or self.blobs or self.layers or self.trees)
 
 
-def mark(snapshot: Snapshot, images: Iterable[str]) -> Reachable:
+def mark(reach: Reach, images: Iterable[str]) -> Reachable:
     """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
-    snapshot.load("images", "layers")
     found = Reachable()
-    layers: dict[str, LayerRecord] = {}
     todo = list(images)
     while todo:
         digest = todo.pop()
-        image = snapshot.image(digest)
-        if image is None or digest in found.images:
+        if digest in found.images:
             continue
-        found.images.add(digest)
-        found.blobs.add(digest)
-        todo.extend(image.manifests)
-        if image.is_index:
-            continue
-        found.blobs.add(image.config)
-        found.blobs.update(image.layers)
-        if image.cap:
-            found.trees.add(image.cap)
-        _mark_chain(snapshot, image.top, found, layers)
-    if layers and snapshot.runs():
-        snapshot.load("trees")
-        for digest in found.images:
-            image = snapshot.image(digest)
-            if image is not None and not image.is_index:
-                found.trees.update(_planned(snapshot, image, layers))
+        needs = reach.of(digest)
+        if needs is not None:
+            found.images.add(digest)
+            found.blobs.update(needs.blobs)
+            found.layers.update(needs.layers)
+            found.trees.update(needs.trees)
+            todo.extend(needs.images)
     return found
-
-
-def _mark_chain(snapshot: Snapshot, top: str, found: Reachable, layers: dict[str, LayerRecord]) -> None:
-    chain_id = top
-    while chain_id and chain_id not in found.layers:
-        layer = snapshot.layer(chain_id)
-        if layer is None:
-            return
-        layers[chain_id] = layer
-        found.layers.add(chain_id)
-        if layer.tree:
-            found.trees.add(layer.tree)
-        chain_id = layer.parent
-
-
-def _planned(snapshot: Snapshot, image: ImageRecord, layers: dict[str, LayerRecord]) -> Iterator[str]:
-    """The keys of the merged indexes that a mount of *image* uses, of which some may never have been made."""
-    keys = dict.fromkeys([image.cap] if image.cap else [])
-    layer = layers.get(image.top)
-    while layer is not None:
-        keys[layer.tree] = None
-        layer = layers.get(layer.parent)
-    stack = [(key, record) for key in keys if (record := snapshot.tree(key)) is not None]
-    if len(stack) == len(keys):
-        yield from (part.key for part in plan(stack) if isinstance(part, Run))
 
 
 def sweep(change: Change, keep: Reachable) -> Removed:

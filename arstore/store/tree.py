@@ -176,11 +176,17 @@ class TreeFormat(Protocol):
         Raises FileNotFoundError where there is none, OSError.
         """
 
-    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
+    def glance(self, tree_path: str, made: Made) -> str:
+        """What names and sizes tell of the tree that was *made* so: what is wrong with it, or "".
+
+        Raises OSError for what cannot be looked at.
+        """
+
+    def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """What is wrong with the tree that was *made* so; "" when nothing is found.
 
-        Not *deep*, it only looks at names and sizes; deep, it reads what this form keeps something to compare with, and
-        tells *report* of the bytes. Raises OSError for what cannot be read.
+        All that this form keeps something to compare with is read; *report* is told of the bytes. Raises OSError for
+        what cannot be read.
         """
 
     def remove(self, parent_fd: int, name: str) -> None:

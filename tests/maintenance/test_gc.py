@@ -25,6 +25,7 @@ from arstore.store.disposal import remove_images
 from arstore.store.ingest import Ingest
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
+from arstore.store.reach import Reach
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
 from arstore.store.sweep import mark, sweep
@@ -460,7 +461,7 @@ def test_an_rm_that_was_killed_before_the_index_is_no_lost_graph(store):
     # As in a store that was copied with its times.
     os.utime(path, (1, 1))
     with store.graph.write() as change:
-        sweep(change, mark(change, []))
+        sweep(change, mark(Reach(change), []))
     assert path.read_bytes() == index
     assert {finding.damage.value for finding in check(store) if not finding.harmless} <= {"index-stale"}
     collect(store)

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from support import stores
@@ -13,9 +14,10 @@ from support.largestore import Shape, fill
 
 from arstore.maintenance.check import Damage, check
 from arstore.maintenance.gc import collect, plan_collection
-from arstore.maintenance.survey import outline, survey
+from arstore.maintenance.survey import Known, outline, survey, survey_from_within
 from arstore.maintenance.usage import measure
-from arstore.store.records import KINDS, Codec
+from arstore.store.records import KINDS
+from arstore.store.workers import beside
 
 SHAPE = Shape(100, common=3)
 
@@ -52,10 +54,14 @@ def test_tables_that_are_read_whole_are_what_their_records_say_one_by_one(filled
     with filled.graph.read() as snapshot, filled.graph.read() as other:
         snapshot.load(*KINDS)
         for table, kind in KINDS.items():
-            rows = dict(other._rows(table))
-            assert sorted(snapshot.keys(table)) == sorted(rows)
-            for key, data in rows.items():
-                assert snapshot._get(table, kind, key) == Codec.decode(kind, data)
+            keys = list(other.keys(table))
+            assert keys == sorted(keys) == sorted(snapshot.keys(table))
+            whole = other.every(table, kind)
+            some = other.every(table, NamedTuple("Last", [(kind._fields[-1], object)]))
+            assert list(whole) == list(some) == keys
+            for key in keys:
+                assert snapshot._get(table, kind, key) == whole[key] == other._get(table, kind, key)
+                assert some[key] == whole[key][-1:]
 
 
 def test_the_bill_is_what_adding_up_gives(filled):
@@ -78,10 +84,30 @@ def test_the_bill_is_what_adding_up_gives(filled):
     assert measure(filled).orphans == 0
 
 
-def test_an_outline_has_the_same_names(filled):
-    whole, names = survey(filled.directories), outline(filled.directories)
-    assert (set(whole.blobs), set(whole.trees)) == (set(names.blobs), set(names.trees))
-    assert not any({**names.blobs, **names.trees}.values())
+def test_an_outline_has_what_is_not_known(filled):
+    with filled.graph.read() as snapshot:
+        known = Known.of(snapshot)
+    nothing = outline(filled.directories, known)
+    assert (nothing.blobs, nothing.trees, nothing.strange) == ({}, {}, {})
+    whole = survey(filled.directories)
+    all_names = outline(filled.directories, Known(frozenset(), frozenset(), frozenset()))
+    assert (set(whole.blobs), set(whole.trees)) == (set(all_names.blobs), set(all_names.trees))
+    assert not any({**all_names.blobs, **all_names.trees}.values())
+
+
+def test_a_blob_without_a_record_is_found_beside_the_tree_of_its_name(filled):
+    layer = layers_of(filled, filled.images()[3])[-1]
+    with filled.graph.read() as snapshot:
+        known = Known.of(snapshot)
+    assert layer in known.trees
+    found = outline(filled.directories, known._replace(blobs=known.blobs - {layer}))
+    assert (list(found.blobs), found.trees) == ([layer], {})
+
+
+def test_a_survey_from_within_is_the_same(filled):
+    with beside(lambda: survey_from_within(filled.directories)) as found:
+        within = found()
+    assert within == survey(filled.directories)
 
 
 def test_one_lost_tree_and_one_cut_blob_are_found(filled):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support import images, stores
 
 from arstore.store.ingest import Ingest
+from arstore.store.reach import Reach
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.runs import Run
 from arstore.store.sweep import Removed, mark, sweep, take_files
@@ -22,8 +23,9 @@ class Records:
     def __init__(self):
         self.tables = {name: {} for name in ("blobs", "layers", "trees", "images", "names")}
 
-    def load(self, *tables):
-        assert set(tables) <= set(self.tables)
+    def every(self, table, part):
+        records = sorted(self.tables[table].items())
+        return {key: part._make(getattr(record, name) for name in part._fields) for key, record in records}
 
     def __getattr__(self, name):
         if name in self.tables:
@@ -87,7 +89,7 @@ def test_what_is_kept_is_whole_and_the_rest_is_gone(chains, indexes, data):
     reachable = set(roots)
     for digest in roots:
         reachable |= set(before["images"][digest].manifests)
-    gone = sweep(records, mark(records, roots))
+    gone = sweep(records, mark(Reach(records), roots))
     tables = records.tables
     assert set(tables["images"]) == reachable
     assert set(tables["names"].values()) == reachable
@@ -103,14 +105,14 @@ def test_what_is_kept_is_whole_and_the_rest_is_gone(chains, indexes, data):
     assert set(tables["trees"]) == needed_trees
     for name in ("blobs", "layers", "trees", "images"):
         assert set(getattr(gone, name)) == set(before[name]) - set(tables[name])
-    assert not sweep(records, mark(records, roots))
+    assert not sweep(records, mark(Reach(records), roots))
 
 
 def test_a_layer_forgets_blobs_that_went():
     records = graph_of(["a"])
     records.tables["layers"]["a"] = LayerRecord("a", "", ("other blob", "blob a"), 1, "tree a")
     records.tables["blobs"]["other blob"] = BlobRecord(1, "a", 1)
-    gone = sweep(records, mark(records, ["image 0 a"]))
+    gone = sweep(records, mark(Reach(records), ["image 0 a"]))
     assert gone.blobs == ["other blob"]
     assert records.tables["layers"]["a"].blobs == ("blob a",)
 
@@ -119,7 +121,7 @@ def test_gaps_are_passed_over():
     records = graph_of(["ab"])
     del records.tables["layers"]["a"]
     del records.tables["blobs"]["blob a"]
-    keep = mark(records, ["image 0 ab", "image of nothing"])
+    keep = mark(Reach(records), ["image 0 ab", "image of nothing"])
     assert keep.images == {"image 0 ab"}
     assert keep.layers == {"ab"}
 
@@ -127,7 +129,7 @@ def test_gaps_are_passed_over():
 def test_an_index_that_lists_itself_ends():
     records = graph_of([], indexes=[[]])
     records.tables["images"]["index 0"] = ImageRecord("i", 1, "", "", 0.0, manifests=("index 0",))
-    assert mark(records, ["index 0"]).images == {"index 0"}
+    assert mark(Reach(records), ["index 0"]).images == {"index 0"}
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def test_what_was_recorded_again_meanwhile_stays(store):
     one = images.example()
     stores.bring(store, one)
     with store.graph.write() as change:
-        removed = sweep(change, mark(change, []))
+        removed = sweep(change, mark(Reach(change), []))
     assert set(removed.blobs) == set(one.blobs())
     stores.bring(store, one)
     inodes = {digest: os.stat(store.directories.blob(digest)).st_ino for digest in one.blobs()}
@@ -177,13 +179,13 @@ def test_a_merged_index_is_held_by_the_images_that_are_mounted_with_it(monkeypat
     def plan(stack):
         return [Run(of_stacks[" ".join(key for key, _ in stack)], ())]
 
-    monkeypatch.setattr("arstore.store.sweep.plan", plan)
-    every = mark(records, records.tables["images"]).trees
+    monkeypatch.setattr("arstore.store.reach.plan", plan)
+    every = mark(Reach(records), records.tables["images"]).trees
     assert every >= {"run dcba", "run xba"}
     assert "run none" not in every
-    assert {name for name in mark(records, ["image 1 abx"]).trees if "run" in name} == {"run xba"}
-    assert {name for name in mark(records, []).trees if "run" in name} == set()
-    gone = sweep(records, mark(records, ["image 1 abx"])).trees
+    assert {name for name in mark(Reach(records), ["image 1 abx"]).trees if "run" in name} == {"run xba"}
+    assert {name for name in mark(Reach(records), []).trees if "run" in name} == set()
+    gone = sweep(records, mark(Reach(records), ["image 1 abx"])).trees
     assert set(gone) == {"run dcba", "run none", "tree c", "tree d", "cap abcd"}
 
 
@@ -191,4 +193,4 @@ def test_a_stack_with_gaps_holds_no_merged_index():
     records = graph_of(["abcd"])
     records.tables["trees"]["run"] = TreeRecord("merged", "boot", False, 0, 0, False, ("tree a", "tree b"))
     del records.tables["trees"]["tree b"]
-    assert "run" not in mark(records, records.tables["images"]).trees
+    assert "run" not in mark(Reach(records), records.tables["images"]).trees

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from arstore.store.directories import Directories
     from arstore.store.records import BlobRecord
@@ -19,41 +19,63 @@ if TYPE_CHECKING:
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+class BlobSize(NamedTuple):
+    """What of a blob's record tells how large its file is, in bytes."""
+
+    size: int
+
+
+def glances_at_blobs(directories: Directories, records: Mapping[str, BlobSize]) -> Iterator[Finding]:
+    """Blobs that are missing or have another size than is recorded."""
+    parent = f"{directories.root}/blobs/"
+    for digest, record in records.items():
+        try:
+            status = os.lstat(parent + digest.replace(":", "/"))
+            if stat.S_ISREG(status.st_mode) and status.st_size == record.size:
+                continue
+            finding = _seen(digest, record, status)
+        except OSError as error:
+            finding = Finding(Damage.BLOB_MISSING, digest, _reason(error))
+        if finding is not None:
+            yield finding
+
+
 def blobs(
-    directories: Directories,
-    records: Iterable[tuple[str, BlobRecord | None]],
-    deep: bool,
-    report: Callable[[int], None],
+    directories: Directories, records: Iterable[tuple[str, BlobRecord | None]], report: Callable[[int], None]
 ) -> Iterator[Finding]:
-    """What is wrong with these blobs; without a record, any size is right. *report* is told of bytes read."""
+    """What is wrong with these blobs, all of which are read; without a record, any size is right.
+
+    *report* is told of bytes read.
+    """
     for digest, record in records:
-        finding = _blob(directories, digest, record, deep, report)
+        finding = _blob(directories, digest, record, report)
         if finding is not None:
             yield finding
 
 
 def _blob(
-    directories: Directories, digest: str, record: BlobRecord | None, deep: bool, report: Callable[[int], None]
+    directories: Directories, digest: str, record: BlobRecord | None, report: Callable[[int], None]
 ) -> Finding | None:
-    path = directories.blob(digest)
     try:
-        if not deep:
-            return _seen(digest, record, os.lstat(path))
-        fd = os.open(path, _OPEN)
+        fd = os.open(directories.blob(digest), _OPEN)
     except OSError as error:
-        return Finding(Damage.BLOB_MISSING, digest, (error.strerror or str(error)).lower())
+        return Finding(Damage.BLOB_MISSING, digest, _reason(error))
     try:
         finding = _seen(digest, record, os.fstat(fd))
         if finding is None and (found := _digest(fd, Digest(digest), report)) != digest:
             finding = Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
         return finding
     except OSError as error:
-        return Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        return Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {_reason(error)}")
     finally:
         os.close(fd)
 
 
-def _seen(digest: str, record: BlobRecord | None, status: os.stat_result) -> Finding | None:
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _seen(digest: str, record: BlobRecord | BlobSize | None, status: os.stat_result) -> Finding | None:
     if not stat.S_ISREG(status.st_mode):
         return Finding(Damage.BLOB_MISSING, digest, "what lies in its place is no regular file")
     if record is not None and status.st_size != record.size:

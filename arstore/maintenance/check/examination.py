@@ -6,23 +6,33 @@ knows them as they were then.
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from arstore.linux.priority import claim_idle_only
-from arstore.maintenance.check.blobs import blobs, present
+from arstore.maintenance.check.blobs import BlobSize, blobs, glances_at_blobs, present
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.graph import against_documents, damaged_record, pages
-from arstore.maintenance.check.structure import clutter, structure
-from arstore.maintenance.check.trees import Candidate, altered, candidates, is_still_there
+from arstore.maintenance.check.structure import (
+    LayerLook,
+    TreeLook,
+    clutter,
+    foundation,
+    structure,
+    surface,
+    tree_directories,
+)
+from arstore.maintenance.check.trees import Candidate, Glances, altered, candidates, is_still_there
+from arstore.maintenance.survey import Known
 from arstore.store.workers import beside, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from arstore.store.graph import Snapshot
     from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
     Report = Callable[[int], None]
@@ -66,17 +76,18 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     if any(finding.damage is Damage.GRAPH_PAGES for finding in findings):
         # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
         named = [(digest, None) for digest in present(store.directories)]
-        return _sorted([*findings, *blobs(store.directories, named, True, report)])
+        return _sorted([*findings, *blobs(store.directories, named, report)])
     if quick:
         return _sorted(_quick(store))
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
-        seen = list(structure(store, snapshot, known.blobs))
+        keys = Known.of(snapshot)
+        seen = list(structure(store, snapshot, known.blobs.keys()))
         passed_over = snapshot.passed_over
     findings += _lasting(store, seen)
     findings += _standing(store, known.trees, _deep(store, known, report, nice))
     if not passed_over:
-        findings += clutter(store)
+        findings += clutter(store, keys)
     return _sorted(findings)
 
 
@@ -107,38 +118,54 @@ def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
 
 
 def _quick(store: Store) -> list[Finding]:
-    """A look at sizes, in three processes, each of which reads what it needs of the graph."""
+    """A look at names and sizes, in three processes."""
     store.graph.release()
-    with beside(partial(_look_at_blobs, store)) as blobs_seen, beside(partial(_look_at_trees, store)) as trees_seen:
+    with beside(partial(_look_at_trees, store)) as trees_seen:
         with store.graph.read(lenient=True) as snapshot:
-            snapshot.load("images", "layers", "trees")
-            recorded = set(snapshot.keys("blobs"))
-            findings, unreadable = blobs_seen()
-            recorded -= {key.partition(b"/")[2].decode("utf-8", "replace") for key in unreadable}
-            seen = list(structure(store, snapshot, recorded))
-            unreadable |= snapshot.passed_over
-        findings += trees_seen()
-    findings += _lasting(store, seen)
+            sizes = snapshot.every("blobs", BlobSize)
+            known = Known.of(snapshot, blobs=frozenset() if snapshot.passed_over else sizes.keys())
+            layers = set(snapshot.keys("layers"))
+            seen = list(surface(store, snapshot, sizes.keys(), layers, known.trees))
+            unreadable = snapshot.passed_over
+        findings = list(_standing(store, [], glances_at_blobs(store.directories, sizes)))
+        # Of what cannot be read nobody knows what it needs.
+        left = [] if unreadable else list(clutter(store, known))
+        foundation_seen, found, unreadable_there = trees_seen()
+    unreadable |= unreadable_there
+    if unreadable:
+        with store.graph.read(lenient=True) as snapshot:
+            seen = list(structure(store, snapshot, snapshot.every("blobs", BlobSize).keys()))
+    findings += found
+    findings += _lasting(store, seen + foundation_seen)
     findings += map(damaged_record, sorted(unreadable))
-    if not unreadable:
-        findings += clutter(store)
-    return findings
+    return findings if unreadable else findings + left
 
 
-def _look_at_blobs(store: Store) -> tuple[list[Finding], set[bytes]]:
-    """What is wrong with blobs; and the keys of their records that cannot be read."""
+def _look_at_trees(store: Store) -> tuple[list[Finding], list[Finding], set[bytes]]:
+    """In a process of its own: what is wrong with layers and trees in the graph, and with trees on disk.
+
+    And the keys of their records that cannot be read.
+    """
+    os.chdir(store.directories.root)
     with store.graph.read(lenient=True) as snapshot:
-        records = list(snapshot.blobs())
+        layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
+        recorded = set(snapshot.keys("blobs"))
         unreadable = snapshot.passed_over
-    found = blobs(store.directories, records, False, lambda _count: None)
-    return list(_standing(store, [], found)), unreadable
-
-
-def _look_at_trees(store: Store) -> list[Finding]:
-    with store.graph.read(lenient=True) as snapshot:
-        trees = list(candidates(store, snapshot))
-    found = (altered(store, tree, False, lambda _count: None) for tree in trees)
-    return list(_standing(store, trees, [finding for finding in found if finding is not None]))
+    store.graph.release()
+    there = tree_directories(store)
+    look = Glances(store, layers, trees, there)
+    keys = list(trees)
+    half = len(keys) // 2
+    with beside(lambda: list(look.findings(keys[half:], "trees"))) as others:
+        seen = list(foundation(store, layers, trees, recorded, there))
+        found = [*look.findings(keys[:half], "trees"), *others()]
+    if found:
+        # Once more, of trees that are known in all that tells whether they have been replaced meanwhile.
+        with store.graph.read(lenient=True) as snapshot:
+            relied_on = list(candidates(store, snapshot))
+        again = look.findings([finding.what for finding in found], "trees")
+        found = list(_standing(store, relied_on, again))
+    return seen, found, unreadable
 
 
 def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding]) -> Iterator[Finding]:
@@ -215,11 +242,11 @@ def _grouped(items: list[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 
 def _read_blobs(store: Store, records: list[tuple[str, BlobRecord]], report: Report) -> list[Finding]:
-    return list(blobs(store.directories, records, True, report))
+    return list(blobs(store.directories, records, report))
 
 
 def _read_trees(store: Store, trees: list[Candidate], report: Report) -> list[Finding]:
-    found = (altered(store, tree, True, report) for tree in trees)
+    found = (altered(store, tree, report) for tree in trees)
     return [finding for finding in found if finding is not None]
 
 

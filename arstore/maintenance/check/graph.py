@@ -17,10 +17,11 @@ from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
-from arstore.store.graph import FORMAT_KEY, MAP_SIZE
+from arstore.store.graph import MAP_SIZE
 from arstore.store.pages import moment, walk
 from arstore.store.records import KINDS, Codec
 from arstore.store.seal import BrokenSealError, unsealed
+from arstore.store.snapshot import FORMAT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

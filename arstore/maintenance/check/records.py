@@ -31,7 +31,7 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arstore.store.graph import Change
+    from arstore.store.change import Change
     from arstore.store.records import Record
     from arstore.store.store import Store
 

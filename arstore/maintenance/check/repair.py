@@ -164,7 +164,7 @@ def _take_altered_blobs(store: Store, digests: list[str]) -> None:
         identity = _identity(store.directories.blob(digest))
         with store.graph.read(lenient=True) as snapshot:
             record = snapshot.blob(digest)
-        if record is not None and any(blobs(store.directories, [(digest, record)], True, lambda _count: None)):
+        if record is not None and any(blobs(store.directories, [(digest, record)], lambda _count: None)):
             altered[digest] = identity
     if not altered:
         return

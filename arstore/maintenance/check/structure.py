@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.survey import outline
@@ -17,26 +17,86 @@ from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
-    from arstore.store.graph import Snapshot
+    from arstore.maintenance.survey import Known
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 
-def structure(store: Store, snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
+class _Image(NamedTuple):
+    config: str
+    layers: tuple[str, ...]
+    top: str
+    cap: str | None
+    manifests: tuple[str, ...]
+
+
+class LayerLook(NamedTuple):
+    """What of a layer's record is looked at."""
+
+    parent: str
+    blobs: tuple[str, ...]
+    size: int
+    tree: str
+
+
+class TreeLook(NamedTuple):
+    """What of a tree's record is looked at."""
+
+    form: str
+    boot: str
+    synced: bool
+    size: int
+    members: tuple[str, ...]
+    sums: tuple[str, ...]
+
+
+def structure(store: Store, snapshot: Snapshot, recorded: AbstractSet[str]) -> Iterator[Finding]:
     """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
 
     *recorded* are the digests of the blobs with records that can be read.
     Raises OSError and the errors of Graph.
     """
+    layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
+    yield from surface(store, snapshot, recorded, layers.keys(), trees.keys())
+    yield from foundation(store, layers, trees, recorded, tree_directories(store))
+
+
+def surface(
+    store: Store,
+    snapshot: Snapshot,
+    recorded: AbstractSet[str],
+    layers: AbstractSet[str],
+    trees: AbstractSet[str],
+) -> Iterator[Finding]:
+    """The part of that which needs no more of *layers* and *trees* than their keys."""
+    images = snapshot.every("images", _Image)
     yield from _root(store)
-    yield from _names(snapshot)
-    yield from _images(snapshot, recorded)
-    yield from _layers(snapshot, recorded)
-    yield from _trees(store, snapshot)
+    yield from _names(snapshot, images)
+    yield from _images(images, layers, trees, recorded)
     yield from _containers(store, snapshot)
     yield from _index(store, snapshot)
     yield from _layout(store, snapshot)
+
+
+def foundation(
+    store: Store,
+    layers: Mapping[str, LayerLook],
+    trees: Mapping[str, TreeLook],
+    recorded: AbstractSet[str],
+    there: Container[str],
+) -> Iterator[Finding]:
+    """The part about the layers and trees themselves; *there* are the names of the directories of trees."""
+    yield from _layers(layers, trees.keys(), recorded)
+    yield from _trees(store, trees, there)
+
+
+def tree_directories(store: Store) -> set[str]:
+    """The names of the directories that trees may be in: to list them takes a fifth of asking for each."""
+    with os.scandir(store.directories.trees) as entries:
+        return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
 
 
 def _root(store: Store) -> Iterator[Finding]:
@@ -45,49 +105,58 @@ def _root(store: Store) -> Iterator[Finding]:
         yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
 
 
-def _names(snapshot: Snapshot) -> Iterator[Finding]:
+def _names(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
     for name, digest in snapshot.names():
-        if snapshot.image(digest) is None:
+        if digest not in images:
             yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
 
 
-def _images(snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
-    for digest, image in snapshot.images():
-        for blob in dict.fromkeys((digest, *([image.config] if image.config else []), *image.layers)):
-            if blob not in recorded:
-                yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
+def _images(
+    images: Mapping[str, _Image], layers: Container[str], trees: Container[str], recorded: AbstractSet[str]
+) -> Iterator[Finding]:
+    for digest, image in images.items():
+        blobs = {digest, *image.layers}
+        if image.config:
+            blobs.add(image.config)
+        for blob in sorted(blob for blob in blobs if blob not in recorded):
+            yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
         for member in image.manifests:
-            if snapshot.image(member) is None:
+            if member not in images:
                 yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
-        if image.top and snapshot.layer(image.top) is None:
+        if image.top and image.top not in layers:
             yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
-        if image.cap and snapshot.tree(image.cap) is None:
+        if image.cap and image.cap not in trees:
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
 
 
-def _layers(snapshot: Snapshot, recorded: Container[str]) -> Iterator[Finding]:
-    for chain_id, layer in snapshot.layers():
-        if layer.parent and snapshot.layer(layer.parent) is None:
+def _layers(
+    layers: Mapping[str, LayerLook], trees: AbstractSet[str], recorded: AbstractSet[str]
+) -> Iterator[Finding]:
+    # There may be very many layers, and mostly all is well with all of them.
+    lost_parents = {layer.parent for layer in layers.values()} - layers.keys() - {""}
+    lost_trees = {layer.tree for layer in layers.values()} - trees - {""}
+    lost_blobs = {blob for layer in layers.values() for blob in layer.blobs} - recorded
+    for chain_id, layer in layers.items():
+        if layer.parent in lost_parents:
             yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
-        if not any(blob in recorded for blob in layer.blobs):
+        if lost_blobs.issuperset(layer.blobs):
             yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
-        if layer.tree and snapshot.tree(layer.tree) is None:
+        if layer.tree in lost_trees:
             yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
 
 
-def _trees(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
-    boot = store.inventory().boot
-    with os.scandir(store.directories.trees) as entries:
-        listed = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-    for key, tree in snapshot.trees():
-        there = key.partition(":")[2] in listed or os.path.isdir(store.directories.tree(key))
+def _trees(store: Store, trees: Mapping[str, TreeLook], there: Container[str]) -> Iterator[Finding]:
+    boot, forms = store.inventory().boot, store.forms
+    for key, tree in trees.items():
         if not tree.synced and tree.boot != boot:
             yield Finding(Damage.TREE_UNTRUSTED, key, "may not be whole since something was cut off; rebuilt when used")
-        elif tree.members and not there:
-            yield Finding(Damage.TREE_UNTRUSTED, key, "its directory is not there; the index is merged again when used")
-        elif not there:
-            yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
-        elif not tree.members and tree.form not in store.forms:
+        elif key.partition(":")[2] not in there and not os.path.isdir(store.directories.tree(key)):
+            if tree.members:
+                why = "its directory is not there; the index is merged again when used"
+                yield Finding(Damage.TREE_UNTRUSTED, key, why)
+            else:
+                yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
+        elif not tree.members and tree.form not in forms:
             yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
 
 
@@ -134,12 +203,15 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-def clutter(store: Store) -> Iterator[Finding]:
-    """What processes that died have left. Raises OSError and the errors of Graph."""
+def clutter(store: Store, known: Known) -> Iterator[Finding]:
+    """What processes that died have left, and what is there besides what is *known*.
+
+    Raises OSError and the errors of Graph.
+    """
     from arstore.maintenance.gc import Collection, add_files
 
     plan = Collection()
-    add_files(store, plan, outline(store.directories))
+    add_files(store, plan, outline(store.directories, known), known)
     for name in plan.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:

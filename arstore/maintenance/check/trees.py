@@ -20,13 +20,15 @@ from arstore.store.ingest import Ingest
 from arstore.store.layer import LayerPass, take_layer
 from arstore.store.needs import NAME as NEEDS
 from arstore.store.runs import fault as run_fault
+from arstore.store.runs import glance as run_glance
 from arstore.store.tree import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
-    from arstore.store.graph import Snapshot
+    from arstore.maintenance.check.structure import LayerLook, TreeLook
     from arstore.store.records import LayerRecord, TreeRecord
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -69,15 +71,15 @@ def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
             yield Candidate(key, record, layers.get(key), found)
 
 
-def altered(store: Store, tree: Candidate, deep: bool, report: Callable[[int], None]) -> Finding | None:
-    """What is wrong with one tree. The graph is not read."""
+def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
+    """What is wrong with one tree, all of which is read. The graph is not read."""
     try:
-        if deep and tree.record.form == "directory" and not tree.record.sums:
+        if tree.record.form == "directory" and not tree.record.sums:
             return _unrecorded(store, tree, report)
         if tree.record.members:
-            found = run_fault(tree.key, tree.record, store.directories.tree, deep)
+            found = run_fault(tree.key, tree.record, store.directories.tree)
         else:
-            found = _fault(store, tree, deep, report)
+            found = _fault(store, tree, report)
     except StoreDamagedError as error:
         # Of a merged index it is a member that is damaged, which is found by itself.
         found = "" if tree.record.members else f"{error.what}: {error.why}"
@@ -86,7 +88,49 @@ def altered(store: Store, tree: Candidate, deep: bool, report: Callable[[int], N
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
-def _fault(store: Store, tree: Candidate, deep: bool, report: Callable[[int], None]) -> str:
+class Glances:
+    """A look at names and sizes of the trees that are in their places and relied on."""
+
+    def __init__(
+        self, store: Store, layers: Mapping[str, LayerLook], trees: Mapping[str, TreeLook], there: Container[str]
+    ) -> None:
+        """*there* are the names of the directories in `trees/`."""
+        self._trees = trees
+        self._sizes = {layer.tree: layer.size for layer in layers.values()}
+        self._there = there
+        self._boot = store.inventory().boot
+        self._forms = store.forms
+
+    def findings(self, keys: Iterable[str], parent: str) -> Iterator[Finding]:
+        """What is wrong with these trees; *parent* is a path of `trees/`."""
+        for key in keys:
+            try:
+                found = self._fault(key, f"{parent}/{key.partition(':')[2]}")
+            except OSError as error:
+                found = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            if found:
+                yield Finding(Damage.TREE_ALTERED, key, found)
+
+    def _fault(self, key: str, directory: str) -> str:
+        tree = self._trees[key]
+        if not self._is_relied_on(key):
+            return ""
+        if tree.members:
+            return run_glance(directory, tree.size) if all(map(self._is_relied_on, tree.members)) else ""
+        form, size = self._forms[tree.form], self._sizes.get(key)
+        if size is None and form.keeps_tar:
+            return ""
+        sums = dict(part.split(":", 1) for part in tree.sums) if tree.sums else {}
+        return form.glance(directory, Made("", size or 0, sums))
+
+    def _is_relied_on(self, key: str) -> bool:
+        tree = self._trees.get(key)
+        if tree is None or not (tree.synced or tree.boot == self._boot):
+            return False
+        return (bool(tree.members) or tree.form in self._forms) and key.partition(":")[2] in self._there
+
+
+def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
     fd = os.open(store.directories.tree(tree.key), _DIRECTORY)
     try:
         sums = dict(part.split(":", 1) for part in tree.record.sums)
@@ -97,8 +141,8 @@ def _fault(store: Store, tree: Candidate, deep: bool, report: Callable[[int], No
             return ""
         else:
             made = Made("", 0, sums)
-        found = form.fault(fd, made, deep, report)
-        return found or (_needs_fault(fd, sums.get(NEEDS, "")) if deep else "")
+        found = form.fault(fd, made, report)
+        return found or _needs_fault(fd, sums.get(NEEDS, ""))
     finally:
         os.close(fd)
 

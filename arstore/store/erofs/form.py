@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from arstore.store.erofs.files import INDEX, TAR
 from arstore.store.erofs.mounting import forget_attached, lower_directory
 from arstore.store.removal import remove_tree
 from arstore.tar.limits import ACCEPTED, Limits
@@ -63,11 +64,21 @@ class ErofsFormat:
 
         return open_file(tree_fd, path)
 
-    def fault(self, tree_fd: int, made: Made, deep: bool, report: Callable[[int], None]) -> str:
+    def glance(self, tree_path: str, made: Made) -> str:
+        """A tar of another size than the layer's, or one of the two files missing. Raises OSError."""
+        try:
+            size = os.lstat(f"{tree_path}/{TAR}").st_size
+        except FileNotFoundError:
+            return f"{TAR} is missing"
+        if not os.access(f"{tree_path}/{INDEX}", os.F_OK):
+            return f"{INDEX} is missing"
+        return "" if size == made.tar_size else f"its tar has {size} bytes, the layer's has {made.tar_size}"
+
+    def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """A tar that is not the layer's, or an index that is not what was written over it. Raises OSError."""
         from arstore.store.erofs.verification import fault
 
-        return fault(tree_fd, made.diff_id, made.tar_size, deep, report)
+        return fault(tree_fd, made.diff_id, made.tar_size, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
         """Delete the tree directory *name* and all that is in it. Raises OSError."""

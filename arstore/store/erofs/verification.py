@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import StoreDamagedError
 from arstore.store.erofs import format as layout
-from arstore.store.erofs.files import INDEX, TAR
+from arstore.store.erofs.files import TAR
 from arstore.store.erofs.reader import Index
 from arstore.store.erofs.superblock import check_digest, damaged
 from arstore.store.reading import chunks
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NOT_IN_NAMES = (b"/", b"\0")
 
 
-def fault(tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callable[[int], None]) -> str:
+def fault(tree_fd: int, diff_id: str, tar_size: int, report: Callable[[int], None]) -> str:
     """What is wrong with a tree, as TreeFormat has it: a tar that is not the layer's, or an index that was altered.
 
     Raises OSError.
@@ -31,9 +31,6 @@ def fault(tree_fd: int, diff_id: str, tar_size: int, deep: bool, report: Callabl
         size = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False).st_size
         if size != tar_size:
             return f"its tar has {size} bytes, the layer's has {tar_size}"
-        if not deep:
-            os.stat(INDEX, dir_fd=tree_fd, follow_symlinks=False)
-            return ""
         found = _tar_digest(tree_fd, Digest(diff_id), report)
         if found != diff_id:
             return f"its tar has the digest {found}"
