@@ -11,7 +11,7 @@ from arstore.digest import Digest
 from arstore.oci import instruction, media_type, platform, reference
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import parse
+from arstore.oci.document import BOUNDS, Bounds, parse
 from arstore.oci.index import Index, check_layout
 from arstore.oci.manifest import Manifest
 from arstore.tar.entry import Kind
@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HOST = platform.Platform("linux", "amd64")
+_SMALL = Bounds(document=1200, json_depth=5, layers=3, manifests=3, index_depth=1, remedy="{} raises it")
+"""Bounds that little bytes get past."""
 
 
 def read_manifest(data: bytes) -> None:
     """A manifest, and its descriptors written again."""
-    manifest = Manifest.parse(data, "manifest", None if len(data) % 2 else media_type.OCI_MANIFEST)
+    bounds = _bounds(data)
+    manifest = Manifest.parse(data, "manifest", None if len(data) % 2 else media_type.OCI_MANIFEST, bounds)
     assert isinstance(manifest.is_image, bool)
+    assert len(manifest.layers) <= bounds.layers
     for descriptor in (manifest.config, *manifest.layers):
         again = Descriptor.parse(descriptor.to_json(), "again")
         assert again.digest == descriptor.digest
@@ -43,7 +47,9 @@ def read_manifest(data: bytes) -> None:
 
 def read_index(data: bytes) -> None:
     """An index, a choice by platform, and its names."""
-    index = Index.parse(data, "index")
+    bounds = _bounds(data)
+    index = Index.parse(data, "index", bounds=bounds)
+    assert len(index.manifests) <= bounds.manifests
     assert len(platform.select([one.platform for one in index.manifests], _HOST)) <= len(index.manifests)
     for one in index.manifests:
         notes = one.annotations
@@ -55,7 +61,9 @@ def read_index(data: bytes) -> None:
 
 def read_config(data: bytes) -> None:
     """A config, and the same with a layer and an instruction more."""
-    config = ImageConfig.parse(data, "config")
+    bounds = _bounds(data)
+    config = ImageConfig.parse(data, "config", bounds)
+    assert len(config.diff_ids) <= bounds.layers
     more = ImageConfig.parse(config.with_layer(Digest("sha256:" + "0" * 64), "fuzz", "2026-01-01T00:00:00Z"), "config")
     assert len(more.diff_ids) == len(config.diff_ids) + 1
     ImageConfig.parse(instruction.changed(data, [instruction.Instruction.parse("ENV A=b")]), "config")
@@ -76,7 +84,7 @@ def read_layout(data: bytes) -> None:
     layout, _, index = data.partition(b"\0")
     members = _members({b"oci-layout": layout, b"index.json": index, **_BLOBS})
     if is_layout(members):
-        source = Layout(members, "box.tar")
+        source = Layout(members, "box.tar", bounds=_bounds(data))
         source.is_whole()
         for image in source.images():
             assert image.descriptor.digest
@@ -91,7 +99,7 @@ def read_docker_archive(data: bytes) -> None:
     members.add(b"loop", Member(Kind.SYMLINK, link=b"loop"))
     if is_docker_archive(members):
         tags(members)
-        for image in DockerArchive(members, "box.tar").images():
+        for image in DockerArchive(members, "box.tar", bounds=_bounds(data)).images():
             assert image.descriptor.digest
 
 
@@ -100,7 +108,7 @@ def read_dir(data: bytes) -> None:
     version, _, manifest = data.partition(b"\0")
     members = _members({b"version": version, b"manifest.json": manifest})
     if is_dir(members):
-        for image in Dir(members).images():
+        for image in Dir(members, bounds=_bounds(data)).images():
             assert image.descriptor.digest
 
 
@@ -139,6 +147,10 @@ def read_platform(data: bytes) -> None:
     found = platform.parse(os.fsdecode(data))
     assert found.normalised() == found
     assert platform.select([found, None], found)[0] == 0
+
+
+def _bounds(data: bytes) -> Bounds:
+    return BOUNDS if len(data) % 3 else _SMALL
 
 
 _LAYER = images.layer([images.file("a", b"1")])
