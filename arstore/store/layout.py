@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.store.owner import Owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from arstore.store.change import Change
     from arstore.store.directories import Directories
@@ -39,15 +39,27 @@ _DESCRIPTOR = f"""  {{{{
     "{REF_NAME}": """
 
 
+class _Typed(Protocol):
+    """What of an image's record is listed."""
+
+    @property
+    def media_type(self) -> str:
+        """That of its manifest."""
+
+
 class _Listed(NamedTuple):
     media_type: str
 
 
-def index_document(snapshot: Snapshot) -> bytes:
-    """`index.json` for what the graph holds: names in their order, then the images that have none."""
+def index_document(snapshot: Snapshot, images: Mapping[str, _Typed] | None = None) -> bytes:
+    """`index.json` for what the graph holds: names in their order, then the images that have none.
+
+    *images* are those of *snapshot*, for who has them at hand.
+    """
     names = snapshot.names_by_digest()
     named: list[tuple[bool, str, str]] = []
-    for digest, image in snapshot.every("images", _Listed).items():
+    every = snapshot.every("images", _Listed) if images is None else images
+    for digest, image in every.items():
         blob = snapshot.blob(digest)
         if blob is None:
             continue

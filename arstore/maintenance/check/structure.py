@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 class _Image(NamedTuple):
+    media_type: str
     config: str
     layers: tuple[str, ...]
     top: str
@@ -77,8 +78,8 @@ def surface(
     yield from _names(snapshot, images)
     yield from _images(images, layers, trees, recorded)
     yield from _containers(store, snapshot)
-    yield from _index(store, snapshot)
-    yield from _layout(store, snapshot)
+    yield from _index(store, snapshot, images)
+    yield from _layout(store, images)
 
 
 def foundation(
@@ -129,19 +130,16 @@ def _images(
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
 
 
-def _layers(
-    layers: Mapping[str, LayerLook], trees: AbstractSet[str], recorded: AbstractSet[str]
-) -> Iterator[Finding]:
-    # There may be very many layers, and mostly all is well with all of them.
-    lost_parents = {layer.parent for layer in layers.values()} - layers.keys() - {""}
-    lost_trees = {layer.tree for layer in layers.values()} - trees - {""}
-    lost_blobs = {blob for layer in layers.values() for blob in layer.blobs} - recorded
+def _layers(layers: Mapping[str, LayerLook], trees: Container[str], recorded: Container[str]) -> Iterator[Finding]:
     for chain_id, layer in layers.items():
-        if layer.parent in lost_parents:
+        if layer.parent not in layers and layer.parent:
             yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
-        if lost_blobs.issuperset(layer.blobs):
+        for blob in layer.blobs:
+            if blob in recorded:
+                break
+        else:
             yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
-        if layer.tree in lost_trees:
+        if layer.tree not in trees and layer.tree:
             yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
 
 
@@ -176,19 +174,19 @@ def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
 
 
-def _index(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> Iterator[Finding]:
     found = _content(f"{store.directories.root}/index.json")
     if found is None:
-        if any(True for _ in snapshot.images()):
+        if images:
             yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
-    elif found != index_document(snapshot) and not snapshot.passed_over:
+    elif found != index_document(snapshot, images) and not snapshot.passed_over:
         yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
 
 
-def _layout(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
     found = _content(f"{store.directories.root}/oci-layout")
     if found is None:
-        if any(True for _ in snapshot.images()):
+        if images:
             yield Finding(Damage.LAYOUT, "oci-layout", "is missing")
     elif found != LAYOUT_DOCUMENT:
         yield Finding(Damage.LAYOUT, "oci-layout", "does not say what an image layout says")
