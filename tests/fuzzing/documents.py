@@ -85,10 +85,12 @@ def read_layout(data: bytes) -> None:
     members = _members({b"oci-layout": layout, b"index.json": index, **_BLOBS})
     if is_layout(members):
         source = Layout(members, "box.tar", bounds=_bounds(data))
-        source.is_whole()
-        for image in source.images():
-            assert image.descriptor.digest
-    check_layout(layout)
+        if len(data) % 2:
+            source.is_whole()
+        else:
+            assert all(image.descriptor.digest for image in source.images())
+    else:
+        check_layout(layout)
 
 
 def read_docker_archive(data: bytes) -> None:
@@ -98,9 +100,11 @@ def read_docker_archive(data: bytes) -> None:
     members.add(b"link", Member(Kind.SYMLINK, link=b"l/layer.tar"))
     members.add(b"loop", Member(Kind.SYMLINK, link=b"loop"))
     if is_docker_archive(members):
-        tags(members)
-        for image in DockerArchive(members, "box.tar", bounds=_bounds(data)).images():
-            assert image.descriptor.digest
+        if len(data) % 2:
+            tags(members, _bounds(data))
+        else:
+            source = DockerArchive(members, "box.tar", bounds=_bounds(data))
+            assert all(image.descriptor.digest for image in source.images())
 
 
 def read_dir(data: bytes) -> None:
