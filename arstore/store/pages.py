@@ -331,16 +331,16 @@ class _Walker:
         listed = struct.unpack_from(f"<{count}H", page, _HEADER.size)
         found: dict[int, None] = {}
         seen: set[int] = set()
-        for start in (upper, *listed):
+        for start in dict.fromkeys((upper, *listed)):
             place = start
             while place not in seen and _HEADER.size < place <= len(page) - _NODE.size:
                 seen.add(place)
-                try:
-                    node, place = _node(page, place, False)
-                except (PageError, struct.error):
-                    break
-                if 1 < node.page < len(self._used):
-                    found[node.page] = None
+                low, middle, high, length = _NODE.unpack_from(page, place)
+                child = low | middle << 16 | high << 32
+                if 1 < child < len(self._used):
+                    found[child] = None
+                place += _NODE.size + length
+                place += place % 2
         return list(found)
 
     def _page(self, number: int) -> bytes:
