@@ -6,6 +6,8 @@ import functools
 import json
 import os
 import struct
+from collections import namedtuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
@@ -23,21 +25,36 @@ from arstore.store.records import (
     LeaseRecord,
     TreeRecord,
 )
-from arstore.store.seal import BrokenSealError, is_sealed, mended, sealed, unsealed
+from arstore.store.seal import BrokenSealError, all_unsealed, is_sealed, mended, sealed, unsealed
 from fuzzing import mutators
 from fuzzing.target import Target, scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MAP = 1 << 30
 _RECORDS = 5
 """Records that lie in leaves of a graph: little to walk, and more than one leaf."""
 
 
+@functools.cache
+def _parts(kind: type[NamedTuple]) -> tuple[type[NamedTuple], ...]:
+    """Some of the fields of a kind of records: one, and the last and the first."""
+    names = kind._fields
+    return tuple(namedtuple("_Part", fields) for fields in (names[:1], names[-1:], (names[-1], names[0])))
+
+
 def read_record(data: bytes) -> None:
-    """A record of each kind; the first byte says of which. What is read is written the same."""
+    """Records of a kind, lines of text; the first byte says of which. All at once, and parts of them, are the same."""
     kind = list(KINDS.values())[data[0] % len(KINDS)] if data else BlobRecord
-    record = Codec.decode(kind, data[1:])
+    texts = data[1:].split(b"\n")
+    records = [Codec.decode(kind, text) for text in texts]
     # As text: NaN does not equal itself.
-    assert repr(Codec.decode_all(kind, [data[1:]] * 2)) == repr([record] * 2)
+    for many in (texts, texts * 2, [*texts, Codec.encode(records[0])]):
+        assert repr(Codec.decode_all(kind, many)[: len(records)]) == repr(records)
+    for part in _parts(kind):
+        wanted = [part._make(getattr(record, name) for name in part._fields) for record in records]
+        assert repr(Codec.decode_parts(kind, part, texts)) == repr(wanted)
 
 
 def open_seal(data: bytes) -> None:
@@ -54,7 +71,19 @@ def open_seal(data: bytes) -> None:
         found = mended(key, value)
         assert found is None or is_sealed(*found)
     else:
+        rows = [(key, value), (b"k", sealed(b"k", key))]
+        assert _texts(rows, all_unsealed) == _texts(rows, lambda rows: [unsealed(*row) for row in rows])
         unsealed(key, value)
+
+
+_Rows = list[tuple[bytes, bytes]]
+
+
+def _texts(rows: _Rows, read: Callable[[_Rows], list[bytes]]) -> list[bytes] | None:
+    try:
+        return read(rows)
+    except BrokenSealError:
+        return None
 
 
 @functools.cache
@@ -136,7 +165,8 @@ def _records() -> list[bytes]:
         LeaseRecord((digest,), "import", 1, 2, "b", 1.5),
     )  # fmt: skip
     made = [bytes([number]) + Codec.encode(record) for number, record in enumerate(records)]
-    return [*made, b"\0" + b"[" * 3000, b'\0{"size":1e999}', b'\0{"size":NaN,"size":2}', b"\1[1]", b"\2null"]
+    two = made[1] + b"\n" + made[1][1:].replace(b"[", b"[[],", 1)
+    return [*made, two, b"\0" + b"[" * 3000, b'\0{"size":1e999}', b'\0{"size":NaN,"size":2}', b"\1[1]", b"\2null"]
 
 
 def _seals() -> list[bytes]:
