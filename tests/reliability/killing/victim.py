@@ -145,9 +145,10 @@ def _watch(order: Order, report: int) -> None:
             os.setpgid(victim, victim)
         killed = _attend(victim, server, order.kill, began)
         _, status = os.waitpid(victim, 0)
-    seconds = time.monotonic() - began
-    ended = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds, "killed": killed}
-    os.write(report, json.dumps({**ended, "survivors": _adopted()}).encode())
+        seconds = time.monotonic() - began
+        killed_later, survivors = _outlast(server)
+    ended = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds, "killed": killed or killed_later}
+    os.write(report, json.dumps({**ended, "survivors": survivors}).encode())
 
 
 def _attend(victim: int, server: socket.socket, kill: Kill | None, began: float) -> bool:
@@ -186,15 +187,26 @@ def _request(server: socket.socket) -> tuple[str, int]:
     return data.decode(), _CREDENTIALS.unpack(credentials)[0]
 
 
-def _adopted() -> list[str]:
-    """Wait for all that has outlived the victim; what is still there after a while, and is killed then."""
+def _outlast(server: socket.socket) -> tuple[bool, list[str]]:
+    """Wait for all that has outlived the victim; what is still there after a while, and is killed then.
+
+    A daemon may reach its trace point now: whether one was killed there.
+    """
     survivors: list[str] = []
+    killed = False
+    server.setblocking(False)
     until = time.monotonic() + _PATIENCE
     while True:
+        with contextlib.suppress(BlockingIOError):
+            whom, sender = _request(server)
+            if whom == SELF:
+                killed = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(sender, signal.SIGKILL)
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return survivors
+            return killed, survivors
         if pid:
             continue
         if time.monotonic() > until:
@@ -260,7 +272,7 @@ class _Listener:
             subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CHECKOUT, check=True)
         if kill is None or (point, role, number) != (kill.point, kill.role, kill.number):
             return
-        # Who outlives the command may find that the watcher has stopped to listen.
+        # The watcher itself may have been ended.
         with contextlib.suppress(ConnectionError), self._watcher.opened() as fd:
             os.write(fd, kill.whom.encode())
         # A worker does not outlive the command for long, and what was to outlive it goes on then.
