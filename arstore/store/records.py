@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +122,6 @@ class LeaseRecord(NamedTuple):
 
 T = TypeVar("T")
 Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
-R = TypeVar("R", bound=Record)
 P = TypeVar("P", bound=NamedTuple)
 
 KINDS: dict[str, type[Record]] = {
@@ -156,15 +155,10 @@ class Codec:
         return cls._made(kind, _parse(str(data, "utf-8")))
 
     @classmethod
-    def decode_all(cls, kind: type[R], texts: Sequence[bytes]) -> list[R]:
-        """Every record in *texts*, in one pass of the parser; as `decode` otherwise."""
-        return cls.decode_parts(cast("type[Record]", kind), kind, texts)
-
-    @classmethod
     def decode_parts(cls, kind: type[Record], part: type[P], texts: Sequence[bytes]) -> list[P]:
-        """The same, but of each record of *kind* only the fields that the named tuple *part* has.
+        """Of each record of *kind* in *texts* the fields that the named tuple *part* has; errors as `decode`.
 
-        Most of the time that decoding takes goes into strings and tuples that are kept.
+        All are decoded in one pass of the parser, and most of the time goes into strings and tuples that are kept.
         """
         text = str(b"[" + b",".join(texts) + b"]", "utf-8")
         found = _parse(text)

@@ -88,32 +88,24 @@ class Snapshot:
 
     def every(self, table: str, part: type[_P]) -> dict[str, _P]:
         """Of all records of *table* the fields that the named tuple *part* has, by key: far quicker than all fields."""
-        found: dict[str, _P] = {}
-        start = record_key(table, "")
-        for batch in self._rows(start):
+        return dict(self._parts(table, part))
+
+    def _parts(self, table: str, part: type[_P]) -> Iterator[tuple[str, _P]]:
+        kind = KINDS[table]
+        for batch in self._rows(record_key(table, "")):
             try:
-                keys = [name[len(start) :].decode() for name, _ in batch]
-                records = Codec.decode_parts(KINDS[table], part, all_unsealed(batch))
+                keys = [name[len(table) + 1 :].decode() for name, _ in batch]
+                records = Codec.decode_parts(kind, part, all_unsealed(batch))
             except (ValueError, TypeError, RecursionError):
-                for key, record in self._each(table, KINDS[table], batch):
-                    found[key] = part._make(getattr(record, name) for name in part._fields)
+                for key, record in self._each(table, kind, batch):
+                    yield key, part._make(getattr(record, name) for name in part._fields)
             else:
-                found.update(zip(keys, records, strict=True))
-        return found
+                yield from zip(keys, records, strict=True)
 
     def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
         if table in self._loaded:
-            yield from cast("dict[str, _T]", self._loaded[table]).items()
-            return
-        start = record_key(table, "")
-        for batch in self._rows(start):
-            try:
-                keys = [name[len(start) :].decode() for name, _ in batch]
-                records = Codec.decode_all(kind, all_unsealed(batch))
-            except (ValueError, TypeError, RecursionError):
-                yield from self._each(table, kind, batch)
-            else:
-                yield from zip(keys, records, strict=True)
+            return iter(cast("dict[str, _T]", self._loaded[table]).items())
+        return cast("Iterator[tuple[str, _T]]", self._parts(table, kind))
 
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
         """As `_all` for these *rows*, of which some cannot be read."""
