@@ -93,10 +93,11 @@ def _pages() -> tuple[bytes, list[int]]:
     with lmdb.open(place.path, map_size=_MAP) as environment:
         for turn in range(3):
             with environment.begin(write=True) as transaction:
-                for number in range(_RECORDS):
+                for number in range(_RECORDS if turn == 0 else 1):
                     key = b"blobs/%02d" % number
                     transaction.put(key, sealed(key, b"%d" % turn * 1200))
-                transaction.put(b"names/a", sealed(b"names/a", b"x" * 5000))
+                if turn == 0:
+                    transaction.put(b"names/a", sealed(b"names/a", b"x" * 5000))
     with open(f"{place.path}/data.mdb", "rb") as file:
         data = file.read()
     # All of what a page says of itself, and little of what it holds.
@@ -112,7 +113,8 @@ def walk_pages(data: bytes) -> None:
     path = f"{place.path}/data.mdb"
     met: list[bytes] = []
     done = pages.walk(path, _MAP, lambda key, _: met.append(key))
-    pages.moment(path)
+    if len(data) % 8 == 0:
+        pages.moment(path)
     if damaged == base:
         assert not done.faults
         assert done.is_whole
@@ -225,7 +227,7 @@ def _mounts() -> list[bytes]:
 TARGETS = (
     Target("record", read_record, _records, 4096, mutators.document, (ValueError, TypeError, RecursionError)),
     Target("seal", open_seal, _seals, 32, documented=(BrokenSealError,)),
-    Target("pages", walk_pages, mutators.seeds_of_patches(60), 64),
+    Target("pages", walk_pages, mutators.seeds_of_patches(60), 32),
     Target("needs", needs, _needs, 4096, mutators.document),
     Target("listing", play_listing, _listings, 600, documented=(ValueError,)),
     Target(
