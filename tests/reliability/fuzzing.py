@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _DONE = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
-_SECONDS, _MEGABYTES = 25, 2048
-"""What one execution may take before it counts as a hang; what a process may use."""
+_SECONDS, _MEGABYTES = 100, 2048
+"""What one execution may take before it counts as a hang, which fsck.erofs may have to wait for a processor in; what a
+process may use."""
 
 
 @dataclass(frozen=True)
