@@ -155,8 +155,11 @@ LOAD = {
 }
 REPAIR = {
     "repair.graph-made": Point("a new graph lies in an ingest, durable", _INGEST),
-    "repair.graph-exchanged": Point("it and the damaged one have exchanged names", "`gc` takes the damaged one"),
+    "repair.graph-kept": Point("the damaged graph has a second name, to be kept by", "`check --repair` starts again"),
+    "repair.graph-replaced": Point("the new graph has taken its place", "`check --repair` goes on from there"),
     "repair.records-mended": Point("single records are mended", "`check --repair` goes on from there"),
+    "repair.records-completed": Point("records that images lacked are made", "`check --repair` goes on from there"),
+    "repair.blob-copied": Point("a good copy of a bad blob lies in an ingest, durable", _INGEST),
     "repair.blob-placed": Point("a good blob has taken a bad one's place", "`check --repair` does the rest"),
     "repair.blobs-taken": Point("altered blobs are taken away", "they count as missing, as before they counted as bad"),
     "repair.distrusted": Point("altered trees have lost their trust", "they are built at their next use"),

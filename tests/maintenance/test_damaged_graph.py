@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
+from arstore import trace
 from arstore.errors import InUseError, StoreDamagedError
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.gc import collect
 from arstore.store import rootfs
 from arstore.store.graph import MAP_SIZE
 from arstore.store.pages import walk
+from arstore.store.store import Store
 
 EXAMPLE = images.example()
 OTHER = stores.simple("one", "two", names=("other:1", "other:2"))
@@ -173,6 +175,113 @@ def test_an_empty_graph_beside_images_is_not_believed(store):
     store.close()
     repair(store, check(store))
     assert len(store.images()) == 2
+
+
+def damage_pages(store):
+    store.close()
+    flip(data(store), 4096 * 2 + 1)
+    flip(data(store), 4096 + 16)
+    assert kinds(check(store)) >= {Damage.GRAPH_PAGES}
+
+
+@pytest.mark.parametrize("point", ["repair.graph-made", "repair.graph-kept", "repair.graph-replaced"])
+@pytest.mark.parametrize("links", [True, False])
+def test_there_is_a_graph_at_every_moment(store, monkeypatch, point, links):
+    """Killed at each step of making it again, also on a file system without hard links."""
+    names = stores.names(store)
+    damage_pages(store)
+    inode = os.stat(store.directories.graph).st_ino
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+
+    def killed():
+        trace.listen(lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None)
+        repair(store, check(store))
+
+    stores.forked(killed, -signal.SIGKILL)
+    assert data(store).stat().st_size > 0
+    assert os.stat(store.directories.graph).st_ino == inode
+    if point == "repair.graph-replaced":
+        assert stores.names(store) == names
+    assert [finding for finding in repair(store, check(store)) if not finding.repaired] == []
+    collect(store)
+    stores.verify_clean(store)
+    assert stores.names(store) == names
+
+
+def no_links(*_arguments, **_named):
+    raise OSError(1, "Operation not permitted")
+
+
+def test_the_damaged_graph_is_kept(store):
+    damage_pages(store)
+    before = data(store).read_bytes()
+    repair(store, check(store))
+    (aside,) = Path(store.directories.root).glob("graph.damaged-*")
+    assert [path.name for path in aside.iterdir()] == ["data.mdb"]
+    assert (aside / "data.mdb").read_bytes() == before
+
+
+def test_who_waited_to_open_it_locks_what_all_others_lock(store):
+    damage_pages(store)
+    said, saying = os.pipe()
+
+    def open_it():
+        trace.listen(None)
+        os.write(saying, b"?")
+        with Store(store.directories.root, store.directories.runroot) as mine:
+            assert len(mine.images()) == 2
+            maps = Path("/proc/self/maps").read_text()
+            (lock,) = {line.split(maxsplit=5)[5].strip() for line in maps.splitlines() if "lock.mdb" in line}
+        os.write(saying, lock.encode())
+        os._exit(0)
+
+    def reached(name):
+        if name == "repair.graph-kept" and os.fork() == 0:
+            open_it()
+        elif name == "repair.graph-replaced":
+            os.read(said, 1)
+            # It has come as far as to the lock by now.
+            time.sleep(0.1)
+
+    trace.listen(reached)
+    try:
+        repair(store, check(store))
+    finally:
+        trace.listen(None)
+    assert os.read(said, 4096).decode() == f"{store.directories.graph}/lock.mdb"
+    assert os.wait()[1] == 0
+    os.close(said)
+    os.close(saying)
+
+
+@pytest.mark.parametrize("key", [b"meta/format", b"names/other:1", f"blobs/{EXAMPLE.digest}".encode()])
+@pytest.mark.parametrize("bit", range(8))
+def test_a_seal_that_does_not_look_like_one(store, key, bit):
+    """A value without a seal is one of format 1: what a flipped bit makes look so must not be believed."""
+    records = stores.records(store)
+    with store.graph.write() as change:
+        value = bytearray(change.raw(key))
+        value[-9] ^= 1 << bit
+        change.put_raw(key, bytes(value))
+    store.close()
+    found = check(store)
+    assert kinds(found) & {Damage.RECORD_DAMAGED, Damage.GRAPH_PAGES}
+    mended(store, records)
+
+
+def test_what_is_no_record_of_ours_goes(store):
+    records = stores.records(store)
+    with store.graph.write() as change:
+        key = f"images/{EXAMPLE.digest}".encode()
+        value = change.raw(key)
+        change.delete_raw(key)
+        change.put_raw(b"images/sh\xb2" + key[10:-9], b"\xff" + value[1:])
+    assert Damage.RECORD_DAMAGED in kinds(check(store))
+    assert [finding for finding in repair(store, check(store)) if not finding.repaired] == []
+    store.settle()
+    stores.verify_clean(store)
+    assert stores.records(store).keys() == records.keys()
 
 
 def test_it_is_not_made_anew_under_others(store):

@@ -116,6 +116,7 @@ def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
         with suppress(FileNotFoundError):
             os.unlink(staged)
         return False
+    reached("repair.blob-copied")
     path = store.directories.blob(digest)
     with store.graph.write(lenient=True) as change:
         if os.path.isdir(path) and not os.path.islink(path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from arstore.digest import is_digest
 from arstore.errors import ArstoreError
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.loss import holds_images, is_lost
@@ -20,7 +21,7 @@ from arstore.oci.manifest import Manifest
 from arstore.store.graph import MAP_SIZE
 from arstore.store.pages import moment, walk
 from arstore.store.records import KINDS, Codec
-from arstore.store.seal import BrokenSealError, unsealed
+from arstore.store.seal import BrokenSealError, is_sealed, unsealed
 from arstore.store.snapshot import FORMAT_KEY
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def is_well(key: bytes, value: bytes) -> bool:
         if kind is not None:
             Codec.decode(kind, text)
             return True
-        return table in {b"names", b"meta"} and bool(text.decode())
+        if table == b"names":
+            return is_digest(text.decode())
+        # Only a store of format 1 has it without a seal.
+        return table == b"meta" and (is_sealed(key, value) or text == b"1" if key == FORMAT_KEY else bool(text.decode()))
     except (BrokenSealError, ValueError, TypeError, RecursionError):
         return False
 

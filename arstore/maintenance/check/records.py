@@ -2,26 +2,28 @@
 
 A record in which one bit has flipped is put right by its seal. What else is lost is made again from documents
 (`documents`). A graph with damaged pages is not written to: a new one is made of all records that can be reached in it,
-and of what the documents tell about the others; they exchange names, and the old one stays aside as
-`graph.damaged-<time>`. That needs the store alone, because who has the old one open would go on writing there. Whatever
-dies before the exchange has changed nothing.
+and of what the documents tell about the others. The old file gets a second name below `graph.damaged-<time>`, and the
+new one takes its place by one rename(2): at every moment there is a graph, and LMDB's lock file and those of owners
+and claims stay what they are, so that whoever waited to open the graph locks what all others lock. It needs the store
+alone, because who has the old file open would go on writing there. Whatever dies before the rename has changed nothing.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
+from arstore.digest import is_digest
 from arstore.errors import InUseError
-from arstore.linux.rename import exchange
 from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.loss import listed
 from arstore.store.directories import sync_directory
-from arstore.store.graph import MAP_SIZE, Graph
+from arstore.store.graph import HOME, MAP_SIZE, Graph
 from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
 from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
     Records = dict[str, Record | str]
+
+_BY_DIGEST = frozenset({"blobs", "layers", "trees", "images"})
+_DATA = "data.mdb"
+"""LMDB's file."""
 
 
 def mend_records(store: Store, names: Iterable[str]) -> None:
@@ -75,6 +81,7 @@ def complete_records(store: Store) -> None:
             if known.get(name) != record:
                 key = name.encode()
                 change.put_raw(key, _value(key, record))
+    reached("repair.records-completed")
 
 
 def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -> None:
@@ -92,9 +99,15 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
             record = record._replace(tree=old.tree)
         if record is not None:
             change.put_raw(key, _value(key, record))
-        elif key.startswith((b"trees/", b"meta/created")) or b"/" not in key:
+        elif key.startswith((b"trees/", b"meta/created")) or not _may_be_ours(key):
             # A cache, a date, or no record of ours at all.
             change.delete_raw(key)
+
+
+def _may_be_ours(key: bytes) -> bool:
+    """Whether a record can have this key: most are digests."""
+    table, slash, name = shown_key(key).partition("/")
+    return bool(slash) and (is_digest(name) if table in _BY_DIGEST else table in {*KINDS, "names", "meta"})
 
 
 def _typed(rows: Iterable[tuple[bytes, bytes]]) -> Records:
@@ -131,7 +144,7 @@ def rebuild_graph(store: Store) -> str:
     path = store.directories.graph
     os.makedirs(path, mode=0o700, exist_ok=True)
     with _alone(path), Ingest(store.directories) as ingest:
-        rows, is_whole = _salvaged(f"{path}/data.mdb")
+        rows, is_whole = _salvaged(f"{path}/{_DATA}")
         records = _typed(rows.items())
         if not is_whole or not any(name.startswith("images/") for name in records):
             records = _reconstructed(store, records).records
@@ -142,17 +155,35 @@ def rebuild_graph(store: Store) -> str:
                 # What a new graph says of itself it knows better.
                 if not key.startswith(b"meta/"):
                     change.put_raw(key, _value(key, record))
+            # Where it is it will find out in its place.
+            change.delete("meta", HOME)
         fresh.release()
-        sync_directory(fresh.path)
         reached("repair.graph-made")
-        aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        if not exchange(fresh.path, path):
-            os.rename(path, aside)
-            os.rename(fresh.path, path)
+        aside = _kept(store, path)
+        reached("repair.graph-kept")
+        os.rename(f"{fresh.path}/{_DATA}", f"{path}/{_DATA}")
+        sync_directory(path)
+        reached("repair.graph-replaced")
+    return aside
+
+
+def _kept(store: Store, path: str) -> str:
+    """Give the damaged graph's file a second name, in a directory of its own, which is returned. Raises OSError."""
+    aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+    os.mkdir(aside, 0o700)
+    old = f"{path}/{_DATA}"
+    try:
+        os.link(old, f"{aside}/{_DATA}", follow_symlinks=False)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        # No file system for hard links; or no file, and then no graph either.
+        if os.path.isfile(old):
+            shutil.copyfile(old, f"{aside}/{_DATA}", follow_symlinks=False)
         else:
-            reached("repair.graph-exchanged")
-            os.rename(fresh.path, aside)
-        sync_directory(store.directories.root)
+            os.rename(old, f"{aside}/{_DATA}")
+    sync_directory(aside)
+    sync_directory(store.directories.root)
     return aside
 
 

@@ -174,6 +174,16 @@ def _with_damaged_blob(box: Box) -> None:
         path.write_bytes(data)
 
 
+def _with_damaged_layers(box: Box) -> None:
+    """An image whose layers are compressed, of which one is altered and one is missing: only a source has them."""
+    _with("big")(box)
+    largest = sorted((box.root / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)[-2:]
+    largest[0].unlink()
+    data = bytearray(largest[1].read_bytes())
+    data[len(data) // 2] ^= 1
+    largest[1].write_bytes(data)
+
+
 def _with_damaged_pages(box: Box) -> None:
     """An image, and a graph in which a page with records of trees has lost its header."""
     _with("big")(box)
@@ -239,6 +249,7 @@ def scenarios() -> list[Scenario]:
         Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
         Scenario("repair", repair, _with_damage, atomic=False, damaged=True),
         Scenario("repair-blobs", repair, _with_damaged_blob, atomic=False, damaged=True),
+        Scenario("repair-from", (*repair, "--from", _archive("big")), _with_damaged_layers, atomic=False, damaged=True),
         Scenario("repair-graph", repair, _with_damaged_pages, atomic=False, damaged=True, unreadable=True),
         Scenario("repair-records", repair, _with_damaged_records, atomic=False, damaged=True, unreadable=True),
         Scenario("backup", ("backup", "{place}/s/backup"), _with("big"), atomic=False, handed_over="backup/"),
