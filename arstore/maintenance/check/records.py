@@ -23,11 +23,12 @@ from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.loss import listed
 from arstore.store.directories import sync_directory
-from arstore.store.graph import HOME, MAP_SIZE, Graph
+from arstore.store.graph import MAP_SIZE, Graph
 from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
 from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
 from arstore.store.seal import mended, sealed, unsealed
+from arstore.store.snapshot import HOME
 from arstore.trace import reached
 
 if TYPE_CHECKING:
