@@ -90,8 +90,10 @@ def is_well(key: bytes, value: bytes) -> bool:
             return True
         if table == b"names":
             return is_digest(text.decode())
-        # Only a store of format 1 has it without a seal.
-        return table == b"meta" and (is_sealed(key, value) or text == b"1" if key == FORMAT_KEY else bool(text.decode()))
+        if key == FORMAT_KEY:
+            # Only a store of format 1 has it without a seal.
+            return is_sealed(key, value) or text == b"1"
+        return table == b"meta" and bool(text.decode())
     except (BrokenSealError, ValueError, TypeError, RecursionError):
         return False
 
