@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from arstore.digest import HEX_LENGTHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from arstore.store.directories import Directories
@@ -34,6 +34,9 @@ _HEX = "0123456789abcdef"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+_TABLES = ("blobs", "trees", "containers", "ingests", "strange")
+
+
 @dataclass(slots=True)
 class Survey:
     """Bytes by what they belong to; `frame` is the directories and files of the layout itself, the graph among them."""
@@ -45,12 +48,30 @@ class Survey:
     ingests: dict[str, int] = field(default_factory=dict)
     exchange: int = 0
     strange: dict[str, int] = field(default_factory=dict)
+    linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
+    """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
+
+    def add(self, other: Survey) -> None:
+        """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
+        self.frame += other.frame
+        self.exchange += other.exchange
+        for name in _TABLES:
+            getattr(self, name).update(getattr(other, name))
+        for inode, (name, key, size) in other.linked.items():
+            if inode in self.linked:
+                self._count(name, key, -size)
+        self.linked = {**other.linked, **self.linked}
+
+    def _count(self, name: str, key: str, size: int) -> None:
+        if name in _TABLES:
+            getattr(self, name)[key] += size
+        else:
+            setattr(self, name, getattr(self, name) + size)
 
     @property
     def total(self) -> int:
         """All of it: what `du -sxB1 ROOT` says."""
-        tables = (self.blobs, self.trees, self.containers, self.ingests, self.strange)
-        return self.frame + self.exchange + sum(sum(table.values()) for table in tables)
+        return self.frame + self.exchange + sum(sum(getattr(self, name).values()) for name in _TABLES)
 
 
 class Known(NamedTuple):
@@ -76,10 +97,14 @@ def survey(directories: Directories) -> Survey:
     return _Surveyor(directories.root).run()
 
 
-def survey_from_within(directories: Directories) -> Survey:
-    """The same, for a process that may change its working directory: the shorter a path, the sooner it is found."""
+def survey_from_within(directories: Directories, trees: bool) -> Survey:
+    """The same of *trees* alone, or of all the rest, for a process that may change its working directory.
+
+    The shorter a path, the sooner it is found.
+    """
     os.chdir(directories.root)
-    return _Surveyor(".").run()
+    surveyor = _Surveyor(".")
+    return surveyor.trees() if trees else surveyor.run(but=("trees",))
 
 
 def outline(directories: Directories, known: Known) -> Survey:
@@ -97,28 +122,38 @@ class _Surveyor:
         self._root = root
         self._known = known
         self._device = os.lstat(root).st_dev
-        self._linked: set[int] = set()
         self._found = Survey()
+        self._at = "frame", ""
+        """The table and key for which something is looked at."""
 
-    def run(self) -> Survey:
+    def run(self, but: Container[str] = ()) -> Survey:
+        """Everything, *but* what has one of these names in the root."""
         found = self._found
         found.frame += self._own(os.lstat(self._root))
         for name in _names(self._root):
+            if name in but:
+                continue
             path = f"{self._root}/{name}"
             match name:
                 case "oci-layout" | "index.json" | "graph":
+                    self._at = "frame", ""
                     found.frame += self._whole(path)
                 case "blobs":
                     self._blobs(path)
                 case "trees":
-                    self._children(path, found.trees, _tree_key, stat.S_ISDIR)
+                    self.trees()
                 case "containers":
-                    self._children(path, found.containers, lambda name: name, stat.S_ISDIR)
+                    self._children(path, "containers", lambda name: name, stat.S_ISDIR)
                 case "ingest":
-                    self._children(path, found.ingests, lambda name: name, stat.S_ISDIR)
+                    self._children(path, "ingests", lambda name: name, stat.S_ISDIR)
                 case _:
                     self._other(name, path)
         return found
+
+    def trees(self) -> Survey:
+        """The trees alone, with the directory that they are in."""
+        self._children(f"{self._root}/trees", "trees", _tree_key, stat.S_ISDIR)
+        return self._found
 
     def weigh(self, names: Iterable[str]) -> int:
         return sum(self._whole(f"{self._root}/{name}") for name in names)
@@ -128,17 +163,18 @@ class _Surveyor:
         for algorithm in _names(blobs):
             path = f"{blobs}/{algorithm}"
             if algorithm in HEX_LENGTHS and _is_directory(path):
-                self._children(path, self._found.blobs, partial(_blob_digest, algorithm), stat.S_ISREG)
+                self._children(path, "blobs", partial(_blob_digest, algorithm), stat.S_ISREG)
             else:
+                self._at = "strange", f"blobs/{algorithm}"
                 self._found.strange[f"blobs/{algorithm}"] = self._whole(path)
 
     def _children(
-        self, parent: str, table: dict[str, int], key: Callable[[str], str], is_right: Callable[[int], bool]
+        self, parent: str, table: str, key: Callable[[str], str], is_right: Callable[[int], bool]
     ) -> None:
-        """Enter into *table* what the directory *parent* holds and is as it should be, by its *key*."""
+        """Enter into the table of this name what the directory *parent* holds and is as it should be, by its *key*."""
+        sizes: dict[str, int] = getattr(self._found, table)
         self._found.frame += self._size(parent, os.lstat(parent), alone=True)
-        kind = parent[len(self._root) + 1 :].partition("/")[0]
-        for name in _names(parent, self._known.get(kind, frozenset())):
+        for name in _names(parent, self._known.get(table, frozenset())):
             path = f"{parent}/{name}"
             try:
                 status = os.lstat(path)
@@ -146,15 +182,20 @@ class _Surveyor:
                 continue
             what = key(name)
             if what and is_right(status.st_mode):
-                table[what] = self._size(path, status)
+                self._at = table, what
+                sizes[what] = self._size(path, status)
             else:
-                self._found.strange[path[len(self._root) + 1 :]] = self._size(path, status)
+                strange = path[len(self._root) + 1 :]
+                self._at = "strange", strange
+                self._found.strange[strange] = self._size(path, status)
 
     def _other(self, name: str, path: str) -> None:
         """What is not the layout's: the directories through which pipelines hand images over, or nothing we know."""
         if _is_directory(path):
+            self._at = "exchange", ""
             self._found.exchange += self._whole(path)
         else:
+            self._at = "strange", name
             self._found.strange[name] = self._whole(path)
 
     def _whole(self, path: str) -> int:
@@ -228,9 +269,9 @@ class _Surveyor:
 
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            if status.st_ino in self._linked:
+            if status.st_ino in self._found.linked:
                 return 0
-            self._linked.add(status.st_ino)
+            self._found.linked[status.st_ino] = (*self._at, status.st_blocks * BLOCK)
         return status.st_blocks * BLOCK
 
 

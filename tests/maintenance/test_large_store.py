@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,9 +106,34 @@ def test_a_blob_without_a_record_is_found_beside_the_tree_of_its_name(filled):
 
 
 def test_a_survey_from_within_is_the_same(filled):
-    with beside(lambda: survey_from_within(filled.directories)) as found:
-        within = found()
-    assert within == survey(filled.directories)
+    assert from_within(filled) == survey(filled.directories)
+
+
+def test_what_is_linked_from_a_blob_and_a_tree_counts_once(filled):
+    layer = layers_of(filled, filled.images()[5])[-1]
+    before = survey(filled.directories).total
+    blob, tar = filled.directories.blob(layer), f"{filled.directories.tree(layer)}/layer.tar"
+    size = os.lstat(tar).st_blocks * 512
+    os.rename(tar, f"{filled.directories.root}/../aside")
+    try:
+        os.link(blob, tar)
+        found = from_within(filled)
+        assert found.total == survey(filled.directories).total == before - size == stores.du(filled.directories.root)
+        assert measure(filled).total == before - size
+    finally:
+        os.unlink(tar)
+        os.rename(f"{filled.directories.root}/../aside", tar)
+    assert from_within(filled).total == before
+
+
+def from_within(store):
+    with (
+        beside(partial(survey_from_within, store.directories, trees=True)) as trees,
+        beside(partial(survey_from_within, store.directories, trees=False)) as rest,
+    ):
+        found = rest()
+        found.add(trees())
+    return found
 
 
 def test_one_lost_tree_and_one_cut_blob_are_found(filled):
