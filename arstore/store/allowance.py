@@ -2,7 +2,8 @@
 
 Both grow with what an archive says, so a builder tells of them as they come. Counts are estimates from above, made once
 and never given back: what is replaced later has been kept as well. The index form gives up its allowance to the
-directory form, which keeps nothing of files; past that one's, the layer is refused.
+directory form, which keeps nothing of files; past that one's, the layer is refused. Where several layers are read at a
+time, what they hold comes from one budget (`budget`), and one that finds nothing left there has to be read once more.
 
 Not in scope: buffers, and what one entry may have (`tar.limits`).
 """
@@ -12,10 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
+from arstore.store.budget import STEP
 from arstore.store.tree import UnrepresentableError
 from arstore.tar.limits import ACCEPTED, Limits, raising
 
 if TYPE_CHECKING:
+    from arstore.store.budget import Account
     from arstore.tar.entry import Entry
 
 DIRECTORY = 900
@@ -28,25 +31,45 @@ _LOOKED_UP = 16
 """Steps for each component of an implied directory, which is looked up in all lower layers."""
 
 
+class CrowdedError(UnrepresentableError):
+    """Other layers have the memory that this one needs; alone it may be within its limits."""
+
+
 class Allowance:
-    """What is left of the bytes and the steps that *limits* give a layer; *index* when the index form is built."""
+    """What is left of the bytes and the steps that *limits* give a layer; *index* when the index form is built.
 
-    __slots__ = ("_index", "_limits", "_memory", "_steps")
+    The bytes are drawn from *account* as they are needed; without one they are there.
+    """
 
-    def __init__(self, limits: Limits = ACCEPTED, *, index: bool = False) -> None:
+    __slots__ = ("_account", "_granted", "_index", "_limits", "_memory", "_most", "_steps")
+
+    def __init__(self, limits: Limits = ACCEPTED, *, index: bool = False, account: Account | None = None) -> None:
         self._limits = limits
         self._index = index
-        self._memory = limits.index_memory if index else limits.memory
+        self._account = account
+        self._most = most_held(limits, index=index)
+        # What this process has drawn for layers before this one it has still.
+        self._memory = self._granted = self._most if account is None else min(account.drawn, self._most)
         self._steps = limits.steps
 
     def hold(self, count: int) -> None:
-        """Count bytes. Raises LimitError past the limit, of the index form UnrepresentableError."""
+        """Count bytes. Raises LimitError past the limit, of the index form UnrepresentableError, and CrowdedError."""
         self._memory -= count
         if self._memory < 0:
-            if self._index:
+            self._draw()
+
+    def _draw(self) -> None:
+        while self._memory < 0:
+            if self._granted >= self._most and self._index:
                 raise UnrepresentableError(b"", "more entries than are kept in memory")
-            why = f"its directories, links and attributes take more than {self._limits.memory} bytes of memory"
-            raise LimitError("the layer", why, raising("memory"))
+            if self._granted >= self._most or self._account is None:
+                why = f"its directories, links and attributes take more than {self._most} bytes of memory"
+                raise LimitError("the layer", why, raising("memory"))
+            step = self._account.draw(min(STEP, self._most - self._granted))
+            if not step:
+                raise CrowdedError(b"", "other layers have the memory")
+            self._granted += step
+            self._memory += step
 
     def hold_directory(self, path: int) -> None:
         """Count a directory whose path has so many bytes."""
@@ -71,3 +94,8 @@ class Allowance:
         if self._steps < 0:
             why = f"its symbolic links and directories take more than {self._limits.steps} steps to follow"
             raise LimitError("the layer", why, raising("steps"))
+
+
+def most_held(limits: Limits, *, index: bool) -> int:
+    """The bytes that *limits* let a layer hold for an index, or while its files are extracted."""
+    return limits.index_memory if index else limits.memory

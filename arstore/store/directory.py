@@ -28,6 +28,7 @@ from arstore.tar.limits import ACCEPTED, Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from arstore.store.budget import Account
     from arstore.store.directory_builder import DirectoryBuilder
     from arstore.store.tree import Made
 
@@ -51,12 +52,12 @@ class DirectoryFormat:
         """Import the builder."""
         import arstore.store.directory_builder  # noqa: F401
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> DirectoryBuilder:
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""
         # Imported late: most commands only mount.
         from arstore.store.directory_builder import DirectoryBuilder
 
-        return DirectoryBuilder(tree_fd, FILES, limits)
+        return DirectoryBuilder(tree_fd, FILES, limits, account)
 
     @contextlib.contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:

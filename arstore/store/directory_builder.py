@@ -17,6 +17,7 @@ from arstore.store.tree import Needs, TreeStat
 from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
+    from arstore.store.budget import Account
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
     from arstore.tar.entry import Entry
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 class DirectoryBuilder:
     """Extracts one layer into the new directory *name* of a tree's directory."""
 
-    def __init__(self, tree_fd: int, name: str, limits: Limits = ACCEPTED) -> None:
+    def __init__(self, tree_fd: int, name: str, limits: Limits = ACCEPTED, account: Account | None = None) -> None:
         os.mkdir(name, 0o700, dir_fd=tree_fd)
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
         self._recorder = Recorder(tree_fd)
-        allowance = Allowance(limits)
+        allowance = Allowance(limits, account=account)
         self._extraction = Extraction(
             self._root, Metadata(privileged=True), recorder=self._recorder, allowance=allowance
         )

@@ -10,13 +10,16 @@ import io
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store import confinement
+from arstore.store.allowance import CrowdedError, most_held
 from arstore.store.assembly import Assembly
+from arstore.store.budget import Budget
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
 from arstore.store.ingest import remove_children
 from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, write_all
@@ -45,8 +48,18 @@ _FEWEST, _MOST = 4, 64
 """Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
 
 
-_LEAST_INDEX_MEMORY = 64 << 20
-"""Bytes for the index of one layer, however many processors there are: no layer of usual size is to be extracted."""
+_PROCESSES = 8
+"""Processes at a time, however many processors there are: each has buffers, and four threads."""
+
+
+class _Again(Enum):
+    """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
+
+    ALONE = auto()
+    """Others had the memory."""
+    OTHER_FORM = auto()
+    """The first form has no way to say what is in it."""
+
 
 
 @dataclass(slots=True)
@@ -212,29 +225,51 @@ class Intake:
     def _run(self, jobs: list[_Job]) -> None:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
-        groups = _grouped(jobs)
-        _share_memory(jobs, min(len(groups), len(os.sched_getaffinity(0))))
         self._inventory.graph.release()
-        done: list[tuple[_Job, LayerOutcome | None]] = []
-        for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
+        done = self._read(_grouped(jobs))
+        # Only now: this looks into the graph, which must not be open while processes are forked.
+        for job, outcome in done:
+            self._finish(job, outcome)
+
+    def _read(self, groups: list[list[_Job]]) -> list[tuple[_Job, LayerOutcome]]:
+        """Read these layers, at a time; then those that others left no memory for, one by one; then the next form's.
+
+        The next form comes in other workers, because it takes rights that the first one does without.
+        """
+        found = self._read_at_a_time(groups)
+        alone = [[_once_more(job, job.work.forms)] for job, why in found if why is _Again.ALONE]
+        found += self._read_at_a_time(alone, alone=True)
+        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is _Again.OTHER_FORM]
+        done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
+        self._check_inflated(done)
+        return done + (self._read(others) if others else [])
+
+    def _read_at_a_time(
+        self, groups: list[list[_Job]], *, alone: bool = False
+    ) -> list[tuple[_Job, LayerOutcome | _Again]]:
+        """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
+        found: list[tuple[_Job, LayerOutcome | _Again]] = []
+        budgets = _budgets(groups, alone=alone)
+        works = [partial(self._read_group, group) for group in groups]
+        for outcome in run_jobs(works, 1 if alone else _processes()):
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
-                done.extend(zip(group, outcome.value, strict=True))
-                self._check_inflated(done)
-                for job in group:
-                    if len(group) > 1:
-                        self._progress.advance(job.layer.diff_id, job.layer.size)
-                        self._check_room(job, job.layer.size)
-                    self._progress.finish(job.layer.diff_id)
+                budgets[outcome.index].settle(outcome.index)
+                found.extend(zip(group, outcome.value, strict=True))
+                self._check_inflated([(job, value) for job, value in found if isinstance(value, LayerOutcome)])
+                self._tell(group)
             else:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
                 self._check_room(group[0], outcome.progress)
-        again = [job for job, value in done if value is None]
-        second = self._read_again(again)
-        # Only now: this looks into the graph, which must not be open while processes are forked.
-        for job, value in (*done, *zip(again, second, strict=True)):
-            if value is not None:
-                self._finish(job, value)
+        return found
+
+    def _tell(self, group: list[_Job]) -> None:
+        """Say that these layers were read; of several nothing has been said before."""
+        for job in group:
+            if len(group) > 1:
+                self._progress.advance(job.layer.diff_id, job.layer.size)
+                self._check_room(job, job.layer.size)
+            self._progress.finish(job.layer.diff_id)
 
     def _check_room(self, job: _Job, progress: int) -> None:
         """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
@@ -242,29 +277,13 @@ class Intake:
             self._room.announced -= progress
             self._room.check()
 
-    def _check_inflated(self, done: list[tuple[_Job, LayerOutcome | None]]) -> None:
+    def _check_inflated(self, done: list[tuple[_Job, LayerOutcome]]) -> None:
         """Apply to all new layers together what holds for each: many small bombs are a large one. Raises LimitError."""
-        new = [(job.layer.size, value.tar_size) for job, value in done if value is not None and not job.reads_store]
+        new = [(job.layer.size, value.tar_size) for job, value in done if not job.reads_store]
         self._limits.check_inflated(sum(size for _, size in new), sum(size for size, _ in new), "the image")
 
-    def _read_again(self, jobs: list[_Job]) -> list[LayerOutcome | None]:
-        """Give layers that the first form cannot represent their next one, from the blobs that lie in the ingest now.
-
-        In other workers, because that form takes rights that the first one does without.
-        """
-        groups = []
-        for job in jobs:
-            remove_children(job.work.tree)
-            work = job.work._replace(keep=False, sync=True, forms=job.work.forms[1:])
-            groups.append([replace(job, work=work, reads_file=True)])
-        found: list[LayerOutcome | None] = [None] * len(groups)
-        for outcome in run_jobs([partial(self._read_group, group) for group in groups]):
-            if outcome.value is not None:
-                (found[outcome.index],) = outcome.value
-        return found
-
-    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome | None]:
-        """In a worker: read these layers; None for one that its form cannot represent, where there is another form.
+    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome | _Again]:
+        """In a worker: read these layers.
 
         Of several, the blobs are made durable together, when all are written.
         """
@@ -275,7 +294,7 @@ class Intake:
             if len(group) > 1:
                 report = _unreported
             outcomes = [
-                _read(job.work.moved(confined.inside), source, report)
+                _outcome(job.work.moved(confined.inside), source, report)
                 for job, source in zip(group, sources, strict=True)
             ]
             if len(group) > 1:
@@ -423,7 +442,7 @@ def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
     """*jobs*, the largest first, as processes are to do them: small ones together, evenly over the processors."""
     large = [[job] for job in jobs if job.layer.size >= SMALL]
     small = jobs[len(large) :]
-    size = max(_FEWEST, min(_MOST, -(-len(small) // len(os.sched_getaffinity(0)))))
+    size = max(_FEWEST, min(_MOST, -(-len(small) // _processes())))
     groups = [small[start : start + size] for start in range(0, len(small), size)]
     for group in groups:
         if len(group) > 1:
@@ -432,12 +451,31 @@ def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
     return large + groups
 
 
-def _share_memory(jobs: list[_Job], processes: int) -> None:
-    """Give each layer its part of the memory for indexes, when so many processes make them at a time."""
-    for job in jobs:
-        most = job.work.limits.index_memory
-        part = max(most // max(processes, 1), min(most, _LEAST_INDEX_MEMORY))
-        job.work = job.work._replace(limits=replace(job.work.limits, index_memory=part))
+def _processes() -> int:
+    """How many layers, or groups of small ones, are read at a time."""
+    return min(len(os.sched_getaffinity(0)), _PROCESSES)
+
+
+def _budgets(groups: list[list[_Job]], *, alone: bool) -> list[Budget]:
+    """Give each group its account; a budget for each, the same one for all unless they are read one by one."""
+    most = [max((_most_held(job) for job in group), default=0) for group in groups]
+    shared = Budget(max(most, default=0), len(groups))
+    budgets = [Budget(one, len(groups)) if alone else shared for one in most]
+    for number, (group, budget) in enumerate(zip(groups, budgets, strict=True)):
+        for job in group:
+            job.work = job.work._replace(account=budget.account(number))
+    return budgets
+
+
+def _most_held(job: _Job) -> int:
+    form = job.work.form
+    return 0 if form is None else most_held(job.work.limits, index=form.keeps_tar)
+
+
+def _once_more(job: _Job, forms: tuple[TreeFormat, ...]) -> _Job:
+    """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
+    remove_children(job.work.tree)
+    return replace(job, work=job.work._replace(keep=False, sync=True, forms=forms), reads_file=True)
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
@@ -457,14 +495,16 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
 
 
-def _read(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | None:
-    """`take_layer` with the first of the forms; None where it has to be another one."""
+def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | _Again:
+    """`take_layer` with the first of the forms; or why it has to be read again."""
     try:
         return take_layer(work._replace(forms=work.forms[:1]), source, report)
+    except CrowdedError:
+        return _Again.ALONE
     except UnrepresentableError:
         if len(work.forms) < 2:
             raise
-        return None
+        return _Again.OTHER_FORM
 
 
 def _unreported(_count: int) -> None:

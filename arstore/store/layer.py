@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from arstore.digest import Reader
+    from arstore.store.budget import Account
     from arstore.store.tree import Content, EntryReader, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
 
@@ -53,7 +54,8 @@ class LayerPass(NamedTuple):
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
     already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
     the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents. `limits` are
-    for blobs from outside: what the store has accepted once is read again without them.
+    for blobs from outside: what the store has accepted once is read again without them. `account` has the memory
+    that is shared with other layers.
     """
 
     digest: Digest
@@ -66,6 +68,7 @@ class LayerPass(NamedTuple):
     adaptation: Adaptation | None = None
     sync: bool = True
     limits: Limits = ACCEPTED
+    account: Account | None = None
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -135,21 +138,34 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
         _check(reader)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    builder = work.form.builder(fd, work.limits)
+    try:
+        built = _filled(work, fd, reader)
+    finally:
+        os.close(fd)
+    if isinstance(built, tuple):
+        return (*built, "")
+    # What was kept of the layer is let go, and the rest of it read for its errors.
+    built = built.with_traceback(None)
+    _check(reader)
+    if isinstance(built, UnrepresentableError):
+        return built
+    return Needs(), None, built.strerror or "not permitted"
+
+
+def _filled(
+    work: LayerPass, fd: int, reader: TarReader
+) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
+    assert work.form is not None, "a tree of no form"
+    builder = work.form.builder(fd, work.limits, work.account)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
-    except PermissionError as error:
-        _check(reader)
-        return Needs(), None, error.strerror or "not permitted"
-    except UnrepresentableError as error:
-        _check(reader)
+    except (PermissionError, UnrepresentableError) as error:
         return error
     finally:
         builder.close()
-        os.close(fd)
-    return needs, stat._replace(sums=(*stat.sums, sum_of_needs)), ""
+    return needs, stat._replace(sums=(*stat.sums, sum_of_needs))
 
 
 def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from arstore.store.budget import Account
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
 
@@ -156,8 +157,11 @@ class TreeFormat(Protocol):
     def load(self) -> None:
         """Import what builds and reads trees of this form, for those who cannot import any more when they do."""
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> TreeBuilder:
-        """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer."""
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> TreeBuilder:
+        """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer.
+
+        What it holds in memory it draws from *account*, where several layers are read at a time.
+        """
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay, for as long as the context lasts."""

@@ -47,9 +47,9 @@ class Limits:
     """Bytes that a layer or an archive may inflate to whatever the ratio."""
 
     index_memory: int = 160 << 20
-    """What is kept in memory of a layer's entries for its index; the files of one with more are extracted instead."""
+    """What is kept in memory of the entries of layers that are indexed at a time; one with more is extracted."""
     memory: int = 96 << 20
-    """What is kept in memory of a layer's directories, links and attributes while its files are extracted."""
+    """What is kept in memory of the directories, links and attributes of layers whose files are extracted at a time."""
     steps: int = 50_000_000
     """Components that symbolic links and implied directories add to a layer's paths."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hostile.case import FORMS, NAME, Case, Source, bring
 from hostile.documents import of_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hostile.trial import Trial
 
@@ -54,13 +55,28 @@ def limited(trial: Trial, source: Source, *options: str, kinds: tuple[str, ...] 
         trial.expect("the status of gc", trial.run("-q", "gc", timeout=PATIENCE).status, 0)
 
 
-def streamed(path: Path, blocks: Iterable[bytes], one: dict[str, Any] | None = None) -> Path:
-    """An OCI layout at *path* with one gzip layer of these blocks, written as they come."""
-    import hashlib
-
-    diff, digest = hashlib.sha256(), hashlib.sha256()
+def streamed(path: Path, *made: Iterable[bytes]) -> Path:
+    """An OCI layout at *path* with a gzip layer for each of these runs of blocks, written as they come."""
     place = path / "blobs/sha256"
     place.mkdir(parents=True)
+    packed = [_packed(place, blocks) for blocks in made]
+
+    def diff_ids(document: dict[str, Any]) -> None:
+        document["rootfs"]["diff_ids"] = ["sha256:" + diff for diff, _, _ in packed]
+
+    def layers(document: dict[str, Any]) -> None:
+        media_type = images.OCI_LAYER + "+gzip"
+        document["layers"] = [
+            {"mediaType": media_type, "digest": "sha256:" + digest, "size": size} for _, digest, size in packed
+        ]
+
+    picture = images.image(names=[NAME], edit_config=diff_ids, edit_manifest=layers)
+    return images.write_files(path, images.layout_files(picture))
+
+
+def _packed(place: Path, blocks: Iterable[bytes]) -> tuple[str, str, int]:
+    """A gzip blob in *place* under its digest: the diff ID, the digest and the size."""
+    diff, digest = hashlib.sha256(), hashlib.sha256()
 
     class Hashing:
         def __init__(self) -> None:
@@ -80,17 +96,7 @@ def streamed(path: Path, blocks: Iterable[bytes], one: dict[str, Any] | None = N
             packed.write(block)
     out.file.close()
     os.rename(place / "layer", place / digest.hexdigest())
-    size = (place / digest.hexdigest()).stat().st_size
-
-    def diff_ids(document: dict[str, Any]) -> None:
-        document["rootfs"]["diff_ids"] = ["sha256:" + diff.hexdigest()]
-
-    def layers(document: dict[str, Any]) -> None:
-        media_type = images.OCI_LAYER + "+gzip"
-        document["layers"] = [{"mediaType": media_type, "digest": "sha256:" + digest.hexdigest(), "size": size}]
-
-    picture = images.image(names=[NAME], edit_config=diff_ids, edit_manifest=layers, config=one)
-    return images.write_files(path, images.layout_files(picture))
+    return diff.hexdigest(), digest.hexdigest(), (place / digest.hexdigest()).stat().st_size
 
 
 # --- layers that are made as they are written -------------------------------------------------------------------------
@@ -202,6 +208,7 @@ LAYERS: dict[str, tuple[Callable[[], Iterator[bytes]], tuple[str, ...]]] = {
     "100,000 empty members": (lambda: empty_members(100_000), REFUSED),
     "100,000 names of 250 bytes": (lambda: long_names(100_000), REFUSED),
     "40 paths of 1,000 components": (lambda: deep_paths(40, 1000), REFUSED),
+    "200 paths of 1,000 components": (lambda: deep_paths(200, 1000), REFUSED),
     "a path of 2,000 components": (lambda: deep_paths(1, 2000), ("Limit",)),
     "5,000 attributes of 60,000 bytes": (lambda: large_attributes(5000), REFUSED),
     "a maze for 20,000 members": (lambda: maze(20_000), REFUSED),
@@ -237,6 +244,67 @@ def layers() -> Iterator[Case]:
     for name, (blocks, kinds) in LAYERS.items():
         for form in FORMS:
             yield Case("exhaustion", f"{name}, layout", form, _layer(blocks, kinds))
+
+
+# --- several at a time ------------------------------------------------------------------------------------------------
+
+PROCESSORS = 8
+
+
+def directories(count: int) -> Iterator[bytes]:
+    """Directories, each empty."""
+    for number in range(count):
+        yield tarblocks.header(b"d%d" % number, b"5")
+    yield tarblocks.END
+
+
+def noise(size: int) -> Iterator[bytes]:
+    """A file that does not compress: the buffers of all stages are full."""
+    yield tarblocks.header(b"noise", b"0", size)
+    for _ in range(size >> 20):
+        yield os.urandom(1 << 20)
+    yield tarblocks.END
+
+
+TOGETHER: dict[str, tuple[Callable[[], Iterator[bytes]], ...]] = {
+    "eight times 40,000 names of 250 bytes": (lambda: long_names(40_000),) * PROCESSORS,
+    "eight times 40,000 directories": (lambda: directories(40_000),) * PROCESSORS,
+    "eight times 30,000 whiteouts in directories": (lambda: whiteouts(30_000),) * PROCESSORS,
+    "eight times 32 MiB of noise": (lambda: noise(32 << 20),) * PROCESSORS,
+    "eight bombs of all kinds": (
+        lambda: long_names(50_000),
+        lambda: directories(50_000),
+        lambda: empty_members(100_000),
+        lambda: large_attributes(2000),
+        lambda: many_symlinks(20_000),
+        lambda: whiteouts(30_000),
+        lambda: deep_paths(200, 1000),
+        lambda: zeros(900 << 20),
+    ),
+}
+
+
+def _marked(number: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """A layer that is another one by its first member."""
+    yield tarblocks.header(b"number-%d" % number)
+    yield from blocks
+
+
+def _together(made: Sequence[Callable[[], Iterator[bytes]]]) -> Callable[[Trial], None]:
+    def attempt(trial: Trial) -> None:
+        path = trial.source / "layout"
+        apart(lambda: void(streamed(path, *(_marked(number, one()) for number, one in enumerate(made)))))
+        trial.processors = PROCESSORS
+        limited(trial, Source((path,)))
+
+    return attempt
+
+
+def together() -> Iterator[Case]:
+    """Each in both forms, as on a machine with as many processors as layers."""
+    for name, made in TOGETHER.items():
+        for form in FORMS:
+            yield Case("exhaustion", f"{name}, layout", form, _together(made))
 
 
 # --- bombs by compression and place -----------------------------------------------------------------------------------
@@ -375,5 +443,6 @@ def cases() -> Iterator[Case]:
     """All of this module."""
     yield from bombs()
     yield from layers()
+    yield from together()
     yield from tables()
     yield from endless()

@@ -1,14 +1,20 @@
-"""A command to its end, with the memory that it took, or to the end of its time."""
+"""A command to its end, with the memory that it took, or to the end of its time.
+
+Memory is told twice: of the largest process, by the kernel, and of all processes of the command together, each page
+counted once (the Pss of /proc/PID/smaps_rollup), looked at twenty times a second.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
@@ -30,15 +36,21 @@ os._exit(code)
 """Starts a command from a small process: the kernel counts in the size of the one that starts another."""
 
 
+_EVERY = 50
+"""Milliseconds between two looks at the memory of a command."""
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended. `memory` is the largest resident size of it or of one of its children, in bytes."""
+    """How a command ended. `memory` is the largest resident size of it or of one of its children, in bytes, `together`
+    what all its processes had at a time."""
 
     words: tuple[str, ...]
     status: int
     out: bytes = field(repr=False)
     err: str
     memory: int
+    together: int
     hung: bool = False
 
     @property
@@ -84,7 +96,10 @@ def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, 
         try:
             waiting = select.poll()
             waiting.register(pidfd, select.POLLIN)
-            hung = not waiting.poll(timeout * 1000)
+            end, together = time.monotonic() + timeout, 0
+            while not waiting.poll(_EVERY) and time.monotonic() < end:
+                together = max(together, _sizes(started.pid))
+            hung = not waiting.poll(0)
             if hung:
                 os.killpg(started.pid, signal.SIGKILL)
             _, status = os.waitpid(started.pid, 0)
@@ -95,4 +110,17 @@ def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, 
         err.seek(0)
         size.seek(0)
         said = err.read().decode("utf-8", "backslashreplace")
-        return Ended(tuple(words), started.returncode, out.read(), said, int(size.read() or 0) << 10, hung)
+        return Ended(tuple(words), started.returncode, out.read(), said, int(size.read() or 0) << 10, together, hung)
+
+
+def _sizes(session: int) -> int:
+    """What the processes of *session* have in memory together, in bytes, but for the one that leads it."""
+    total = 0
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        # Any of them may go meanwhile.
+        with suppress(OSError):
+            if int(name) != session and os.getsid(int(name)) == session:
+                with open(f"/proc/{name}/smaps_rollup", "rb") as file:
+                    found = re.search(rb"^Pss: *([0-9]+) kB", file.read(), re.MULTILINE)
+                total += int(found[1]) << 10 if found else 0
+    return total

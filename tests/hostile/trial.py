@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MEMORY = 300 << 20
-"""Bytes that no process of arstore may go over, whatever the image."""
+"""Bytes that all processes of a command together may not go over, whatever the image."""
 TIMEOUT = 60.0
 OWN = {"root", "run", "target", "source"}
 """What a trial and its commands have in its directory."""
+
+_PRETENDED = """
+import os
+os.sched_getaffinity = lambda pid: set(range({}))
+from arstore.__main__ import main
+main()
+"""
+"""arstore where there seem to be so many processors."""
 
 Inside = "bytes | tuple[str, ...] | str | None"
 
@@ -38,22 +46,30 @@ class Faults:
     tracebacks: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     memory: int = 0
+    """Of the largest process, in bytes."""
+    together: int = 0
+    """Of all processes of a command."""
 
     def all(self) -> list[str]:
         """Everything in one list."""
         kinds = {"escape": self.escapes, "hang": self.hangs, "traceback": self.tracebacks, "wrong": self.wrong}
         said = [f"{kind}: {one}" for kind, ones in kinds.items() for one in ones]
-        return said + ([f"memory: {self.memory >> 20} MiB"] if self.memory > MEMORY else [])
+        most = max(self.memory, self.together)
+        return said + ([f"memory: {most >> 20} MiB"] if most > MEMORY else [])
 
 
 class Trial:
-    """A store with one image of its own in *place*, a victim beside it, and the commands of one case."""
+    """A store with one image of its own in *place*, a victim beside it, and the commands of one case.
+
+    `processors` may be set to have commands take the machine for one with so many.
+    """
 
     def __init__(self, place: Path, form: str) -> None:
         self.place, self.form = place, form
         self.store = Arstore(place / "root", place / "run")
         self.target, self.source = place / "target", place / "source"
         self.source.mkdir(parents=True)
+        self.processors = 0
         self.faults = Faults()
         self.victim = Victim(place / "victim")
         before = images.image(images.layer([images.file("before", b"before")]), names=["before:1"])
@@ -65,13 +81,19 @@ class Trial:
 
     def run(self, *words: str | Path, data: Sequence[Path] = (), timeout: float = TIMEOUT) -> Ended:
         """Run a command of arstore and note hangs, tracebacks and memory."""
-        done = ended(self.store.words(*words), self.store.environment(), timeout, data)
+        command = self.store.words(*words)
+        if self.processors:
+            command[1:3] = ["-c", _PRETENDED.format(self.processors)]
+        done = ended(command, self.store.environment(), timeout, data)
         said = " ".join(map(str, words))
         if done.hung:
             self.faults.hangs.append(f"{said} did not end in {timeout:.0f} s")
         if "Traceback" in done.err:
             self.faults.tracebacks.append(f"{said}: {done.err[-600:]}")
         self.faults.memory = max(self.faults.memory, done.memory)
+        if done.together > self.faults.together:
+            self.faults.together = done.together
+
         return done
 
     def must(self, *words: str | Path, data: Sequence[Path] = ()) -> Ended:

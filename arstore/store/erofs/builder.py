@@ -32,6 +32,7 @@ from arstore.tar.limits import ACCEPTED, Limits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arstore.store.budget import Account
     from arstore.store.erofs.attributes import Attribute
     from arstore.store.erofs.inodes import Record
     from arstore.store.shape import Directory
@@ -57,8 +58,8 @@ class ErofsBuilder(Placement):
     When `finish` is called, the tar has to be there as far as its entries go. *tree_fd* stays the caller's.
     """
 
-    def __init__(self, tree_fd: int, limits: Limits = ACCEPTED) -> None:
-        super().__init__(Allowance(limits, index=True))
+    def __init__(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> None:
+        super().__init__(Allowance(limits, index=True, account=account))
         self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
         self._records: dict[Directory, dict[bytes, Record]] = {}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from arstore.store.budget import Account
     from arstore.store.erofs.builder import ErofsBuilder
     from arstore.store.erofs.shared import SharedMounts
     from arstore.store.tree import FileRange, LowerDirectory, Made, Node
@@ -42,11 +43,11 @@ class ErofsFormat:
         import arstore.store.erofs.builder
         import arstore.store.erofs.lookup  # noqa: F401
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED) -> ErofsBuilder:
+    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""
         from arstore.store.erofs.builder import ErofsBuilder
 
-        return ErofsBuilder(tree_fd, limits)
+        return ErofsBuilder(tree_fd, limits, account)
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay: a detached mount, where the kernel takes these. Raises OSError."""

@@ -1,0 +1,59 @@
+"""Memory that several processes draw on: what all layers may take together that are read at a time.
+
+Each process has an account, a word of a page that all of them share. It draws in steps of a MiB, and looks at all
+accounts before it does. Two that look at the same moment may both find the last step free: never more than a step a
+process is drawn too much. Out of scope: what one layer may take, and what is counted (`allowance`).
+"""
+
+from __future__ import annotations
+
+import mmap
+
+STEP = 1 << 20
+"""Bytes that are drawn at a time."""
+_WORD = 8
+
+
+class Budget:
+    """*total* bytes, and so many accounts. It is made before the processes are, which inherit the page."""
+
+    def __init__(self, total: int, accounts: int) -> None:
+        self.total = total
+        self._page = memoryview(mmap.mmap(-1, _WORD * max(accounts, 1))).cast("Q")
+
+    def account(self, number: int) -> Account:
+        """The account of the process with this number."""
+        return Account(self, number)
+
+    def draw(self, number: int, count: int) -> int:
+        """Note up to *count* bytes more for an account, as many as there are; how many that is."""
+        count = max(min(count, self.total - sum(self._page)), 0)
+        self._page[number] += count
+        return count
+
+    def drawn(self, number: int) -> int:
+        """What stands in an account."""
+        return self._page[number]
+
+    def settle(self, number: int) -> None:
+        """Give back what stands in an account, whose process has ended."""
+        self._page[number] = 0
+
+
+class Account:
+    """One process's part of a budget, which it keeps until it ends: memory that was freed stays with a process."""
+
+    __slots__ = ("_budget", "_number")
+
+    def __init__(self, budget: Budget, number: int) -> None:
+        self._budget = budget
+        self._number = number
+
+    @property
+    def drawn(self) -> int:
+        """What was drawn so far, in bytes."""
+        return self._budget.drawn(self._number)
+
+    def draw(self, count: int) -> int:
+        """Draw up to *count* bytes more; how many there were, 0 when the others have what is left."""
+        return self._budget.draw(self._number, count)
