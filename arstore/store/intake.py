@@ -50,6 +50,8 @@ _FEWEST, _MOST = 4, 64
 
 _PROCESSES = 8
 """Processes at a time, however many processors there are: each has buffers, and four threads."""
+_BESIDES = 8 << 20
+"""Bytes that a process has beside what layers hold: buffers above all. From the third on the budget pays for them."""
 
 
 class _Again(Enum):
@@ -459,7 +461,9 @@ def _processes() -> int:
 def _budgets(groups: list[list[_Job]], *, alone: bool) -> list[Budget]:
     """Give each group its account; a budget for each, the same one for all unless they are read one by one."""
     most = [max((_most_held(job) for job in group), default=0) for group in groups]
-    shared = Budget(max(most, default=0), len(groups))
+    limit = max(most, default=0)
+    extra = max(min(_processes(), len(groups)) - 2, 0)
+    shared = Budget(max(limit - extra * _BESIDES, limit // 2), len(groups))
     budgets = [Budget(one, len(groups)) if alone else shared for one in most]
     for number, (group, budget) in enumerate(zip(groups, budgets, strict=True)):
         for job in group:
