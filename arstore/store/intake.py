@@ -64,6 +64,10 @@ class _Again(Enum):
 
 
 
+class _DeniedError(Exception):
+    """The host does not permit an adapted tree to be built; the text says why."""
+
+
 @dataclass(slots=True)
 class _Job:
     """A layer that has to be read, and what for."""
@@ -388,7 +392,11 @@ class Intake:
         assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt)
         trees, cap = ([""] * len(image.layers), None)
         if self._forms and not self._taken.denied:
-            trees, cap = assembly.stack(image.layers)
+            try:
+                trees, cap = assembly.stack(image.layers)
+            except _DeniedError as error:
+                # As when the first tree was denied: the image comes in without.
+                self._taken.denied = str(error)
         parent = ""
         for layer, tree in zip(image.layers, trees, strict=True):
             tar_size = self._taken.blobs[layer.digest].tar_size
@@ -419,7 +427,7 @@ class Intake:
             self._publication.names[name] = index.digest
 
     def _adapt(self, work: LayerPass, key: str) -> None:
-        """Build an adapted tree from the layer's blob."""
+        """Build an adapted tree from the layer's blob. Raises as `take_layer`, and _DeniedError."""
 
         def read(report: Callable[[int], None]) -> LayerOutcome:
             with open(work.blob, "rb", buffering=0) as file:
@@ -436,6 +444,8 @@ class Intake:
         self._inventory.graph.release()
         for outcome in run_jobs([read]):
             if outcome.value is not None:
+                if outcome.value.stat is None:
+                    raise _DeniedError(outcome.value.denied)
                 self._add_tree(key, work.tree, outcome.value)
         reached("take.tree-adapted")
 

@@ -75,6 +75,8 @@ class Store:
         self.graph = Graph(self.directories.graph)
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
+        self._denied = ""
+        """Why the last `take` built no trees, in the kernel's words."""
 
     def __enter__(self) -> Store:
         return self
@@ -278,6 +280,7 @@ class Store:
                     reached("take.claimed")
                     try:
                         publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
+                        self._denied = intake.denied
                         return [intake.taken(image) for image in images]
                     except publication.VanishedError:
                         pass
@@ -338,7 +341,8 @@ class Store:
         self.take([self.incoming(image)], [], self.own_blob, forms, progress)
         found = self._trusted_stack(self.find(image.digest))
         if found is None:
-            raise PermissionDeniedError(image.label, "its trees could not be built here")
+            why = f"its trees could not be built here: {self._denied}" if self._denied else "its trees are gone again"
+            raise PermissionDeniedError(image.label, why)
         return found
 
     def _trusted_stack(self, image: StoredImage) -> list[tuple[str, TreeRecord]] | None:

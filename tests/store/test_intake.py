@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
-from arstore.errors import DigestMismatchError, SizeMismatchError, UnsafePathError
+from arstore.errors import DigestMismatchError, PermissionDeniedError, SizeMismatchError, UnsafePathError
 from arstore.store import rootfs
+from arstore.store.layer import take_layer
 from arstore.store.store import Store
 from arstore.transport.copy import import_opened, import_reference
 from arstore.transport.detect import open_source
@@ -330,6 +331,26 @@ def test_an_ordinary_user_gets_no_trees_but_all_the_checks(open_directory):
         store.stack(store.find("example:1"))
         assert stores.trees(store) >= set(images.example().diff_ids)
         stores.verify_clean(store)
+
+
+@root
+def test_why_a_tree_was_denied_is_said(store, monkeypatch):
+    """Also of a tree that is built a second time, for what lies below it."""
+    lower = images.layer([images.directory("usr"), images.symlink("lib", "usr")], "none")
+    picture = images.image(lower, images.layer([images.file("lib/f", b"f")], "none"), names=["moved:1"])
+
+    def denied(work, source, report):
+        outcome = take_layer(work, source, report)
+        return outcome if work.adaptation is None else outcome._replace(stat=None, denied="not today")
+
+    monkeypatch.setattr("arstore.store.intake.take_layer", denied)
+    stores.bring(store, picture)
+    image = store.find("moved:1")
+    with pytest.raises(PermissionDeniedError, match="could not be built here: not today"):
+        store.stack(image)
+    monkeypatch.undo()
+    assert picture.chain_ids[-1] in store.stack(image)
+    stores.verify_clean(store)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
