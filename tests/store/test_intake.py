@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import hashlib
 import json
@@ -16,7 +17,7 @@ import pytest
 from support import images, stores
 
 from arstore.errors import DigestMismatchError, PermissionDeniedError, SizeMismatchError, UnsafePathError
-from arstore.store import rootfs
+from arstore.store import intake, rootfs
 from arstore.store.layer import take_layer
 from arstore.store.store import Store
 from arstore.transport.copy import import_opened, import_reference
@@ -302,6 +303,10 @@ def open_directory():
         yield Path(path)
 
 
+LOADED = (ctypes, intake)
+"""Imported before a test becomes an ordinary user, who may be unable to read root's interpreter."""
+
+
 @root
 def test_an_ordinary_user_gets_no_trees_but_all_the_checks(open_directory):
     home = open_directory / "home"
@@ -343,7 +348,7 @@ def test_why_a_tree_was_denied_is_said(store, monkeypatch):
         outcome = take_layer(work, source, report)
         return outcome if work.adaptation is None else outcome._replace(stat=None, denied="not today")
 
-    monkeypatch.setattr("arstore.store.intake.take_layer", denied)
+    monkeypatch.setattr(intake, "take_layer", denied)
     stores.bring(store, picture)
     image = store.find("moved:1")
     with pytest.raises(PermissionDeniedError, match="could not be built here: not today"):
