@@ -96,11 +96,13 @@ def layers(session: Session) -> None:
 
 def _layers(store: Store) -> list[dict[str, Any]]:
     """Every layer, those of one image together and bottom first, in the order of the images' names."""
+    from arstore.store.store import images_of
+
     holders: dict[str, list[str]] = {}
     with store.graph.read() as snapshot:
         records = dict(snapshot.layers())
         forms = {key: tree.form for key, tree in snapshot.trees()}
-        tops = [(image.digest, image.record.top) for image in sorted(store.images(), key=_by_name)]
+        tops = [(image.digest, image.record.top) for image in sorted(images_of(snapshot), key=_by_name)]
         for digest, top in tops:
             for chain_id, _ in snapshot.chain(top):
                 holders.setdefault(chain_id, []).append(digest)

@@ -67,8 +67,10 @@ def inspect(session: Session, image: str, part: str | None) -> None:
 
 def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str, Any]:
     record = image.record
+    from arstore.store.store import chain_of
+
     with store.graph.read() as snapshot:
-        chain = snapshot.chain(record.top)
+        chain = chain_of(snapshot, image)
         blobs = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
     found = image_summary(image)
     found["top"] = record.top
@@ -120,8 +122,10 @@ def history(session: Session, image: str) -> None:
 
 def _steps(store: Store, image: StoredImage, config: ImageConfig) -> Iterable[dict[str, Any]]:
     """The config's history with its layers, oldest first; layers that the history does not account for come last."""
+    from arstore.store.store import chain_of
+
     with store.graph.read() as snapshot:
-        layers_left = list(zip(image.record.layers, snapshot.chain(image.record.top), strict=False))
+        layers_left = list(zip(image.record.layers, chain_of(snapshot, image), strict=False))
     layers_left.reverse()
     for entry in config.history:
         step: dict[str, Any] = {

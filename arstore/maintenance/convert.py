@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
 from arstore.store.holders import tree_holders
+from arstore.store.store import chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,7 +105,7 @@ def _planned(store: Store, image: StoredImage, form: str, seen: Iterable[str]) -
     known = frozenset(seen)
     with store.graph.read() as snapshot:
         held = tree_holders(store.directories, snapshot)
-        for _, layer in reversed(snapshot.chain(image.record.top)):
+        for _, layer in reversed(chain_of(snapshot, image)):
             tree = snapshot.tree(layer.tree) if layer.tree else None
             if tree is None or layer.tree in known or layer.tree in found:
                 continue

@@ -24,6 +24,7 @@ from arstore.store.descriptors import DIRECTORY
 from arstore.store.lease import leased
 from arstore.store.needs import read_needs
 from arstore.store.shape import default_entry
+from arstore.store.store import chain_of
 from arstore.tar.entry import Kind
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Stacks:
         # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
         self._store.stack(image)
         with self._store.graph.read() as snapshot:
-            chain = snapshot.chain(image.record.top)
+            chain = chain_of(snapshot, image)
         return tuple(self._tree(layer.tree) for _, layer in reversed(chain))
 
     def container(self, container: Container, mount_points: frozenset[bytes] = frozenset()) -> Stack:

@@ -24,6 +24,7 @@ from arstore.store.directory import hides_below
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
 from arstore.store.runs import Run, plan
+from arstore.store.store import chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +95,7 @@ def _are_in_place(change: Change, image: StoredImage, lowers: Sequence[LowerDire
     if not directories:
         return True
     boot = boot_id()
-    keys = [layer.tree for _, layer in change.chain(image.record.top)]
+    keys = [layer.tree for _, layer in chain_of(change, image)]
     records = [change.tree(key) for key in keys]
     return all(record is not None and (record.synced or record.boot == boot) for record in records)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
     from arstore.store.progress import Progress
-    from arstore.store.records import ImageRecord, TreeRecord
+    from arstore.store.records import ImageRecord, LayerRecord, TreeRecord
     from arstore.store.snapshot import Snapshot
     from arstore.store.tree import LowerDirectory, TreeFormat
     from arstore.tar.limits import Limits
@@ -59,6 +59,25 @@ class StoredImage(NamedTuple):
     def label(self) -> str:
         """What to call it when talking to people: its first name, else the start of its digest."""
         return self.names[0] if self.names else self.digest.short
+
+
+def images_of(snapshot: Snapshot) -> list[StoredImage]:
+    """All images and indexes, by digest."""
+    names = snapshot.names_by_digest()
+    return [StoredImage(Digest(d), record, tuple(names.get(d, ()))) for d, record in snapshot.images()]
+
+
+def chain_of(snapshot: Snapshot, image: StoredImage) -> list[tuple[str, LayerRecord]]:
+    """The layers of *image* from the bottom up, with their chain IDs.
+
+    Raises NotFoundError when somebody has removed the image since it was found, StoreDamagedError as `Snapshot.chain`.
+    """
+    try:
+        return snapshot.chain(image.record.top)
+    except StoreDamagedError:
+        if snapshot.image(image.digest) is None:
+            raise NotFoundError(image.label, "was removed meanwhile") from None
+        raise
 
 
 class Store:
@@ -128,8 +147,7 @@ class Store:
     def images(self) -> list[StoredImage]:
         """All images and indexes, by digest."""
         with self.graph.read() as snapshot:
-            names = snapshot.names_by_digest()
-            return [StoredImage(Digest(d), record, tuple(names.get(d, ()))) for d, record in snapshot.images()]
+            return images_of(snapshot)
 
     def find(self, text: str) -> StoredImage:
         """The image or index that *text* means: a name, a digest, or a unique start of one.
@@ -349,7 +367,7 @@ class Store:
         if image.record.cap is None:
             return None
         with self.graph.read() as snapshot:
-            chain = snapshot.chain(image.record.top)
+            chain = chain_of(snapshot, image)
         keys = [layer.tree for _, layer in reversed(chain)]
         if image.record.cap:
             keys.insert(0, image.record.cap)

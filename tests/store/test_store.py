@@ -17,7 +17,8 @@ from arstore.errors import (
     PlatformError,
     StoreDamagedError,
 )
-from arstore.store.store import Store
+from arstore.store.disposal import remove_images
+from arstore.store.store import Store, chain_of
 
 EXAMPLE = images.example(names=["example:1", "quay.io/team/example:2"])
 
@@ -172,3 +173,22 @@ def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(
         found = {key: record.synced for key, record in snapshot.trees()}
     assert not found[EXAMPLE.diff_ids[0]]
     assert found[EXAMPLE.diff_ids[1]]
+
+
+def test_an_image_that_was_removed_since_it_was_found(store):
+    stores.bring(store, EXAMPLE)
+    found = store.find(EXAMPLE.digest)
+    remove_images(store, [EXAMPLE.digest])
+    with pytest.raises(NotFoundError, match="was removed meanwhile"):
+        store.stack(found)
+    with store.graph.read() as snapshot, pytest.raises(NotFoundError, match="was removed meanwhile"):
+        chain_of(snapshot, found)
+
+
+def test_a_layer_that_is_lost_is_no_removal(store):
+    stores.bring(store, EXAMPLE)
+    found = store.find(EXAMPLE.digest)
+    with store.graph.write() as change:
+        change.delete("layers", found.record.top)
+    with store.graph.read() as snapshot, pytest.raises(StoreDamagedError, match="its record is missing"):
+        chain_of(snapshot, found)

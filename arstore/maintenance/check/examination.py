@@ -163,8 +163,9 @@ def _look_at_trees(store: Store) -> tuple[list[Finding], list[Finding], set[byte
         # Once more, of trees that are known in all that tells whether they have been replaced meanwhile.
         with store.graph.read(lenient=True) as snapshot:
             relied_on = list(candidates(store, snapshot))
-        again = look.findings([finding.what for finding in found], "trees")
-        found = list(_standing(store, relied_on, again))
+            layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
+        look = Glances(store, layers, trees, tree_directories(store))
+        found = list(_standing(store, relied_on, look.findings([finding.what for finding in found], "trees")))
     return seen, found, unreadable
 
 

@@ -112,8 +112,8 @@ class Glances:
                 yield Finding(Damage.TREE_ALTERED, key, found)
 
     def _fault(self, key: str, directory: str) -> str:
-        tree = self._trees[key]
-        if not self._is_relied_on(key):
+        tree = self._trees.get(key)
+        if tree is None or not self._is_relied_on(key):
             return ""
         if tree.members:
             return run_glance(directory, tree.size) if all(map(self._is_relied_on, tree.members)) else ""
