@@ -96,6 +96,7 @@ LAYOUT = {
     "layout.replaced": Point("it has its place", _DONE),
 }
 REMOVE = {
+    "remove.planned": Point("`rm` knows what goes with what it removes", _NOTHING),
     "remove.recorded": Point("`rm` has deleted the records", _GARBAGE),
     "remove.file-moved": Point("a file has left its place for the ingest", f"{_GARBAGE}; {_INGEST}"),
     "remove.files-moved": Point("all files have left their places", _INGEST),
@@ -104,6 +105,7 @@ COLLECT = {
     "collect.planned": Point("`gc` knows what nothing holds", _NOTHING),
     "collect.mounts-pruned": Point("records of mounts that are gone are taken away", "the next `gc` takes the rest"),
     "collect.containers-removed": Point("containers of dead processes are gone", "the next `gc` takes the rest"),
+    "collect.marked": Point("`gc` has marked what is held", "the next `gc` takes the rest"),
     "collect.recorded": Point("`gc` has deleted the records, and the leases of dead processes", _GARBAGE),
     "collect.orphan-moved": Point("an unrecorded file has left its place", _INGEST),
     "collect.ingest-removed": Point("a dead process's ingest is deleted", "the next `gc` takes the rest"),

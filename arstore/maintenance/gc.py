@@ -25,7 +25,7 @@ from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
 from arstore.store.strays import remove_stray, stray_mounts
-from arstore.store.sweep import Removed, mark, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -148,8 +148,17 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     for name in plan.leftovers:
         remove_leftover(store.directories.runroot, name)
     with Ingest(store.directories) as ingest:
+        doomed = Sweep(Removed())
+        if not clutter_only:
+            with store.graph.read() as snapshot:
+                moment, held, doomed = snapshot.number(), roots(store, snapshot), planned_sweep(store, snapshot)
+        reached("collect.marked")
         with store.graph.write() as change:
-            removed = Removed() if clutter_only else sweep(change, mark(Reach(change), roots(store, change)))
+            # To mark takes long on a large store, and all who change something wait for this lock. Mounts are made with
+            # it held, and nothing of them is committed.
+            if not (clutter_only or (change.follows(moment) and roots(store, change) <= held)):
+                doomed = planned_sweep(store, change)
+            removed = sweep(change, doomed)
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
         reached("collect.recorded")
@@ -164,6 +173,11 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     plan.images, plan.layers = removed.images, removed.layers
     plan.blobs, plan.trees = removed.blobs, removed.trees
     return plan
+
+
+def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
+    """How to delete what no root reaches. Raises OSError and the errors of Graph."""
+    return planned(snapshot, mark(Reach(snapshot), roots(store, snapshot)))
 
 
 def roots(store: Store, snapshot: Snapshot) -> set[str]:

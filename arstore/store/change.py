@@ -30,6 +30,10 @@ class Change(Snapshot):
             self._txn.put(FORMAT_KEY, value)
         return self._txn.id()
 
+    def follows(self, number: int) -> bool:
+        """Whether nothing has been committed since a snapshot had this *number*."""
+        return int(self._txn.id()) == number + 1
+
     def _put(self, table: str, key: str, record: Record) -> None:
         self._loaded.pop(table, None)
         name = record_key(table, key)

@@ -14,7 +14,7 @@ from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.reach import Reach
-from arstore.store.sweep import Removed, mark, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -42,23 +42,50 @@ def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
         return _dispose(store, texts)
 
 
+class _Plan(NamedTuple):
+    """At one moment: the names that are only taken away, what is *doomed* and all that goes with it, and how."""
+
+    untagged: list[str]
+    doomed: dict[str, StoredImage]
+    gone: set[str]
+    sweep: Sweep
+
+
 def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
     with Ingest(store.directories) as ingest:
+        with store.graph.read() as snapshot:
+            moment, plan = snapshot.number(), _planned(store, snapshot, texts)
+        reached("remove.planned")
         with store.graph.write() as change:
-            # Only now: with the writer's lock held, names stay what they are.
-            untagged, doomed = _meant(store, texts)
-            for name in untagged:
+            # Names stay what they are while the lock is held. To mark takes long on a large store, and all who change
+            # something wait for it: what was found before holds when nobody has committed since.
+            if not change.follows(moment):
+                plan = _planned(store, change, texts)
+            # Mounts are made with the lock held, and nothing of them is committed.
+            _require_unheld(store, change, plan.gone, plan.doomed)
+            for name in plan.untagged:
                 change.delete("names", name)
-            gone = Membership(change).gone_with(doomed)
-            _require_unused(store, change, gone, doomed)
-            names = [name for name, digest in change.names() if digest in gone]
-            keep = [digest for digest, _ in change.images() if digest not in gone]
-            removed = sweep(change, mark(Reach(change), keep)) if gone else Removed()
+            removed = sweep(change, plan.sweep)
         reached("remove.recorded")
         take_files(store.directories, store.graph, ingest, removed)
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
-    return Disposal((*untagged, *names), removed)
+    names = [name for name in plan.sweep.names if name not in plan.untagged]
+    return Disposal((*plan.untagged, *names), removed)
+
+
+def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
+    untagged, doomed = _meant(store, texts)
+    if not doomed:
+        return _Plan(untagged, doomed, set(), Sweep(Removed()))
+    reach = Reach(snapshot)
+    members = Membership(snapshot, reach.indexes(), frozenset(untagged))
+    gone = members.gone_with(doomed)
+    _require_unheld(store, snapshot, gone, doomed)
+    if (listed := members.listed_elsewhere(gone)) is not None:
+        raise InUseError(_label(listed[0], doomed), f"is part of the index {listed[1]}", "remove that")
+    keep = [digest for digest in reach.images if digest not in gone]
+    return _Plan(untagged, doomed, gone, planned(snapshot, mark(reach, keep)))
 
 
 def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, StoredImage]]:
@@ -86,19 +113,17 @@ def _name_meant(text: str, image: StoredImage) -> str:
     return next((name for name in query.candidates() if name in image.names), "")
 
 
-class _Members(NamedTuple):
-    manifests: tuple[str, ...]
-
-
 class Membership:
     """Which indexes list which images, and which images have names, at one moment."""
 
-    def __init__(self, snapshot: Snapshot, members: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        """*members* are the images of each index, where these are known."""
-        self._named = {digest for _, digest in snapshot.names()}
-        if members is None:
-            images = snapshot.every("images", _Members)
-            members = {digest: image.manifests for digest, image in images.items() if image.manifests}
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        members: Mapping[str, tuple[str, ...]],
+        untagged: frozenset[str] = frozenset(),
+    ) -> None:
+        """*members* are the images of each index; names *untagged* count no more."""
+        self._named = {digest for name, digest in snapshot.names() if name not in untagged}
         self._members = members
         self._listing: dict[str, set[str]] = {}
         for digest, listed in self._members.items():
@@ -116,15 +141,18 @@ class Membership:
                     todo.append(member)
         return gone
 
+    def listed_elsewhere(self, gone: set[str]) -> tuple[str, str] | None:
+        """One of the images *gone* that an index lists which stays, and that index; None where there is none."""
+        for digest, listed in self._members.items():
+            if digest not in gone and not gone.isdisjoint(listed):
+                return (gone & set(listed)).pop(), digest
+        return None
 
-def _require_unused(store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage]) -> None:
+
+def _require_unheld(store: Store, snapshot: Snapshot, gone: set[str], doomed: dict[str, StoredImage]) -> None:
     for digest, holder in image_holders(store.directories, snapshot).items():
         if digest in gone:
             raise InUseError(_label(digest, doomed), holder.why, holder.hint)
-    for digest, image in snapshot.images():
-        shared = set(image.manifests) & gone
-        if digest not in gone and shared:
-            raise InUseError(_label(shared.pop(), doomed), f"is part of the index {digest}", "remove that")
 
 
 def _label(digest: str, doomed: dict[str, StoredImage]) -> str:

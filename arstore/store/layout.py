@@ -51,24 +51,42 @@ class _Listed(NamedTuple):
     media_type: str
 
 
-def index_document(snapshot: Snapshot, images: Mapping[str, _Typed] | None = None) -> bytes:
+def index_document(
+    snapshot: Snapshot, images: Mapping[str, _Typed] | None = None, heads: Mapping[str, str] | None = None
+) -> bytes:
     """`index.json` for what the graph holds: names in their order, then the images that have none.
 
-    *images* are those of *snapshot*, for who has them at hand.
+    *images* are those of *snapshot*, for who has them at hand, and *heads* what an earlier one says of some of them.
     """
     names = snapshot.names_by_digest()
     named: list[tuple[bool, str, str]] = []
-    every = snapshot.every("images", _Listed) if images is None else images
-    for digest, image in every.items():
-        blob = snapshot.blob(digest)
-        if blob is None:
-            continue
-        head = _DESCRIPTOR.format(_QUOTED(image.media_type), _QUOTED(digest), blob.size)
-        named += [(name == digest, name, head) for name in names.get(digest, [digest])]
+    if heads is None:
+        heads = _heads(snapshot, images)
+    else:
+        heads = {digest: heads.get(digest) or _new_head(snapshot, digest) for digest in snapshot.keys("images")}
+    for digest, head in heads.items():
+        if head:
+            named += [(name == digest, name, head) for name in names.get(digest, [digest])]
     named.sort()
     lines = [f"{head}{_QUOTED(name)}\n   }}\n  }}" for _, name, head in named]
     manifests = "[\n" + ",\n".join(lines) + "\n ]" if lines else "[]"
     return f'{{\n "schemaVersion": 2,\n "mediaType": "{_INDEX_TYPE}",\n "manifests": {manifests}\n}}\n'.encode()
+
+
+def _heads(snapshot: Snapshot, images: Mapping[str, _Typed] | None = None) -> dict[str, str]:
+    """What is said of each image but for its name, which follows from its digest; "" for one whose blob is unknown."""
+    every = snapshot.every("images", _Listed) if images is None else images
+    return {digest: _head(snapshot, digest, image.media_type) for digest, image in every.items()}
+
+
+def _new_head(snapshot: Snapshot, digest: str) -> str:
+    image = snapshot.image(digest)
+    return _head(snapshot, digest, image.media_type) if image is not None else ""
+
+
+def _head(snapshot: Snapshot, digest: str, media_type: str) -> str:
+    blob = snapshot.blob(digest)
+    return _DESCRIPTOR.format(_QUOTED(media_type), _QUOTED(digest), blob.size) if blob is not None else ""
 
 
 @contextmanager
@@ -80,18 +98,21 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
     that very last step that failed: the next change does it again.
     """
     staged = f"{directories.root}/index.json.{Owner.announced(directories.graph).directory_name()}"
+    # Whoever changes something waits for the writer's lock: most of the index is put together before it is taken.
+    with graph.read() as snapshot:
+        heads = _heads(snapshot)
     try:
         with graph.write() as change:
             yield change
             moment = change.number()
-            document = index_document(change)
+            document = index_document(change, heads=heads)
             _complete(directories)
             _write(staged, document)
             reached("layout.written")
         reached("layout.committed")
         with graph.write() as change:
             # Nobody has committed between the two when their numbers follow each other.
-            current = document if change.number() == moment + 1 else index_document(change)
+            current = document if change.number() == moment + 1 else index_document(change, heads=heads)
             if current != document:
                 os.unlink(staged)
                 _write(staged, current)
@@ -107,10 +128,14 @@ def write_layout(directories: Directories, graph: Graph) -> None:
     """Bring `index.json` up to the graph where it is not. Raises OSError and the errors of Graph.
 
     The writer's lock is held, though nothing is written to the graph: of two processes that change it at once the later
-    one then writes the index, and writes it from what both have done.
+    one then writes the index, and writes it from what both have done. What it is to say is put together before that,
+    and again only when somebody has committed meanwhile.
     """
+    with graph.read() as snapshot:
+        moment, document = snapshot.number(), index_document(snapshot)
     with graph.write() as change:
-        document = index_document(change)
+        if not change.follows(moment):
+            document = index_document(change)
         if _read(f"{directories.root}/index.json") != document:
             _replace(f"{directories.root}/index.json", document)
     _complete(directories)

@@ -2,7 +2,8 @@
 
 Removal has three steps, each safe to die after:
 
-1. one write transaction deletes the records (what is unrecorded is garbage, never damage);
+1. one write transaction deletes the records (what is unrecorded is garbage, never damage); which these are is found
+   before, from a snapshot, and again with the writer's lock held only when somebody has committed since;
 2. one write transaction moves the files out of their places into an ingest, each only if it is still unrecorded: an
    importer that brought the same content meanwhile has recorded it again and keeps it;
 3. outside every lock the ingest is deleted.
@@ -13,18 +14,21 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from arstore.store.change import Change
     from arstore.store.directories import Directories
     from arstore.store.graph import Graph
     from arstore.store.ingest import Ingest
     from arstore.store.reach import Reach
+    from arstore.store.records import LayerRecord
+    from arstore.store.snapshot import Snapshot
 
 
 @dataclass(slots=True)
@@ -68,33 +72,50 @@ def mark(reach: Reach, images: Iterable[str]) -> Reachable:
     return found
 
 
-def sweep(change: Change, keep: Reachable) -> Removed:
-    """Delete the records of everything that is not in *keep*, and return what that was.
+class Sweep(NamedTuple):
+    """What is to be deleted at one moment: records, and names; and the layers that stay with fewer blobs."""
+
+    removed: Removed
+    names: tuple[str, ...] = ()
+    layers: Mapping[str, LayerRecord] = MappingProxyType({})
+
+
+def planned(snapshot: Snapshot, keep: Reachable) -> Sweep:
+    """How to delete everything that is not in *keep*.
 
     A layer that stays forgets the blobs that no image in *keep* lists: they go, and the others still rebuild its tree.
     """
-    gone = Removed(
-        images=[digest for digest, _ in change.images() if digest not in keep.images],
-        blobs=[],
-        layers=[chain_id for chain_id, _ in change.layers() if chain_id not in keep.layers],
-        trees=[key for key, _ in change.trees() if key not in keep.trees],
+    removed = Removed(
+        images=[digest for digest in snapshot.keys("images") if digest not in keep.images],
+        trees=[key for key in snapshot.keys("trees") if key not in keep.trees],
     )
-    for chain_id, layer in list(change.layers()):
+    layers: dict[str, LayerRecord] = {}
+    blobs = set(keep.blobs)
+    for chain_id, layer in snapshot.layers():
         if chain_id not in keep.layers:
+            removed.layers.append(chain_id)
             continue
         listed = tuple(blob for blob in layer.blobs if blob in keep.blobs)
-        if listed and listed != layer.blobs:
-            change.put_layer(chain_id, type(layer)(layer.diff_id, layer.parent, listed, layer.size, layer.tree))
-        elif not listed:
-            keep.blobs.update(layer.blobs)
-    gone.blobs = [digest for digest, _ in change.blobs() if digest not in keep.blobs]
+        if not listed:
+            blobs.update(layer.blobs)
+        elif listed != layer.blobs:
+            layers[chain_id] = layer._replace(blobs=listed)
+    removed.blobs = [digest for digest in snapshot.keys("blobs") if digest not in blobs]
+    dead = set(removed.images)
+    names = tuple(name for name, digest in snapshot.names() if digest in dead) if dead else ()
+    return Sweep(removed, names, layers)
+
+
+def sweep(change: Change, plan: Sweep) -> Removed:
+    """Delete what *plan* says, which must be of this very moment; what that was."""
+    for chain_id, layer in plan.layers.items():
+        change.put_layer(chain_id, layer)
+    gone = plan.removed
     for table, keys in (("images", gone.images), ("layers", gone.layers), ("trees", gone.trees), ("blobs", gone.blobs)):
         for key in keys:
             change.delete(table, key)
-    dead = set(gone.images)
-    for name, digest in list(change.names()):
-        if digest in dead:
-            change.delete("names", name)
+    for name in plan.names:
+        change.delete("names", name)
     return gone
 
 

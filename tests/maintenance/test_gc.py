@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import images, stores
 
+from arstore import trace
 from arstore.errors import ConflictError, InUseError, NotFoundError
 from arstore.linux.mount import MS_PRIVATE, MS_REC, mount
 from arstore.linux.namespace import CLONE_NEWNS, unshare
@@ -28,7 +29,7 @@ from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
-from arstore.store.sweep import mark, sweep
+from arstore.store.sweep import mark, planned, sweep
 
 pytestmark = pytest.mark.root
 
@@ -415,6 +416,71 @@ def test_what_is_mounted_in_another_mount_namespace_stays_as_long_as_that_lives(
     stores.verify_clean(store)
 
 
+def other_process_at(point, store, work):
+    """A listener that has *work* done with the store by another process when *point* is first reached."""
+    seen = []
+
+    def listener(name):
+        if name == point and not seen:
+            seen.append(name)
+            store.graph.release()
+            stores.forked(lambda: doing())
+
+    def doing():
+        trace.listen(None)
+        with stores.opened(Path(store.directories.root).parent) as mine:
+            work(mine)
+
+    trace.listen(listener)
+    return seen
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("how", ["gc", "rm"])
+def test_what_is_mounted_after_it_was_marked_stays(store, how):
+    """A mount changes nothing in the graph, by which it could be noticed."""
+    one = stores.simple("a", names=("x:1",))
+    stores.bring(store, one)
+    if how == "gc":
+        store.untag("x:1")
+    seen = other_process_at(
+        "collect.marked" if how == "gc" else "remove.planned",
+        store,
+        lambda mine: rootfs.mount_image(mine, mine.find(one.digest)),
+    )
+    try:
+        if how == "gc":
+            assert not collect(store).images
+        else:
+            with pytest.raises(InUseError, match="mounted"):
+                remove_images(store, ["x:1"])
+    finally:
+        trace.listen(None)
+    assert len(seen) == 1
+    assert [image.digest for image in store.images()] == [one.digest]
+    assert rootfs.umount_all(store)
+    stores.verify_clean(store)
+
+
+@pytest.mark.parametrize("how", ["gc", "rm"])
+def test_what_is_tagged_after_it_was_marked_stays(store, how):
+    one, other = stores.simple("a", names=("x:1",)), stores.simple("a", "b", names=("y:1",))
+    stores.bring(store, one, other)
+    store.untag("y:1")
+    point = "collect.marked" if how == "gc" else "remove.planned"
+    seen = other_process_at(point, store, lambda mine: mine.tag(other.digest, "z:1"))
+    try:
+        if how == "gc":
+            assert not collect(store).images
+        else:
+            remove_images(store, ["x:1"])
+    finally:
+        trace.listen(None)
+    assert len(seen) == 1
+    assert stores.names(store) == ({"x:1": one.digest} if how == "gc" else {}) | {"z:1": other.digest}
+    stores.verify_clean(store)
+
+
 def test_clutter_alone(store):
     stores.bring(store, stores.simple("a", names=("x:1",)))
     store.untag("x:1")
@@ -461,7 +527,7 @@ def test_an_rm_that_was_killed_before_the_index_is_no_lost_graph(store):
     # As in a store that was copied with its times.
     os.utime(path, (1, 1))
     with store.graph.write() as change:
-        sweep(change, mark(Reach(change), []))
+        sweep(change, planned(change, mark(Reach(change), [])))
     assert path.read_bytes() == index
     assert {finding.damage.value for finding in check(store) if not finding.harmless} <= {"index-stale"}
     collect(store)

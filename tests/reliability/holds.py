@@ -57,7 +57,7 @@ class Watch:
             with open(path, "a") as file:
                 file.write(line)
 
-        setattr(Graph, "write", watched)
+        Graph.write = watched
         self._real = real
 
     def take(self) -> list[Hold]:
@@ -68,7 +68,7 @@ class Watch:
 
     def close(self) -> None:
         """Watch no longer."""
-        setattr(Graph, "write", self._real)
+        Graph.write = self._real
 
 
 def archives(place: Path) -> dict[str, Path]:

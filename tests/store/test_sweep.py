@@ -14,7 +14,7 @@ from arstore.store.ingest import Ingest
 from arstore.store.reach import Reach
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.runs import Run
-from arstore.store.sweep import Removed, mark, sweep, take_files
+from arstore.store.sweep import Removed, mark, planned, sweep, take_files
 
 
 class Records:
@@ -34,6 +34,9 @@ class Records:
         if table is None:
             raise AttributeError(name)
         return table.get
+
+    def keys(self, table):
+        return iter(sorted(self.tables[table]))
 
     def runs(self):
         return [(key, tree) for key, tree in self.trees() if tree.members]
@@ -89,7 +92,7 @@ def test_what_is_kept_is_whole_and_the_rest_is_gone(chains, indexes, data):
     reachable = set(roots)
     for digest in roots:
         reachable |= set(before["images"][digest].manifests)
-    gone = sweep(records, mark(Reach(records), roots))
+    gone = sweep(records, planned(records, mark(Reach(records), roots)))
     tables = records.tables
     assert set(tables["images"]) == reachable
     assert set(tables["names"].values()) == reachable
@@ -105,14 +108,14 @@ def test_what_is_kept_is_whole_and_the_rest_is_gone(chains, indexes, data):
     assert set(tables["trees"]) == needed_trees
     for name in ("blobs", "layers", "trees", "images"):
         assert set(getattr(gone, name)) == set(before[name]) - set(tables[name])
-    assert not sweep(records, mark(Reach(records), roots))
+    assert not sweep(records, planned(records, mark(Reach(records), roots)))
 
 
 def test_a_layer_forgets_blobs_that_went():
     records = graph_of(["a"])
     records.tables["layers"]["a"] = LayerRecord("a", "", ("other blob", "blob a"), 1, "tree a")
     records.tables["blobs"]["other blob"] = BlobRecord(1, "a", 1)
-    gone = sweep(records, mark(Reach(records), ["image 0 a"]))
+    gone = sweep(records, planned(records, mark(Reach(records), ["image 0 a"])))
     assert gone.blobs == ["other blob"]
     assert records.tables["layers"]["a"].blobs == ("blob a",)
 
@@ -146,7 +149,7 @@ def test_what_was_recorded_again_meanwhile_stays(store):
     one = images.example()
     stores.bring(store, one)
     with store.graph.write() as change:
-        removed = sweep(change, mark(Reach(change), []))
+        removed = sweep(change, planned(change, mark(Reach(change), [])))
     assert set(removed.blobs) == set(one.blobs())
     stores.bring(store, one)
     inodes = {digest: os.stat(store.directories.blob(digest)).st_ino for digest in one.blobs()}
@@ -185,7 +188,7 @@ def test_a_merged_index_is_held_by_the_images_that_are_mounted_with_it(monkeypat
     assert "run none" not in every
     assert {name for name in mark(Reach(records), ["image 1 abx"]).trees if "run" in name} == {"run xba"}
     assert {name for name in mark(Reach(records), []).trees if "run" in name} == set()
-    gone = sweep(records, mark(Reach(records), ["image 1 abx"])).trees
+    gone = sweep(records, planned(records, mark(Reach(records), ["image 1 abx"]))).trees
     assert set(gone) == {"run dcba", "run none", "tree c", "tree d", "cap abcd"}
 
 
