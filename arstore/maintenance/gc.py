@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.maintenance.loss import is_lost
-from arstore.maintenance.survey import Known, Survey, outline, weigh
+from arstore.maintenance.survey import Known, Survey
+from arstore.maintenance.surveyor import outline, weigh
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout

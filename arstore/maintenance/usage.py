@@ -13,7 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from arstore.maintenance.gc import add_files, plan_records
-from arstore.maintenance.survey import Known, survey_from_within
+from arstore.maintenance.survey import Known
+from arstore.maintenance.surveyor import survey_from_within
 from arstore.store.disposal import Membership
 from arstore.store.reach import Reach
 from arstore.store.sweep import mark

@@ -15,7 +15,8 @@ from support.largestore import Shape, fill
 
 from arstore.maintenance.check import Damage, check
 from arstore.maintenance.gc import collect, plan_collection
-from arstore.maintenance.survey import Known, outline, survey, survey_from_within
+from arstore.maintenance.survey import Known
+from arstore.maintenance.surveyor import outline, survey, survey_from_within
 from arstore.maintenance.usage import measure
 from arstore.store.records import KINDS
 from arstore.store.workers import beside

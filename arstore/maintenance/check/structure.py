@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.survey import outline
+from arstore.maintenance.surveyor import outline
 from arstore.store import containers
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import stores
 
-from arstore.maintenance.survey import survey
+from arstore.maintenance.surveyor import survey
 
 
 @pytest.fixture
