@@ -1,7 +1,7 @@
 """A walk through the root: every file and directory below it, its size, and what it belongs to.
 
-It follows no symlink and stays on the root's file system. It only looks at names and inodes and opens no file, above all
-not `graph/lock.mdb` (to close that would drop LMDB's locks).
+It follows no symlink and stays on the root's file system. It only looks at names and inodes and opens no file, above
+all not `graph/lock.mdb` (to close that would drop LMDB's locks).
 """
 
 from __future__ import annotations

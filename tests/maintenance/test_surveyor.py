@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import stores
+from support import images, stores
 
 from arstore.maintenance.surveyor import survey
 
@@ -109,6 +109,27 @@ def test_what_vanishes_meanwhile_is_passed_over(store, monkeypatch):
             subprocess.run(["rm", "-rf", root / f"containers/c/d/{left[0]}"], check=True)
         return real(path, *rest, **more)
 
-    monkeypatch.setattr("arstore.maintenance.survey.os.stat", vanishing)
+    monkeypatch.setattr("arstore.maintenance.surveyor.os.stat", vanishing)
     survey(store.directories)
     assert left == [0]
+
+
+@pytest.mark.parametrize("what", ["trees", "blobs/sha256"])
+def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
+    stores.bring(store, images.example())
+    doomed = sorted(Path(store.directories.root, what).iterdir())[0]
+    inside = [*doomed.iterdir()] if doomed.is_dir() else []
+    before = survey(store.directories)
+    real = os.lstat
+
+    def vanishing(path, **more):
+        # The tree's directory has been listed when its first file is asked for, the blob's when it is itself.
+        if str(path) in {*map(str, inside)} or (not inside and str(path) == str(doomed)):
+            subprocess.run(["rm", "-rf", doomed], check=True)
+        return real(path, **more)
+
+    monkeypatch.setattr("arstore.maintenance.surveyor.os.lstat", vanishing)
+    found = survey(store.directories)
+    monkeypatch.undo()
+    assert not doomed.exists()
+    assert found.total < before.total
