@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,13 +210,16 @@ def trials(place: Path, kept: Shelf, kind: str, cuts: int, seed: int, player: Ca
     tally = Tally()
     trial = Trial(place, kept, kind, player)
     began = time.monotonic()
-    for number in range(cuts):
-        verdict, events = trial.cut(f"{seed} {kind} {number}")
-        tally.add(verdict, events)
-        for fault in verdict["faults"]:
-            print(f"{name} on {kind}, cut {number}: {fault}", file=sys.stderr, flush=True)
-        if not (number + 1) % 10:
-            print(f"{name} on {kind}: {number + 1} cuts, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    # Who interrupts it gets the figures of the cuts that there were.
+    with suppress(KeyboardInterrupt):
+        for number in range(cuts):
+            verdict, events = trial.cut(f"{seed} {kind} {number}")
+            tally.add(verdict, events)
+            for fault in verdict["faults"]:
+                print(f"{name} on {kind}, cut {number}: {fault}", file=sys.stderr, flush=True)
+            if not (number + 1) % 10:
+                told = f"{number + 1} cuts, {time.monotonic() - began:.0f} s"
+                print(f"{name} on {kind}: {told}", file=sys.stderr, flush=True)
     return tally
 
 
