@@ -31,7 +31,9 @@ CANDIDATES = ("crun", "runc", "youki")
 CACHE_NAME = "runtime.json"
 
 _MORE_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-_PATIENCE = 20.0
+_PATIENCE = 120.0
+"""Seconds for a trial: it takes less than one, and was seen to take 20 on a machine that had 40 others to run."""
+
 _TRIAL = "trial"
 _CACHE_LIMIT = 1 << 16
 _HINT = "`apt install runc` or `apt install crun`"
