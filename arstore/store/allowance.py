@@ -28,7 +28,7 @@ NAME = 400
 _WRITTEN = 8
 """Bytes for each byte of a path that `needs.json` will have: as text with escapes, and in the list."""
 _LOOKED_UP = 16
-"""Steps for each component of an implied directory, which is looked up in all lower layers."""
+"""Steps for each component of a path that is looked up in a tree below."""
 
 
 class CrowdedError(UnrepresentableError):
@@ -87,6 +87,10 @@ class Allowance:
     def hold_xattrs(self, entry: Entry) -> None:
         """Count extended attributes, which are kept and then written. Raises as `hold`."""
         self.hold(sum(NAME + 2 * (len(name) + len(value)) for name, value in entry.xattrs.items()))
+
+    def look_up(self, path: bytes, trees: int) -> None:
+        """Count what it takes to find a path in so many trees. Raises as `step`."""
+        self.step(_LOOKED_UP * (path.count(b"/") + 1) * trees)
 
     def step(self, count: int) -> None:
         """Count components that a path takes beyond its own. Raises LimitError past the limit."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import ArstoreError
 from arstore.store.adapt import cap_entries, plan
+from arstore.store.allowance import Allowance
 from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
 from arstore.store.needs import NO_NEEDS, read_needs
@@ -49,10 +50,21 @@ CAP_FORM = "directory"
 
 
 class Assembly:
-    """The trees of chains, some in the store and some still in the ingest."""
+    """The trees of chains, some in the store and some still in the ingest.
 
-    def __init__(self, inventory: Inventory, ingest: Ingest, publication: Publication, adapt: Adapt) -> None:
+    What layers imply is looked up in all trees below, which *allowance* has to have the steps for.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        ingest: Ingest,
+        publication: Publication,
+        adapt: Adapt,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._inventory = inventory
+        self._allowance = allowance or Allowance()
         self._ingest = ingest
         self._publication = publication
         self._adapt = adapt
@@ -103,6 +115,7 @@ class Assembly:
         known = straight.get(path) if path else len(below)
         if known is None:
             return False
+        self._allowance.look_up(path, len(below) - known)
         for key in below[known:]:
             form, place = self._place(key)
             fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -122,6 +135,9 @@ class Assembly:
             return ""
         with ExitStack() as stack:
             view = self._view(keys, stack)
+            for one in needs:
+                for path in one.masked:
+                    self._allowance.look_up(path, len(keys))
             masked = {
                 path for place, one in enumerate(needs) for path in one.masked if view.layers_of(path) == (place,)
             }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store import confinement
-from arstore.store.allowance import CrowdedError, most_held
+from arstore.store.allowance import Allowance, CrowdedError, most_held
 from arstore.store.assembly import Assembly
 from arstore.store.budget import Budget
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
@@ -109,6 +109,8 @@ class Intake:
         self._forms = forms
         self._progress = progress
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
+        # Of what the store has accepted, trees can always be made again.
+        self._steps = Allowance(limits or ACCEPTED)
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
 
@@ -389,7 +391,7 @@ class Intake:
     # --- recording --------------------------------------------------------------------------------------------------
 
     def _record(self, image: IncomingImage) -> None:
-        assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt)
+        assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt, self._steps)
         trees, cap = ([""] * len(image.layers), None)
         if self._forms and not self._taken.denied:
             try:

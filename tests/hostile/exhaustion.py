@@ -269,7 +269,7 @@ def noise(size: int) -> Iterator[bytes]:
 TOGETHER: dict[str, tuple[Callable[[], Iterator[bytes]], ...]] = {
     "eight times 40,000 names of 250 bytes": (lambda: long_names(40_000),) * PROCESSORS,
     "eight times 40,000 directories": (lambda: directories(40_000),) * PROCESSORS,
-    "eight times 30,000 whiteouts in directories": (lambda: whiteouts(30_000),) * PROCESSORS,
+    "eight times 10,000 whiteouts in directories": (lambda: whiteouts(10_000),) * PROCESSORS,
     "eight times 32 MiB of noise": (lambda: noise(32 << 20),) * PROCESSORS,
     "eight bombs of all kinds": (
         lambda: long_names(50_000),
@@ -277,7 +277,7 @@ TOGETHER: dict[str, tuple[Callable[[], Iterator[bytes]], ...]] = {
         lambda: empty_members(100_000),
         lambda: large_attributes(500),
         lambda: many_symlinks(5000),
-        lambda: whiteouts(20_000),
+        lambda: whiteouts(10_000),
         lambda: deep_paths(10, 1000),
         lambda: zeros(900 << 20),
     ),

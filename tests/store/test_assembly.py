@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from support import images, stores, treelist
 
-from arstore.errors import MountError, StoreDamagedError, TarError
+from arstore.errors import LimitError, MountError, StoreDamagedError, TarError
 from arstore.maintenance.gc import collect
 from arstore.store import rootfs
 from arstore.store.mounts import MountTable
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.store import Store
+from arstore.tar.limits import Limits
+from arstore.transport.copy import ImportOptions, import_reference
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
@@ -289,3 +291,20 @@ def test_a_directory_that_becomes_a_symlink_between_two_layers_that_imply_it(sto
         assert (path / "d").is_symlink()
         assert sorted(os.listdir(path / "real")) == ["3", "4"]
     assert {one.diff_ids[1], one.diff_ids[2], one.chain_ids[4], one.chain_ids[5]} <= stores.trees(store)
+
+
+def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
+    """Layers within their own limits multiply; what was let in is made again whatever it takes."""
+    marks = [images.whiteout(f"d{number}/f") for number in range(20)]
+    layers = [images.layer([images.file(f"f{number}"), *marks], "none") for number in range(10)]
+    path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
+    # 16 steps for a directory in each layer below: 320 for a layer, 6,400 for twenty directories in twenty layers.
+    before = stores.State(store)
+    with pytest.raises(LimitError, match="--limit steps="):
+        import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 20)))
+    before.verify()
+    import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 200)))
+    image = store.find("x:1")
+    keys = store.stack(image)
+    store.take([store.incoming(image)], [], store.own_blob, store.tree_forms(), again=frozenset(keys))
+    stores.verify_clean(store)

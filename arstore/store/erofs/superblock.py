@@ -6,6 +6,7 @@ as zeros. So equal layers have equal uuids, and an index that was altered has no
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import NamedTuple, NoReturn
 
@@ -92,13 +93,19 @@ def parse(block: bytes, what: str) -> SuperBlock:
     tag, tar_blocks, tar_start, _ = layout.DEVICE.unpack_from(block, layout.SUPER.size)
     if magic != layout.MAGIC:
         damaged(what, "is no EROFS image")
-    if checksum != layout.checksum(block):
+    if checksum != _checksum(block):
         damaged(what, "its super block does not have the checksum that it says")
     known = (layout.BLOCK_BITS, _FEATURES, 1, layout.DEVICE_SLOT, layout.TAR_START, layout.DEVICE_TAG)
     if (bits, fields[14], fields[16], fields[17], tar_start, tag.rstrip(b"\0")) != known:
         damaged(what, "is not an index over one tar")
     epoch = seconds * _SECOND + rest
     return SuperBlock(root_nid, inodes, epoch, blocks, inode_start, attribute_start, tar_blocks)
+
+
+@functools.lru_cache(maxsize=256)
+def _checksum(block: bytes) -> int:
+    """The checksum of a block, kept: some indexes are opened for each of thousands of paths."""
+    return layout.checksum(block)
 
 
 def devices(fd: int, what: str) -> list[Device]:
