@@ -43,7 +43,7 @@ class Inventory:
         self.boot = boot_id()
         self.now = time.time()
         self.again = again
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
         """The record of a blob whose file is there and has its size."""
@@ -57,7 +57,7 @@ class Inventory:
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
             return None
-        self._seen["blob", digest] = status.st_ino
+        self._seen["blob", digest] = status.st_ino, status.st_ctime_ns
         return record
 
     def is_recorded(self, digest: str) -> bool:
@@ -109,18 +109,18 @@ class Inventory:
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
         if key in self.again or (not record.synced and record.boot != self.boot):
             return False
-        inode = _inode(self.directories.tree(key), stat.S_IFDIR)
-        if inode:
-            self._seen["tree", key] = inode
-        return bool(inode)
+        identity = _identity(self.directories.tree(key), stat.S_IFDIR)
+        if identity is not None:
+            self._seen["tree", key] = identity
+        return identity is not None
 
     def has_lost(self) -> bool:
         """Whether something that this look has found intact is gone by now, or another in its place."""
         with self.graph.read() as snapshot:
-            for (table, key), inode in self._seen.items():
+            for (table, key), identity in self._seen.items():
                 record = snapshot.blob(key) if table == "blob" else snapshot.tree(key)
                 path = self.directories.blob(key) if table == "blob" else self.directories.tree(key)
-                if record is None or _inode(path) != inode:
+                if record is None or _identity(path) != identity:
                     return True
         return False
 
@@ -152,10 +152,13 @@ class Inventory:
         return found
 
 
-def _inode(path: str, kind: int = 0) -> int:
-    """The inode number of what lies at *path*, 0 for nothing, or for something of another type than *kind*."""
+def _identity(path: str, kind: int = 0) -> tuple[int, int] | None:
+    """The inode number of what lies at *path* and the time of its last change, for numbers are given again at once.
+
+    None for nothing, or for something of another type than *kind*.
+    """
     try:
         status = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
-        return 0
-    return status.st_ino if kind in {0, stat.S_IFMT(status.st_mode)} else 0
+        return None
+    return (status.st_ino, status.st_ctime_ns) if kind in {0, stat.S_IFMT(status.st_mode)} else None
