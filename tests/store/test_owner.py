@@ -122,5 +122,5 @@ def test_a_process_with_the_same_pid_in_another_namespace_is_waited_for(store):
         found = collected(store, *INSIDE)
         timer.join()
         holder.wait()
-        # The kernel lets go of one lock after the other: who looks in between may open the graph and find the owner alive.
+        # The kernel lets go of locks one by one: who looks in between may open the graph and find the owner alive.
         assert "inner" in found or "inner" in collected(store, *INSIDE)
