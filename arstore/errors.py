@@ -265,6 +265,11 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+def reason(error: OSError) -> str:
+    """What the operating system said, as the middle of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
 def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     """Make the right kind of error from what the operating system said.
 
@@ -273,7 +278,7 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     name = error.filename
     if not what and name is not None:
         what = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-    why = (error.strerror or str(error)).lower()
+    why = reason(error)
     if error.errno in _NO_SPACE:
         return NoSpaceError(what, why, "free some space, or `arstore gc`")
     if error.errno in _NOT_PERMITTED:

@@ -11,7 +11,7 @@ import posixpath
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ImageConfigError
+from arstore.errors import ImageConfigError, reason
 from arstore.linux import capability
 from arstore.runtime import defaults
 from arstore.runtime.command import DEFAULT_PATH
@@ -69,7 +69,7 @@ def working_directory(text: str, root: RootDirectory) -> str:
     try:
         real = root.canonical(path)
     except OSError as error:
-        raise ImageConfigError(f"working directory {text!r}", (error.strerror or str(error)).lower()) from error
+        raise ImageConfigError(f"working directory {text!r}", reason(error)) from error
     for place in ("/proc", "/sys", "/dev"):
         if any(p.startswith(f"{place}/") for p in (path, real)):
             raise ImageConfigError(f"working directory {text!r}", f"lies in {place}")

@@ -13,7 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import RuntimeFailedError
+from arstore.errors import RuntimeFailedError, reason
 from arstore.runtime.driver import read_log
 from arstore.runtime.signals import FORWARDED, exit_status
 from arstore.runtime.streams import Stdio, Streams
@@ -149,8 +149,7 @@ def _spawn(argv: list[str], streams: Streams) -> int:
     try:
         return os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=_RESET, setsigmask=())
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise RuntimeFailedError(argv[0], f"cannot be executed: {why}") from error
+        raise RuntimeFailedError(argv[0], f"cannot be executed: {reason(error)}") from error
     finally:
         for fd in copies:
             os.close(fd)

@@ -18,7 +18,7 @@ import os
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from arstore.errors import MountError, MountForbiddenError, from_os_error
+from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features, mount
 from arstore.linux.mountinfo import mount_id_of, read_mounts
 from arstore.linux.namespace import in_directory
@@ -267,7 +267,7 @@ def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> 
 
 
 def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") -> NoReturn:
-    text = (error.strerror or str(error)).lower()
+    text = reason(error)
     if error.errno in {errno.EPERM, errno.EACCES}:
         why = f"this process may not mount ({said or text})"
         raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
+from arstore.errors import reason
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.store.reading import chunks
 
@@ -35,7 +36,7 @@ def glances_at_blobs(directories: Directories, records: Mapping[str, BlobSize]) 
                 continue
             finding = _seen(digest, record, status)
         except OSError as error:
-            finding = Finding(Damage.BLOB_MISSING, digest, _reason(error))
+            finding = Finding(Damage.BLOB_MISSING, digest, reason(error))
         if finding is not None:
             yield finding
 
@@ -59,20 +60,16 @@ def _blob(
     try:
         fd = os.open(directories.blob(digest), _OPEN)
     except OSError as error:
-        return Finding(Damage.BLOB_MISSING, digest, _reason(error))
+        return Finding(Damage.BLOB_MISSING, digest, reason(error))
     try:
         finding = _seen(digest, record, os.fstat(fd))
         if finding is None and (found := _digest(fd, Digest(digest), report)) != digest:
             finding = Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
         return finding
     except OSError as error:
-        return Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {_reason(error)}")
+        return Finding(Damage.BLOB_DIGEST, digest, f"cannot be read: {reason(error)}")
     finally:
         os.close(fd)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _seen(digest: str, record: BlobRecord | BlobSize | None, status: os.stat_result) -> Finding | None:

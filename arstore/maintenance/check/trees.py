@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from arstore.digest import Digest
-from arstore.errors import ArstoreError, StoreDamagedError
+from arstore.errors import ArstoreError, StoreDamagedError, reason
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.store.comparison import differences, listing_of
 from arstore.store.directory import FILES, LISTING
@@ -84,7 +84,7 @@ def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Fin
         # Of a merged index it is a member that is damaged, which is found by itself.
         found = "" if tree.record.members else f"{error.what}: {error.why}"
     except OSError as error:
-        found = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        found = f"cannot be read: {reason(error)}"
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
@@ -107,7 +107,7 @@ class Glances:
             try:
                 found = self._fault(key, f"{parent}/{key.partition(':')[2]}")
             except OSError as error:
-                found = f"cannot be read: {(error.strerror or str(error)).lower()}"
+                found = f"cannot be read: {reason(error)}"
             if found:
                 yield Finding(Damage.TREE_ALTERED, key, found)
 
