@@ -35,7 +35,6 @@ class Change(Snapshot):
         return int(self._txn.id()) == number + 1
 
     def _put(self, table: str, key: str, record: Record) -> None:
-        self._loaded.pop(table, None)
         name = record_key(table, key)
         self._txn.put(name, sealed(name, Codec.encode(record)))
 
@@ -50,13 +49,11 @@ class Change(Snapshot):
     def put_raw(self, key: bytes, value: bytes) -> None:
         """Write a value as it stands; only for who mends."""
         self._runs = None
-        self._loaded.clear()
         self._txn.put(key, value)
 
     def delete_raw(self, key: bytes) -> None:
         """Remove what stands under *key*."""
         self._runs = None
-        self._loaded.clear()
         self._txn.delete(key)
 
     def put_blob(self, digest: str, record: BlobRecord) -> None:
@@ -97,5 +94,4 @@ class Change(Snapshot):
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
         self._runs = None
-        self._loaded.pop(table, None)
         return bool(self._txn.delete(record_key(table, key)))

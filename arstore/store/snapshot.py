@@ -60,13 +60,6 @@ class Snapshot:
         self.passed_over: set[bytes] = set()
         """The keys of the records that were passed over so far, as they stand in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
-        self._loaded: dict[str, dict[str, Record]] = {}
-
-    def load(self, *tables: str) -> None:
-        """Read these tables whole, for who will ask for most of their records one by one."""
-        for table in tables:
-            if table not in self._loaded:
-                self._loaded[table] = dict(self._all(table, KINDS[table]))
 
     def keys(self, table: str) -> Iterator[str]:
         """The keys of *table*, sorted; what stands under them is not looked at."""
@@ -76,8 +69,6 @@ class Snapshot:
                 yield name[len(start) :].decode("utf-8", "backslashreplace")
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
-        if table in self._loaded:
-            return cast("_T | None", self._loaded[table].get(key))
         name = record_key(table, key)
         data = self._txn.get(name)
         try:
@@ -102,13 +93,8 @@ class Snapshot:
             else:
                 yield from zip(keys, records, strict=True)
 
-    def _all(self, table: str, kind: type[_T]) -> Iterator[tuple[str, _T]]:
-        if table in self._loaded:
-            return iter(cast("dict[str, _T]", self._loaded[table]).items())
-        return cast("Iterator[tuple[str, _T]]", self._parts(table, kind))
-
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
-        """As `_all` for these *rows*, of which some cannot be read."""
+        """As `_parts` for these *rows*, of which some cannot be read."""
         for name, value in rows:
             try:
                 yield name[len(table) + 1 :].decode(), Codec.decode(kind, unsealed(name, value))
@@ -155,7 +141,7 @@ class Snapshot:
 
     def blobs(self) -> Iterator[tuple[str, BlobRecord]]:
         """All blobs, by digest."""
-        return self._all("blobs", BlobRecord)
+        return self._parts("blobs", BlobRecord)
 
     def layer(self, chain_id: str) -> LayerRecord | None:
         """The layer of this chain ID."""
@@ -163,7 +149,7 @@ class Snapshot:
 
     def layers(self) -> Iterator[tuple[str, LayerRecord]]:
         """All layers, by chain ID."""
-        return self._all("layers", LayerRecord)
+        return self._parts("layers", LayerRecord)
 
     def chain(self, top: str) -> list[tuple[str, LayerRecord]]:
         """The layers from the bottom up to *top*, with their chain IDs; empty for "".
@@ -190,13 +176,12 @@ class Snapshot:
 
     def trees(self) -> Iterator[tuple[str, TreeRecord]]:
         """All trees, by key."""
-        return self._all("trees", TreeRecord)
+        return self._parts("trees", TreeRecord)
 
     def runs(self) -> list[tuple[str, TreeRecord]]:
         """The merged indexes among the trees, by key."""
         if self._runs is None:
-            every = self.trees() if "trees" in self._loaded else self._with_members()
-            self._runs = [(key, tree) for key, tree in every if tree.members]
+            self._runs = [(key, tree) for key, tree in self._with_members() if tree.members]
         return self._runs
 
     def _with_members(self) -> Iterator[tuple[str, TreeRecord]]:
@@ -210,7 +195,7 @@ class Snapshot:
 
     def images(self) -> Iterator[tuple[str, ImageRecord]]:
         """All images and indexes, by digest."""
-        return self._all("images", ImageRecord)
+        return self._parts("images", ImageRecord)
 
     def images_with_prefix(self, prefix: str) -> list[str]:
         """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""
@@ -252,7 +237,7 @@ class Snapshot:
 
     def containers(self) -> Iterator[tuple[str, ContainerRecord]]:
         """All containers, by id."""
-        return self._all("containers", ContainerRecord)
+        return self._parts("containers", ContainerRecord)
 
     def number(self) -> int:
         """How many transactions have been committed to the graph since it was made."""
@@ -269,7 +254,7 @@ class Snapshot:
 
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
         """All leases, by id, of the living and the dead."""
-        return self._all("leases", LeaseRecord)
+        return self._parts("leases", LeaseRecord)
 
 
 def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[list[_R]]:

@@ -54,7 +54,6 @@ def test_it_is_as_large_as_it_should_be_and_well(filled):
 
 def test_tables_that_are_read_whole_are_what_their_records_say_one_by_one(filled):
     with filled.graph.read() as snapshot, filled.graph.read() as other:
-        snapshot.load(*KINDS)
         for table, kind in KINDS.items():
             keys = list(other.keys(table))
             assert keys == sorted(keys) == sorted(snapshot.keys(table))

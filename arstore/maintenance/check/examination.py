@@ -96,10 +96,9 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _known(store: Store, snapshot: Snapshot) -> _Known:
-    snapshot.load("blobs", "layers", "images", "trees")
-    return _Known(
-        dict(snapshot.blobs()), dict(snapshot.layers()), dict(snapshot.images()), list(candidates(store, snapshot))
-    )
+    layers = dict(snapshot.layers())
+    trees = list(candidates(store, layers, dict(snapshot.trees())))
+    return _Known(dict(snapshot.blobs()), layers, dict(snapshot.images()), trees)
 
 
 def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
@@ -162,7 +161,7 @@ def _look_at_trees(store: Store) -> tuple[list[Finding], list[Finding], set[byte
     if found:
         # Once more, of trees that are known in all that tells whether they have been replaced meanwhile.
         with store.graph.read(lenient=True) as snapshot:
-            relied_on = list(candidates(store, snapshot))
+            relied_on = list(candidates(store, dict(snapshot.layers()), dict(snapshot.trees())))
             layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
         look = Glances(store, layers, trees, tree_directories(store))
         found = list(_standing(store, relied_on, look.findings([finding.what for finding in found], "trees")))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from arstore.maintenance.check.structure import LayerLook, TreeLook
     from arstore.store.records import LayerRecord, TreeRecord
-    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,11 +48,12 @@ class Candidate:
         return self.layer.size if self.layer is not None else self.record.size
 
 
-def candidates(store: Store, snapshot: Snapshot) -> Iterator[Candidate]:
-    """The trees of the graph that are in their places and relied on. Raises the errors of Graph."""
+def candidates(
+    store: Store, chains: Mapping[str, LayerRecord], records: Mapping[str, TreeRecord]
+) -> Iterator[Candidate]:
+    """The trees with these *records* that are in their places and relied on. Raises OSError."""
     boot = store.inventory().boot
-    records = dict(snapshot.trees())
-    layers = {layer.tree: layer for _, layer in snapshot.layers() if layer.tree}
+    layers = {layer.tree: layer for layer in chains.values() if layer.tree}
     # To list them takes a fifth of asking for each.
     with os.scandir(store.directories.trees) as entries:
         inodes = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
