@@ -62,7 +62,7 @@ class Digest(str):
         """The digest of *data*."""
         import hashlib
 
-        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
+        return cls.finished(algorithm, getattr(hashlib, algorithm)(data))
 
     @classmethod
     def finished(cls, algorithm: str, hasher: Hash) -> Digest:

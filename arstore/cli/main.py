@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 from typing import NoReturn
@@ -19,8 +18,6 @@ from arstore.cli.session import LEVELS, Session
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
 """An environment variable with which a shell asks for completions; click answers."""
-_GARBAGE = 100_000
-"""Objects after which Python looks for cycles: with a large store it has a million to look at, and no cycle at all."""
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _EPILOG = """\
@@ -59,7 +56,6 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
 
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
-    gc.set_threshold(_GARBAGE, 10, 10)
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

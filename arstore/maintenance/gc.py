@@ -72,20 +72,25 @@ def plan_collection(store: Store) -> Collection:
         raise StoreDamagedError(store.directories.graph, why, "`arstore check --repair` makes it again")
     with store.graph.read() as snapshot:
         reach = Reach(snapshot)
-        known = Known.of(snapshot)
-        plan = plan_records(store, snapshot, reach, known)
+        known = known_to(snapshot, reach)
+        plan = plan_records(store, snapshot, reach)
     add_files(store, plan, outline(store.directories, known), known)
     return plan
 
 
-def plan_records(store: Store, snapshot: Snapshot, reach: Reach, known: Known) -> Collection:
+def known_to(snapshot: Snapshot, reach: Reach) -> Known:
+    """What has records, of which *reach* has read most. Raises the errors of Graph."""
+    return Known.of(snapshot, blobs=reach.blobs.recorded, trees=reach.trees.recorded)
+
+
+def plan_records(store: Store, snapshot: Snapshot, reach: Reach) -> Collection:
     """The part of the plan that the graph tells. Raises OSError and the errors of Graph."""
     plan = Collection()
     keep = mark(reach, roots(store, snapshot))
     plan.images = [digest for digest in reach.images if digest not in keep.images]
-    plan.layers = [chain_id for chain_id in reach.layers if chain_id not in keep.layers]
-    plan.trees = [key for key in known.trees if key not in keep.trees]
-    plan.blobs = [digest for digest in known.blobs if digest not in keep.blobs]
+    plan.layers = reach.layers.besides(keep.layers)
+    plan.trees = reach.trees.besides(keep.trees)
+    plan.blobs = reach.blobs.besides(keep.blobs)
     plan.leases = [
         i for i, one in snapshot.leases() if not Owner(one.pid, one.start, one.boot).is_alive(store.graph.path)
     ]
@@ -178,7 +183,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
 
 def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
     """How to delete what no root reaches. Raises OSError and the errors of Graph."""
-    return planned(snapshot, mark(Reach(snapshot), roots(store, snapshot)))
+    return planned(snapshot, Reach(snapshot), roots(store, snapshot))
 
 
 def roots(store: Store, snapshot: Snapshot) -> set[str]:

@@ -6,6 +6,7 @@ links counts once, where it is first met.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,10 @@ class Survey:
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
     """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process gets each table as one text and one array: a large store has 10^5 rows."""
+        return _unpacked, ([_packed(getattr(self, name)) for name in _TABLES], self.frame, self.exchange, self.linked)
+
     def add(self, other: Survey) -> None:
         """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
         self.frame += other.frame
@@ -52,6 +57,20 @@ class Survey:
     def total(self) -> int:
         """All of it: what `du -sxB1 ROOT` says."""
         return self.frame + self.exchange + sum(sum(getattr(self, name).values()) for name in _TABLES)
+
+
+def _packed(table: dict[str, int]) -> tuple[str, bytes]:
+    return "\0".join(table), array("q", table.values()).tobytes()
+
+
+def _unpacked(
+    tables: list[tuple[str, bytes]], frame: int, exchange: int, linked: dict[int, tuple[str, str, int]]
+) -> Survey:
+    found = Survey(frame, exchange=exchange, linked=linked)
+    for name, (keys, sizes) in zip(_TABLES, tables, strict=True):
+        if sizes:
+            setattr(found, name, dict(zip(keys.split("\0"), memoryview(sizes).cast("q"), strict=True)))
+    return found
 
 
 class Known(NamedTuple):

@@ -6,9 +6,10 @@ all not `graph/lock.mdb` (to close that would drop LMDB's locks).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from arstore.digest import HEX_LENGTHS
 from arstore.maintenance.survey import Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from arstore.maintenance.survey import Known
     from arstore.store.directories import Directories
@@ -29,6 +30,10 @@ _LONG = 700
 """Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
 
 _HEX = "0123456789abcdef"
+_BY_LENGTH = {length: algorithm for algorithm, length in HEX_LENGTHS.items()}
+_DIVIDED = "trees"
+"""The directory whose entries are looked at in parts."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,14 +42,28 @@ def survey(directories: Directories) -> Survey:
     return _Surveyor(directories.root).run()
 
 
-def survey_from_within(directories: Directories, trees: bool) -> Survey:
-    """The same of *trees* alone, or of all the rest, for a process that may change its working directory.
+class Parts:
+    """The same in parts, each of which can be looked at in another process: trees by their first digit, and the rest.
 
-    The shorter a path, the sooner it is found.
+    Part 0 is the largest. A part is what its number says at the moment when the process first looks.
     """
-    os.chdir(directories.root)
-    surveyor = _Surveyor(".")
-    return surveyor.trees() if trees else surveyor.run(but=("trees",))
+
+    COUNT = 1 + len(_HEX)
+
+    def __init__(self, directories: Directories) -> None:
+        self._root = directories.root
+        self._trees: dict[str, list[str]] | None = None
+
+    def survey(self, number: int) -> Survey:
+        """Look at the part of this number. Raises OSError."""
+        surveyor = _Surveyor(self._root)
+        if not number:
+            return surveyor.run(but=_DIVIDED)
+        if self._trees is None:
+            self._trees = {digit: [] for digit in _HEX}
+            for name in _names(f"{self._root}/{_DIVIDED}"):
+                self._trees.get(name[0], self._trees["0"]).append(name)
+        return surveyor.trees(self._trees[_HEX[number - 1]])
 
 
 def outline(directories: Directories, known: Known) -> Survey:
@@ -66,68 +85,101 @@ class _Surveyor:
         self._at = "frame", ""
         """The table and key for which something is looked at."""
 
-    def run(self, but: Container[str] = ()) -> Survey:
-        """Everything, *but* what has one of these names in the root."""
+    def run(self, but: str = "") -> Survey:
+        """Everything, *but* what is in the directory of this name."""
         found = self._found
         found.frame += self._own(os.lstat(self._root))
         for name in _names(self._root):
-            if name in but:
-                continue
             path = f"{self._root}/{name}"
             match name:
+                case _ if name == but:
+                    self._parent(path)
                 case "oci-layout" | "index.json" | "graph":
                     self._at = "frame", ""
                     found.frame += self._whole(path)
                 case "blobs":
                     self._blobs(path)
                 case "trees":
-                    self.trees()
+                    self._parent(path)
+                    self.trees(self._unknown(path, "trees"))
                 case "containers":
-                    self._children(path, "containers", lambda name: name, stat.S_ISDIR)
+                    self._parent(path)
+                    self._directories(path, self._unknown(path, "containers"), "containers", str)
                 case "ingest":
-                    self._children(path, "ingests", lambda name: name, stat.S_ISDIR)
+                    self._parent(path)
+                    self._directories(path, _names(path), "ingests", str)
                 case _:
                     self._other(name, path)
         return found
 
-    def trees(self) -> Survey:
-        """The trees alone, with the directory that they are in."""
-        self._children(f"{self._root}/trees", "trees", _tree_key, stat.S_ISDIR)
+    def trees(self, names: Iterable[str]) -> Survey:
+        """What has these *names* in `trees/`, without that directory itself."""
+        self._directories(f"{self._root}/trees", names, "trees", _tree_key)
         return self._found
 
     def weigh(self, names: Iterable[str]) -> int:
         return sum(self._whole(f"{self._root}/{name}") for name in names)
 
+    def _parent(self, path: str) -> None:
+        """Count a directory of the layout, alone."""
+        self._found.frame += self._size(path, os.lstat(path), alone=True)
+
+    def _unknown(self, parent: str, table: str) -> list[str]:
+        return _names(parent, self._known.get(table, frozenset()))
+
     def _blobs(self, blobs: str) -> None:
-        self._found.frame += self._size(blobs, os.lstat(blobs), alone=True)
+        self._parent(blobs)
         for algorithm in _names(blobs):
             path = f"{blobs}/{algorithm}"
             if algorithm in HEX_LENGTHS and _is_directory(path):
-                self._children(path, "blobs", partial(_blob_digest, algorithm), stat.S_ISREG)
+                self._parent(path)
+                self._files(path, self._unknown(path, "blobs"), "blobs", partial(_blob_digest, algorithm))
             else:
-                self._at = "strange", f"blobs/{algorithm}"
-                self._found.strange[f"blobs/{algorithm}"] = self._whole(path)
+                self._strange(path)
 
-    def _children(
-        self, parent: str, table: str, key: Callable[[str], str], is_right: Callable[[int], bool]
-    ) -> None:
-        """Enter into the table of this name what the directory *parent* holds and is as it should be, by its *key*."""
+    def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
+        """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
         sizes: dict[str, int] = getattr(self._found, table)
-        self._found.frame += self._size(parent, os.lstat(parent), alone=True)
-        for name in _names(parent, self._known.get(table, frozenset())):
-            path = f"{parent}/{name}"
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            what = key(name)
-            if what and is_right(status.st_mode):
-                self._at = table, what
-                sizes[what] = self._size(path, status)
-            else:
-                strange = path[len(self._root) + 1 :]
-                self._at = "strange", strange
-                self._found.strange[strange] = self._size(path, status)
+        with _opened(parent) as directory:
+            for name in names:
+                try:
+                    status = os.lstat(name, dir_fd=directory)
+                except FileNotFoundError:
+                    continue
+                what = key(name)
+                if what and stat.S_ISREG(status.st_mode):
+                    self._at = table, what
+                    sizes[what] = self._size("", status)
+                else:
+                    self._strange(f"{parent}/{name}")
+
+    def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
+        """The same for what is a directory, with everything that is in it."""
+        sizes: dict[str, int] = getattr(self._found, table)
+        with _opened(parent) as directory:
+            for name in names:
+                what = key(name)
+                try:
+                    fd = os.open(name, _DIRECTORY, dir_fd=directory) if what else -1
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+                        raise
+                    fd = -1
+                if fd < 0:
+                    self._strange(f"{parent}/{name}")
+                    continue
+                try:
+                    self._at = table, what
+                    sizes[what] = self._opened_size(fd, f"{parent}/{name}")
+                finally:
+                    os.close(fd)
+
+    def _strange(self, path: str) -> None:
+        name = path[len(self._root) + 1 :]
+        self._at = "strange", name
+        self._found.strange[name] = self._whole(path)
 
     def _other(self, name: str, path: str) -> None:
         """What is not the layout's: the directories through which pipelines hand images over, or nothing we know."""
@@ -135,8 +187,7 @@ class _Surveyor:
             self._at = "exchange", ""
             self._found.exchange += self._whole(path)
         else:
-            self._at = "strange", name
-            self._found.strange[name] = self._whole(path)
+            self._strange(path)
 
     def _whole(self, path: str) -> int:
         """Bytes of what lies at *path* and everything below it; 0 for nothing."""
@@ -152,11 +203,33 @@ class _Surveyor:
             return 0
         if alone or not stat.S_ISDIR(status.st_mode):
             return self._own(status)
-        return status.st_blocks * BLOCK + self._below(path)
+        return status.st_blocks * BLOCK + self._far_below([path])
 
-    def _below(self, top: str) -> int:
-        """Bytes of everything in the directory *top*."""
-        total, below = self._level(top)
+    def _opened_size(self, fd: int, path: str) -> int:
+        """Bytes of the directory that is open as *fd*, and of everything in it.
+
+        Most trees are two files, and there are many of them: to go from the open directory spares the kernel two of
+        three ways through *path*.
+        """
+        lstat, is_directory, device = os.lstat, stat.S_ISDIR, self._device
+        status = os.fstat(fd)
+        if status.st_dev != device:
+            return 0
+        total = status.st_blocks * BLOCK
+        below: list[str] = []
+        for name in os.listdir(fd):
+            try:
+                status = lstat(name, dir_fd=fd)
+            except FileNotFoundError:
+                continue
+            if status.st_dev != device:
+                continue
+            if status.st_nlink == 1:
+                total += status.st_blocks * BLOCK
+            else:
+                total += self._own(status)
+            if is_directory(status.st_mode):
+                below.append(f"{path}/{name}")
         return total + self._far_below(below) if below else total
 
     def _far_below(self, paths: list[str]) -> int:
@@ -180,33 +253,6 @@ class _Surveyor:
                     todo.append((moved, name) if moved is not None else (base, f"{path}/{name}"))
         return total
 
-    def _level(self, top: str) -> tuple[int, list[str]]:
-        """Bytes of what is in the directory *top* itself, and the directories there.
-
-        Most trees are two files, and there are many of them: this has to be quick.
-        """
-        total = 0
-        below: list[str] = []
-        try:
-            names = os.listdir(top)
-        except (FileNotFoundError, NotADirectoryError):
-            return 0, below
-        for name in names:
-            path = f"{top}/{name}"
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            if status.st_dev != self._device:
-                continue
-            if status.st_nlink == 1 and not stat.S_ISDIR(status.st_mode):
-                total += status.st_blocks * BLOCK
-                continue
-            total += self._own(status)
-            if stat.S_ISDIR(status.st_mode):
-                below.append(path)
-        return total, below
-
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             if status.st_ino in self._found.linked:
@@ -219,6 +265,9 @@ class _Outliner(_Surveyor):
     """Passes over what it would have to look at for its size alone."""
 
     def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
+        return 0
+
+    def _opened_size(self, fd: int, path: str) -> int:
         return 0
 
 
@@ -244,6 +293,16 @@ class _Base:
             os.close(self.fd)
 
 
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """The directory *path*, open for the length of the context. Raises OSError."""
+    fd = os.open(path, _DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
     """Names and status of what the directory *path*, relative to *base*, holds; nothing once it has gone."""
     try:
@@ -265,10 +324,8 @@ def _blob_digest(algorithm: str, name: str) -> str:
 
 def _tree_key(name: str) -> str:
     """The key of the tree whose directory is called so; "" when none is."""
-    for algorithm, length in HEX_LENGTHS.items():
-        if len(name) == length and not name.strip(_HEX):
-            return f"{algorithm}:{name}"
-    return ""
+    algorithm = _BY_LENGTH.get(len(name))
+    return f"{algorithm}:{name}" if algorithm and not name.strip(_HEX) else ""
 
 
 def _names(path: str, known: frozenset[str] = frozenset()) -> list[str]:

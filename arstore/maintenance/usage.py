@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.maintenance.gc import add_files, plan_records
-from arstore.maintenance.survey import Known
-from arstore.maintenance.surveyor import survey_from_within
+from arstore.maintenance.gc import add_files, known_to, plan_records
+from arstore.maintenance.surveyor import Parts
 from arstore.store.disposal import Membership
 from arstore.store.reach import Reach
 from arstore.store.sweep import mark
-from arstore.store.workers import beside
+from arstore.store.workers import divided
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from arstore.maintenance.survey import Survey
+    from arstore.store.numbers import Numbers
     from arstore.store.reach import Needs
     from arstore.store.store import Store, StoredImage
+    from arstore.store.sweep import Reachable
 
 
-@dataclass(slots=True, frozen=True)
-class ImageUsage:
+class ImageUsage(NamedTuple):
     """Bytes allocated for an image's blobs and trees: `unique` would be freed with it, `shared` is others' too."""
 
     digest: str
@@ -66,22 +65,21 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
     with store.graph.read():
         pass  # a graph that is opened for the first time gets its files now, and they count
     store.close()
-    # Two beside this one: what is to be read of the graph, and of either, takes about as long.
-    look = partial(survey_from_within, store.directories)
-    with beside(partial(look, trees=True)) as trees_surveyed, beside(partial(look, trees=False)) as surveyed:
+    parts = Parts(store.directories)
+    with divided(parts.survey, parts.COUNT) as surveyed:
         with store.graph.read() as snapshot:
             reach = Reach(snapshot)
-            known = Known.of(snapshot)
-            plan = plan_records(store, snapshot, reach, known)
+            known = known_to(snapshot, reach)
+            plan = plan_records(store, snapshot, reach)
             names = snapshot.names_by_digest()
             shares = _Shares(reach, Membership(snapshot, reach.indexes()))
-            wanted = list(reach.images)
-            if images is not None:
-                wanted = [image.digest for image in images if image.digest in reach.images]
-        found = surveyed()
-        found.add(trees_surveyed())
+        found, *others = surveyed()
+    for other in others:
+        found.add(other)
     lost = add_files(store, plan, found, known)
     orphans = sum(sum(table.values()) for table in (lost.blobs, lost.trees, lost.containers, found.strange))
+    shares.weigh(found)
+    wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]
     return Usage(
         blobs=sum(found.blobs.values()) - sum(lost.blobs.values()),
         trees=sum(found.trees.values()) - sum(lost.trees.values()),
@@ -90,39 +88,63 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         ingest=sum(found.ingests.values()),
         orphans=orphans,
         reclaimable=plan.bytes,
-        images=tuple(shares.item(digest, tuple(names.get(digest, ())), found) for digest in wanted),
+        images=tuple(shares.item(digest, tuple(names.get(digest, ()))) for digest in wanted),
     )
 
 
+class _Kind:
+    """Blobs, or trees: how many images need each, and its bytes."""
+
+    def __init__(self, numbers: Numbers, needed: Iterable[Iterable[int]]) -> None:
+        self._numbers = numbers
+        self._users = Counter(chain.from_iterable(needed))
+        self._of_one = [number for number, users in self._users.items() if users == 1]
+
+    def weigh(self, sizes: dict[str, int]) -> None:
+        """These are the bytes of each; what is not there has none."""
+        self._sizes = list(map(sizes.get, self._numbers.keys, repeat(0)))
+        self._own = [0] * len(self._sizes)
+        for number in self._of_one:
+            self._own[number] = self._sizes[number]
+
+    def bytes(self, numbers: Iterable[int]) -> int:
+        """Of all of these."""
+        return sum(map(self._sizes.__getitem__, numbers))
+
+    def own(self, numbers: Iterable[int]) -> int:
+        """Of those of them that one image alone needs."""
+        return sum(map(self._own.__getitem__, numbers))
+
+    def freed(self, needed: Iterable[Iterable[int]]) -> int:
+        """Of what nobody needs any more without the images that need these."""
+        users = Counter(chain.from_iterable(needed))
+        return self.bytes(number for number, count in users.items() if count == self._users[number])
+
+
 class _Shares:
-    """What each image needs, and how many images need each of it."""
+    """What of all that images need is whose."""
 
     def __init__(self, reach: Reach, membership: Membership) -> None:
         self._reach = reach
         self._membership = membership
         self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest)) and not needs.is_index}
-        self._blobs, self._trees = _users(self._needs.values())
+        every = self._needs.values()
+        self._blobs = _Kind(reach.blobs, (needs.blobs for needs in every))
+        self._trees = _Kind(reach.trees, (needs.trees for needs in every))
 
-    def item(self, digest: str, names: tuple[str, ...], found: Survey) -> ImageUsage:
+    def weigh(self, found: Survey) -> None:
+        """What was *found* is what everything occupies."""
+        self._blobs.weigh(found.blobs)
+        self._trees.weigh(found.trees)
+
+    def item(self, digest: str, names: tuple[str, ...]) -> ImageUsage:
         """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
-        needs = self._needs.get(digest)
-        if needs is None:
-            every = mark(self._reach, [digest])
-            gone = self._membership.gone_with([digest])
-            own_blobs, own_trees = _users(self._needs[one] for one in gone if one in self._needs)
-            blobs, trees = tuple(every.blobs), tuple(every.trees)
-            unique = sum(found.blobs.get(key, 0) for key in blobs if self._blobs[key] == own_blobs[key])
-            unique += sum(found.trees.get(key, 0) for key in trees if self._trees[key] == own_trees[key])
+        needs: Needs | Reachable | None = self._needs.get(digest)
+        if needs is not None:
+            own = self._blobs.own(needs.blobs) + self._trees.own(needs.trees)
         else:
-            blobs, trees = needs.blobs, needs.trees
-            unique = sum(found.blobs.get(key, 0) for key in blobs if self._blobs[key] == 1)
-            unique += sum(found.trees.get(key, 0) for key in trees if self._trees[key] == 1)
-        size = sum(found.blobs.get(key, 0) for key in blobs) + sum(found.trees.get(key, 0) for key in trees)
-        return ImageUsage(digest, names, size, unique, size - unique)
-
-
-def _users(every: Iterable[Needs]) -> tuple[Counter[str], Counter[str]]:
-    """How many of these images need each blob and each tree."""
-    needs = list(every)
-    blobs = Counter(chain.from_iterable(one.blobs for one in needs))
-    return blobs, Counter(chain.from_iterable(one.trees for one in needs))
+            needs = mark(self._reach, [digest])
+            gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]
+            own = self._blobs.freed(one.blobs for one in gone) + self._trees.freed(one.trees for one in gone)
+        size = self._blobs.bytes(needs.blobs) + self._trees.bytes(needs.trees)
+        return ImageUsage(digest, names, size, own, size - own)

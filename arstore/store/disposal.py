@@ -14,7 +14,7 @@ from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.reach import Reach
-from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
     if (listed := members.listed_elsewhere(gone)) is not None:
         raise InUseError(_label(listed[0], doomed), f"is part of the index {listed[1]}", "remove that")
     keep = [digest for digest in reach.images if digest not in gone]
-    return _Plan(untagged, doomed, gone, planned(snapshot, mark(reach, keep)))
+    return _Plan(untagged, doomed, gone, planned(snapshot, reach, keep))
 
 
 def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, StoredImage]]:

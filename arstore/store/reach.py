@@ -1,6 +1,7 @@
 """What images need: their blobs, their layers, and the trees that mounts of them are made of.
 
-A snapshot's tables are read whole for that, once for all images that are asked about.
+A snapshot's tables are read whole for that, once for all images that are asked about, and what is found are numbers
+(`numbers`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.store.runs import Run, plan
+from arstore.store.numbers import UNKNOWN, Numbers
+from arstore.store.runs import FEWEST, MOST, Run, plan, run_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, KeysView
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Needs(NamedTuple):
-    """Keys of what one image needs, each once: blobs, layers from the top down, and trees.
+    """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
 
-    An index needs nothing but its own blob; its `images` are those of its images that are in the store.
+    An index needs nothing but its own blob; its `images` are the digests of those of its images that are in the store.
     """
 
-    blobs: tuple[str, ...]
-    layers: tuple[str, ...] = ()
-    trees: tuple[str, ...] = ()
+    blobs: tuple[int, ...]
+    layers: tuple[int, ...] = ()
+    trees: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
     is_index: bool = False
 
@@ -37,9 +39,9 @@ class _Image(NamedTuple):
     manifests: tuple[str, ...]
 
 
-class _Layer(NamedTuple):
-    parent: str
-    tree: str
+class _Layers(NamedTuple):
+    parent: list[str]
+    tree: list[str]
 
 
 class _Tree(NamedTuple):
@@ -53,13 +55,23 @@ class Reach:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._images = snapshot.every("images", _Image)
-        self._layers = snapshot.every("layers", _Layer)
-        self._runs = {tree.members: key for key, tree in snapshot.runs()}
+        self.blobs = Numbers(snapshot.keys("blobs"))
+        """The digests of blobs."""
+        self.trees = Numbers(snapshot.keys("trees"))
+        """The keys of trees."""
+        chain_ids, layers = snapshot.columns("layers", _Layers)
+        self.layers = Numbers(chain_ids)
+        """The chain IDs of layers."""
+        self._parents = self.layers.known(layers.parent)
+        self._tree_of = self.trees.all_of(layers.tree)
+        self._none = self.trees.of("")
         self._found: dict[str, Needs] = {}
 
     @cached_property
-    def _trees(self) -> dict[str, _Tree]:
+    def _shapes(self) -> dict[str, _Tree]:
         """Read only where a plan is made: many a store has no merged index, or only such as need none."""
+        if not self._snapshot.runs():
+            return {}
         return self._snapshot.every("trees", _Tree)
 
     def of(self, digest: str) -> Needs | None:
@@ -71,9 +83,9 @@ class Reach:
 
     def _needs(self, digest: str, image: _Image) -> Needs:
         if not image.config:
-            return Needs((digest,), images=image.manifests, is_index=True)
+            return Needs((self.blobs.of(digest),), images=image.manifests, is_index=True)
         layers, stack = self._chain(image)
-        blobs = dict.fromkeys((digest, image.config, *image.layers))
+        blobs = dict.fromkeys(self.blobs.all_of((digest, image.config, *image.layers)))
         return Needs(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
 
     @property
@@ -85,37 +97,31 @@ class Reach:
         """The images of each index."""
         return {digest: image.manifests for digest, image in self._images.items() if image.manifests}
 
-    @property
-    def layers(self) -> KeysView[str]:
-        """The chain IDs of all layers, sorted."""
-        return self._layers.keys()
-
-    def _chain(self, image: _Image) -> tuple[dict[str, None], dict[str, None]]:
+    def _chain(self, image: _Image) -> tuple[dict[int, None], dict[int, None]]:
         """The layers of *image*, and the trees of its stack, both from the top down."""
-        layers: dict[str, None] = {}
-        stack: dict[str, None] = {image.cap: None} if image.cap else {}
-        known = self._layers
-        chain_id = image.top
-        while chain_id and chain_id not in layers:
-            layer = known.get(chain_id)
-            if layer is None:
-                break
-            layers[chain_id] = None
-            if layer.tree:
-                stack[layer.tree] = None
-            chain_id = layer.parent
+        layers: dict[int, None] = {}
+        stack: dict[int, None] = {self.trees.of(image.cap): None} if image.cap else {}
+        parents, tree_of = self._parents, self._tree_of
+        (layer,) = self.layers.known([image.top])
+        while layer != UNKNOWN and layer not in layers:
+            layers[layer] = None
+            stack[tree_of[layer]] = None
+            layer = parents[layer]
+        # Layers that have never been built have none.
+        stack.pop(self._none, None)
         return layers, stack
 
-    def _planned(self, keys: dict[str, None]) -> Iterable[str]:
-        """The keys of the merged indexes that a mount of the stack *keys* uses, of those that have been made."""
-        if not self._runs:
-            return ()
+    def _planned(self, numbers: Iterable[int]) -> list[int]:
+        """The merged indexes that a mount of the stack *numbers* uses, of those that have been made."""
+        keys = [self.trees.keys[number] for number in numbers]
+        if len(keys) < FEWEST:
+            return []
         # One over the whole stack can have been made for this alone: it needs no plan, and most stacks have it.
-        whole = self._runs.get(tuple(keys))
-        if whole is not None:
-            return (whole,)
-        known = self._trees
-        stack = [(key, known[key]) for key in keys if key in known]
+        if len(keys) <= MOST and (whole := self.trees.known([run_key(keys)])) != [UNKNOWN]:
+            return whole
+        shapes = self._shapes
+        stack = [(key, shapes[key]) for key in keys if key in shapes]
         if len(stack) != len(keys):
-            return ()
-        return [part.key for part in plan(stack) if isinstance(part, Run) and part.key in known]
+            return []
+        made = self.trees.known([part.key for part in plan(stack) if isinstance(part, Run)])
+        return [number for number in made if number != UNKNOWN]

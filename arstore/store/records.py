@@ -122,7 +122,6 @@ class LeaseRecord(NamedTuple):
 
 T = TypeVar("T")
 Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
-P = TypeVar("P", bound=NamedTuple)
 
 KINDS: dict[str, type[Record]] = {
     "blobs": BlobRecord,
@@ -155,20 +154,20 @@ class Codec:
         return cls._made(kind, _parse(str(data, "utf-8")))
 
     @classmethod
-    def decode_parts(cls, kind: type[Record], part: type[P], texts: Sequence[bytes]) -> list[P]:
-        """Of each record of *kind* in *texts* the fields that the named tuple *part* has; errors as `decode`.
+    def decode_columns(cls, kind: type[Record], names: Sequence[str], texts: Sequence[bytes]) -> list[list[Any]]:
+        """Of all records of *kind* in *texts* the fields with these *names*, a list for each; errors as `decode`.
 
-        All are decoded in one pass of the parser, and most of the time goes into strings and tuples that are kept.
+        All are decoded in one pass of the parser, and most of the time goes into strings that are kept.
         """
         text = str(b"[" + b",".join(texts) + b"]", "utf-8")
         found = _parse(text)
         if len(found) != len(texts):
             raise ValueError("not one JSON object each")
-        rows = _columns(found, kind._fields, part._fields, text.count("[") - 1)
-        if rows is None:
+        columns = _columns(found, kind._fields, names, text.count("[") - 1)
+        if columns is None:
             records = [cls._made(kind, fields) for fields in found]
-            rows = [[getattr(record, name) for name in part._fields] for record in records]
-        return list(map(part._make, rows))
+            columns = [[getattr(record, name) for record in records] for name in names]
+        return columns
 
     @staticmethod
     def _made(kind: Callable[..., T], fields: object) -> T:
@@ -180,7 +179,7 @@ class Codec:
         return kind(**fields)
 
 
-def _columns(found: list[Any], names: tuple[str, ...], wanted: tuple[str, ...], lists: int) -> list[list[Any]] | None:
+def _columns(found: list[Any], names: tuple[str, ...], wanted: Sequence[str], lists: int) -> list[list[Any]] | None:
     """The values of the *wanted* fields of JSON objects that are all as `encode` writes them; None where one is not.
 
     They have all the *names*, in this order, and lists where the first one has some, *lists* in all.
@@ -193,13 +192,7 @@ def _columns(found: list[Any], names: tuple[str, ...], wanted: tuple[str, ...], 
     for name in are_lists:
         if {type(fields[name]) for fields in found} != {list}:
             return None
-    if len(wanted) == 1:
-        rows = [[fields[wanted[0]]] for fields in found]
-    else:
-        rows = list(map(list, map(itemgetter(*wanted), found)))
-    for name in are_lists:
-        if name in wanted:
-            place = wanted.index(name)
-            for row in rows:
-                row[place] = tuple(row[place])
-    return rows
+    columns: list[list[Any]] = [list(map(itemgetter(name), found)) for name in wanted]
+    return [
+        list(map(tuple, column)) if name in are_lists else column for name, column in zip(wanted, columns, strict=True)
+    ]

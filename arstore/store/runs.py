@@ -19,7 +19,7 @@ from arstore.store.overlay import MAX_LOWERS
 from arstore.store.tree import TreeStat, UnrepresentableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from arstore.store.records import TreeRecord
 
@@ -106,7 +106,7 @@ def _pieces(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> Iter
         yield piece
 
 
-def run_key(members: Sequence[str]) -> Digest:
+def run_key(members: Iterable[str]) -> Digest:
     """The key of the merged index of these trees, the top one first."""
     return Digest.of("\n".join([_VERSION, *members]).encode())
 

@@ -7,7 +7,7 @@ have 10^5 layers, and `gc` asks for all of them.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from arstore.errors import StoreDamagedError
 from arstore.store.records import (
@@ -24,7 +24,7 @@ from arstore.store.records import (
 from arstore.store.seal import BrokenSealError, all_unsealed, unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import lmdb
 
@@ -81,17 +81,31 @@ class Snapshot:
         """Of all records of *table* the fields that the named tuple *part* has, by key: far quicker than all fields."""
         return dict(self._parts(table, part))
 
+    def columns(self, table: str, part: type[_P]) -> tuple[list[str], _P]:
+        """The same as lists: the keys, and a *part* that has a list of each field. Quicker still."""
+        keys: list[str] = []
+        found: list[list[Any]] = [[] for _ in part._fields]
+        for some, columns in self._columns(table, part._fields):
+            keys += some
+            for column, values in zip(found, columns, strict=True):
+                column += values
+        return keys, part._make(found)
+
     def _parts(self, table: str, part: type[_P]) -> Iterator[tuple[str, _P]]:
+        for keys, columns in self._columns(table, part._fields):
+            yield from zip(keys, map(part._make, zip(*columns, strict=True)), strict=True)
+
+    def _columns(self, table: str, fields: Sequence[str]) -> Iterator[tuple[list[str], list[list[Any]]]]:
+        """Some records at a time: their keys, and a list of each of these *fields*."""
         kind = KINDS[table]
         for batch in self._rows(record_key(table, "")):
             try:
                 keys = [name[len(table) + 1 :].decode() for name, _ in batch]
-                records = Codec.decode_parts(kind, part, all_unsealed(batch))
+                columns = Codec.decode_columns(kind, fields, all_unsealed(batch))
             except (ValueError, TypeError, RecursionError):
-                for key, record in self._each(table, kind, batch):
-                    yield key, part._make(getattr(record, name) for name in part._fields)
-            else:
-                yield from zip(keys, records, strict=True)
+                records = dict(self._each(table, kind, batch))
+                keys, columns = list(records), [[getattr(one, name) for one in records.values()] for name in fields]
+            yield keys, columns
 
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
         """As `_parts` for these *rows*, of which some cannot be read."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.graph import Graph
     from arstore.store.ingest import Ingest
-    from arstore.store.reach import Reach
+    from arstore.store.reach import Needs, Reach
     from arstore.store.records import LayerRecord
     from arstore.store.snapshot import Snapshot
 
 
 @dataclass(slots=True)
 class Reachable:
-    """Keys of the records that are to stay."""
+    """What is to stay: digests of images, and numbers that a `Reach` has given to everything else."""
 
-    images: set[str] = field(default_factory=set)
-    blobs: set[str] = field(default_factory=set)
-    layers: set[str] = field(default_factory=set)
-    trees: set[str] = field(default_factory=set)
+    images: set[str]
+    blobs: set[int]
+    layers: set[int]
+    trees: set[int]
 
 
 @dataclass(slots=True)
@@ -56,20 +57,20 @@ class Removed:
 
 def mark(reach: Reach, images: Iterable[str]) -> Reachable:
     """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
-    found = Reachable()
+    every: dict[str, Needs] = {}
     todo = list(images)
     while todo:
         digest = todo.pop()
-        if digest in found.images:
-            continue
-        needs = reach.of(digest)
-        if needs is not None:
-            found.images.add(digest)
-            found.blobs.update(needs.blobs)
-            found.layers.update(needs.layers)
-            found.trees.update(needs.trees)
+        if digest not in every and (needs := reach.of(digest)) is not None:
+            every[digest] = needs
             todo.extend(needs.images)
-    return found
+    # Each kind in one go: a large store has a million of them, most of which many images need.
+    return Reachable(
+        set(every),
+        set(chain.from_iterable(needs.blobs for needs in every.values())),
+        set(chain.from_iterable(needs.layers for needs in every.values())),
+        set(chain.from_iterable(needs.trees for needs in every.values())),
+    )
 
 
 class Sweep(NamedTuple):
@@ -80,27 +81,29 @@ class Sweep(NamedTuple):
     layers: Mapping[str, LayerRecord] = MappingProxyType({})
 
 
-def planned(snapshot: Snapshot, keep: Reachable) -> Sweep:
-    """How to delete everything that is not in *keep*.
+def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
+    """How to delete everything that the images (and the images of the indexes) among *images* do not need.
 
-    A layer that stays forgets the blobs that no image in *keep* lists: they go, and the others still rebuild its tree.
+    A layer that stays forgets the blobs that none of these images lists: they go, and the others still rebuild its
+    tree. *reach* is of this *snapshot*.
     """
+    keep = mark(reach, images)
     removed = Removed(
-        images=[digest for digest in snapshot.keys("images") if digest not in keep.images],
-        trees=[key for key in snapshot.keys("trees") if key not in keep.trees],
+        images=[digest for digest in reach.images if digest not in keep.images],
+        layers=reach.layers.besides(keep.layers),
+        trees=reach.trees.besides(keep.trees),
     )
     layers: dict[str, LayerRecord] = {}
     blobs = set(keep.blobs)
-    for chain_id, layer in snapshot.layers():
-        if chain_id not in keep.layers:
-            removed.layers.append(chain_id)
+    for number, (chain_id, layer) in enumerate(snapshot.layers()):
+        if number not in keep.layers:
             continue
-        listed = tuple(blob for blob in layer.blobs if blob in keep.blobs)
+        listed = tuple(blob for blob in layer.blobs if reach.blobs.of(blob) in keep.blobs)
         if not listed:
-            blobs.update(layer.blobs)
+            blobs.update(map(reach.blobs.of, layer.blobs))
         elif listed != layer.blobs:
             layers[chain_id] = layer._replace(blobs=listed)
-    removed.blobs = [digest for digest in snapshot.keys("blobs") if digest not in blobs]
+    removed.blobs = reach.blobs.besides(blobs)
     dead = set(removed.images)
     names = tuple(name for name, digest in snapshot.names() if digest in dead) if dead else ()
     return Sweep(removed, names, layers)

@@ -19,7 +19,7 @@ import signal
 import struct
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arstore.errors import ArstoreError, HostError
 from arstore.linux.process import set_parent_death_signal
@@ -92,20 +92,63 @@ def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
     running: dict[int, _Child] = {}
     with contextlib.ExitStack() as stack:
         stack.callback(_end, running)
+        _start(running, job)
+        yield lambda: _awaited(running)[0]
+
+
+@contextlib.contextmanager
+def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[T]]]:
+    """Do work(0) to work(*parts* - 1), each once, beside the context, in a process for each processor but one.
+
+    What the context gives takes part itself until nothing is left to begin with, and returns the outcomes in order, so
+    that all have work to the end whatever the context takes; what is large should come first. Errors and a context that
+    ends before are as for `beside`; *parts* are 256 at most.
+    """
+    taking, giving = os.pipe2(os.O_CLOEXEC)
+    running: dict[int, _Child] = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, taking)
+        stack.callback(_end, running)
+        # What is left to do is what is left in the pipe: whoever reads a byte does the part of that number.
+        os.write(giving, bytes(range(parts)))
+        os.close(giving)
+
+        def share() -> list[tuple[int, T]]:
+            found = []
+            while number := os.read(taking, 1):
+                found.append((number[0], work(number[0])))
+            return found
+
+        for _ in range(min(len(os.sched_getaffinity(0)) - 1, parts)):
+            _start(running, share)
+
+        def outcomes() -> list[T]:
+            found = dict(share())
+            for others in _awaited(running):
+                found.update(others)
+            return [found[number] for number in range(parts)]
+
+        yield outcomes
+
+
+def _start(running: dict[int, _Child], job: Callable[[], T]) -> None:
+    with _undisturbed():
+        child = _spawn(0, lambda _report: job(), [other.pipe for other in running.values()])
+        running[child.pid] = child
+
+
+def _awaited(running: dict[int, _Child]) -> list[Any]:
+    """The outcomes of these children, none of which is left."""
+    found = []
+    for child in list(running.values()):
+        while data := os.read(child.pipe, 1 << 20):
+            child.buffer += data
+        outcomes: list[Outcome[Any]] = list(_outcomes(child))
         with _undisturbed():
-            child = _spawn(0, lambda _report: job(), [])
-            running[child.pid] = child
-
-        def outcome() -> T:
-            while data := os.read(child.pipe, 1 << 20):
-                child.buffer += data
-            found: list[Outcome[T]] = list(_outcomes(child))
-            with _undisturbed():
-                del running[child.pid]
-                _reap(child)
-            return cast("T", found[-1].value)
-
-        yield outcome
+            del running[child.pid]
+            _reap(child)
+        found.append(outcomes[-1].value)
+    return found
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import struct
-from collections import namedtuple
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
@@ -37,11 +36,10 @@ _RECORDS = 5
 """Records that lie in leaves of a graph: little to walk, and more than one leaf."""
 
 
-@functools.cache
-def _parts(kind: type[NamedTuple]) -> tuple[type[NamedTuple], ...]:
+def _parts(kind: type[NamedTuple]) -> tuple[tuple[str, ...], ...]:
     """Some of the fields of a kind of records: one, and the last and the first."""
     names = kind._fields
-    return tuple(namedtuple("_Part", fields) for fields in (names[:1], names[-1:], (names[-1], names[0])))
+    return names[:1], names[-1:], (names[-1], names[0])
 
 
 def read_record(data: bytes) -> None:
@@ -51,10 +49,11 @@ def read_record(data: bytes) -> None:
     records = [Codec.decode(kind, text) for text in texts]
     # As text: NaN does not equal itself.
     for many in (texts, texts * 2, [*texts, Codec.encode(records[0])]):
-        assert repr(Codec.decode_parts(kind, kind, many)[: len(records)]) == repr(records)
-    for part in _parts(kind):
-        wanted = [part._make(getattr(record, name) for name in part._fields) for record in records]
-        assert repr(Codec.decode_parts(kind, part, texts)) == repr(wanted)
+        columns = Codec.decode_columns(kind, kind._fields, many)
+        assert repr([kind(*row) for row in zip(*columns, strict=True)][: len(records)]) == repr(records)
+    for names in _parts(kind):
+        wanted = [[getattr(record, name) for record in records] for name in names]
+        assert repr(Codec.decode_columns(kind, names, texts)) == repr(wanted)
 
 
 def open_seal(data: bytes) -> None:

@@ -29,7 +29,7 @@ from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.records import LeaseRecord
 from arstore.store.runroot import passing_name
-from arstore.store.sweep import mark, planned, sweep
+from arstore.store.sweep import planned, sweep
 
 pytestmark = pytest.mark.root
 
@@ -527,7 +527,7 @@ def test_an_rm_that_was_killed_before_the_index_is_no_lost_graph(store):
     # As in a store that was copied with its times.
     os.utime(path, (1, 1))
     with store.graph.write() as change:
-        sweep(change, planned(change, mark(Reach(change), [])))
+        sweep(change, planned(change, Reach(change), []))
     assert path.read_bytes() == index
     assert {finding.damage.value for finding in check(store) if not finding.harmless} <= {"index-stale"}
     collect(store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +15,10 @@ from support.largestore import Shape, fill
 from arstore.maintenance.check import Damage, check
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.survey import Known
-from arstore.maintenance.surveyor import outline, survey, survey_from_within
+from arstore.maintenance.surveyor import Parts, outline, survey
 from arstore.maintenance.usage import measure
 from arstore.store.records import KINDS
-from arstore.store.workers import beside
+from arstore.store.workers import divided
 
 SHAPE = Shape(100, common=3)
 
@@ -63,6 +62,9 @@ def test_tables_that_are_read_whole_are_what_their_records_say_one_by_one(filled
             for key in keys:
                 assert snapshot._get(table, kind, key) == whole[key] == other._get(table, kind, key)
                 assert some[key] == whole[key][-1:]
+            found, columns = other.columns(table, kind)
+            assert found == keys
+            assert list(zip(*columns, strict=True)) == list(whole.values())
 
 
 def test_the_bill_is_what_adding_up_gives(filled):
@@ -105,8 +107,8 @@ def test_a_blob_without_a_record_is_found_beside_the_tree_of_its_name(filled):
     assert (list(found.blobs), found.trees) == ([layer], {})
 
 
-def test_a_survey_from_within_is_the_same(filled):
-    assert from_within(filled) == survey(filled.directories)
+def test_a_survey_in_parts_is_the_same(filled):
+    assert in_parts(filled) == survey(filled.directories)
 
 
 def test_what_is_linked_from_a_blob_and_a_tree_counts_once(filled):
@@ -117,22 +119,21 @@ def test_what_is_linked_from_a_blob_and_a_tree_counts_once(filled):
     os.rename(tar, f"{filled.directories.root}/../aside")
     try:
         os.link(blob, tar)
-        found = from_within(filled)
+        found = in_parts(filled)
         assert found.total == survey(filled.directories).total == before - size == stores.du(filled.directories.root)
         assert measure(filled).total == before - size
     finally:
         os.unlink(tar)
         os.rename(f"{filled.directories.root}/../aside", tar)
-    assert from_within(filled).total == before
+    assert in_parts(filled).total == before
 
 
-def from_within(store):
-    with (
-        beside(partial(survey_from_within, store.directories, trees=True)) as trees,
-        beside(partial(survey_from_within, store.directories, trees=False)) as rest,
-    ):
-        found = rest()
-        found.add(trees())
+def in_parts(store):
+    parts = Parts(store.directories)
+    with divided(parts.survey, parts.COUNT) as surveyed:
+        found, *others = surveyed()
+    for other in others:
+        found.add(other)
     return found
 
 

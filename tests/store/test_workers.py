@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from arstore.errors import DigestMismatchError, HostError
-from arstore.store.workers import Outcome, run_jobs
+from arstore.store.workers import Outcome, beside, divided, run_jobs
 
 
 def children():
@@ -235,3 +236,77 @@ def link(name):
 
 def inherited():
     return {to for name in os.listdir("/proc/self/fd") if (to := link(name)).startswith("pipe:")}
+
+
+# --- work that is divided -------------------------------------------------------------------------------------------
+
+
+def answered(number):
+    return number, os.getpid()
+
+
+@pytest.mark.parametrize("processors", [1, 2, 5])
+@pytest.mark.parametrize("parts", [0, 1, 3, 256])
+def test_every_part_is_done_once_and_in_order(monkeypatch, processors, parts):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)))
+    with divided(answered, parts) as outcomes:
+        found = outcomes()
+    assert [number for number, _ in found] == list(range(parts))
+    assert len({pid for _, pid in found} - {os.getpid()}) <= min(processors - 1, parts)
+
+
+def test_the_context_takes_part_when_it_comes_to_it(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+
+    def slow(number):
+        time.sleep(0.02)
+        return number, os.getpid()
+
+    with divided(slow, 20) as outcomes:
+        time.sleep(0.1)
+        found = outcomes()
+    assert [number for number, _ in found] == list(range(20))
+    pids = [pid for _, pid in found]
+    assert pids[0] != os.getpid()
+    assert len(set(pids)) == 2
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_an_error_of_a_part_is_raised(monkeypatch, processors):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)))
+
+    def work(number):
+        if number == 1:
+            raise DigestMismatchError("layer", "lies")
+        return number
+
+    with divided(work, 4) as outcomes:
+        time.sleep(0.05)
+        with pytest.raises(DigestMismatchError):
+            outcomes()
+
+
+def test_a_process_that_dies_with_its_part_is_told(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    parent = os.getpid()
+
+    def work(number):
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    with divided(work, 3) as outcomes:
+        while not children_are_dead():
+            time.sleep(0.01)
+        with pytest.raises(HostError):
+            outcomes()
+
+
+def children_are_dead():
+    return all(" Z " in Path(f"/proc/{pid}/stat").read_text() for pid in children())
+
+
+@pytest.mark.parametrize("start", [lambda: divided(answered, 9), lambda: beside(lambda: time.sleep(60))])
+def test_a_context_that_fails_leaves_nothing(start):
+    with pytest.raises(KeyError), start():
+        raise KeyError("other")
