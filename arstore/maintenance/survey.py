@@ -6,9 +6,10 @@ links counts once, where it is first met.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.store.packed import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -33,8 +34,9 @@ class Survey:
     """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Another process gets each table as one text and one array: a large store has 10^5 rows."""
-        return _unpacked, ([_packed(getattr(self, name)) for name in _TABLES], self.frame, self.exchange, self.linked)
+        """What another process gets."""
+        tables = [Packed.of(getattr(self, name)) for name in _TABLES]
+        return _unpacked, (tables, self.frame, self.exchange, self.linked)
 
     def add(self, other: Survey) -> None:
         """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
@@ -59,18 +61,13 @@ class Survey:
         return self.frame + self.exchange + sum(sum(getattr(self, name).values()) for name in _TABLES)
 
 
-def _packed(table: dict[str, int]) -> tuple[str, bytes]:
-    return "\0".join(table), array("q", table.values()).tobytes()
-
-
-def _unpacked(
-    tables: list[tuple[str, bytes]], frame: int, exchange: int, linked: dict[int, tuple[str, str, int]]
-) -> Survey:
-    found = Survey(frame, exchange=exchange, linked=linked)
-    for name, (keys, sizes) in zip(_TABLES, tables, strict=True):
-        if sizes:
-            setattr(found, name, dict(zip(keys.split("\0"), memoryview(sizes).cast("q"), strict=True)))
-    return found
+def _unpacked(tables: list[Packed], frame: int, exchange: int, linked: dict[int, tuple[str, str, int]]) -> Survey:
+    return Survey(
+        frame,
+        exchange=exchange,
+        linked=linked,
+        **{name: table.unpacked() for name, table in zip(_TABLES, tables, strict=True)},
+    )
 
 
 class Known(NamedTuple):

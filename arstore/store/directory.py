@@ -26,7 +26,7 @@ from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from arstore.store.budget import Account
     from arstore.store.directory_builder import DirectoryBuilder
@@ -98,12 +98,12 @@ class DirectoryFormat:
             if fd >= 0:
                 os.close(fd)
 
-    def glance(self, tree_path: str, made: Made) -> str:
+    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """No directory of files, or no listing where one was made. Raises OSError."""
         names = os.listdir(tree_path)
         if FILES not in names:
-            return f"has no directory {FILES}"
-        return "" if LISTING in names or LISTING not in made.sums else f"has no {LISTING}"
+            return f"has no directory {FILES}", 0
+        return "" if LISTING in names or LISTING not in sums else f"has no {LISTING}", 0
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """What is not as its listing says; without a listing, only that the directory is gone. Raises OSError."""

@@ -39,6 +39,9 @@ HOME = "home"
 _NO_MEMBERS = b'"members":[]'
 """What the record of a tree has that is over no others."""
 
+_BEHIND = b"0"
+"""What follows the slash between table and key in the order of bytes."""
+
 _FIRST, _BATCH = 16, 1024
 """Records that are read together, at first and at last."""
 
@@ -81,11 +84,14 @@ class Snapshot:
         """Of all records of *table* the fields that the named tuple *part* has, by key: far quicker than all fields."""
         return dict(self._parts(table, part))
 
-    def columns(self, table: str, part: type[_P]) -> tuple[list[str], _P]:
-        """The same as lists: the keys, and a *part* that has a list of each field. Quicker still."""
+    def columns(self, table: str, part: type[_P], start: str = "", stop: str = "") -> tuple[list[str], _P]:
+        """The same as lists: the keys, and a *part* that has a list of each field. Quicker still.
+
+        Only of keys from *start* on and before *stop*, where they are given.
+        """
         keys: list[str] = []
         found: list[list[Any]] = [[] for _ in part._fields]
-        for some, columns in self._columns(table, part._fields):
+        for some, columns in self._columns(table, part._fields, start, stop):
             keys += some
             for column, values in zip(found, columns, strict=True):
                 column += values
@@ -95,10 +101,12 @@ class Snapshot:
         for keys, columns in self._columns(table, part._fields):
             yield from zip(keys, map(part._make, zip(*columns, strict=True)), strict=True)
 
-    def _columns(self, table: str, fields: Sequence[str]) -> Iterator[tuple[list[str], list[list[Any]]]]:
+    def _columns(
+        self, table: str, fields: Sequence[str], start: str = "", stop: str = ""
+    ) -> Iterator[tuple[list[str], list[list[Any]]]]:
         """Some records at a time: their keys, and a list of each of these *fields*."""
         kind = KINDS[table]
-        for batch in self._rows(record_key(table, "")):
+        for batch in self._rows(table, start, stop):
             try:
                 keys = [name[len(table) + 1 :].decode() for name, _ in batch]
                 columns = Codec.decode_columns(kind, fields, all_unsealed(batch))
@@ -117,14 +125,13 @@ class Snapshot:
 
     def _texts(self, table: str) -> Iterator[tuple[str, str]]:
         """The keys of a table of texts, with these."""
-        start = record_key(table, "")
-        for batch in self._rows(start):
-            yield from self._as_texts(len(start), batch)
+        for batch in self._rows(table):
+            yield from self._as_texts(table, batch)
 
-    def _as_texts(self, skip: int, rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    def _as_texts(self, table: str, rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
         for name, value in rows:
             try:
-                yield name[skip:].decode(), unsealed(name, value).decode()
+                yield name[len(table) + 1 :].decode(), unsealed(name, value).decode()
             except ValueError as error:
                 self._pass_over(name, error)
 
@@ -134,11 +141,12 @@ class Snapshot:
         if cursor.set_range(start):
             yield from _in_batches(cursor.iternext(True, False), lambda name: name.startswith(start))
 
-    def _rows(self, start: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
-        """The same with what stands under them, seals and all."""
+    def _rows(self, table: str, start: str = "", stop: str = "") -> Iterator[list[tuple[bytes, bytes]]]:
+        """What *table* has from the key *start* on and before *stop*, seals and all, some rows at a time."""
+        end = record_key(table, stop) if stop else table.encode() + _BEHIND
         cursor = self._txn.cursor()
-        if cursor.set_range(start):
-            yield from _in_batches(iter(cursor), lambda row: row[0].startswith(start))
+        if cursor.set_range(record_key(table, start)):
+            yield from _in_batches(iter(cursor), lambda row: row[0] < end)
 
     def _pass_over(self, key: bytes, error: Exception) -> None:
         if not self._lenient:
@@ -200,7 +208,7 @@ class Snapshot:
 
     def _with_members(self) -> Iterator[tuple[str, TreeRecord]]:
         """At least those trees that list members, of which few do: to decode the others would be the most of it."""
-        for batch in self._rows(record_key("trees", "")):
+        for batch in self._rows("trees"):
             yield from self._each("trees", TreeRecord, [row for row in batch if _NO_MEMBERS not in row[1]])
 
     def image(self, digest: str) -> ImageRecord | None:
@@ -241,9 +249,8 @@ class Snapshot:
     def names_of(self, digest: str) -> tuple[str, ...]:
         """The names of one image, sorted."""
         wanted = digest.encode()
-        start = record_key("names", "")
-        found = [row for batch in self._rows(start) for row in batch if row[1].startswith(wanted)]
-        return tuple(name for name, one in self._as_texts(len(start), found) if one == digest)
+        found = [row for batch in self._rows("names") for row in batch if row[1].startswith(wanted)]
+        return tuple(name for name, one in self._as_texts("names", found) if one == digest)
 
     def container(self, container_id: str) -> ContainerRecord | None:
         """The container of this id."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from arstore.tar.limits import ACCEPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from arstore.store.budget import Account
@@ -180,10 +180,10 @@ class TreeFormat(Protocol):
         Raises FileNotFoundError where there is none, OSError.
         """
 
-    def glance(self, tree_path: str, made: Made) -> str:
-        """What names and sizes tell of the tree that was *made* so: what is wrong with it, or "".
+    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
+        """What names and sizes tell of the tree of which *sums* are recorded: what is wrong with it, or "".
 
-        Raises OSError for what cannot be looked at.
+        And the bytes of the layer's tar that it keeps, 0 for none. Raises OSError for what cannot be looked at.
         """
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import reason
@@ -12,7 +12,7 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from arstore.store.directories import Directories
     from arstore.store.records import BlobRecord
@@ -20,21 +20,15 @@ if TYPE_CHECKING:
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class BlobSize(NamedTuple):
-    """What of a blob's record tells how large its file is, in bytes."""
-
-    size: int
-
-
-def glances_at_blobs(directories: Directories, records: Mapping[str, BlobSize]) -> Iterator[Finding]:
-    """Blobs that are missing or have another size than is recorded."""
+def glances_at_blobs(directories: Directories, sizes: Iterable[tuple[str, int]]) -> Iterator[Finding]:
+    """Blobs that are missing or have another size than is recorded; *sizes* has digests and recorded bytes."""
     parent = f"{directories.root}/blobs/"
-    for digest, record in records.items():
+    for digest, size in sizes:
         try:
             status = os.lstat(parent + digest.replace(":", "/"))
-            if stat.S_ISREG(status.st_mode) and status.st_size == record.size:
+            if stat.S_ISREG(status.st_mode) and status.st_size == size:
                 continue
-            finding = _seen(digest, record, status)
+            finding = _seen(digest, size, status)
         except OSError as error:
             finding = Finding(Damage.BLOB_MISSING, digest, reason(error))
         if finding is not None:
@@ -62,7 +56,7 @@ def _blob(
     except OSError as error:
         return Finding(Damage.BLOB_MISSING, digest, reason(error))
     try:
-        finding = _seen(digest, record, os.fstat(fd))
+        finding = _seen(digest, None if record is None else record.size, os.fstat(fd))
         if finding is None and (found := _digest(fd, Digest(digest), report)) != digest:
             finding = Finding(Damage.BLOB_DIGEST, digest, f"its content has the digest {found}")
         return finding
@@ -72,11 +66,11 @@ def _blob(
         os.close(fd)
 
 
-def _seen(digest: str, record: BlobRecord | BlobSize | None, status: os.stat_result) -> Finding | None:
+def _seen(digest: str, size: int | None, status: os.stat_result) -> Finding | None:
     if not stat.S_ISREG(status.st_mode):
         return Finding(Damage.BLOB_MISSING, digest, "what lies in its place is no regular file")
-    if record is not None and status.st_size != record.size:
-        return Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {record.size} are recorded")
+    if size is not None and status.st_size != size:
+        return Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {size} are recorded")
     return None
 
 

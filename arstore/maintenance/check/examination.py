@@ -6,27 +6,20 @@ knows them as they were then.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from arstore.linux.priority import claim_idle_only
-from arstore.maintenance.check.blobs import BlobSize, blobs, glances_at_blobs, present
+from arstore.maintenance.check.blobs import blobs, present
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.check.glances import Glances
 from arstore.maintenance.check.graph import against_documents, damaged_record, pages
-from arstore.maintenance.check.structure import (
-    LayerLook,
-    TreeLook,
-    clutter,
-    foundation,
-    structure,
-    surface,
-    tree_directories,
-)
-from arstore.maintenance.check.trees import Candidate, Glances, altered, candidates, is_still_there
+from arstore.maintenance.check.structure import Layers, clutter, structure, surface
+from arstore.maintenance.check.trees import Candidate, altered, candidates, glance, is_still_there
 from arstore.maintenance.survey import Known
-from arstore.store.workers import beside, run_jobs
+from arstore.store.workers import divided, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -117,55 +110,50 @@ def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
 
 
 def _quick(store: Store) -> list[Finding]:
-    """A look at names and sizes, in three processes."""
+    """A look at names and sizes, with all processors."""
     store.graph.release()
-    with beside(partial(_look_at_trees, store)) as trees_seen:
+    glances = Glances(store)
+    with divided(glances.look, glances.COUNT) as looked:
         with store.graph.read(lenient=True) as snapshot:
-            sizes = snapshot.every("blobs", BlobSize)
-            known = Known.of(snapshot, blobs=frozenset() if snapshot.passed_over else sizes.keys())
-            layers = set(snapshot.keys("layers"))
-            seen = list(surface(store, snapshot, sizes.keys(), layers, known.trees))
+            known = Known.of(snapshot)
+            chain_ids, layers = snapshot.columns("layers", Layers)
+            seen = list(surface(store, snapshot, known.blobs, known.trees, chain_ids, layers))
             unreadable = snapshot.passed_over
-        findings = list(_standing(store, [], glances_at_blobs(store.directories, sizes)))
-        # Of what cannot be read nobody knows what it needs.
-        left = [] if unreadable else list(clutter(store, known))
-        foundation_seen, found, unreadable_there = trees_seen()
-    unreadable |= unreadable_there
+        clutter_seen = list(clutter(store, known))
+        tar_sizes = dict(zip(layers.tree, layers.size, strict=True))
+        parts = looked()
+    unreadable = unreadable.union(*(part.unreadable for part in parts))
     if unreadable:
+        # Of what cannot be read nobody knows what it needs.
+        clutter_seen = []
         with store.graph.read(lenient=True) as snapshot:
-            seen = list(structure(store, snapshot, snapshot.every("blobs", BlobSize).keys()))
-    findings += found
-    findings += _lasting(store, seen + foundation_seen)
+            seen = list(structure(store, snapshot, snapshot.every("blobs", _Readable).keys()))
+    else:
+        seen += chain.from_iterable(part.records for part in parts)
+    suspects = set(chain.from_iterable(part.suspects for part in parts))
+    for part in parts:
+        tars = part.tars.unpacked()
+        suspects.update(key for key, size in tars.items() if tar_sizes.get(key, size) != size)
+    findings = list(_standing(store, [], chain.from_iterable(part.blobs for part in parts)))
+    findings += _second_look(store, suspects)
+    findings += _lasting(store, seen)
     findings += map(damaged_record, sorted(unreadable))
-    return findings if unreadable else findings + left
+    return findings + clutter_seen
 
 
-def _look_at_trees(store: Store) -> tuple[list[Finding], list[Finding], set[bytes]]:
-    """In a process of its own: what is wrong with layers and trees in the graph, and with trees on disk.
+class _Readable(NamedTuple):
+    size: int
 
-    And the keys of their records that cannot be read.
-    """
-    os.chdir(store.directories.root)
+
+def _second_look(store: Store, suspects: set[str]) -> Iterator[Finding]:
+    """What is wrong with these trees, of which all is read that tells whether they have been replaced meanwhile."""
+    if not suspects:
+        return
     with store.graph.read(lenient=True) as snapshot:
-        layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
-        recorded = set(snapshot.keys("blobs"))
-        unreadable = snapshot.passed_over
-    store.graph.release()
-    there = tree_directories(store)
-    look = Glances(store, layers, trees, there)
-    keys = list(trees)
-    half = len(keys) // 2
-    with beside(lambda: list(look.findings(keys[half:], "trees"))) as others:
-        seen = list(foundation(store, layers, trees, recorded, there))
-        found = [*look.findings(keys[:half], "trees"), *others()]
-    if found:
-        # Once more, of trees that are known in all that tells whether they have been replaced meanwhile.
-        with store.graph.read(lenient=True) as snapshot:
-            relied_on = list(candidates(store, dict(snapshot.layers()), dict(snapshot.trees())))
-            layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
-        look = Glances(store, layers, trees, tree_directories(store))
-        found = list(_standing(store, relied_on, look.findings([finding.what for finding in found], "trees")))
-    return seen, found, unreadable
+        known = candidates(store, dict(snapshot.layers()), dict(snapshot.trees()))
+        relied_on = [tree for tree in known if tree.key in suspects]
+    found = (glance(store, tree) for tree in relied_on)
+    yield from _standing(store, relied_on, (finding for finding in found if finding is not None))
 
 
 def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding]) -> Iterator[Finding]:

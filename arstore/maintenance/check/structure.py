@@ -34,24 +34,20 @@ class _Image(NamedTuple):
     manifests: tuple[str, ...]
 
 
-class LayerLook(NamedTuple):
-    """What of a layer's record is looked at."""
+class Layers(NamedTuple):
+    """Of all layers: what is looked at."""
 
-    parent: str
-    blobs: tuple[str, ...]
-    size: int
-    tree: str
+    parent: list[str]
+    blobs: list[tuple[str, ...]]
+    size: list[int]
+    tree: list[str]
 
 
-class TreeLook(NamedTuple):
-    """What of a tree's record is looked at."""
-
+class _Tree(NamedTuple):
     form: str
     boot: str
     synced: bool
-    size: int
     members: tuple[str, ...]
-    sums: tuple[str, ...]
 
 
 def structure(store: Store, snapshot: Snapshot, recorded: AbstractSet[str]) -> Iterator[Finding]:
@@ -60,44 +56,65 @@ def structure(store: Store, snapshot: Snapshot, recorded: AbstractSet[str]) -> I
     *recorded* are the digests of the blobs with records that can be read.
     Raises OSError and the errors of Graph.
     """
-    layers, trees = snapshot.every("layers", LayerLook), snapshot.every("trees", TreeLook)
-    yield from surface(store, snapshot, recorded, layers.keys(), trees.keys())
-    yield from foundation(store, layers, trees, recorded, tree_directories(store))
+    trees = snapshot.every("trees", _Tree)
+    yield from surface(store, snapshot, recorded, trees.keys(), *snapshot.columns("layers", Layers))
+    # To list them takes a fifth of asking for each.
+    with os.scandir(store.directories.trees) as entries:
+        there = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    look = TreeRecords(store)
+    for key, tree in trees.items():
+        finding = look.fault(key, *tree, is_there=key.partition(":")[2] in there)
+        if finding is not None:
+            yield finding
 
 
 def surface(
     store: Store,
     snapshot: Snapshot,
     recorded: AbstractSet[str],
-    layers: AbstractSet[str],
     trees: AbstractSet[str],
+    chain_ids: list[str],
+    layers: Layers,
 ) -> Iterator[Finding]:
-    """The part of that which needs no more of *layers* and *trees* than their keys."""
+    """The part of that which needs no more of trees than their keys. *layers* are those of *chain_ids*."""
     images = snapshot.every("images", _Image)
+    known = frozenset(chain_ids)
     yield from _root(store)
     yield from _names(snapshot, images)
-    yield from _images(images, layers, trees, recorded)
+    yield from _images(images, known, trees, recorded)
     yield from _containers(store, snapshot)
     yield from _index(store, snapshot, images)
     yield from _layout(store, images)
+    if _has_gaps(known, layers, trees, recorded):
+        yield from _layers(chain_ids, layers, trees, recorded)
 
 
-def foundation(
-    store: Store,
-    layers: Mapping[str, LayerLook],
-    trees: Mapping[str, TreeLook],
-    recorded: AbstractSet[str],
-    there: Container[str],
-) -> Iterator[Finding]:
-    """The part about the layers and trees themselves; *there* are the names of the directories of trees."""
-    yield from _layers(layers, trees.keys(), recorded)
-    yield from _trees(store, trees, there)
+class TreeRecords:
+    """What the record of a tree tells of it."""
 
+    def __init__(self, store: Store) -> None:
+        self._directories = store.directories
+        self._boot = store.inventory().boot
+        self._forms = store.forms.keys()
 
-def tree_directories(store: Store) -> set[str]:
-    """The names of the directories that trees may be in: to list them takes a fifth of asking for each."""
-    with os.scandir(store.directories.trees) as entries:
-        return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    def fault(
+        self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
+    ) -> Finding | None:
+        """What is the matter with it, but for what is in it; None for a tree that is relied on.
+
+        *is_there* is whether its directory is, for who knows.
+        """
+        if not synced and boot != self._boot:
+            why = "may not be whole since something was cut off; rebuilt when used"
+            return Finding(Damage.TREE_UNTRUSTED, key, why)
+        if not is_there and not os.path.isdir(self._directories.tree(key)):
+            if members:
+                why = "its directory is not there; the index is merged again when used"
+                return Finding(Damage.TREE_UNTRUSTED, key, why)
+            return Finding(Damage.TREE_MISSING, key, "its directory is not there")
+        if not members and form not in self._forms:
+            return Finding(Damage.TREE_MISSING, key, f"has the unknown form {form}")
+        return None
 
 
 def _root(store: Store) -> Iterator[Finding]:
@@ -130,32 +147,27 @@ def _images(
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
 
 
-def _layers(layers: Mapping[str, LayerLook], trees: Container[str], recorded: Container[str]) -> Iterator[Finding]:
-    for chain_id, layer in layers.items():
-        if layer.parent not in layers and layer.parent:
-            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {layer.parent}, which is not recorded")
-        for blob in layer.blobs:
-            if blob in recorded:
-                break
-        else:
+def _has_gaps(
+    known: frozenset[str], layers: Layers, trees: AbstractSet[str], recorded: AbstractSet[str]
+) -> bool:
+    """Whether anything is the matter with *layers*, or can be, all at a time."""
+    if not (known.issuperset(filter(None, layers.parent)) and set(filter(None, layers.tree)) <= trees):
+        return True
+    # Most layers have one blob.
+    return not (all(layers.blobs) and {blobs[0] for blobs in layers.blobs} <= recorded)
+
+
+def _layers(
+    chain_ids: list[str], layers: Layers, trees: Container[str], recorded: Container[str]
+) -> Iterator[Finding]:
+    known = frozenset(chain_ids)
+    for chain_id, parent, blobs, _, tree in zip(chain_ids, *layers, strict=True):
+        if parent not in known and parent:
+            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {parent}, which is not recorded")
+        if not any(blob in recorded for blob in blobs):
             yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
-        if layer.tree not in trees and layer.tree:
-            yield Finding(Damage.TREE_MISSING, layer.tree, f"is needed by layer {chain_id} and not recorded")
-
-
-def _trees(store: Store, trees: Mapping[str, TreeLook], there: Container[str]) -> Iterator[Finding]:
-    boot, forms = store.inventory().boot, store.forms
-    for key, tree in trees.items():
-        if not tree.synced and tree.boot != boot:
-            yield Finding(Damage.TREE_UNTRUSTED, key, "may not be whole since something was cut off; rebuilt when used")
-        elif key.partition(":")[2] not in there and not os.path.isdir(store.directories.tree(key)):
-            if tree.members:
-                why = "its directory is not there; the index is merged again when used"
-                yield Finding(Damage.TREE_UNTRUSTED, key, why)
-            else:
-                yield Finding(Damage.TREE_MISSING, key, "its directory is not there")
-        elif not tree.members and tree.form not in forms:
-            yield Finding(Damage.TREE_MISSING, key, f"has the unknown form {tree.form}")
+        if tree not in trees and tree:
+            yield Finding(Damage.TREE_MISSING, tree, f"is needed by layer {chain_id} and not recorded")
 
 
 def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:

@@ -24,9 +24,8 @@ from arstore.store.runs import glance as run_glance
 from arstore.store.tree import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from arstore.maintenance.check.structure import LayerLook, TreeLook
     from arstore.store.records import LayerRecord, TreeRecord
     from arstore.store.store import Store
 
@@ -88,52 +87,32 @@ def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Fin
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
-class Glances:
-    """A look at names and sizes of the trees that are in their places and relied on."""
+def glance(store: Store, tree: Candidate) -> Finding | None:
+    """What names and sizes tell of one tree that is relied on."""
+    record, directory = tree.record, store.directories.tree(tree.key)
+    try:
+        if record.members:
+            found = run_glance(directory, record.size)
+        else:
+            form = store.forms[record.form]
+            found, size = form.glance(directory, _sums(record.sums))
+            if form.keeps_tar and tree.layer is None:
+                return None
+            if size and tree.layer is not None and size != tree.layer.size:
+                found = found or f"its tar has {size} bytes, the layer's has {tree.layer.size}"
+    except OSError as error:
+        found = f"cannot be read: {reason(error)}"
+    return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
-    def __init__(
-        self, store: Store, layers: Mapping[str, LayerLook], trees: Mapping[str, TreeLook], there: Container[str]
-    ) -> None:
-        """*there* are the names of the directories in `trees/`."""
-        self._trees = trees
-        self._sizes = {layer.tree: layer.size for layer in layers.values()}
-        self._there = there
-        self._boot = store.inventory().boot
-        self._forms = store.forms
 
-    def findings(self, keys: Iterable[str], parent: str) -> Iterator[Finding]:
-        """What is wrong with these trees; *parent* is a path of `trees/`."""
-        for key in keys:
-            try:
-                found = self._fault(key, f"{parent}/{key.partition(':')[2]}")
-            except OSError as error:
-                found = f"cannot be read: {reason(error)}"
-            if found:
-                yield Finding(Damage.TREE_ALTERED, key, found)
-
-    def _fault(self, key: str, directory: str) -> str:
-        tree = self._trees.get(key)
-        if tree is None or not self._is_relied_on(key):
-            return ""
-        if tree.members:
-            return run_glance(directory, tree.size) if all(map(self._is_relied_on, tree.members)) else ""
-        form, size = self._forms[tree.form], self._sizes.get(key)
-        if size is None and form.keeps_tar:
-            return ""
-        sums = dict(part.split(":", 1) for part in tree.sums) if tree.sums else {}
-        return form.glance(directory, Made("", size or 0, sums))
-
-    def _is_relied_on(self, key: str) -> bool:
-        tree = self._trees.get(key)
-        if tree is None or not (tree.synced or tree.boot == self._boot):
-            return False
-        return (bool(tree.members) or tree.form in self._forms) and key.partition(":")[2] in self._there
+def _sums(sums: tuple[str, ...]) -> dict[str, str]:
+    return dict(part.split(":", 1) for part in sums)
 
 
 def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
     fd = os.open(store.directories.tree(tree.key), _DIRECTORY)
     try:
-        sums = dict(part.split(":", 1) for part in tree.record.sums)
+        sums = _sums(tree.record.sums)
         form = store.forms[tree.record.form]
         if tree.layer is not None:
             made = Made(tree.layer.diff_id, tree.layer.size, sums)
@@ -168,7 +147,7 @@ def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) ->
             return Finding(
                 Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
             )
-        sums = dict(part.split(":", 1) for part in outcome.stat.sums) if outcome.stat is not None else {}
+        sums = _sums(outcome.stat.sums) if outcome.stat is not None else {}
         listed_fd, fd = os.open(place, _DIRECTORY), os.open(store.directories.tree(tree.key), _DIRECTORY)
         try:
             found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)

@@ -20,7 +20,7 @@ from arstore.store.removal import remove_tree
 from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from arstore.store.budget import Account
@@ -65,15 +65,13 @@ class ErofsFormat:
 
         return open_file(tree_fd, path)
 
-    def glance(self, tree_path: str, made: Made) -> str:
-        """A tar of another size than the layer's, or one of the two files missing. Raises OSError."""
+    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
+        """One of the two files missing; and the size of the tar. Raises OSError."""
         try:
             size = os.lstat(f"{tree_path}/{TAR}").st_size
         except FileNotFoundError:
-            return f"{TAR} is missing"
-        if not os.access(f"{tree_path}/{INDEX}", os.F_OK):
-            return f"{INDEX} is missing"
-        return "" if size == made.tar_size else f"its tar has {size} bytes, the layer's has {made.tar_size}"
+            return f"{TAR} is missing", 0
+        return "" if os.access(f"{tree_path}/{INDEX}", os.F_OK) else f"{INDEX} is missing", size
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """A tar that is not the layer's, or an index that is not what was written over it. Raises OSError."""
