@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.maintenance.survey import Survey
+from arstore.store.directories import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -140,7 +141,7 @@ class _Surveyor:
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
         sizes: dict[str, int] = getattr(self._found, table)
-        with _opened(parent) as directory:
+        with opened(parent) as directory:
             for name in names:
                 try:
                     status = os.lstat(name, dir_fd=directory)
@@ -156,7 +157,7 @@ class _Surveyor:
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """The same for what is a directory, with everything that is in it."""
         sizes: dict[str, int] = getattr(self._found, table)
-        with _opened(parent) as directory:
+        with opened(parent) as directory:
             for name in names:
                 what = key(name)
                 try:
@@ -291,16 +292,6 @@ class _Base:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """The directory *path*, open for the length of the context. Raises OSError."""
-    fd = os.open(path, _DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.errors import HostError
 from arstore.trace import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "pipelines"})
 """Names under the root that are the store's own."""
@@ -128,6 +131,16 @@ def _make_parents(path: str) -> None:
     for each in reversed(missing):
         with suppress(FileExistsError):
             os.mkdir(each, 0o755)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """The directory *path*, which is no symlink, open for the length of the context. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: str) -> None:

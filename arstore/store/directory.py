@@ -98,9 +98,13 @@ class DirectoryFormat:
             if fd >= 0:
                 os.close(fd)
 
-    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
+    def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
         """No directory of files, or no listing where one was made. Raises OSError."""
-        names = os.listdir(tree_path)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            names = os.listdir(fd)
+        finally:
+            os.close(fd)
         if FILES not in names:
             return f"has no directory {FILES}", 0
         return "" if LISTING in names or LISTING not in sums else f"has no {LISTING}", 0

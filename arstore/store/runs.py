@@ -125,14 +125,14 @@ def build(run: Run, place: Callable[[str], str], directory: str) -> TreeStat:
         os.close(fd)
 
 
-def glance(directory: str, size: int) -> str:
-    """What the size of the merged index in *directory* tells, that has *size* bytes: what is wrong, or "".
+def glance(parent_fd: int, name: str, size: int) -> str:
+    """What the size of the merged index in the tree directory *name* tells, that has *size* bytes: a fault, or "".
 
     Raises OSError.
     """
     from arstore.store.erofs.files import MERGED
 
-    found = os.lstat(f"{directory}/{MERGED}").st_size
+    found = os.lstat(f"{name}/{MERGED}", dir_fd=parent_fd).st_size
     return "" if found == size else f"its index has {found} bytes, {size} are recorded"
 
 

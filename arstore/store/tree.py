@@ -180,10 +180,11 @@ class TreeFormat(Protocol):
         Raises FileNotFoundError where there is none, OSError.
         """
 
-    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
-        """What names and sizes tell of the tree of which *sums* are recorded: what is wrong with it, or "".
+    def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
+        """What names and sizes tell of the tree directory *name*: what is wrong with it, or "".
 
-        And the bytes of the layer's tar that it keeps, 0 for none. Raises OSError for what cannot be looked at.
+        And the bytes of the layer's tar that it keeps, 0 for none. *sums* are those of the tree's record.
+        Raises OSError for what cannot be looked at.
         """
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:

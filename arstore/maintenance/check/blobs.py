@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import reason
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.store.directories import opened
 from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
@@ -22,17 +23,17 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 def glances_at_blobs(directories: Directories, sizes: Iterable[tuple[str, int]]) -> Iterator[Finding]:
     """Blobs that are missing or have another size than is recorded; *sizes* has digests and recorded bytes."""
-    parent = f"{directories.root}/blobs/"
-    for digest, size in sizes:
-        try:
-            status = os.lstat(parent + digest.replace(":", "/"))
-            if stat.S_ISREG(status.st_mode) and status.st_size == size:
-                continue
-            finding = _seen(digest, size, status)
-        except OSError as error:
-            finding = Finding(Damage.BLOB_MISSING, digest, reason(error))
-        if finding is not None:
-            yield finding
+    with opened(f"{directories.root}/blobs") as parent:
+        for digest, size in sizes:
+            try:
+                status = os.lstat(digest.replace(":", "/"), dir_fd=parent)
+                if status.st_size == size and stat.S_ISREG(status.st_mode):
+                    continue
+                finding = _seen(digest, size, status)
+            except OSError as error:
+                finding = Finding(Damage.BLOB_MISSING, digest, reason(error))
+            if finding is not None:
+                yield finding
 
 
 def blobs(

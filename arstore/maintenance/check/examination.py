@@ -133,7 +133,9 @@ def _quick(store: Store) -> list[Finding]:
     suspects = set(chain.from_iterable(part.suspects for part in parts))
     for part in parts:
         tars = part.tars.unpacked()
-        suspects.update(key for key, size in tars.items() if tar_sizes.get(key, size) != size)
+        recorded = list(map(tar_sizes.get, tars, tars.values()))
+        if recorded != list(tars.values()):
+            suspects.update(key for key, size in tars.items() if size and tar_sizes.get(key, size) != size)
     findings = list(_standing(store, [], chain.from_iterable(part.blobs for part in parts)))
     findings += _second_look(store, suspects)
     findings += _lasting(store, seen)

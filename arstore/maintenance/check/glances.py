@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.errors import reason
 from arstore.maintenance.check.blobs import glances_at_blobs
 from arstore.maintenance.check.structure import TreeRecords
+from arstore.maintenance.check.trees import named_sums
+from arstore.store.directories import opened
 from arstore.store.packed import Packed
 from arstore.store.runs import glance as run_glance
 
@@ -71,30 +74,26 @@ class Glances:
     def _trees(self, snapshot: Snapshot, start: str, stop: str) -> Glance:
         keys, trees = snapshot.columns("trees", _Trees, start, stop)
         look, forms = TreeRecords(self._store), self._store.forms
-        parent = self._store.directories.trees
         records: list[Finding] = []
         suspects: list[str] = []
         tars: dict[str, int] = {}
-        for key, form, boot, synced, size, members, sums in zip(keys, *trees, strict=True):
-            finding = look.fault(key, form, boot, synced, members, is_there=True)
-            if finding is not None:
-                records.append(finding)
-                continue
-            directory = f"{parent}/{key.partition(':')[2]}"
-            try:
-                if members:
-                    fault = run_glance(directory, size)
-                else:
-                    named = dict(part.split(":", 1) for part in sums) if sums else {}
-                    fault, bytes_ = forms[form].glance(directory, named)
-                    if bytes_:
-                        tars[key] = bytes_
-            except OSError as error:
-                fault = str(error)
-            if fault:
-                finding = look.fault(key, form, boot, synced, members)
-                if finding is None:
-                    suspects.append(key)
-                else:
-                    records.append(finding)
+        with opened(self._store.directories.trees) as parent:
+            for key, form, boot, synced, size, members, sums in zip(keys, *trees, strict=True):
+                name = key.partition(":")[2]
+                try:
+                    if members:
+                        fault = run_glance(parent, name, size)
+                    elif form in forms:
+                        fault, tars[key] = forms[form].glance(parent, name, named_sums(sums))
+                    else:
+                        fault = form
+                except OSError as error:
+                    fault = reason(error)
+                if fault or not synced:
+                    finding = look.fault(key, form, boot, synced, members)
+                    if finding is not None:
+                        records.append(finding)
+                        tars.pop(key, None)
+                    elif fault:
+                        suspects.append(key)
         return Glance(frozenset(snapshot.passed_over), (), tuple(records), tuple(suspects), Packed.of(tars))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.maintenance.check.findings import Damage, Finding
@@ -133,11 +134,10 @@ def _images(
     images: Mapping[str, _Image], layers: Container[str], trees: Container[str], recorded: AbstractSet[str]
 ) -> Iterator[Finding]:
     for digest, image in images.items():
-        blobs = {digest, *image.layers}
-        if image.config:
-            blobs.add(image.config)
-        for blob in sorted(blob for blob in blobs if blob not in recorded):
-            yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
+        blobs = (digest, image.config, *image.layers) if image.config else (digest, *image.layers)
+        if not all(map(recorded.__contains__, blobs)):
+            for blob in sorted({blob for blob in blobs if blob not in recorded}):
+                yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
         for member in image.manifests:
             if member not in images:
                 yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
@@ -147,14 +147,12 @@ def _images(
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
 
 
-def _has_gaps(
-    known: frozenset[str], layers: Layers, trees: AbstractSet[str], recorded: AbstractSet[str]
-) -> bool:
+def _has_gaps(known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]) -> bool:
     """Whether anything is the matter with *layers*, or can be, all at a time."""
-    if not (known.issuperset(filter(None, layers.parent)) and set(filter(None, layers.tree)) <= trees):
+    if not (known.issuperset(filter(None, layers.parent)) and all(map(trees.__contains__, filter(None, layers.tree)))):
         return True
     # Most layers have one blob.
-    return not (all(layers.blobs) and {blobs[0] for blobs in layers.blobs} <= recorded)
+    return not (all(layers.blobs) and all(map(recorded.__contains__, map(itemgetter(0), layers.blobs))))
 
 
 def _layers(

@@ -15,6 +15,7 @@ from arstore.digest import Digest
 from arstore.errors import ArstoreError, StoreDamagedError, reason
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.store.comparison import differences, listing_of
+from arstore.store.directories import opened
 from arstore.store.directory import FILES, LISTING
 from arstore.store.ingest import Ingest
 from arstore.store.layer import LayerPass, take_layer
@@ -89,30 +90,36 @@ def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Fin
 
 def glance(store: Store, tree: Candidate) -> Finding | None:
     """What names and sizes tell of one tree that is relied on."""
-    record, directory = tree.record, store.directories.tree(tree.key)
     try:
-        if record.members:
-            found = run_glance(directory, record.size)
-        else:
-            form = store.forms[record.form]
-            found, size = form.glance(directory, _sums(record.sums))
-            if form.keeps_tar and tree.layer is None:
-                return None
-            if size and tree.layer is not None and size != tree.layer.size:
-                found = found or f"its tar has {size} bytes, the layer's has {tree.layer.size}"
+        with opened(store.directories.trees) as parent:
+            found = _glimpse(store, tree, parent, tree.key.partition(":")[2])
     except OSError as error:
         found = f"cannot be read: {reason(error)}"
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
-def _sums(sums: tuple[str, ...]) -> dict[str, str]:
-    return dict(part.split(":", 1) for part in sums)
+def _glimpse(store: Store, tree: Candidate, parent: int, name: str) -> str:
+    record = tree.record
+    if record.members:
+        return run_glance(parent, name, record.size)
+    form = store.forms[record.form]
+    if form.keeps_tar and tree.layer is None:
+        return ""
+    found, size = form.glance(parent, name, named_sums(record.sums))
+    if not found and size and tree.layer is not None and size != tree.layer.size:
+        found = f"its tar has {size} bytes, the layer's has {tree.layer.size}"
+    return found
+
+
+def named_sums(sums: tuple[str, ...]) -> dict[str, str]:
+    """The sums of a tree's record by the name of their file."""
+    return dict(part.split(":", 1) for part in sums) if sums else {}
 
 
 def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
     fd = os.open(store.directories.tree(tree.key), _DIRECTORY)
     try:
-        sums = _sums(tree.record.sums)
+        sums = named_sums(tree.record.sums)
         form = store.forms[tree.record.form]
         if tree.layer is not None:
             made = Made(tree.layer.diff_id, tree.layer.size, sums)
@@ -147,7 +154,7 @@ def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) ->
             return Finding(
                 Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
             )
-        sums = _sums(outcome.stat.sums) if outcome.stat is not None else {}
+        sums = named_sums(outcome.stat.sums) if outcome.stat is not None else {}
         listed_fd, fd = os.open(place, _DIRECTORY), os.open(store.directories.tree(tree.key), _DIRECTORY)
         try:
             found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)

@@ -65,13 +65,15 @@ class ErofsFormat:
 
         return open_file(tree_fd, path)
 
-    def glance(self, tree_path: str, sums: Mapping[str, str]) -> tuple[str, int]:
-        """One of the two files missing; and the size of the tar. Raises OSError."""
+    def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
+        """One of the two files missing, or an index without a byte; and the size of the tar. Raises OSError."""
+        size = 0
         try:
-            size = os.lstat(f"{tree_path}/{TAR}").st_size
-        except FileNotFoundError:
-            return f"{TAR} is missing", 0
-        return "" if os.access(f"{tree_path}/{INDEX}", os.F_OK) else f"{INDEX} is missing", size
+            size = os.lstat(f"{name}/{TAR}", dir_fd=parent_fd).st_size
+            index = os.lstat(f"{name}/{INDEX}", dir_fd=parent_fd).st_size
+        except FileNotFoundError as error:
+            return f"{os.path.basename(error.filename)} is missing", size
+        return "" if index else f"{INDEX} is empty", size
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
         """A tar that is not the layer's, or an index that is not what was written over it. Raises OSError."""
