@@ -109,11 +109,13 @@ class _Kind:
 
     def bytes(self, numbers: Iterable[int]) -> int:
         """Of all of these."""
-        return sum(map(self._sizes.__getitem__, numbers))
+        sizes = self._sizes
+        return sum([sizes[number] for number in numbers])
 
     def own(self, numbers: Iterable[int]) -> int:
         """Of those of them that one image alone needs."""
-        return sum(map(self._own.__getitem__, numbers))
+        own = self._own
+        return sum([own[number] for number in numbers])
 
     def freed(self, needed: Iterable[Iterable[int]]) -> int:
         """Of what nobody needs any more without the images that need these."""
