@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.store.answers import answer
 from arstore.store.packed import Packed
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _TABLES = ("blobs", "trees", "containers", "ingests", "strange")
 
 
+@answer
 @dataclass(slots=True)
 class Survey:
     """Bytes by what they belong to; `frame` is the directories and files of the layout itself, the graph among them."""
@@ -33,10 +35,15 @@ class Survey:
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
     """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """What another process gets."""
-        tables = [Packed.of(getattr(self, name)) for name in _TABLES]
-        return _unpacked, (tables, self.frame, self.exchange, self.linked)
+    def as_answer(self) -> tuple[object, ...]:
+        """What goes to another process, which makes it of that again."""
+        return self.frame, self.exchange, self.linked, *(Packed.of(getattr(self, name)) for name in _TABLES)
+
+    @classmethod
+    def of_answer(cls, frame: int, exchange: int, linked: dict[int, tuple[str, str, int]], *tables: Packed) -> Survey:
+        """From what `as_answer` gives."""
+        unpacked = {name: table.unpacked() for name, table in zip(_TABLES, tables, strict=True)}
+        return cls(frame, exchange=exchange, linked=linked, **unpacked)
 
     def add(self, other: Survey) -> None:
         """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
@@ -59,15 +66,6 @@ class Survey:
     def total(self) -> int:
         """All of it: what `du -sxB1 ROOT` says."""
         return self.frame + self.exchange + sum(sum(getattr(self, name).values()) for name in _TABLES)
-
-
-def _unpacked(tables: list[Packed], frame: int, exchange: int, linked: dict[int, tuple[str, str, int]]) -> Survey:
-    return Survey(
-        frame,
-        exchange=exchange,
-        linked=linked,
-        **{name: table.unpacked() for name, table in zip(_TABLES, tables, strict=True)},
-    )
 
 
 class Known(NamedTuple):

@@ -18,6 +18,7 @@ from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store import confinement
 from arstore.store.allowance import Allowance, CrowdedError, most_held
+from arstore.store.answers import answer
 from arstore.store.assembly import Assembly
 from arstore.store.budget import Budget
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
@@ -54,6 +55,7 @@ _BESIDES = 8 << 20
 """Bytes that a process has beside what layers hold: buffers above all. From the third on the budget pays for them."""
 
 
+@answer
 class _Again(Enum):
     """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
 

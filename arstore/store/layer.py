@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import DigestMismatchError
+from arstore.store.answers import answer
 from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
@@ -81,6 +82,7 @@ class LayerPass(NamedTuple):
         return self.forms[0] if self.forms and self.tree else None
 
 
+@answer
 class LayerOutcome(NamedTuple):
     """What a pass found: all of it verified. `stat` is None when no tree was built; `denied` then says why not."""
 

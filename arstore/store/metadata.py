@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import TarError
 from arstore.linux.chmod import chmod_node
 from arstore.linux.xattr import set_xattr
+from arstore.store.answers import answer
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _NOT_AN_ATTRIBUTE = frozenset({errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EN
 _FIRST = 5
 
 
+@answer
 @dataclass(slots=True)
 class Skipped:
     """How many entries something was left out of, and the paths of the first few."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.store.answers import answer
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BETWEEN = "\0"
 
 
+@answer
 class Packed(NamedTuple):
     """Keys without a NUL in them, one after the other, and their numbers of 64 bits."""
 

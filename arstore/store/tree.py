@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from arstore.store.answers import answer
 from arstore.tar.limits import ACCEPTED
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class UnrepresentableError(Exception):
         return f"{shown(self.path)}: {self.why}"
 
 
+@answer
 @dataclass(slots=True)
 class Needs:
     """What a layer takes from its parents without saying so.
@@ -59,6 +61,7 @@ class Needs:
     masked: list[bytes] = field(default_factory=list)
 
 
+@answer
 class TreeStat(NamedTuple):
     """What a finished build counted: members that the tree shows, and their content bytes before compression.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, TarError
 from arstore.store.adapt import Moves, no_target
+from arstore.store.answers import answer
 from arstore.store.descriptors import BUILDING_MODE, DIRECTORY
 from arstore.store.extraction import Extraction, link_name
 from arstore.store.metadata import Metadata, Skipped
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from arstore.store.tree import EntryReader
 
 
+@answer
 @dataclass(slots=True, frozen=True)
 class UnpackReport:
     """What was unpacked: layers, members (marks too), bytes of content; and what was left out for lack of privilege."""

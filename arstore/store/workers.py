@@ -4,16 +4,13 @@ Why processes: parsing and extraction are Python, which threads cannot run in pa
 crashes takes nothing with it. Why fork: a job inherits open descriptors and costs a few milliseconds, where a fresh
 interpreter costs a hundred. The caller releases the graph first, because LMDB does not survive a fork.
 
-A child talks to its parent over a pipe: pickled `(done, value)` pairs, either progress in bytes or the outcome. Both
-ends are this same program, so the pickles carry no foreign data types; what a child parsed reaches the parent only as
-numbers and strings inside our own value types.
+A child talks to its parent over a pipe: `(done, value)` pairs, either progress in bytes or the outcome, as `answers`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import selectors
 import signal
 import struct
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arstore.errors import ArstoreError, HostError
 from arstore.linux.process import set_parent_death_signal
+from arstore.store.answers import LONGEST, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -209,7 +207,7 @@ def _work(job: Callable[[Callable[[int], None]], T], pipe: int) -> None:
 
 
 def _send(pipe: int, message: tuple[bool, object]) -> None:
-    data = pickle.dumps(message)
+    data = packed(message)
     data = _LENGTH.pack(len(data)) + data
     while data:
         data = data[os.write(pipe, data) :]
@@ -219,14 +217,22 @@ def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
     buffer = child.buffer
     while len(buffer) >= _LENGTH.size:
         (length,) = _LENGTH.unpack_from(buffer)
+        if length > LONGEST:
+            raise HostError("worker", f"a worker process wants to answer with {length} bytes", _HINT)
         if len(buffer) < _LENGTH.size + length:
             return
-        done, value = pickle.loads(buffer[_LENGTH.size : _LENGTH.size + length])
+        found = unpacked(buffer[_LENGTH.size : _LENGTH.size + length])
         del buffer[: _LENGTH.size + length]
+        if not (isinstance(found, tuple) and len(found) == 2):
+            raise HostError("worker", "a worker process answered what is no answer", _HINT)
+        done, value = found
         if isinstance(value, BaseException):
             raise value
-        child.done = done
-        yield Outcome(child.index, True, value=value) if done else Outcome(child.index, False, progress=value)
+        child.done = bool(done)
+        if done:
+            yield Outcome(child.index, True, value=value)
+        elif isinstance(value, int):
+            yield Outcome(child.index, False, progress=value)
 
 
 def _reap(child: _Child) -> None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from arstore.digest import Digest
+from arstore.errors import LimitError
 from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.users import LARGEST_ID, resolve_user
-from arstore.store import listing, mountrecord, pages
+from arstore.store import answers, listing, mountrecord, pages
+from arstore.store.layer import LayerOutcome
 from arstore.store.needs import read_needs
 from arstore.store.records import (
     KINDS,
@@ -25,6 +28,7 @@ from arstore.store.records import (
     TreeRecord,
 )
 from arstore.store.seal import BrokenSealError, all_unsealed, is_sealed, mended, sealed, unsealed
+from arstore.store.tree import Needs, TreeStat
 from fuzzing import mutators
 from fuzzing.target import Target, scratch
 
@@ -54,6 +58,13 @@ def read_record(data: bytes) -> None:
     for names in _parts(kind):
         wanted = [[getattr(record, name) for record in records] for name in names]
         assert repr(Codec.decode_columns(kind, names, texts)) == repr(wanted)
+
+
+def read_answer(data: bytes) -> None:
+    """What a worker answers: a value that can be answered again, and then is the same."""
+    found = answers.unpacked(data)
+    again = answers.unpacked(answers.packed(found))
+    assert again == found or repr(again) == repr(found)
 
 
 def open_seal(data: bytes) -> None:
@@ -170,6 +181,19 @@ def _records() -> list[bytes]:
     return [*made, two, b"\0" + b"[" * 3000, b'\0{"size":1e999}', b'\0{"size":NaN,"size":2}', b"\1[1]", b"\2null"]
 
 
+def _answers() -> list[bytes]:
+    needs = Needs([b"a"], [(b"l", b"t")], [b""])
+    values = (
+        [LayerOutcome(1 << 20, needs, TreeStat(3, 5, ("listing:00",)), "erofs")],
+        LayerOutcome(1, Needs(), None, "", "no"),
+        (True, {1: frozenset({b"x"}), "y": {2.5, None}}),
+        LimitError("layer", "is too large", "raise it"),
+        FileNotFoundError(2, "gone", "name"),
+        Digest("sha256:" + "0" * 64),
+    )
+    return [answers.packed(value) for value in values]
+
+
 def _seals() -> list[bytes]:
     return [
         b"\1blobs/a\0{}",
@@ -225,6 +249,7 @@ def _mounts() -> list[bytes]:
 
 TARGETS = (
     Target("record", read_record, _records, 4096, mutators.document, (ValueError, TypeError, RecursionError)),
+    Target("answer", read_answer, _answers, 4096, mutators.document),
     Target("seal", open_seal, _seals, 32, documented=(BrokenSealError,)),
     Target("pages", walk_pages, mutators.seeds_of_patches(60), 32),
     Target("needs", needs, _needs, 4096, mutators.document),

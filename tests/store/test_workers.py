@@ -238,6 +238,21 @@ def inherited():
     return {to for name in os.listdir("/proc/self/fd") if (to := link(name)).startswith("pipe:")}
 
 
+@pytest.mark.parametrize("said", [b"no JSON", b'{"k":["os.system","false"]}', b"[true,1]", b'{"t":[true]}', b""])
+def test_a_worker_that_says_what_is_no_answer(monkeypatch, said):
+    monkeypatch.setattr("arstore.store.workers.packed", lambda _value: said)
+    with pytest.raises(HostError) as caught:
+        values([lambda _report: 1])
+    assert "no answer" in caught.value.why
+
+
+def test_a_worker_that_says_too_much(monkeypatch):
+    monkeypatch.setattr("arstore.store.workers.LONGEST", 1000)
+    assert values([lambda _report: "x" * 900]) == {0: "x" * 900}
+    with pytest.raises(HostError):
+        values([lambda _report: "x" * 1000])
+
+
 # --- work that is divided -------------------------------------------------------------------------------------------
 
 

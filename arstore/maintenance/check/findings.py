@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from arstore.store.answers import answer
 
+
+@answer
 class Damage(enum.Enum):
     """Kinds of findings; those of `HARMLESS` are clutter that `gc` takes, and do not make a store unwell."""
 
@@ -40,6 +43,7 @@ HARMLESS = frozenset(
 )
 
 
+@answer
 @dataclass(slots=True, frozen=True)
 class Finding:
     """One thing that is not as it should be; `repaired` says whether it is by now."""

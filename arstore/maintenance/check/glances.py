@@ -11,6 +11,7 @@ from arstore.errors import reason
 from arstore.maintenance.check.blobs import glances_at_blobs
 from arstore.maintenance.check.structure import TreeRecords
 from arstore.maintenance.check.trees import named_sums
+from arstore.store.answers import answer
 from arstore.store.directories import opened
 from arstore.store.packed import Packed
 from arstore.store.runs import glance as run_glance
@@ -24,6 +25,7 @@ _STARTS = ["", *(f"sha256:{digit}" for digit in "123456789abcdef"), ""]
 """The keys that the parts of a table begin with; each ends where the next one begins."""
 
 
+@answer
 class Glance(NamedTuple):
     """What a look at one part has found."""
 

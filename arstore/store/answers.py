@@ -1,0 +1,141 @@
+"""What a worker may answer its parent: values, never code.
+
+A worker that a hostile layer has taken over writes what it likes, so an answer is JSON (a pickle can call whatever this
+program can): numbers, texts and containers, bytes as base64, and values of the types that were registered with
+`answer`, which are made anew from their fields. A parent is as careful with what is in them as with other bytes from
+outside.
+
+    {"b": base64}  {"t": [...]} tuple  {"s": [...]} set  {"f": [...]} frozenset  {"d": [[key, value], ...]} dict
+    {"k": [type, field, ...]}   {"e": [type of error, argument, ...]}   {"o": [errno, text, file name, None, other]}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from base64 import b64decode, b64encode
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from arstore import errors
+from arstore.digest import Digest
+from arstore.errors import ArstoreError, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T", bound=type)
+
+
+@runtime_checkable
+class _Spoken(Protocol):
+    def as_answer(self) -> Iterable[object]:
+        """What it is made of."""
+
+
+LONGEST = 256 << 20
+"""Bytes of an answer: what is found in 10^6 trees."""
+
+_HINT = "what it was reading may have taken it over"
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_KNOWN: dict[str, Callable[..., Any]] = {}
+"""What makes the values of a type from its fields, by the type's name."""
+
+
+def answer(kind: T) -> T:
+    """Decorate a class whose values may be in answers.
+
+    It is an enumeration, a named tuple, a dataclass or a kind of text; or has a method `as_answer`, which gives what a
+    class method `of_answer` makes the value of.
+    """
+    _KNOWN[_name(kind)] = getattr(kind, "of_answer", kind)
+    return kind
+
+
+def packed(value: object) -> bytes:
+    """*value* as bytes. Raises TypeError for one that may not be in an answer."""
+    return json.dumps(_encoded(value), separators=(",", ":")).encode("ascii")
+
+
+def unpacked(data: bytes | bytearray) -> object:
+    """The value in *data*. Raises HostError for what no worker of ours would say."""
+    try:
+        return _decoded(json.loads(data))
+    except Exception as error:  # whatever foreign bytes lead to
+        raise HostError("worker", f"a worker process said what is no answer ({type(error).__name__})", _HINT) from error
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _encoded(value: object) -> object:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, list):
+        return [_encoded(one) for one in value]
+    if isinstance(value, OSError):
+        named = (value.errno, value.strerror, value.filename, None, value.filename2)
+        return {"o": _listed(value.args if value.filename is None else named)}
+    if isinstance(value, ArstoreError):
+        return {"e": [_name(kind), *_listed(value.args)]}
+    if _name(kind) in _KNOWN:
+        return {"k": [_name(kind), *_listed(_fields(value))]}
+    if isinstance(value, bytes):
+        return {"b": b64encode(value).decode("ascii")}
+    if isinstance(value, tuple):
+        return {"t": _listed(value)}
+    if isinstance(value, set | frozenset):
+        return {"s" if isinstance(value, set) else "f": _listed(value)}
+    if isinstance(value, dict):
+        return {"d": [_listed(item) for item in value.items()]}
+    raise TypeError(f"{_name(kind)} is no part of an answer")
+
+
+def _listed(values: Iterable[object]) -> list[object]:
+    return [_encoded(value) for value in values]
+
+
+def _fields(value: object) -> Iterable[object]:
+    if isinstance(value, _Spoken):
+        return value.as_answer()
+    if isinstance(value, Enum):
+        return (value.value,)
+    if isinstance(value, str):
+        return (str(value),)
+    if dataclasses.is_dataclass(value):
+        return (getattr(value, field.name) for field in dataclasses.fields(value))
+    assert isinstance(value, tuple), "a named tuple"
+    return value
+
+
+def _decoded(found: object) -> object:
+    if isinstance(found, list):
+        return [_decoded(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    ((mark, content),) = found.items()
+    return _MADE[mark](content)
+
+
+def _error(content: list[object]) -> ArstoreError:
+    name, *arguments = content
+    kind = {_name(kind): kind for kind in vars(errors).values() if isinstance(kind, type)}[name]  # type: ignore[index]
+    if not issubclass(kind, ArstoreError):
+        raise TypeError("is no error")
+    return kind(*map(_decoded, arguments))  # type: ignore[arg-type] # whatever is said
+
+
+_MADE: dict[str, Callable[[Any], object]] = {
+    "b": lambda content: b64decode(content, validate=True),
+    "t": lambda content: tuple(map(_decoded, content)),
+    "s": lambda content: set(map(_decoded, content)),
+    "f": lambda content: frozenset(map(_decoded, content)),
+    "d": lambda content: {_decoded(key): _decoded(one) for key, one in content},
+    "o": lambda content: OSError(*map(_decoded, content)),
+    "e": _error,
+    "k": lambda content: _KNOWN[content[0]](*map(_decoded, content[1:])),
+}
+
+answer(Digest)
