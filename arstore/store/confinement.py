@@ -10,6 +10,8 @@ what is open, one directory to work in, and the kernel's permission for little e
     seccomp                 no programs, processes, sockets, mounts, signals, keys, ...
                             no modes, owners, links, removals       -
 
+Work that only reads, to inflate an archive or to check the store, is like the first without a place to write in.
+
 Each layer is taken where the kernel has it and left out where it has not: Landlock from Linux 5.13 on, the change of
 root where attributes can be set without /proc (6.13) by somebody who may mount and chroot, seccomp on the
 architectures that `linux.seccomp` knows. What is asked for and not permitted ends the worker (SIGSYS) or is an error of
@@ -66,15 +68,21 @@ _MAKE = (
 
 
 class Confinement(NamedTuple):
-    """A place to work in, and the rights that the work takes. Made by `writing` and `making`.
+    """A place to work in ("" for none), and the rights that the work takes. Made by `reading`, `writing` and `making`.
 
-    `readable` holds the files and directories besides *directory* that may be opened for reading.
+    `readable` holds the files and directories besides *directory* that may be opened for reading; `capabilities` is a
+    bit mask.
     """
 
     directory: str
-    making_files: bool
+    capabilities: int
     readable: tuple[str, ...] = ()
     change_root: bool = False
+
+    @property
+    def making_files(self) -> bool:
+        """Whether it takes more than to write plain files."""
+        return self.capabilities == MAKING
 
     def inside(self, path: str) -> str:
         """What *path*, which lies below the directory, is called after `enter`: the way to it may be closed then."""
@@ -93,18 +101,19 @@ class Confinement(NamedTuple):
                     os.close(int(name))
 
     def enter(self) -> None:
-        """Give up the rest, for good; the directory is the working directory then.
+        """Give up the rest, for good; the directory, if there is one, is the working directory then.
 
         What a filter around a container forbids is left out. Raises OSError.
         """
         # Asked now: /proc may be gone in a moment.
         filtered = seccomp.supported()
         set_no_new_privileges()
-        os.chdir(self.directory)
+        if self.directory:
+            os.chdir(self.directory)
         if self.change_root:
             _permitted(_change_root)
         _permitted(self._restrict_paths)
-        _permitted(lambda: capability.keep_only(MAKING if self.making_files else 0))
+        _permitted(lambda: capability.keep_only(self.capabilities))
         if filtered:
             _permitted(lambda: seccomp.install(seccomp.program(_NEVER if self.making_files else _CALLS)))
 
@@ -114,8 +123,9 @@ class Confinement(NamedTuple):
             return
         ruleset = landlock.create_ruleset(version)
         try:
-            access = landlock.known(_MAKE if self.making_files else _WRITE, version)
-            landlock.allow_path(ruleset, ".", access)
+            if self.directory:
+                access = landlock.known(_MAKE if self.making_files else _WRITE, version)
+                landlock.allow_path(ruleset, ".", access)
             for path in () if self.change_root else self.readable:
                 # What is not there, like the library of a program that brings its own, needs no permission.
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -126,14 +136,25 @@ class Confinement(NamedTuple):
             os.close(ruleset)
 
 
+def reading(*readable: str, attributes: bool = False) -> Confinement:
+    """For work that reads what is open or below *readable*, whoever owns it, and writes to what is open.
+
+    With *attributes* it sees those that only root does, `trusted.*`. Modules of arstore itself may be imported then.
+    """
+    kept = capability.mask(capability.CAP_DAC_READ_SEARCH) if readable else 0
+    if attributes:
+        kept |= capability.mask(capability.CAP_SYS_ADMIN)
+    return Confinement("", kept, (*readable, _library(), os.path.dirname(os.path.dirname(__file__))))
+
+
 def writing(directory: str, *readable: str) -> Confinement:
     """For work that writes plain files in *directory*, and reads what is open or below *readable*."""
-    return Confinement(directory, making_files=False, readable=(*readable, _library()))
+    return Confinement(directory, 0, (*readable, _library()))
 
 
 def making(directory: str, *readable: str) -> Confinement:
     """For work that makes files of every kind below *directory*; with *readable* it keeps its root directory."""
-    return Confinement(directory, True, (*readable, _library()), not readable and _may_change_root())
+    return Confinement(directory, MAKING, (*readable, _library()), not readable and _may_change_root())
 
 
 def means() -> str:

@@ -17,13 +17,15 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.glances import Glances
 from arstore.maintenance.check.graph import against_documents, damaged_record, pages
 from arstore.maintenance.check.structure import Layers, clutter, structure, surface
-from arstore.maintenance.check.trees import Candidate, altered, candidates, glance, is_still_there
+from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
 from arstore.maintenance.survey import Known
+from arstore.store import confinement
 from arstore.store.workers import divided, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from arstore.store.confinement import Confinement
     from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ENOUGH, _MANY = 32 << 20, 1024
-"""Bytes, and things, that a process is started for; fewer bytes than that altogether are read without one."""
+"""Bytes, and things, that a process is started for."""
 _REPORT_EVERY = 4 << 20
 _PAUSES = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between looks at what may be somebody's work of this moment."""
@@ -174,23 +176,21 @@ def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding
 
 def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
     """What is found in content, in no order."""
-    jobs = _jobs(store, known)
-    if sum(size for size, _ in jobs) < _ENOUGH:
-        for _, job in jobs:
-            yield from job(report)
-        return
     store.graph.release()
-    for outcome in run_jobs([partial(_work, job, nice) for _, job in jobs]):
+    works = [partial(_work, job, nice, confined) for job, confined in _jobs(store, known)]
+    for outcome in run_jobs(works):
         if outcome.done:
             yield from outcome.value or ()
         else:
             report(outcome.progress)
 
 
-def _work(job: Job, nice: bool, report: Report) -> list[Finding]:
+def _work(job: Job, nice: bool, confined: Confinement | None, report: Report) -> list[Finding]:
     """In a worker: do *job*, and tell of its progress now and then."""
     if nice:
         claim_idle_only()
+    if confined is not None:
+        confined.enter()
     waiting = 0
 
     def gather(count: int) -> None:
@@ -205,16 +205,25 @@ def _work(job: Job, nice: bool, report: Report) -> list[Finding]:
     return found
 
 
-def _jobs(store: Store, known: _Known) -> list[tuple[int, Job]]:
-    """What there is to read, the largest first, small things together; with the bytes of each."""
-    jobs: list[tuple[int, Job]] = []
+def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
+    """What there is to read, the largest first, small things together; and what each job may still do."""
+    jobs: list[tuple[int, Job, Confinement | None]] = []
+    root = store.directories.root
+    plain = confinement.reading(root)
     for some in _grouped(list(known.blobs.items()), lambda item: item[1].size):
-        jobs.append((sum(record.size for _, record in some), partial(_read_blobs, store, some)))
-    for trees in _grouped(known.trees, lambda tree: tree.bytes):
-        jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees)))
+        jobs.append((sum(record.size for _, record in some), partial(_read_blobs, store, some), plain))
+    for kind, confined in (
+        (Content.INDEX, plain),
+        (Content.FILES, confinement.reading(root, attributes=True)),
+        # These are extracted anew to compare them, which takes other rights.
+        (Content.UNRECORDED, None),
+    ):
+        for trees in _grouped([tree for tree in known.trees if tree.content is kind], lambda tree: tree.bytes):
+            jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees), confined))
     for images in _grouped(list(known.images.items()), lambda _image: 0):
-        jobs.append((0, partial(_read_documents, store, images, known)))
-    return sorted(jobs, key=lambda job: -job[0])
+        jobs.append((0, partial(_read_documents, store, images, known), plain))
+    jobs.sort(key=lambda job: -job[0])
+    return [(job, confined) for _, job, confined in jobs]
 
 
 def _grouped(items: list[T], size: Callable[[T], int]) -> Iterator[list[T]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Content(Enum):
+    """What looking at a tree is about."""
+
+    INDEX = auto()
+    FILES = auto()
+    UNRECORDED = auto()
+    """Files, of which nothing was recorded."""
+
+
 @dataclass(slots=True, frozen=True)
 class Candidate:
     """A tree to look at: its record, a layer that it shows (None for caps and merged indexes), and its inode."""
@@ -41,6 +51,13 @@ class Candidate:
     record: TreeRecord
     layer: LayerRecord | None
     inode: int
+
+    @property
+    def content(self) -> Content:
+        """What is in it."""
+        if self.record.form != "directory":
+            return Content.INDEX
+        return Content.FILES if self.record.sums else Content.UNRECORDED
 
     @property
     def bytes(self) -> int:
@@ -74,7 +91,7 @@ def candidates(
 def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
     """What is wrong with one tree, all of which is read. The graph is not read."""
     try:
-        if tree.record.form == "directory" and not tree.record.sums:
+        if tree.content is Content.UNRECORDED:
             return _unrecorded(store, tree, report)
         if tree.record.members:
             found = run_fault(tree.key, tree.record, store.directories.tree)
