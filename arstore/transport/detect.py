@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
-from arstore.tar.compression import Compression, decompressed
+from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.archive import indexed, spooled
 from arstore.transport.blob import Extent, OpenFile
@@ -24,6 +24,7 @@ from arstore.transport.bounds import bounds_of
 from arstore.transport.dir import Dir, is_dir
 from arstore.transport.directory import Directory
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive, tags
+from arstore.transport.inflating import inflating
 from arstore.transport.layout import Layout, is_layout
 from arstore.transport.location import STREAM, parse_location
 from arstore.transport.magic import HEAD, is_tar
@@ -139,14 +140,18 @@ def _in_directory(directory: Directory, request: _Request) -> Medium:
 
 def _in_stream(stream: Reader, request: _Request) -> Medium:
     """The source in something that is read once: compressed, a pipe, or no archive at all."""
-    outer = head_of(stream)
-    compression = compression_of(outer, request.what)
-    content: Reader = Resumed(outer, stream)
-    head = outer
-    if compression is not Compression.NONE:
-        inflated = decompressed(content, request.what, compression, limits=request.limits)
-        head = head_of(inflated)
-        content = Resumed(head, inflated)
+    head = head_of(stream)
+    compression = compression_of(head, request.what)
+    content: Reader = Resumed(head, stream)
+    if compression is Compression.NONE:
+        return _in_tar(content, head, compression, request)
+    with inflating(content, head, request.what, compression, request.limits) as inflated:
+        first = head_of(inflated)
+        return _in_tar(Resumed(first, inflated), first, compression, request)
+
+
+def _in_tar(content: Reader, head: bytes, compression: Compression, request: _Request) -> Medium:
+    """The source in a stream that begins with *head*, in which *compression* has been undone."""
     if not is_tar(head):
         raise no_archive(head, compression, request.what)
     return _in_archive(spooled(content, request.what, request.spool, request.limits), request)
