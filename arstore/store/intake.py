@@ -6,28 +6,21 @@ trusted: a layer costs something only where the store has no intact blob or no t
 
 from __future__ import annotations
 
-import io
 import os
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError
 from arstore.store import confinement
-from arstore.store.allowance import Allowance, CrowdedError, most_held
-from arstore.store.answers import answer
+from arstore.store.allowance import Allowance
 from arstore.store.assembly import Assembly
-from arstore.store.budget import Budget
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
-from arstore.store.ingest import remove_children
-from arstore.store.layer import SMALL, LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.layer import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.passes import Job, Passes
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.room import Room
-from arstore.store.tree import UnrepresentableError
 from arstore.store.workers import run_jobs
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
@@ -36,8 +29,6 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from arstore.digest import Reader
-    from arstore.store.confinement import Confinement
     from arstore.store.incoming import IncomingLayer, OpenBlob
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
@@ -45,40 +36,8 @@ if TYPE_CHECKING:
     from arstore.store.tree import TreeFormat
 
 
-_FEWEST, _MOST = 4, 64
-"""Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
-
-
-_PROCESSES = 8
-"""Processes at a time, however many processors there are: each has buffers, and four threads."""
-_BESIDES = 8 << 20
-"""Bytes that a process has beside what layers hold: buffers above all. From the third on the budget pays for them."""
-
-
-@answer
-class _Again(Enum):
-    """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
-
-    ALONE = auto()
-    """Others had the memory."""
-    OTHER_FORM = auto()
-    """The first form has no way to say what is in it."""
-
-
-
 class _DeniedError(Exception):
     """The host does not permit an adapted tree to be built; the text says why."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """A layer that has to be read, and what for."""
-
-    layer: IncomingLayer
-    work: LayerPass
-    reads_store: bool
-    reads_file: bool = False
-    """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
 
 
 @dataclass(slots=True)
@@ -111,6 +70,7 @@ class Intake:
         self._forms = forms
         self._progress = progress
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
+        self._passes = Passes(ingest, open_blob, self._limits, progress, self._room)
         # Of what the store has accepted, trees can always be made again.
         self._steps = Allowance(limits or ACCEPTED)
         self._taken = _Taken()
@@ -168,8 +128,8 @@ class Intake:
 
     # --- planning ---------------------------------------------------------------------------------------------------
 
-    def _plan(self, images: Sequence[IncomingImage]) -> list[_Job]:
-        jobs: list[_Job] = []
+    def _plan(self, images: Sequence[IncomingImage]) -> list[Job]:
+        jobs: list[Job] = []
         seen: dict[str, IncomingLayer] = {}
         treeless = self._treeless(images)
         for layer in (layer for image in images for layer in image.layers):
@@ -197,7 +157,7 @@ class Intake:
         stored = self._inventory.intact_blob(digest)
         return stored is None or not stored.diff_id
 
-    def _job(self, layer: IncomingLayer, needs_tree: bool) -> _Job | None:
+    def _job(self, layer: IncomingLayer, needs_tree: bool) -> Job | None:
         """The job that *layer* needs; None when the store has all of it."""
         stored = self._inventory.intact_blob(layer.digest)
         if stored is not None and stored.size != layer.size:
@@ -215,7 +175,7 @@ class Intake:
         limits = ACCEPTED if verified else self._limits
         forms = self._forms if tree else ()
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
-        return _Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
+        return Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
         """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
@@ -232,119 +192,16 @@ class Intake:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _run(self, jobs: list[_Job]) -> None:
+    def _run(self, jobs: list[Job]) -> None:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         self._inventory.graph.release()
-        done = self._read(_grouped(jobs))
+        done = self._passes.read(jobs)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, outcome in done:
             self._finish(job, outcome)
 
-    def _read(self, groups: list[list[_Job]]) -> list[tuple[_Job, LayerOutcome]]:
-        """Read these layers, at a time; then those that others left no memory for, one by one; then the next form's.
-
-        The next form comes in other workers, because it takes rights that the first one does without.
-        """
-        found = self._read_at_a_time(groups)
-        alone = [[_once_more(job, job.work.forms)] for job, why in found if why is _Again.ALONE]
-        found += self._read_at_a_time(alone, alone=True)
-        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is _Again.OTHER_FORM]
-        done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
-        self._check_inflated(done)
-        return done + (self._read(others) if others else [])
-
-    def _read_at_a_time(
-        self, groups: list[list[_Job]], *, alone: bool = False
-    ) -> list[tuple[_Job, LayerOutcome | _Again]]:
-        """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
-        found: list[tuple[_Job, LayerOutcome | _Again]] = []
-        budgets = _budgets(groups, alone=alone)
-        works = [partial(self._read_group, group) for group in groups]
-        for outcome in run_jobs(works, 1 if alone else _processes()):
-            group = groups[outcome.index]
-            if outcome.done and outcome.value is not None:
-                budgets[outcome.index].settle(outcome.index)
-                found.extend(zip(group, outcome.value, strict=True))
-                self._check_inflated([(job, value) for job, value in found if isinstance(value, LayerOutcome)])
-                self._tell(group)
-            else:
-                self._progress.advance(group[0].layer.diff_id, outcome.progress)
-                self._check_room(group[0], outcome.progress)
-        return found
-
-    def _tell(self, group: list[_Job]) -> None:
-        """Say that these layers were read; of several nothing has been said before."""
-        for job in group:
-            if len(group) > 1:
-                self._progress.advance(job.layer.diff_id, job.layer.size)
-                self._check_room(job, job.layer.size)
-            self._progress.finish(job.layer.diff_id)
-
-    def _check_room(self, job: _Job, progress: int) -> None:
-        """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
-        if job.work.keep:
-            self._room.announced -= progress
-            self._room.check()
-
-    def _check_inflated(self, done: list[tuple[_Job, LayerOutcome]]) -> None:
-        """Apply to all new layers together what holds for each: many small bombs are a large one. Raises LimitError."""
-        new = [(job.layer.size, value.tar_size) for job, value in done if not job.reads_store]
-        self._limits.check_inflated(sum(size for _, size in new), sum(size for size, _ in new), "the image")
-
-    def _read_group(self, group: list[_Job], report: Callable[[int], None]) -> list[LayerOutcome | _Again]:
-        """In a worker: read these layers.
-
-        Of several, the blobs are made durable together, when all are written.
-        """
-        with ExitStack() as stack:
-            sources = [self._source(job, stack) for job in group]
-            spooled = [_opened(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
-            confined = self._confine([job.work for job in group])
-            if len(group) > 1:
-                report = _unreported
-            outcomes = [
-                _outcome(job.work.moved(confined.inside), source, report)
-                for job, source in zip(group, sources, strict=True)
-            ]
-            if len(group) > 1:
-                reached("take.group-written")
-            for fd in spooled:
-                os.fdatasync(fd)
-            for job in group:
-                if not job.work.sync:
-                    _sync_file(confined.inside(job.work.blob))
-            if len(group) > 1:
-                reached("take.group-synced")
-        return outcomes
-
-    def _source(self, job: _Job, stack: ExitStack) -> Reader:
-        """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
-        if job.reads_file:
-            file = io.FileIO(_opened(job.work.blob, stack), closefd=False)
-            codec.load(os.pread(file.fileno(), codec.HEAD, 0))
-            return file
-        stream = self._open_blob(job.layer.digest)
-        stack.callback(stream.close)
-        window = stream.window()
-        if window is not None:
-            codec.load(os.pread(window[0], min(window[2], codec.HEAD), window[1]))
-        return stream
-
-    def _confine(self, works: Sequence[LayerPass]) -> Confinement:
-        """In a worker: from here on it has the rights that these passes take, and no others."""
-        forms = {form.name: form for work in works for form in work.forms[:1]}
-        for form in forms.values():
-            form.load()
-        for work in works:
-            work.diff_id.new_hash()
-        extracts = any(not form.keeps_tar for form in forms.values())
-        confined = (confinement.making if extracts else confinement.writing)(self._ingest.path)
-        confined.shed()
-        confined.enter()
-        return confined
-
-    def _finish(self, job: _Job, outcome: LayerOutcome) -> None:
+    def _finish(self, job: Job, outcome: LayerOutcome) -> None:
         layer = job.layer
         record = BlobRecord(layer.size, layer.diff_id, outcome.tar_size)
         self._taken.blobs[layer.digest] = record
@@ -454,48 +311,6 @@ class Intake:
         reached("take.tree-adapted")
 
 
-def _grouped(jobs: list[_Job]) -> list[list[_Job]]:
-    """*jobs*, the largest first, as processes are to do them: small ones together, evenly over the processors."""
-    large = [[job] for job in jobs if job.layer.size >= SMALL]
-    small = jobs[len(large) :]
-    size = max(_FEWEST, min(_MOST, -(-len(small) // _processes())))
-    groups = [small[start : start + size] for start in range(0, len(small), size)]
-    for group in groups:
-        if len(group) > 1:
-            for job in group:
-                job.work = job.work._replace(sync=not job.work.keep)
-    return large + groups
-
-
-def _processes() -> int:
-    """How many layers, or groups of small ones, are read at a time."""
-    return min(len(os.sched_getaffinity(0)), _PROCESSES)
-
-
-def _budgets(groups: list[list[_Job]], *, alone: bool) -> list[Budget]:
-    """Give each group its account; a budget for each, the same one for all unless they are read one by one."""
-    most = [max((_most_held(job) for job in group), default=0) for group in groups]
-    limit = max(most, default=0)
-    extra = max(min(_processes(), len(groups)) - 2, 0)
-    shared = Budget(max(limit - extra * _BESIDES, limit // 2), len(groups))
-    budgets = [Budget(one, len(groups)) if alone else shared for one in most]
-    for number, (group, budget) in enumerate(zip(groups, budgets, strict=True)):
-        for job in group:
-            job.work = job.work._replace(account=budget.account(number))
-    return budgets
-
-
-def _most_held(job: _Job) -> int:
-    form = job.work.form
-    return 0 if form is None else most_held(job.work.limits, index=form.keeps_tar)
-
-
-def _once_more(job: _Job, forms: tuple[TreeFormat, ...]) -> _Job:
-    """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
-    remove_children(job.work.tree)
-    return replace(job, work=job.work._replace(keep=False, sync=True, forms=forms), reads_file=True)
-
-
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
     """Two places that announce one blob must announce the same of it."""
     if one.diff_id != other.diff_id:
@@ -513,31 +328,3 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
 
 
-def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | _Again:
-    """`take_layer` with the first of the forms; or why it has to be read again."""
-    try:
-        return take_layer(work._replace(forms=work.forms[:1]), source, report)
-    except CrowdedError:
-        return _Again.ALONE
-    except UnrepresentableError:
-        if len(work.forms) < 2:
-            raise
-        return _Again.OTHER_FORM
-
-
-def _unreported(_count: int) -> None:
-    """For layers that are small, and many."""
-
-
-def _opened(path: str, stack: ExitStack) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    stack.callback(os.close, fd)
-    return fd
-
-
-def _sync_file(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)

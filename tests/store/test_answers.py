@@ -16,10 +16,10 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.glances import Glance
 from arstore.maintenance.survey import Survey
 from arstore.store.answers import packed, unpacked
-from arstore.store.intake import _Again
 from arstore.store.layer import LayerOutcome
 from arstore.store.metadata import Skipped
 from arstore.store.packed import Packed
+from arstore.store.passes import _Again
 from arstore.store.tree import Needs, TreeStat
 from arstore.store.unpack import UnpackReport
 
@@ -117,7 +117,7 @@ HOSTILE = {
     "a long number": b"1" * 100_000,
     "no JSON": b"\xff\xfe\0",
     "nothing": b"",
-    "an enumeration without this value": json.dumps({"k": ["arstore.store.intake._Again", 77]}).encode(),
+    "an enumeration without this value": json.dumps({"k": ["arstore.store.passes._Again", 77]}).encode(),
     "an array that is cut short": json.dumps({"k": ["arstore.maintenance.survey.Survey", 0, 0, 0, 5]}).encode(),
 }
 

@@ -12,7 +12,7 @@ from support import confining, images, stores
 
 from arstore.digest import Digest
 from arstore.maintenance.gc import collect
-from arstore.store import confinement, intake
+from arstore.store import confinement, passes
 from arstore.store.claims import Claims
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
@@ -106,7 +106,7 @@ def store(tmp_path):
 def logged(store, path, log, before=None):
     """An import in this process, which writes down every layer that it reads; *before* runs ahead of each."""
     own = Store(store.directories.root, store.directories.runroot)
-    real = intake.take_layer
+    real = passes.take_layer
 
     def noted(work, source, report):
         with open(log, "a") as file:
@@ -115,7 +115,7 @@ def logged(store, path, log, before=None):
             before()
         return real(work, source, report)
 
-    intake.take_layer = noted
+    passes.take_layer = noted
     confinement.writing = confinement.making = confining.unconfined
     return import_reference(own, str(path))
 

@@ -8,7 +8,7 @@ import pytest
 from support import confining, images, stores
 
 from arstore.errors import DigestMismatchError
-from arstore.store import confinement, intake
+from arstore.store import confinement, passes
 from arstore.store.layer import SMALL
 from arstore.transport.copy import import_reference
 
@@ -92,7 +92,7 @@ def test_one_bad_layer_of_many(store, place):
 
 def test_a_worker_that_dies_takes_the_import_with_it_and_nothing_else(store, monkeypatch):
     before = stores.State(store)
-    real = intake.take_layer
+    real = passes.take_layer
     first = many(30).layers[11].digest
 
     def die(work, source, report):
@@ -100,7 +100,7 @@ def test_a_worker_that_dies_takes_the_import_with_it_and_nothing_else(store, mon
             os._exit(7)
         return real(work, source, report)
 
-    monkeypatch.setattr(intake, "take_layer", die)
+    monkeypatch.setattr(passes, "take_layer", die)
     with pytest.raises(Exception, match="worker process ended unexpectedly"):
         stores.bring(store, many(30))
     before.verify()

@@ -21,4 +21,4 @@ class Unconfined(confinement.Confinement):
 
 def unconfined(directory: str, *_readable: str) -> confinement.Confinement:
     """In place of `confinement.writing` and `confinement.making`."""
-    return Unconfined(directory, making_files=False)
+    return Unconfined(directory, capabilities=0)
