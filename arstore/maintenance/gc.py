@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import StoreDamagedError
 from arstore.maintenance.loss import is_lost
-from arstore.maintenance.survey import Known, Survey
+from arstore.maintenance.survey import Known
 from arstore.maintenance.surveyor import outline, weigh
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
@@ -31,9 +31,10 @@ from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
 
+    from arstore.maintenance.survey import Survey
     from arstore.store.change import Change
+    from arstore.store.sizes import Sizes
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
@@ -97,7 +98,15 @@ def plan_records(store: Store, snapshot: Snapshot, reach: Reach) -> Collection:
     return plan
 
 
-def add_files(store: Store, plan: Collection, found: Survey, known: Known) -> Survey:
+class Lost(NamedTuple):
+    """Keys of what is there without a record."""
+
+    blobs: list[str]
+    trees: list[str]
+    containers: list[str]
+
+
+def add_files(store: Store, plan: Collection, found: Survey, known: Known) -> Lost:
     """Add to *plan* what processes that died have left, and what was *found* that the graph does not know by now.
 
     *known* is what it knew before. The latter is returned as well. Raises OSError and the errors of Graph.
@@ -117,18 +126,15 @@ def add_files(store: Store, plan: Collection, found: Survey, known: Known) -> Su
     return lost
 
 
-def _unknown(store: Store, found: Survey, known: Known) -> Survey:
+def _unknown(store: Store, found: Survey, known: Known) -> Lost:
     """What of *found* is without a record: not *known*, and still not recorded, which everything is first."""
     with store.graph.read() as snapshot:
 
-        def besides(table: str, sizes: dict[str, int], keys: AbstractSet[str]) -> dict[str, int]:
-            return {key: sizes[key] for key in sorted(sizes.keys() - keys) if not snapshot.has(table, key)}
+        def besides(table: str) -> list[str]:
+            sizes: Sizes = getattr(found, table)
+            return [key for key in sizes.besides(getattr(known, table)) if not snapshot.has(table, key)]
 
-        return Survey(
-            blobs=besides("blobs", found.blobs, known.blobs),
-            trees=besides("trees", found.trees, known.trees),
-            containers=besides("containers", found.containers, known.containers),
-        )
+        return Lost._make(map(besides, Lost._fields))
 
 
 def collect(store: Store, clutter_only: bool = False) -> Collection:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.store.answers import answer
-from arstore.store.packed import Packed
+from arstore.store.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -26,46 +26,37 @@ class Survey:
     """Bytes by what they belong to; `frame` is the directories and files of the layout itself, the graph among them."""
 
     frame: int = 0
-    blobs: dict[str, int] = field(default_factory=dict)
-    trees: dict[str, int] = field(default_factory=dict)
-    containers: dict[str, int] = field(default_factory=dict)
-    ingests: dict[str, int] = field(default_factory=dict)
+    blobs: Sizes = field(default_factory=Sizes)
+    trees: Sizes = field(default_factory=Sizes)
+    containers: Sizes = field(default_factory=Sizes)
+    ingests: Sizes = field(default_factory=Sizes)
     exchange: int = 0
-    strange: dict[str, int] = field(default_factory=dict)
+    strange: Sizes = field(default_factory=Sizes)
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
     """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
-
-    def as_answer(self) -> tuple[object, ...]:
-        """What goes to another process, which makes it of that again."""
-        return self.frame, self.exchange, self.linked, *(Packed.of(getattr(self, name)) for name in _TABLES)
-
-    @classmethod
-    def of_answer(cls, frame: int, exchange: int, linked: dict[int, tuple[str, str, int]], *tables: Packed) -> Survey:
-        """From what `as_answer` gives."""
-        unpacked = {name: table.unpacked() for name, table in zip(_TABLES, tables, strict=True)}
-        return cls(frame, exchange=exchange, linked=linked, **unpacked)
 
     def add(self, other: Survey) -> None:
         """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
         self.frame += other.frame
         self.exchange += other.exchange
         for name in _TABLES:
-            getattr(self, name).update(getattr(other, name))
+            getattr(self, name).extend(getattr(other, name))
         for inode, (name, key, size) in other.linked.items():
             if inode in self.linked:
-                self._count(name, key, -size)
+                self._discount(name, key, size)
         self.linked = {**other.linked, **self.linked}
 
-    def _count(self, name: str, key: str, size: int) -> None:
+    def _discount(self, name: str, key: str, size: int) -> None:
         if name in _TABLES:
-            getattr(self, name)[key] += size
+            getattr(self, name).lessen(key, size)
         else:
-            setattr(self, name, getattr(self, name) + size)
+            setattr(self, name, getattr(self, name) - size)
 
     @property
     def total(self) -> int:
         """All of it: what `du -sxB1 ROOT` says."""
-        return self.frame + self.exchange + sum(sum(getattr(self, name).values()) for name in _TABLES)
+        tables: list[Sizes] = [getattr(self, name) for name in _TABLES]
+        return self.frame + self.exchange + sum(table.total for table in tables)
 
 
 class Known(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from arstore.maintenance.survey import Known
     from arstore.store.directories import Directories
+    from arstore.store.sizes import Sizes
 
 BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
@@ -140,7 +141,7 @@ class _Surveyor:
 
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
-        sizes: dict[str, int] = getattr(self._found, table)
+        sizes: Sizes = getattr(self._found, table)
         with opened(parent) as directory:
             for name in names:
                 try:
@@ -150,13 +151,13 @@ class _Surveyor:
                 what = key(name)
                 if what and stat.S_ISREG(status.st_mode):
                     self._at = table, what
-                    sizes[what] = self._size("", status)
+                    sizes.put(what, self._size("", status))
                 else:
                     self._strange(f"{parent}/{name}")
 
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """The same for what is a directory, with everything that is in it."""
-        sizes: dict[str, int] = getattr(self._found, table)
+        sizes: Sizes = getattr(self._found, table)
         with opened(parent) as directory:
             for name in names:
                 what = key(name)
@@ -173,14 +174,14 @@ class _Surveyor:
                     continue
                 try:
                     self._at = table, what
-                    sizes[what] = self._opened_size(fd, f"{parent}/{name}")
+                    sizes.put(what, self._opened_size(fd, f"{parent}/{name}"))
                 finally:
                     os.close(fd)
 
     def _strange(self, path: str) -> None:
         name = path[len(self._root) + 1 :]
         self._at = "strange", name
-        self._found.strange[name] = self._whole(path)
+        self._found.strange.put(name, self._whole(path))
 
     def _other(self, name: str, path: str) -> None:
         """What is not the layout's: the directories through which pipelines hand images over, or nothing we know."""

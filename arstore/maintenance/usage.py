@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import accumulate, chain
+from operator import add, mul, sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.maintenance.gc import add_files, known_to, plan_records
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
     from arstore.maintenance.survey import Survey
     from arstore.store.numbers import Numbers
-    from arstore.store.reach import Needs
+    from arstore.store.sizes import Sizes
     from arstore.store.store import Store, StoredImage
-    from arstore.store.sweep import Reachable
 
 
 class ImageUsage(NamedTuple):
@@ -77,48 +77,55 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
     for other in others:
         found.add(other)
     lost = add_files(store, plan, found, known)
-    orphans = sum(sum(table.values()) for table in (lost.blobs, lost.trees, lost.containers, found.strange))
     shares.weigh(found)
     wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]
+    blobs, trees, containers = (
+        sum(map(getattr(found, table).__getitem__, keys)) for table, keys in lost._asdict().items()
+    )
     return Usage(
-        blobs=sum(found.blobs.values()) - sum(lost.blobs.values()),
-        trees=sum(found.trees.values()) - sum(lost.trees.values()),
-        containers=sum(found.containers.values()) - sum(lost.containers.values()) + found.exchange,
+        blobs=found.blobs.total - blobs,
+        trees=found.trees.total - trees,
+        containers=found.containers.total - containers + found.exchange,
         metadata=found.frame,
-        ingest=sum(found.ingests.values()),
-        orphans=orphans,
+        ingest=found.ingests.total,
+        orphans=blobs + trees + containers + found.strange.total,
         reclaimable=plan.bytes,
         images=tuple(shares.item(digest, tuple(names.get(digest, ()))) for digest in wanted),
     )
 
 
 class _Kind:
-    """Blobs, or trees: how many images need each, and its bytes."""
+    """What images need of one kind, blobs or trees, and the bytes of it.
 
-    def __init__(self, numbers: Numbers, needed: Iterable[Iterable[int]]) -> None:
+    What all of them need stands in one list, and sums are kept of all that comes before each place in it: what one
+    image needs is the difference of two. So nothing is done number by number.
+    """
+
+    def __init__(self, numbers: Numbers, needed: Iterable[tuple[int, ...]]) -> None:
+        """*needed* are the numbers of what each image needs."""
+        needs = list(needed)
         self._numbers = numbers
-        self._users = Counter(chain.from_iterable(needed))
-        self._of_one = [number for number, users in self._users.items() if users == 1]
+        self._needed = list(chain.from_iterable(needs))
+        self._starts = list(accumulate(map(len, needs), initial=0))
+        self._users = Counter(self._needed)
+        self._is_of_one = [self._users.get(number) == 1 for number in range(len(numbers.keys))]
 
-    def weigh(self, sizes: dict[str, int]) -> None:
-        """These are the bytes of each; what is not there has none."""
-        self._sizes = list(map(sizes.get, self._numbers.keys, repeat(0)))
-        self._own = [0] * len(self._sizes)
-        for number in self._of_one:
-            self._own[number] = self._sizes[number]
+    def weigh(self, sizes: Sizes) -> tuple[list[int], list[int]]:
+        """These are the bytes of everything: so much each image needs, and so much of it alone."""
+        self._sizes = sizes.by_number(self._numbers)
+        return self._weighed(self._sizes), self._weighed(list(map(mul, self._sizes, self._is_of_one)))
+
+    def _weighed(self, sizes: list[int]) -> list[int]:
+        sums = list(accumulate([sizes[number] for number in self._needed], initial=0))
+        ends = [sums[start] for start in self._starts]
+        return list(map(sub, ends[1:], ends))
 
     def bytes(self, numbers: Iterable[int]) -> int:
-        """Of all of these."""
-        sizes = self._sizes
-        return sum([sizes[number] for number in numbers])
+        """The bytes of these."""
+        return sum(map(self._sizes.__getitem__, numbers))
 
-    def own(self, numbers: Iterable[int]) -> int:
-        """Of those of them that one image alone needs."""
-        own = self._own
-        return sum([own[number] for number in numbers])
-
-    def freed(self, needed: Iterable[Iterable[int]]) -> int:
-        """Of what nobody needs any more without the images that need these."""
+    def freed(self, needed: Iterable[tuple[int, ...]]) -> int:
+        """The bytes of what nobody needs any more without the images that need these."""
         users = Counter(chain.from_iterable(needed))
         return self.bytes(number for number, count in users.items() if count == self._users[number])
 
@@ -136,17 +143,18 @@ class _Shares:
 
     def weigh(self, found: Survey) -> None:
         """What was *found* is what everything occupies."""
-        self._blobs.weigh(found.blobs)
-        self._trees.weigh(found.trees)
+        kinds = (self._blobs.weigh(found.blobs), self._trees.weigh(found.trees))
+        sizes, own = (map(add, *both) for both in zip(*kinds, strict=True))
+        self._weighed = dict(zip(self._needs, zip(sizes, own, strict=True), strict=True))
 
     def item(self, digest: str, names: tuple[str, ...]) -> ImageUsage:
         """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
-        needs: Needs | Reachable | None = self._needs.get(digest)
-        if needs is not None:
-            own = self._blobs.own(needs.blobs) + self._trees.own(needs.trees)
+        known = self._weighed.get(digest)
+        if known is not None:
+            size, own = known
         else:
-            needs = mark(self._reach, [digest])
+            every = mark(self._reach, [digest])
             gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]
+            size = self._blobs.bytes(every.blobs) + self._trees.bytes(every.trees)
             own = self._blobs.freed(one.blobs for one in gone) + self._trees.freed(one.trees for one in gone)
-        size = self._blobs.bytes(needs.blobs) + self._trees.bytes(needs.trees)
         return ImageUsage(digest, names, size, own, size - own)

@@ -16,7 +16,8 @@ import signal
 import struct
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError
 from arstore.linux.process import set_parent_death_signal
@@ -102,28 +103,37 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
     that all have work to the end whatever the context takes; what is large should come first. Errors and a context that
     ends before are as for `beside`; *parts* are 256 at most.
     """
-    taking, giving = os.pipe2(os.O_CLOEXEC)
     running: dict[int, _Child] = {}
     with contextlib.ExitStack() as stack:
+        taking, giving = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, taking)
         stack.callback(_end, running)
         # What is left to do is what is left in the pipe: whoever reads a byte does the part of that number.
         os.write(giving, bytes(range(parts)))
         os.close(giving)
 
-        def share() -> list[tuple[int, T]]:
-            found = []
+        def share() -> Iterator[tuple[int, T]]:
             while number := os.read(taking, 1):
-                found.append((number[0], work(number[0])))
-            return found
+                yield number[0], work(number[0])
 
+        def job(file: int) -> None:
+            # Into memory: a pipe would be full soon, and nobody reads it yet.
+            for answer in share():
+                _write_framed(file, packed(answer))
+
+        files = []
         for _ in range(min(len(os.sched_getaffinity(0)) - 1, parts)):
-            _start(running, share)
+            files.append(os.memfd_create("answers", os.MFD_CLOEXEC))
+            stack.callback(os.close, files[-1])
+            _start(running, partial(job, files[-1]))
 
         def outcomes() -> list[T]:
             found = dict(share())
-            for others in _awaited(running):
-                found.update(others)
+            _awaited(running)
+            for file in files:
+                for answer in _framed(bytearray(os.pread(file, os.fstat(file).st_size, 0))):
+                    number, value = cast("tuple[int, T]", unpacked(answer))
+                    found[number] = value
             return [found[number] for number in range(parts)]
 
         yield outcomes
@@ -207,22 +217,31 @@ def _work(job: Callable[[Callable[[int], None]], T], pipe: int) -> None:
 
 
 def _send(pipe: int, message: tuple[bool, object]) -> None:
-    data = packed(message)
+    _write_framed(pipe, packed(message))
+
+
+def _write_framed(fd: int, data: bytes) -> None:
     data = _LENGTH.pack(len(data)) + data
     while data:
-        data = data[os.write(pipe, data) :]
+        data = data[os.write(fd, data) :]
 
 
-def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
-    buffer = child.buffer
+def _framed(buffer: bytearray) -> Iterator[bytearray]:
+    """The whole answers in *buffer*, from which they are taken. Raises HostError for one that is too long."""
     while len(buffer) >= _LENGTH.size:
         (length,) = _LENGTH.unpack_from(buffer)
         if length > LONGEST:
             raise HostError("worker", f"a worker process wants to answer with {length} bytes", _HINT)
         if len(buffer) < _LENGTH.size + length:
             return
-        found = unpacked(buffer[_LENGTH.size : _LENGTH.size + length])
+        found = buffer[_LENGTH.size : _LENGTH.size + length]
         del buffer[: _LENGTH.size + length]
+        yield found
+
+
+def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
+    for answer in _framed(child.buffer):
+        found = unpacked(answer)
         if not (isinstance(found, tuple) and len(found) == 2):
             raise HostError("worker", "a worker process answered what is no answer", _HINT)
         done, value = found

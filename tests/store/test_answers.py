@@ -18,8 +18,8 @@ from arstore.maintenance.survey import Survey
 from arstore.store.answers import packed, unpacked
 from arstore.store.layer import LayerOutcome
 from arstore.store.metadata import Skipped
-from arstore.store.packed import Packed
 from arstore.store.passes import _Again
+from arstore.store.sizes import Sizes
 from arstore.store.tree import Needs, TreeStat
 from arstore.store.unpack import UnpackReport
 
@@ -52,8 +52,8 @@ def test_values_come_back_with_their_types(value):
         [_Again.ALONE, _Again.OTHER_FORM],
         UnpackReport(1, 2, 3, *(Skipped() for _ in range(3))),
         (Finding(Damage.BLOB_SIZE, "what", "why", True), Damage.ORPHAN),
-        Glance(frozenset({b"blobs/x"}), suspects=(DIGEST,), tars=Packed.of({"a": 1, "b": -1})),
-        Survey(1, {"a": 2}, {}, {"\udcff": 3}, {}, 4, {"x": 5}, {7: ("blobs", "a", 2)}),
+        Glance(frozenset({b"blobs/x"}), suspects=(DIGEST,), tars=Sizes(["a", "b"], [1, -1])),
+        Survey(1, Sizes(["a"], [2]), containers=Sizes(["\udcff"], [3]), exchange=4, linked={7: ("blobs", "a", 2)}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -118,7 +118,7 @@ HOSTILE = {
     "no JSON": b"\xff\xfe\0",
     "nothing": b"",
     "an enumeration without this value": json.dumps({"k": ["arstore.store.passes._Again", 77]}).encode(),
-    "an array that is cut short": json.dumps({"k": ["arstore.maintenance.survey.Survey", 0, 0, 0, 5]}).encode(),
+    "an array that is cut short": json.dumps({"k": ["arstore.store.sizes.Sizes", "a", {"b": "AAAA"}]}).encode(),
 }
 
 

@@ -133,11 +133,7 @@ def _quick(store: Store) -> list[Finding]:
     else:
         seen += chain.from_iterable(part.records for part in parts)
     suspects = set(chain.from_iterable(part.suspects for part in parts))
-    for part in parts:
-        tars = part.tars.unpacked()
-        recorded = list(map(tar_sizes.get, tars, tars.values()))
-        if recorded != list(tars.values()):
-            suspects.update(key for key, size in tars.items() if size and tar_sizes.get(key, size) != size)
+    suspects.update(*(part.tars.differing(tar_sizes) for part in parts))
     findings = list(_standing(store, [], chain.from_iterable(part.blobs for part in parts)))
     findings += _second_look(store, suspects)
     findings += _lasting(store, seen)

@@ -13,8 +13,8 @@ from arstore.maintenance.check.structure import TreeRecords
 from arstore.maintenance.check.trees import named_sums
 from arstore.store.answers import answer
 from arstore.store.directories import opened
-from arstore.store.packed import Packed
 from arstore.store.runs import glance as run_glance
+from arstore.store.sizes import Sizes
 
 if TYPE_CHECKING:
     from arstore.maintenance.check.findings import Finding
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _STARTS = ["", *(f"sha256:{digit}" for digit in "123456789abcdef"), ""]
 """The keys that the parts of a table begin with; each ends where the next one begins."""
+_NOTHING = Sizes()
 
 
 @answer
@@ -36,7 +37,7 @@ class Glance(NamedTuple):
     """What the records of trees tell."""
     suspects: tuple[str, ...] = ()
     """The keys of trees that deserve a second look."""
-    tars: Packed = Packed.of({})
+    tars: Sizes = _NOTHING
     """Bytes of the tars that are kept, by the key of their tree."""
 
 
@@ -86,7 +87,9 @@ class Glances:
                     if members:
                         fault = run_glance(parent, name, size)
                     elif form in forms:
-                        fault, tars[key] = forms[form].glance(parent, name, named_sums(sums))
+                        fault, bytes_ = forms[form].glance(parent, name, named_sums(sums))
+                        if bytes_:
+                            tars[key] = bytes_
                     else:
                         fault = form
                 except OSError as error:
@@ -98,4 +101,4 @@ class Glances:
                         tars.pop(key, None)
                     elif fault:
                         suspects.append(key)
-        return Glance(frozenset(snapshot.passed_over), (), tuple(records), tuple(suspects), Packed.of(tars))
+        return Glance(frozenset(snapshot.passed_over), (), tuple(records), tuple(suspects), Sizes(tars, tars.values()))
