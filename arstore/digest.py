@@ -67,7 +67,8 @@ class Digest(str):
     @classmethod
     def finished(cls, algorithm: str, hasher: Hash) -> Digest:
         """The digest of all that *hasher*, made by `new_hash(algorithm)`, was fed."""
-        return cls(f"{algorithm}:{hasher.hexdigest()}")
+        # It follows the grammar, and need not be parsed.
+        return str.__new__(cls, f"{algorithm}:{hasher.hexdigest()}")
 
     @property
     def algorithm(self) -> str:

@@ -34,11 +34,14 @@ class Survey:
     strange: Sizes = field(default_factory=Sizes)
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
     """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
+    marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+    """What `Listings` can remember of directories that had to be listed, by inode."""
 
     def add(self, other: Survey) -> None:
         """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
         self.frame += other.frame
         self.exchange += other.exchange
+        self.marks.update(other.marks)
         for name in _TABLES:
             getattr(self, name).extend(getattr(other, name))
         for inode, (name, key, size) in other.linked.items():

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
+from arstore.maintenance.listings import Listings
 from arstore.maintenance.survey import Survey
 from arstore.store.directories import opened
 
@@ -53,23 +54,36 @@ class Parts:
     COUNT = 1 + len(_HEX)
 
     def __init__(self, directories: Directories) -> None:
-        self._root = directories.root
-        self._trees: dict[str, list[str]] | None = None
+        self._directories = directories
+        self._device = os.stat(directories.root).st_dev
+        self._listings: Listings | None = None
+        self._trees: dict[str, list[str]] = {}
+
+    def remember(self, found: Survey) -> None:
+        """Let the next survey list fewer directories than this one, whose parts together have *found* this."""
+        if found.marks:
+            listings = self._known_listings()
+            listings.remember(self._directories.runroot, self._device, found.marks, len(found.trees))
+
+    def _known_listings(self) -> Listings:
+        if self._listings is None:
+            self._listings = Listings.of(self._directories.runroot, self._device)
+        return self._listings
 
     def survey(self, number: int) -> Survey:
         """Look at the part of this number. Raises OSError."""
-        surveyor = _Surveyor(self._root)
+        root = self._directories.root
         if not number:
-            return surveyor.run(but=_DIVIDED)
-        if self._trees is None:
+            return _Surveyor(root).run(but=_DIVIDED)
+        if not self._trees:
             self._trees = {digit: [] for digit in _HEX}
-            for name in _names(f"{self._root}/{_DIVIDED}"):
+            for name in _names(f"{root}/{_DIVIDED}"):
                 self._trees.get(name[0], self._trees["0"]).append(name)
-        return surveyor.trees(self._trees[_HEX[number - 1]])
+        return _Surveyor(root, listings=self._known_listings()).trees(self._trees[_HEX[number - 1]])
 
 
 def outline(directories: Directories, known: Known) -> Survey:
-    """What there is besides what is *known*, quickly: nothing is measured, all sizes are 0. Raises OSError."""
+    """What there is besides what is *known*, quickly: directories are not measured and count 0. Raises OSError."""
     return _Outliner(directories.root, known.names()).run()
 
 
@@ -79,9 +93,15 @@ def weigh(directories: Directories, names: Iterable[str]) -> int:
 
 
 class _Surveyor:
-    def __init__(self, root: str, known: Mapping[str, frozenset[str]] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        root: str,
+        known: Mapping[str, frozenset[str]] = MappingProxyType({}),
+        listings: Listings | None = None,
+    ) -> None:
         self._root = root
         self._known = known
+        self._listings = listings
         self._device = os.lstat(root).st_dev
         self._found = Survey()
         self._at = "frame", ""
@@ -116,8 +136,36 @@ class _Surveyor:
 
     def trees(self, names: Iterable[str]) -> Survey:
         """What has these *names* in `trees/`, without that directory itself."""
-        self._directories(f"{self._root}/trees", names, "trees", _tree_key)
+        path = f"{self._root}/trees"
+        if self._listings:
+            with opened(path) as directory:
+                self._as_listed(directory, names, self._listings)
+        else:
+            self._directories(path, names, "trees", _tree_key)
         return self._found
+
+    def _as_listed(self, directory: int, names: Iterable[str], listings: Listings) -> None:
+        """The same, of which those need not be listed that *listings* know; *directory* is `trees/`, open."""
+        found, device = self._found, self._device
+        for name in names:
+            total = -1
+            try:
+                status = os.lstat(name, dir_fd=directory)
+                files = listings.names(status)
+                if files and status.st_dev == device:
+                    total = status.st_blocks
+                    for file in files:
+                        inside = os.lstat(f"{name}/{file}", dir_fd=directory)
+                        if inside.st_nlink != 1 or inside.st_dev != device or not stat.S_ISREG(inside.st_mode):
+                            total = -1
+                            break
+                        total += inside.st_blocks
+            except (FileNotFoundError, NotADirectoryError):
+                total = -1
+            if total < 0:
+                self._directories(f"{self._root}/trees", [name], "trees", _tree_key)
+            else:
+                found.trees.put(_tree_key(name), total * BLOCK)
 
     def weigh(self, names: Iterable[str]) -> int:
         return sum(self._whole(f"{self._root}/{name}") for name in names)
@@ -142,18 +190,21 @@ class _Surveyor:
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
         sizes: Sizes = getattr(self._found, table)
+        put, lstat, is_file, device = sizes.put, os.lstat, stat.S_ISREG, self._device
         with opened(parent) as directory:
             for name in names:
                 try:
-                    status = os.lstat(name, dir_fd=directory)
+                    status = lstat(name, dir_fd=directory)
                 except FileNotFoundError:
                     continue
                 what = key(name)
-                if what and stat.S_ISREG(status.st_mode):
-                    self._at = table, what
-                    sizes.put(what, self._size("", status))
-                else:
+                if not (what and is_file(status.st_mode)):
                     self._strange(f"{parent}/{name}")
+                elif status.st_nlink == 1 and status.st_dev == device:
+                    put(what, status.st_blocks * BLOCK)
+                else:
+                    self._at = table, what
+                    put(what, self._size("", status))
 
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """The same for what is a directory, with everything that is in it."""
@@ -219,7 +270,10 @@ class _Surveyor:
             return 0
         total = status.st_blocks * BLOCK
         below: list[str] = []
-        for name in os.listdir(fd):
+        names = os.listdir(fd)
+        if self._listings is not None and (mark := self._listings.mark(status, names)) is not None:
+            self._found.marks[status.st_ino] = mark
+        for name in names:
             try:
                 status = lstat(name, dir_fd=fd)
             except FileNotFoundError:

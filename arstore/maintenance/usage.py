@@ -76,6 +76,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         found, *others = surveyed()
     for other in others:
         found.add(other)
+    parts.remember(found)
     lost = add_files(store, plan, found, known)
     shares.weigh(found)
     wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]

@@ -57,10 +57,10 @@ def packed(value: object) -> bytes:
     return json.dumps(_encoded(value), separators=(",", ":")).encode("ascii")
 
 
-def unpacked(data: bytes | bytearray) -> object:
+def unpacked(data: bytes | bytearray | memoryview) -> object:
     """The value in *data*. Raises HostError for what no worker of ours would say."""
     try:
-        return _decoded(json.loads(data))
+        return _decoded(json.loads(str(data, "ascii")))
     except Exception as error:  # whatever foreign bytes lead to
         raise HostError("worker", f"a worker process said what is no answer ({type(error).__name__})", _HINT) from error
 

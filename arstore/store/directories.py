@@ -27,7 +27,7 @@ RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers"
 """Names under the root that are the store's own."""
 
 
-_OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "stores"})
+_OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores"})
 """Names under the runroot; `stores` has the runroots of stores that are in other places."""
 _PRIVATE = 0o700
 

@@ -13,7 +13,7 @@ from arstore.store.numbers import UNKNOWN, Numbers
 from arstore.store.runs import FEWEST, MOST, Run, plan, run_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, KeysView
+    from collections.abc import Collection, KeysView
 
     from arstore.store.snapshot import Snapshot
 
@@ -111,11 +111,12 @@ class Reach:
         stack.pop(self._none, None)
         return layers, stack
 
-    def _planned(self, numbers: Iterable[int]) -> list[int]:
+    def _planned(self, numbers: Collection[int]) -> list[int]:
         """The merged indexes that a mount of the stack *numbers* uses, of those that have been made."""
-        keys = [self.trees.keys[number] for number in numbers]
-        if len(keys) < FEWEST:
+        if len(numbers) < FEWEST:
             return []
+        names = self.trees.keys
+        keys = [names[number] for number in numbers]
         # One over the whole stack can have been made for this alone: it needs no plan, and most stacks have it.
         if len(keys) <= MOST and (whole := self.trees.known([run_key(keys)])) != [UNKNOWN]:
             return whole

@@ -10,6 +10,7 @@ A child talks to its parent over a pipe: `(done, value)` pairs, either progress 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import selectors
 import signal
@@ -131,9 +132,7 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
             found = dict(share())
             _awaited(running)
             for file in files:
-                for answer in _framed(bytearray(os.pread(file, os.fstat(file).st_size, 0))):
-                    number, value = cast("tuple[int, T]", unpacked(answer))
-                    found[number] = value
+                found.update(cast("tuple[int, T]", unpacked(answer)) for answer in _framed_in(file))
             return [found[number] for number in range(parts)]
 
         yield outcomes
@@ -221,9 +220,25 @@ def _send(pipe: int, message: tuple[bool, object]) -> None:
 
 
 def _write_framed(fd: int, data: bytes) -> None:
-    data = _LENGTH.pack(len(data)) + data
-    while data:
-        data = data[os.write(fd, data) :]
+    for part in (_LENGTH.pack(len(data)), data):
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+
+
+def _framed_in(file: int) -> Iterator[memoryview]:
+    """The whole answers in the file in memory *file*, where they stay: they may be large."""
+    size = os.fstat(file).st_size
+    if not size:
+        return
+    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+        start = 0
+        while start < size:
+            start += _LENGTH.size
+            (length,) = _LENGTH.unpack_from(view, start - _LENGTH.size)
+            with view[start : start + length] as answer:
+                yield answer
+            start += length
 
 
 def _framed(buffer: bytearray) -> Iterator[bytearray]:
