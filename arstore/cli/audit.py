@@ -50,7 +50,7 @@ def du(session: Session, images: tuple[str, ...]) -> None:
 
     with session.store() as store:
         chosen = {image.digest: image for image in map(store.find, images)}
-        usage = measure(store, list(chosen.values()) if images else None)
+        usage = session.kept = measure(store, list(chosen.values()) if images else None)
     if session.json:
         write_json(_bill(usage))
         return

@@ -44,6 +44,8 @@ class Session:
         self.quiet = False
         self.progress_kind = "auto"
         self.command: Ending | None = None
+        self.kept: object = None
+        """What need not be taken apart before the process ends."""
 
     @contextmanager
     def store(self) -> Iterator[Store]:

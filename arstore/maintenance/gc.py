@@ -87,7 +87,7 @@ def known_to(snapshot: Snapshot, reach: Reach) -> Known:
 def plan_records(store: Store, snapshot: Snapshot, reach: Reach) -> Collection:
     """The part of the plan that the graph tells. Raises OSError and the errors of Graph."""
     plan = Collection()
-    keep = mark(reach, roots(store, snapshot))
+    keep = mark(reach, reach.names.keys() | image_holders(store.directories, snapshot).keys())
     plan.images = [digest for digest in reach.images if digest not in keep.images]
     plan.layers = reach.layers.besides(keep.layers)
     plan.trees = reach.trees.besides(keep.trees)

@@ -7,7 +7,7 @@ The parts add up to the total, and the total is what du(1) says. What nothing in
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from operator import add, mul, sub
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,6 +50,8 @@ class Usage:
     orphans: int
     reclaimable: int
     images: tuple[ImageUsage, ...]
+    basis: object = field(default=None, repr=False, compare=False)
+    """What the figures were made of, for who ends soon: of a large store it takes a while to take that apart."""
 
     @property
     def total(self) -> int:
@@ -71,8 +73,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
             reach = Reach(snapshot)
             known = known_to(snapshot, reach)
             plan = plan_records(store, snapshot, reach)
-            names = snapshot.names_by_digest()
-            shares = _Shares(reach, Membership(snapshot, reach.indexes()))
+            shares = _Shares(reach)
         found, *others = surveyed()
     for other in others:
         found.add(other)
@@ -91,7 +92,8 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         ingest=found.ingests.total,
         orphans=blobs + trees + containers + found.strange.total,
         reclaimable=plan.bytes,
-        images=tuple(shares.item(digest, tuple(names.get(digest, ()))) for digest in wanted),
+        images=tuple(map(shares.item, wanted)),
+        basis=shares,
     )
 
 
@@ -134,9 +136,9 @@ class _Kind:
 class _Shares:
     """What of all that images need is whose."""
 
-    def __init__(self, reach: Reach, membership: Membership) -> None:
+    def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._membership = membership
+        self._membership = Membership(reach)
         self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest)) and not needs.is_index}
         every = self._needs.values()
         self._blobs = _Kind(reach.blobs, (needs.blobs for needs in every))
@@ -148,7 +150,7 @@ class _Shares:
         sizes, own = (map(add, *both) for both in zip(*kinds, strict=True))
         self._weighed = dict(zip(self._needs, zip(sizes, own, strict=True), strict=True))
 
-    def item(self, digest: str, names: tuple[str, ...]) -> ImageUsage:
+    def item(self, digest: str) -> ImageUsage:
         """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
         known = self._weighed.get(digest)
         if known is not None:
@@ -158,4 +160,4 @@ class _Shares:
             gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]
             size = self._blobs.bytes(every.blobs) + self._trees.bytes(every.trees)
             own = self._blobs.freed(one.blobs for one in gone) + self._trees.freed(one.trees for one in gone)
-        return ImageUsage(digest, names, size, own, size - own)
+        return ImageUsage(digest, tuple(self._reach.names.get(digest, ())), size, own, size - own)

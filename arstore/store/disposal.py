@@ -18,7 +18,7 @@ from arstore.store.sweep import Removed, Sweep, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
@@ -79,7 +79,7 @@ def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
     if not doomed:
         return _Plan(untagged, doomed, set(), Sweep(Removed()))
     reach = Reach(snapshot)
-    members = Membership(snapshot, reach.indexes(), frozenset(untagged))
+    members = Membership(reach, frozenset(untagged))
     gone = members.gone_with(doomed)
     _require_unheld(store, snapshot, gone, doomed)
     if (listed := members.listed_elsewhere(gone)) is not None:
@@ -116,15 +116,10 @@ def _name_meant(text: str, image: StoredImage) -> str:
 class Membership:
     """Which indexes list which images, and which images have names, at one moment."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        members: Mapping[str, tuple[str, ...]],
-        untagged: frozenset[str] = frozenset(),
-    ) -> None:
-        """*members* are the images of each index; names *untagged* count no more."""
-        self._named = {digest for name, digest in snapshot.names() if name not in untagged}
-        self._members = members
+    def __init__(self, reach: Reach, untagged: frozenset[str] = frozenset()) -> None:
+        """Names *untagged* count no more."""
+        self._named = {digest for digest, names in reach.names.items() if not untagged.issuperset(names)}
+        self._members = reach.indexes()
         self._listing: dict[str, set[str]] = {}
         for digest, listed in self._members.items():
             for member in listed:

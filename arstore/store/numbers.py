@@ -20,9 +20,9 @@ class Numbers:
     """First come the keys with records, from 0 in their order, then those that are needed and have none."""
 
     def __init__(self, recorded: Iterable[str]) -> None:
-        self._recorded = dict(zip(recorded, count()))
+        self._keys = list(recorded)
+        self._recorded = dict(zip(self._keys, count()))
         self._others: dict[str, int] = {}
-        self._keys = list(self._recorded)
 
     @property
     def recorded(self) -> KeysView[str]:

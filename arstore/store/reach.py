@@ -55,6 +55,8 @@ class Reach:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._images = snapshot.every("images", _Image)
+        self.names = snapshot.names_by_digest()
+        """The names of each image that has some."""
         self.blobs = Numbers(snapshot.keys("blobs"))
         """The digests of blobs."""
         self.trees = Numbers(snapshot.keys("trees"))

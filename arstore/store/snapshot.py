@@ -64,16 +64,18 @@ class Snapshot:
         """The keys of the records that were passed over so far, as they stand in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
 
-    def keys(self, table: str) -> Iterator[str]:
+    def keys(self, table: str) -> list[str]:
         """The keys of *table*, sorted; what stands under them is not looked at."""
         start = record_key(table, "")
+        found: list[str] = []
         for batch in self._keys(start):
             # Cut off and decoded all together, which takes a quarter of doing so one by one.
             whole = b"\0".join([b"", *batch]).replace(b"\0" + start, b"\0")
             names = whole.decode("utf-8", "backslashreplace").split("\0")[1:]
             if len(names) != len(batch):  # a NUL in a key, which is not one of ours
                 names = [name[len(start) :].decode("utf-8", "backslashreplace") for name in batch]
-            yield from names
+            found += names
+        return found
 
     def _get(self, table: str, kind: type[_T], key: str) -> _T | None:
         name = record_key(table, key)

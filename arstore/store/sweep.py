@@ -104,9 +104,8 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
         elif listed != layer.blobs:
             layers[chain_id] = layer._replace(blobs=listed)
     removed.blobs = reach.blobs.besides(blobs)
-    dead = set(removed.images)
-    names = tuple(name for name, digest in snapshot.names() if digest in dead) if dead else ()
-    return Sweep(removed, names, layers)
+    names = chain.from_iterable(reach.names.get(digest, ()) for digest in removed.images)
+    return Sweep(removed, tuple(sorted(names)), layers)
 
 
 def sweep(change: Change, plan: Sweep) -> Removed:

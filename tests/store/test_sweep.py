@@ -40,7 +40,13 @@ class Records:
         return table.get
 
     def keys(self, table):
-        return iter(sorted(self.tables[table]))
+        return sorted(self.tables[table])
+
+    def names_by_digest(self):
+        found = {}
+        for name, digest in self.names():
+            found.setdefault(digest, []).append(name)
+        return found
 
     def runs(self):
         return [(key, tree) for key, tree in self.trees() if tree.members]
