@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import (
@@ -28,7 +29,7 @@ from arstore.store.owner import withdraw
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from arstore.oci.config import ImageConfig
@@ -48,17 +49,38 @@ _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
 
 
-class StoredImage(NamedTuple):
-    """An image (or an index) of the store, with the names that stand for it."""
+class StoredImage:
+    """An image (or an index) of the store, with the names that stand for it.
 
-    digest: Digest
-    record: ImageRecord
-    names: tuple[str, ...]
+    The names are read when somebody asks for them, which few do: they stand by name, and are looked through for that.
+    """
+
+    __slots__ = ("_called", "_names", "digest", "record")
+
+    def __init__(
+        self,
+        digest: Digest,
+        record: ImageRecord,
+        names: tuple[str, ...] | Callable[[], tuple[str, ...]],
+        called: str = "",
+    ) -> None:
+        """*called* is the name by which it was found."""
+        self.digest = digest
+        self.record = record
+        self._names = names
+        self._called = called
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Sorted. Raises the errors of Graph."""
+        if not isinstance(self._names, tuple):
+            self._names = self._names()
+        return self._names
 
     @property
     def label(self) -> str:
-        """What to call it when talking to people: its first name, else the start of its digest."""
-        return self.names[0] if self.names else self.digest.short
+        """What to call it when talking to people: the name they gave it, or its first, else the start of its digest."""
+        return self._called or (self.names[0] if self.names else self.digest.short)
 
 
 def images_of(snapshot: Snapshot) -> list[StoredImage]:
@@ -158,11 +180,15 @@ class Store:
 
         query = parse_query(text)
         with self.graph.read() as snapshot:
-            digest = _lookup(snapshot, query)
+            name, digest = _lookup(snapshot, query)
             record = snapshot.image(digest) if digest else None
-            if digest is None or record is None:
+            if record is None:
                 raise NotFoundError(text, "no such image in the store", "`arstore images` lists them")
-            return StoredImage(Digest(digest), record, snapshot.names_of(digest))
+        return StoredImage(Digest(digest), record, partial(self._names_of, digest), name)
+
+    def _names_of(self, digest: str) -> tuple[str, ...]:
+        with self.graph.read() as snapshot:
+            return snapshot.names_of(digest)
 
     def find_image(self, text: str) -> StoredImage:
         """As `find`, but where *text* means an index, its image for this host (else its only one).
@@ -183,7 +209,7 @@ class Store:
             have = ", ".join(record.platform for _, record in images) or "none"
             raise PlatformError(index.label, f"has no image for {host()}", f"it has {have}; name one by its digest")
         digest, record = images[order[0] if order else 0]
-        return StoredImage(Digest(digest), record, index.names)
+        return StoredImage(Digest(digest), record, lambda: index.names, index.label)
 
     def tag(self, text: str, name: str) -> str:
         """Let *name* stand for the image that *text* means; return the name as stored.
@@ -442,17 +468,18 @@ def _members(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRec
     return found
 
 
-def _lookup(snapshot: Snapshot, query: Query) -> str | None:
+def _lookup(snapshot: Snapshot, query: Query) -> tuple[str, str]:
+    """The name that *query* means, if it means one, and the digest; "" for nothing."""
     if query.digest is not None:
-        return query.digest
+        return "", query.digest
     for candidate in query.candidates():
         digest = snapshot.name(candidate)
         if digest is not None:
-            return digest
+            return candidate, digest
     if not query.prefix:
-        return None
+        return "", ""
     algorithms = [query.algorithm] if query.algorithm else ["sha256", "sha512"]
     found = [d for a in algorithms for d in snapshot.images_with_prefix(f"{a}:{query.prefix}")]
     if len(found) > 1:
         raise AmbiguousError(query.text, "is the start of more than one image's digest", "give more digits")
-    return found[0] if found else None
+    return "", found[0] if found else ""
