@@ -1,7 +1,7 @@
 """A walk through the root: every file and directory below it, its size, and what it belongs to.
 
-It follows no symlink and stays on the root's file system. It only looks at names and inodes and opens no file, above
-all not `graph/lock.mdb` (to close that would drop LMDB's locks).
+It follows no symlink and stays on the root's file system. It only looks at names and inodes: it opens directories and
+no file, above all not `graph/lock.mdb` (to close that would drop LMDB's locks).
 """
 
 from __future__ import annotations
@@ -146,26 +146,30 @@ class _Surveyor:
 
     def _as_listed(self, directory: int, names: Iterable[str], listings: Listings) -> None:
         """The same, of which those need not be listed that *listings* know; *directory* is `trees/`, open."""
-        found, device = self._found, self._device
         for name in names:
-            total = -1
-            try:
-                status = os.lstat(name, dir_fd=directory)
-                files = listings.names(status)
-                if files and status.st_dev == device:
-                    total = status.st_blocks
-                    for file in files:
-                        inside = os.lstat(f"{name}/{file}", dir_fd=directory)
-                        if inside.st_nlink != 1 or inside.st_dev != device or not stat.S_ISREG(inside.st_mode):
-                            total = -1
-                            break
-                        total += inside.st_blocks
-            except (FileNotFoundError, NotADirectoryError):
-                total = -1
-            if total < 0:
+            key = _tree_key(name)
+            size = self._size_as_listed(directory, name, listings) if key else None
+            if size is None:
                 self._directories(f"{self._root}/trees", [name], "trees", _tree_key)
             else:
-                found.trees.put(_tree_key(name), total * BLOCK)
+                self._found.trees.put(key, size)
+
+    def _size_as_listed(self, directory: int, name: str, listings: Listings) -> int | None:
+        """Bytes of a tree of which it is known what is in it; None for another."""
+        try:
+            status = os.lstat(name, dir_fd=directory)
+            files = listings.names(status)
+            if not files or status.st_dev != self._device:
+                return None
+            blocks = status.st_blocks
+            for file in files:
+                status = os.lstat(f"{name}/{file}", dir_fd=directory)
+                if status.st_nlink != 1 or status.st_dev != self._device or not stat.S_ISREG(status.st_mode):
+                    return None
+                blocks += status.st_blocks
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return blocks * BLOCK
 
     def weigh(self, names: Iterable[str]) -> int:
         return sum(self._whole(f"{self._root}/{name}") for name in names)

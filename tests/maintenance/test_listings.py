@@ -192,6 +192,7 @@ CHANGES = {
     "a link more": lambda tree: os.link(next(tree.iterdir()), f"{tree}.linked"),
     "a link in place of a file": lambda tree: (next(tree.iterdir()).unlink(), (tree / TAR).symlink_to("/etc/passwd")),
     "gone": shutil.rmtree,
+    "another name": lambda tree: tree.rename(tree.parent / "strange"),
     "a file in its place": lambda tree: (shutil.rmtree(tree), tree.write_bytes(b"x" * 9000)),
 }
 

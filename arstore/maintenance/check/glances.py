@@ -91,7 +91,7 @@ class Glances:
                         if bytes_:
                             tars[key] = bytes_
                     else:
-                        fault = form
+                        fault = f"has the form {form}"
                 except OSError as error:
                     fault = reason(error)
                 if fault or not synced:
