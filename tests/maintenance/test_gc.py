@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from support import images, stores
+from support.naming import NAMES, Naming, named
 
 from arstore import trace
 from arstore.errors import ConflictError, InUseError, NotFoundError
@@ -73,7 +72,6 @@ GROUPS = {
     "nested": images.index(images.index(SINGLES["abc"]), SINGLES["arm"]),
 }
 POOL = {**SINGLES, **GROUPS}
-NAMES = [f"name{n}:1" for n in range(4)]
 
 
 def leaves(part):
@@ -94,27 +92,13 @@ BY_DIGEST = {part.digest: part for part in POOL.values()} | {
 }
 
 
-def named(part, names):
-    if isinstance(part, images.Picture):
-        return images.Picture(part.layers, part.config, part.manifest, tuple(names), part.docker)
-    return images.Collection(part.parts, part.raw, tuple(names), part.docker)
-
-
-class History(RuleBasedStateMachine):
+class History(Naming):
     """A store, and what it must hold."""
 
     def __init__(self):
         super().__init__()
-        self.directory = Path(tempfile.mkdtemp(prefix="arstore-history-"))
-        self.store = stores.opened(self.directory)
-        self.images = set()
-        self.names = {}
         self.containers = {}
         self.members = {}
-
-    def teardown(self):
-        self.store.close()
-        shutil.rmtree(self.directory)
 
     @initialize()
     def start(self):
@@ -130,20 +114,6 @@ class History(RuleBasedStateMachine):
         for one in inner(part).values():
             self.members[one.digest] = {child.digest for child in one.parts}
         self.names.update(dict.fromkeys(names, part.digest))
-
-    @precondition(lambda self: self.images)
-    @rule(data=st.data(), name=st.sampled_from(NAMES))
-    def tag(self, data, name):
-        digest = data.draw(st.sampled_from(sorted(self.images)))
-        self.store.tag(digest, name)
-        self.names[name] = digest
-
-    @precondition(lambda self: self.names)
-    @rule(data=st.data())
-    def untag(self, data):
-        name = data.draw(st.sampled_from(sorted(self.names)))
-        self.store.untag(name)
-        del self.names[name]
 
     @precondition(lambda self: self.names)
     @rule(data=st.data())

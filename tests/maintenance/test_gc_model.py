@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
@@ -27,6 +24,7 @@ from hypothesis.stateful import (
 )
 from support import images, programs, stores
 from support.colleague import Colleague
+from support.naming import NAMES, Naming, named
 
 from arstore import trace
 from arstore.errors import InUseError
@@ -44,7 +42,6 @@ from arstore.store.store import Store
 
 pytestmark = pytest.mark.root
 
-NAMES = [f"name{n}:1" for n in range(4)]
 FRAME = {"blobs", "containers", "graph", "index.json", "ingest", "oci-layout", "trees"}
 IN_THE_MIDDLE = ["take.claimed", "take.layers-read", "take.prepared", "layout.committed"]
 
@@ -91,12 +88,6 @@ POOL = {
 SHAPES = shapes(*POOL.values())
 
 
-def named(part, names):
-    if isinstance(part, images.Picture):
-        return images.Picture(part.layers, part.config, part.manifest, tuple(names), part.docker)
-    return images.Collection(part.parts, part.raw, tuple(names), part.docker)
-
-
 def read_shape(root, digest):
     """The shape of an image that was made here, by its documents."""
 
@@ -112,18 +103,14 @@ def read_shape(root, digest):
     return Shape(frozenset(blobs), tuple(chains), tuple(diff_ids))
 
 
-class Held(RuleBasedStateMachine):
+class Held(Naming):
     """A store, and who holds what in it. Owners are "me", "other", or "dead"; "" stands for nobody but the store."""
 
     def __init__(self):
         super().__init__()
-        self.place = Path(tempfile.mkdtemp(prefix="arstore-held-"))
-        self.store = stores.opened(self.place)
         self.own = ExitStack()
         self.other = None
         self.shapes = dict(SHAPES)
-        self.images = set()
-        self.names = {}
         self.containers = {}
         self.leases = {}
         self.ingests = {}
@@ -135,8 +122,7 @@ class Held(RuleBasedStateMachine):
             self.other.kill()
         self.own.close()
         rootfs.umount_all(self.store)
-        self.store.close()
-        shutil.rmtree(self.place)
+        super().teardown()
 
     # --- images -----------------------------------------------------------------------------------------------------
 
@@ -171,20 +157,6 @@ class Held(RuleBasedStateMachine):
         trace.listen(None)
         with Store(self.store.directories.root, self.store.directories.runroot) as mine:
             collect(mine)
-
-    @precondition(lambda self: self.images)
-    @rule(data=st.data(), name=st.sampled_from(NAMES))
-    def tag(self, data, name):
-        digest = data.draw(st.sampled_from(sorted(self.images)))
-        self.store.tag(digest, name)
-        self.names[name] = digest
-
-    @precondition(lambda self: self.names)
-    @rule(data=st.data())
-    def untag(self, data):
-        name = data.draw(st.sampled_from(sorted(self.names)))
-        self.store.untag(name)
-        del self.names[name]
 
     @precondition(lambda self: self.names)
     @rule()
