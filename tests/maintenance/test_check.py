@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
+from arstore.errors import HostError
+from arstore.linux import landlock, seccomp
 from arstore.linux.process import boot_id
 from arstore.maintenance.check import HARMLESS, Damage, check, repair
 from arstore.store import rootfs
@@ -262,3 +264,61 @@ def test_serious_findings_come_first(store):
 def test_an_empty_store_is_well(tmp_path):
     with stores.opened(tmp_path / "empty") as empty:
         assert check(empty) == []
+
+
+# --- the readers' rights --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not seccomp.supported(), reason="no seccomp filters for this machine")
+@pytest.mark.parametrize("what", ["blobs._digest", "trees._fault", "examination.against_documents"])
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda root: os.execv("/bin/true", ["true"]),
+        lambda root: os.unlink(f"{root}/index.json"),
+        lambda root: os.mkdir(f"{root}/new"),
+        lambda root: os.chmod(root, 0o777),
+        lambda root: os.kill(os.getppid(), 0),
+    ],
+    ids=["exec", "unlink", "mkdir", "chmod", "kill"],
+)
+def test_who_reads_content_can_do_nothing_else(store, monkeypatch, what, deed):
+    monkeypatch.setattr(f"arstore.maintenance.check.{what}", lambda *_words: deed(store.directories.root))
+    with pytest.raises(HostError, match="never needs"):
+        check(store)
+    monkeypatch.undo()
+    assert check(store) == []
+
+
+@pytest.mark.skipif(not landlock.version(), reason="no Landlock")
+@pytest.mark.parametrize("what", ["blobs._digest", "trees._fault"])
+def test_who_reads_content_reaches_no_other_files(store, monkeypatch, tmp_path, what):
+    (tmp_path / "secret").write_text("x")
+
+    def curious(*_words):
+        found = []
+        for path, flags in (
+            (tmp_path / "secret", os.O_RDONLY),
+            ("/etc/passwd", os.O_RDONLY),
+            (f"{store.directories.root}/index.json", os.O_WRONLY),
+            (f"{store.directories.root}/new", os.O_WRONLY | os.O_CREAT),
+        ):
+            try:
+                os.close(os.open(path, flags))
+                found.append(str(path))
+            except PermissionError:
+                pass
+        raise HostError("curious", str(found))
+
+    monkeypatch.setattr(f"arstore.maintenance.check.{what}", curious)
+    with pytest.raises(HostError) as caught:
+        check(store)
+    assert caught.value.why == "[]"
+
+
+def test_a_store_is_checked_where_nobody_can_be_confined(store, monkeypatch):
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    monkeypatch.setattr(seccomp, "supported", lambda: False)
+    assert check(store) == []
+    alter(store)
+    assert {finding.damage for finding in check(store)} == {Damage.BLOB_DIGEST}
