@@ -42,6 +42,8 @@ class Machine:
         self._keeper = os.fork()
         if self._keeper == 0:
             os.close(reading)
+            # It ends with the exercise, however that ends.
+            _libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             guarded(lambda: _boot(work, writing))
         os.close(writing)
         self.pipe = reading
