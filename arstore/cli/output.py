@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager
+from operator import add
 from typing import TYPE_CHECKING
 
 from arstore.errors import from_os_error
@@ -105,19 +106,26 @@ def write_indented(document: object) -> None:
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write aligned columns; a heading that ends in `>` (not shown) is that of a column of numbers."""
-    right = [title.endswith(">") for title in head]
-    table = [[title.removesuffix(">") for title in head], *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = [_padded(cell, width, side) for cell, width, side in zip(row, widths, right, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    write_text("\n".join(lines) + "\n")
+    columns = [
+        _aligned([title.removesuffix(">"), *cells], title.endswith(">"))
+        for title, cells in zip(head, list(zip(*rows, strict=True)) or [()] * len(head), strict=True)
+    ]
+    write_text("".join(f"{'  '.join(row).rstrip()}\n" for row in zip(*columns, strict=True)))
 
 
-def _padded(cell: str, width: int, right: bool) -> str:
-    space = " " * (width - _width(cell))
-    return space + cell if right else cell + space
+def _aligned(cells: list[str], right: bool) -> list[str]:
+    """The *cells* of a column, as they can be printed, all of one width."""
+    # There may be many, and nearly always nothing is special about any.
+    whole = "".join(cells)
+    if not whole.isprintable():
+        cells = list(map(printable, cells))
+        whole = "".join(cells)
+    if whole.isascii():
+        width = max(map(len, cells))
+        return [cell.rjust(width) for cell in cells] if right else [cell.ljust(width) for cell in cells]
+    widths = list(map(_width, cells))
+    spaces = [" " * (max(widths) - width) for width in widths]
+    return list(map(add, *((spaces, cells) if right else (cells, spaces))))
 
 
 def _width(text: str) -> int:

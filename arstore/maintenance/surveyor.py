@@ -18,13 +18,13 @@ from arstore.digest import HEX_LENGTHS
 from arstore.maintenance.listings import Listings
 from arstore.maintenance.survey import Survey
 from arstore.store.directories import opened
+from arstore.store.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from arstore.maintenance.survey import Known
     from arstore.store.directories import Directories
-    from arstore.store.sizes import Sizes
 
 BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
@@ -146,13 +146,19 @@ class _Surveyor:
 
     def _as_listed(self, directory: int, names: Iterable[str], listings: Listings) -> None:
         """The same, of which those need not be listed that *listings* know; *directory* is `trees/`, open."""
+        found: dict[str, int] = {}
+        others = []
         for name in names:
             key = _tree_key(name)
             size = self._size_as_listed(directory, name, listings) if key else None
             if size is None:
-                self._directories(f"{self._root}/trees", [name], "trees", _tree_key)
+                others.append(name)
             else:
-                self._found.trees.put(key, size)
+                found[key] = size
+        self._found.trees.extend(Sizes(found, found.values()))
+        if others:
+            self._directories(f"{self._root}/trees", others, "trees", _tree_key)
+            self._found.trees.sort()
 
     def _size_as_listed(self, directory: int, name: str, listings: Listings) -> int | None:
         """Bytes of a tree of which it is known what is in it; None for another."""
@@ -193,8 +199,8 @@ class _Surveyor:
 
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
-        sizes: Sizes = getattr(self._found, table)
-        put, lstat, is_file, device = sizes.put, os.lstat, stat.S_ISREG, self._device
+        found: dict[str, int] = {}
+        lstat, is_file, device = os.lstat, stat.S_ISREG, self._device
         with opened(parent) as directory:
             for name in names:
                 try:
@@ -205,10 +211,12 @@ class _Surveyor:
                 if not (what and is_file(status.st_mode)):
                     self._strange(f"{parent}/{name}")
                 elif status.st_nlink == 1 and status.st_dev == device:
-                    put(what, status.st_blocks * BLOCK)
+                    found[what] = status.st_blocks * BLOCK
                 else:
                     self._at = table, what
-                    put(what, self._size("", status))
+                    found[what] = self._size("", status)
+        sizes: Sizes = getattr(self._found, table)
+        sizes.extend(Sizes(found, found.values()))
 
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """The same for what is a directory, with everything that is in it."""

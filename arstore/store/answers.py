@@ -57,7 +57,7 @@ def packed(value: object) -> bytes:
     return json.dumps(_encoded(value), separators=(",", ":")).encode("ascii")
 
 
-def unpacked(data: bytes | bytearray | memoryview) -> object:
+def unpacked(data: bytes | bytearray) -> object:
     """The value in *data*. Raises HostError for what no worker of ours would say."""
     try:
         return _decoded(json.loads(str(data, "ascii")))

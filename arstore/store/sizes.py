@@ -53,6 +53,10 @@ class Sizes(Mapping[str, int]):
         self._values += others._values
         self._table = None
 
+    def sort(self) -> None:
+        """Put the keys in order, as they are in the graph: with these in the same order much is quicker."""
+        self._keys, self._values = map(list, zip(*sorted(zip(self._keys, self._values, strict=True)), strict=True))
+
     def lessen(self, key: str, size: int) -> None:
         """Take *size* bytes from those of *key*."""
         self._values[self._keys.index(key)] -= size

@@ -10,7 +10,6 @@ A child talks to its parent over a pipe: `(done, value)` pairs, either progress 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import selectors
 import signal
@@ -118,21 +117,27 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
                 yield number[0], work(number[0])
 
         def job(file: int) -> None:
-            # Into memory: a pipe would be full soon, and nobody reads it yet.
+            # Not into a pipe, which would be full soon, while nobody reads it yet.
             for answer in share():
                 _write_framed(file, packed(answer))
 
-        files = []
+        baskets = []
         for _ in range(min(len(os.sched_getaffinity(0)) - 1, parts)):
-            files.append(os.memfd_create("answers", os.MFD_CLOEXEC))
-            stack.callback(os.close, files[-1])
-            _start(running, partial(job, files[-1]))
+            basket = _Basket()
+            stack.callback(os.close, basket.file)
+            baskets.append(basket)
+            _start(running, partial(job, basket.file))
 
         def outcomes() -> list[T]:
-            found = dict(share())
+            found: dict[int, T] = {}
+            for number, value in share():
+                found[number] = value
+                # What the others have by now, so that they have work as long as this process has.
+                for basket in baskets:
+                    found.update(cast("Iterator[tuple[int, T]]", basket.taken()))
             _awaited(running)
-            for file in files:
-                found.update(cast("tuple[int, T]", unpacked(answer)) for answer in _framed_in(file))
+            for basket in baskets:
+                found.update(cast("Iterator[tuple[int, T]]", basket.taken()))
             return [found[number] for number in range(parts)]
 
         yield outcomes
@@ -226,32 +231,40 @@ def _write_framed(fd: int, data: bytes) -> None:
             rest = rest[os.write(fd, rest) :]
 
 
-def _framed_in(file: int) -> Iterator[memoryview]:
-    """The whole answers in the file in memory *file*, where they stay: they may be large."""
-    size = os.fstat(file).st_size
-    if not size:
-        return
-    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-        start = 0
-        while start < size:
-            start += _LENGTH.size
-            (length,) = _LENGTH.unpack_from(view, start - _LENGTH.size)
-            with view[start : start + length] as answer:
-                yield answer
-            start += length
+class _Basket:
+    """A file in memory that a child writes its answers to, and where its parent finds them."""
+
+    def __init__(self) -> None:
+        self.file = os.memfd_create("answers", os.MFD_CLOEXEC)
+        self._at = 0
+
+    def taken(self) -> Iterator[object]:
+        """The answers that are there, whole, and were not taken before. Raises HostError."""
+        while len(header := os.pread(self.file, _LENGTH.size, self._at)) == _LENGTH.size:
+            length = _checked_length(header)
+            data = os.pread(self.file, length, self._at + _LENGTH.size)
+            if len(data) < length:
+                return
+            self._at += _LENGTH.size + length
+            yield unpacked(data)
 
 
 def _framed(buffer: bytearray) -> Iterator[bytearray]:
     """The whole answers in *buffer*, from which they are taken. Raises HostError for one that is too long."""
     while len(buffer) >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(buffer)
-        if length > LONGEST:
-            raise HostError("worker", f"a worker process wants to answer with {length} bytes", _HINT)
+        length = _checked_length(buffer)
         if len(buffer) < _LENGTH.size + length:
             return
         found = buffer[_LENGTH.size : _LENGTH.size + length]
         del buffer[: _LENGTH.size + length]
         yield found
+
+
+def _checked_length(header: bytes | bytearray) -> int:
+    (length,) = _LENGTH.unpack_from(header)
+    if length > LONGEST:
+        raise HostError("worker", f"a worker process wants to answer with {length} bytes", _HINT)
+    return int(length)
 
 
 def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
