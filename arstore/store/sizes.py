@@ -55,7 +55,8 @@ class Sizes(Mapping[str, int]):
 
     def sort(self) -> None:
         """Put the keys in order, as they are in the graph: with these in the same order much is quicker."""
-        self._keys, self._values = map(list, zip(*sorted(zip(self._keys, self._values, strict=True)), strict=True))
+        pairs = sorted(zip(self._keys, self._values, strict=True))
+        self._keys, self._values = [key for key, _ in pairs], [size for _, size in pairs]
 
     def lessen(self, key: str, size: int) -> None:
         """Take *size* bytes from those of *key*."""
