@@ -30,7 +30,7 @@ from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from arstore.maintenance.survey import Survey
     from arstore.store.change import Change
@@ -87,7 +87,7 @@ def known_to(snapshot: Snapshot, reach: Reach) -> Known:
 def plan_records(store: Store, snapshot: Snapshot, reach: Reach) -> Collection:
     """The part of the plan that the graph tells. Raises OSError and the errors of Graph."""
     plan = Collection()
-    keep = mark(reach, reach.names.keys() | image_holders(store.directories, snapshot).keys())
+    keep = mark(reach, roots(store, snapshot, reach.names))
     plan.images = [digest for digest in reach.images if digest not in keep.images]
     plan.layers = reach.layers.besides(keep.layers)
     plan.trees = reach.trees.besides(keep.trees)
@@ -189,12 +189,18 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
 
 def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
     """How to delete what no root reaches. Raises OSError and the errors of Graph."""
-    return planned(snapshot, Reach(snapshot), roots(store, snapshot))
+    reach = Reach(snapshot)
+    return planned(snapshot, reach, roots(store, snapshot, reach.names))
 
 
-def roots(store: Store, snapshot: Snapshot) -> set[str]:
-    """Digests of the images that something holds: a name, a container, a mount, a living lease."""
-    return {digest for _, digest in snapshot.names()} | image_holders(store.directories, snapshot).keys()
+def roots(store: Store, snapshot: Snapshot, named: Iterable[str] | None = None) -> set[str]:
+    """Digests of the images that something holds: a name, a container, a mount, a living lease.
+
+    *named* are those that have names, for who has read these.
+    """
+    if named is None:
+        named = (digest for _, digest in snapshot.names())
+    return {*named, *image_holders(store.directories, snapshot)}
 
 
 def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:

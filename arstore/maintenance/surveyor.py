@@ -48,7 +48,7 @@ def survey(directories: Directories) -> Survey:
 class Parts:
     """The same in parts, each of which can be looked at in another process: trees by their first digit, and the rest.
 
-    Part 0 is the largest. A part is what its number says at the moment when the process first looks.
+    Part 0 is the rest, the largest. A part is what its number says at the moment when the process first looks.
     """
 
     COUNT = 1 + len(_HEX)

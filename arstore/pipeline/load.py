@@ -11,7 +11,7 @@ it as it was, and finishes the job: what is in the store already costs nothing.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from arstore.oci.reference import parse_name
 from arstore.pipeline.leavings import clear, find_leavings, opened_leaving
 from arstore.runtime.containers import RunRequest, run
 from arstore.runtime.options import RunOptions, Volume
-from arstore.store.directories import RESERVED
+from arstore.store.directories import RESERVED, opened
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
@@ -35,7 +35,7 @@ from arstore.transport.copy import ImportOptions, import_opened, import_referenc
 from arstore.transport.detect import open_source_fd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from arstore.pipeline.leavings import Leaving
     from arstore.runtime.driver import Runtime
@@ -161,7 +161,7 @@ def _take_leavings(
 ) -> None:
     imported: list[TakenImage] = []
     failed: list[Failure] = []
-    with _opened(directory) as fd:
+    with opened(directory) as fd:
         for leaving in find_leavings(fd):
             try:
                 imported.extend(_import(store, fd, leaving, options.limits, progress))
@@ -191,19 +191,10 @@ def _import(
         raise SubImageError(what, leaving.refusal)
     with opened_leaving(directory_fd, leaving) as fd:
 
-        def opened(spool: Spool) -> ImageSource:
+        def source(spool: Spool) -> ImageSource:
             return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
-        return import_opened(store, opened, ImportOptions(limits=limits), progress)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+        return import_opened(store, source, ImportOptions(limits=limits), progress)
 
 
 def _label(image: TakenImage) -> str:

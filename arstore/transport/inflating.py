@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
 from arstore.store import confinement
+from arstore.store.layer import write_all
 from arstore.store.workers import beside
 from arstore.tar import codec
 from arstore.tar.compression import decompressed
@@ -47,7 +48,7 @@ def inflating(source: Reader, head: bytes, what: str, compression: Compression, 
                 confinement.reading().enter()
                 inflated = decompressed(source, what, compression, limits=limits)
                 while data := inflated.read(CHUNK):
-                    _write_all(writing, data)
+                    write_all(writing, data)
                 # Whoever reads is told of the end before he is told how it came.
                 os.close(writing)
 
@@ -72,9 +73,3 @@ class _Piped:
             self._ended = True
             self._outcome()
         return data
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]

@@ -87,7 +87,7 @@ def surface(
     yield from _index(store, snapshot, images)
     yield from _layout(store, images)
     if _has_gaps(known, layers, trees, recorded):
-        yield from _layers(chain_ids, layers, trees, recorded)
+        yield from _layers(chain_ids, known, layers, trees, recorded)
 
 
 class TreeRecords:
@@ -156,9 +156,8 @@ def _has_gaps(known: frozenset[str], layers: Layers, trees: Container[str], reco
 
 
 def _layers(
-    chain_ids: list[str], layers: Layers, trees: Container[str], recorded: Container[str]
+    chain_ids: list[str], known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]
 ) -> Iterator[Finding]:
-    known = frozenset(chain_ids)
     for chain_id, parent, blobs, _, tree in zip(chain_ids, *layers, strict=True):
         if parent not in known and parent:
             yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {parent}, which is not recorded")

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from arstore.store.records import LayerRecord, TreeRecord
     from arstore.store.store import Store
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 class Content(Enum):
     """What looking at a tree is about."""
@@ -134,8 +132,7 @@ def named_sums(sums: tuple[str, ...]) -> dict[str, str]:
 
 
 def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
-    fd = os.open(store.directories.tree(tree.key), _DIRECTORY)
-    try:
+    with opened(store.directories.tree(tree.key)) as fd:
         sums = named_sums(tree.record.sums)
         form = store.forms[tree.record.form]
         if tree.layer is not None:
@@ -146,8 +143,6 @@ def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
             made = Made("", 0, sums)
         found = form.fault(fd, made, report)
         return found or _needs_fault(fd, sums.get(NEEDS, ""))
-    finally:
-        os.close(fd)
 
 
 def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
@@ -172,12 +167,8 @@ def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) ->
                 Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
             )
         sums = named_sums(outcome.stat.sums) if outcome.stat is not None else {}
-        listed_fd, fd = os.open(place, _DIRECTORY), os.open(store.directories.tree(tree.key), _DIRECTORY)
-        try:
+        with opened(place) as listed_fd, opened(store.directories.tree(tree.key)) as fd:
             found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
-        finally:
-            os.close(listed_fd)
-            os.close(fd)
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
