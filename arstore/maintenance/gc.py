@@ -152,7 +152,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     reached("collect.planned")
     if clutter_only:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
-    MountTable(store.directories.runroot).prune()
+    MountTable(store.directories).prune()
     plan.mounts = [name for name in plan.mounts if not name.startswith("/") or remove_stray(name)]
     reached("collect.mounts-pruned")
     plan.containers = remove_abandoned(store)
@@ -241,7 +241,7 @@ def _is_ours(name: str, graph: str) -> bool:
 
 
 def _dead_mounts(store: Store) -> list[str]:
-    entries = MountTable(store.directories.runroot).list()
+    entries = MountTable(store.directories).list()
     return [entry.record.id for entry in entries if entry.state is MountState.STALE]
 
 

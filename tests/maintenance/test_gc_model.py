@@ -262,7 +262,7 @@ class Held(Naming):
     @rule(data=st.data(), properly=st.booleans())
     def umount(self, data, properly):
         chosen = data.draw(st.sampled_from(sorted(self.mounts)))
-        table = MountTable(self.store.directories.runroot)
+        table = MountTable(self.store.directories)
         if properly:
             table.umount(chosen)
         else:
@@ -335,7 +335,7 @@ class Held(Naming):
         self._verify()
         # Mounts of the trees that stay still show them.
         for mount_id, digest in self.mounts.items():
-            path = Path(MountTable(self.store.directories.runroot).directory, mount_id)
+            path = Path(MountTable(self.store.directories).directory, mount_id)
             marker = self.shapes[digest].marker
             assert not marker or (path / marker).read_bytes().startswith(marker.encode())
 

@@ -34,7 +34,7 @@ class Mounted:
     """An image mounted below the runroot."""
 
     def __init__(self, store, name):
-        self._table = MountTable(store.directories.runroot)
+        self._table = MountTable(store.directories)
         self._record = rootfs.mount_image(store, store.find_image(name))
         self.path = Path(self._record.target)
 

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 
 def entries(store):
-    return [entry.record for entry in MountTable(store.directories.runroot).list()]
+    return [entry.record for entry in MountTable(store.directories).list()]
 
 
 @pytest.mark.parametrize("pictures", [[], ["a"], ["a", "b"]], ids=["none", "one", "two"])

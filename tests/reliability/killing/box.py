@@ -55,7 +55,7 @@ class Look:
 
 def _looked(store: Store) -> dict[str, Any]:
     findings = [{"kind": f.damage.value, "what": f.what, "why": f.why, "harmless": f.harmless} for f in check(store)]
-    entries = MountTable(store.directories.runroot).list()
+    entries = MountTable(store.directories).list()
     return {
         "images": {image.digest: sorted(image.names) for image in store.images()},
         "findings": findings,
