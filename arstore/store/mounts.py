@@ -165,7 +165,7 @@ class MountTable:
         )
 
     def find(self, path_or_id: str) -> MountRecord:
-        """The mount of this id, of this container, at this path, or the only one whose or whose container's id begins so.
+        """The mount of this id, of this container, or at this path; else the only one of which an id begins so.
 
         At a path with several, the latest. Raises NotFoundError, AmbiguousError.
         """

@@ -194,6 +194,7 @@ def test_an_opaque_root_hides_all_below(store):
     container = rootfs.create_container(store, store.find("x:1"), "c")
     record = rootfs.mount_container(store, container)
     assert sorted(os.listdir(record.target)) == ["only", "top"]
+    rootfs.umount_container(store, container)
     rootfs.remove_container(store, "c")
 
 
