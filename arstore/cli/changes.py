@@ -47,7 +47,9 @@ _LAYER_ERRORS = (
 )
 
 
-@exit_statuses(errors.NotFoundError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS)
+@exit_statuses(
+    errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
+)
 @click.command("commit", cls=Command)
 @click.argument("container_id", metavar="CONTAINER")
 @click.argument("name")

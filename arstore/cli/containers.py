@@ -92,7 +92,7 @@ def _state(container: Container) -> RunState | None:
         return None
 
 
-@exit_statuses(errors.NotFoundError)
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @click.command("logs", cls=Command)
 @click.argument("container_id", metavar="ID")
 @option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
@@ -169,7 +169,7 @@ def exec_(
     return exec_in(container.path, args, options)
 
 
-@exit_statuses(errors.NotFoundError)
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @click.command("kill", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
@@ -206,7 +206,13 @@ def container() -> None:
     """Manage containers."""
 
 
-@exit_statuses(errors.NotFoundError, errors.InUseError, errors.ConflictError)
+@exit_statuses(
+    errors.NotFoundError,
+    errors.AmbiguousError,
+    errors.InUseError,
+    errors.MountError,
+    errors.MountForbiddenError,
+)
 @click.command("rm", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-f", "--force", is_flag=True, help="Kill what runs in it, and unmount it, first.")

@@ -33,6 +33,8 @@ def kill(directory: str, number: int = signal.SIGKILL) -> None:
     Raises NotFoundError when it does not run, OSError.
     """
     state = status(directory)
+    if state.is_running:
+        state.require_reachable()
     if state.status == "starting" and number == signal.SIGKILL:
         process: ProcessId | None = state.keeper
     else:
@@ -52,6 +54,7 @@ def wait(directory: str, timeout: float | None = None) -> RunState:
     deadline = None if timeout is None else time.monotonic() + timeout
     state = status(directory)
     while state.is_running:
+        state.require_reachable()
         # A foreground launcher outlives its container, a detached one ends with it: the keeper is what both have.
         with _opened(state.keeper) as pidfd:
             if pidfd is not None and not _readable(pidfd, deadline):

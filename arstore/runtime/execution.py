@@ -52,6 +52,7 @@ def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None =
     state = status(directory)
     if state.status != "running":
         raise NotFoundError(f"container {state.id}", "is not running")
+    state.require_reachable()
     with contextlib.ExitStack() as stack:
         if options.tty and options.interactive:
             stack.enter_context(raw_mode(0))

@@ -32,10 +32,11 @@ from arstore.runtime.launch import Launch, prepare
 from arstore.runtime.logs import LOG_NAME
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
-from arstore.runtime.state import ProcessId, RunState, Status, write_state
+from arstore.runtime.state import ProcessId, RunState, Status, graph_of, write_state
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
 from arstore.store.cgroups import remove_cgroups
+from arstore.store.owner import Owner, lock_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def _be_launcher(launch: Launch, report: Sender) -> None:
         log = os.path.join(launch.directory, LOG_NAME)
         log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
-        watch = _Watch(launch, detached=True, kept=(report.fd, *launch.kept))
+        # Held for as long as this process lives: so it is known to be alive in every pid namespace.
+        graph = graph_of(launch.directory)
+        Owner.announced(graph)
+        watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
         with launch.attending():
             status = watch.attend(stdio, lambda event: _announce(report, event))
     except (ArstoreError, OSError) as error:

@@ -2,7 +2,8 @@
 
 The file is replaced atomically. It says what the launcher last knew; whether that is still so is found out by asking
 for the processes it names, each by pid, start time and boot, so that a reboot or a SIGKILL of the launcher needs no
-cleaning up. Times are seconds since the epoch. Out of scope: the store's own record of the container.
+cleaning up. From another pid namespace the launcher is asked for by the lock that it holds (`store.owner`). Times are
+seconds since the epoch. Out of scope: the store's own record of the container.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from arstore.errors import NotFoundError, StoreDamagedError
 from arstore.linux.process import boot_id, is_alive, start_time
+from arstore.store.owner import Owner, own_boot
 
 STATE_NAME = "state.json"
 
@@ -32,8 +34,8 @@ ended.
 
 @dataclass(slots=True, frozen=True)
 class ProcessId:
-    """One process for good: its pid in the host's namespace, when it started (clock ticks since the boot), and the
-    boot.
+    """One process for good: its pid, when it started (clock ticks since the boot), and the boot, behind which stands
+    the pid namespace unless that is the first (`owner.own_boot`).
     """
 
     pid: int
@@ -43,11 +45,16 @@ class ProcessId:
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         """The process that has this pid now. Raises ProcessLookupError."""
-        return cls(pid, start_time(pid), boot_id())
+        return cls(pid, start_time(pid), own_boot())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its pid counts in another pid namespace than ours, so that it can be neither seen nor signalled."""
+        return self.boot != own_boot() and self.boot.partition("+")[0] == boot_id()
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
-        return is_alive(self.pid, self.start, self.boot)
+        """Whether it still runs, where we can see it."""
+        return self.boot == own_boot() and is_alive(self.pid, self.start, boot_id())
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,6 +78,12 @@ class RunState:
     finished: float | None = None
     exit_code: int | None = None
     error: str = ""
+
+    def require_reachable(self) -> None:
+        """Raise NotFoundError when its processes are in another pid namespace than ours."""
+        if self.keeper.is_elsewhere:
+            why = "was started in another pid namespace, and its processes cannot be reached from this one"
+            raise NotFoundError(f"container {self.id}", why, "use arstore where it was started")
 
     @property
     def is_running(self) -> bool:
@@ -101,8 +114,22 @@ def status(directory: str) -> RunState:
     if not state.is_running or state.keeper.is_alive():
         return state
     # Between the look at the file and the look at the process, the launcher may have said the last word.
+    attended = _is_attended(state, directory)
     state = _read(directory)
-    return replace(state, status="dead") if state.is_running and not state.launcher.is_alive() else state
+    return replace(state, status="dead") if state.is_running and not attended else state
+
+
+def _is_attended(state: RunState, directory: str) -> bool:
+    """Whether the launcher lives, in whatever pid namespace."""
+    launcher = state.launcher
+    if not launcher.is_elsewhere:
+        return launcher.is_alive()
+    return Owner(launcher.pid, launcher.start, launcher.boot).is_alive(graph_of(directory))
+
+
+def graph_of(directory: str) -> str:
+    """The graph of the store whose container has this *directory*."""
+    return f"{os.path.dirname(os.path.dirname(os.path.abspath(directory)))}/graph"
 
 
 def _read(directory: str) -> RunState:

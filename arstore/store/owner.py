@@ -38,9 +38,7 @@ class Owner(NamedTuple):
     @classmethod
     def current(cls) -> Owner:
         """The process that asks."""
-        namespace = identity("pid")
-        suffix = "" if namespace == _FIRST_PID_NAMESPACE else f"+{namespace}"
-        return cls(os.getpid(), own_start_time(), boot_id() + suffix)
+        return cls(os.getpid(), own_start_time(), own_boot())
 
     @classmethod
     def announced(cls, graph: str) -> Owner:
@@ -91,6 +89,18 @@ class Owner(NamedTuple):
         # Of 60 bits, as a file offset allows, 22 are the largest pid's. The boot is the same for all that ask.
         namespace = int(self.boot.partition("+")[2] or 0)
         return (self.pid & 0x3FFFFF) << 38 | (self.start & 0xFFFFFF) << 14 | namespace & 0x3FFF
+
+
+def own_boot() -> str:
+    """This boot, with our pid namespace behind it unless that is the first: where our pids count."""
+    namespace = identity("pid")
+    return boot_id() if namespace == _FIRST_PID_NAMESPACE else f"{boot_id()}+{namespace}"
+
+
+def lock_of(graph: str) -> int:
+    """The descriptor by which this process is known to be alive in the store of *graph*; -1 when there is none."""
+    pid, fd = _announced.get(graph, (0, -1))
+    return fd if pid == os.getpid() else -1
 
 
 def withdraw(graph: str) -> None:

@@ -43,8 +43,8 @@ class TestMounts:
         Path(made["path"], "new").write_text("kept")
         assert filled("mount", "box").status == 6
         refused = filled("container", "rm", "box")
-        assert (refused.status, made["path"] in refused.error) == (7, True)
-        assert "arstore umount" in refused.error
+        assert (refused.status, made["path"] in refused.err) == (7, True)
+        assert "arstore umount" in refused.err
         filled.ok("umount", "box")
         again = Path(filled.ok("mount", "box").text.strip())
         assert (again / "new").read_text() == "kept"
@@ -53,6 +53,39 @@ class TestMounts:
         assert (about["id"], about["status"], about["exit_code"]) == ("box", "created", None)
         filled.ok("container", "rm", "box")
         assert filled.ok("ps", "--all", "--json").json == []
+
+    def test_containers_by_the_start_of_their_id(self, filled):
+        for name in ("boxes", "boxer", "cafe", "ab"):
+            filled.ok("mount", "example:1", "--rw", "--name", name)
+        assert filled("umount", "boxe").status == 4
+        filled.ok("umount", "boxes")
+        for name in ("boxer", "ca", "ab"):
+            filled.ok("umount", name)
+        assert filled("mount", "boxe").status == 4
+        assert filled("mount", "c").status == 3
+        assert filled.ok("mount", "--json", "caf").json["container"] == "cafe"
+        filled.ok("umount", "caf")
+        filled.ok("tag", "example:1", "caf:latest")
+        assert filled.ok("mount", "--json", "caf").json["container"] is None
+        assert filled.ok("diff", "boxes").text == filled.ok("diff", "boxes", "boxer").text == ""
+        assert filled.ok("commit", "boxer", "new:1").text
+        filled.ok("umount", "--all")
+        assert filled("logs", "boxe").status == filled("kill", "boxe").status == 4
+        refused = filled("container", "rm", "boxe")
+        assert (refused.status, "boxer, boxes" in refused.err) == (4, True)
+        assert filled("container", "rm", "boxer", "nothing").status == 3
+        filled.ok("mount", "example:1", "--rw", "--name", "boxe")
+        filled.ok("umount", "boxe")
+        assert filled.ok("container", "rm", "--json", "boxe", "caf", "cafe").json == {"removed": ["boxe", "cafe"]}
+        assert [one["id"] for one in filled.ok("ps", "-a", "--json").json] == ["ab", "boxer", "boxes"]
+
+    def test_force_unmounts_what_is_removed(self, filled):
+        made = filled.ok("mount", "--json", "example:1", "--rw", "--name", "box").json
+        fd = os.open(made["path"], os.O_RDONLY)
+        assert filled("container", "rm", "--force", "box").status == 7
+        os.close(fd)
+        filled.ok("container", "rm", "--force", "box")
+        assert filled.ok("mounts", "--json").json == []
 
     def test_a_container_that_cannot_be_mounted_is_not_left(self, filled, tmp_path):
         assert filled("mount", "example:1", tmp_path / "missing", "--rw", "--name", "box").status == 3

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from support import images
+from support import images, runnable
 from support.cli import Arstore
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -221,3 +222,43 @@ def test_du_counts_records_and_check_knows_them(store):
     size = sum(os.lstat(path).st_blocks * 512 for path in places)
     assert after["metadata"] - before["metadata"] == size
     assert store.json("check")["findings"] == []
+
+
+@pytest.mark.runtime
+@pytest.mark.parametrize("detached", [True, False], ids=["detached", "foreground"])
+def test_a_container_that_runs_is_known_in_another_pid_namespace(store_root, runroot, tmp_path, busybox, detached):
+    store = Arstore(store_root, runroot)
+    store.ok("import", runnable.write_runnable(tmp_path)["box"])
+    other = Arstore(store_root, tmp_path / "other-run", INSIDE["pid"])
+    words = ("run", "--name", "box", "box:1", "/bin/busybox", "sleep", "600")
+    if detached:
+        store.ok("run", "-d", *words[1:])
+        process = None
+    else:
+        process = store.start(*words)
+    wait_for(lambda: [one["status"] for one in store.json("ps")] == ["running"])
+    assert [one["status"] for one in other.json("ps")] == ["running"]
+    refused(other, "container", "rm", "box")
+    refused(other, "container", "rm", "--force", "box")
+    refused(other, "rm", "box:1")
+    other.ok("gc")
+    assert other.run("mount", "box").status in {6, 7}
+    assert "another pid namespace" in other.fails("NotFound", "kill", "box")
+    outcome = other.run("exec", "box", "true")
+    assert (outcome.status, "another pid namespace" in outcome.err) == (125, True)
+    assert [one["status"] for one in store.json("ps")] == ["running"]
+    store.ok("kill", "box")
+    if process is None:
+        wait_for(lambda: other.json("ps") == [])
+        other.ok("container", "rm", "box")
+    else:
+        process.communicate(timeout=60)
+    assert store.json("ps", "--all") == []
+
+
+def wait_for(condition):
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("did not happen in 30 s")
