@@ -148,7 +148,7 @@ def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
     """The mount table; when the store is not there, but mounts of it are, one without records."""
     from arstore.store.directories import Directories
     from arstore.store.mounts import MountTable
-    from arstore.store.strays import orphaned_mounts
+    from arstore.store.unrecorded import orphaned_mounts
 
     directories = Directories(*map(os.path.abspath, session.directories()))
     if orphaned_mounts(directories):
@@ -168,11 +168,13 @@ class _Chosen(NamedTuple):
 def _chosen(table: MountTable, directories: Directories, which: tuple[str, ...]) -> list[_Chosen]:
     """The mounts that *which* means, each once; all where that is empty."""
     from arstore.store.mounts import MountState
-    from arstore.store.strays import orphaned_mounts, stray_mounts, unrecorded_at
+    from arstore.store.unrecorded import orphaned_mounts, unrecorded_at
 
     ids: list[str] = []
     places: list[str] = []
     if not which:
+        from arstore.store.strays import stray_mounts
+
         ids = [entry.record.id for entry in table.list() if entry.state is not MountState.DETACHED]
         places = [*orphaned_mounts(directories), *stray_mounts(directories)]
     for text in which:
@@ -192,7 +194,7 @@ def _end_recorded(table: MountTable, mount_id: str, lazy: bool) -> bool:
 
 
 def _end_unrecorded(place: str, lazy: bool) -> bool:
-    from arstore.store.strays import remove_stray
+    from arstore.store.unrecorded import remove_stray
 
     if not remove_stray(place, lazy):
         raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same")

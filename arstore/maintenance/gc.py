@@ -25,8 +25,9 @@ from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import left_in, leftovers, remove_leftover
-from arstore.store.strays import remove_stray, stray_mounts
+from arstore.store.strays import stray_mounts
 from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
+from arstore.store.unrecorded import remove_stray
 from arstore.trace import reached
 
 if TYPE_CHECKING:

@@ -120,7 +120,7 @@ def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitS
     try:
         # Nobody may look meanwhile whether the upper directory is in use (`uppers`).
         with store.graph.write():
-            require_unused(container)
+            require_unused(container.upper, f"container {container.id}")
             mount_fd = detached(overlay)
     except MountForbiddenError:
         raise

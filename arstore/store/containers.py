@@ -170,7 +170,7 @@ class Containers:
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
             with self._graph.write() as change:
                 # Whatever mounts it needs this lock too, and finds no record of it afterwards.
-                require_unused(container)
+                require_unused(container.upper, f"container {container.id}")
                 change.delete("containers", container_id)
             reached("container.forgotten")
             with self._graph.write() as change:

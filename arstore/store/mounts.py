@@ -29,6 +29,7 @@ from arstore.linux.process import boot_id
 from arstore.store import mountrecord, overlay
 from arstore.store.mountrecord import SOURCE_PREFIX, STORE_MARK, MountRecord
 from arstore.store.mountview import MountView, shown_at, view_of
+from arstore.store.unrecorded import store_mark
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -322,15 +323,6 @@ class MountTable:
     def _withdraw(self, mount_id: str) -> None:
         mountrecord.withdraw(self._place_of(mount_id), mount_id)
         reached("mount.forgotten")
-
-
-def store_mark(root: str) -> str:
-    """What tells this store from every other on this host, and from its own copies, as long as the host is up."""
-    try:
-        status = os.stat(root)
-    except FileNotFoundError:
-        return ""
-    return f"{status.st_dev:x}.{status.st_ino:x}"
 
 
 def _is_on_overlay(path: str) -> bool:

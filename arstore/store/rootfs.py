@@ -195,7 +195,7 @@ def mount_container(
     with lowers(store, image, writable=True) as found, store.graph.write() as change:
         if change.container(container.id) is None:
             raise NotFoundError(f"container {container.id}", "was removed meanwhile")
-        require_unused(container)
+        require_unused(container.upper, f"container {container.id}")
         description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
         record = table.mount(description, target, image=image.digest, container=container.id)
     if container.record.ephemeral:

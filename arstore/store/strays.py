@@ -11,17 +11,14 @@ chose themselves.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING
 
-from arstore.linux import mount
-from arstore.linux.mountinfo import mount_at, read_mounts
+from arstore.linux.mountinfo import read_mounts
 from arstore.store.erofs.mounting import ATTACHED_PREFIX
-from arstore.store.mountrecord import SOURCE_PREFIX, STORE_MARK, record_ids
-from arstore.store.mounts import store_mark
+from arstore.store.mountrecord import record_ids
 from arstore.store.owner import Owner
+from arstore.store.unrecorded import is_below, store_mark
 
 if TYPE_CHECKING:
     from arstore.linux.mountinfo import MountInfo
@@ -37,57 +34,10 @@ def stray_mounts(directories: Directories) -> list[str]:
     strays = [
         info.mount_point
         for info in found
-        if (_is_below(info, targets, marks) and os.path.basename(info.mount_point) not in recorded)
+        if (is_below(info, targets, marks) and os.path.basename(info.mount_point) not in recorded)
         or _is_left(info, root)
     ]
     return sorted(strays, reverse=True)
-
-
-def orphaned_mounts(directories: Directories) -> list[str]:
-    """The mounts at their default places below the runroot when the store that has their records is not there.
-
-    What lies deeper comes first. Raises OSError.
-    """
-    if os.path.isdir(directories.graph):
-        return []
-    found = (info.mount_point for info in read_mounts() if _is_below(info, directories.targets, None))
-    return sorted(found, reverse=True)
-
-
-def unrecorded_at(path: str, directories: Directories) -> str | None:
-    """The place of a mount at *path* that arstore made and no record tells of; None where there is no such mount.
-
-    One of another store counts only when this store is not there, because then nothing else can end it.
-    """
-    try:
-        shown = mount_at(path)
-    except OSError:
-        return None
-    if shown is None or shown.fs_type != "overlay" or not shown.source.startswith(SOURCE_PREFIX):
-        return None
-    mark = shown.source.partition(STORE_MARK)[2]
-    is_other = mark not in {"", store_mark(directories.root)} and os.path.isdir(directories.graph)
-    return None if is_other else shown.mount_point
-
-
-def remove_stray(path: str, lazy: bool = False) -> bool:
-    """Unmount what is at *path*, and remove the directory; whether that could be done: something may use it still."""
-    try:
-        mount.umount(path, mount.UMOUNT_NOFOLLOW | (mount.MNT_DETACH if lazy else 0))
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOENT}:
-            return False
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
-    return True
-
-
-def _is_below(info: MountInfo, targets: str, marks: set[str] | None) -> bool:
-    """Whether this is a mount that arstore made at its default place below *targets*, for a store of these *marks*."""
-    parent, name = os.path.split(info.mount_point)
-    source, _, mark = info.source.partition(STORE_MARK)
-    ours = info.fs_type == "overlay" and source.startswith(f"{SOURCE_PREFIX}{name}")
-    return ours and parent == targets and (marks is None or mark in marks)
 
 
 def _is_left(info: MountInfo, root: str) -> bool:

@@ -16,13 +16,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING
 
 from arstore.errors import InUseError
 from arstore.linux import mount
-
-if TYPE_CHECKING:
-    from arstore.store.containers import Container
 
 _PAUSES = (0.002, 0.02, 0.1)
 """Seconds: what ended a moment ago may still be going, in a process that is just dying."""
@@ -43,18 +39,18 @@ def is_in_use(upper: str) -> bool | None:
         os.close(fd)
 
 
-def require_unused(container: Container) -> None:
-    """Raise InUseError when a mount writes to *container*, wherever that mount is.
+def require_unused(upper: str, what: str) -> None:
+    """Raise InUseError, naming *what*, when the directory *upper* is one that a mount writes to, wherever that is.
 
     Where the kernel does not say, the caller has to go by the records of mounts.
     """
     for pause in _PAUSES:
-        if not is_in_use(container.upper):
+        if not is_in_use(upper):
             return
         time.sleep(pause)
-    if is_in_use(container.upper):
+    if is_in_use(upper):
         why = "is in use by a mount: in another mount namespace, or detached and not left yet"
-        raise InUseError(f"container {container.id}", why, "end what uses it first")
+        raise InUseError(what, why, "end what uses it first")
 
 
 def _tried(upper_fd: int) -> bool | None:

@@ -26,6 +26,7 @@ from arstore.store.directories import Directories
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay
 from arstore.store.tree import LowerDirectory
+from arstore.store.unrecorded import store_mark
 
 pytestmark = pytest.mark.mounts
 
@@ -87,7 +88,7 @@ def test_a_mount_is_recorded_shown_and_ended(table, description, directories):
     assert set(record.id) <= set("0123456789abcdef")
     assert record.target == f"{directories.runroot}/mounts/{record.id}"
     assert sorted(os.listdir(record.target)) == ["bottom", "top"]
-    assert mount_at(record.target).source == f"arstore:{record.id}@{module.store_mark(directories.root)}"
+    assert mount_at(record.target).source == f"arstore:{record.id}@{store_mark(directories.root)}"
     (entry,) = table.list()
     assert entry == module.MountEntry(record, MountState.MOUNTED, (record.target,))
     assert (entry.record.image, entry.record.read_only) == (IMAGE, True)
