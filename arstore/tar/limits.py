@@ -33,8 +33,8 @@ class Limits:
     """All records of one extended header; also all global records that hold at a time."""
     long_name: int = 1 << 16
     """A GNU long name or long link."""
-    xattr_value: int = 1 << 16
-    """One extended attribute's value: the kernel's XATTR_SIZE_MAX."""
+    xattr_value: int = 1 << 20
+    """One extended attribute's value. The kernel takes 64 KiB: a tree leaves out a larger one, and counts it."""
     xattrs: int = 1 << 20
     """Names and values of all extended attributes of one member."""
     sparse_runs: int = 1 << 16
