@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import TarError, UnsafePathError
 from arstore.store.allowance import NAME, Allowance
+from arstore.store.attributes import Attributes
 from arstore.store.shape import Directory, Missing, Shape, default_entry
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import PREFIX, Mark, classify
@@ -37,11 +38,13 @@ class Placement(ABC):
     """One layer's entries on their way into a tree.
 
     `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once;
-    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer.
+    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer; `attributes` has
+    counted the extended attributes that were left out.
     """
 
-    def __init__(self, allowance: Allowance | None = None) -> None:
+    def __init__(self, allowance: Allowance | None = None, attributes: Attributes | None = None) -> None:
         self._allowance = allowance or Allowance()
+        self.attributes = attributes or Attributes()
         self.shape = Shape(self._allowance)
         self.files = 0
         self.size = 0
@@ -77,6 +80,8 @@ class Placement(ABC):
         if name in _NO_NAMES or 0 in path:
             raise UnsafePathError(shown(path), "not a name that a file can have")
         node = self._parent_node if parent == self._parent else self._place(parent)
+        if entry.xattrs:
+            self.attributes.sift(entry)
         if entry.kind is _FILE:
             self._make_file(node, name, entry, content)
         else:
@@ -182,6 +187,7 @@ class Placement(ABC):
     def _add_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise UnsafePathError("/", "the root of a layer can only be a directory")
+        self.attributes.sift(entry)
         self.shape.root.entry = entry
 
     def _place(self, parent: bytes) -> Directory:
