@@ -3,7 +3,8 @@
 The last entry at a path wins. A member whose path runs through a symlink of its layer goes where a chroot would put it
 (`shape`). Whiteouts and opaque marks wait until the end, because they speak of lower layers alone, whatever their place
 in the archive; a member device 0:0 is what overlayfs takes for a whiteout, and is taken as one. Hard links share what
-they link to; one whose target the layer lacks is noted, for a parent may have it.
+they link to; one whose target the layer lacks is noted, for a parent may have it. What aufs kept as targets of hard
+links is there until the end, and shown nowhere.
 
 A form makes things real: it subclasses `Placement` and keeps everything but the directories and symlinks itself. Not in
 scope: what lower layers have.
@@ -19,7 +20,7 @@ from arstore.store.allowance import NAME, Allowance
 from arstore.store.attributes import Attributes
 from arstore.store.shape import Directory, Missing, Shape, default_entry
 from arstore.tar.entry import Entry, Kind, shown
-from arstore.tar.whiteout import PREFIX, Mark, classify
+from arstore.tar.whiteout import PREFIX, PSEUDO_LINKS, Mark, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,8 @@ _LONGEST_TARGET = 4095
 _MOST_PLACES, _LONGEST_PLACE = 1 << 13, 512
 _FILE = Kind.FILE
 """The member of an enumeration takes a while to find, and this one is asked for with every entry."""
+_LINKED_BY_AUFS = frozenset({Kind.FILE, Kind.SYMLINK, Kind.FIFO})
+"""What is taken as a target of hard links from where aufs kept them."""
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 
@@ -71,7 +74,7 @@ class Placement(ABC):
         """
         path = entry.path
         # `find`, and a number as the byte: with bytes, `in` tries a conversion first, which takes ten times as long.
-        if path.find(PREFIX) >= 0 and self._take_mark(path):
+        if path.find(PREFIX) >= 0 and self._take_mark(entry):
             return
         parent, _, name = path.rpartition(b"/")
         if not name:
@@ -93,6 +96,7 @@ class Placement(ABC):
         A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
         has its own. Raises UnsafePathError, OSError.
         """
+        self._replace(self.shape.root, PSEUDO_LINKS)
         for path in self._opaque:
             if (node := self._marked(path)) is not None:
                 node.opaque = True
@@ -161,13 +165,16 @@ class Placement(ABC):
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
-    def _take_mark(self, path: bytes) -> bool:
-        mark, hidden = classify(path)
+    def _take_mark(self, entry: Entry) -> bool:
+        """Note what *entry* says of others; whether that is all it is."""
+        mark, hidden = classify(entry.path)
         if mark is Mark.WHITEOUT:
             self._hide(hidden)
         elif mark is Mark.OPAQUE:
             self._allowance.hold(NAME + len(hidden))
             self._opaque.append(hidden)
+        elif mark is Mark.PSEUDO_LINK:
+            return entry.kind not in _LINKED_BY_AUFS
         return mark is not Mark.NONE
 
     def _hide(self, path: bytes) -> None:

@@ -544,6 +544,35 @@ class TreeContract:
         assert tree["h"].mode == 0o700
         assert tree.needs == Needs([b"", b"o"])
 
+    def test_links_to_what_aufs_kept(self, fd: int) -> None:
+        members = [
+            images.directory(".wh..wh.plnk", 0o700),
+            images.file(".wh..wh.plnk/1.2", b"linked", 0o640, uid=7, xattrs={"user.a": b"1"}),
+            images.symlink(".wh..wh.plnk/3.4", "target"),
+            images.fifo(".wh..wh.plnk/5.6"),
+            images.file(".wh..wh.plnk/unused", b"never linked"),
+            images.directory(".wh..wh.plnk/sub"),
+            images.file(".wh..wh.plnk/sub/f", b"ignored"),
+            images.device(".wh..wh.plnk/0", "c", 0, 0),
+            images.directory("d"),
+            images.hardlink("d/a", ".wh..wh.plnk/1.2"),
+            images.hardlink("b", "/.wh..wh.plnk/1.2"),
+            images.hardlink("l", ".wh..wh.plnk/3.4"),
+            images.hardlink("p", ".wh..wh.plnk/5.6"),
+        ]
+        tree = build(self.form, fd, members)
+        assert ".wh..wh.plnk" not in tree
+        assert ".wh..wh.plnk/1.2" not in tree
+        assert tree.read("d/a") == tree.read("b") == b"linked"
+        assert (tree["b"].mode, tree["b"].uid, tree["b"].xattrs) == (0o640, 7, {b"user.a": b"1"})
+        assert (tree["l"].link, tree["p"].kind) == (b"target", Kind.FIFO)
+        assert tree.needs == Needs([b""])
+        assert tree.stat[:2] == (5, 6)
+
+    def test_a_link_to_what_aufs_did_not_keep(self, fd: int) -> None:
+        tree = build(self.form, fd, [images.hardlink("a", ".wh..wh.plnk/1.2")])
+        assert tree.needs.absent_links == [(b"a", b".wh..wh.plnk/1.2")]
+
     def test_what_a_layer_makes_new_is_not_implied(self, fd: int) -> None:
         members = [images.whiteout("w"), images.file("w/a/b/f"), images.opaque("o"), images.file("o/a/f")]
         tree = build(self.form, fd, members)
