@@ -183,5 +183,14 @@ def limit_option(function: F) -> F:
     )(function)
 
 
+def strict_xattrs_option(function: F) -> F:
+    """Give a command `--strict-xattrs`; its parameter is `strict_xattrs`."""
+    return option(
+        "--strict-xattrs",
+        is_flag=True,
+        help="Refuse an image with an extended attribute that cannot be kept, instead of leaving the attribute out.",
+    )(function)
+
+
 pass_session = click.make_pass_decorator(Session)
 """Calls the decorated function with the session before all other arguments."""

@@ -16,6 +16,7 @@ from arstore.cli.command import (
     limit_option,
     pass_session,
     progress_option,
+    strict_xattrs_option,
 )
 from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.store.incoming import TakenImage
     from arstore.store.store import Store, StoredImage
+    from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
 
 FORMS = ("auto", "directory", "erofs")
@@ -39,6 +41,7 @@ FORMS = ("auto", "directory", "erofs")
 @option("--all-platforms", is_flag=True, help="All images of an index, and the index itself.")
 @option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
 @limit_option
+@strict_xattrs_option
 @progress_option
 @json_option
 @pass_session
@@ -50,6 +53,7 @@ def import_(
     all_platforms: bool,
     tree: str,
     limit: tuple[str, ...],
+    strict_xattrs: bool,
 ) -> None:
     """Bring images into the store.
 
@@ -58,8 +62,10 @@ def import_(
     archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip, zstd, xz or bzip2. All its
     images come in with all their names, or, when anything is wrong, none of them.
 
-    Prints a line an image: its digest and its names.
+    Prints a line an image: its digest and its names. Extended attributes that cannot be kept are left out; how many
+    is printed to stderr.
     """
+    from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import import_reference
 
     refuse_terminal(source)
@@ -67,7 +73,8 @@ def import_(
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store() as store:
-        options = _options(store, name, platform, all_platforms, tree, limit)
+        limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+        options = _options(store, name, platform, all_platforms, tree, limits)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         with session.progress() as progress:
@@ -85,10 +92,9 @@ def refuse_terminal(source: str) -> None:
 
 
 def _options(
-    store: Store, name: str, platform: str | None, all_platforms: bool, tree: str, limit: tuple[str, ...]
+    store: Store, name: str, platform: str | None, all_platforms: bool, tree: str, limits: Limits
 ) -> ImportOptions:
     from arstore.oci.platform import parse
-    from arstore.tar.limits import changed
     from arstore.transport.copy import ImportOptions
     from arstore.transport.selection import Wanted
 
@@ -96,7 +102,7 @@ def _options(
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
     wanted = Wanted(None if platform is None else parse(platform), all_platforms)
-    return ImportOptions(name, wanted, tree, limits=changed(limit))
+    return ImportOptions(name, wanted, tree, limits=limits)
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
@@ -121,7 +127,11 @@ def _render(session: Session, taken: Sequence[TakenImage], indexes: Sequence[Sto
 
 
 def image_document(image: TakenImage) -> dict[str, Any]:
-    """An image that came in, as JSON tells it: `digest`, `config`, `names`, `layers` (bottom first) and `platform`."""
+    """An image that came in, as JSON tells it.
+
+    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `dropped_xattrs` counts the extended attributes
+    that its trees do not have, those of each layer too.
+    """
     return {
         "digest": image.digest,
         "config": image.config,
@@ -134,8 +144,10 @@ def image_document(image: TakenImage) -> dict[str, Any]:
                 "size": layer.size,
                 "compressed_size": layer.compressed_size,
                 "reused": layer.reused,
+                "dropped_xattrs": layer.dropped,
             }
             for layer in image.layers
         ],
         "platform": image.platform,
+        "dropped_xattrs": sum(layer.dropped for layer in image.layers),
     }

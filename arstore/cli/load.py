@@ -16,6 +16,7 @@ from arstore.cli.command import (
     limit_option,
     pass_session,
     progress_option,
+    strict_xattrs_option,
 )
 from arstore.cli.imports import image_document, refuse_terminal
 from arstore.cli.option import option
@@ -53,6 +54,7 @@ _TOLD = 10
 @option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
 @limit_option
+@strict_xattrs_option
 @progress_option
 @json_option
 @pass_session
@@ -66,6 +68,7 @@ def load(
     runtime_path: str | None,
     keep_images: bool,
     limit: tuple[str, ...],
+    strict_xattrs: bool,
 ) -> None:
     """Import a pipeline image, run it, and import the images it makes.
 
@@ -78,10 +81,11 @@ def load(
     stderr.
     """
     from arstore.pipeline.load import Loaded, LoadOptions
-    from arstore.tar.limits import changed
+    from arstore.tar.limits import Limits, changed
 
     refuse_terminal(archive)
-    options = LoadOptions(name, environment(env), timeout, keep_images, network, changed(limit))
+    limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+    options = LoadOptions(name, environment(env), timeout, keep_images, network, limits)
     loaded = Loaded()
     session.tell_confinement()
     with session.store() as store:

@@ -55,7 +55,11 @@ class Session:
         root, runroot = self.directories()
         self.debug(f"store in {root}, runtime state in {runroot}")
         with Store(root, runroot) as store:
-            yield store
+            try:
+                yield store
+            finally:
+                if store.dropped is not None and store.dropped.count:
+                    self.warn(str(store.dropped))
 
     def directories(self) -> tuple[str, str]:
         """Root and runroot, as given or by default. Raises PermissionDeniedError, OSError."""

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+    strict_xattrs_option,
+)
 from arstore.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -32,10 +40,11 @@ if TYPE_CHECKING:
 @click.command("unpack", cls=Command)
 @click.argument("image")
 @click.argument("directory", metavar="DIR", type=click.Path())
+@strict_xattrs_option
 @progress_option
 @json_option
 @pass_session
-def unpack(session: Session, image: str, directory: str) -> None:
+def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) -> None:
     """Copy an image's root file system to a directory.
 
     DIR is made, or is empty. This works where nothing may be mounted; an ordinary user gets everything but owners,
@@ -46,7 +55,7 @@ def unpack(session: Session, image: str, directory: str) -> None:
     with session.store() as store:
         found = store.find_image(image)
         with session.progress() as progress:
-            report = unpack_image(store, found, directory, progress)
+            report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
     if session.json:
         write_json(
             {
@@ -60,14 +69,17 @@ def unpack(session: Session, image: str, directory: str) -> None:
             }
         )
     elif not report.is_exact:
-        counts = ", ".join(f"{what} of {count}" for what, count in _left_out(report).items() if count)
-        session.note(f"this user may not set everything; left out: {counts} entries")
+        if report.owners.count or report.devices.count:
+            counts = ", ".join(f"{what} of {count}" for what, count in _left_out(report).items() if count)
+            session.note(f"this user may not set everything; left out: {counts} entries")
+        if report.attributes.count:
+            session.warn(str(report.attributes))
 
 
 def _left_out(report: UnpackReport) -> dict[str, int]:
-    """How many entries lack what this process may not set."""
+    """How many entries lack what could not be set."""
     return {
         "owners": report.owners.count,
         "devices": report.devices.count,
-        "attributes": report.attributes.count,
+        "attributes": report.attributes.members,
     }

@@ -104,7 +104,7 @@ class Adaptation:
             mark = classify(entry.path)[0] if PREFIX in entry.path else Mark.NONE
             if mark in (Mark.WHITEOUT, Mark.OPAQUE):
                 marks.append(entry)
-            elif mark is Mark.NONE:
+            elif mark is not Mark.IGNORED:
                 yield from self._member(shape, entry, reader)
         for entry in marks:
             parent, _, name = entry.path.rpartition(b"/")

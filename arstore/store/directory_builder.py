@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.store.allowance import Allowance
+from arstore.store.attributes import Attributes
 from arstore.store.descriptors import DIRECTORY
 from arstore.store.extraction import Extraction
 from arstore.store.listing import NAME, Recorder
@@ -31,9 +32,8 @@ class DirectoryBuilder:
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
         self._recorder = Recorder(tree_fd)
         allowance = Allowance(limits, account=account)
-        self._extraction = Extraction(
-            self._root, Metadata(privileged=True), recorder=self._recorder, allowance=allowance
-        )
+        metadata = Metadata(privileged=True, attributes=Attributes(limits.strict_xattrs))
+        self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance)
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
@@ -49,7 +49,7 @@ class DirectoryBuilder:
         masked = [node.path for node in nodes if self._write_marks(node)]
         implied = [node.path for node in nodes if node.entry is None]
         extraction.apply_directories(nodes)
-        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
+        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked), extraction.attributes.dropped)
         sums = (f"{NAME}:{self._recorder.finish()}",)
         return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size, sums)
 

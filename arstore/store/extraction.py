@@ -54,7 +54,7 @@ class Extraction(Placement):
         recorder: Recorder | None = None,
         allowance: Allowance | None = None,
     ) -> None:
-        super().__init__(allowance)
+        super().__init__(allowance, metadata.attributes)
         self.shape.root.fd = root_fd
         self.metadata = metadata
         self.descriptors = Descriptors(self._unlink)

@@ -64,7 +64,10 @@ class IncomingIndex(NamedTuple):
 
 
 class TakenLayer(NamedTuple):
-    """A layer that is in the store now; `reused` when nothing of it had to be read."""
+    """A layer that is in the store now; `reused` when nothing of it had to be read.
+
+    `dropped` counts its extended attributes that its tree does not have, which nobody knows while it has no tree.
+    """
 
     digest: str
     diff_id: str
@@ -72,6 +75,7 @@ class TakenLayer(NamedTuple):
     size: int
     compressed_size: int
     reused: bool
+    dropped: int = 0
 
 
 class TakenImage(NamedTuple):

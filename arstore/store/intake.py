@@ -7,16 +7,18 @@ trusted: a layer costs something only where the store has no intact blob or no t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
-from arstore.errors import DigestMismatchError, SizeMismatchError
+from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
 from arstore.store import confinement
 from arstore.store.allowance import Allowance
 from arstore.store.assembly import Assembly
+from arstore.store.attributes import Dropped
 from arstore.store.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
 from arstore.store.layer import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.needs import NO_NEEDS, read_needs
 from arstore.store.passes import Job, Passes
 from arstore.store.publication import Publication
 from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
@@ -46,6 +48,8 @@ class _Taken:
 
     blobs: dict[str, BlobRecord] = field(default_factory=dict)
     reused: set[str] = field(default_factory=set)
+    dropped: dict[str, Dropped] = field(default_factory=dict)
+    """Extended attributes that trees do not have, by the layer's diff ID."""
     denied: str = ""
 
 
@@ -80,6 +84,14 @@ class Intake:
     def denied(self) -> str:
         """Why no trees were built, in the kernel's words; "" when they were."""
         return self._taken.denied
+
+    @property
+    def dropped(self) -> Dropped:
+        """The extended attributes that the trees of all layers do not have, those of reused trees too."""
+        found = Dropped()
+        for one in self._taken.dropped.values():
+            found.add(one)
+        return found
 
     def missing(self, images: Sequence[IncomingImage]) -> set[Digest]:
         """The blobs of the layers that `take` would read now, because they or their trees are not in the store."""
@@ -121,10 +133,15 @@ class Intake:
                 self._taken.blobs[layer.digest].tar_size,
                 layer.size,
                 layer.digest in self._taken.reused,
+                self._dropped_of(layer),
             )
             for layer in image.layers
         )
         return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers)
+
+    def _dropped_of(self, layer: IncomingLayer) -> int:
+        dropped = self._taken.dropped.get(layer.diff_id)
+        return dropped.count if dropped is not None else 0
 
     # --- planning ---------------------------------------------------------------------------------------------------
 
@@ -169,13 +186,25 @@ class Intake:
             self._taken.blobs[layer.digest] = stored
             self._taken.reused.add(layer.digest)
             self._publication.reused_blobs.add(layer.digest)
+            self._look_for_dropped(layer)
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
-        limits = ACCEPTED if verified else self._limits
+        limits = replace(ACCEPTED, strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         return Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
+
+    def _look_for_dropped(self, layer: IncomingLayer) -> None:
+        """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
+        key = self._inventory.trusted_tree(layer)
+        record = self._inventory.tree_record(key) if key else None
+        if key is None or record is None or NO_NEEDS in record.sums:
+            return
+        dropped = read_needs(self._inventory.directories.tree(key)).dropped
+        if dropped.count and self._limits.strict_xattrs:
+            raise TarError(f"layer {layer.digest}", str(dropped), "without --strict-xattrs this is accepted")
+        self._taken.dropped[layer.diff_id] = dropped
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
         """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
@@ -210,6 +239,7 @@ class Intake:
         else:
             self._add_blob(layer.digest, job.work.blob, record)
         self._add_tree(layer.diff_id, job.work.tree, outcome)
+        self._taken.dropped[layer.diff_id] = outcome.needs.dropped
         self._taken.denied = self._taken.denied or outcome.denied
 
     def _add_tree(self, key: str, path: str, outcome: LayerOutcome) -> None:
@@ -308,6 +338,7 @@ class Intake:
                 if outcome.value.stat is None:
                     raise _DeniedError(outcome.value.denied)
                 self._add_tree(key, work.tree, outcome.value)
+                self._taken.dropped[work.diff_id] = outcome.value.needs.dropped
         reached("take.tree-adapted")
 
 
@@ -326,5 +357,3 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
         return new
     blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
     return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
-
-

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.errors import DigestMismatchError
 from arstore.store.answers import answer
+from arstore.store.attributes import Attributes
 from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
@@ -137,7 +138,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
 def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
     """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
     if work.form is None:
-        _check(reader)
+        _check(reader, work.limits)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -148,7 +149,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
         return (*built, "")
     # What was kept of the layer is let go, and the rest of it read for its errors.
     built = built.with_traceback(None)
-    _check(reader)
+    _check(reader, work.limits)
     if isinstance(built, UnrepresentableError):
         return built
     return Needs(), None, built.strerror or "not permitted"
@@ -182,10 +183,12 @@ def _fill(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) -> tup
     return builder.finish()
 
 
-def _check(reader: TarReader) -> None:
+def _check(reader: TarReader, limits: Limits) -> None:
     """Read the entries for their errors alone."""
+    attributes = Attributes(limits.strict_xattrs)
     for entry in reader:
         classify(entry.path)
+        attributes.sift(entry)
 
 
 class _Kept:

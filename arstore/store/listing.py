@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from arstore.store.metadata import MODE_BITS, attributes
+from arstore.store.metadata import MODE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +72,12 @@ class Recorder:
         self._node: Directory | None = None
 
     def add(self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int, data: bytes) -> None:
-        """*name* was made in *node* of *entry*; attributes are taken from there."""
+        """*name* was made in *node* of *entry*, which has the attributes that were set."""
         self._enter(node)
         mtime = entry.mtime
         if not -_LAST < mtime < _LAST:
             mtime = _LAST
-        more = packed(dict(attributes(entry))) if entry.xattrs else b""
+        more = packed(entry.xattrs) if entry.xattrs else b""
         lengths = len(name), len(data), len(more)
         head = _RECORD.pack(kind, *lengths, entry.mode & MODE_BITS, entry.uid, entry.gid, mtime, size)
         self._buffer += head + name + data + more

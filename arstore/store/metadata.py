@@ -4,8 +4,8 @@ chown clears setuid bits and file capabilities, so owners come first; a write-pr
 from an ordinary user, so modes come after those; times come last. Without privilege, what only root may set is left out
 and counted.
 
-Attributes: `trusted.overlay.*` and `user.overlay.*` would be orders to overlayfs and are never taken from an archive;
-names outside Linux's four namespaces (archives made on other systems have them) mean nothing here and are dropped.
+Not in scope: which attributes a tree takes (`attributes`). Those that the host then refuses are left out and counted,
+too, unless it refuses because the disk is full.
 """
 
 from __future__ import annotations
@@ -19,20 +19,31 @@ from arstore.errors import TarError
 from arstore.linux.chmod import chmod_node
 from arstore.linux.xattr import set_xattr
 from arstore.store.answers import answer
-from arstore.tar.entry import Entry, Kind, shown
+from arstore.store.attributes import Attributes
+from arstore.tar.entry import Kind, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from arstore.tar.entry import Entry
 
 MODE_BITS = 0o7777
 LARGEST_ID = (1 << 32) - 2
 """The largest user or group id; the next one means `no change` to chown(2)."""
 
-_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
-_OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _PRIVILEGED = (b"trusted.", b"security.")
-_LABEL = b"security.selinux"
-_NOT_AN_ATTRIBUTE = frozenset({errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENAMETOOLONG})
+_TOO_LARGE = "it is too large for this file system"
+_DENIED = "this process may not set it"
+_REFUSALS = {
+    errno.ENOTSUP: "this file system does not keep such attributes",
+    errno.EPERM: _DENIED,
+    errno.EACCES: _DENIED,
+    errno.EINVAL: "this host does not take its value",
+    errno.ERANGE: _TOO_LARGE,
+    errno.E2BIG: _TOO_LARGE,
+    errno.ENOSPC: _TOO_LARGE,
+}
+"""Why the host did not take one attribute. ext4, tmpfs and btrfs say ENOSPC for one that does not fit an inode."""
+_FULL = 1 << 20
+"""Bytes that are free where ENOSPC is not about the whole file system."""
 _FIRST = 5
 
 
@@ -54,11 +65,11 @@ class Skipped:
 class Metadata:
     """Sets metadata as one process may: *privileged* to give files away and to make devices, or not."""
 
-    def __init__(self, privileged: bool) -> None:
+    def __init__(self, privileged: bool, attributes: Attributes | None = None) -> None:
         self.privileged = privileged
+        self.attributes = attributes or Attributes()
         self.owners = Skipped()
         self.devices = Skipped()
-        self.attributes = Skipped()
         self._uid = os.geteuid()
         self._gid = os.getegid()
         self._masked = _umask() | 0o7000
@@ -77,8 +88,10 @@ class Metadata:
             self._give(fd, entry)
         if entry.xattrs:
             self._set_attributes(fd, b"", entry)
+            # Its mode was another one for that (`creation_mode`), and an access control list changes it.
+            created = False
         mode = entry.mode & MODE_BITS
-        if not created or mode & self._masked or entry.xattrs:
+        if not created or mode & self._masked:
             os.fchmod(fd, mode)
         try:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
@@ -111,54 +124,46 @@ class Metadata:
             self.owners.note(entry.path)
 
     def _set_attributes(self, fd: int, node: bytes, entry: Entry) -> None:
-        """Set *entry*'s attributes on what *fd* has open, or on the name *node* in it."""
-        skipped = False
-        for name, value in attributes(entry):
-            if not self.privileged and name.startswith(_PRIVILEGED):
-                skipped = True
-                continue
-            skipped |= not self._set_attribute(fd, node, name, value, entry)
-        if skipped:
-            self.attributes.note(entry.path)
+        """Set *entry*'s attributes on what *fd* has open, or on the name *node* in it; those that it keeps stay in it.
 
-    def _set_attribute(self, fd: int, node: bytes, name: bytes, value: bytes, entry: Entry) -> bool:
-        """Set one attribute; False when it had to be left out for lack of privilege or support."""
-        try:
-            if node:
-                set_xattr(fd, node, name, value)
+        Raises TarError when the attributes are strict, OSError for what is not about the attribute.
+        """
+        kept = {}
+        for name, value in entry.xattrs.items():
+            why = _DENIED
+            if self.privileged or not name.startswith(_PRIVILEGED):
+                why = _set_attribute(fd, node, name, value)
+            if why:
+                self.attributes.drop(entry, name, why)
             else:
-                os.setxattr(fd, name, value)
-        except OSError as error:
-            if error.errno in _NOT_AN_ATTRIBUTE:
-                why = f"the extended attribute {shown(name[:80])} is not valid"
-                raise TarError(shown(entry.path), why) from error
-            if error.errno == errno.ENOTSUP and name == _LABEL:
-                return True
-            if self.privileged or error.errno not in {errno.ENOTSUP, errno.EPERM}:
-                raise
-            return False
-        return True
+                kept[name] = value
+        entry.xattrs = kept
+
+
+def _set_attribute(fd: int, node: bytes, name: bytes, value: bytes) -> str:
+    """Set one attribute; why the host does not take it, "" when it does. Raises OSError."""
+    try:
+        if node:
+            set_xattr(fd, node, name, value)
+        else:
+            os.setxattr(fd, name, value)
+    except OSError as error:
+        why = _REFUSALS.get(error.errno or 0)
+        if why is None or (error.errno == errno.ENOSPC and _is_full(fd)):
+            raise
+        return why
+    return ""
+
+
+def _is_full(fd: int) -> bool:
+    status = os.fstatvfs(fd)
+    return status.f_bavail * status.f_frsize < _FULL or (status.f_files > 0 and not status.f_ffree)
 
 
 def check_owner(entry: Entry) -> None:
     """Raises TarError when no inode can have *entry*'s owner."""
     if not (0 <= entry.uid <= LARGEST_ID and 0 <= entry.gid <= LARGEST_ID):
         raise TarError(shown(entry.path), f"no file can have the owner {entry.uid}:{entry.gid}")
-
-
-def attributes(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
-    """The extended attributes that a tree takes from *entry*.
-
-    Raises TarError for a name that no kernel takes there.
-    """
-    for name, value in entry.xattrs.items():
-        if name.startswith(_OVERLAY) or not name.startswith(_NAMESPACES):
-            continue
-        if b"\0" in name:
-            raise TarError(shown(entry.path), "an extended attribute's name contains a NUL")
-        if name.startswith(b"user.") and entry.kind not in (Kind.FILE, Kind.DIRECTORY):
-            raise TarError(shown(entry.path), f"only files and directories can have the attribute {shown(name)}")
-        yield name, value
 
 
 def _umask() -> int:

@@ -1,22 +1,24 @@
 """What a tree needs from its parents, kept beside it as `needs.json` so that a chain can be put together later.
 
-The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character a byte). It is
-missing where there is nothing to say, and lives and dies with its tree.
+The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character a byte); `dropped`,
+`[count, members, [[path, name, why], ...]]`, is there only where something was dropped. The file is missing where there
+is nothing to say, and lives and dies with its tree.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from arstore.errors import StoreDamagedError
+from arstore.store.attributes import Dropped
 from arstore.store.tree import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"
@@ -51,7 +53,12 @@ def _texts(needs: Needs) -> Iterator[str]:
     yield from _joined(links)
     yield '], "masked": ['
     yield from _joined(path.decode("latin-1") for path in needs.masked)
-    yield "]}"
+    yield "]"
+    dropped = needs.dropped
+    if dropped.count:
+        examples = [[path.decode("latin-1"), name.decode("latin-1"), why] for path, name, why in dropped.examples]
+        yield f', "dropped": {json.dumps([dropped.count, dropped.members, examples])}'
+    yield "}"
 
 
 def _joined(values: Iterable[object]) -> Iterator[str]:
@@ -79,6 +86,16 @@ def read_needs(tree_path: str) -> Needs:
             [name.encode("latin-1") for name in document["implied"]],
             [(name.encode("latin-1"), target.encode("latin-1")) for name, target in document["absent_links"]],
             [name.encode("latin-1") for name in document["masked"]],
+            _dropped(document.get("dropped", (0, 0, ()))),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreDamagedError(path, "does not hold what it should", _HINT) from error
+
+
+def _dropped(value: Sequence[Any]) -> Dropped:
+    """Raises ValueError, TypeError or AttributeError for what is not a count."""
+    count, members, examples = value
+    if type(count) is not int or type(members) is not int:
+        raise TypeError("not a count")
+    found = [(path.encode("latin-1"), name.encode("latin-1"), str(why)) for path, name, why in examples]
+    return Dropped(count, members, found)

@@ -3,7 +3,8 @@
 The last entry at a path wins. A member whose path runs through a symlink of its layer goes where a chroot would put it
 (`shape`). Whiteouts and opaque marks wait until the end, because they speak of lower layers alone, whatever their place
 in the archive; a member device 0:0 is what overlayfs takes for a whiteout, and is taken as one. Hard links share what
-they link to; one whose target the layer lacks is noted, for a parent may have it.
+they link to; one whose target the layer lacks is noted, for a parent may have it. What aufs kept as targets of hard
+links is there until the end, and shown nowhere.
 
 A form makes things real: it subclasses `Placement` and keeps everything but the directories and symlinks itself. Not in
 scope: what lower layers have.
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import TarError, UnsafePathError
 from arstore.store.allowance import NAME, Allowance
+from arstore.store.attributes import Attributes
 from arstore.store.shape import Directory, Missing, Shape, default_entry
 from arstore.tar.entry import Entry, Kind, shown
-from arstore.tar.whiteout import PREFIX, Mark, classify
+from arstore.tar.whiteout import PREFIX, PSEUDO_LINKS, Mark, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ _LONGEST_TARGET = 4095
 _MOST_PLACES, _LONGEST_PLACE = 1 << 13, 512
 _FILE = Kind.FILE
 """The member of an enumeration takes a while to find, and this one is asked for with every entry."""
+_LINKED_BY_AUFS = frozenset({Kind.FILE, Kind.SYMLINK, Kind.FIFO})
+"""What is taken as a target of hard links from where aufs kept them."""
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 
@@ -37,11 +41,13 @@ class Placement(ABC):
     """One layer's entries on their way into a tree.
 
     `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once;
-    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer.
+    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer; `attributes` has
+    counted the extended attributes that were left out.
     """
 
-    def __init__(self, allowance: Allowance | None = None) -> None:
+    def __init__(self, allowance: Allowance | None = None, attributes: Attributes | None = None) -> None:
         self._allowance = allowance or Allowance()
+        self.attributes = attributes or Attributes()
         self.shape = Shape(self._allowance)
         self.files = 0
         self.size = 0
@@ -68,7 +74,7 @@ class Placement(ABC):
         """
         path = entry.path
         # `find`, and a number as the byte: with bytes, `in` tries a conversion first, which takes ten times as long.
-        if path.find(PREFIX) >= 0 and self._take_mark(path):
+        if path.find(PREFIX) >= 0 and self._take_mark(entry):
             return
         parent, _, name = path.rpartition(b"/")
         if not name:
@@ -77,6 +83,8 @@ class Placement(ABC):
         if name in _NO_NAMES or 0 in path:
             raise UnsafePathError(shown(path), "not a name that a file can have")
         node = self._parent_node if parent == self._parent else self._place(parent)
+        if entry.xattrs:
+            self.attributes.sift(entry)
         if entry.kind is _FILE:
             self._make_file(node, name, entry, content)
         else:
@@ -88,6 +96,7 @@ class Placement(ABC):
         A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
         has its own. Raises UnsafePathError, OSError.
         """
+        self._replace(self.shape.root, PSEUDO_LINKS)
         for path in self._opaque:
             if (node := self._marked(path)) is not None:
                 node.opaque = True
@@ -156,13 +165,16 @@ class Placement(ABC):
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
-    def _take_mark(self, path: bytes) -> bool:
-        mark, hidden = classify(path)
+    def _take_mark(self, entry: Entry) -> bool:
+        """Note what *entry* says of others; whether that is all it is."""
+        mark, hidden = classify(entry.path)
         if mark is Mark.WHITEOUT:
             self._hide(hidden)
         elif mark is Mark.OPAQUE:
             self._allowance.hold(NAME + len(hidden))
             self._opaque.append(hidden)
+        elif mark is Mark.PSEUDO_LINK:
+            return entry.kind not in _LINKED_BY_AUFS
         return mark is not Mark.NONE
 
     def _hide(self, path: bytes) -> None:
@@ -182,6 +194,7 @@ class Placement(ABC):
     def _add_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise UnsafePathError("/", "the root of a layer can only be a directory")
+        self.attributes.sift(entry)
         self.shape.root.entry = entry
 
     def _place(self, parent: bytes) -> Directory:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
+    from arstore.store.attributes import Dropped
     from arstore.store.containers import Containers
     from arstore.store.erofs.shared import SharedMounts
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
@@ -123,6 +124,8 @@ class Store:
         self._forms: dict[str, TreeFormat] = {}
         self._denied = ""
         """Why the last `take` built no trees, in the kernel's words."""
+        self.dropped: Dropped | None = None
+        """The extended attributes that the trees of all images that were taken do not have."""
 
     def __enter__(self) -> Store:
         return self
@@ -330,6 +333,7 @@ class Store:
                     try:
                         publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
                         self._denied = intake.denied
+                        self._count_dropped(intake.dropped)
                         return [intake.taken(image) for image in images]
                     except publication.VanishedError:
                         pass
@@ -338,6 +342,12 @@ class Store:
                             raise
                     claims.release()
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
+
+    def _count_dropped(self, dropped: Dropped) -> None:
+        if self.dropped is None:
+            self.dropped = dropped
+        else:
+            self.dropped.add(dropped)
 
     def incoming(self, image: StoredImage) -> IncomingImage:
         """A stored image as if it came in again, for what has to be built from it."""

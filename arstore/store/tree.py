@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.store.answers import answer
+from arstore.store.attributes import Dropped
 from arstore.tar.limits import ACCEPTED
 
 if TYPE_CHECKING:
@@ -53,12 +54,14 @@ class Needs:
     symlink there, the members belong where it points to. What an opaque mark or a whiteout of the same layer makes new
     is not implied. `absent_links` holds the hard links `(path, target)`, as the archive has them, whose target the
     layer does not contain: such a tree is incomplete. `masked` holds the directories that have whiteouts in them,
-    sorted: overlayfs shows these as broken names where no other layer has the directory.
+    sorted: overlayfs shows these as broken names where no other layer has the directory. `dropped` counts the extended
+    attributes of the layer that the tree does not have.
     """
 
     implied: list[bytes] = field(default_factory=list)
     absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
     masked: list[bytes] = field(default_factory=list)
+    dropped: Dropped = field(default_factory=Dropped)
 
 
 @answer

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import ConflictError, TarError
 from arstore.store.adapt import Moves, no_target
 from arstore.store.answers import answer
+from arstore.store.attributes import Attributes, Dropped
 from arstore.store.descriptors import BUILDING_MODE, DIRECTORY
 from arstore.store.extraction import Extraction, link_name
 from arstore.store.metadata import Metadata, Skipped
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 @answer
 @dataclass(slots=True, frozen=True)
 class UnpackReport:
-    """What was unpacked: layers, members (marks too), bytes of content; and what was left out for lack of privilege."""
+    """What was unpacked: layers, members (marks too), bytes of content; and what could not be set."""
 
     layers: int
     members: int
     size: int
     owners: Skipped
     devices: Skipped
-    attributes: Skipped
+    attributes: Dropped
 
     @property
     def is_exact(self) -> bool:
@@ -54,14 +55,15 @@ class UnpackReport:
 class Unpacker:
     """Fills the empty directory *directory_fd*; *privileged* says whether owners and devices are to be made.
 
-    Raises ConflictError when the directory is not empty, OSError.
+    An extended attribute that cannot be kept is an error when *strict*. Raises ConflictError when the directory is not
+    empty, OSError.
     """
 
-    def __init__(self, directory_fd: int, privileged: bool) -> None:
+    def __init__(self, directory_fd: int, privileged: bool, strict: bool = False) -> None:
         if any(True for _ in _names(directory_fd)):
             raise ConflictError("the directory to unpack into", "is not empty")
         self._root = directory_fd
-        self._metadata = Metadata(privileged)
+        self._metadata = Metadata(privileged, Attributes(strict))
         self._target = Extraction(directory_fd, self._metadata)
         self._layers = 0
         self._members = 0
@@ -89,7 +91,7 @@ class Unpacker:
         self._target.apply_directories(self._target.shape.all())
         metadata = self._metadata
         return UnpackReport(
-            self._layers, self._members, self._size, metadata.owners, metadata.devices, metadata.attributes
+            self._layers, self._members, self._size, metadata.owners, metadata.devices, metadata.attributes.dropped
         )
 
     def close(self) -> None:

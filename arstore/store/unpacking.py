@@ -34,15 +34,18 @@ if TYPE_CHECKING:
     from arstore.store.unpack import UnpackReport
 
 
-def unpack_image(store: Store, image: StoredImage, directory: str, progress: Progress) -> UnpackReport:
+def unpack_image(
+    store: Store, image: StoredImage, directory: str, progress: Progress, *, strict_xattrs: bool = False
+) -> UnpackReport:
     """Fill *directory*, which is empty or does not exist yet, with the root file system of *image*.
 
+    Extended attributes that cannot be kept are left out and counted, or, with *strict_xattrs*, are a TarError.
     Raises ConflictError when it is not empty, NotFoundError when its parent does not exist, the errors of a layer's
     pass, and OSError; the directory is then as it was.
     """
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
-    work = _Work(directory, privileged, incoming.layers, store.directories)
+    work = _Work(directory, privileged, incoming.layers, store.directories, strict_xattrs)
     with leased(store.graph, image.digest, "unpack"), _target(directory):
         # A fork must not happen while the graph is open.
         store.graph.release()
@@ -72,6 +75,7 @@ class _Work(NamedTuple):
     privileged: bool
     layers: tuple[IncomingLayer, ...]
     directories: Directories
+    strict_xattrs: bool
 
     def run(self, report: Callable[[int], None]) -> UnpackReport:
         """In the worker: open the blobs, give up what the work does without, and only then read.
@@ -90,7 +94,7 @@ class _Work(NamedTuple):
             confined.shed()
             confined.enter()
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            unpacker = Unpacker(fd, self.privileged)
+            unpacker = Unpacker(fd, self.privileged, self.strict_xattrs)
             for number, layer in enumerate(self.layers):
                 with ExitStack() as closing:
                     file = opened[number] if few else self._open(layer, closing)

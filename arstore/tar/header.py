@@ -1,7 +1,8 @@
 """The 512-byte header: its fields, its numbers and its checksum.
 
 POSIX.1-2024 pax, "ustar Interchange Format", and the GNU tar manual, "Basic Tar Format". The forms told apart are v7
-(no magic), ustar, GNU (no prefix; base-256 numbers, which are accepted in every form) and star (a shorter prefix).
+(no magic), ustar, GNU (two times in place of the prefix; base-256 numbers, which are accepted in every form) and star
+(a shorter prefix). Writers of Go before 1.8 put a prefix under GNU's magic, too (golang/go issues 12594 and 21005).
 
 This is the hot loop of every import: one `struct` call slices a header, and Adler-32 adds up its bytes.
 """
@@ -21,9 +22,12 @@ ZEROS = bytes(BLOCK)
 FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 """name, mode, uid, gid, size, mtime, checksum, type, link name, magic with version, major, minor, prefix, the rest."""
 
+GNU = b"ustar  \0"
+"""The magic and version of GNU headers. Old sparse files (type S) have no other."""
 _USTAR = b"ustar\0"
 _STAR_TRAILER = b"tar\0"
 _STAR_PREFIX = 131
+_TIME_SIZE = 12
 
 KINDS = {
     b"\0": Kind.FILE,
@@ -51,14 +55,17 @@ def number(field: bytes, what: str, name: str) -> int:
     """
     value = _memo.get(field)
     if value is None:
-        value = _parsed(field, what, name)
+        value = _parsed(field)
+        if value is None:
+            raise TarError(what, f"a header's {name} is not a number")
         if len(_memo) >= _MEMO_MAX:
             _memo.clear()
         _memo[field] = value
     return value
 
 
-def _parsed(field: bytes, what: str, name: str) -> int:
+def _parsed(field: bytes) -> int | None:
+    """As `number`; None for what is not a number."""
     if field[0] & 0x80:
         # The top bit marks the form, the next is the sign of a two's complement number of the bits that remain.
         value = int.from_bytes(field, "big") & ((1 << 8 * len(field) - 1) - 1)
@@ -68,7 +75,7 @@ def _parsed(field: bytes, what: str, name: str) -> int:
         return 0
     if digits.isdigit() and b"8" not in digits and b"9" not in digits:
         return int(digits, 8)
-    raise TarError(what, f"a header's {name} is no number")
+    return None
 
 
 def checksum_matches(block: bytes, field: bytes) -> bool:
@@ -95,11 +102,24 @@ def _unusual_checksum_matches(block: bytes, field: bytes, total: int) -> bool:
 
 
 def full_name(name: bytes, prefix: bytes, magic: bytes, rest: bytes) -> bytes:
-    """A member's name, put together from its header's two fields where the form has a prefix."""
+    """Join a member's name from the two fields of its header, where the form has a prefix."""
     name = name.partition(b"\0")[0]
-    if prefix[0] == 0 or not magic.startswith(_USTAR):
+    if prefix[0] == 0:
         return name
-    if rest.endswith(_STAR_TRAILER):
-        prefix = prefix[:_STAR_PREFIX]
+    if magic.startswith(_USTAR):
+        prefix = prefix[:_STAR_PREFIX] if rest.endswith(_STAR_TRAILER) else prefix
+    elif magic != GNU or not _is_misplaced(prefix):
+        return name
     prefix = prefix.partition(b"\0")[0]
     return prefix + b"/" + name if prefix else name
+
+
+def _is_misplaced(prefix: bytes) -> bool:
+    """Whether a GNU header has a prefix where its times belong, by the rule of Go's archive/tar (`readHeader`).
+
+    It is a prefix when one of the two times is not a number, and all of it is ASCII.
+    """
+    times = (prefix[:_TIME_SIZE], prefix[_TIME_SIZE : 2 * _TIME_SIZE])
+    if all(time[0] == 0 or _parsed(time) is not None for time in times):
+        return False
+    return prefix.partition(b"\0")[0].isascii()

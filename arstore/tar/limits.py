@@ -8,7 +8,7 @@ what applies them.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arstore.errors import LimitError, UsageError
 
@@ -33,8 +33,8 @@ class Limits:
     """All records of one extended header; also all global records that hold at a time."""
     long_name: int = 1 << 16
     """A GNU long name or long link."""
-    xattr_value: int = 1 << 16
-    """One extended attribute's value: the kernel's XATTR_SIZE_MAX."""
+    xattr_value: int = 1 << 20
+    """One extended attribute's value. The kernel takes 64 KiB: a tree leaves out a larger one, and counts it."""
     xattrs: int = 1 << 20
     """Names and values of all extended attributes of one member."""
     sparse_runs: int = 1 << 16
@@ -73,6 +73,8 @@ class Limits:
     """Entries of an index, of `index.json` too."""
     index_depth: int = 4
     """Indexes within indexes that are followed."""
+    strict_xattrs: bool = False
+    """Whether an extended attribute that a tree cannot have is an error; it is left out and counted otherwise."""
     reserve: int | None = None
     """What is left free of the store's file system, 0 for nothing; None for what its size suggests (`store.room`)."""
 
@@ -96,8 +98,8 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     A value is a whole number above 0 (a reserve may be 0), perhaps with k, m, g or t behind it for the powers of 1024.
     Raises UsageError.
     """
-    names = {field.name.replace("_", "-"): field.name for field in fields(Limits)}
-    values: dict[str, int] = {}
+    names = {field.name.replace("_", "-"): field.name for field in fields(Limits) if field.type != "bool"}
+    values: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
         what = f"--limit {text if text.isprintable() else ascii(text)}"

@@ -3,8 +3,9 @@
 POSIX.1-2024 pax, "pax Extended Header"; xattrs as star and GNU tar (`SCHILY.xattr.NAME=value`) and libarchive
 (`LIBARCHIVE.xattr.NAME=base64`, the name percent-encoded) write them; GNU's sparse formats 0.0, 0.1 and 1.0.
 
-Values are taken as bytes, so `hdrcharset` changes nothing. Passed over: owner names (numeric ids count), atime and
-ctime, ACLs as text, device numbers, and every keyword that is not known, as POSIX asks.
+Values are taken as bytes, so `hdrcharset` changes nothing. Ignored: owner names (numeric ids count), atime and ctime,
+ACLs as text, device numbers, and every keyword that is not known, as POSIX asks. Numbers are read as Go reads them
+(strconv.ParseInt): any number of leading zeros, and a sign.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ SCHILY_XATTR = b"SCHILY.xattr."
 LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 SPARSE = b"GNU.sparse."
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_XATTR_NAME_MAX = 255
+_PADDING = re.compile(rb"[=_]")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _DIGITS_MAX = 20
+_OF_ONE_MEMBER = frozenset({b"path", b"linkpath", b"size"})
 _NANOSECONDS = 1_000_000_000
 
 Record = tuple[bytes, bytes]
@@ -71,9 +74,9 @@ def records(data: bytes, what: str) -> list[Record]:
     found: list[Record] = []
     start, total = 0, len(data)
     while start < total:
-        blank = data.find(b" ", start, start + _DIGITS_MAX)
-        digits = data[start:blank] if blank > start else b""
-        end = start + int(digits) if digits.isdigit() else 0
+        # However far the blank is: a record is at least as long as the digits of its length.
+        blank = data.find(b" ", start)
+        end = start + _value(data[start:blank]) if blank > start else 0
         equals = data.find(b"=", blank + 2, end)
         if equals < 0 or end > total or data[end - 1] != 0x0A:
             raise TarError(what, "an extended header has a malformed record")
@@ -109,7 +112,7 @@ def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
             _add_xattr(result.xattrs, keyword[len(SCHILY_XATTR) :], value, limits, what)
         elif keyword.startswith(LIBARCHIVE_XATTR):
             name = _unquoted(keyword[len(LIBARCHIVE_XATTR) :])
-            _add_xattr(result.xattrs, name, _from_base64(value, name, what), limits, what)
+            _add_xattr(result.xattrs, name, _from_base64(value), limits, what)
         elif keyword.startswith(SPARSE):
             result.sparse = result.sparse or Sparse()
             _add_sparse(result.sparse, keyword[len(SPARSE) :], value, limits, what)
@@ -118,29 +121,61 @@ def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
     return result
 
 
+def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[Record]:
+    """Return those of *found*, the records of a global header, that change the members after it.
+
+    Left out: what can only be about one member (`path`, `linkpath`, `size`, sparse files), what this module ignores,
+    and a malformed value, because Go ignores it there. Raises LimitError.
+    """
+    taken: list[Record] = []
+    for keyword, value in found:
+        if keyword in _OF_ONE_MEMBER or keyword.startswith(SPARSE):
+            continue
+        try:
+            changes = extension([(keyword, value)], limits, what) != Extension()
+        except TarError:
+            continue
+        if changes or not value:
+            taken.append((keyword, value))
+    return taken
+
+
 def decimal(value: bytes, what: str, name: str) -> int:
-    """A non-negative decimal number of up to 20 digits. Raises TarError."""
-    if not value.isdigit() or len(value) > _DIGITS_MAX:
-        raise TarError(what, f"an extended header's {name} is no number")
-    return int(value)
+    """Parse a decimal number from 0 to 20 digits, zeros before them not counted. Raises TarError."""
+    number = _value(value)
+    if number < 0:
+        raise TarError(what, f"an extended header's {name} is not a number from 0 up")
+    return number
+
+
+def _value(text: bytes) -> int:
+    """The value of decimal digits, perhaps after a plus; -1 for what is not a number, or has too many digits."""
+    if not text.isdigit():
+        text = text.removeprefix(b"+")
+        if not text.isdigit():
+            return -1
+    if len(text) > _DIGITS_MAX:
+        text = text.lstrip(b"0") or b"0"
+        if len(text) > _DIGITS_MAX:
+            return -1
+    return int(text)
 
 
 def nanoseconds(value: bytes, what: str) -> int:
-    """A PAX time as nanoseconds: decimal seconds, perhaps negative, perhaps with a fraction of any length.
+    """A PAX time as nanoseconds: decimal seconds with or without a sign, and with a fraction of any length.
 
-    Digits after the ninth are cut off, towards zero, as Go does. Raises TarError.
+    Digits after the ninth are cut off, towards zero, as Go does (`parsePAXTime`). Raises TarError.
     """
-    whole, _, fraction = value.removeprefix(b"-").partition(b".")
-    seconds = decimal(whole, what, "mtime")
-    if fraction and not fraction.isdigit():
-        raise TarError(what, "an extended header's mtime is no number")
+    whole, _, fraction = value.partition(b".")
+    seconds = _value(whole[1:] if whole.startswith(b"-") and whole[1:].isdigit() else whole)
+    if seconds < 0 or (fraction and not fraction.isdigit()):
+        raise TarError(what, "an extended header's mtime is not a number")
     amount = seconds * _NANOSECONDS + int(fraction[:9].ljust(9, b"0"))
     return -amount if value.startswith(b"-") else amount
 
 
 def _add_xattr(xattrs: dict[bytes, bytes], name: bytes, value: bytes, limits: Limits, what: str) -> None:
-    if not name or len(name) > _XATTR_NAME_MAX or b"\0" in name:
-        raise TarError(what, f"an extended attribute has the impossible name {excerpt(name)!r}")
+    # A name that no file can have is kept here: whoever makes the file leaves it out, and counts it.
     if len(value) > limits.xattr_value:
         raise LimitError(what, f"the extended attribute {excerpt(name)} has more than {limits.xattr_value} bytes")
     xattrs[name] = value
@@ -150,11 +185,12 @@ def _unquoted(name: bytes) -> bytes:
     return _QUOTED.sub(lambda found: bytes([int(found[1], 16)]), name)
 
 
-def _from_base64(value: bytes, name: bytes, what: str) -> bytes:
-    try:
-        return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
-    except binascii.Error as error:
-        raise TarError(what, f"the extended attribute {excerpt(name)} is no valid base64") from error
+def _from_base64(value: bytes) -> bytes:
+    """Decode as libarchive does, which alone writes and reads this: it skips what is not base64, and never fails."""
+    digits = _NOT_BASE64.sub(b"", _PADDING.split(value, 1)[0])
+    if len(digits) % 4 == 1:
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
 def _add_sparse(sparse: Sparse, keyword: bytes, value: bytes, limits: Limits, what: str) -> None:

@@ -2,7 +2,8 @@
 
 Forms: v7, ustar, star, PAX (extended headers of one member and global ones), GNU (long names, base-256 numbers, old
 sparse files) and GNU's sparse files in PAX. Where the forms leave room, this follows Go's archive/tar, which the tools
-that make and read images are built on, except that global PAX records are applied, as POSIX says:
+that make and read images are built on, except that the global PAX records that can be about several members (owner,
+time, extended attributes) are applied, as POSIX says (decision 20):
 
 - A header that says a size for a link, a device, a FIFO or a directory has no content all the same.
 - A file of the oldest type (NUL) whose name ends in a slash is a directory.
@@ -42,6 +43,7 @@ _SIZE_MAX = (1 << 63) - 1
 _SECOND = 1_000_000_000
 _TIME_LIMIT = (1 << 63) * _SECOND
 _TYPE = 156
+_MAGIC = slice(257, 265)
 _SPARSE_TYPE = ord("S")
 _MAJOR_MAX = (1 << 12) - 1
 _MINOR_MAX = (1 << 20) - 1
@@ -246,6 +248,8 @@ class TarReader:
         """Take a sparse file's map, its real size and, in PAX, its real name."""
         said = extension.sparse if extension is not None and block[_TYPE] != _SPARSE_TYPE else None
         if said is None:
+            if block[_MAGIC] != header.GNU:
+                raise TarError(self._what, f"{excerpt(entry.path)} is a sparse file of GNU's without GNU's magic")
             runs, size = sparse.old_gnu(block, self._sparse_block, self._limits, self._what)
         else:
             if said.size is None:
@@ -297,9 +301,7 @@ class TarReader:
         return b"".join(self.chunks())
 
     def _add_globals(self, records: list[pax.Record]) -> None:
-        for keyword, value in records:
-            if keyword.startswith(pax.SPARSE):
-                continue
+        for keyword, value in pax.global_records(records, self._limits, self._what):
             if value:
                 self._globals[keyword] = value
             else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, TarError
 from arstore.tar.header import number
+from arstore.tar.pax import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ _HEADER_EXTENDED = 482
 _HEADER_REAL_SIZE = slice(483, 495)
 _EXTENSION_PAIRS = slice(0, 504)
 _EXTENSION_EXTENDED = 504
-_MAP_DIGITS = 20
 
 
 def old_gnu(block: bytes, next_block: Callable[[], bytes], limits: Limits, what: str) -> tuple[Runs, int]:
@@ -61,9 +61,9 @@ def map_in_data(next_block: Callable[[], bytes], limits: Limits, what: str) -> R
     """
     text = next_block()
     head, newline, _ = text.partition(b"\n")
-    if not newline or not head.isdigit() or len(head) > _MAP_DIGITS:
+    if not newline:
         raise TarError(what, "a sparse file's map has no count")
-    count = int(head)
+    count = decimal(head, what, "sparse map")
     if count > limits.sparse_runs:
         raise LimitError(what, f"a sparse file has more than {limits.sparse_runs} runs")
     blocks, lines = [text], text.count(b"\n")
@@ -74,9 +74,7 @@ def map_in_data(next_block: Callable[[], bytes], limits: Limits, what: str) -> R
         blocks.append(block)
         lines += block.count(b"\n")
     numbers = b"".join(blocks).split(b"\n", 2 * count + 1)[1 : 2 * count + 1]
-    if not all(digits.isdigit() and len(digits) <= _MAP_DIGITS for digits in numbers):
-        raise TarError(what, "a sparse file's map holds something other than numbers")
-    return pairs_of([int(digits) for digits in numbers], what)
+    return pairs_of([decimal(digits, what, "sparse map") for digits in numbers], what)
 
 
 def pairs_of(numbers: list[int], what: str) -> Runs:

@@ -3,6 +3,9 @@
 OCI image-spec, layer.md, "Whiteouts" and "Opaque Whiteout"; the names come from aufs. Only the path is looked at,
 because the specification gives a meaning to the name alone, whatever the member's type. Not in scope: what a tree does
 with a mark.
+
+aufs kept the files that had several names in `.wh..wh.plnk` of a branch's root, and images that were made on it have
+hard links to there. So these files can be linked to, and their names are not shown (`PSEUDO_LINK`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ PREFIX = b".wh."
 """What the last component of a whiteout begins with; the rest is the name that it hides."""
 OPAQUE_NAME = b".wh..wh..opq"
 """The last component of an opaque mark: its directory hides all that lower layers have in it."""
+PSEUDO_LINKS = b".wh..wh.plnk"
+"""The directory in the root of a layer that has the targets of hard links of aufs."""
 _RESERVED_PREFIX = b".wh..wh."
 _NAMELESS = frozenset({b".wh.", b".wh..", b".wh..."})
 
@@ -26,15 +31,17 @@ class Mark(enum.Enum):
     NONE = "none"
     WHITEOUT = "whiteout"
     OPAQUE = "opaque"
+    PSEUDO_LINK = "pseudo-link"
     IGNORED = "ignored"
 
 
 def classify(path: bytes) -> tuple[Mark, bytes]:
     """The mark that *path* (normalised, as in `Entry.path`) makes, and the path that it is about.
 
-    NONE: *path* itself. WHITEOUT: the path that is hidden. OPAQUE: the directory. IGNORED: *path* itself, which is
-    aufs' own bookkeeping (`.wh..wh.plnk`, `.wh..wh.aufs`, `.wh..wh.orph`, anything else that begins so, and what lies
-    below) and makes nothing. A `.wh.` name that is not the last component has no meaning and stays an ordinary
+    NONE: *path* itself. WHITEOUT: the path that is hidden. OPAQUE: the directory. PSEUDO_LINK: *path* itself, a name in
+    `.wh..wh.plnk` that hard links may have as their target. IGNORED: *path* itself, which is aufs' own bookkeeping
+    (`.wh..wh.plnk`, `.wh..wh.aufs`, `.wh..wh.orph`, anything else that begins so, and what lies below) and makes
+    nothing. A `.wh.` name that is not the last component has no meaning and stays an ordinary
     directory, as all other implementations take it.
 
     Raises UnsafePathError for `.wh.`, `.wh..` and `.wh...`, which would hide the directory itself or its parent.
@@ -48,7 +55,8 @@ def classify(path: bytes) -> tuple[Mark, bytes]:
     if name == OPAQUE_NAME and not _is_reserved(components[:-1]):
         return Mark.OPAQUE, parent
     if _is_reserved(components):
-        return Mark.IGNORED, path
+        is_target = parent == PSEUDO_LINKS and not name.startswith(PREFIX)
+        return Mark.PSEUDO_LINK if is_target else Mark.IGNORED, path
     if not name.startswith(PREFIX):
         return Mark.NONE, path
     hidden = name[len(PREFIX) :]

@@ -16,6 +16,7 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.glances import Glance
 from arstore.maintenance.survey import Survey
 from arstore.store.answers import packed, unpacked
+from arstore.store.attributes import Dropped
 from arstore.store.layer import LayerOutcome
 from arstore.store.metadata import Skipped
 from arstore.store.passes import _Again
@@ -50,7 +51,7 @@ def test_values_come_back_with_their_types(value):
         LayerOutcome(5, Needs([b"\xff"], [(b"a", b"b")], [b""]), TreeStat(1, 2, ("listing:00",)), "erofs", ""),
         LayerOutcome(5, Needs(), None, denied="chown: no"),
         [_Again.ALONE, _Again.OTHER_FORM],
-        UnpackReport(1, 2, 3, *(Skipped() for _ in range(3))),
+        UnpackReport(1, 2, 3, Skipped(), Skipped(), Dropped(2, 1, [(b"a", b"user.b", "why")])),
         (Finding(Damage.BLOB_SIZE, "what", "why", True), Damage.ORPHAN),
         Glance(frozenset({b"blobs/x"}), suspects=(DIGEST,), tars=Sizes(["a", "b"], [1, -1])),
         Survey(1, Sizes(["a"], [2]), containers=Sizes(["\udcff"], [3]), exchange=4, linked={7: ("blobs", "a", 2)}),

@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import StoreDamagedError
+from arstore.store.attributes import Dropped
 from arstore.store.needs import NAME, read_needs, write_needs
 from arstore.store.tree import Needs
 
 PATH = st.binary(max_size=30)
 NEEDS = st.builds(
-    Needs, st.lists(PATH, max_size=4), st.lists(st.tuples(PATH, PATH), max_size=3), st.lists(PATH, max_size=4)
+    Needs,
+    st.lists(PATH, max_size=4),
+    st.lists(st.tuples(PATH, PATH), max_size=3),
+    st.lists(PATH, max_size=4),
+    st.one_of(
+        st.just(Dropped()),
+        st.builds(
+            Dropped, st.integers(1), st.integers(1), st.lists(st.tuples(PATH, PATH, st.text(max_size=9)), max_size=3)
+        ),
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from support import images
 from arstore.errors import ArstoreError, LimitError, TarError, UnsafePathError
 from arstore.store.tree import Needs, TreeStat
 from arstore.tar.entry import Entry, Kind
+from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
 
 if TYPE_CHECKING:
@@ -202,22 +203,50 @@ class TreeContract:
         tree = build(self.form, fd, [images.directory("d", xattrs=orders), images.file("f", xattrs=orders)])
         assert not tree.is_opaque("d")
         assert tree["d"].xattrs == tree["f"].xattrs == {}
+        assert (tree.needs.dropped.count, tree.needs.dropped.members) == (8, 2)
 
     def test_attributes_of_other_systems_are_dropped(self, fd: int) -> None:
         tree = build(self.form, fd, [images.file("f", xattrs={"com.apple.provenance": b"\x01", "user.b": b"2"})])
         assert tree["f"].xattrs == {b"user.b": b"2"}
+        assert tree.needs.dropped.examples == [(b"f", b"com.apple.provenance", "Linux has no such attributes")]
 
-    @pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.FIFO])
+    @pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.FIFO, Kind.CHARACTER, Kind.BLOCK])
     def test_user_attributes_on_what_cannot_have_them(self, fd: int, kind: Kind) -> None:
-        with pytest.raises(TarError):
-            build(self.form, fd, [entry("l", kind, link=b"x", xattrs={b"user.a": b"1"})])
+        xattrs = {b"user.a": b"1", b"trusted.b": b"2"}
+        tree = build(self.form, fd, [entry("l", kind, link=b"x", major=1, minor=3, xattrs=xattrs)])
+        assert tree["l"].xattrs == {b"trusted.b": b"2"}
+        assert tree.needs.dropped.count == 1
 
+    @pytest.mark.parametrize("path", ["f", "d", ""])
     @pytest.mark.parametrize(
-        "xattrs", [{b"user." + b"n" * 300: b""}, {b"user.v": b"v" * 70_000}, {b"user.a\0b": b""}, {b"user.": b""}]
+        "dropped",
+        [
+            {b"user." + b"n" * 300: b""},
+            {b"user.v": b"v" * 70_000},
+            {b"user.a\0b": b""},
+            {b"user.": b""},
+            {b"": b""},
+            {b"system.nfs4_acl": b"x"},
+            {b"system.posix_acl_access": b"x"},
+            {b"system.posix_acl_default": b""},
+            {b"security.capability": b""},
+            {b"security.capability": CAPABILITY[:12]},
+        ],
+        ids=lambda one: f"{next(iter(one))[:25].decode()}-{len(next(iter(one.values())))}",
     )
-    def test_attributes_that_no_kernel_takes(self, fd: int, xattrs: dict[bytes, bytes]) -> None:
-        with pytest.raises(TarError):
-            build(self.form, fd, [entry("f", xattrs=xattrs)])
+    def test_attributes_that_no_kernel_takes(self, fd: int, path: str, dropped: dict[bytes, bytes]) -> None:
+        kind = Kind.FILE if path == "f" else Kind.DIRECTORY
+        tree = build(self.form, fd, [entry(path, kind, xattrs={**dropped, b"user.kept": b"1"})])
+        assert tree[path].xattrs == {b"user.kept": b"1"}
+        assert (tree.needs.dropped.count, tree.needs.dropped.members) == (1, 1)
+
+    def test_attributes_that_are_strict(self, fd: int) -> None:
+        limits = replace(ACCEPTED, strict_xattrs=True)
+        builder = self.form.builder(fd, limits)
+        builder.add(entry("kept", xattrs={b"user.a": b"1"}), Bytes())
+        with pytest.raises(TarError, match=r"^l: cannot keep its extended attribute user\.a, because only files"):
+            builder.add(entry("l", Kind.SYMLINK, link=b"x", xattrs={b"user.a": b"1"}), Bytes())
+        builder.close()
 
     @pytest.mark.parametrize(
         "hostile",
@@ -514,6 +543,35 @@ class TreeContract:
         assert tree.is_opaque("h")
         assert tree["h"].mode == 0o700
         assert tree.needs == Needs([b"", b"o"])
+
+    def test_links_to_what_aufs_kept(self, fd: int) -> None:
+        members = [
+            images.directory(".wh..wh.plnk", 0o700),
+            images.file(".wh..wh.plnk/1.2", b"linked", 0o640, uid=7, xattrs={"user.a": b"1"}),
+            images.symlink(".wh..wh.plnk/3.4", "target"),
+            images.fifo(".wh..wh.plnk/5.6"),
+            images.file(".wh..wh.plnk/unused", b"never linked"),
+            images.directory(".wh..wh.plnk/sub"),
+            images.file(".wh..wh.plnk/sub/f", b"ignored"),
+            images.device(".wh..wh.plnk/0", "c", 0, 0),
+            images.directory("d"),
+            images.hardlink("d/a", ".wh..wh.plnk/1.2"),
+            images.hardlink("b", "/.wh..wh.plnk/1.2"),
+            images.hardlink("l", ".wh..wh.plnk/3.4"),
+            images.hardlink("p", ".wh..wh.plnk/5.6"),
+        ]
+        tree = build(self.form, fd, members)
+        assert ".wh..wh.plnk" not in tree
+        assert ".wh..wh.plnk/1.2" not in tree
+        assert tree.read("d/a") == tree.read("b") == b"linked"
+        assert (tree["b"].mode, tree["b"].uid, tree["b"].xattrs) == (0o640, 7, {b"user.a": b"1"})
+        assert (tree["l"].link, tree["p"].kind) == (b"target", Kind.FIFO)
+        assert tree.needs == Needs([b""])
+        assert tree.stat[:2] == (5, 6)
+
+    def test_a_link_to_what_aufs_did_not_keep(self, fd: int) -> None:
+        tree = build(self.form, fd, [images.hardlink("a", ".wh..wh.plnk/1.2")])
+        assert tree.needs.absent_links == [(b"a", b".wh..wh.plnk/1.2")]
 
     def test_what_a_layer_makes_new_is_not_implied(self, fd: int) -> None:
         members = [images.whiteout("w"), images.file("w/a/b/f"), images.opaque("o"), images.file("o/a/f")]

@@ -36,7 +36,7 @@ def test_number(field: bytes, value: int) -> None:
 
 @pytest.mark.parametrize("field", [b"0000648\0", b"-000001\0", b"0_00_1\0\0", b"0o644\0\0\0", b"+1\0", b"64 4\0", b"x"])
 def test_what_is_no_number(field: bytes) -> None:
-    with pytest.raises(TarError, match="size is no number"):
+    with pytest.raises(TarError, match="size is not a number"):
         number(field, "t", "size")
 
 
@@ -85,6 +85,7 @@ def test_full_name() -> None:
     assert joined(name=b"n", prefix=b"p/q") == b"p/q/n"
     assert joined(name=b"n" * 100, prefix=b"p" * 155) == b"p" * 155 + b"/" + b"n" * 100
     assert joined(name=b"n", prefix=b"00000000000", magic=b"ustar  \0") == b"n"
+    assert joined(name=b"n", prefix=b"p/q", magic=b"ustar  \0") == b"p/q/n"
     assert joined(name=b"n", prefix=b"p", magic=bytes(8)) == b"n"
     star = b"p".ljust(131, b"\0") + b"00000000001 00000000002 "
     assert joined(name=b"n", prefix=star.ljust(163, b"\0") + b"tar\0") == b"p/n"

@@ -9,7 +9,7 @@ from support.tarblocks import record
 
 from arstore.errors import LimitError, TarError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.tar.pax import Extension, extension, nanoseconds, records
+from arstore.tar.pax import Extension, extension, global_records, nanoseconds, records
 
 
 def said(*pairs: tuple[bytes, bytes], limits: Limits = DEFAULT_LIMITS) -> Extension:
@@ -66,13 +66,22 @@ def test_records_of_anything(data: bytes) -> None:
         (b"1.0000000019999999999999999999999999999999", 1000000001),
         (b"-1.0000000019", -1000000001),
         (b"9223372036854775807.999999999", 9223372036854775807999999999),
+        (b"0001.5", 1500000000),
+        (b"0" * 5000 + b"1.5", 1500000000),
+        (b"-" + b"0" * 5000 + b"1.5", -1500000000),
+        (b"+1.5", 1500000000),
+        (b"-0", 0),
+        (b"1." + b"0" * 5000 + b"1", 1000000000),
     ],
 )
 def test_times(text: bytes, value: int) -> None:
     assert nanoseconds(text, "t") == value
 
 
-NO_TIMES = [b".5", b"-", b"--1", b"1e5", b"1.x", b"1.-5", b" 1", b"+1", b"nan", b"1_0", b"9" * 21, b"9" * 5000]
+NO_TIMES = [
+    b".5", b"-", b"--1", b"1e5", b"1.x", b"1.-5", b" 1", b"+.5", b"+-1", b"-+1", b"+",
+    b".", b"", b"1.+5", b"1.5.6", b"1,5", b"nan", b"1_0", b"9" * 21, b"9" * 5000,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NO_TIMES)
@@ -107,24 +116,56 @@ def test_xattrs_of_both_spellings() -> None:
 
 
 @pytest.mark.parametrize(
-    "pair",
+    "name", [b"", b"user." + b"n" * 300, b"com.apple.provenance", b"trusted.overlay.opaque", b"system.nfs4_acl"]
+)
+def test_names_that_no_file_can_have_are_left_to_whoever_makes_the_file(name: bytes) -> None:
+    assert said((b"SCHILY.xattr." + name, b"x")).xattrs == {name: b"x"}
+    assert said((b"LIBARCHIVE.xattr." + name + b"%00", b"eA")).xattrs == {name + b"\0": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
     [
-        (b"SCHILY.xattr.", b"x"),
-        (b"SCHILY.xattr." + b"n" * 256, b"x"),
-        (b"LIBARCHIVE.xattr.a%00", b"eA"),
-        (b"LIBARCHIVE.xattr.a", b"*"),
-        (b"LIBARCHIVE.xattr.a", b"e"),
+        (b"*", b""),
+        (b"e", b""),
+        (b"eA", b"x"),
+        (b"eA==", b"x"),
+        (b"e\nA=\n", b"x"),
+        (b"eA=eHh4", b"x"),
+        (b"eA_eHh4", b"x"),
+        (b"eHh4e", b"xxx"),
+        (b"\xffeA", b"x"),
+        (b"", b""),
     ],
 )
-def test_xattrs_that_no_file_can_have(pair: tuple[bytes, bytes]) -> None:
-    with pytest.raises(TarError):
-        said(pair)
+def test_base64_is_read_as_libarchive_reads_it(text: bytes, value: bytes) -> None:
+    assert said((b"LIBARCHIVE.xattr.user.a", text)).xattrs == {b"user.a": value}
+
+
+def test_numbers_with_zeros_and_a_plus() -> None:
+    got = said((b"uid", b"007"), (b"gid", b"0" * 5000 + b"8"), (b"size", b"+00012"))
+    assert (got.uid, got.gid, got.size) == (7, 8, 12)
+
+
+@pytest.mark.parametrize("zeros", [1, 20, 5000])
+def test_the_length_of_a_record_may_begin_with_zeros(zeros: int) -> None:
+    rest = b" path=abc\n"
+    digits = b"%0*d" % (zeros + 4, zeros + 4 + len(rest))
+    assert records(digits + rest + record(b"uid", b"7"), "t") == [(b"path", b"abc"), (b"uid", b"7")]
+    assert records(b"+13 path=abc\n", "t") == [(b"path", b"abc")]
+
+
+def test_global_records_change_what_several_members_can_share() -> None:
+    everything = [(b"path", b"p"), (b"linkpath", b"l"), (b"size", b"9"), (b"GNU.sparse.size", b"9"), (b"comment", b"c")]
+    shared = [(b"uid", b"1"), (b"mtime", b"0"), (b"SCHILY.xattr.user.a", b"v"), (b"gid", b"")]
+    malformed = [(b"uid", b"-1"), (b"mtime", b"yesterday")]
+    assert global_records([*everything, *malformed, *shared], DEFAULT_LIMITS, "t") == shared
 
 
 def test_limits_on_xattrs() -> None:
     assert len(said((b"SCHILY.xattr.user.a", b"v" * 65536)).xattrs[b"user.a"]) == 65536
     with pytest.raises(LimitError):
-        said((b"SCHILY.xattr.user.a", b"v" * 65537))
+        said((b"SCHILY.xattr.user.a", b"v" * (1 << 20) + b"v"))
     with pytest.raises(LimitError):
         said(*((b"SCHILY.xattr.user.%d" % i, b"v" * 65536) for i in range(17)))
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+XATTR = b"SCHILY.xattr.user.a"
+
+
 class Dripping:
     """A source that gives at most *most* bytes at a time."""
 
@@ -244,8 +247,8 @@ def test_an_extension_without_its_member(extra: bytes) -> None:
         (header(b"x", b"g", base256(1 << 62)), Limits()),
         (header(b"x", b"L", (1 << 16) + 1), Limits()),
         (gnu_long(b"a/" * 3000) + member(b"a"), Limits()),
-        (pax((b"comment", b"c" * 90), letter=b"g") + pax((b"other", b"c" * 90), letter=b"g"), Limits(pax=150)),
-        (pax((b"SCHILY.xattr.user.a", b"v" * 65537)) + member(b"a"), Limits()),
+        (pax((XATTR, b"c" * 90), letter=b"g") + pax((XATTR + b"b", b"c" * 90), letter=b"g"), Limits(pax=200)),
+        (pax((XATTR, b"v" * 65537)) + member(b"a"), Limits(xattr_value=65536)),
     ],
 )
 def test_limits(archive: bytes, limits: Limits) -> None:

@@ -1,8 +1,8 @@
 """Extended attributes of inodes: what an index can hold of them, and how they are laid out.
 
 An inode's attributes stand right after it. Those that several inodes have, name and value, stand once in an area of
-their own, and the inodes hold their places there. Values pass through no file system on their way into an index, so
-what a kernel would check when they are set is checked here; what it would change, is left to the directory form.
+their own, and the inodes hold their places there. What no inode can have is left out before (`store.attributes`). What
+the kernel would change when it is set, is left to the directory form.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from arstore.errors import TarError
+from arstore.store.attributes import CAPABILITY
 from arstore.store.erofs import format as layout
-from arstore.store.metadata import attributes
 from arstore.store.tree import UnrepresentableError
-from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.entry import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from arstore.tar.entry import Entry
 
 Attribute = tuple[int, bytes, bytes]
 """The number of a name's prefix, the rest of the name, the value."""
@@ -29,13 +30,10 @@ ORIGIN: Attribute = (4, b"overlay.origin", b"")
 So it has done since Linux 4.15 (ovl_get_inode in fs/overlayfs/inode.c, "non-merge dir that may have whiteouts").
 """
 
-_LONGEST_NAME, _LARGEST_VALUE, _LARGEST_LIST = 255, 1 << 16, 1 << 16
 _LARGEST_BODY = ((1 << 16) - 2) * 4
 _OVERLAY = b"trusted.overlay."
-_CAPABILITY = b"security.capability"
-_CAPABILITY_SIZES = {20: 2, 24: 3}
+_NAMESPACED_CAPABILITY = 24
 _ACCESS, _DEFAULT = 2, 3
-_ACL_VERSION = b"\x02\x00\x00\x00"
 _NO_ID = (1 << 32) - 1
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 
@@ -43,15 +41,11 @@ _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 def taken(entry: Entry) -> tuple[Attribute, ...]:
     """What an inode gets of *entry*'s extended attributes, in an order that depends on them alone.
 
-    Raises TarError for what no inode can have, UnrepresentableError for what this form cannot hold.
+    Raises UnrepresentableError for what this form cannot hold.
     """
-    found: list[Attribute] = []
-    names = 0
-    for name, value in attributes(entry):
-        names += len(name) + 1
-        found.append(_attribute(entry, name, value))
+    found = [_attribute(entry, name, value) for name, value in entry.xattrs.items()]
     found.sort()
-    if names > _LARGEST_LIST or _body(found) > _LARGEST_BODY:
+    if _body(found) > _LARGEST_BODY:
         raise UnrepresentableError(entry.path, "more extended attributes than an inode holds")
     return tuple(found)
 
@@ -79,46 +73,30 @@ def _attribute(entry: Entry, name: bytes, value: bytes) -> Attribute:
         raise UnrepresentableError(entry.path, f"the extended attribute {shown(name[:80])}")
     rest = name[len(layout.ATTRIBUTE_PREFIXES[number]) :]
     is_acl = number in (_ACCESS, _DEFAULT)
-    if len(name) > _LONGEST_NAME or len(value) > _LARGEST_VALUE or not (rest or is_acl):
-        raise TarError(shown(entry.path), f"the extended attribute {shown(name[:80])} is not valid")
-    if len(value) > layout.LARGEST_VALUE or (is_acl and (rest or not _is_settled(entry, number, value))):
+    if (
+        len(value) > layout.LARGEST_VALUE
+        or (is_acl and not _is_settled(entry, number, value))
+        or (name == CAPABILITY and not _is_settled_capability(value))
+    ):
         raise UnrepresentableError(entry.path, f"this value of the extended attribute {shown(name[:80])}")
-    if name == _CAPABILITY:
-        _check_capability(entry, value)
     return number, rest, value
 
 
-def _check_capability(entry: Entry, value: bytes) -> None:
-    """Refuse what cap_convert_nscap (security/commoncap.c) refuses."""
-    revision = _CAPABILITY_SIZES.get(len(value))
-    if revision is None or value[3] != revision:
-        raise TarError(shown(entry.path), "the extended attribute security.capability is not valid")
-    if revision == 3 and (value[0] > 1 or value[1] or value[2] or value[20:] == b"\xff\xff\xff\xff"):
-        raise UnrepresentableError(entry.path, "this value of the extended attribute security.capability")
+def _is_settled_capability(value: bytes) -> bool:
+    """Whether the kernel keeps these file capabilities as they are (cap_convert_nscap in security/commoncap.c)."""
+    if len(value) != _NAMESPACED_CAPABILITY:
+        return True
+    return value[0] <= 1 and not value[1] and not value[2] and value[20:] != b"\xff\xff\xff\xff"
 
 
 def _is_settled(entry: Entry, number: int, value: bytes) -> bool:
-    """Whether an ACL is just what the kernel would make of it, given to this file and followed by its mode.
-
-    Its form is that of posix_acl_valid (fs/posix_acl.c): the owner, users, the group, groups, a mask if there are users
-    or groups, others.
-    """
-    if value[:4] != _ACL_VERSION or len(value) < 4 + 8 * 3 or len(value) % 8 != 4 or entry.kind is Kind.SYMLINK:
-        return False
+    """Whether a valid ACL is just what the kernel would make of it, given to this file and followed by its mode."""
     entries = list(struct.iter_unpack("<HHI", value[4:]))
-    tags = [tag for tag, _, _ in entries]
     permissions = {tag: permission for tag, permission, _ in entries}
-    named = _USER in permissions or _GROUP in permissions
-    if tags != sorted(tags) or any(tags.count(tag) != 1 for tag in (_USER_OBJ, _GROUP_OBJ, _OTHER)):
-        return False
-    if not set(tags) <= {_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER} or tags.count(_MASK) > 1:
-        return False
-    if any(permission > 7 or (identity == _NO_ID) is (tag in (_USER, _GROUP)) for tag, permission, identity in entries):
-        return False
-    if named and _MASK not in permissions:
+    if any(identity != _NO_ID for tag, _, identity in entries if tag not in (_USER, _GROUP)):
         return False
     if number == _DEFAULT:
-        return entry.kind is Kind.DIRECTORY
+        return True
     group = permissions.get(_MASK, permissions[_GROUP_OBJ])
     shown_mode = permissions[_USER_OBJ] << 6 | group << 3 | permissions[_OTHER]
     return _MASK in permissions and shown_mode == entry.mode & 0o777

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
 from arstore.store.allowance import NAME, Allowance
+from arstore.store.attributes import Attributes
 from arstore.store.erofs import format as layout
 from arstore.store.erofs.attributes import SharedAttributes, taken
 from arstore.store.erofs.directories import attributes_of
@@ -59,7 +60,7 @@ class ErofsBuilder(Placement):
     """
 
     def __init__(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> None:
-        super().__init__(Allowance(limits, index=True, account=account))
+        super().__init__(Allowance(limits, index=True, account=account), Attributes(limits.strict_xattrs))
         self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
         self._records: dict[Directory, dict[bytes, Record]] = {}
@@ -85,7 +86,7 @@ class ErofsBuilder(Placement):
         shared = SharedAttributes(self._attributes(nodes))
         image = Image(self._records, shared, self._epoch(nodes), self._content.end, self._made)
         image.write(self._fd, self.shape.root, self._tar_end - layout.TAR_START)
-        needs = Needs(sorted(implied), self.absent_links, sorted(masked))
+        needs = Needs(sorted(implied), self.absent_links, sorted(masked), self.attributes.dropped)
         return needs, TreeStat(self.files + len(nodes) - 1, self.size)
 
     def close(self) -> None:
