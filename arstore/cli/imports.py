@@ -66,7 +66,7 @@ def import_(
     if platform is not None and all_platforms:
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     session.tell_confinement()
-    with session.store() as store:
+    with session.store(create=True) as store:
         options = _options(store, name, platform, all_platforms, tree, limit)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
@@ -21,7 +23,7 @@ from arstore.cli.output import short_digest, utc_time, write_json, write_path, w
 from arstore.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Unpack
 
     from arstore.cli.session import Session
@@ -138,14 +140,29 @@ def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -
     """
     if every == bool(which):
         raise UsageError("umount", "give either paths or ids, or --all")
-    from arstore.store.mounts import MountTable
-
-    with session.store() as store:
-        table = MountTable(store.directories.runroot)
+    with _table(session) as table:
         ids = [e.record.id for e in table.list()] if every else [table.find(text).id for text in which]
         done = list(_umount_each(table, dict.fromkeys(ids), force))
     if session.json:
         write_json({"unmounted": done})
+
+
+@contextmanager
+def _table(session: Session) -> Iterator[MountTable]:
+    """The table of mounts. Where the root is gone, what was mounted is still there and can be ended.
+
+    Raises NoStoreError when there is no store, and no mount either.
+    """
+    from arstore.store.mounts import MountTable
+
+    with ExitStack() as stack:
+        try:
+            table = MountTable(stack.enter_context(session.store()).directories.runroot)
+        except errors.NoStoreError:
+            table = MountTable(os.path.abspath(session.directories()[1]))
+            if not table.list():
+                raise
+        yield table
 
 
 def _umount_each(table: MountTable, ids: Iterable[str], force: bool) -> Iterable[str]:
@@ -171,10 +188,8 @@ def mounts(session: Session) -> None:
     STATE is mounted, pending (a process is at work on it) or stale (somebody unmounted it by other means; `arstore
     gc` drops its record).
     """
-    from arstore.store.mounts import MountTable
-
-    with session.store() as store:
-        entries = MountTable(store.directories.runroot).list()
+    with _table(session) as table:
+        entries = table.list()
     if session.json:
         write_json([_entry(entry) for entry in entries])
         return
