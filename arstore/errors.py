@@ -171,6 +171,18 @@ class CheckFailedError(ArstoreError):
     exit_code = 32
 
 
+class NoStoreError(ArstoreError):
+    """There is no store at the root."""
+
+    exit_code = 33
+
+
+class BackupRefusedError(ArstoreError):
+    """The directory holds a backup of another store, or one that would lose images."""
+
+    exit_code = 34
+
+
 # --- the host (40-49) -----------------------------------------------------------------------------------------------
 
 

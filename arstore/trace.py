@@ -47,10 +47,16 @@ _LAYOUT = "all is done but `index.json`, which the next change or `gc` writes"
 _GARBAGE = "what was removed is unrecorded: `gc` takes its files"
 _RUN = "the kernel ends all its processes and mounts; its record names a dead process: the next `run` or `gc` takes it"
 
+_UNFINISHED = "there is no store yet: `import` or `load` finishes it"
+
 STORE = {
-    "store.directories-made": Point("a new store's directories are made", "the next command makes what is missing"),
+    "store.directories-made": Point("a new store's directories are made", _UNFINISHED),
     "store.lock-file-reserved": Point("the graph's lock file has its size", "the next command goes on from there"),
-    "store.graph-opened": Point("a new graph is there, without a format yet", "the next command writes the format"),
+    "store.graph-opened": Point("a new graph is there, without a format yet", _UNFINISHED),
+    "store.graph-named": Point("the graph has its format and the store's id, durably", _UNFINISHED),
+    "store.id-written": Point("the root's file with the id lies beside its place", f"{_UNFINISHED}; `gc` takes this"),
+    "store.id-placed": Point("the file has its place, durably; blobs and containers come after it", _DONE),
+    "store.older-named": Point("the graph of an older store has an id, durably", "the next change goes on from there"),
     "store.home-made": Point("the file that tells a store from a copy is made", "the next command records it"),
     "store.spare-made": Point("the graph's spare file is there, still empty", "the next command goes on from there"),
     "store.spare-given-up": Point("`rm` or `gc` has deleted the spare file", "the next command makes it anew"),
@@ -107,6 +113,7 @@ COLLECT = {
     "collect.containers-removed": Point("containers of dead processes are gone", "the next `gc` takes the rest"),
     "collect.marked": Point("`gc` has marked what is held", "the next `gc` takes the rest"),
     "collect.recorded": Point("`gc` has deleted the records, and the leases of dead processes", _GARBAGE),
+    "collect.hints-dropped": Point("hints of what is gone are deleted", _GARBAGE),
     "collect.orphan-moved": Point("an unrecorded file has left its place", _INGEST),
     "collect.ingest-removed": Point("a dead process's ingest is deleted", "the next `gc` takes the rest"),
     "collect.synced": Point("all trees are durable, their records do not say so yet", "the next `gc` says so"),

@@ -22,6 +22,7 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.UsageError,
     errors.StoreVersionError,
     errors.StoreDamagedError,
+    errors.NoStoreError,
     errors.HostError,
     errors.NoSpaceError,
     errors.PermissionDeniedError,

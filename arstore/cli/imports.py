@@ -72,7 +72,7 @@ def import_(
     if platform is not None and all_platforms:
         raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
     session.tell_confinement()
-    with session.store() as store:
+    with session.store(create=True) as store:
         limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
         options = _options(store, name, platform, all_platforms, tree, limits)
         if not store.tree_forms(options.tree):

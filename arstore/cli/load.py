@@ -88,7 +88,7 @@ def load(
     options = LoadOptions(name, environment(env), timeout, keep_images, network, limits)
     loaded = Loaded()
     session.tell_confinement()
-    with session.store() as store:
+    with session.store(create=True) as store:
         try:
             _load(session, store, archive, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -154,8 +154,16 @@ def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
     if orphaned_mounts(directories):
         yield MountTable(directories), directories
         return
-    with session.store() as store:
-        yield MountTable(store.directories), store.directories
+    with ExitStack() as stack:
+        try:
+            directories = stack.enter_context(session.store()).directories
+            table = MountTable(directories)
+        except errors.NoStoreError:
+            # Where the root is gone, what was mounted is still there and can be ended.
+            table = MountTable(directories)
+            if not table.list():
+                raise
+        yield table, directories
 
 
 class _Chosen(NamedTuple):

@@ -48,13 +48,16 @@ class Session:
         """What need not be taken apart before the process ends."""
 
     @contextmanager
-    def store(self) -> Iterator[Store]:
-        """The store, open for the length of the context. Raises as Store."""
+    def store(self, create: bool = False) -> Iterator[Store]:
+        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
         from arstore.store.store import Store
 
         root, runroot = self.directories()
         self.debug(f"store in {root}, runtime state in {runroot}")
-        with Store(root, runroot) as store:
+        with Store(root, runroot, create=create) as store:
+            if create:
+                # Before anything is read of what is to come in.
+                store.graph.verify()
             try:
                 yield store
             finally:
@@ -62,7 +65,9 @@ class Session:
                     self.warn(str(store.dropped))
 
     def directories(self) -> tuple[str, str]:
-        """Root and runroot, as given or by default. Raises PermissionDeniedError, OSError."""
+        """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
+        self._refuse_empty("--root", self.root, "ARSTORE_ROOT")
+        self._refuse_empty("--runroot", self.runroot, "ARSTORE_RUNROOT")
         uid = os.geteuid()
         default = places.default_root(os.environ, uid)
         root = self.root or default
@@ -70,6 +75,14 @@ class Session:
             return root, self.runroot
         own = None if os.path.realpath(root) == os.path.realpath(default) else root
         return root, places.default_runroot(os.environ, uid, own)
+
+    @staticmethod
+    def _refuse_empty(option: str, given: str | None, variable: str) -> None:
+        """An empty text, as of a script's variable that was never set, must not mean the default directory."""
+        if given == "" or (given is None and os.environ.get(variable) == ""):
+            from arstore.errors import UsageError
+
+            raise UsageError(option if given == "" else variable, "is empty", "give a directory, or leave it out")
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:
         """What tells the user how far long work on each *noun* is, in the form that fits."""

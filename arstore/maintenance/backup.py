@@ -2,6 +2,7 @@
 
     <directory>/                0700
       oci-layout  index.json    every name, and every image without one, as they were in one moment
+      backup.json               which store that was (`destination`)
       blobs/<algorithm>/<hex>   what they consist of
 
 It is a moment's state: the images are leased before the first byte is copied, so whatever others import, remove or
@@ -23,14 +24,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
-from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError, UsageError
+from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError
 from arstore.linux.copying import reflink
+from arstore.maintenance.destination import (
+    RECORD,
+    Writer,
+    compare,
+    digest_of,
+    members,
+    record_document,
+    refuse_stores,
+)
 from arstore.store.directories import sync_directory
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
 from arstore.store.lease import all_leased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from arstore.store.progress import Progress
     from arstore.store.snapshot import Snapshot
@@ -42,42 +53,55 @@ _PARTIAL = ".partial-"
 
 @dataclass(slots=True)
 class BackupReport:
-    """What a backup did: images and blobs that it holds now; blobs and bytes copied; blobs removed."""
+    """What a backup did: images and blobs that it holds now; blobs and bytes copied; blobs removed; images and names
+    that it listed before and does not list any more.
+    """
 
     images: int = 0
     blobs: int = 0
     copied: int = 0
     bytes: int = 0
     pruned: int = 0
+    forgotten_images: int = 0
+    forgotten_names: int = 0
 
 
 @dataclass(slots=True, frozen=True)
 class _State:
-    """What a store holds in one moment: blobs with their sizes."""
+    """What a store holds in one moment: blobs with their sizes, and which images are indexes of others."""
 
     images: int
+    indexes: list[str]
     blobs: dict[Digest, int]
     index: bytes
+    writer: Writer
 
 
 def back_up(
-    store: Store, directory: str, progress: Progress, *, verify: bool = False, prune: bool = False
+    store: Store,
+    directory: str,
+    progress: Progress,
+    *,
+    verify: bool = False,
+    prune: bool = False,
+    replace: bool = False,
 ) -> BackupReport:
     """Bring the backup in *directory*, which is made if it is missing, up to what *store* holds now.
 
     *verify* reads what it has already, and copies again what has been altered; *prune* removes blobs that nothing in it
-    needs any more.
+    needs any more; *replace* takes the place of a backup of another store.
 
-    Raises ConflictError when the directory holds something else, UsageError when it lies within the store, InUseError
-    when another backup goes there, MissingBlobError and StoreDamagedError for a blob of the store that cannot be
-    copied: the backup is the earlier one then. OSError.
+    Raises ConflictError when the directory holds something else, or another store is in the way; UsageError when this
+    store is; BackupRefusedError as `destination.compare`; InUseError when another backup goes there; MissingBlobError
+    and StoreDamagedError for a blob of the store that cannot be copied: the backup is the earlier one then. OSError.
     """
     directory = os.path.realpath(directory)
-    root = os.path.realpath(store.directories.root)
-    if os.path.commonpath([directory, root]) == root:
-        raise UsageError(directory, "a backup cannot lie within the store")
+    refuse_stores(directory, store.directories)
+    # Before anything is made: a store that cannot be read backs up nothing.
+    store.graph.verify()
     with _opened(directory), all_leased(store.graph, "backup", _state) as state:
-        report = BackupReport(state.images, len(state.blobs))
+        loss = compare(directory, state.writer, state.index, replace)
+        report = BackupReport(state.images, len(state.blobs), forgotten_images=loss.images, forgotten_names=loss.names)
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)
             copied = _take(store.directories.blob(digest), directory, digest, size, verify)
@@ -88,10 +112,20 @@ def back_up(
         for algorithm in HEX_LENGTHS:
             sync_directory(f"{directory}/blobs/{algorithm}")
         _put(directory, LAYOUT, LAYOUT_DOCUMENT)
+        # The record first: it knows the index that it finds, and the one that follows.
+        _put(directory, RECORD, record_document(state.writer, [*_index_there(directory), digest_of(state.index)]))
+        sync_directory(directory)
         _put(directory, INDEX, state.index)
         sync_directory(directory)
-        report.pruned = _clear(directory, state.blobs if prune else None)
+        needed = {*state.blobs, *members(directory, state.indexes)} if prune else None
+        report.pruned = _clear(directory, needed)
     return report
+
+
+def _index_there(directory: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), open(f"{directory}/{INDEX}", "rb") as file:
+        return [digest_of(file.read())]
+    return []
 
 
 def _state(snapshot: Snapshot) -> _State:
@@ -104,7 +138,8 @@ def _state(snapshot: Snapshot) -> _State:
                 wanted[Digest(name)] = blob.size
             elif name:
                 raise MissingBlobError(name, "is not in the store", "import its image again, or remove it")
-    return _State(len(images), wanted, index_document(snapshot))
+    indexes = [digest for digest, image in images if image.is_index]
+    return _State(len(images), indexes, wanted, index_document(snapshot), Writer.of(snapshot))
 
 
 @contextlib.contextmanager
@@ -112,7 +147,7 @@ def _opened(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-    names = set(os.listdir(directory))
+    names = set(os.listdir(directory)) - {"lost+found"}
     if names and not {LAYOUT, "blobs"} & names:
         raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -198,7 +233,7 @@ def _put(directory: str, name: str, data: bytes) -> None:
     os.rename(partial, f"{directory}/{name}")
 
 
-def _clear(directory: str, needed: dict[Digest, int] | None) -> int:
+def _clear(directory: str, needed: AbstractSet[str] | None) -> int:
     """Remove what killed backups left, and blobs that are not among *needed*; how many blobs that were."""
     count = 0
     for parent, algorithm in [(directory, ""), *((f"{directory}/blobs/{a}", a) for a in HEX_LENGTHS)]:

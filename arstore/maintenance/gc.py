@@ -13,10 +13,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import StoreDamagedError
-from arstore.maintenance.loss import is_lost
 from arstore.maintenance.survey import Known
 from arstore.maintenance.surveyor import outline, weigh
+from arstore.store import hints
+from arstore.store.directories import STORE_FILE
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout
@@ -67,11 +67,8 @@ class Collection:
 def plan_collection(store: Store) -> Collection:
     """What `collect` would take now.
 
-    Raises StoreDamagedError when the graph has been lost, OSError and the errors of Graph.
+    Raises OSError and the errors of Graph.
     """
-    if is_lost(store):
-        why = "is empty, and index.json lists images that are there: all would be taken for garbage"
-        raise StoreDamagedError(store.directories.graph, why, "`arstore check --repair` makes it again")
     with store.graph.read() as snapshot:
         reach = Reach(snapshot)
         known = known_to(snapshot, reach)
@@ -176,6 +173,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
         reached("collect.recorded")
+        _drop_hints(store)
         take_files(store.directories, store.graph, ingest, removed)
         _take_orphans(store, ingest, plan)
     for name in plan.ingests:
@@ -187,6 +185,15 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     plan.images, plan.layers = removed.images, removed.layers
     plan.blobs, plan.trees = removed.blobs, removed.trees
     return plan
+
+
+def _drop_hints(store: Store) -> None:
+    with store.graph.read() as snapshot:
+        names = hints.stale(snapshot)
+    if names:
+        with store.graph.write() as change:
+            hints.drop(change, names)
+    reached("collect.hints-dropped")
 
 
 def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
@@ -234,9 +241,9 @@ def _is_dead(ingest_name: str, graph: str) -> bool:
 def _is_ours(name: str, graph: str) -> bool:
     """Whether something strange may be taken: below our own directories, or a file that was never finished.
 
-    Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
+    Another process may be writing its `index.json.<owner>` (or one for `oci-layout` or `store.json`) at this moment.
     """
-    for unfinished in ("index.json.", "oci-layout."):
+    for unfinished in ("index.json.", "oci-layout.", f"{STORE_FILE}."):
         if name.startswith(unfinished):
             return _is_dead(name.removeprefix(unfinished), graph)
     return "/" in name

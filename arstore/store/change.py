@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arstore.store.newer import is_newer, newer_error
 from arstore.store.records import Codec
 from arstore.store.seal import sealed
-from arstore.store.snapshot import FORMAT_KEY, HOME, Snapshot, record_key
+from arstore.store.snapshot import FORMAT_KEY, Snapshot, record_key
 
 if TYPE_CHECKING:
     from arstore.store.records import (
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Change(Snapshot):
-    """The graph in a write transaction: reads see what this transaction has written."""
+    """The graph in a write transaction: reads see what this transaction has written.
+
+    Whatever replaces or removes a record raises StoreVersionError when a newer arstore has written it (`newer`).
+    """
 
     def number(self) -> int:
         """The transaction's number: each that changes something has the next one, and asking for it makes it do so."""
@@ -36,11 +40,13 @@ class Change(Snapshot):
 
     def _put(self, table: str, key: str, record: Record) -> None:
         name = record_key(table, key)
+        self._spare_newer(name)
         self._txn.put(name, sealed(name, Codec.encode(record)))
 
-    def raw(self, key: bytes) -> bytes | None:
-        """The value under *key*, table and seal and all."""
-        return self._txn.get(key)
+    def _spare_newer(self, key: bytes) -> None:
+        value = self._txn.get(key)
+        if value is not None and is_newer(key, value):
+            raise newer_error(key)
 
     def rows(self) -> list[tuple[bytes, bytes]]:
         """All keys and values as they stand."""
@@ -49,11 +55,14 @@ class Change(Snapshot):
     def put_raw(self, key: bytes, value: bytes) -> None:
         """Write a value as it stands; only for who mends."""
         self._runs = None
-        self._txn.put(key, value)
+        if value != self._txn.get(key):
+            self._spare_newer(key)
+            self._txn.put(key, value)
 
     def delete_raw(self, key: bytes) -> None:
         """Remove what stands under *key*."""
         self._runs = None
+        self._spare_newer(key)
         self._txn.delete(key)
 
     def put_blob(self, digest: str, record: BlobRecord) -> None:
@@ -86,12 +95,14 @@ class Change(Snapshot):
         """Record a lease."""
         self._put("leases", lease_id, record)
 
-    def put_home(self, home: str) -> None:
-        """Record where the store is now."""
-        key = record_key("meta", HOME)
-        self._txn.put(key, sealed(key, home.encode()))
+    def put_own(self, key: str, text: str) -> None:
+        """Record what the graph says of itself under *key*."""
+        name = record_key("meta", key)
+        self._txn.put(name, sealed(name, text.encode()))
 
     def delete(self, table: str, key: str) -> bool:
         """Remove the record *key* of *table*; whether there was one."""
         self._runs = None
-        return bool(self._txn.delete(record_key(table, key)))
+        name = record_key(table, key)
+        self._spare_newer(name)
+        return bool(self._txn.delete(name))

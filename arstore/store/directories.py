@@ -1,5 +1,6 @@
 """Where everything lies under the root and the runroot: the on-disk layout as names, and its creation.
 
+<root>/store.json                   the store's id (`identity`)
 <root>/oci-layout, index.json       derived from the graph; with blobs/ they make the root an OCI image layout
 <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
@@ -24,8 +25,11 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+STORE_FILE = "store.json"
+"""The file under the root that has the store's id."""
+
 RESERVED = frozenset(
-    {"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
+    {STORE_FILE, "oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
 )
 """Names under the root that are the store's own."""
 
@@ -88,15 +92,16 @@ class Directories(NamedTuple):
         """Where the container of this id lies."""
         return f"{self.root}/containers/{container_id}"
 
-    def create(self) -> None:
+    def create(self, graph: bool = True) -> None:
         """Make what is missing, and close both directories to everybody but the owner.
 
+        Without *graph*, the graph's directory is not made: where there is a store, a missing one is damage.
         Raises HostError for one that is open and holds what is not a store's; OSError.
         """
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
         blobs = [f"{self.root}/blobs/{algorithm}" for algorithm in HEX_LENGTHS]
-        own = [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
+        own = [self.trees, self.ingest, self.containers, f"{self.root}/blobs", *blobs, *([self.graph] * graph)]
         for path in own:
             if not os.path.isdir(path):
                 os.makedirs(path, mode=0o700, exist_ok=True)

@@ -33,10 +33,12 @@ from arstore.errors import (
     StoreVersionError,
     from_os_error,
 )
+from arstore.store import identity
 from arstore.store.change import Change
 from arstore.store.home import settle
+from arstore.store.newer import refuse_unknown_tables
 from arstore.store.seal import BrokenSealError, sealed, unsealed
-from arstore.store.snapshot import FORMAT_KEY, Snapshot, record_key, unreadable
+from arstore.store.snapshot import FORMAT_KEY, Snapshot, unreadable
 from arstore.store.spare import SPARE, Spare
 from arstore.trace import reached
 
@@ -44,11 +46,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-FORMAT = 2
+    from arstore.store.directories import Directories
+
+FORMAT = 3
 """Version of the store's format that this code writes."""
 
-READABLE = ("1", "2")
+READABLE = ("1", "2", "3")
 """Versions that it reads; the first change of an older store makes it one of FORMAT."""
+
+OLDER = READABLE[:-1]
+"""Those of them that have no ids."""
 
 MAP_SIZE = 16 << 30
 """Address space reserved for the environment, in bytes; the file grows only as it is written."""
@@ -64,18 +71,25 @@ _PATIENCE, _PAUSE = 10.0, 0.02
 class Graph:
     """The LMDB environment in one directory, opened when it is first used."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, store: Directories | None = None, create: bool = True) -> None:
+        """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
+
+        Without *create*, a store that was never finished is none, and is not finished.
+        """
         self.path = path
+        self._store = store
+        self._create = create
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
+        self._fault: identity.Fault | None = None
         self._spare = Spare(f"{path}/{SPARE}")
 
     @contextmanager
     def read(self, lenient: bool = False) -> Iterator[Snapshot]:
         """A snapshot for the length of the context; *lenient* for who looks for damage and has to see the rest.
 
-        Raises StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
+        Raises NoStoreError, StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
         """
         with self._errors(), self._open().begin() as transaction:
             yield Snapshot(transaction, lenient)
@@ -92,13 +106,33 @@ class Graph:
     def write(self, lenient: bool = False) -> Iterator[Change]:
         """A write transaction: committed, and durable, when the context ends without an exception, else undone.
 
-        Raises as `read`, and NoSpaceError.
+        The first one makes an older store one of this format. Raises as `read`, and NoSpaceError.
         """
-        with self._errors(), self._open().begin(write=True) as transaction:
-            if self._is_older:
-                transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
-            yield Change(transaction, lenient)
+        with self._errors():
+            environment = self._open()
+            if self._is_older and self._store is not None:
+                self._name(environment, self._store)
+            with environment.begin(write=True) as transaction:
+                refuse_unknown_tables(transaction)
+                if self._is_older:
+                    _advance(transaction)
+                yield Change(transaction, lenient)
         self._is_older = False
+
+    def verify(self) -> None:
+        """See to it that the graph can be read and is the store's, and finish a new store. Raises as `read`."""
+        with self.read():
+            pass
+
+    def fault(self) -> identity.Fault | None:
+        """What is the matter with the store's identity, so that nothing but `fault` works. Raises as `read`."""
+        try:
+            with self.read():
+                return None
+        except StoreDamagedError:
+            if self._fault is None:
+                raise
+            return self._fault
 
     def release(self) -> None:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
@@ -110,11 +144,14 @@ class Graph:
     def _open(self) -> lmdb.Environment:
         with self._opening:
             if self._environment is None:
+                self._fault = None
+                self._look_for_graph()
                 self._reserve_lock_file()
                 self._spare.set_aside()
                 environment = _environment(self.path)
                 try:
-                    self._is_older = _verify_format(environment) != str(FORMAT)
+                    self._is_older = self._format_of(environment) != str(FORMAT)
+                    self._verify_identity(environment)
                     settle(environment, self.path)
                     environment.reader_check()
                 except BaseException:
@@ -122,6 +159,65 @@ class Graph:
                     raise
                 self._environment = environment
             return self._environment
+
+    def _look_for_graph(self) -> None:
+        """See to it that LMDB does not make a graph where there was one. Raises StoreDamagedError, NoStoreError."""
+        try:
+            how = "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
+        except FileNotFoundError:
+            how = "is missing"
+        if how:
+            self._may_begin(how)
+
+    def _may_begin(self, how: str) -> None:
+        if self._store is None:
+            return
+        self._refuse(identity.without_graph(self._store, how))
+        if not self._create:
+            raise identity.none_at(self._store.root, identity.UNFINISHED)
+
+    def _refuse(self, fault: identity.Fault | None) -> None:
+        if fault is not None and self._store is not None:
+            self._fault = fault
+            raise fault.error(self._store.root)
+
+    def _format_of(self, environment: lmdb.Environment) -> str:
+        """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
+        with environment.begin() as transaction:
+            version = Snapshot(transaction).raw(FORMAT_KEY)
+        if version is None:
+            self._may_begin("is empty")
+            reached("store.graph-opened")
+            version = _begun(environment, named=self._store is not None)
+            reached("store.graph-named")
+        return _readable(version, environment.path())
+
+    def _verify_identity(self, environment: lmdb.Environment) -> None:
+        """See to it that the graph is this store's; a new store's root gets its file. Raises as `read`."""
+        if self._store is None:
+            return
+        with environment.begin() as transaction:
+            snapshot = Snapshot(transaction)
+            fault = identity.between(snapshot, self._store, self._is_older)
+            store_id = snapshot.own(identity.ID)
+        if fault is None or fault.kind is not identity.Kind.UNFINISHED:
+            self._refuse(fault)
+        elif self._create:
+            identity.write(self._store, store_id or "")
+        else:
+            raise identity.none_at(self._store.root, identity.UNFINISHED)
+
+    def _name(self, environment: lmdb.Environment, store: Directories) -> None:
+        """Give an older store its id, in the order of a new one's: first the graph, durably, then the root's file."""
+        with environment.begin(write=True) as transaction:
+            change = Change(transaction)
+            store_id = change.own(identity.ID)
+            if not store_id:
+                store_id = identity.new_id()
+                change.put_own(identity.ID, store_id)
+        reached("store.older-named")
+        if identity.read(store.root) != store_id:
+            identity.write(store, store_id)
 
     def spare_given_up(self) -> AbstractContextManager[None]:
         """For the length of what frees space: give back the space that is set aside for that."""
@@ -192,26 +288,38 @@ def _environment(path: str) -> lmdb.Environment:
         time.sleep(_PAUSE)
 
 
-def _verify_format(environment: lmdb.Environment) -> str:
-    """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
-    with environment.begin() as transaction:
-        version = transaction.get(FORMAT_KEY)
-    if version is None:
-        reached("store.graph-opened")
-        with environment.begin(write=True) as transaction:
-            version = transaction.get(FORMAT_KEY)
-            if version is None:
-                created = record_key("meta", "created")
-                version = sealed(FORMAT_KEY, str(FORMAT).encode())
-                transaction.put(FORMAT_KEY, version)
-                transaction.put(created, sealed(created, str(int(time.time())).encode()))
+def _begun(environment: lmdb.Environment, named: bool) -> bytes:
+    """The first transaction of a new graph, unless another process was first; the version that stands there then."""
+    with environment.begin(write=True) as transaction:
+        change = Change(transaction)
+        version = change.raw(FORMAT_KEY)
+        if version is None:
+            version = sealed(FORMAT_KEY, str(FORMAT).encode())
+            transaction.put(FORMAT_KEY, version)
+            change.put_own("created", str(int(time.time())))
+            if named:
+                change.put_own(identity.ID, identity.new_id())
+                change.put_own(identity.LINEAGE, identity.new_id())
+    return version
+
+
+def _advance(transaction: lmdb.Transaction) -> None:
+    """Make an older graph one of this format, unless another process was first."""
+    change = Change(transaction)
+    version = change.raw(FORMAT_KEY)
+    if version is not None and _readable(version, "") != str(FORMAT):
+        transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
+        change.put_own(identity.LINEAGE, identity.new_id())
+
+
+def _readable(version: bytes, path: str) -> str:
+    """The version in the record of the format. Raises StoreVersionError, StoreDamagedError."""
     try:
         text = unsealed(FORMAT_KEY, version).decode("ascii", "replace")
     except BrokenSealError as error:
         raise unreadable(FORMAT_KEY) from error
     if text not in READABLE:
-        reads = " and ".join(READABLE)
-        raise StoreVersionError(
-            environment.path(), f"has store format {text}, this arstore reads {reads}", "use the arstore that wrote it"
-        )
+        reads = f"{', '.join(READABLE[:-1])} and {READABLE[-1]}"
+        why = f"has store format {text}, this arstore reads {reads}"
+        raise StoreVersionError(path, why, "use the arstore that wrote it")
     return text

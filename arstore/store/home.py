@@ -11,7 +11,9 @@ from contextlib import suppress
 
 import lmdb
 
+from arstore.errors import StoreVersionError
 from arstore.store.change import Change
+from arstore.store.newer import refuse_unknown_tables
 from arstore.store.snapshot import HOME, Snapshot
 from arstore.trace import reached
 
@@ -22,13 +24,15 @@ _COPIED_FORM = "directory"
 def settle(environment: lmdb.Environment, path: str) -> None:
     """Find out whether the store with the graph in *path* was copied, and if so, distrust what copies may lack.
 
-    A full disk is no reason to refuse: the next process tries again.
+    A full disk is no reason to refuse, nor are records of a newer arstore: the next process tries again.
     """
     with environment.begin() as transaction:
         recorded = Snapshot(transaction).home()
     if recorded and recorded == _sign(path):
         return
-    with suppress(lmdb.DiskError, lmdb.MapFullError, OSError), environment.begin(write=True) as transaction:
+    unwritable = (lmdb.DiskError, lmdb.MapFullError, OSError, StoreVersionError)
+    with suppress(*unwritable), environment.begin(write=True) as transaction:
+        refuse_unknown_tables(transaction)
         _settle(Change(transaction, lenient=True), path)
 
 
@@ -45,7 +49,7 @@ def _settle(change: Change, path: str) -> None:
         for key, tree in list(change.trees()):
             if tree.form == _COPIED_FORM:
                 change.put_tree(key, tree._replace(synced=False, boot=""))
-    change.put_home(_sign(path))
+    change.put_own(HOME, _sign(path))
 
 
 def _sign(path: str) -> str:

@@ -8,7 +8,8 @@
     names       NAME:TAG          -> digest of an image
     containers  id                -> ContainerRecord
     leases      id                -> LeaseRecord
-    meta        format, created
+    hints       table/subject     -> what may be forgotten at any time (`hints`)
+    meta        format, created, home, id, lineage
 
 A record never holds a whole document: manifests and configs are blobs, kept byte for byte.
 """
@@ -131,7 +132,10 @@ KINDS: dict[str, type[Record]] = {
     "containers": ContainerRecord,
     "leases": LeaseRecord,
 }
-"""What stands in each table, but for names and meta, which hold texts."""
+"""What stands in each table, but for names, meta and hints, which hold texts."""
+
+TABLES = frozenset({*KINDS, "names", "meta", "hints"})
+"""All tables. A sealed record of another one was written by a newer arstore (`newer`)."""
 
 
 _parse = json.JSONDecoder().decode
@@ -152,6 +156,27 @@ class Codec:
         """The record of *kind* in *data*; ValueError, TypeError or RecursionError when it holds none."""
         # What json.loads does, less its guess at the encoding: a deep stack is some hundred records.
         return cls._made(kind, _parse(str(data, "utf-8")))
+
+    @classmethod
+    def decode_newer(cls, kind: type[T], data: bytes) -> T:
+        """As `decode`, but fields that are unknown are passed over: a newer arstore has written them."""
+        fields = _parse(str(data, "utf-8"))
+        known: tuple[str, ...] = kind._fields  # type: ignore[attr-defined] # every kind is a named tuple
+        if isinstance(fields, dict):
+            fields = {name: value for name, value in fields.items() if name in known}
+        return cls._made(kind, fields)
+
+    @staticmethod
+    def has_more(kind: type[Record], data: bytes) -> bool:
+        """Whether the record in *data* has fields that *kind* does not have."""
+        # Compact JSON has these two characters behind each name: most records need no closer look.
+        if data.count(b'":') <= len(kind._fields):
+            return False
+        try:
+            fields = _parse(str(data, "utf-8"))
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(fields, dict) and not fields.keys() <= set(kind._fields)
 
     @classmethod
     def decode_columns(cls, kind: type[Record], names: Sequence[str], texts: Sequence[bytes]) -> list[list[Any]]:

@@ -21,7 +21,7 @@ from arstore.store.records import (
     Record,
     TreeRecord,
 )
-from arstore.store.seal import BrokenSealError, all_unsealed, unsealed
+from arstore.store.seal import BrokenSealError, all_unsealed, is_sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +81,7 @@ class Snapshot:
         name = record_key(table, key)
         data = self._txn.get(name)
         try:
-            return None if data is None else Codec.decode(kind, unsealed(name, data))
+            return None if data is None else decoded(kind, name, data)
         except (ValueError, TypeError, RecursionError) as error:
             self._pass_over(name, error)
             return None
@@ -125,7 +125,7 @@ class Snapshot:
         """As `_parts` for these *rows*, of which some cannot be read."""
         for name, value in rows:
             try:
-                yield name[len(table) + 1 :].decode(), Codec.decode(kind, unsealed(name, value))
+                yield name[len(table) + 1 :].decode(), decoded(kind, name, value)
             except (ValueError, TypeError, RecursionError) as error:
                 self._pass_over(name, error)
 
@@ -285,6 +285,25 @@ class Snapshot:
         except BrokenSealError:
             return "unreadable"
 
+    def raw(self, key: bytes) -> bytes | None:
+        """The value under *key*, table and seal and all."""
+        return self._txn.get(key)
+
+    def own(self, key: str) -> str | None:
+        """What the graph says of itself under *key*; "" for nothing, None for a record without the right seal."""
+        name = record_key("meta", key)
+        data = self._txn.get(name)
+        if data is None:
+            return ""
+        return unsealed(name, data).decode("ascii", "replace") if is_sealed(name, data) else None
+
+    def holds_records(self) -> bool:
+        """Whether there is any record besides what the graph says of itself, readable or not."""
+        cursor = self._txn.cursor()
+        if not cursor.set_range(b""):
+            return False
+        return cursor.key() < record_key("meta", "") or cursor.set_range(b"meta" + _BEHIND)
+
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
         """All leases, by id, of the living and the dead."""
         return self._parts("leases", LeaseRecord)
@@ -299,6 +318,20 @@ def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[l
             return
         yield batch
         count = min(count * 4, _BATCH)
+
+
+def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:
+    """The record of *kind* in a *value*. Raises ValueError, TypeError or RecursionError when it holds none.
+
+    Fields that are not known are passed over only under the right seal: without one, a flipped bit makes such.
+    """
+    text = unsealed(key, value)
+    try:
+        return Codec.decode(kind, text)
+    except TypeError:
+        if text is value:
+            raise
+        return Codec.decode_newer(kind, text)
 
 
 def record_key(table: str, key: str) -> bytes:

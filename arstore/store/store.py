@@ -1,8 +1,7 @@
 """The store: everything that the other packages do with it goes through this class.
 
-Opening it makes what is missing and reads nothing else, and what most commands do without is imported when it is used.
-Several processes may have it open; what one publishes the
-others see in their next transaction.
+Opening it makes directories that are missing and reads nothing else, and what most commands do without is imported when
+it is used. Several processes may have it open; what one publishes the others see in their next transaction.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from arstore.errors import (
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
 from arstore.store.owner import withdraw
+from arstore.store.presence import make_directories, require
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -111,15 +111,17 @@ def chain_of(snapshot: Snapshot, image: StoredImage) -> list[tuple[str, LayerRec
 class Store:
     """A store in two directories; a context manager that closes it."""
 
-    def __init__(self, root: str, runroot: str) -> None:
-        """Open the store, making what is missing.
+    def __init__(self, root: str, runroot: str, *, create: bool = True) -> None:
+        """Open the store; with *create*, make it where there is none.
 
-        Raises PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made, and the errors of
-        Graph when it is first read.
+        Raises NoStoreError without *create*; PermissionDeniedError, NoSpaceError or HostError when the directories
+        cannot be made, and the errors of Graph when it is first read.
         """
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
-        self.directories.create()
-        self.graph = Graph(self.directories.graph)
+        if not create:
+            require(self.directories)
+        make_directories(self.directories)
+        self.graph = Graph(self.directories.graph, self.directories, create)
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
         self._denied = ""

@@ -33,6 +33,12 @@ class Cursor(Protocol):
     def set_range(self, key: bytes, /) -> bool:
         """Go to the first key that is not smaller; whether there is one."""
 
+    def key(self) -> bytes:
+        """The key where it is."""
+
+    def value(self) -> bytes:
+        """The value where it is."""
+
     def iternext(self, keys: bool, values: bool, /) -> Iterator[bytes]:
         """The keys, or the values, from here on."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support import images
+from support import images, stores
 
 from arstore.cli.failure import guarded
 from arstore.cli.main import run
@@ -64,6 +64,7 @@ class Program:
 @pytest.fixture
 def arstore(store_root, runroot, capfdbinary):
     """The program on an empty store."""
+    stores.made(store_root, runroot).close()
     program = Program(store_root, runroot, capfdbinary)
     yield program
     if runroot.exists():

@@ -112,8 +112,8 @@ def test_a_form_that_cannot_be_built(arstore, tmp_path, picture, monkeypatch):
 
     real = Store.__init__
 
-    def without_erofs(self, root, runroot):
-        real(self, root, runroot)
+    def without_erofs(self, *directories, **options):
+        real(self, *directories, **options)
         self.forms.pop("erofs", None)
 
     monkeypatch.setattr(Store, "__init__", without_erofs)

@@ -42,7 +42,7 @@ from arstore.store.store import Store
 
 pytestmark = pytest.mark.root
 
-FRAME = {"blobs", "containers", "graph", "index.json", "ingest", "oci-layout", "trees"}
+FRAME = {"blobs", "containers", "graph", "index.json", "ingest", "oci-layout", "store.json", "trees"}
 IN_THE_MIDDLE = ["take.claimed", "take.layers-read", "take.prepared", "layout.committed"]
 
 

@@ -220,7 +220,7 @@ def _die_reading(path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("version", [b"3", b"999", b"0", b"x", b"\xff"])
+@pytest.mark.parametrize("version", [b"4", b"999", b"0", b"x", b"\xff"])
 def test_another_format_is_refused(graph, version):
     assert str(FORMAT).encode() != version
     put(graph, A)
@@ -260,7 +260,7 @@ def test_a_damaged_file_is_an_error_of_the_store(graph, tmp_path, kind):
         blobs(graph)
 
 
-def test_a_store_of_format_1_is_read_and_becomes_one_of_format_2(graph):
+def test_a_store_of_format_1_is_read_and_becomes_one_of_this_format(graph):
     put(graph, A)
     raw(graph, b"meta/format", b"1")
     raw(graph, f"blobs/{A}".encode(), b'{"size":7}')
@@ -268,7 +268,7 @@ def test_a_store_of_format_1_is_read_and_becomes_one_of_format_2(graph):
     graph.release()
     put(graph, B)
     with graph.write() as change:
-        assert unsealed(b"meta/format", change.raw(b"meta/format")) == b"2"
+        assert unsealed(b"meta/format", change.raw(b"meta/format")) == b"3"
     assert blobs(graph)[A].size == 7
 
 

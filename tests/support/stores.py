@@ -21,8 +21,10 @@ from support import images
 from support.forking import guarded
 
 from arstore.maintenance.check import check
+from arstore.store.directories import STORE_FILE
 from arstore.store.layout import index_document
 from arstore.store.owner import Owner
+from arstore.store.seal import sealed, unsealed
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.transport.selection import Wanted
@@ -37,8 +39,16 @@ Part = images.Picture | images.Collection
 
 
 def opened(directory: Path) -> Store:
-    """A store in `root` and `run` of *directory*."""
-    return Store(str(directory / "root"), str(directory / "run"))
+    """A store in `root` and `run` of *directory*; a new one is finished, and empty."""
+    return made(directory / "root", directory / "run")
+
+
+def made(root: str | Path, runroot: str | Path) -> Store:
+    """A store in these directories; a new one is finished, and empty."""
+    store = Store(str(root), str(runroot))
+    store.graph.verify()
+    store.graph.release()
+    return store
 
 
 def archive_for(store: Store, *parts: Part, **more: Any) -> Path:
@@ -179,3 +189,17 @@ def forked(work: Callable[[], object], expected: int | None = 0) -> None:
     """Do *work* in a forked process and wait for its end, as `in_child`."""
     with in_child(work, expected):
         pass
+
+
+def make_older(store: Store, version: int = 2) -> None:
+    """Make *store* one of an earlier format, as an arstore of that time left it; it is closed."""
+    with store.graph.write() as change:
+        change.delete("meta", "id")
+        change.delete("meta", "lineage")
+        text = str(version).encode()
+        change.put_raw(b"meta/format", sealed(b"meta/format", text))
+        if version == 1:
+            for key, value in change.rows():
+                change.put_raw(key, unsealed(key, value))
+    store.close()
+    Path(store.directories.root, STORE_FILE).unlink()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import images
+from support import images, stores
 from support.cli import Arstore
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def store(store_root: Path, runroot: Path) -> Iterator[Arstore]:
     """An empty store; its mounts are taken down at the end by the command that must be able to."""
+    stores.made(store_root, runroot).close()
     arstore = Arstore(store_root, runroot)
     yield arstore
     if str(runroot) in Path("/proc/self/mountinfo").read_text(errors="surrogateescape"):

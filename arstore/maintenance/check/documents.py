@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
     from arstore.store.records import Record
 
+RECOVERED = "recovered"
+"""The repository of names for images whose own names are lost; the tag is the start of the digest."""
+
 _UNKNOWN_IMAGE = "sha256:" + "0" * 64
 """What a container stands on whose record is lost: its files are kept, and `check` goes on to say so."""
 
@@ -95,6 +98,33 @@ class Reconstruction:
             there = tuple(str(one.digest) for one in index.manifests if f"images/{one.digest}" in self.records)
             self._put("blobs", digest, BlobRecord(len(data)))
             self._put("images", digest, ImageRecord(index.media_type, len(data), "", "", self._now, manifests=there))
+
+    def add_found(self, digests: Iterable[str]) -> None:
+        """Record images that nothing lists, found among the blobs, where all their blobs are there.
+
+        Nothing would hold them, and `gc` would take them: those that no index lists get a name.
+        """
+        images, indexes = [], []
+        for digest in digests:
+            with suppress(ArstoreError, OSError):
+                found = _kind(document(self.directories, digest), digest)
+                if isinstance(found, Index):
+                    indexes.append((digest, found))
+                elif found is not None and self._are_there(found):
+                    images.append(digest)
+        unlisted = [digest for digest in images if f"images/{digest}" not in self.records]
+        self.add_images(images)
+        for digest, index in indexes:
+            if any(f"images/{one.digest}" in self.records for one in index.manifests):
+                unlisted += [digest] if f"images/{digest}" not in self.records else []
+                self.add_images([digest])
+        members = {member for _, index in indexes for member in map(str, (one.digest for one in index.manifests))}
+        for digest in unlisted:
+            if digest not in members and f"images/{digest}" in self.records:
+                self._put("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
+
+    def _are_there(self, manifest: Manifest) -> bool:
+        return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
 
     def add_names(self, names: dict[str, list[str]]) -> None:
         """Record the names that index.json has for images that are recorded."""

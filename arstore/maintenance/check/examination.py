@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from arstore.linux.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
-from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.glances import Glances
-from arstore.maintenance.check.graph import against_documents, damaged_record, pages
+from arstore.maintenance.check.graph import against_documents, belonging, damaged_record, pages
 from arstore.maintenance.check.structure import Layers, clutter, structure, surface
 from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
 from arstore.maintenance.survey import Known
@@ -54,7 +54,7 @@ class _Known(NamedTuple):
 def extent(store: Store) -> int | None:
     """About the bytes that `check` reads when it looks deep; None where the graph cannot tell. Raises OSError."""
     # LMDB is not to be trusted with a file that nobody has looked at.
-    if any(finding.damage is Damage.GRAPH_PAGES for finding in pages(store)):
+    if any(finding.damage in NO_GRAPH for finding in pages(store)):
         return None
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
@@ -67,8 +67,10 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     *quick*, no content is read. *nice* lets the processes have what nobody else wants of disk and processors. Raises
     OSError and the errors of Graph for what keeps it from looking at all.
     """
-    findings = [] if quick else pages(store)
-    if any(finding.damage is Damage.GRAPH_PAGES for finding in findings):
+    findings = belonging(store) if quick else pages(store)
+    if quick and findings:
+        return findings
+    if any(finding.damage in NO_GRAPH for finding in findings):
         # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
         named = [(digest, None) for digest in present(store.directories)]
         return _sorted([*findings, *blobs(store.directories, named, report)])

@@ -28,6 +28,8 @@ class Damage(enum.Enum):
     CONTAINER_MISSING = "container-missing"
     CONTAINER_ATTRIBUTES = "container-attributes"
     GRAPH_PAGES = "graph-pages"
+    GRAPH_LOST = "graph-lost"
+    STORE_ID = "store-id"
     RECORD_DAMAGED = "record-damaged"
     RECORD_WRONG = "record-wrong"
     INDEX_STALE = "index-stale"
@@ -37,6 +39,9 @@ class Damage(enum.Enum):
     STALE_INGEST = "stale-ingest"
     STALE_MOUNT = "stale-mount"
 
+
+NO_GRAPH = frozenset({Damage.GRAPH_PAGES, Damage.GRAPH_LOST, Damage.STORE_ID})
+"""Kinds after which the graph is not read: nothing in it can be relied on."""
 
 HARMLESS = frozenset(
     {Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT, Damage.TREE_UNTRUSTED, Damage.TREE_UNRECORDED}

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from arstore.digest import is_digest
 from arstore.errors import ArstoreError
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.loss import holds_images, is_lost
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
 from arstore.store.graph import MAP_SIZE
+from arstore.store.identity import ID, LINEAGE, Kind
 from arstore.store.pages import moment, walk
-from arstore.store.records import KINDS, Codec
+from arstore.store.records import KINDS, TABLES
 from arstore.store.seal import BrokenSealError, is_sealed, unsealed
-from arstore.store.snapshot import FORMAT_KEY
+from arstore.store.snapshot import FORMAT_KEY, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,13 +32,15 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _ATTEMPTS = 5
+HINTS = b"hints"
+_IDS = frozenset({f"meta/{ID}".encode(), f"meta/{LINEAGE}".encode()})
 
 
 def pages(store: Store) -> list[Finding]:
     """Damage of the graph's file: of its pages, or of single records. Raises OSError and the errors of Graph."""
     path = f"{store.directories.graph}/data.mdb"
-    if not os.path.exists(path):
-        return [Finding(Damage.GRAPH_PAGES, "graph", "is missing")] if holds_images(store.directories) else []
+    if not (os.path.isfile(path) and os.path.getsize(path)):
+        return belonging(store)
     for _ in range(_ATTEMPTS):
         before = moment(path)
         faults, broken = _walk(path)
@@ -51,10 +53,18 @@ def pages(store: Store) -> list[Finding]:
     if FORMAT_KEY in broken:
         # Without it the graph is not opened at all.
         found.append(Finding(Damage.GRAPH_PAGES, "graph", "the record of its format is damaged"))
-    if not found and is_lost(store):
-        found.append(Finding(Damage.GRAPH_PAGES, "graph", "is empty, and index.json lists images that are there"))
+    found = found or belonging(store)
     # What the walk took for records beside damaged pages may be none.
     return found or [damaged_record(key) for key in broken]
+
+
+def belonging(store: Store) -> list[Finding]:
+    """Whether the graph is this store's. Raises the errors of Graph."""
+    fault = store.graph.fault()
+    if fault is None:
+        return []
+    damage = Damage.STORE_ID if fault.kind is Kind.UNNAMED else Damage.GRAPH_LOST
+    return [Finding(damage, fault.what, fault.why)]
 
 
 def damaged_record(key: bytes) -> Finding:
@@ -86,10 +96,15 @@ def is_well(key: bytes, value: bytes) -> bool:
         name.decode()
         kind = KINDS.get(table.decode())
         if kind is not None:
-            Codec.decode(kind, text)
+            decoded(kind, key, value)
             return True
+        if table.decode() not in TABLES or table == HINTS:
+            # Of a newer arstore, which `newer` sees to; or of nobody.
+            return is_sealed(key, value)
         if table == b"names":
             return is_digest(text.decode())
+        if key in _IDS:
+            return is_sealed(key, value)
         if key == FORMAT_KEY:
             # Only a store of format 1 has it without a seal.
             return is_sealed(key, value) or text == b"1"

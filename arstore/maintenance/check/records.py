@@ -15,26 +15,30 @@ import os
 import shutil
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from arstore.digest import is_digest
 from arstore.errors import InUseError
 from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
-from arstore.maintenance.loss import listed
-from arstore.store.directories import sync_directory
-from arstore.store.graph import MAP_SIZE, Graph
+from arstore.store import identity
+from arstore.store.directories import STORE_FILE, sync_directory
+from arstore.store.graph import MAP_SIZE, OLDER, Graph
+from arstore.store.identity import ID, LINEAGE, new_id
 from arstore.store.ingest import Ingest
+from arstore.store.loss import listed
+from arstore.store.newer import refuse_newer
 from arstore.store.pages import walk
 from arstore.store.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
 from arstore.store.seal import mended, sealed, unsealed
-from arstore.store.snapshot import HOME
+from arstore.store.snapshot import HOME, decoded
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from arstore.store.change import Change
+    from arstore.store.directories import Directories
     from arstore.store.records import Record
     from arstore.store.store import Store
 
@@ -100,8 +104,10 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
             record = record._replace(tree=old.tree)
         if record is not None:
             change.put_raw(key, _value(key, record))
-        elif key.startswith((b"trees/", b"meta/created")) or not _may_be_ours(key):
-            # A cache, a date, or no record of ours at all.
+        elif key == f"meta/{LINEAGE}".encode():
+            change.put_own(LINEAGE, new_id())
+        elif key.startswith((b"trees/", b"hints/", b"meta/created")) or not _may_be_ours(key):
+            # A cache, a hint, a date, or no record of ours at all.
             change.delete_raw(key)
 
 
@@ -119,7 +125,7 @@ def _typed(rows: Iterable[tuple[bytes, bytes]]) -> Records:
             table = key.partition(b"/")[0].decode()
             text = unsealed(key, value)
             kind = KINDS.get(table)
-            found[key.decode()] = text.decode() if kind is None else cast("Record", Codec.decode(kind, text))
+            found[key.decode()] = text.decode() if kind is None else decoded(kind, key, value)
     return found
 
 
@@ -127,27 +133,38 @@ def _value(key: bytes, record: Record | str) -> bytes:
     return sealed(key, record.encode() if isinstance(record, str) else Codec.encode(record))
 
 
-def _reconstructed(store: Store, known: Records) -> Reconstruction:
+def _reconstructed(store: Store, known: Records, search: bool = False) -> Reconstruction:
+    """Records of what index.json lists; *search* says not to rely on it alone, as where it lists nothing."""
     found = Reconstruction(store.directories, known)
     names = listed(store.directories)
-    found.add_images(dict.fromkeys([*names, *([] if names else manifests(store.directories))]))
+    found.add_images(names)
     found.add_names(names)
+    if search or not names:
+        found.add_found(manifests(store.directories))
     found.add_containers()
     return found
 
 
 def rebuild_graph(store: Store) -> str:
-    """Make a new graph of what the damaged one and the documents hold; where the old one is kept.
+    """Make a new graph of what the old one and the documents hold; where the old one is kept, "" if there was none.
 
-    Raises InUseError while another process has the store open, OSError and the errors of Graph.
+    A graph that is another store's tells nothing. Raises InUseError while another process has the store open,
+    StoreVersionError when a newer arstore has written there, OSError and the errors of Graph.
     """
     store.graph.release()
     path = store.directories.graph
     os.makedirs(path, mode=0o700, exist_ok=True)
     with _alone(path), Ingest(store.directories) as ingest:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
+        refuse_newer(rows.items())
         records = _typed(rows.items())
-        if not is_whole or not any(name.startswith("images/") for name in records):
+        store_id, is_own = _identity(store, records)
+        if not is_own:
+            # What index.json says comes from there, too, when an older arstore has gone on with a graph made anew.
+            strange, records = records, {}
+            has_written = all(f"images/{digest}" in strange for digest in listed(store.directories))
+            records = _reconstructed(store, records, search=has_written).records
+        elif not is_whole or not any(name.startswith("images/") for name in records):
             records = _reconstructed(store, records).records
         fresh = Graph(ingest.directory("graph"))
         with fresh.write() as change:
@@ -156,10 +173,14 @@ def rebuild_graph(store: Store) -> str:
                 # What a new graph says of itself it knows better.
                 if not key.startswith(b"meta/"):
                     change.put_raw(key, _value(key, record))
+            change.put_own(ID, store_id)
+            change.put_own(LINEAGE, new_id())
             # Where it is it will find out in its place.
             change.delete("meta", HOME)
         fresh.release()
         reached("repair.graph-made")
+        if identity.read(store.directories.root) != store_id:
+            identity.write(store.directories, store_id)
         aside = _kept(store, path)
         reached("repair.graph-kept")
         os.rename(f"{fresh.path}/{_DATA}", f"{path}/{_DATA}")
@@ -168,15 +189,61 @@ def rebuild_graph(store: Store) -> str:
     return aside
 
 
+def restore_id(store: Store) -> bool:
+    """Bring the root's file and the graph's id together again, if the graph is this store's; else False.
+
+    Raises as `rebuild_graph`.
+    """
+    store.graph.release()
+    directories = store.directories
+    with _alone(directories.graph):
+        rows, is_whole = _salvaged(f"{directories.graph}/{_DATA}")
+        records = _typed(rows.items())
+        known = records.get(f"meta/{ID}")
+        if not is_whole or not _knows_what_is_there(directories, records):
+            return False
+        if isinstance(known, str):
+            identity.write(directories, known)
+        elif records.get("meta/format") in OLDER:
+            # It gets its id with its next change.
+            os.unlink(f"{directories.root}/{STORE_FILE}")
+        else:
+            return False
+    return True
+
+
+def _identity(store: Store, records: Records) -> tuple[str, bool]:
+    """The id that the store is to have, and whether *records* are of this store's own graph."""
+    own, known = identity.read(store.directories.root), records.get(f"meta/{ID}")
+    if own and isinstance(known, str):
+        return own, own == known
+    is_own = _knows_what_is_there(store.directories, records)
+    return own or (known if is_own and isinstance(known, str) else new_id()), is_own
+
+
+def _knows_what_is_there(directories: Directories, records: Records) -> bool:
+    """Whether *records*, where ids cannot tell, are of the graph that knows what is under the root.
+
+    It has all images that index.json lists and whose manifests are there, at least one of its own images is there,
+    and every container has its record.
+    """
+    images = {key.partition("/")[2] for key in records if key.startswith("images/")}
+    there = {digest for digest in {*images, *listed(directories)} if os.path.exists(directories.blob(digest))}
+    containers = {f"containers/{name}" for name in os.listdir(directories.containers)}
+    if not there <= images or not containers <= records.keys():
+        return False
+    return bool(images & there) or not (images or any(manifests(directories)))
+
+
 def _kept(store: Store, path: str) -> str:
     """Give the damaged graph's file a second name, in a directory of its own, which is returned. Raises OSError."""
+    old = f"{path}/{_DATA}"
+    if not os.path.lexists(old):
+        return ""
     aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
     os.mkdir(aside, 0o700)
-    old = f"{path}/{_DATA}"
     try:
         os.link(old, f"{aside}/{_DATA}", follow_symlinks=False)
-    except FileNotFoundError:
-        pass
     except OSError:
         # No file system for hard links; or no file, and then no graph either.
         if os.path.isfile(old):

@@ -17,8 +17,8 @@ from arstore.errors import ArstoreError
 from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.copies import mend_blobs
 from arstore.maintenance.check.examination import check
-from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph
+from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
+from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph, restore_id
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.rootfs import complete_runs
@@ -45,6 +45,7 @@ _GAPS = frozenset(
 )
 _DISTRUSTED = frozenset({Damage.TREE_ALTERED, Damage.TREE_UNRECORDED})
 _TREES = frozenset({Damage.TREE_MISSING, Damage.TREE_UNTRUSTED}) | _DISTRUSTED
+_LOST = frozenset({Damage.GRAPH_LOST, Damage.STORE_ID})
 _CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
 
 
@@ -58,13 +59,13 @@ def repair(
     the errors of Graph.
     """
     done: list[Finding] = []
-    broken = [finding for finding in findings if finding.damage is Damage.GRAPH_PAGES]
+    broken = [finding for finding in findings if finding.damage in NO_GRAPH]
     if broken:
-        aside = rebuild_graph(store)
+        how = _regain_graph(store, broken)
         findings = check(store)
-        is_mended = not any(finding.damage is Damage.GRAPH_PAGES for finding in findings)
-        why = f"{{}}; it was made again, and the damaged one is kept as {os.path.basename(aside)}"
-        done = [replace(finding, why=why.format(finding.why), repaired=is_mended) for finding in broken]
+        is_mended = not any(finding.damage in NO_GRAPH for finding in findings)
+        done = [replace(finding, why=f"{finding.why}; {how}", repaired=is_mended) for finding in broken]
+    is_new = any(finding.damage in _LOST for finding in broken)
     records = [finding.what for finding in findings if finding.damage in _RECORDS]
     if records or any(finding.damage in _GAPS for finding in findings):
         # Documents are what records are made again from: they come first.
@@ -75,11 +76,23 @@ def repair(
         before, findings = findings, check(store)
         there = {(finding.damage, finding.what) for finding in findings}
         done += [replace(one, repaired=True) for one in before if (one.damage, one.what) not in there]
-    return [*done, *_repaired(store, findings, sources, limits)]
+    # What a graph that was lost may have known must not go before somebody was told of it.
+    return [*done, *_repaired(store, findings, sources, limits, keep=is_new)]
 
 
-def _repaired(store: Store, findings: list[Finding], sources: Sequence[str], limits: Limits | None) -> list[Finding]:
-    """Everything but the graph."""
+def _regain_graph(store: Store, broken: list[Finding]) -> str:
+    """Have a graph that is this store's; how, as the end of a sentence. Raises as `rebuild_graph`."""
+    if all(finding.damage is Damage.STORE_ID for finding in broken) and restore_id(store):
+        return "it was written again"
+    aside = rebuild_graph(store)
+    kept = f", and the old one is kept as {os.path.basename(aside)}" if aside else ""
+    return f"the graph was made again from index.json and blobs{kept}"
+
+
+def _repaired(
+    store: Store, findings: list[Finding], sources: Sequence[str], limits: Limits | None, keep: bool
+) -> list[Finding]:
+    """Everything but the graph; with *keep*, nothing that has no record is removed."""
     damaged = [finding.what for finding in findings if finding.damage in _BLOBS]
     mended = mend_blobs(store, damaged, sources, limits) if damaged else set()
     _take_altered_blobs(store, [f.what for f in findings if f.damage in _ALTERED and f.what not in mended])
@@ -89,7 +102,7 @@ def _repaired(store: Store, findings: list[Finding], sources: Sequence[str], lim
     if any(finding.damage in _TREES for finding in findings):
         _rebuild_trees(store)
         reached("repair.rebuilt")
-    if any(finding.damage in _CLUTTER for finding in findings):
+    if any(finding.damage in _CLUTTER for finding in findings) and not keep:
         from arstore.maintenance.gc import collect
 
         collect(store, clutter_only=True)

@@ -1,0 +1,96 @@
+"""Whether there is a store at a root, and the directories of a new one.
+
+What reads makes nothing: no store is an error of its own, so that an empty mount point or a mistyped path is never
+taken for a store without images.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import HostError, NoStoreError
+from arstore.store.directories import STORE_FILE
+from arstore.store.graph import FORMAT, MAP_SIZE
+from arstore.store.identity import UNFINISHED, holds_content, none_at
+from arstore.store.seal import is_sealed, unsealed
+from arstore.store.snapshot import FORMAT_KEY
+
+if TYPE_CHECKING:
+    from arstore.store.directories import Directories
+
+_OF_A_STORE = frozenset({"trees", "containers", "ingest", "graph"})
+"""Names that a store's root has and a plain OCI image layout does not."""
+_SMALL = 64 << 10
+"""Bytes that the file of a graph without records never reaches."""
+
+
+def require(directories: Directories) -> None:
+    """See to it that there is a store, or what is left of one. Raises NoStoreError, OSError."""
+    root = directories.root
+    try:
+        os.stat(f"{root}/{STORE_FILE}", follow_symlinks=False)
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise none_at(root, "the path leads through a file") from None
+    else:
+        return
+    if not os.path.lexists(root):
+        raise none_at(root, "it does not exist")
+    names = _names(root)
+    if not names:
+        raise none_at(root, "it is empty")
+    if _may_be_store(names):
+        if _is_unfinished(directories):
+            raise none_at(root, UNFINISHED)
+        return
+    if _is_layout(names):
+        raise NoStoreError(root, "there is no store: it is an OCI image layout", f"`arstore import {root}` reads it")
+    shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+    raise NoStoreError(root, f"there is no store: it holds {shown}", "name the store with --root")
+
+
+def make_directories(directories: Directories) -> None:
+    """Make what a store needs and lacks, or a new store's directories.
+
+    Raises HostError where something else is; OSError.
+    """
+    names = _names(directories.root)
+    if not _may_be_store(names) and _is_layout(names):
+        hint = "name an empty directory, or a new one"
+        raise HostError(directories.root, "is an OCI image layout, not a store", hint)
+    # Where there was a graph, a new directory would only hide that it is gone.
+    directories.create(graph=STORE_FILE not in names and not holds_content(directories))
+
+
+def _names(root: str) -> list[str]:
+    """What is in the root, but for what mkfs puts there; nothing where there is no such directory. Raises OSError."""
+    try:
+        return [name for name in os.listdir(root) if name != "lost+found"]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _may_be_store(names: list[str]) -> bool:
+    return STORE_FILE in names or not _OF_A_STORE.isdisjoint(names)
+
+
+def _is_layout(names: list[str]) -> bool:
+    return not {"oci-layout", "blobs"}.isdisjoint(names)
+
+
+def _is_unfinished(directories: Directories) -> bool:
+    """Whether a store without a file was never finished; LMDB, which writes, is not asked. Raises OSError."""
+    from arstore.store.pages import walk
+
+    path = f"{directories.graph}/data.mdb"
+    rows: dict[bytes, bytes] = {}
+    with suppress(FileNotFoundError):
+        size = os.stat(path).st_size
+        if size > _SMALL or (size and walk(path, MAP_SIZE, rows.__setitem__).faults):
+            return False
+    key, version = FORMAT_KEY, rows.get(FORMAT_KEY)
+    is_ours = version is None or (is_sealed(key, version) and unsealed(key, version) == str(FORMAT).encode())
+    return is_ours and all(key.startswith(b"meta/") for key in rows) and not holds_content(directories)
