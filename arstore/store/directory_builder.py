@@ -18,6 +18,7 @@ from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
     from arstore.store.budget import Account
+    from arstore.store.placement import Answer
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
     from arstore.tar.entry import Entry
@@ -35,6 +36,15 @@ class DirectoryBuilder:
             self._root, Metadata(privileged=True), recorder=self._recorder, allowance=allowance
         )
 
+    @property
+    def answer(self) -> Answer | None:
+        """See `Placement`."""
+        return self._extraction.answer
+
+    @answer.setter
+    def answer(self, answer: Answer | None) -> None:
+        self._extraction.answer = answer
+
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
         self._extraction.add(entry, content)
@@ -49,7 +59,8 @@ class DirectoryBuilder:
         masked = [node.path for node in nodes if self._write_marks(node)]
         implied = [node.path for node in nodes if node.entry is None]
         extraction.apply_directories(nodes)
-        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked))
+        marked = [node.path for node in nodes if node.marked]
+        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked), sorted(marked), extraction.passed)
         sums = (f"{NAME}:{self._recorder.finish()}",)
         return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size, sums)
 

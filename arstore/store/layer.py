@@ -33,11 +33,18 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.store.budget import Account
+    from arstore.store.placement import Answer
     from arstore.store.tree import Content, EntryReader, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
 
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
+
+        def survey(self, reader: EntryReader) -> None:
+            """Take what has to be known of all entries before the first one is changed."""
+
+        def answer_for(self, builder: TreeBuilder) -> Answer | None:
+            """What the builder is to ask for the hard links that this layer has no target of."""
 
         def entries(self, reader: EntryReader) -> Iterable[tuple[Entry, Content]]:
             """The entries to build from, each with the content to read before the next is taken."""
@@ -54,7 +61,8 @@ class LayerPass(NamedTuple):
 
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
     already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
-    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents. `limits` are
+    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents, and has the
+    blob read once more before; it is for blobs that are in their place. `limits` are
     for blobs from outside: what the store has accepted once is read again without them. `account` has the memory
     that is shared with other layers.
     """
@@ -100,6 +108,8 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
+    if work.adaptation is not None:
+        _survey(work, work.adaptation)
     try:
         return _pass(work, source, report)
     except UnrepresentableError:
@@ -109,6 +119,13 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     remove_children(work.tree)
     with open(work.blob, "rb", buffering=0) as blob:
         return take_layer(work._replace(keep=False, forms=work.forms[1:]), blob, lambda _count: None)
+
+
+def _survey(work: LayerPass, adaptation: Adaptation) -> None:
+    """Let *adaptation* read the blob, which is verified when the tree is built."""
+    what = f"layer {work.digest}"
+    with open(work.blob, "rb", buffering=0) as blob:
+        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits))
 
 
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
@@ -159,6 +176,8 @@ def _filled(
 ) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
     assert work.form is not None, "a tree of no form"
     builder = work.form.builder(fd, work.limits, work.account)
+    if work.adaptation is not None:
+        builder.answer = work.adaptation.answer_for(builder)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.store.budget import Account
+    from arstore.store.placement import Answer
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
 
@@ -53,12 +54,17 @@ class Needs:
     symlink there, the members belong where it points to. What an opaque mark or a whiteout of the same layer makes new
     is not implied. `absent_links` holds the hard links `(path, target)`, as the archive has them, whose target the
     layer does not contain: such a tree is incomplete. `masked` holds the directories that have whiteouts in them,
-    sorted: overlayfs shows these as broken names where no other layer has the directory.
+    sorted: overlayfs shows these as broken names where no other layer has the directory. `marked` holds those of the
+    implied directories that only marks speak of: where the lower layers show no directory the tree must not have them.
+    `passed` holds further paths that members run through, sorted: a lower layer's symlink there would lead them
+    elsewhere.
     """
 
     implied: list[bytes] = field(default_factory=list)
     absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
     masked: list[bytes] = field(default_factory=list)
+    marked: list[bytes] = field(default_factory=list)
+    passed: list[bytes] = field(default_factory=list)
 
 
 @answer
@@ -121,7 +127,12 @@ class EntryReader(Content, Protocol):
 
 
 class TreeBuilder(Protocol):
-    """Makes one tree in a directory of its own, from entries in the archive's order."""
+    """Makes one tree in a directory of its own, from entries in the archive's order.
+
+    `answer` is as in `placement.Placement`.
+    """
+
+    answer: Answer | None
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry, whiteouts included, under its name in the archive.

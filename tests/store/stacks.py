@@ -11,7 +11,7 @@ import io
 import os
 import subprocess
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from store.tree_contract import keep_tar
 from support import images, treelist
 
 from arstore.digest import Digest
-from arstore.store.adapt import cap_entries, plan
+from arstore.store.adapt import OwnTree, cap_entries, plan
 from arstore.store.directory import DirectoryFormat, hides_below
 from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.merging import merge
@@ -35,6 +35,7 @@ from arstore.tar.reader import TarReader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arstore.store.adapt import Adaptation
     from arstore.store.tree import Needs, TreeFormat
 
 Layer = list[images.Member]
@@ -71,7 +72,7 @@ class Stack:
         data = layer if isinstance(layer, bytes) else images.tar(layer)
         fd, needs = self._build(data, None)
         shared = needs
-        adaptation = plan(needs, self.view())
+        adaptation = plan(needs, self.view(), OwnTree(self.form, fd, frozenset(needs.implied)))
         if adaptation is not None:
             fd, needs = self._build(data, adaptation)
             assert needs.absent_links == []
@@ -83,12 +84,16 @@ class Stack:
     def cap(self) -> list[object]:
         return list(cap_entries(self.view(), {path for needs in self.needs for path in needs.masked}))
 
-    def _build(self, data: bytes, adaptation: object) -> tuple[int, Needs]:
+    def _build(self, data: bytes, adaptation: Adaptation | None) -> tuple[int, Needs]:
+        if adaptation is not None:
+            adaptation.survey(TarReader(io.BytesIO(data)))
         reader = TarReader(io.BytesIO(data))
         pairs = adaptation.entries(reader) if adaptation is not None else ((entry, reader) for entry in reader)
         fd = self._new()
         keep_tar(self.form, fd, data)
         builder = self.form.builder(fd)
+        if adaptation is not None:
+            builder.answer = adaptation.answer_for(builder)
         try:
             for entry, content in pairs:
                 builder.add(entry, content)
@@ -182,7 +187,8 @@ def unpack(layers: Sequence[Layer | bytes], directory: Path, privileged: bool = 
         unpacker = Unpacker(fd, privileged)
         try:
             for layer in layers:
-                unpacker.layer(TarReader(io.BytesIO(layer if isinstance(layer, bytes) else images.tar(layer))))
+                data = layer if isinstance(layer, bytes) else images.tar(layer)
+                unpacker.layer(lambda data=data: nullcontext(TarReader(io.BytesIO(data))))
             return unpacker.finish()
         finally:
             unpacker.close()
