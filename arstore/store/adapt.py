@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from arstore.store.merged import MergedView
-    from arstore.store.placement import Answer
     from arstore.store.relocation import Below, Own
     from arstore.store.shape import Directory
     from arstore.store.tree import FileRange, Needs, TreeBuilder, TreeFormat
@@ -64,21 +63,22 @@ def plan(needs: Needs, lower: MergedView, own: Own) -> Adaptation | None:
 
     Raises OSError.
     """
-    return None if is_straight(needs, lower) else Adaptation(needs, lower, own)
+    return None if is_straight(needs, lower) else Adaptation(lower, own)
 
 
 class Adaptation(Relocation):
     """A relocation for trees, those of the parents have to stay open: hard links to their files become copies."""
 
-    def __init__(self, needs: Needs, lower: MergedView, own: Own) -> None:
-        super().__init__(needs, lower, own)
+    def __init__(self, lower: MergedView, own: Own) -> None:
+        super().__init__(lower, own)
         self._view = lower
 
-    def answer_for(self, builder: TreeBuilder) -> Answer:
-        """What *builder* is to ask for hard links whose targets this layer lacks.
+    def attach(self, builder: TreeBuilder) -> None:
+        """Follow *builder*, and answer its hard links whose targets the layer lacks.
 
-        The answer raises TarError for one that no layer has the target of, or that is a directory.
+        It gets TarError for one that no layer has the target of, or that is to a directory.
         """
+        self.follow(builder)
 
         def answer(entry: Entry, _node: Directory, _name: bytes) -> bool:
             for found in self.candidates(entry.link):
@@ -88,7 +88,7 @@ class Adaptation(Relocation):
                     return True
             raise no_target(entry)
 
-        return answer
+        builder.answer = answer
 
     def _copy(self, builder: TreeBuilder, copy: Entry, found: bytes) -> None:
         """Add the lower layers' file at *found* as the member *copy*."""

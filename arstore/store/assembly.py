@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
     from arstore.store.layer import Adaptation as Change
-    from arstore.store.placement import Answer
     from arstore.store.publication import Publication
     from arstore.store.tree import Content, EntryReader, Needs, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
@@ -275,8 +274,9 @@ class _Capped:
         if self.adaptation is not None:
             self.adaptation.survey(reader)
 
-    def answer_for(self, builder: TreeBuilder) -> Answer | None:
-        return None if self.adaptation is None else self.adaptation.answer_for(builder)
+    def attach(self, builder: TreeBuilder) -> None:
+        if self.adaptation is not None:
+            self.adaptation.attach(builder)
 
     def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
         own = ((entry, reader) for entry in reader) if self.adaptation is None else self.adaptation.entries(reader)

@@ -29,7 +29,7 @@ BUILDING_MODE = 0o700
 class Descriptors:
     """The descriptors of a shape's directories, the least recently used closed first.
 
-    A directory is made on disk when it is first opened; *clear* then removes what is in the way, which makes it `fresh`:
+    A directory is made on disk when it is first opened. *clear* then removes what is in the way, so that it is `fresh`;
     it is called with the parent's descriptor and the name. Roots are the caller's: their `fd` is set before, and never
     closed here.
     """

@@ -45,6 +45,10 @@ class DirectoryBuilder:
     def answer(self, answer: Answer | None) -> None:
         self._extraction.answer = answer
 
+    def covers(self, path: bytes) -> bool:
+        """See `TreeBuilder`. Raises OSError."""
+        return self._extraction.covers(path)
+
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
         self._extraction.add(entry, content)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.store.budget import Account
-    from arstore.store.placement import Answer
     from arstore.store.tree import Content, EntryReader, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
 
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
         def survey(self, reader: EntryReader) -> None:
             """Take what has to be known of all entries before the first one is changed."""
 
-        def answer_for(self, builder: TreeBuilder) -> Answer | None:
-            """What the builder is to ask for the hard links that this layer has no target of."""
+        def attach(self, builder: TreeBuilder) -> None:
+            """Take notice of the builder that gets the entries, and answer its hard links."""
 
         def entries(self, reader: EntryReader) -> Iterable[tuple[Entry, Content]]:
             """The entries to build from, each with the content to read before the next is taken."""
@@ -177,7 +176,7 @@ def _filled(
     assert work.form is not None, "a tree of no form"
     builder = work.form.builder(fd, work.limits, work.account)
     if work.adaptation is not None:
-        builder.answer = work.adaptation.answer_for(builder)
+        work.adaptation.attach(builder)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)

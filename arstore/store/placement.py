@@ -139,8 +139,23 @@ class Placement(ABC):
         return nodes
 
     def has(self, node: Directory, name: bytes) -> bool:
-        """Whether the layer has anything but a directory at *name*. Raises OSError."""
+        """Whether the layer has anything at *name*. Raises OSError."""
         return name in node.children or self._exists(node, name)
+
+    def covers(self, path: bytes) -> bool:
+        """Whether the layer has anything at *path*, or above it, in the place of what lower layers have.
+
+        A directory where they have one is no such thing. Raises OSError.
+        """
+        node = self.shape.root
+        for name in path.split(b"/"):
+            child = node.children.get(name)
+            if not isinstance(child, Directory):
+                return self.has(node, name)
+            if child.fresh or (not child.made and self._exists(node, name)):
+                return True
+            node = child
+        return False
 
     def drop_marked(self, nodes: list[Directory]) -> None:
         """Forget those of *nodes* that only marks speak of."""

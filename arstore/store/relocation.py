@@ -19,14 +19,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import UnsafePathError
-from arstore.store.shape import MAX_SYMLINKS, Directory, Missing, Shape, joined
+from arstore.store.shape import MAX_SYMLINKS, Directory, Shape, joined
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX, Mark, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arstore.store.tree import Content, EntryReader, Needs
+    from arstore.store.tree import Content, EntryReader
 
 
 class Below(Protocol):
@@ -49,17 +49,24 @@ class Own(Protocol):
         """Whether it has anything at *path* in the place of what lower layers have there, or hides that."""
 
 
-class Relocation:
-    """A change to the entries of the layer with these *needs*, for one stack of parents.
+class Built(Protocol):
+    """What has become of the entries so far."""
 
-    `survey` or `resolve` comes first, then `entries`.
+    def covers(self, path: bytes) -> bool:
+        """Whether they have anything at *path*, or above it, in the place of what lower layers have there."""
+
+
+class Relocation:
+    """A change to the entries of one layer, for one stack of parents.
+
+    `survey` or `resolve` comes first, then `entries`, of which each goes to the builder before the next one is taken.
+    *own* is looked at in the former only.
     """
 
-    def __init__(self, needs: Needs, lower: Below, own: Own) -> None:
+    def __init__(self, lower: Below, own: Own) -> None:
         self._lower = lower
         self._own = own
-        self._directories = frozenset((*needs.implied, *needs.passed))
-        """What the layer runs through: a member in such a place is remembered, whatever its kind."""
+        self._built: Built | None = None
         self._marks: list[tuple[bytes, bytes | None]] = []
         self._hidden: set[bytes] = set()
         self._emptied: set[bytes] = set()
@@ -128,6 +135,10 @@ class Relocation:
 
     # --- members ----------------------------------------------------------------------------------------------------
 
+    def follow(self, built: Built) -> None:
+        """Know from *built*, which gets the entries, what this layer has put where by then."""
+        self._built = built
+
     def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
         """The entries of *reader* under their new paths, each with the content to read before the next is taken.
 
@@ -154,19 +165,14 @@ class Relocation:
         path = joined(node.path, [name])
         if entry.kind is Kind.HARDLINK:
             return self._hard_link(entry, node, name, path)
-        child = node.children.get(name)
-        if entry.kind is not Kind.DIRECTORY:
-            self._put(node, name, entry)
-        elif not isinstance(child, Directory):
-            node.add(name)
+        if entry.kind is Kind.DIRECTORY:
+            if not isinstance(node.children.get(name), Directory):
+                self._shape.allowance.hold_directory(node.add(name).length)
+        else:
+            node.children.pop(name, None)
+            if entry.kind is Kind.SYMLINK:
+                node.children[name] = entry.link
         return dataclasses.replace(entry, path=path)
-
-    def _put(self, node: Directory, name: bytes, entry: Entry) -> None:
-        """Remember that there is no directory at *name*, as far as that is of importance."""
-        if entry.kind is Kind.SYMLINK:
-            node.children[name] = entry.link
-        elif name in node.children or entry.path in self._directories:
-            node.children[name] = Missing.OTHER
 
     def _hard_link(self, entry: Entry, node: Directory, name: bytes, path: bytes) -> Entry:
         parent, _, last = entry.link.rpartition(b"/")
@@ -174,7 +180,7 @@ class Relocation:
         target = None if missing else source.children.get(last)
         self._link = entry.link, node, name
         if (source, last) != (node, name) or missing:
-            self._put(node, name, entry)
+            node.children.pop(name, None)
         if isinstance(target, bytes):
             node.children[name] = target
         return dataclasses.replace(entry, path=path, link=joined(source.path, [*missing, last]))
@@ -216,11 +222,13 @@ class Relocation:
         return node, missing
 
     def _below(self, node: Directory, missing: list[bytes], name: bytes) -> bytes | None:
-        """The target of the symlink that lower layers have there, unless this layer hides it."""
+        """The target of the symlink that lower layers have there, unless this layer hides or replaces it."""
         path = joined(node.path, [*missing, name])
         self._shape.allowance.look_up(path, 1)
         target = self._lower.link(path)
-        return None if target is None or self._is_hidden(path) else target
+        if target is None or self._is_hidden(path):
+            return None
+        return None if self._built is not None and self._built.covers(path) else target
 
     # --- hard links -------------------------------------------------------------------------------------------------
 

@@ -32,12 +32,10 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 class Missing(enum.Enum):
-    """What stands for a member that is neither a directory nor a symlink, where that has to be known."""
+    """What stands for a member that the tree does not hold yet."""
 
     LINK = "link"
-    """A hard link whose target only a lower layer has: the tree does not hold it yet."""
-    OTHER = "other"
-    """Anything that is there."""
+    """A hard link whose target only a lower layer has."""
 
 
 class Directory:

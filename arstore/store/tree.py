@@ -127,12 +127,13 @@ class EntryReader(Content, Protocol):
 
 
 class TreeBuilder(Protocol):
-    """Makes one tree in a directory of its own, from entries in the archive's order.
-
-    `answer` is as in `placement.Placement`.
-    """
+    """Makes one tree in a directory of its own, from entries in the archive's order."""
 
     answer: Answer | None
+    """As in `placement.Placement`."""
+
+    def covers(self, path: bytes) -> bool:
+        """Whether the entries so far have anything at *path*, or above it, in the place of what lower layers have."""
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry, whiteouts included, under its name in the archive.

@@ -91,9 +91,10 @@ class Unpacker:
             if is_straight(over.needs, below):
                 over.run()
                 return
-            relocation = Relocation(over.needs, below, _OwnShape(staged))
+            relocation = Relocation(below, _OwnShape(staged))
             relocation.resolve(staged.marks)
         with self._staging(relocation) as (staged, name), opened() as reader:
+            relocation.follow(staged)
             for entry, content in relocation.entries(reader):
                 staged.add(entry, content)
             _Overlaying(self._target, staged, name).run()
@@ -283,7 +284,7 @@ class _OwnShape:
                 return True
             child = node.children.get(name)
             if not isinstance(child, Directory):
-                return child is not None or self._staged.has(node, name)
+                return self._staged.has(node, name)
             node = child
         return node.entry is not None
 
