@@ -23,7 +23,7 @@ from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
 from arstore.store.needs import NO_NEEDS, read_needs
 from arstore.store.overlay import MAX_LOWERS
-from arstore.store.records import TreeRecord
+from arstore.store.records import RULES, TreeRecord
 from arstore.store.relocation import NOTHING
 from arstore.store.runs import Run
 from arstore.store.runs import plan as plan_runs
@@ -180,7 +180,7 @@ class Assembly:
             builder.close()
             os.close(fd)
         reached("take.cap-built")
-        sums = (*stat.sums, NO_NEEDS)
+        sums = (*stat.sums, NO_NEEDS, RULES)
         record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False, sums=sums)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
 

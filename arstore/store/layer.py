@@ -20,6 +20,7 @@ from arstore.store.answers import answer
 from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
+from arstore.store.records import RULES
 from arstore.store.room import Room
 from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
@@ -185,7 +186,7 @@ def _filled(
         return error
     finally:
         builder.close()
-    return needs, stat._replace(sums=(*stat.sums, sum_of_needs))
+    return needs, stat._replace(sums=(*stat.sums, sum_of_needs, RULES))
 
 
 def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:
