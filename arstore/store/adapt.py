@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from arstore.store.merged import MergedView
     from arstore.store.relocation import Below, Own
-    from arstore.store.shape import Directory
     from arstore.store.tree import FileRange, Needs, TreeBuilder, TreeFormat
 
 
@@ -80,7 +79,7 @@ class Adaptation(Relocation):
         """
         self.follow(builder)
 
-        def answer(entry: Entry, _node: Directory, _name: bytes) -> bool:
+        def answer(entry: Entry) -> bool:
             for found in self.candidates(entry.link):
                 node = self._view.lookup(found)
                 if node is not None and node.entry.path == found:
@@ -88,7 +87,7 @@ class Adaptation(Relocation):
                     return True
             raise no_target(entry)
 
-        builder.answer = answer
+        builder.answer_links(answer)
 
     def _copy(self, builder: TreeBuilder, copy: Entry, found: bytes) -> None:
         """Add the lower layers' file at *found* as the member *copy*."""

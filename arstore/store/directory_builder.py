@@ -17,8 +17,9 @@ from arstore.store.tree import Needs, TreeStat
 from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.store.budget import Account
-    from arstore.store.placement import Answer
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
     from arstore.tar.entry import Entry
@@ -36,14 +37,9 @@ class DirectoryBuilder:
             self._root, Metadata(privileged=True), recorder=self._recorder, allowance=allowance
         )
 
-    @property
-    def answer(self) -> Answer | None:
-        """See `Placement`."""
-        return self._extraction.answer
-
-    @answer.setter
-    def answer(self, answer: Answer | None) -> None:
-        self._extraction.answer = answer
+    def answer_links(self, answer: Callable[[Entry], bool]) -> None:
+        """See `TreeBuilder`."""
+        self._extraction.answer_links(answer)
 
     def covers(self, path: bytes) -> bool:
         """See `TreeBuilder`. Raises OSError."""

@@ -98,6 +98,10 @@ class Placement(ABC):
         else:
             self._makers[entry.kind](node, name, entry)
 
+    def answer_links(self, answer: Callable[[Entry], bool]) -> None:
+        """See `TreeBuilder`."""
+        self.answer = lambda entry, _node, _name: answer(entry)
+
     @property
     def passed(self) -> list[bytes]:
         """See the class."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.store.budget import Account
-    from arstore.store.placement import Answer
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
 
@@ -129,8 +128,8 @@ class EntryReader(Content, Protocol):
 class TreeBuilder(Protocol):
     """Makes one tree in a directory of its own, from entries in the archive's order."""
 
-    answer: Answer | None
-    """As in `placement.Placement`."""
+    def answer_links(self, answer: Callable[[Entry], bool]) -> None:
+        """Ask *answer* for the hard links that the layer has no target of: whether it has added the path otherwise."""
 
     def covers(self, path: bytes) -> bool:
         """Whether the entries so far have anything at *path*, or above it, in the place of what lower layers have."""
