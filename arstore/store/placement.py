@@ -295,7 +295,7 @@ class Placement(ABC):
         self._allowance.hold(NAME + 3 * len(target))
         self._replace(node, name)
         self._make_symlink(node, name, entry)
-        node.children[name] = target
+        self._set_symlink(node, name, target)
 
     def _add_node(self, node: Directory, name: bytes, entry: Entry) -> None:
         is_device = entry.kind is not Kind.FIFO
@@ -304,6 +304,12 @@ class Placement(ABC):
         self._replace(node, name)
         self._drop(node, name)
         self._make_node(node, name, entry)
+
+    def _set_symlink(self, node: Directory, name: bytes, target: bytes) -> None:
+        """Have a symlink in the shape. Where nothing was, a path may have come by all the same, and back by `..`."""
+        node.children[name] = target
+        if self.shape.crossed:
+            self._forget_places()
 
     # --- hard links -------------------------------------------------------------------------------------------------
 
@@ -332,10 +338,12 @@ class Placement(ABC):
             self._link_to_lower(node, name, entry)
         elif isinstance(target, bytes):
             self._allowance.hold(NAME)
-            node.children[name] = target
+            self._set_symlink(node, name, target)
 
     def _link_to_lower(self, node: Directory, name: bytes, entry: Entry) -> None:
         if self.answer is not None and self.answer(entry, node, name):
+            if isinstance(found := node.children.get(name), bytes):
+                self._set_symlink(node, name, found)
             return
         self._allowance.hold_link(entry)
         self.absent_links.append((entry.path, entry.link))

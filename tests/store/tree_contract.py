@@ -423,6 +423,19 @@ class TreeContract:
     def test_parents_are_clamped_to_the_root(self, fd: int, victim: Path) -> None:
         assert "victim" in build(self.form, fd, [entry("../../victim")])
 
+    def test_a_symlink_where_a_path_came_back_from(self, fd: int) -> None:
+        """`b/f` is elsewhere once `a/b`, which was nothing, is a symlink."""
+        members = [
+            images.directory("a"),
+            images.directory("far/x"),
+            images.symlink("b", "a/b/../c"),
+            images.file("b/f", b"1"),
+            images.symlink("a/b", "../far/x"),
+            images.file("b/f", b"2"),
+        ]
+        tree = build(self.form, fd, members)
+        assert (tree.read("a/c/f"), tree.read("far/c/f")) == (b"1", b"2")
+
     # --- hard links -------------------------------------------------------------------------------------------------
 
     def test_hard_links_share_their_file_and_leave_its_metadata(self, fd: int) -> None:
