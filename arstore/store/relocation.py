@@ -19,6 +19,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import UnsafePathError
+from arstore.store.allowance import Allowance
 from arstore.store.shape import MAX_SYMLINKS, Directory, Shape, joined
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX, Mark, mark_of
@@ -67,6 +68,7 @@ class Relocation:
         self._lower = lower
         self._own = own
         self._built: Built | None = None
+        self._allowance = Allowance()
         self._marks: list[tuple[bytes, bytes | None]] = []
         self._hidden: set[bytes] = set()
         self._emptied: set[bytes] = set()
@@ -77,12 +79,11 @@ class Relocation:
 
     def survey(self, reader: EntryReader) -> None:
         """Find the marks among the entries of *reader*. Raises UnsafePathError, LimitError, OSError."""
-        shape = Shape()
         marks: list[tuple[bytes, bytes | None]] = []
         for entry in reader:
             mark, path = mark_of(entry)
             if mark in (Mark.WHITEOUT, Mark.OPAQUE):
-                shape.allowance.hold_passed(path)
+                self._allowance.hold_passed(path)
                 parent, _, name = path.rpartition(b"/")
                 marks.append((parent, name) if mark is Mark.WHITEOUT else (path, None))
         self.resolve(marks)
@@ -90,7 +91,7 @@ class Relocation:
     def resolve(self, marks: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Find where these *marks* belong: directories, and the names that are hidden in them, None for all.
 
-        Raises OSError.
+        Raises LimitError, OSError.
         """
         self._marks, self._hidden, self._emptied = [], set(), set()
         places: dict[bytes, bytes | None] = {}
@@ -111,7 +112,11 @@ class Relocation:
         for end in (*(i for i, byte in enumerate(directory) if byte == ord("/")), len(directory)):
             path = directory[:end]
             if path and self._lower.link(path) is not None:
+                # Each looks at every directory on the way, one after the other.
+                self._allowance.look_up(directory, 2 * (directory.count(b"/") + 1))
                 return None if self._own.replaces(path) else self._resolved(directory)
+            if not self._lower.is_directory(path):
+                break
         return directory
 
     def _resolved(self, path: bytes) -> bytes | None:
