@@ -1,12 +1,9 @@
 """What a layer needs from its parents, answered when a chain is put together.
 
 Two answers. A *cap* is a tree of directories only, laid on top of a stack, that shows them with the metadata that
-extraction of the layers one onto the other would have given them. An *adaptation* moves a layer's members to where a
-symlink of a lower layer leads, and turns hard links to files of lower layers into copies; the tree built from that
-stream belongs to the chain, no longer to the diff ID alone.
-
-Moves are found in the lower layers as they are before this layer changes them, so what a layer does at the far end of
-such a symlink does not change where the symlink leads. The result is always inside the root.
+extraction of the layers one onto the other would have given them. An *adaptation* puts a layer's members and marks
+where extraction onto the lower layers would put them (`relocation`), and turns hard links to files of lower layers into
+copies; the tree built from that stream belongs to the chain, no longer to the diff ID alone.
 """
 
 from __future__ import annotations
@@ -14,160 +11,97 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
 from arstore.errors import TarError
-from arstore.store.shape import Directory, Shape, joined
+from arstore.store.relocation import NOTHING, Relocation
+from arstore.store.shape import joined
 from arstore.tar.entry import Entry, Kind, shown
-from arstore.tar.whiteout import PREFIX, Mark, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from arstore.store.merged import MergedView
-    from arstore.store.tree import Content, EntryReader, FileRange, Needs
+    from arstore.store.relocation import Below, Own
+    from arstore.store.tree import FileRange, Needs, TreeBuilder, TreeFormat
 
 
-class Below(Protocol):
-    """What lower layers show: as much of it as moves depend on."""
+class OwnTree:
+    """What the layer of a tree has: the tree's form, its open directory, and what it implies."""
 
-    def is_link(self, path: bytes) -> bool:
-        """Whether *path* itself is a symlink."""
+    def __init__(self, form: TreeFormat, fd: int, implied: Collection[bytes]) -> None:
+        self._form = form
+        self._fd = fd
+        self._implied = implied
 
-    def resolve(self, path: bytes) -> bytes:
-        """Where *path* leads inside the root."""
-
-
-class Moves:
-    """Directories of a layer that lower layers have elsewhere."""
-
-    __slots__ = ("_moves",)
-
-    def __init__(self, implied: Iterable[bytes], below: Below) -> None:
-        """Find them among the *implied* directories. Raises UnsafePathError for symlinks without an end."""
-        self._moves: dict[bytes, bytes] = {}
-        for path in sorted(implied):
-            place = self.place(path)
-            if path and below.is_link(place):
-                self._moves[path] = below.resolve(place)
-
-    def __bool__(self) -> bool:
-        return bool(self._moves)
-
-    def place(self, path: bytes) -> bytes:
-        """Where the directory *path* of the layer belongs."""
-        if not self._moves:
-            return path
-        known = path
-        while known:
-            moved = self._moves.get(known)
-            if moved is not None:
-                rest = path[len(known) + 1 :]
-                return joined(moved, [rest] if rest else [])
-            known = known.rpartition(b"/")[0]
-        return path
-
-    def touch(self, path: bytes) -> bool:
-        """Whether the directory *path* of the layer, or one in it, belongs elsewhere than what it lies in."""
-        return any(moved == path or moved.startswith(path + b"/") for moved in self._moves)
+    def replaces(self, path: bytes) -> bool:
+        """See `Own`. Raises OSError."""
+        names = path.split(b"/")
+        for depth in range(len(names) + 1):
+            place = joined(b"", names[:depth])
+            node = self._form.lookup(self._fd, place)
+            if node is None:
+                return False
+            if node.whiteout or node.entry.kind is not Kind.DIRECTORY:
+                return True
+            if node.opaque and depth < len(names):
+                return True
+        return path not in self._implied
 
 
-def plan(needs: Needs, lower: MergedView) -> Adaptation | None:
+def is_straight(needs: Needs, lower: Below) -> bool:
+    """Whether the layer with these *needs* belongs on *lower* as it is. Raises OSError."""
+    if needs.absent_links or any(lower.link(path) is not None for path in (*needs.implied, *needs.passed) if path):
+        return False
+    return all(lower.is_directory(path) for path in needs.marked)
+
+
+def plan(needs: Needs, lower: MergedView, own: Own) -> Adaptation | None:
     """How the layer with these *needs* has to be changed to stand on *lower*; None when it serves as it is.
 
-    Raises UnsafePathError for symlinks of lower layers that lead nowhere, OSError.
+    Raises OSError.
     """
-    moves = Moves(needs.implied, lower)
-    if not moves and not needs.absent_links:
-        return None
-    return Adaptation(moves, needs.absent_links, lower)
+    return None if is_straight(needs, lower) else Adaptation(lower, own)
 
 
-class Adaptation:
-    """A change to the entries of one layer, for one stack of parents, whose trees have to stay open."""
+class Adaptation(Relocation):
+    """A relocation for trees, those of the parents have to stay open: hard links to their files become copies."""
 
-    def __init__(self, moves: Moves, absent_links: Iterable[tuple[bytes, bytes]], lower: MergedView) -> None:
-        self._moves = moves
-        self._absent = frozenset(absent_links)
-        self._lower = lower
+    def __init__(self, lower: MergedView, own: Own) -> None:
+        super().__init__(lower, own)
+        self._view = lower
 
-    def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
-        """The entries of *reader* under their new paths, each with the content to read before the next is taken.
+    def attach(self, builder: TreeBuilder) -> None:
+        """Follow *builder*, and answer its hard links whose targets the layer lacks.
 
-        Marks come last, which does not change their meaning. Raises TarError for a hard link that no layer has the
-        target of, UnsafePathError, LimitError, OSError.
+        It gets TarError for one that no layer has the target of, or that is to a directory.
         """
-        shape = Shape()
-        marks: list[Entry] = []
-        for entry in reader:
-            mark = classify(entry.path)[0] if PREFIX in entry.path else Mark.NONE
-            if mark in (Mark.WHITEOUT, Mark.OPAQUE):
-                marks.append(entry)
-            elif mark is not Mark.IGNORED:
-                yield from self._member(shape, entry, reader)
-        for entry in marks:
-            parent, _, name = entry.path.rpartition(b"/")
-            yield dataclasses.replace(entry, path=joined(self._place(shape, parent), [name])), _NOTHING
+        self.follow(builder)
 
-    def _member(self, shape: Shape, entry: Entry, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
-        parent, _, name = entry.path.rpartition(b"/")
-        if not name:
-            yield entry, reader
-            return
-        node = shape.directory(parent)
-        path = joined(self._moves.place(node.path), [name])
-        if entry.kind is Kind.HARDLINK:
-            yield from self._link(shape, node, entry, path, reader)
-            return
-        child = node.children.get(name)
-        if entry.kind is not Kind.DIRECTORY:
-            node.children.pop(name, None)
-            if entry.kind is Kind.SYMLINK:
-                node.children[name] = entry.link
-        elif not isinstance(child, Directory):
-            node.add(name)
-        yield dataclasses.replace(entry, path=path), reader
-
-    def _link(
-        self, shape: Shape, node: Directory, entry: Entry, path: bytes, reader: EntryReader
-    ) -> Iterator[tuple[Entry, Content]]:
-        parent, _, last = entry.link.rpartition(b"/")
-        source, missing = shape.walk(parent)
-        target = None if missing else source.children.get(last)
-        name = entry.path.rpartition(b"/")[2]
-        if (source, last) != (node, name) or missing:
-            node.children.pop(name, None)
-        if isinstance(target, bytes):
-            node.children[name] = target
-        link = joined(self._place(shape, parent), [last])
-        if (entry.path, entry.link) in self._absent:
-            yield from self._copy(entry, path, link)
-        else:
-            yield dataclasses.replace(entry, path=path, link=link), reader
-
-    def _copy(self, entry: Entry, path: bytes, link: bytes) -> Iterator[tuple[Entry, Content]]:
-        """The lower layers' file at *link* as a member of this layer."""
-        parent, _, last = link.rpartition(b"/")
-        found = joined(self._lower.resolve(parent), [last])
-        node = self._lower.lookup(found)
-        if node is None or node.entry.path != found:
+        def answer(entry: Entry) -> bool:
+            for found in self.candidates(entry.link):
+                node = self._view.lookup(found)
+                if node is not None and node.entry.path == found:
+                    self._copy(builder, dataclasses.replace(node.entry, path=entry.path), found)
+                    return True
             raise no_target(entry)
-        if node.entry.kind is Kind.DIRECTORY:
-            raise TarError(shown(entry.path), "a hard link to a directory")
-        copy = dataclasses.replace(node.entry, path=path)
+
+        builder.answer_links(answer)
+
+    def _copy(self, builder: TreeBuilder, copy: Entry, found: bytes) -> None:
+        """Add the lower layers' file at *found* as the member *copy*."""
+        if copy.kind is Kind.DIRECTORY:
+            raise TarError(shown(copy.path), "a hard link to a directory")
+        if copy.kind is Kind.SYMLINK:
+            self.linked(copy.link)
         if copy.kind is not Kind.FILE:
-            yield copy, _NOTHING
+            builder.add(copy, NOTHING)
             return
-        with self._lower.open_file(found) as opened:
+        with self._view.open_file(found) as opened:
             file = _LowerFile(opened)
             copy.sparse = file.runs
-            yield copy, file
-
-    def _place(self, shape: Shape, path: bytes) -> bytes:
-        """Where the directory *path*, as the archive names it, belongs; it need not be in the layer."""
-        node, missing = shape.walk(path)
-        return self._moves.place(joined(node.path, missing))
+            builder.add(copy, file)
 
 
 def no_target(entry: Entry) -> TarError:
@@ -205,16 +139,6 @@ def _data_runs(file: FileRange) -> list[tuple[int, int]]:
         end = min(os.lseek(file.fd, start, os.SEEK_HOLE), last)
         runs.append((start - file.start, end - start))
     return runs
-
-
-class _Nothing:
-    """The content of what has none."""
-
-    def chunks(self) -> tuple[bytes, ...]:
-        return ()
-
-
-_NOTHING = _Nothing()
 
 
 # --- the cap --------------------------------------------------------------------------------------------------------

@@ -80,6 +80,11 @@ class Allowance:
         self.hold(_WRITTEN * path)
         self.step(_LOOKED_UP * depth)
 
+    def hold_passed(self, path: bytes) -> None:
+        """Count a path whose kind in lower layers matters. Raises as `hold` and `step`."""
+        self.hold(NAME + _WRITTEN * len(path))
+        self.step(_LOOKED_UP * (path.count(b"/") + 1))
+
     def hold_link(self, entry: Entry) -> None:
         """Count a hard link to what a lower layer has. Raises as `hold`."""
         self.hold(NAME + _WRITTEN * (len(entry.path) + len(entry.link)))

@@ -5,8 +5,8 @@ top layer that serves this chain alone. Runs of small trees get a merged index (
 
 Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
 directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that
-place, and the whole stack gets a *cap*, a tree of directories only, where such a directory would show other
-attributes than the layers below gave it.
+place, or none has the directory that it has nothing but marks for. The whole stack gets a *cap*, a tree of directories
+only, where such a directory would show other attributes than the layers below gave it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ArstoreError
-from arstore.store.adapt import cap_entries, plan
+from arstore.store.adapt import OwnTree, cap_entries, plan
 from arstore.store.allowance import Allowance
 from arstore.store.layer import LayerPass
 from arstore.store.merged import MergedView
 from arstore.store.needs import NO_NEEDS, read_needs
 from arstore.store.overlay import MAX_LOWERS
-from arstore.store.records import TreeRecord
+from arstore.store.records import RULES, TreeRecord
+from arstore.store.relocation import NOTHING
 from arstore.store.runs import Run
 from arstore.store.runs import plan as plan_runs
 from arstore.store.tree import UnrepresentableError
 from arstore.tar.entry import Kind
-from arstore.tar.whiteout import Mark, classify
+from arstore.tar.whiteout import Mark, mark_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from arstore.store.inventory import Inventory
     from arstore.store.layer import Adaptation as Change
     from arstore.store.publication import Publication
-    from arstore.store.tree import Content, EntryReader, Needs, TreeFormat
+    from arstore.store.tree import Content, EntryReader, Needs, TreeBuilder, TreeFormat
     from arstore.tar.entry import Entry
 
     Adapt = Callable[[LayerPass, str], None]
@@ -94,17 +95,29 @@ class Assembly:
         if adapted is not None:
             return adapted
         needs = self._needs_of(layer.diff_id)
-        if not needs.absent_links and all(self._is_straight(path, below, straight) for path in needs.implied):
+        paths = (*needs.implied, *needs.passed)
+        asks = needs.absent_links or needs.marked
+        if not asks and all(self._is_straight(path, below, straight) for path in paths):
             return layer.diff_id
+        for path in needs.marked:
+            self._allowance.look_up(path, len(below))
         with ExitStack() as stack:
-            adaptation = plan(needs, self._view(below, stack))
+            adaptation = self._plan(layer, below, stack)
             if adaptation is None:
-                straight.update(dict.fromkeys(needs.implied, len(below)))
+                straight.update(dict.fromkeys(paths, len(below)))
                 return layer.diff_id
-            # Not by the key alone: the bottom layer's chain ID is its diff ID, whose tree lies in the ingest already.
-            directory = self._ingest.directory(f"adapted-{layer.chain_id.hex}")
-            self._adapt(self._again(layer, directory, adaptation), layer.chain_id)
-        return layer.chain_id
+            key = _adapted_key(layer)
+            directory = self._ingest.directory(f"adapted-{key.hex}")
+            self._adapt(self._again(layer, directory, adaptation), key)
+        return key
+
+    def _plan(self, layer: IncomingLayer, below: list[str], stack: ExitStack) -> Adaptation | None:
+        """How *layer* has to be changed to stand on the trees *below*, all of which are open until *stack* is."""
+        needs = self._needs_of(layer.diff_id)
+        form, path = self._place(layer.diff_id)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        return plan(needs, self._view(below, stack), OwnTree(form, fd, frozenset(needs.implied)))
 
     def _is_straight(self, path: bytes, below: list[str], straight: dict[bytes, int]) -> bool:
         """Whether *path* is known to be no symlink in the trees *below*.
@@ -161,13 +174,13 @@ class Assembly:
         builder = form.builder(fd)
         try:
             for entry in entries:
-                builder.add(entry, _NOTHING)
+                builder.add(entry, NOTHING)
             _, stat = builder.finish()
         finally:
             builder.close()
             os.close(fd)
         reached("take.cap-built")
-        sums = (*stat.sums, NO_NEEDS)
+        sums = (*stat.sums, NO_NEEDS, RULES)
         record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False, sums=sums)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
 
@@ -175,8 +188,7 @@ class Assembly:
         """The key of a tree of the top *layer* that holds the cap's directories too."""
         key = Digest.of(f"capped {layer.chain_id}".encode())
         if key not in self._publication.trees and not self._inventory.is_trusted(key):
-            needs = self._needs_of(layer.diff_id)
-            capped.adaptation = plan(needs, self._view(keys[:-1], stack))
+            capped.adaptation = self._plan(layer, keys[:-1], stack)
             directory = self._ingest.directory(f"tree-{key.hex}")
             self._adapt(self._again(layer, directory, capped), key)
         self._reuse(key)
@@ -237,6 +249,11 @@ class Assembly:
         return self._needs[key]
 
 
+def _adapted_key(layer: IncomingLayer) -> Digest:
+    """The key of a tree for this chain alone: its chain ID, but that of the bottom layer is its diff ID."""
+    return layer.chain_id if layer.chain_id != layer.diff_id else Digest.of(f"bottom {layer.chain_id}".encode())
+
+
 def _top_first(keys: Sequence[str]) -> list[str]:
     """The keys of a stack, given bottom first, as overlayfs takes them: each once, at its topmost place."""
     return list(dict.fromkeys(reversed(keys)))
@@ -253,20 +270,18 @@ class _Capped:
         self._cap = cap
         self._only_here = only_here
 
+    def survey(self, reader: EntryReader) -> None:
+        if self.adaptation is not None:
+            self.adaptation.survey(reader)
+
+    def attach(self, builder: TreeBuilder) -> None:
+        if self.adaptation is not None:
+            self.adaptation.attach(builder)
+
     def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
         own = ((entry, reader) for entry in reader) if self.adaptation is None else self.adaptation.entries(reader)
         for entry, content in own:
-            if entry.parent not in self._only_here or classify(entry.path)[0] is not Mark.WHITEOUT:
+            if entry.parent not in self._only_here or mark_of(entry)[0] is not Mark.WHITEOUT:
                 yield entry, content
         for entry in self._cap:
-            yield entry, _NOTHING
-
-
-class _NoContent:
-    """The content of directories."""
-
-    def chunks(self) -> tuple[bytes, ...]:
-        return ()
-
-
-_NOTHING = _NoContent()
+            yield entry, NOTHING

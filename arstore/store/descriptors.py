@@ -29,8 +29,9 @@ BUILDING_MODE = 0o700
 class Descriptors:
     """The descriptors of a shape's directories, the least recently used closed first.
 
-    A directory is made on disk when it is first opened; *clear* then removes what is in the way: it is called with the
-    parent's descriptor and the name. Roots are the caller's: their `fd` is set before, and never closed here.
+    A directory is made on disk when it is first opened. *clear* then removes what is in the way, so that it is `fresh`;
+    it is called with the parent's descriptor and the name. Roots are the caller's: their `fd` is set before, and never
+    closed here.
     """
 
     def __init__(self, clear: Callable[[int, bytes], None], capacity: int = CAPACITY) -> None:
@@ -77,6 +78,7 @@ class Descriptors:
                 os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
             except FileExistsError:
                 self._clear(parent_fd, node.name)
+                node.fresh = True
                 os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
             node.made = True
         return os.open(node.name, DIRECTORY, dir_fd=parent_fd)

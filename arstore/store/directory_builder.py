@@ -18,6 +18,8 @@ from arstore.store.tree import Needs, TreeStat
 from arstore.tar.limits import ACCEPTED, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.store.budget import Account
     from arstore.store.shape import Directory
     from arstore.store.tree import Content
@@ -35,6 +37,14 @@ class DirectoryBuilder:
         metadata = Metadata(privileged=True, attributes=Attributes(limits.strict_xattrs))
         self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance)
 
+    def answer_links(self, answer: Callable[[Entry], bool]) -> None:
+        """See `TreeBuilder`."""
+        self._extraction.answer_links(answer)
+
+    def covers(self, path: bytes) -> bool:
+        """See `TreeBuilder`. Raises OSError."""
+        return self._extraction.covers(path)
+
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry. Raises UnsafePathError, TarError, LimitError, OSError."""
         self._extraction.add(entry, content)
@@ -49,7 +59,15 @@ class DirectoryBuilder:
         masked = [node.path for node in nodes if self._write_marks(node)]
         implied = [node.path for node in nodes if node.entry is None]
         extraction.apply_directories(nodes)
-        needs = Needs(sorted(implied), extraction.absent_links, sorted(masked), extraction.attributes.dropped)
+        marked = [node.path for node in nodes if node.marked]
+        needs = Needs(
+            sorted(implied),
+            extraction.absent_links,
+            sorted(masked),
+            sorted(marked),
+            extraction.passed,
+            extraction.attributes.dropped,
+        )
         sums = (f"{NAME}:{self._recorder.finish()}",)
         return needs, TreeStat(extraction.files + len(nodes) - 1, extraction.size, sums)
 

@@ -21,19 +21,14 @@ from arstore.store.descriptors import Descriptors
 from arstore.store.listing import runs_of
 from arstore.store.placement import Placement
 from arstore.store.removal import remove_tree
-from arstore.store.shape import default_entry, joined
+from arstore.store.shape import Directory, default_entry, joined
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from arstore.store.allowance import Allowance
     from arstore.store.listing import Recorder
     from arstore.store.metadata import Metadata
-    from arstore.store.shape import Directory
     from arstore.store.tree import Content
-
-    Answer = Callable[[Entry, Directory, bytes], bool]
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INHERITED = ("system.posix_acl_default",)
@@ -41,16 +36,12 @@ _TYPES = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: sta
 
 
 class Extraction(Placement):
-    """One layer on its way into the empty directory *root_fd*, which stays the caller's.
-
-    *answer* is asked for a hard link whose target this layer lacks: whether it has made the name from elsewhere.
-    """
+    """One layer on its way into the empty directory *root_fd*, which stays the caller's."""
 
     def __init__(
         self,
         root_fd: int,
         metadata: Metadata,
-        answer: Answer | None = None,
         recorder: Recorder | None = None,
         allowance: Allowance | None = None,
     ) -> None:
@@ -58,7 +49,6 @@ class Extraction(Placement):
         self.shape.root.fd = root_fd
         self.metadata = metadata
         self.descriptors = Descriptors(self._unlink)
-        self._answer = answer
         self._recorder = recorder
         _end_inheritance(root_fd)
 
@@ -72,7 +62,9 @@ class Extraction(Placement):
 
     def discard(self, node: Directory, name: bytes) -> None:
         """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
-        self._replace(node, name)
+        child = node.children.pop(name, None)
+        if isinstance(child, Directory):
+            self._drop_directory(child)
         self._drop(node, name)
 
     def close(self) -> None:
@@ -141,7 +133,7 @@ class Extraction(Placement):
         is_device = entry.kind is not Kind.FIFO
         if is_device and not self.metadata.privileged:
             self.metadata.devices.note(entry.path)
-            self._hide(entry.path)
+            self._hide(joined(node.path, [name]))
             return
         parent = self.descriptors.open(node)
         number = os.makedev(entry.major, entry.minor) if is_device else 0
@@ -171,9 +163,6 @@ class Extraction(Placement):
         if self._recorder is not None:
             self._recorder.note(node, name, b"h", joined(source.path, [last]))
         return True
-
-    def _answer_link(self, node: Directory, name: bytes, entry: Entry) -> bool:
-        return self._answer is not None and self._answer(entry, node, name)
 
     # --- what is in the way -----------------------------------------------------------------------------------------
 

@@ -27,6 +27,17 @@ class Holder(NamedTuple):
 
 def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
     """The digests of the images that containers, mounts and leases hold, with one holder each."""
+    held = _standing(directories, snapshot)
+    for _, lease in snapshot.leases():
+        if Owner(lease.pid, lease.start, lease.boot).is_alive(directories.graph):
+            holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until that has ended")
+            for image in lease.holds:
+                held.setdefault(image, holder)
+    return held
+
+
+def _standing(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
+    """The same of containers and mounts alone."""
     held: dict[str, Holder] = {}
     for container_id, container in snapshot.containers():
         if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
@@ -35,11 +46,6 @@ def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Hol
     for entry in MountTable(directories).list():
         if entry.record.image and entry.state is not MountState.STALE:
             held.setdefault(entry.record.image, _mount_holder(entry))
-    for _, lease in snapshot.leases():
-        if Owner(lease.pid, lease.start, lease.boot).is_alive(directories.graph):
-            holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until that has ended")
-            for image in lease.holds:
-                held.setdefault(image, holder)
     return held
 
 
@@ -55,8 +61,17 @@ def _mount_holder(entry: MountEntry) -> Holder:
 
 def tree_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
     """The keys of the trees that make these images, with one holder each."""
+    return _trees(snapshot, image_holders(directories, snapshot))
+
+
+def mounted_trees(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:
+    """The keys of the trees that containers and mounts stand on, with one holder each."""
+    return _trees(snapshot, _standing(directories, snapshot))
+
+
+def _trees(snapshot: Snapshot, images: dict[str, Holder]) -> dict[str, Holder]:
     held: dict[str, Holder] = {}
-    for digest, holder in image_holders(directories, snapshot).items():
+    for digest, holder in images.items():
         image = snapshot.image(digest)
         if image is None or image.is_index:
             continue

@@ -1,5 +1,5 @@
-"""What the store has that may be relied on: recorded, in its place, of its size, and (for trees) written in a way that
-a power cut cannot have hurt.
+"""What the store has that may be relied on: recorded, in its place, of its size, and (for trees) made by today's rules
+and written in a way that a power cut cannot have hurt.
 
 Looking is cheap, a stat(2) each; content is the business of `check`. What is found wanting counts as missing, so that
 bringing it again mends it. Nothing that was seen is held: somebody else may remove it at any moment, and whoever fails
@@ -17,13 +17,14 @@ from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from arstore.store.directories import Directories
     from arstore.store.graph import Graph
     from arstore.store.incoming import IncomingLayer
     from arstore.store.records import BlobRecord, TreeRecord
     from arstore.store.runs import Run
+    from arstore.store.snapshot import Snapshot
     from arstore.store.tree import TreeFormat
 
 
@@ -44,6 +45,7 @@ class Inventory:
         self.now = time.time()
         self.again = again
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+        self._mounted: Set[str] | None = None
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
         """The record of a blob whose file is there and has its size."""
@@ -97,8 +99,18 @@ class Inventory:
                 record = snapshot.tree(key) if key else None
                 if record is None or record.form not in self.forms or not self._is_intact(key, record):
                     return None
+                if record.is_outdated and key not in self._mounted_trees(snapshot):
+                    return None
                 found.append((key, record))
         return found
+
+    def _mounted_trees(self, snapshot: Snapshot) -> Set[str]:
+        """The trees that something is mounted over: whatever rules they were made by, they stay as they are."""
+        if self._mounted is None:
+            from arstore.store.holders import mounted_trees
+
+            self._mounted = mounted_trees(self.directories, snapshot).keys()
+        return self._mounted
 
     def missing_runs(self, runs: Sequence[Run]) -> list[Run]:
         """Those of *runs* whose merged index is not in its place, or can have been hurt by a power cut."""

@@ -21,6 +21,7 @@ from arstore.store.attributes import Attributes
 from arstore.store.ingest import remove_children
 from arstore.store.needs import write_needs
 from arstore.store.readahead import ReadAhead
+from arstore.store.records import RULES
 from arstore.store.room import Room
 from arstore.store.tree import Needs, TreeStat, UnrepresentableError
 from arstore.tar.compression import decompressed
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
 
+        def survey(self, reader: EntryReader) -> None:
+            """Take what has to be known of all entries before the first one is changed."""
+
+        def attach(self, builder: TreeBuilder) -> None:
+            """Take notice of the builder that gets the entries, and answer its hard links."""
+
         def entries(self, reader: EntryReader) -> Iterable[tuple[Entry, Content]]:
             """The entries to build from, each with the content to read before the next is taken."""
 
@@ -55,7 +62,8 @@ class LayerPass(NamedTuple):
 
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
     already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
-    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents. `limits` are
+    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents, and has the
+    blob read once more before; it is for blobs that are in their place. `limits` are
     for blobs from outside: what the store has accepted once is read again without them. `account` has the memory
     that is shared with other layers.
     """
@@ -101,6 +109,8 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
+    if work.adaptation is not None:
+        _survey(work, work.adaptation)
     try:
         return _pass(work, source, report)
     except UnrepresentableError:
@@ -110,6 +120,13 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     remove_children(work.tree)
     with open(work.blob, "rb", buffering=0) as blob:
         return take_layer(work._replace(keep=False, forms=work.forms[1:]), blob, lambda _count: None)
+
+
+def _survey(work: LayerPass, adaptation: Adaptation) -> None:
+    """Let *adaptation* read the blob, which is verified when the tree is built."""
+    what = f"layer {work.digest}"
+    with open(work.blob, "rb", buffering=0) as blob:
+        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits))
 
 
 def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
@@ -160,6 +177,8 @@ def _filled(
 ) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
     assert work.form is not None, "a tree of no form"
     builder = work.form.builder(fd, work.limits, work.account)
+    if work.adaptation is not None:
+        work.adaptation.attach(builder)
     try:
         needs, stat = _fill(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)
@@ -168,7 +187,7 @@ def _filled(
         return error
     finally:
         builder.close()
-    return needs, stat._replace(sums=(*stat.sums, sum_of_needs))
+    return needs, stat._replace(sums=(*stat.sums, sum_of_needs, RULES))
 
 
 def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Content]]:

@@ -50,10 +50,14 @@ class MergedView:
                 return node
         return self._merged(path).node
 
-    def is_link(self, path: bytes) -> bool:
-        """Whether *path* itself, no symlink followed, is a symlink."""
+    def link(self, path: bytes) -> bytes | None:
+        """The target of the symlink at *path* itself, no symlink followed; None where there is none."""
         node = self._merged(path).node
-        return node is not None and node.entry.kind is Kind.SYMLINK
+        return node.entry.link if node is not None and node.entry.kind is Kind.SYMLINK else None
+
+    def is_directory(self, path: bytes) -> bool:
+        """Whether there is a directory at *path* itself, no symlink followed."""
+        return bool(self._merged(path).layers)
 
     def resolve(self, path: bytes) -> bytes:
         """Where *path* leads in a chroot, symlinks followed, the last one too; components that do not exist are kept.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"
 """The sum of a tree that has no such file."""
+_LATER = ("marked", "passed")
+"""Members that a file does not have which was written before they were thought of."""
 _HINT = "remove the tree's directory: it is built again when it is used"
 
 
@@ -51,8 +53,9 @@ def _texts(needs: Needs) -> Iterator[str]:
     yield from _joined(path.decode("latin-1") for path in needs.implied)
     yield '], "absent_links": ['
     yield from _joined(links)
-    yield '], "masked": ['
-    yield from _joined(path.decode("latin-1") for path in needs.masked)
+    for name in ("masked", *_LATER):
+        yield f'], "{name}": ['
+        yield from _joined(path.decode("latin-1") for path in getattr(needs, name))
     yield "]"
     dropped = needs.dropped
     if dropped.count:
@@ -86,7 +89,8 @@ def read_needs(tree_path: str) -> Needs:
             [name.encode("latin-1") for name in document["implied"]],
             [(name.encode("latin-1"), target.encode("latin-1")) for name, target in document["absent_links"]],
             [name.encode("latin-1") for name in document["masked"]],
-            _dropped(document.get("dropped", (0, 0, ()))),
+            *([name.encode("latin-1") for name in document.get(later, [])] for later in _LATER),
+            dropped=_dropped(document.get("dropped", (0, 0, ()))),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreDamagedError(path, "does not hold what it should", _HINT) from error

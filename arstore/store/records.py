@@ -51,13 +51,22 @@ class LayerRecord(NamedTuple):
     tree: str
 
 
+RULES = "rules:2"
+"""What trees of today have among their sums. Its number changes with how the entries of a layer become a tree.
+
+2: marks hold at their literal path, what only marks imply is not shown, entries are applied in their order (decision
+19). Trees without it are made again at their next use.
+"""
+
+
 class TreeRecord(NamedTuple):
     """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it.
 
     A merged index (`runs`) lists the keys of the trees that it is over, the top one first, in `members`; its `size` is
     that of the index. `sums` has `name:digest` for the files of the tree's directory that tell about the others, the
     first 16 bytes of their BLAKE3 in hexadecimal digits, `-` for one that is not there: `listing` of extracted files,
-    `needs.json`. Trees that were made by an arstore that did not know sums have none.
+    `needs.json`. `RULES` among them says that the tree was made as this arstore makes it. Trees that were made by an
+    arstore that did not know sums have none.
     """
 
     form: str
@@ -68,6 +77,14 @@ class TreeRecord(NamedTuple):
     implied: bool
     members: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the tree may show its layer in another way than one that is made now.
+
+        A merged index shows what its members show.
+        """
+        return RULES not in self.sums and not self.members
 
 
 class ImageRecord(NamedTuple):

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Replacement:
-    """The trees that one publication replaces: those whose records are *outdated*, but no held one of *sparing*."""
+    """The trees that one publication replaces: those with the records *outdated*, but no held one of *sparing*.
+
+    Of trees that were made by other rules it spares those that something is mounted over.
+    """
 
     def __init__(
         self, directories: Directories, ingest: Ingest, outdated: Mapping[str, TreeRecord], sparing: Set[str]
@@ -36,6 +39,7 @@ class Replacement:
         self._ingest = ingest
         self._outdated = dict(outdated)
         self._sparing = sparing
+        self._other_rules = {key for key, record in outdated.items() if record.is_outdated}
         self._good: dict[str, TreeRecord] = {}
         self._exchanged: dict[str, str] = {}
 
@@ -56,11 +60,12 @@ class Replacement:
 
     def held(self, change: Change) -> Set[str]:
         """The trees that are to be spared now, because something stands on them."""
-        if not self._sparing:
+        if not self._sparing and not self._other_rules:
             return frozenset()
-        from arstore.store.holders import tree_holders
+        from arstore.store.holders import mounted_trees, tree_holders
 
-        return tree_holders(self._directories, change).keys() & self._sparing
+        found: Set[str] = tree_holders(self._directories, change).keys() & self._sparing if self._sparing else set()
+        return found | (mounted_trees(self._directories, change).keys() & self._other_rules)
 
     def may_replace(self, change: Change, key: str, held: Set[str]) -> bool:
         """Whether the tree *key*, which is recorded, is still what it was; what is *held* gets its trust back."""

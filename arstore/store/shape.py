@@ -42,11 +42,24 @@ class Directory:
     """One directory: implied by its members as long as it has no `entry`. There may be very many, so it is small.
 
     `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
-    hides all that lower layers have here; `whiteouts` names what is hidden one by one. `fd` and `made` belong to the
-    module that puts directories on disk: an open descriptor or -1, and whether it exists there.
+    hides all that lower layers have here; `whiteouts` names what is hidden one by one. `marked` directories have no
+    members: only marks speak of them. A `fresh` one took the place of something else that the layer had there. `fd` and
+    `made` belong to the module that puts directories on disk: an open descriptor or -1, and whether it exists there.
     """
 
-    __slots__ = ("children", "entry", "fd", "length", "made", "name", "opaque", "parent", "whiteouts")
+    __slots__ = (
+        "children",
+        "entry",
+        "fd",
+        "fresh",
+        "length",
+        "made",
+        "marked",
+        "name",
+        "opaque",
+        "parent",
+        "whiteouts",
+    )
 
     def __init__(self, parent: Directory | None, name: bytes) -> None:
         self.parent = parent
@@ -54,6 +67,8 @@ class Directory:
         self.children: dict[bytes, Child] = {}
         self.entry: Entry | None = None
         self.opaque = False
+        self.marked = False
+        self.fresh = False
         self.whiteouts: Set[bytes] = _NONE
         self.length: int = parent.length + 1 + len(name) if parent is not None else 0
         self.fd = -1
@@ -87,6 +102,7 @@ class Directory:
         child = Directory(self, name)
         if len(name) > MAX_NAME or child.length > MAX_PATH:
             raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
+        child.fresh = name in self.children
         self.children[name] = child
         return child
 
@@ -118,12 +134,17 @@ Child: TypeAlias = Directory | bytes | Missing
 
 
 class Shape:
-    """The tree of directories under one root, which draws on *allowance*."""
+    """The tree of directories under one root, which draws on *allowance*.
 
-    __slots__ = ("allowance", "root")
+    `crossed` holds the paths that a symlink's `..` came back from and that the layer has nothing at: a lower layer may
+    have a symlink there.
+    """
+
+    __slots__ = ("allowance", "crossed", "root")
 
     def __init__(self, allowance: Allowance | None = None) -> None:
         self.root = Directory(None, b"")
+        self.crossed: set[bytes] = set()
         self.allowance = allowance or Allowance()
 
     def walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
@@ -142,6 +163,7 @@ class Shape:
                 continue
             if name == b"..":
                 if missing:
+                    self._cross(joined(node.path, missing))
                     missing.pop()
                 else:
                     node = node.parent or node
@@ -161,6 +183,11 @@ class Shape:
             else:
                 missing.append(name)
         return node, missing
+
+    def _cross(self, path: bytes) -> None:
+        if path not in self.crossed:
+            self.allowance.hold_passed(path)
+            self.crossed.add(path)
 
     def directory(self, path: bytes) -> Directory:
         """The directory that *path* leads to; what is missing on the way is made, as implied.

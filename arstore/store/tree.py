@@ -54,13 +54,17 @@ class Needs:
     symlink there, the members belong where it points to. What an opaque mark or a whiteout of the same layer makes new
     is not implied. `absent_links` holds the hard links `(path, target)`, as the archive has them, whose target the
     layer does not contain: such a tree is incomplete. `masked` holds the directories that have whiteouts in them,
-    sorted: overlayfs shows these as broken names where no other layer has the directory. `dropped` counts the extended
-    attributes of the layer that the tree does not have.
+    sorted: overlayfs shows these as broken names where no other layer has the directory. `marked` holds those of the
+    implied directories that only marks speak of: where the lower layers show no directory the tree must not have them.
+    `passed` holds further paths that members run through, sorted: a lower layer's symlink there would lead them
+    elsewhere. `dropped` counts the extended attributes of the layer that the tree does not have.
     """
 
     implied: list[bytes] = field(default_factory=list)
     absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
     masked: list[bytes] = field(default_factory=list)
+    marked: list[bytes] = field(default_factory=list)
+    passed: list[bytes] = field(default_factory=list)
     dropped: Dropped = field(default_factory=Dropped)
 
 
@@ -125,6 +129,12 @@ class EntryReader(Content, Protocol):
 
 class TreeBuilder(Protocol):
     """Makes one tree in a directory of its own, from entries in the archive's order."""
+
+    def answer_links(self, answer: Callable[[Entry], bool]) -> None:
+        """Ask *answer* for the hard links that the layer has no target of: whether it has added the path otherwise."""
+
+    def covers(self, path: bytes) -> bool:
+        """Whether the entries so far have anything at *path*, or above it, in the place of what lower layers have."""
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry, whiteouts included, under its name in the archive.

@@ -2,8 +2,9 @@
 
 The first layer is extracted in place. Every other one is first extracted on its own, in a private directory inside the
 target, and then put over what is there by renames: first all that it hides is removed, then all that it adds is moved
-to its place, through the symlinks of lower layers where it only implies a directory. So the order of entries in a layer
-does not matter, and the result is what an overlay of the layers' trees shows.
+to its place. One whose paths run through symlinks of lower layers is read and extracted once more, each entry where it
+belongs (`relocation`). So marks count first wherever they stand, and the result is what an overlay of the layers' trees
+shows.
 
 Directories stay private until `finish`, which gives them their metadata. Without privilege, owners, devices and
 privileged attributes are left out and counted; all else is exact. After a crash the directory holds an unfinished copy;
@@ -18,18 +19,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, TarError
-from arstore.store.adapt import Moves, no_target
+from arstore.store.adapt import is_straight, no_target
 from arstore.store.answers import answer
 from arstore.store.attributes import Attributes, Dropped
 from arstore.store.descriptors import BUILDING_MODE, DIRECTORY
 from arstore.store.extraction import Extraction, link_name
 from arstore.store.metadata import Metadata, Skipped
+from arstore.store.relocation import Relocation
 from arstore.store.removal import remove_tree
 from arstore.store.shape import Directory, Shape, joined
+from arstore.store.tree import Needs
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from arstore.store.tree import EntryReader
 
@@ -69,21 +73,32 @@ class Unpacker:
         self._members = 0
         self._size = 0
 
-    def layer(self, reader: EntryReader) -> None:
-        """Put one layer over those before it.
+    def layer(self, opened: Callable[[], AbstractContextManager[EntryReader]]) -> None:
+        """Put one layer over those before it; *opened* reads it from its beginning, and may be called twice.
 
-        Raises the errors of *reader*, UnsafePathError, TarError, LimitError, OSError.
+        Raises the errors of reading, UnsafePathError, TarError, LimitError, OSError.
         """
         self._layers += 1
         if self._layers == 1:
-            self._fill(self._target, reader)
-            self._target.settle()
+            self._fill(self._target, opened)
+            self._target.drop_marked(self._target.settle())
             if self._target.absent_links:
                 path, link = self._target.absent_links[0]
                 raise no_target(Entry(path, Kind.HARDLINK, link=link))
             return
+        below = _ShapeBelow(self._target.shape)
         with self._staging() as (staged, name):
-            self._fill(staged, reader)
+            self._fill(staged, opened)
+            over = _Overlaying(self._target, staged, name)
+            if is_straight(over.needs, below):
+                over.run()
+                return
+            relocation = Relocation(below, _OwnShape(staged))
+            relocation.resolve(staged.marks)
+        with self._staging(relocation) as (staged, name), opened() as reader:
+            relocation.follow(staged)
+            for entry, content in relocation.entries(reader):
+                staged.add(entry, content)
             _Overlaying(self._target, staged, name).run()
 
     def finish(self) -> UnpackReport:
@@ -98,22 +113,23 @@ class Unpacker:
         """Release all descriptors but the directory's."""
         self._target.close()
 
-    def _fill(self, extraction: Extraction, reader: EntryReader) -> None:
-        for entry in reader:
-            extraction.add(entry, reader)
-            self._members += 1
-            self._size += entry.size
+    def _fill(self, extraction: Extraction, opened: Callable[[], AbstractContextManager[EntryReader]]) -> None:
+        with opened() as reader:
+            for entry in reader:
+                extraction.add(entry, reader)
+                self._members += 1
+                self._size += entry.size
 
     @contextmanager
-    def _staging(self) -> Iterator[tuple[Extraction, bytes]]:
+    def _staging(self, relocation: Relocation | None = None) -> Iterator[tuple[Extraction, bytes]]:
         """An extraction of its own inside the target, on the same file system so that its files can be renamed."""
         name = b".arstore-" + os.urandom(12).hex().encode()
         os.mkdir(name, BUILDING_MODE, dir_fd=self._root)
         fd = os.open(name, DIRECTORY, dir_fd=self._root)
         staged: Extraction | None = None
         try:
-            links = _LowerLinks(self._target)
-            staged = links.staged = Extraction(fd, self._metadata, links)
+            staged = Extraction(fd, self._metadata)
+            staged.answer = _LowerLinks(self._target, staged, relocation)
             yield staged, name
         finally:
             if staged is not None:
@@ -123,51 +139,69 @@ class Unpacker:
 
 
 class _LowerLinks:
-    """Makes the hard links of a staged layer whose targets only the layers below have."""
+    """Makes the hard links of a *staged* layer whose targets only the layers below have."""
 
-    def __init__(self, target: Extraction) -> None:
+    def __init__(self, target: Extraction, staged: Extraction, relocation: Relocation | None) -> None:
         self._target = target
-        self.staged: Extraction
+        self._staged = staged
+        self._relocation = relocation
 
     def __call__(self, entry: Entry, node: Directory, name: bytes) -> bool:
-        parent, _, last = entry.link.rpartition(b"/")
-        source, missing = self.staged.shape.walk(parent)
-        below, absent = self._target.shape.walk(joined(source.path, missing))
+        if self._relocation is None:
+            # Only what is clear: with what is left the layer is read once more.
+            parent, _, last = entry.link.rpartition(b"/")
+            source, missing = self._staged.shape.walk(parent)
+            return self._link(entry, joined(source.path, [*missing, last]), node, name)
+        for place in self._relocation.candidates(entry.link):
+            if self._link(entry, place, node, name):
+                return True
+        raise no_target(entry)
+
+    def _link(self, entry: Entry, place: bytes, node: Directory, name: bytes) -> bool:
+        """Link *name* to what the target has at *place*; whether it has anything there."""
+        parent, _, last = place.rpartition(b"/")
+        below = self._target.shape.find(parent)
+        if not isinstance(below, Directory) or not below.made:
+            return False
         child = below.children.get(last)
-        if absent or not below.made:
-            raise no_target(entry)
         if isinstance(child, Directory):
             raise TarError(shown(entry.path), "a hard link to a directory")
         try:
-            link_name(self._target.descriptors.open(below), last, self.staged.descriptors.open(node), name)
-        except FileNotFoundError as error:
-            raise no_target(entry) from error
+            link_name(self._target.descriptors.open(below), last, self._staged.descriptors.open(node), name)
+        except FileNotFoundError:
+            return False
         if child is not None:
             node.children[name] = child
+        if isinstance(child, bytes) and self._relocation is not None:
+            self._relocation.linked(child)
         return True
 
 
 class _Overlaying:
-    """One staged layer on its way over the target."""
+    """One staged layer on its way over the target. `needs` is what it takes from there and has not got yet."""
 
     def __init__(self, target: Extraction, staged: Extraction, staging: bytes) -> None:
         self._target = target
         self._staged = staged
         self._staging = staging
+        self._nodes = staged.settle()
+        implied = [node.path for node in self._nodes if node.entry is None]
+        # A directory that only marks speak of is not made here, whatever the target has.
+        self.needs = Needs(implied, staged.absent_links, passed=staged.passed)
 
     def run(self) -> None:
-        nodes = self._staged.settle()
-        self._moves = Moves((node.path for node in nodes if node.entry is None), _ShapeBelow(self._target.shape))
-        for node in nodes:
+        """Remove what the layer hides, and move to its place what it adds. Raises OSError."""
+        for node in self._nodes:
             if node.opaque or node.whiteouts:
                 self._hide(node)
+        self._staged.drop_marked(self._nodes)
         todo = [self._staged.shape.root]
         while todo:
             todo.extend(self._put(todo.pop()))
 
     def _hide(self, node: Directory) -> None:
         """Remove from the target what *node*'s marks hide."""
-        place = self._target.shape.find(self._moves.place(node.path))
+        place = self._target.shape.find(node.path)
         if not isinstance(place, Directory):
             return
         if node.opaque:
@@ -181,13 +215,13 @@ class _Overlaying:
 
     def _put(self, node: Directory) -> list[Directory]:
         """Move what is in *node* to its place; return the directories in it that have to be gone into."""
-        place = self._target.shape.exact(self._moves.place(node.path))
+        place = self._target.shape.exact(node.path)
         if node.entry is not None:
             place.entry = node.entry
         self._put_files(node, place)
         left = []
         for child in list(node.directories()):
-            if isinstance(place.children.get(child.name), Directory) or self._moves.touch(child.path):
+            if isinstance(place.children.get(child.name), Directory):
                 left.append(child)
             else:
                 self._put_whole(node, child, place)
@@ -222,17 +256,39 @@ class _Overlaying:
 
 
 class _ShapeBelow:
-    """The target as moves see it."""
+    """The target as what is below a layer (`relocation.Below`)."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
 
-    def is_link(self, path: bytes) -> bool:
-        return isinstance(self._shape.find(path), bytes)
+    def link(self, path: bytes) -> bytes | None:
+        found = self._shape.find(path)
+        return found if isinstance(found, bytes) else None
+
+    def is_directory(self, path: bytes) -> bool:
+        return isinstance(self._shape.find(path), Directory)
 
     def resolve(self, path: bytes) -> bytes:
         node, missing = self._shape.walk(path)
         return joined(node.path, missing)
+
+
+class _OwnShape:
+    """A staged and settled layer as what it has by itself (`relocation.Own`)."""
+
+    def __init__(self, staged: Extraction) -> None:
+        self._staged = staged
+
+    def replaces(self, path: bytes) -> bool:
+        node = self._staged.shape.root
+        for name in path.split(b"/"):
+            if node.opaque or name in node.whiteouts:
+                return True
+            child = node.children.get(name)
+            if not isinstance(child, Directory):
+                return self._staged.has(node, name)
+            node = child
+        return node.entry is not None
 
 
 def _names(fd: int) -> Iterator[tuple[bytes, bool]]:

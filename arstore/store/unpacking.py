@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, HostError, from_os_error
@@ -26,11 +27,13 @@ _MOST_OPEN = 200
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from arstore.store.directories import Directories
     from arstore.store.incoming import IncomingLayer
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
+    from arstore.store.tree import EntryReader
     from arstore.store.unpack import UnpackReport
 
 
@@ -98,8 +101,7 @@ class _Work(NamedTuple):
             for number, layer in enumerate(self.layers):
                 with ExitStack() as closing:
                     file = opened[number] if few else self._open(layer, closing)
-                    reader = closing.enter_context(verified_entries(file, layer.digest, layer.size, layer.diff_id))
-                    unpacker.layer(reader)
+                    unpacker.layer(partial(_entries, file, layer))
                 report(layer.size)
             return unpacker.finish()
 
@@ -109,6 +111,12 @@ class _Work(NamedTuple):
         codec.load(os.pread(file.fileno(), codec.HEAD, 0))
         layer.diff_id.new_hash()
         return file
+
+
+def _entries(file: io.FileIO, layer: IncomingLayer) -> AbstractContextManager[EntryReader]:
+    """The entries of the layer's blob, from its beginning."""
+    file.seek(0)
+    return verified_entries(file, layer.digest, layer.size, layer.diff_id)
 
 
 @contextmanager

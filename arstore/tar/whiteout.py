@@ -1,8 +1,8 @@
 """Whiteouts: the names by which a layer says that something of the lower layers is gone.
 
 OCI image-spec, layer.md, "Whiteouts" and "Opaque Whiteout"; the names come from aufs. Only the path is looked at,
-because the specification gives a meaning to the name alone, whatever the member's type. Not in scope: what a tree does
-with a mark.
+because the specification gives a meaning to the name alone, whatever the member's type. Overlayfs' own whiteout, a
+character device 0:0, is one too. Not in scope: what a tree does with a mark.
 
 aufs kept the files that had several names in `.wh..wh.plnk` of a branch's root, and images that were made on it have
 hard links to there. So these files can be linked to, and their names are not shown (`PSEUDO_LINK`).
@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 
 from arstore.errors import UnsafePathError
-from arstore.tar.entry import shown
+from arstore.tar.entry import Entry, Kind, shown
 
 PREFIX = b".wh."
 """What the last component of a whiteout begins with; the rest is the name that it hides."""
@@ -61,6 +61,18 @@ def classify(path: bytes) -> tuple[Mark, bytes]:
         return Mark.NONE, path
     hidden = name[len(PREFIX) :]
     return Mark.WHITEOUT, parent + b"/" + hidden if parent else hidden
+
+
+def mark_of(entry: Entry) -> tuple[Mark, bytes]:
+    """As `classify`, for a member of any kind: a device 0:0 is a whiteout of its own path. Raises as `classify`."""
+    if entry.kind is Kind.CHARACTER and is_whiteout_device(entry):
+        return Mark.WHITEOUT, entry.path
+    return classify(entry.path)
+
+
+def is_whiteout_device(entry: Entry) -> bool:
+    """Whether the character device *entry* is what overlayfs takes for a whiteout."""
+    return not entry.major and not entry.minor
 
 
 def _is_reserved(components: list[bytes]) -> bool:

@@ -1,26 +1,21 @@
-"""Stacks of layers for tests: built as trees and mounted, unpacked, and as a simple model says they should look.
-
-The model is an extraction in a chroot, layer by layer: first what a layer's marks hide is removed, then its members are
-put in their order, through whatever symlinks are there by then.
-"""
+"""Stacks of layers for tests: built as trees and mounted, or unpacked. How they should look says `spec_model`."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import subprocess
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from store.spec_model import Model, NoSuchStackError, Shown, Step
 from store.tree_contract import keep_tar
 from support import images, treelist
 
 from arstore.digest import Digest
-from arstore.store.adapt import cap_entries, plan
+from arstore.store.adapt import OwnTree, cap_entries, plan
 from arstore.store.directory import DirectoryFormat, hides_below
 from arstore.store.erofs.files import MERGED
 from arstore.store.erofs.merging import merge
@@ -35,10 +30,10 @@ from arstore.tar.reader import TarReader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arstore.store.adapt import Adaptation
     from arstore.store.tree import Needs, TreeFormat
 
 Layer = list[images.Member]
-Shown = tuple[object, ...]
 
 
 # --- trees ----------------------------------------------------------------------------------------------------------
@@ -71,7 +66,7 @@ class Stack:
         data = layer if isinstance(layer, bytes) else images.tar(layer)
         fd, needs = self._build(data, None)
         shared = needs
-        adaptation = plan(needs, self.view())
+        adaptation = plan(needs, self.view(), OwnTree(self.form, fd, frozenset(needs.implied)))
         if adaptation is not None:
             fd, needs = self._build(data, adaptation)
             assert needs.absent_links == []
@@ -83,12 +78,16 @@ class Stack:
     def cap(self) -> list[object]:
         return list(cap_entries(self.view(), {path for needs in self.needs for path in needs.masked}))
 
-    def _build(self, data: bytes, adaptation: object) -> tuple[int, Needs]:
+    def _build(self, data: bytes, adaptation: Adaptation | None) -> tuple[int, Needs]:
+        if adaptation is not None:
+            adaptation.survey(TarReader(io.BytesIO(data)))
         reader = TarReader(io.BytesIO(data))
         pairs = adaptation.entries(reader) if adaptation is not None else ((entry, reader) for entry in reader)
         fd = self._new()
         keep_tar(self.form, fd, data)
         builder = self.form.builder(fd)
+        if adaptation is not None:
+            adaptation.attach(builder)
         try:
             for entry, content in pairs:
                 builder.add(entry, content)
@@ -182,7 +181,8 @@ def unpack(layers: Sequence[Layer | bytes], directory: Path, privileged: bool = 
         unpacker = Unpacker(fd, privileged)
         try:
             for layer in layers:
-                unpacker.layer(TarReader(io.BytesIO(layer if isinstance(layer, bytes) else images.tar(layer))))
+                data = layer if isinstance(layer, bytes) else images.tar(layer)
+                unpacker.layer(lambda data=data: nullcontext(TarReader(io.BytesIO(data))))
             return unpacker.finish()
         finally:
             unpacker.close()
@@ -196,217 +196,6 @@ def shown(directory: Path) -> dict[bytes, Shown]:
         path: (item.kind, item.mode if item.kind != "l" else 0o777, item.mtime, item.target, item.sha256)
         for path, item in treelist.listing(directory).items()
     }
-
-
-# --- the model ------------------------------------------------------------------------------------------------------
-
-
-class NoSuchStackError(Exception):
-    """A stack that no extraction would take."""
-
-
-@dataclass
-class Thing:
-    """One inode of the model."""
-
-    kind: str
-    mode: int = 0o755
-    mtime: int = 0
-    target: str = ""
-    content: bytes = b""
-    children: dict[str, Thing] = field(default_factory=dict)
-
-    def shown(self) -> Shown:
-        content = hashlib.sha256(self.content).hexdigest() if self.kind == "f" else ""
-        return (self.kind, self.mode if self.kind != "l" else 0o777, self.mtime, self.target.encode(), content)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A member of a model's layer; `kind` is that of an entry, `w` a whiteout, `o` an opaque mark."""
-
-    kind: str
-    path: str
-    target: str = ""
-    mode: int = 0o644
-    mtime: int = 0
-    content: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"Step({self.kind!r}, {self.path!r}, {self.target!r}, {self.mode:#o}, {self.mtime}, {self.content!r})"
-
-    def member(self) -> images.Member:
-        make = {
-            "f": lambda: images.file(self.path, self.content, self.mode, mtime_ns=self.mtime),
-            "d": lambda: images.directory(self.path or "./", self.mode, mtime_ns=self.mtime),
-            "l": lambda: images.symlink(self.path, self.target, mtime_ns=self.mtime),
-            "h": lambda: images.hardlink(self.path, self.target),
-            "p": lambda: images.fifo(self.path, self.mode, mtime_ns=self.mtime),
-            "w": lambda: images.whiteout(self.path),
-            "o": lambda: images.opaque(self.path),
-        }
-        return make[self.kind]()
-
-
-class Model:
-    """The expected root file system."""
-
-    def __init__(self) -> None:
-        self.root = Thing("d")
-        self.unordered = False
-        """Whether some layer says different things about one path: what then stays of lower layers is order's doing."""
-
-    def apply(self, layer: Sequence[Step]) -> None:
-        before = _copy(self.root, {})
-        self._added = dict[tuple[int, str], tuple[str, Thing, bool]]()
-        self._through = dict[int, Thing]()
-        self._hidden = set[tuple[int, str]]()
-        self._redirected = False
-        self._own_symlinks = 0
-        for step in layer:
-            if step.kind in "wo":
-                self._hide(step)
-        for step in layer:
-            if step.kind not in "wo":
-                self._put(step, before)
-        self._own_symlinks = 0
-        for step in layer:
-            if step.kind in "wo":
-                parent = step.path if step.kind == "o" else step.path.rpartition("/")[0]
-                self._directory(parent, force=False)
-                self.unordered |= self._own_symlinks > 0
-
-    def shown(self) -> dict[bytes, Shown]:
-        found: dict[bytes, Shown] = {}
-        todo = [("", self.root)]
-        while todo:
-            path, thing = todo.pop()
-            found[path.encode()] = thing.shown()
-            todo += [(f"{path}/{name}" if path else name, child) for name, child in thing.children.items()]
-        return found
-
-    def _hide(self, step: Step) -> None:
-        parent, _, name = step.path.rpartition("/")
-        found = self._walk(step.path if step.kind == "o" else parent)
-        if found is None:
-            return
-        for gone in list(found.children) if step.kind == "o" else [name]:
-            thing = found.children.pop(gone, None)
-            self._hidden.add((id(found), gone))
-            self.unordered |= thing is not None and any(id(one) in self._through for one in _things(thing))
-
-    def _put(self, step: Step, before: Thing) -> None:
-        if not step.path:
-            self.root.mode, self.root.mtime = step.mode, step.mtime
-            return
-        parent, _, name = step.path.rpartition("/")
-        directory = self._directory(parent)
-        assert directory is not None
-        there = directory.children.get(name)
-        self._note(directory, name, step.kind)
-        if step.kind == "h":
-            redirected = self._redirected
-            target = self._target(step.target, before)
-            self._redirected = redirected
-            if there is not None and any(one is target for one in _things(there)) and there is not target:
-                raise NoSuchStackError(step.path)
-            self.unordered |= step.path == step.target
-            if there is not target:
-                directory.children[name] = target
-        elif step.kind == "d" and there is not None and there.kind == "d":
-            there.mode, there.mtime = step.mode, step.mtime
-        else:
-            directory.children[name] = Thing(step.kind, step.mode, step.mtime, step.target, step.content)
-
-    def _note(self, directory: Thing, name: str, kind: str) -> None:
-        """Remember that this layer has put something there, and whether that contradicts what it said before."""
-        before, _, redirected = self._added.get((id(directory), name), ("", directory, self._redirected))
-        self.unordered |= redirected != self._redirected and "i" not in (before, kind)
-        there = directory.children.get(name)
-        self.unordered |= kind in "di" and before not in ("", "d", "i")
-        self.unordered |= redirected != self._redirected and before == "i" and kind != "d"
-        if there is not None and (there.kind != "d" or kind not in "di"):
-            self.unordered |= any(id(one) in self._through for one in _things(there))
-        self._added[id(directory), name] = (kind, directory, self._redirected)
-
-    def _target(self, path: str, before: Thing) -> Thing:
-        parent, _, name = path.rpartition("/")
-        for root in (self.root, before):
-            directory = self._walk(parent, root)
-            found = directory.children.get(name) if directory is not None else None
-            if found is not None and found.kind == "d":
-                raise NoSuchStackError(path)
-            if found is not None:
-                return found
-        raise NoSuchStackError(path)
-
-    def _walk(self, path: str, root: Thing | None = None) -> Thing | None:
-        trail, missing = self._follow(path, root or self.root)
-        return None if missing else trail[-1]
-
-    def _directory(self, path: str, force: bool = True) -> Thing | None:
-        trail, missing = self._follow(path, self.root)
-        node = trail[-1]
-        for name in missing:
-            if not force and (id(node), name) in self._added:
-                return None
-            self._note(node, name, "i")
-            node.children[name] = Thing("d")
-            node = node.children[name]
-            if self._redirected:
-                self._through[id(node)] = node
-        return node
-
-    def _follow(self, path: str, root: Thing) -> tuple[list[Thing], list[str]]:
-        trail, missing = [root], list[str]()
-        todo = path.split("/")[::-1]
-        links = 0
-        self._redirected = False
-        while todo:
-            name = todo.pop()
-            child = None if missing else trail[-1].children.get(name)
-            if name in ("", "."):
-                continue
-            if self._redirected and self._added.get((id(trail[-1]), name), ("i",))[0] != "i":
-                self.unordered = True
-            self.unordered |= self._redirected and (id(trail[-1]), name) in self._hidden
-            if name == "..":
-                if missing or trail[1:]:
-                    (missing or trail).pop()
-            elif child is not None and child.kind == "d":
-                trail.append(child)
-                if self._redirected:
-                    self._through[id(child)] = child
-            elif child is not None and child.kind == "l":
-                links += 1
-                if links > 40:
-                    raise NoSuchStackError(path)
-                if (id(trail[-1]), name) not in self._added:
-                    self._redirected = True
-                    self._through[id(child)] = child
-                else:
-                    self._own_symlinks += 1
-                if child.target.startswith("/"):
-                    trail = [root]
-                todo += child.target.split("/")[::-1]
-            else:
-                missing.append(name)
-        return trail, missing
-
-
-def _things(root: Thing) -> Iterator[Thing]:
-    todo = [root]
-    while todo:
-        thing = todo.pop()
-        yield thing
-        todo += thing.children.values()
-
-
-def _copy(thing: Thing, seen: dict[int, Thing]) -> Thing:
-    """The directories anew, everything else shared: what stood where before a layer came."""
-    if thing.kind != "d":
-        return thing
-    return Thing("d", thing.mode, thing.mtime, children={n: _copy(c, seen) for n, c in thing.children.items()})
 
 
 __all__ = ["Kind", "Layer", "Model", "NoSuchStackError", "Stack", "Step", "shown", "unpack"]

@@ -79,7 +79,7 @@ def test_opaque_marks_move_too(tmp_path: Path) -> None:
         view = stack.view()
         assert view.lookup(b"usr/lib/old") is None
         assert view.lookup(b"usr/lib/only") is not None
-        assert view.is_link(b"lib")
+        assert view.link(b"lib") == b"usr/lib"
 
 
 def test_a_symlink_to_nothing_makes_its_target(tmp_path: Path) -> None:
@@ -94,10 +94,60 @@ def test_the_layers_own_symlinks_come_first(tmp_path: Path) -> None:
 
 
 def test_a_symlink_that_the_layer_hides_is_not_followed(tmp_path: Path) -> None:
-    layer = [images.file("lib/f"), images.whiteout("lib"), images.file("dangling/g"), images.directory("dangling")]
+    layer = [images.file("lib/f"), images.whiteout("lib"), images.directory("dangling"), images.file("dangling/g")]
     adapted, tree = build(tmp_path, USR, layer)
     assert adapted == [False, False]
     assert {b"lib/f", b"dangling/g"} <= tree.keys()
+
+
+def test_a_member_before_its_directory_goes_through_the_symlink(tmp_path: Path) -> None:
+    """As extraction would do it: the directory takes the symlink's place only then."""
+    adapted, tree = build(tmp_path, USR, [images.file("lib/f"), images.directory("lib")])
+    assert adapted == [False, True]
+    assert tree[b"lib"][0] == "d"
+    assert {b"usr/lib/f", b"lib"} <= tree.keys()
+    assert b"lib/f" not in tree
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_marks_in_a_directory_that_replaces_a_symlink_leave_its_target_alone(tmp_path: Path, first: bool) -> None:
+    """Docker writes an opaque mark into each directory that took something's place."""
+    marks = [images.opaque("lib"), images.whiteout("absolute/libc")]
+    members = [images.directory("lib"), images.symlink("absolute", "usr")]
+    with Stack(tmp_path) as stack:
+        stack.add(USR)
+        stack.add([*marks, *members] if first else [*members, *marks])
+        view = stack.view()
+        assert view.is_directory(b"lib")
+        assert view.lookup(b"usr/lib/libc") is not None
+        assert view.lookup(b"usr/lib/old") is not None
+
+
+def test_a_mark_through_a_hidden_symlink_is_moot(tmp_path: Path) -> None:
+    with Stack(tmp_path) as stack:
+        stack.add(USR)
+        stack.add([images.whiteout("lib/libc"), images.whiteout("lib"), images.whiteout("loop/x")])
+        assert stack.view().lookup(b"usr/lib/libc") is not None
+        assert stack.view().lookup(b"lib") is None
+
+
+@pytest.mark.parametrize("lower", ["file", "nothing", "hidden", "directory"])
+def test_a_directory_that_only_marks_speak_of_is_there_where_the_lower_layers_have_it(
+    tmp_path: Path, lower: str
+) -> None:
+    below = {
+        "file": [[images.file("d", b"file")]],
+        "nothing": [[images.file("other")]],
+        "hidden": [[images.file("d/x")], [images.whiteout("d")]],
+        "directory": [[images.directory("d", 0o700), images.file("d/x")]],
+    }[lower]
+    with Stack(tmp_path) as stack:
+        for layer in below:
+            stack.add(layer)
+        stack.add([images.whiteout("d/x")])
+        assert stack.adapted[-1] is (lower != "directory")
+        node = stack.view().lookup(b"d")
+        assert (node is not None and node.entry.kind.value) == {"file": "f", "directory": "d"}.get(lower, False)
 
 
 def test_a_loop_in_a_lower_layer(tmp_path: Path) -> None:
@@ -149,7 +199,7 @@ def test_copies_keep_holes(tmp_path: Path) -> None:
 
 
 def test_nothing_is_asked_of_layers_that_need_nothing() -> None:
-    assert plan(Needs(), None) is None  # type: ignore[arg-type]
+    assert plan(Needs(), None, None) is None  # type: ignore[arg-type]
 
 
 # --- the cap --------------------------------------------------------------------------------------------------------

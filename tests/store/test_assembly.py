@@ -309,3 +309,45 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
     keys = store.stack(image)
     store.take([store.incoming(image)], [], store.own_blob, store.tree_forms(), again=frozenset(keys))
     stores.verify_clean(store)
+
+
+def test_a_bottom_layer_of_marks_alone_shows_nothing(store):
+    one = bring(store, [images.whiteout("none/x"), images.opaque("empty"), images.file("keep")], [images.file("top")])
+    with store.graph.read() as snapshot:
+        bottom = snapshot.layer(one.chain_ids[0])
+    assert bottom.tree not in {one.diff_ids[0], one.chain_ids[0], ""}
+    with Mounted(store, "x:1") as path:
+        assert sorted(os.listdir(path)) == ["keep", "top"]
+    inode = os.stat(store.directories.tree(bottom.tree)).st_ino
+    assert all(layer.reused for layer in stores.bring(store, one)[0].layers)
+    assert os.stat(store.directories.tree(bottom.tree)).st_ino == inode
+    stores.verify_clean(store)
+    store.untag("x:1")
+    collect(store)
+    assert stores.trees(store) == set()
+
+
+def test_one_layer_of_marks_over_a_directory_and_over_none(store):
+    marks = [images.whiteout("d/x"), images.file("top")]
+    over = bring(store, [images.directory("d", 0o700), images.file("d/x"), images.file("d/y")], marks, names=("a:1",))
+    alone = bring(store, [images.file("d", b"a file")], marks, names=("b:1",))
+    with store.graph.read() as snapshot:
+        assert snapshot.layer(over.chain_ids[1]).tree == over.diff_ids[1]
+        assert snapshot.layer(alone.chain_ids[1]).tree == alone.chain_ids[1]
+    with Mounted(store, "a:1") as path:
+        assert sorted(os.listdir(path / "d")) == ["y"]
+        assert stat.S_IMODE((path / "d").stat().st_mode) == 0o700
+    with Mounted(store, "b:1") as path:
+        assert (path / "d").read_bytes() == b"a file"
+    stores.verify_clean(store)
+
+
+def test_many_layers_of_marks_in_a_directory_of_the_first(store):
+    names = [f"f{number}" for number in range(30)]
+    first = [images.directory("d", 0o711), *(images.file(f"d/{name}") for name in names)]
+    one = bring(store, first, *([images.whiteout(f"d/{name}")] for name in names[1:]))
+    assert stores.trees(store) >= set(one.diff_ids)
+    with Mounted(store, "x:1") as path:
+        assert os.listdir(path / "d") == [names[0]]
+        assert stat.S_IMODE((path / "d").stat().st_mode) == 0o711
+    stores.verify_clean(store)

@@ -77,9 +77,9 @@ def test_lookups_do_not_follow(view: MergedView) -> None:
     blocked = view.lookup(b"link/low")
     assert blocked is not None
     assert (blocked.entry.path, blocked.entry.kind) == (b"link", Kind.SYMLINK)
-    assert view.is_link(b"link")
-    assert not view.is_link(b"link/low")
-    assert not view.is_link(b"d")
+    assert view.link(b"link") is not None
+    assert view.link(b"link/low") is None
+    assert view.link(b"d") is None
 
 
 @pytest.mark.parametrize(

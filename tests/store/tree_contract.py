@@ -330,13 +330,13 @@ class TreeContract:
 
     def test_what_has_no_entry_is_implied_and_has_the_default(self, fd: int) -> None:
         tree = build(self.form, fd, [images.file("a/b/f"), images.directory("c"), images.whiteout("w/x")])
-        assert tree.needs == Needs([b"", b"a", b"a/b", b"w"], [], [b"w"])
+        assert tree.needs == Needs([b"", b"a", b"a/b", b"w"], [], [b"w"], [b"w"])
         for path in ("", "a", "a/b", "w"):
             assert (tree[path].mode, tree[path].uid, tree[path].gid, tree[path].mtime) == (0o755, 0, 0, 0)
 
     def test_an_entry_after_its_members_ends_the_implication(self, fd: int) -> None:
         tree = build(self.form, fd, [images.file("a/f"), images.directory("a", 0o700), images.directory("./")])
-        assert tree.needs == Needs()
+        assert tree.needs == Needs(passed=[b"a"])
         assert tree["a"].mode == 0o700
         assert "a/f" in tree
 
@@ -452,6 +452,19 @@ class TreeContract:
     def test_parents_are_clamped_to_the_root(self, fd: int, victim: Path) -> None:
         assert "victim" in build(self.form, fd, [entry("../../victim")])
 
+    def test_a_symlink_where_a_path_came_back_from(self, fd: int) -> None:
+        """`b/f` is elsewhere once `a/b`, which was nothing, is a symlink."""
+        members = [
+            images.directory("a"),
+            images.directory("far/x"),
+            images.symlink("b", "a/b/../c"),
+            images.file("b/f", b"1"),
+            images.symlink("a/b", "../far/x"),
+            images.file("b/f", b"2"),
+        ]
+        tree = build(self.form, fd, members)
+        assert (tree.read("a/c/f"), tree.read("far/c/f")) == (b"1", b"2")
+
     # --- hard links -------------------------------------------------------------------------------------------------
 
     def test_hard_links_share_their_file_and_leave_its_metadata(self, fd: int) -> None:
@@ -523,7 +536,7 @@ class TreeContract:
         assert tree.is_opaque("o")
         assert tree.is_opaque("e")
         assert not tree.is_opaque("d")
-        assert tree.needs == Needs([b"", b"o"], [], [b"d"])
+        assert tree.needs == Needs([b"", b"o"], [], [b"d"], [b"o"])
         assert tree["e"].mode == 0o750
 
     @pytest.mark.parametrize("first", [True, False])
@@ -578,23 +591,67 @@ class TreeContract:
         tree = build(self.form, fd, members)
         assert tree.needs.implied == [b"", b"o"]
 
-    def test_whiteouts_through_a_symlink_and_below_files(self, fd: int) -> None:
-        tree = build(
-            self.form,
-            fd,
-            [
-                images.file("f", b"file"),
-                images.whiteout("f/x"),
-                images.opaque("f"),
-                images.symlink("l", "real"),
-                images.whiteout("l/x"),
-                images.opaque("l/o"),
-            ],
-        )
+    def test_marks_do_not_follow_symlinks_of_their_layer_and_say_nothing_below_files(self, fd: int) -> None:
+        members = [
+            images.file("f", b"file"),
+            images.whiteout("f/x"),
+            images.opaque("f"),
+            images.directory("real"),
+            images.symlink("l", "real"),
+            images.whiteout("l/x"),
+            images.opaque("l"),
+            images.opaque("l/o"),
+            images.fifo("p"),
+            images.whiteout("p/x/y"),
+        ]
+        tree = build(self.form, fd, members)
         assert tree.read("f") == b"file"
-        assert tree.is_whiteout("real/x")
-        assert tree.is_opaque("real/o")
         assert tree["l"].kind is Kind.SYMLINK
+        assert tree.stat.entries == 4
+        assert not tree.is_opaque("real")
+        assert tree.needs == Needs([b""])
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_marked_directory_is_hidden_by_a_mark_above(self, fd: int, first: bool) -> None:
+        members = [
+            images.whiteout("a"),
+            images.whiteout("a/b"),
+            images.opaque("a/c/d"),
+            images.opaque("o"),
+            images.whiteout("o/x/y"),
+            images.directory("o"),
+        ]
+        tree = build(self.form, fd, members if first else members[::-1])
+        assert tree.is_whiteout("a")
+        assert tree.is_opaque("o")
+        assert tree.stat.entries == 1
+        assert tree.needs == Needs([b""], [], [b""])
+
+    def test_directories_that_only_marks_speak_of_are_told(self, fd: int) -> None:
+        members = [images.whiteout("a/b/x"), images.opaque("c"), images.directory("d"), images.whiteout("d/e/x")]
+        tree = build(self.form, fd, members)
+        marked = [b"a", b"a/b", b"c", b"d/e"]
+        assert tree.needs == Needs([b"", *marked], [], [b"a/b", b"d/e"], marked)
+
+    def test_paths_that_members_ran_through_before_they_were_replaced_are_told(self, fd: int) -> None:
+        members = [
+            images.file("late/f"),
+            images.directory("late"),
+            images.file("gone/sub/f"),
+            images.symlink("gone", "x/../y/z"),
+            images.file("gone/f"),
+            images.file("was"),
+            images.file("was/f"),
+        ]
+        tree = build(self.form, fd, members)
+        assert tree.needs.passed == [b"gone", b"gone/sub", b"late", b"was", b"x"]
+        assert tree.needs.implied == [b"", b"y", b"y/z"]
+
+    @pytest.mark.parametrize("kind", sorted(MAKERS.keys() - {"directory", "full"}))
+    def test_a_directory_in_the_place_of_something_else_hides_what_is_below(self, fd: int, kind: str) -> None:
+        tree = build(self.form, fd, [*self.MAKERS[kind]("p"), images.directory("p", 0o711)])
+        assert tree["p"].mode == 0o711
+        assert tree.is_opaque("p")
 
     def test_no_whiteouts_where_all_is_hidden(self, fd: int) -> None:
         members = [images.opaque("o"), images.whiteout("o/x"), images.whiteout("o/d/y"), images.file("o/f")]

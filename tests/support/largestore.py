@@ -21,7 +21,7 @@ from arstore.linux.process import boot_id
 from arstore.oci.chain import chain_ids
 from arstore.store.erofs.form import ErofsFormat
 from arstore.store.layout import write_layout
-from arstore.store.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.store.records import RULES, BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.store.runs import FORM, Run, build, plan
 from arstore.tar.reader import TarReader
 
@@ -147,7 +147,7 @@ class _Maker:
         return layers, documents, (digest, record), f"project-{project}/app:{number % 10}"
 
     def _tree(self) -> TreeRecord:
-        return TreeRecord("erofs", self._boot, True, 2, _CONTENT, False)
+        return TreeRecord("erofs", self._boot, True, 2, _CONTENT, False, sums=(RULES,))
 
     def _layer(self, name: str) -> _Layer:
         if name not in self._layers:

@@ -86,7 +86,9 @@ class ErofsBuilder(Placement):
         shared = SharedAttributes(self._attributes(nodes))
         image = Image(self._records, shared, self._epoch(nodes), self._content.end, self._made)
         image.write(self._fd, self.shape.root, self._tar_end - layout.TAR_START)
-        needs = Needs(sorted(implied), self.absent_links, sorted(masked), self.attributes.dropped)
+        marked = [node.path for node in nodes if node.marked]
+        dropped = self.attributes.dropped
+        needs = Needs(sorted(implied), self.absent_links, sorted(masked), sorted(marked), self.passed, dropped)
         return needs, TreeStat(self.files + len(nodes) - 1, self.size)
 
     def close(self) -> None:
@@ -179,8 +181,9 @@ class ErofsBuilder(Placement):
         return True
 
     def _make_directory(self, node: Directory) -> None:
-        if node.parent is not None:
+        if node.parent is not None and self._exists(node.parent, node.name):
             self._drop(node.parent, node.name)
+            node.fresh = True
 
     def _record(self, name: bytes, entry: Entry, mode: int, size: int, address: int, data_layout: int) -> Record:
         """The inode of *entry*. Raises TarError, LimitError, UnrepresentableError."""

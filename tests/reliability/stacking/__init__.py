@@ -1,0 +1,1 @@
+"""Random stacks of layers, and every way in which they are shown."""

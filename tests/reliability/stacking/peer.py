@@ -1,0 +1,53 @@
+"""What umoci makes of a stack of layers, where its result can be compared.
+
+umoci applies a layer's members in their order, marks too. So it gets each layer with its marks first, and it is not
+asked about stacks in which that is not enough: a mark's path runs through a symlink that its own layer replaces or
+hides. Nor about devices 0:0, which are devices for it. It makes directories that no layer has an entry for in its own
+way, and gives the directory above a new one the time of now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.spec_model import MARKS, Model, is_moot
+from store.stacks import shown
+from support import images, peers
+
+from reliability.stacking.views import members
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from store.spec_model import Step
+
+    from reliability.stacking.views import View
+
+
+def is_comparable(stack: Sequence[Sequence[Step]]) -> bool:
+    """Whether umoci is asked about this stack."""
+    model = Model()
+    for layer in stack:
+        if any(step.kind == "W" or (step.kind in MARKS and is_moot(step, layer, model.root)) for step in layer):
+            return False
+        model.apply(layer)
+    return True
+
+
+def by_umoci(stack: Sequence[Sequence[Step]], place: Path) -> View:
+    """What `umoci raw unpack` shows. Raises PeerError when it refuses."""
+    ordered = [sorted(layer, key=lambda step: step.kind not in MARKS) for layer in stack]
+    picture = images.image(*(images.layer(layer) for layer in members(ordered)), names=("x:1",))
+    images.write_layout(place / "layout", picture)
+    peers.run("umoci", "raw", "unpack", "--image", f"{place}/layout:x:1", place / "umoci")
+    return shown(place / "umoci")
+
+
+def comparable(view: View, want: View) -> View:
+    """*view* without the times of directories, and without the modes of those that *want* has no entry for."""
+    left: View = {}
+    for path, (kind, mode, mtime, target, content) in view.items():
+        entered = path in want and want[path][2]
+        left[path] = (kind, mode if entered else 0, 0 if kind == "d" else mtime, target, content)
+    return left
