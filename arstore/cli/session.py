@@ -15,7 +15,7 @@ from arstore.cli import places
 from arstore.cli.output import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.errors import ArstoreError
@@ -44,14 +44,20 @@ class Session:
         self.quiet = False
         self.progress_kind = "auto"
         self.command: Ending | None = None
+        self.done = ""
+        """What the command has done, for those who cannot be told on stdout."""
+        self.tell: Callable[[ArstoreError], int] | None = None
+        """Writes an error that ends the process in the middle of an instruction, and returns the exit status."""
         self.kept: object = None
         """What need not be taken apart before the process ends."""
 
     @contextmanager
     def store(self) -> Iterator[Store]:
         """The store, open for the length of the context. Raises as Store."""
+        from arstore.store import faults
         from arstore.store.store import Store
 
+        faults.told = self.tell
         root, runroot = self.directories()
         self.debug(f"store in {root}, runtime state in {runroot}")
         with Store(root, runroot) as store:

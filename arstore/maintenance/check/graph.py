@@ -18,7 +18,7 @@ from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
-from arstore.store.graph import MAP_SIZE
+from arstore.store.environment import MAP_SIZE
 from arstore.store.pages import moment, walk
 from arstore.store.records import KINDS, Codec
 from arstore.store.seal import BrokenSealError, is_sealed, unsealed
