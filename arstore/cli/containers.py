@@ -188,6 +188,7 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
         containers = [store.containers.get(container_id) for container_id in dict.fromkeys(ids)]
     for container in containers:
         send(container.path, number)
+    session.done = f"signal {number} is sent"
     if session.json:
         write_json({"killed": [container.id for container in containers], "signal": number})
 
@@ -221,6 +222,7 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
     with session.store() as store:
         for container_id in wanted:
             _remove(store, container_id, force)
+    session.done = "the containers are removed"
     if session.json:
         write_json({"removed": wanted})
 

@@ -55,12 +55,14 @@ def guarded(session: Session, body: Callable[[], int]) -> int:
 
 def _interrupted(session: Session) -> int:
     _failure_of_stdout()
-    return tell(session, InterruptedByUserError("", "interrupted"))
+    return tell(session, InterruptedByUserError("", "interrupted", session.done))
 
 
 def _as_ours(error: Exception) -> ArstoreError:
     """What an *error* that nobody has foreseen is told as."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    # A module that there is no room for.
+    if out_of_memory or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
         return HostError("", "out of memory", "free some, or raise the limit on it (`ulimit -v`)")
     if isinstance(error, OSError):
         return from_os_error(error)

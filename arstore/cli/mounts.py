@@ -82,10 +82,25 @@ def mount(
     with session.store() as store:
         container = None if writable else _container(store, what)
         record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
-    if session.json:
-        write_json(_record(record))
-    else:
-        write_path(record.target)
+        try:
+            if session.json:
+                write_json(_record(record))
+            else:
+                write_path(record.target)
+        except BaseException:
+            # Nobody knows of it, so nobody would end it.
+            _undo(store, record, writable)
+            session.done = "nothing stays mounted"
+            raise
+
+
+def _undo(store: Store, record: MountRecord, writable: bool) -> None:
+    """End a mount, and remove the container that was made for it if it is *writable*."""
+    from arstore.store.mounts import MountTable
+
+    MountTable(store.directories.runroot).umount(record.id, lazy=True)
+    if writable:
+        store.containers.remove(record.container)
 
 
 def _container(store: Store, text: str) -> Container | None:
@@ -144,6 +159,7 @@ def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -
         table = MountTable(store.directories.runroot)
         ids = [e.record.id for e in table.list()] if every else [table.find(text).id for text in which]
         done = list(_umount_each(table, dict.fromkeys(ids), force))
+    session.done = "the mounts are ended"
     if session.json:
         write_json({"unmounted": done})
 

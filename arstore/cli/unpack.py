@@ -47,6 +47,7 @@ def unpack(session: Session, image: str, directory: str) -> None:
         found = store.find_image(image)
         with session.progress() as progress:
             report = unpack_image(store, found, directory, progress)
+    session.done = f"{directory} has the root file system"
     if session.json:
         write_json(
             {
