@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-import arstore
+from arstore import end_at_interrupt
 
 _SHORT_OF_MEMORY = ("failed to map segment", "cannot allocate memory")
 """What the dynamic linker says of a module that there is no room for."""
@@ -16,7 +16,7 @@ _HOST_ERROR = 40
 
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
-    arstore.end_at_interrupt()
+    end_at_interrupt()
     open_standard_streams()
     # Modules are made of objects that stay, and a look at a large store of half a million more, with no cycle in them:
     # looking for one again and again is a tenth of a short command's time, and more of a long one's.

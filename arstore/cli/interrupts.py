@@ -46,8 +46,8 @@ def _raise(*_: object) -> None:
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        import _thread
-
-        _thread.interrupt_main()
+        # In a moment, because nothing can be raised here either.
+        _signal.signal(_signal.SIGALRM, _raise)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.001)
     elif os.environ.get(DEBUG) == "1":
         sys.__unraisablehook__(unraisable)

@@ -26,6 +26,8 @@ _MACHINES = frozenset({"x86_64", "aarch64", "ppc64le", "riscv64", "loongarch64"}
 
 _ACTION_SIZE, _FLAGS_AT = 152, 136
 _SA_SIGINFO = 4
+_FULLY_BUFFERED = 0
+"""_IOFBF."""
 _CODE_AT, _ADDRESS_AT = 8, 16
 """Where `siginfo_t` has si_code, and si_addr or the sender's pid, on 64 bits."""
 
@@ -41,8 +43,9 @@ class Fault(NamedTuple):
 
 if TYPE_CHECKING:
     _Simple = _ctypes._SimpleCData[int]
+    _Array = _ctypes.Array[_ctypes._SimpleCData[int]]
 else:
-    _Simple = _ctypes._SimpleCData
+    _Simple, _Array = _ctypes._SimpleCData, _ctypes.Array
 
 
 class _Int(_Simple):
@@ -57,6 +60,11 @@ class _Word(_Simple):
     _type_ = "L"
 
 
+class _Buffer(_Array):
+    _type_ = _Word
+    _length_ = 512
+
+
 class _Handler(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL
     _argtypes_ = (_Int, _Address, _Address)
@@ -67,6 +75,9 @@ class _Call(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL
     _restype_ = _Int
 
+
+_buffer = _Buffer()
+"""Of C's stderr from then on."""
 
 _act: Callable[[Fault], None] | None = None
 _installed: tuple[_Handler, Callable[[int, bytes | None], int]] | None = None
@@ -92,8 +103,12 @@ def handle(act: Callable[[Fault], None]) -> bool:
 
 
 def _install() -> tuple[_Handler, Callable[[int, bytes | None], int]]:
-    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), "sigaction")  # type: ignore[arg-type] # None is the program
-    function = _Call(address)
+    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is the program
+    function = _Call(_ctypes.dlsym(program, "sigaction"))
+    # What a C assertion writes before it aborts is kept back, and lost when the process ends: we tell the error.
+    stream = _Word.from_address(_ctypes.dlsym(program, "stderr"))
+    setvbuf = _Call(_ctypes.dlsym(program, "setvbuf"))
+    setvbuf(_Address(stream.value), _buffer, _FULLY_BUFFERED, _Word(_ctypes.sizeof(_buffer)))
 
     def sigaction(number: int, action: bytes | None) -> int:
         result: int = function(number, action or bytes(_ACTION_SIZE), None)

@@ -25,6 +25,7 @@ from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
+from arstore.store.soundness import require_sound
 from arstore.store.strays import remove_stray, stray_mounts
 from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.trace import reached
@@ -66,7 +67,7 @@ class Collection:
 def plan_collection(store: Store) -> Collection:
     """What `collect` would take now.
 
-    Raises StoreDamagedError when the graph has been lost, OSError and the errors of Graph.
+    Raises StoreDamagedError when the graph has been lost or is damaged, OSError and the errors of Graph.
     """
     if is_lost(store):
         why = "is empty, and index.json lists images that are there: all would be taken for garbage"
@@ -75,7 +76,9 @@ def plan_collection(store: Store) -> Collection:
         reach = Reach(snapshot)
         known = known_to(snapshot, reach)
         plan = plan_records(store, snapshot, reach)
-    add_files(store, plan, outline(store.directories, known), known)
+    lost = add_files(store, plan, outline(store.directories, known), known)
+    if any((plan.images, plan.layers, plan.trees, plan.blobs, *lost)):
+        require_sound(store.graph)
     return plan
 
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 
 import lmdb
 
-from arstore.errors import HostError, InUseError
+from arstore.errors import ArstoreError, HostError, InUseError, StoreDamagedError
+from arstore.store.datafile import DAMAGE_HINT, DATA, HALVINGS, MAP_SIZE
 from arstore.store.lockfile import READERS
 
-MAP_SIZE = 16 << 30
-"""Address space reserved for the environment, in bytes; the file grows only as it is written."""
-
-MAP_SIZES = tuple(MAP_SIZE >> shift for shift in range(15))
-"""The sizes that a map may have, down to 1 MiB."""
+_SIZES = tuple(MAP_SIZE >> shift for shift in range(HALVINGS + 1))
 
 LIMIT_HINT = "raise the limit on address space (RLIMIT_AS, `ulimit -v`)"
 
@@ -68,10 +66,10 @@ def _sizes(path: str) -> list[int]:
     if limit is None:
         return [MAP_SIZE]
     try:
-        used = os.stat(f"{path}/data.mdb").st_size
+        used = os.stat(f"{path}/{DATA}").st_size
     except FileNotFoundError:
         used = 0
-    able = [size for size in MAP_SIZES if size >= used]
+    able = [size for size in _SIZES if size >= used]
     fitting = [size for size in able if size <= limit // _SHARE]
     return fitting or able[-1:]
 
@@ -84,8 +82,17 @@ def address_limit() -> int | None:
     return None if soft == RLIM_INFINITY or soft >= _SHARE * MAP_SIZE else soft
 
 
-def no_addresses(path: str) -> HostError:
-    """What to raise when the addresses that this process may have do not suffice for the graph in *path*."""
+def no_addresses(path: str) -> ArstoreError:
+    """What to raise when the addresses that this process may have do not suffice for the graph in *path*.
+
+    A damaged meta page may ask for any number of them.
+    """
+    from arstore.store.pages import walk
+
+    with suppress(OSError):
+        faults = walk(f"{path}/{DATA}", MAP_SIZE, lambda _key, _value: None).faults
+        if faults:
+            return StoreDamagedError(f"{path}/{DATA}", faults[0], DAMAGE_HINT)
     limit = address_limit()
     told = "" if limit is None else f" ({limit >> 20} MiB)"
     return HostError(path, f"this process may not have enough address space{told} to map it", LIMIT_HINT)

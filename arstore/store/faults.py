@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, NoSpaceError, StoreDamagedError
 from arstore.linux.faults import SIGBUS, handle
+from arstore.store.datafile import DAMAGE_HINT, DATA, MAP_SIZE
 from arstore.store.lockfile import FILE as LOCK
 from arstore.store.lockfile import SIZE as LOCK_SIZE
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.linux.faults import Fault
-
-DATA = "data.mdb"
-DAMAGE_HINT = "`arstore check` tells more, and with --repair makes the graph again"
 
 told: Callable[[ArstoreError], int] | None = None
 """Writes an error, and returns the exit status that it ends the process with."""
@@ -74,7 +72,6 @@ def explained(fault: Fault, path: str) -> ArstoreError:
 
 def _fault_of_pages(data: str) -> str:
     """What is wrong with the pages, found without LMDB."""
-    from arstore.store.environment import MAP_SIZE
     from arstore.store.pages import walk
 
     try:

@@ -33,6 +33,7 @@ from arstore.errors import (
 )
 from arstore.store import faults, lockfile
 from arstore.store.change import Change
+from arstore.store.datafile import DAMAGE_HINT
 from arstore.store.environment import address_limit, no_addresses, opened
 from arstore.store.home import settle
 from arstore.store.seal import BrokenSealError, sealed, unsealed
@@ -193,7 +194,7 @@ class Graph:
         if isinstance(error, lmdb.VersionMismatchError):
             return StoreVersionError(self.path, why)
         if isinstance(error, _DAMAGE):
-            return StoreDamagedError(self.path, why, faults.DAMAGE_HINT)
+            return StoreDamagedError(self.path, why, DAMAGE_HINT)
         if "Permission denied" in text or "Read-only file system" in text:
             return PermissionDeniedError(self.path, why)
         return HostError(self.path, why)

@@ -21,6 +21,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.store.datafile import HALVINGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,8 +41,6 @@ _BIG = 1
 _NONE = (1 << 64) - 1
 _INTEGER_KEYS = 8
 _DEEPEST = 32
-_HALVINGS = 14
-"""How often a map's size may have been halved (`environment.MAP_SIZES`)."""
 _MOST_PAGES = 1 << 22
 """Pages that a meta page may speak of: those of 16 GiB."""
 
@@ -176,7 +176,7 @@ def _parsed(page: bytes, number: int, size: int, map_size: int) -> tuple[Meta, s
     wanted = (number, 0, _META_PAGE, _MAGIC, _VERSION, 0, size, _INTEGER_KEYS, 0, 0)
     meta = Meta(size, map_size, free._replace(flags=_INTEGER_KEYS), main._replace(flags=0), last, transaction)
     # A store that was made where addresses are few keeps the size of that smaller map until its next change.
-    is_well = told == wanted and mapped in {map_size >> shift for shift in range(_HALVINGS + 1)}
+    is_well = told == wanted and mapped in {map_size >> shift for shift in range(HALVINGS + 1)}
     return meta, "" if is_well else f"meta page {number} is not as LMDB writes it"
 
 

@@ -22,8 +22,8 @@ from arstore.errors import InUseError
 from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.loss import listed
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.directories import sync_directory
-from arstore.store.environment import MAP_SIZE
 from arstore.store.graph import Graph
 from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
