@@ -163,7 +163,10 @@ def check(
             note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
             write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}")
     if bad:
-        hint = "import the images it is part of again" if mend else "`arstore check --repair` mends what can be mended"
+        lost = mend and all(finding.damage.value.startswith("blob-") for finding in bad)
+        hint = "" if mend else "`arstore check --repair` mends what can be mended"
+        if lost and not sources:
+            hint = "--from SOURCE brings blobs from an archive or a backup that has them"
         raise CheckFailedError(store.directories.root, _count(bad), hint)
 
 

@@ -15,7 +15,14 @@ import click
 from arstore.cli import interrupts
 from arstore.cli.output import STDOUT, ClosedStreamError, printable, unwritten
 from arstore.cli.session import write_message
-from arstore.errors import ArstoreError, HostError, InterruptedByUserError, UsageError, from_os_error
+from arstore.errors import (
+    ArstoreError,
+    HostError,
+    InterruptedByUserError,
+    NoSpaceError,
+    UsageError,
+    from_os_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,12 +101,22 @@ def from_click(error: click.ClickException) -> UsageError:
 
 def tell(session: Session, error: ArstoreError) -> int:
     """Write *error* to stderr in the form that was asked for; return the exit status."""
+    error = _with_hint_that_helps(session, error)
     status = session.command.status_of(error) if session.command is not None else error.exit_code
     if session.json:
         _write_json(error, status)
     else:
         write_message(printable(str(error)))
     return status
+
+
+def _with_hint_that_helps(session: Session, error: ArstoreError) -> ArstoreError:
+    """*error*; where there is no space, without the collector if that has just failed, or the space is elsewhere."""
+    if not (isinstance(error, NoSpaceError) and "`arstore gc`" in error.hint and session.place):
+        return error
+    elsewhere = error.what.startswith("/") and not f"{error.what}/".startswith(f"{session.place}/")
+    name = getattr(session.command, "name", "")
+    return type(error)(error.what, error.why, "free some space") if elsewhere or name == "gc" else error
 
 
 def _write_json(error: ArstoreError, status: int) -> None:

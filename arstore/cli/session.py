@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.cli import places
 from arstore.cli.output import printable
+from arstore.errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ class Session:
         self.quiet = False
         self.progress_kind = "auto"
         self.command: Ending | None = None
+        self.place = ""
+        """The store's root, once it is known."""
         self.done = ""
         """What the command has done, for those who cannot be told on stdout."""
         self.tell: Callable[[ArstoreError], int] | None = None
@@ -59,8 +62,9 @@ class Session:
 
         faults.told = self.tell
         root, runroot = self.directories()
+        self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
-        with Store(root, runroot) as store:
+        with naming(self.place), Store(root, runroot) as store:
             yield store
 
     def directories(self) -> tuple[str, str]:

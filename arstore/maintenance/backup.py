@@ -23,7 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
-from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError, UsageError
+from arstore.errors import (
+    BRING_BACK,
+    ConflictError,
+    InUseError,
+    MissingBlobError,
+    StoreDamagedError,
+    UsageError,
+    naming,
+)
 from arstore.linux.copying import reflink
 from arstore.store.directories import sync_directory
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
@@ -76,7 +84,7 @@ def back_up(
     root = os.path.realpath(store.directories.root)
     if os.path.commonpath([directory, root]) == root:
         raise UsageError(directory, "a backup cannot lie within the store")
-    with _opened(directory), all_leased(store.graph, "backup", _state) as state:
+    with naming(directory), _opened(directory), all_leased(store.graph, "backup", _state) as state:
         report = BackupReport(state.images, len(state.blobs))
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)
@@ -103,7 +111,7 @@ def _state(snapshot: Snapshot) -> _State:
             if blob is not None:
                 wanted[Digest(name)] = blob.size
             elif name:
-                raise MissingBlobError(name, "is not in the store", "import its image again, or remove it")
+                raise MissingBlobError(name, "is not in the store", f"{BRING_BACK}, or remove its image")
     return _State(len(images), wanted, index_document(snapshot))
 
 

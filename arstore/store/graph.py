@@ -193,7 +193,7 @@ class Graph:
             return PermissionDeniedError(self.path, why)
         if isinstance(error, lmdb.VersionMismatchError):
             return StoreVersionError(self.path, why)
-        if isinstance(error, _DAMAGE):
+        if isinstance(error, _DAMAGE) or "data format" in text:
             return StoreDamagedError(self.path, why, DAMAGE_HINT)
         if "Permission denied" in text or "Read-only file system" in text:
             return PermissionDeniedError(self.path, why)

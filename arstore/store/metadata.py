@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.errors import TarError
+from arstore.errors import HostError, TarError
 from arstore.linux.chmod import chmod_node
 from arstore.linux.xattr import set_xattr
 from arstore.store.answers import answer
@@ -132,12 +132,20 @@ class Metadata:
             if error.errno in _NOT_AN_ATTRIBUTE:
                 why = f"the extended attribute {shown(name[:80])} is not valid"
                 raise TarError(shown(entry.path), why) from error
+            if error.errno == errno.ENOSPC and _has_space(fd):
+                why = f"the file system has no room in one inode for its extended attribute {shown(name[:80])}"
+                raise HostError(shown(entry.path), f"{why}, of {len(value)} bytes") from error
             if error.errno == errno.ENOTSUP and name == _LABEL:
                 return True
             if self.privileged or error.errno not in {errno.ENOTSUP, errno.EPERM}:
                 raise
             return False
         return True
+
+
+def _has_space(fd: int) -> bool:
+    """Whether the file system has a block left, so that it is the inode that is full."""
+    return os.fstatvfs(fd).f_bavail > 0
 
 
 def check_owner(entry: Entry) -> None:

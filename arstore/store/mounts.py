@@ -15,7 +15,15 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import AmbiguousError, ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
+from arstore.errors import (
+    AmbiguousError,
+    ConflictError,
+    InUseError,
+    MountError,
+    MountForbiddenError,
+    NotFoundError,
+    naming,
+)
 from arstore.linux import mount, namespace
 from arstore.linux.mountinfo import find_mounts, mount_at, mount_id_at, read_mounts
 from arstore.linux.process import boot_id
@@ -71,7 +79,7 @@ class MountTable:
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         if not record.own_target:
             self._check_target(record.target)
-        with mountrecord.published(self.directory, record):
+        with naming(self.directory), mountrecord.published(self.directory, record):
             reached("mount.recorded")
             try:
                 if record.own_target:

@@ -11,7 +11,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ConflictError, HostError, from_os_error
+from arstore.errors import ConflictError, HostError, from_os_error, naming
 from arstore.linux import capability
 from arstore.store import confinement
 from arstore.store.ingest import remove_children, remove_tree
@@ -43,7 +43,7 @@ def unpack_image(store: Store, image: StoredImage, directory: str, progress: Pro
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
     work = _Work(directory, privileged, incoming.layers, store.directories)
-    with leased(store.graph, image.digest, "unpack"), _target(directory):
+    with leased(store.graph, image.digest, "unpack"), naming(directory), _target(directory):
         # A fork must not happen while the graph is open.
         store.graph.release()
         return _watched(work, progress)

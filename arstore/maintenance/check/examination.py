@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from arstore.errors import StoreDamagedError
+from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.linux.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
 from arstore.maintenance.check.findings import Damage, Finding
@@ -119,7 +119,7 @@ def _quick_or_damaged(store: Store) -> list[Finding]:
         # In a process of its own, because a damaged page may end that.
         with beside(partial(_quick, store)) as looked:
             return looked()
-    except StoreDamagedError:
+    except (StoreDamagedError, StoreVersionError):
         found = pages(store)
         if not found:
             raise
