@@ -11,7 +11,12 @@ Numbers 125 to 127 belong to `run` (the convention of podman and docker) and are
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUN_FAILED = 125
 """Exit status of `run` when arstore or the runtime failed before the container's command was started."""
@@ -273,6 +278,7 @@ class InterruptedByUserError(ArstoreError):
     exit_code = 130
 
 
+_DESCRIPTORS = "/proc/self/fd"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -282,14 +288,55 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+BRING_BACK = "`arstore check --repair --from SOURCE` brings it from an archive or a backup that has it"
+"""A hint for a blob that the store has lost."""
+
+
+def as_root() -> str:
+    """The hint for what root may do; none to root, who lacks it too."""
+    return "run as root" if os.geteuid() else ""
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Have an OSError that leaves the context name something that the user can look up, or else *what*.
+
+    System calls on a descriptor name its number or nothing, and those below a directory's descriptor a part of a path:
+    that stands behind *what*, in parentheses.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = _file_name(error)
+        if not name or name == ".":
+            error.filename = what
+        elif not name.startswith("/") and name != what and not name.startswith(f"{what} ("):
+            error.filename = f"{what} ({name})"
+        raise
+
+
+def _file_name(error: OSError) -> str:
+    """The file name in *error* as text; "" where it is none, or means an open descriptor."""
+    name = error.filename
+    if name is None or isinstance(name, int):
+        return ""
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    return "" if text.isdigit() or (text.startswith(_DESCRIPTORS) and not _is_proc_missing(error)) else text
+
+
+def _is_proc_missing(error: OSError) -> bool:
+    return error.errno == errno.ENOENT and not os.path.exists(_DESCRIPTORS)
+
+
 def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     """Make the right kind of error from what the operating system said.
 
     *what* names the thing that the user knows; without it, the file name in *error* is used.
     """
-    name = error.filename
-    if not what and name is not None:
-        what = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    name = _file_name(error)
+    if name.startswith("/proc/") and _is_proc_missing(error):
+        return HostError("/proc", "is not mounted", "mount it with `mount -t proc proc /proc`")
+    what = what or name
     why = reason(error)
     if error.errno in _NO_SPACE:
         return NoSpaceError(what, why, "free some space, or `arstore gc`")

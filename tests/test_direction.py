@@ -86,7 +86,7 @@ def violations(modules):
         if package == "":
             wrong = known - {""}
         elif package == "__main__":
-            wrong = known - {"cli"}
+            wrong = known - {"cli", ""}
         else:
             wrong = known - allowed(package) - {package, ""}
         found += [f"{name} imports {one}" for one in sorted(wrong)]

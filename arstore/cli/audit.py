@@ -103,6 +103,7 @@ def gc(session: Session, dry_run: bool) -> None:
 
     with session.store() as store:
         found = plan_collection(store) if dry_run else collect(store)
+    session.done = "" if dry_run else f"{human_size(found.bytes)} were freed"
     if session.json:
         write_json({"dry_run": dry_run, **{kind: list(getattr(found, kind)) for kind in KINDS}, "bytes": found.bytes})
     else:
@@ -153,6 +154,7 @@ def check(
         findings, count = _look(session, store, quick, nice)
         if mend and findings:
             findings = repair(store, findings, sources, limits)
+            session.done = "what could be mended is; `arstore check` tells what is left"
     bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
     if session.json:
         write_json({"ok": not bad, "findings": [_finding(finding) for finding in findings], "bytes": count})
@@ -161,7 +163,10 @@ def check(
             note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
             write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}")
     if bad:
-        hint = "import the images it is part of again" if mend else "`arstore check --repair` mends what can be mended"
+        lost = mend and all(finding.damage.value.startswith("blob-") for finding in bad)
+        hint = "" if mend else "`arstore check --repair` mends what can be mended"
+        if lost and not sources:
+            hint = "--from SOURCE brings blobs from an archive or a backup that has them"
         raise CheckFailedError(store.directories.root, _count(bad), hint)
 
 

@@ -40,6 +40,7 @@ def backup(session: Session, directory: str, verify: bool, prune: bool, replace:
 
     with session.store() as store, session.progress("blob") as progress:
         report = back_up(store, directory, progress, verify=verify, prune=prune, replace=replace)
+    session.done = f"{directory} has all {report.images} images"
     if session.json:
         write_json(dataclasses.asdict(report))
         return

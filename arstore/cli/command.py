@@ -105,7 +105,10 @@ class ContainerCommand(Command):
 
     def statuses(self) -> list[tuple[int, str]]:
         """See Command."""
+        detaching = any("--detach" in parameter.opts for parameter in self.params)
+        told = (errors.HostError.exit_code, "with --detach: the container was started, but its id could not be printed")
         return [
+            *([told] if detaching else []),
             (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` tells more"),
             (errors.RUN_CANNOT_INVOKE, "the command exists but cannot be invoked"),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),

@@ -188,6 +188,7 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
         containers = {found.id: found for found in map(store.containers.find, ids)}
     for container in containers.values():
         send(container.path, number)
+    session.done = f"signal {number} is sent"
     if session.json:
         write_json({"killed": list(containers), "signal": number})
 
@@ -228,6 +229,7 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
         wanted = list(dict.fromkeys(store.containers.find(container_id).id for container_id in ids))
         for container_id in wanted:
             _remove(store, container_id, force)
+    session.done = "the containers are removed"
     if session.json:
         write_json({"removed": wanted})
 

@@ -60,6 +60,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
                 for one in convert_trees(store, chosen, forms, progress):
                     done.append(one)
                     _show(session, [one])
+    session.done = "" if dry_run else f"{len(done)} trees were looked at and, where that could be done, converted"
     if session.json:
         trees = [{"key": one.key, "outcome": one.outcome.value, "form": one.form, "why": one.why} for one in done]
         write_json({"form": forms[0].name, "dry_run": dry_run, "trees": trees})

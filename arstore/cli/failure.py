@@ -5,49 +5,89 @@ Nothing else in arstore turns errors into text or exit statuses.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from arstore.cli.output import ClosedStreamError, printable
+from arstore.cli import interrupts
+from arstore.cli.output import STDOUT, ClosedStreamError, printable, unwritten
 from arstore.cli.session import write_message
-from arstore.errors import ArstoreError, InterruptedByUserError, UsageError, from_os_error
+from arstore.errors import (
+    ArstoreError,
+    HostError,
+    InterruptedByUserError,
+    NoSpaceError,
+    UsageError,
+    from_os_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.cli.session import Session
 
-DEBUG = "ARSTORE_DEBUG"
-"""An environment variable that, set to 1, lets errors of the program itself through with their traceback."""
+READER_GONE = 141
+"""The exit status when nobody reads our output any more: what a shell tells of a program that SIGPIPE has ended."""
 
 
 def guarded(session: Session, body: Callable[[], int]) -> int:
     """Run *body* and return its exit status; whatever goes wrong is told on stderr and becomes one."""
     try:
-        return body()
-    except ArstoreError as error:
-        return _tell(session, error)
-    except click.ClickException as error:
-        return _tell(session, from_click(error))
-    except ClosedStreamError:
-        abandon_stdout()
-        return 0
+        status = body()
+        failure = _failure_of_stdout()
+        if failure is None:
+            return status
+        return _tell_unwritten(session, failure)
     except (KeyboardInterrupt, click.Abort):
-        return _tell(session, InterruptedByUserError("", "interrupted"))
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and abandon_stdout(only_if_broken=True):
-            return 0
-        if _is_debugging():
-            raise
-        return _tell(session, from_os_error(error))
+        return _interrupted(session)
+    except (ArstoreError, ClosedStreamError) as error:
+        if isinstance(error, ClosedStreamError) or error.what == STDOUT:
+            return _tell_unwritten(session, error)
+        return _interrupted(session) if interrupts.happened else tell(session, error)
+    except click.ClickException as error:
+        return tell(session, from_click(error))
     except Exception as error:  # the last line of defence, where no caller is left to know more
-        if _is_debugging():
+        if interrupts.happened:
+            return _interrupted(session)
+        failure = _failure_of_stdout() if isinstance(error, OSError) else None
+        if failure is not None:
+            return _tell_unwritten(session, failure)
+        if os.environ.get(interrupts.DEBUG) == "1":
             raise
-        hint = f"run with {DEBUG}=1 for details"
-        return _tell(session, ArstoreError("internal error", f"{type(error).__name__}: {error}", hint))
+        return tell(session, _as_ours(error))
+
+
+def _interrupted(session: Session) -> int:
+    _failure_of_stdout()
+    return tell(session, InterruptedByUserError("", "interrupted", session.done))
+
+
+def _as_ours(error: Exception) -> ArstoreError:
+    """What an *error* that nobody has foreseen is told as."""
+    out_of_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    # A module that there is no room for.
+    if out_of_memory or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
+        return HostError("", "out of memory", "free some, or raise the limit on it (`ulimit -v`)")
+    if isinstance(error, OSError):
+        return from_os_error(error)
+    hint = f"run with {interrupts.DEBUG}=1 for details"
+    return ArstoreError("internal error", f"{type(error).__name__}: {error}", hint)
+
+
+def _tell_unwritten(session: Session, error: ArstoreError | ClosedStreamError) -> int:
+    """Say that what was to be printed was not, and what has been done all the same; return the exit status.
+
+    A reader who has gone is told nothing when there is nothing more to tell than that.
+    """
+    _failure_of_stdout()
+    if isinstance(error, ClosedStreamError):
+        if not session.done:
+            return READER_GONE
+        error = HostError(STDOUT, "nobody reads it any more")
+    return tell(session, type(error)(error.what, error.why, error.hint or session.done))
 
 
 def from_click(error: click.ClickException) -> UsageError:
@@ -59,14 +99,24 @@ def from_click(error: click.ClickException) -> UsageError:
     return UsageError(what, why[:1].lower() + why[1:], f"`{path or 'arstore'} --help` tells more")
 
 
-def _tell(session: Session, error: ArstoreError) -> int:
+def tell(session: Session, error: ArstoreError) -> int:
     """Write *error* to stderr in the form that was asked for; return the exit status."""
+    error = _with_hint_that_helps(session, error)
     status = session.command.status_of(error) if session.command is not None else error.exit_code
     if session.json:
         _write_json(error, status)
     else:
         write_message(printable(str(error)))
     return status
+
+
+def _with_hint_that_helps(session: Session, error: ArstoreError) -> ArstoreError:
+    """*error*; where there is no space, without the collector if that has just failed, or the space is elsewhere."""
+    if not (isinstance(error, NoSpaceError) and "`arstore gc`" in error.hint and session.place):
+        return error
+    elsewhere = error.what.startswith("/") and not f"{error.what}/".startswith(f"{session.place}/")
+    name = getattr(session.command, "name", "")
+    return type(error)(error.what, error.why, "free some space") if elsewhere or name == "gc" else error
 
 
 def _write_json(error: ArstoreError, status: int) -> None:
@@ -82,25 +132,13 @@ def _write_json(error: ArstoreError, status: int) -> None:
         return
 
 
-def _is_debugging() -> bool:
-    return os.environ.get(DEBUG) == "1"
-
-
-def abandon_stdout(only_if_broken: bool = False) -> bool:
-    """Let what is still buffered for stdout go nowhere, so that ending cannot fail; whether that was done.
-
-    With *only_if_broken*, it is first tried to write it.
-    """
-    if sys.stdout is None:
-        return False
-    if only_if_broken:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            pass
-        else:
-            return False
-    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(null, 1)
-    os.close(null)
-    return True
+def _failure_of_stdout() -> HostError | ClosedStreamError | None:
+    """Write what is still buffered for stdout; why that fails, and then let it go nowhere, so that ending cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, 1)
+        os.close(null)
+        return ClosedStreamError() if isinstance(error, BrokenPipeError) else unwritten(error)
+    return None

@@ -79,8 +79,16 @@ def import_(
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress)
+        session.done = in_the_store([image.digest for image in taken])
         indexes = _indexes(store, taken) if all_platforms else []
     _render(session, taken, indexes)
+
+
+def in_the_store(digests: Sequence[str]) -> str:
+    """What to say of images that came in when their digests cannot be printed."""
+    if len(digests) == 1:
+        return f"the image {digests[0]} is in the store"
+    return f"{len(digests)} images are in the store; `arstore images` lists them"
 
 
 def refuse_terminal(source: str) -> None:

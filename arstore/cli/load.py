@@ -18,7 +18,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.imports import image_document, refuse_terminal
+from arstore.cli.imports import image_document, in_the_store, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
@@ -108,6 +108,7 @@ def _load(
 
 
 def _render(session: Session, loaded: Loaded) -> None:
+    session.done = in_the_store([loaded.image, *(image.digest for image in loaded.imported)])
     if session.json:
         write_json(_document(loaded))
         return

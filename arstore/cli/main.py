@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 from typing import NoReturn
 
 import click
 
 import arstore
-from arstore.cli.failure import abandon_stdout, guarded
+from arstore.cli.failure import guarded, tell
 from arstore.cli.group import Program
+from arstore.cli.interrupts import raised_in
 from arstore.cli.option import option
+from arstore.cli.output import write_line
 from arstore.cli.session import LEVELS, Session
 
 PROGRAM = "arstore"
@@ -28,7 +31,7 @@ done; every other has one meaning, which each command's --help tells."""
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"{PROGRAM} {arstore.__version__}", color=context.color)
+        write_line(PROGRAM, arstore.__version__)
         context.exit()
 
 
@@ -56,12 +59,13 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
 
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
-    _open_standard_streams()
+    arstore.end_at_interrupt()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program
     session = Session()
-    _end(guarded(session, lambda: run(session, sys.argv[1:])))
+    session.tell = partial(tell, session)
+    _end(guarded(session, lambda: raised_in(lambda: run(session, sys.argv[1:]))))
 
 
 def run(session: Session, words: list[str]) -> int:
@@ -80,22 +84,12 @@ def run(session: Session, words: list[str]) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """Write what is still buffered, and end the process at once.
+    """End the process at once: everything is written.
 
     Nothing is left to be done then: every resource is let go by the context that took it. Taking the interpreter apart
     would cost as much time as a short command.
     """
-    abandon_stdout(only_if_broken=True)
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
     os._exit(status)
-
-
-def _open_standard_streams() -> None:
-    """Put /dev/null where one of the three streams is closed, so that no file of ours is taken for one."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)

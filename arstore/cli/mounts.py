@@ -87,10 +87,25 @@ def mount(
     with session.store() as store:
         container = None if writable else container_meant(store, what)
         record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
-    if session.json:
-        write_json(_record(record))
-    else:
-        write_path(record.target)
+        try:
+            if session.json:
+                write_json(_record(record))
+            else:
+                write_path(record.target)
+        except BaseException:
+            # Nobody knows of it, so nobody would end it.
+            _undo(store, record, writable)
+            session.done = "nothing stays mounted"
+            raise
+
+
+def _undo(store: Store, record: MountRecord, writable: bool) -> None:
+    """End a mount, and remove the container that was made for it if it is *writable*."""
+    from arstore.store.mounts import MountTable
+
+    MountTable(store.directories).umount(record.id, lazy=True)
+    if writable:
+        store.containers.remove(record.container)
 
 
 def _mount(
@@ -139,6 +154,7 @@ def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -
         raise UsageError("umount", "give either paths or ids, or --all")
     with _table(session) as (table, directories):
         done = list(_umount_each(session, _chosen(table, directories, which), force))
+    session.done = "the mounts are ended"
     if session.json:
         write_json({"unmounted": done})
 

@@ -28,6 +28,7 @@ def tag(session: Session, image: str, name: str) -> None:
     with session.store() as store:
         stored = store.tag(image, name)
         digest = store.find(stored).digest if session.json else ""
+    session.done = f"the image has the name {stored}"
     if session.json:
         write_json({"name": stored, "digest": digest})
 
@@ -44,6 +45,7 @@ def untag(session: Session, name: str) -> None:
     """
     with session.store() as store:
         stored = store.untag(name)
+    session.done = f"the name {stored} is gone"
     if session.json:
         write_json({"name": stored})
 
@@ -64,6 +66,7 @@ def rm(session: Session, images: tuple[str, ...]) -> None:
     with session.store() as store:
         done = remove_images(store, images)
     removed = done.removed
+    session.done = "the images are removed"
     if session.json:
         write_json(
             {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
+from arstore.cli.output import write_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -48,5 +50,5 @@ class WithHelp(click.Command):
 
 def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(ctx.get_help(), color=ctx.color)
+        write_text(f"{ctx.get_help()}\n")
         ctx.exit()

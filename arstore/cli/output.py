@@ -7,6 +7,7 @@ spoil it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -14,18 +15,19 @@ from contextlib import contextmanager
 from operator import add
 from typing import TYPE_CHECKING
 
-from arstore.errors import from_os_error
+from arstore.errors import HostError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-STDOUT = "standard output"
+STDOUT, STDERR = "standard output", "standard error"
+CLOSED = "is closed"
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class ClosedStreamError(Exception):
-    """Whoever read our output has gone: no failure of ours, and nothing to tell."""
+    """Whoever read our output has gone, before all of it was written."""
 
 
 def printable(text: str) -> str:
@@ -41,23 +43,21 @@ def _escaped(character: str) -> str:
 
 
 def write_text(text: str) -> None:
-    """Write *text* to stdout, now. Raises ClosedStreamError; NoSpaceError or HostError when it is a file that fails."""
-    if sys.stdout is None:
-        return
+    """Write *text* to stdout, now. Raises ClosedStreamError; HostError when it is a file that fails, or closed."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise ClosedStreamError from error
     except OSError as error:
-        raise from_os_error(error, STDOUT) from error
+        raise unwritten(error) from error
 
 
 def write_bytes(data: bytes, to_stderr: bool = False) -> None:
     """Write *data* to stdout (or stderr) as it is, now. Raises as `write_text`."""
     stream = sys.stderr if to_stderr else sys.stdout
     if stream is None:
-        return
+        raise HostError(STDERR, CLOSED)
     try:
         stream.flush()
         stream.buffer.write(data)
@@ -65,7 +65,12 @@ def write_bytes(data: bytes, to_stderr: bool = False) -> None:
     except BrokenPipeError as error:
         raise ClosedStreamError from error
     except OSError as error:
-        raise from_os_error(error, "standard error" if to_stderr else STDOUT) from error
+        raise unwritten(error, STDERR if to_stderr else STDOUT) from error
+
+
+def unwritten(error: OSError, stream: str = STDOUT) -> HostError:
+    """The error for a *stream* that could not be written to, which is one of the host whatever the reason."""
+    return HostError(stream, CLOSED if error.errno == errno.EBADF else reason(error))
 
 
 @contextmanager
@@ -87,7 +92,7 @@ def write_line(*words: str) -> None:
 
 def write_path(path: str) -> None:
     """Write a path: exactly to whoever reads it by program, safe to show on a terminal."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         write_line(path)
     else:
         write_bytes(os.fsencode(path) + b"\n")
@@ -95,7 +100,7 @@ def write_path(path: str) -> None:
 
 def write_json(document: object) -> None:
     """Write one JSON document; with line breaks for whoever looks at it on a terminal."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+    terminal = sys.stdout.isatty()
     write_text(json.dumps(document, indent=2 if terminal else None) + "\n")
 
 

@@ -104,6 +104,9 @@ def run(
         if not detach:
             return containers.run(store, request)
         container_id = containers.start(store, request)
+    # The command was started: this is no failure of `run` as the others are.
+    session.done = f"container {container_id} was started and goes on"
+    session.command = None
     if session.json:
         write_json({"container": container_id, "image": found.digest})
     else:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.cli import places
 from arstore.cli.output import printable
+from arstore.errors import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.errors import ArstoreError
@@ -44,17 +45,26 @@ class Session:
         self.quiet = False
         self.progress_kind = "auto"
         self.command: Ending | None = None
+        self.place = ""
+        """The store's root, once it is known."""
+        self.done = ""
+        """What the command has done, for those who cannot be told on stdout."""
+        self.tell: Callable[[ArstoreError], int] | None = None
+        """Writes an error that ends the process in the middle of an instruction, and returns the exit status."""
         self.kept: object = None
         """What need not be taken apart before the process ends."""
 
     @contextmanager
     def store(self, create: bool = False) -> Iterator[Store]:
         """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
+        from arstore.store import faults
         from arstore.store.store import Store
 
+        faults.told = self.tell
         root, runroot = self.directories()
+        self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
-        with Store(root, runroot, create=create) as store:
+        with naming(self.place), Store(root, runroot, create=create) as store:
             if create:
                 # Before anything is read of what is to come in.
                 store.graph.verify()

@@ -56,6 +56,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) ->
         found = store.find_image(image)
         with session.progress() as progress:
             report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
+    session.done = f"{directory} has the root file system"
     if session.json:
         write_json(
             {

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
-from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError
+from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming
 from arstore.linux.copying import reflink
 from arstore.maintenance.destination import (
     RECORD,
@@ -99,7 +99,7 @@ def back_up(
     refuse_stores(directory, store.directories)
     # Before anything is made: a store that cannot be read backs up nothing.
     store.graph.verify()
-    with _opened(directory), all_leased(store.graph, "backup", _state) as state:
+    with naming(directory), _opened(directory), all_leased(store.graph, "backup", _state) as state:
         loss = compare(directory, state.writer, state.index, replace)
         report = BackupReport(state.images, len(state.blobs), forgotten_images=loss.images, forgotten_names=loss.names)
         for digest, size in state.blobs.items():
@@ -137,7 +137,7 @@ def _state(snapshot: Snapshot) -> _State:
             if blob is not None:
                 wanted[Digest(name)] = blob.size
             elif name:
-                raise MissingBlobError(name, "is not in the store", "import its image again, or remove it")
+                raise MissingBlobError(name, "is not in the store", f"{BRING_BACK}, or remove its image")
     indexes = [digest for digest, image in images if image.is_index]
     return _State(len(images), indexes, wanted, index_document(snapshot), Writer.of(snapshot))
 

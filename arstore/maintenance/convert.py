@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, HostError, PermissionDeniedError
+from arstore.errors import ArstoreError, HostError, PermissionDeniedError, as_root
 from arstore.store.holders import tree_holders
 from arstore.store.store import chain_of
 
@@ -57,7 +57,7 @@ def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
     """
     forms = store.tree_forms(name)
     if not forms:
-        raise PermissionDeniedError(store.directories.root, "this user may not make trees", "run as root")
+        raise PermissionDeniedError(store.directories.root, "this user may not make trees", as_root())
     if name == "erofs":
         from arstore.store.probe import can_mount
 

@@ -25,6 +25,7 @@ from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import left_in, leftovers, remove_leftover
+from arstore.store.soundness import require_sound
 from arstore.store.strays import stray_mounts
 from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.store.unrecorded import remove_stray
@@ -67,13 +68,15 @@ class Collection:
 def plan_collection(store: Store) -> Collection:
     """What `collect` would take now.
 
-    Raises OSError and the errors of Graph.
+    Raises StoreDamagedError when the graph is damaged, OSError and the errors of Graph.
     """
     with store.graph.read() as snapshot:
         reach = Reach(snapshot)
         known = known_to(snapshot, reach)
         plan = plan_records(store, snapshot, reach)
-    add_files(store, plan, outline(store.directories, known), known)
+    lost = add_files(store, plan, outline(store.directories, known), known)
+    if any((plan.images, plan.layers, plan.trees, plan.blobs, *lost)):
+        require_sound(store.graph)
     return plan
 
 

@@ -83,8 +83,8 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     what = explicit or "OCI runtime"
     if not paths:
         why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
-        raise RuntimeMissingError(what, why, _HINT)
-    raise RuntimeMissingError(what, f"none works here ({'; '.join(reasons)})", "" if explicit else _HINT)
+        raise RuntimeMissingError(what, why, "" if explicit else _HINT)
+    raise RuntimeMissingError(what, f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})")
 
 
 def _paths(names: tuple[str, ...]) -> list[str]:

@@ -24,7 +24,7 @@ from time import gmtime, strftime
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, Digest
-from arstore.errors import MissingBlobError, UsageError
+from arstore.errors import BRING_BACK, MissingBlobError, UsageError
 from arstore.linux.sync import syncfs
 from arstore.oci import media_type as types
 from arstore.oci.chain import child_chain_id
@@ -234,7 +234,7 @@ class _LayerBlob:
     def open(self, digest: Digest) -> _StagedBlob:
         """The blob again, for the intake, which finds all others in the store. Raises MissingBlobError."""
         if digest != self.digest:
-            raise MissingBlobError(digest, "is missing from the store or damaged", "import the base image again")
+            raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
         return _StagedBlob(self._fd, self.size)
 
     def _pass_on(self) -> None:

@@ -14,6 +14,7 @@ from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.reach import Reach
+from arstore.store.soundness import require_sound
 from arstore.store.sweep import Removed, Sweep, planned, sweep, take_files
 from arstore.trace import reached
 
@@ -55,6 +56,8 @@ def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
     with Ingest(store.directories) as ingest:
         with store.graph.read() as snapshot:
             moment, plan = snapshot.number(), _planned(store, snapshot, texts)
+        if plan.doomed:
+            require_sound(store.graph)
         reached("remove.planned")
         with store.graph.write() as change:
             # Names stay what they are while the lock is held. To mark takes long on a large store, and all who change

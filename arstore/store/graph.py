@@ -15,26 +15,26 @@ after a fork (`release` it before), its map is reserved once at its full size an
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import lmdb
 
 from arstore.errors import (
+    ArstoreError,
     HostError,
-    InUseError,
     NoSpaceError,
     PermissionDeniedError,
     StoreDamagedError,
     StoreVersionError,
-    from_os_error,
 )
-from arstore.store import identity
+from arstore.store import faults, identity, lockfile
 from arstore.store.change import Change
+from arstore.store.datafile import DAMAGE_HINT
+from arstore.store.environment import address_limit, no_addresses, opened
 from arstore.store.home import settle
 from arstore.store.newer import refuse_unknown_tables
 from arstore.store.seal import BrokenSealError, sealed, unsealed
@@ -57,15 +57,23 @@ READABLE = ("1", "2", "3")
 OLDER = READABLE[:-1]
 """Those of them that have no ids."""
 
-MAP_SIZE = 16 << 30
-"""Address space reserved for the environment, in bytes; the file grows only as it is written."""
+_DAMAGE = (
+    lmdb.BadTxnError,
+    lmdb.BadValsizeError,
+    lmdb.CorruptedError,
+    lmdb.CursorFullError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.InvalidParameterError,
+    lmdb.MapResizedError,
+    lmdb.PageFullError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+)
+"""What LMDB says of a file that is not as it left it; nothing that is asked of it here is wrong by itself."""
 
-_READERS, _READER_SIZE = 2048, 64
-"""Transactions that may read at once, over all processes, and the bytes of each one's slot in the lock file."""
-_LOCK_SIZE = (_READERS + 16) * _READER_SIZE
-
-_PATIENCE, _PAUSE = 10.0, 0.02
-"""Seconds that another process with this one's pid is waited for, and seconds between two tries."""
+_REOPENINGS = 8
+"""How often an environment is opened anew because others have made it larger meanwhile."""
 
 
 class Graph:
@@ -83,6 +91,8 @@ class Graph:
         self._opening = threading.Lock()
         self._is_older = False
         self._fault: identity.Fault | None = None
+        self._lock_file = -1
+        self._living = 0
         self._spare = Spare(f"{path}/{SPARE}")
 
     @contextmanager
@@ -91,8 +101,28 @@ class Graph:
 
         Raises NoStoreError, StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
         """
-        with self._errors(), self._open().begin() as transaction:
+        with self._errors(), self._begun() as transaction:
             yield Snapshot(transaction, lenient)
+
+    @contextmanager
+    def _begun(self, write: bool = False) -> Iterator[lmdb.Transaction]:
+        """A transaction, for the length of the context; the environment is opened anew where others made it larger."""
+        for _ in range(_REOPENINGS):
+            try:
+                transaction = self._open().begin(write=write)
+                break
+            except lmdb.MapResizedError:
+                if self._living or address_limit() is None:
+                    raise
+                self.release()
+        else:
+            raise no_addresses(self.path)
+        self._living += 1
+        try:
+            with transaction:
+                yield transaction
+        finally:
+            self._living -= 1
 
     def has_others(self) -> bool:
         """Whether other processes have the graph open, as far as they have read it. Raises as `read`."""
@@ -112,7 +142,7 @@ class Graph:
             environment = self._open()
             if self._is_older and self._store is not None:
                 self._name(environment, self._store)
-            with environment.begin(write=True) as transaction:
+            with self._begun(write=True) as transaction:
                 refuse_unknown_tables(transaction)
                 if self._is_older:
                     _advance(transaction)
@@ -138,24 +168,39 @@ class Graph:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
         with self._opening:
             if self._environment is not None:
-                self._environment.close()
+                self._close(self._environment)
                 self._environment = None
+
+    def _close(self, environment: lmdb.Environment) -> None:
+        environment.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        faults.unwatch()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
 
     def _open(self) -> lmdb.Environment:
         with self._opening:
             if self._environment is None:
                 self._fault = None
                 self._look_for_graph()
-                self._reserve_lock_file()
+                self._lock_file = lockfile.prepare(self.path, self._spare)
                 self._spare.set_aside()
-                environment = _environment(self.path)
+                faults.watch(self.path)
+                try:
+                    environment = opened(self.path)
+                except BaseException:
+                    self._let_go()
+                    raise
                 try:
                     self._is_older = self._format_of(environment) != str(FORMAT)
                     self._verify_identity(environment)
                     settle(environment, self.path)
                     environment.reader_check()
                 except BaseException:
-                    environment.close()
+                    self._close(environment)
                     raise
                 self._environment = environment
             return self._environment
@@ -223,69 +268,31 @@ class Graph:
         """For the length of what frees space: give back the space that is set aside for that."""
         return self._spare.given_up()
 
-    def _reserve_lock_file(self) -> None:
-        """Have the whole lock file on disk before LMDB maps it: a page that a full disk cannot give is a SIGBUS then.
-
-        Only a file that is not there yet is touched, or one that a power cut has left short. To open and close one that
-        LMDB uses would drop its locks, which are this process's; here this process has none, because the environment
-        is not open.
-        """
-        path = f"{self.path}/lock.mdb"
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_size >= _LOCK_SIZE:
-                return
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return  # LMDB says what is the matter
-        try:
-            self._spare.allocated(fd, _LOCK_SIZE)
-        except OSError as error:
-            os.ftruncate(fd, 0)
-            raise from_os_error(error, path) from error
-        finally:
-            os.close(fd)
-        reached("store.lock-file-reserved")
-
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Turn what LMDB raises into errors of ours."""
         try:
             yield
-        except (lmdb.DiskError, lmdb.MapFullError) as error:
-            raise NoSpaceError(self.path, str(error), "free some space, or `arstore gc`") from error
-        except (lmdb.LockError, lmdb.ReadonlyError) as error:
-            raise PermissionDeniedError(self.path, str(error)) from error
-        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
-            raise StoreDamagedError(self.path, str(error)) from error
-        except lmdb.VersionMismatchError as error:
-            raise StoreVersionError(self.path, str(error)) from error
         except lmdb.Error as error:
-            text = str(error)
-            if "No space left" in text:
-                raise NoSpaceError(self.path, text, "free some space, or `arstore gc`") from error
-            if "Permission denied" in text or "Read-only file system" in text:
-                raise PermissionDeniedError(self.path, text) from error
-            raise HostError(self.path, text) from error
+            raise self._meaning(error) from error
 
-
-def _environment(path: str) -> lmdb.Environment:
-    """The environment in the directory *path*, open.
-
-    LMDB keeps readers apart by their pids. One in another pid namespace that has the pid which this process has is
-    waited for, as long as that can be expected to help: processes close the graph while bytes move.
-    """
-    patience = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return lmdb.open(path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
-        except lmdb.LockError as error:
-            if os.strerror(errno.EAGAIN) not in str(error):
-                raise
-            if time.monotonic() > patience:
-                why = f"a process in another pid namespace that also has the pid {os.getpid()} uses the store"
-                raise InUseError(path, why, "wait until it has ended, or use another pid namespace") from error
-        time.sleep(_PAUSE)
+    def _meaning(self, error: lmdb.Error) -> ArstoreError:
+        """The error of ours that says what *error* does."""
+        text = str(error).rpartition(": ")[2]
+        why = text[:1].lower() + text[1:]
+        if isinstance(error, lmdb.MapFullError | lmdb.MapResizedError) and address_limit() is not None:
+            return no_addresses(self.path)
+        if isinstance(error, lmdb.DiskError | lmdb.MapFullError) or "No space left" in text:
+            return NoSpaceError(self.path, why, "free some space, or `arstore gc`")
+        if isinstance(error, lmdb.LockError | lmdb.ReadonlyError):
+            return PermissionDeniedError(self.path, why)
+        if isinstance(error, lmdb.VersionMismatchError):
+            return StoreVersionError(self.path, why)
+        if isinstance(error, _DAMAGE) or "data format" in text:
+            return StoreDamagedError(self.path, why, DAMAGE_HINT)
+        if "Permission denied" in text or "Read-only file system" in text:
+            return PermissionDeniedError(self.path, why)
+        return HostError(self.path, why)
 
 
 def _begun(environment: lmdb.Environment, named: bool) -> bytes:

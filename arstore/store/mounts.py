@@ -22,7 +22,15 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import AmbiguousError, ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
+from arstore.errors import (
+    AmbiguousError,
+    ConflictError,
+    InUseError,
+    MountError,
+    MountForbiddenError,
+    NotFoundError,
+    naming,
+)
 from arstore.linux import mount, namespace
 from arstore.linux.mountinfo import mount_at, mount_id_at
 from arstore.linux.process import boot_id
@@ -90,7 +98,7 @@ class MountTable:
             os.makedirs(self.targets, mode=0o700, exist_ok=True)
         else:
             self._check_target(record.target)
-        with self._published(record) as held:
+        with naming(self.directory), self._published(record) as held:
             reached("mount.recorded")
             try:
                 if record.own_target:

@@ -1,8 +1,8 @@
 """What a tree needs from its parents, kept beside it as `needs.json` so that a chain can be put together later.
 
 The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character a byte); `dropped`,
-`[count, members, [[path, name, why], ...]]`, is there only where something was dropped. The file is missing where there
-is nothing to say, and lives and dies with its tree.
+`[count, members, [[path, name, why], ...]]`, is there only where something was dropped, and files of an older arstore
+lack `marked` and `passed`. The file is missing where there is nothing to say, and lives and dies with its tree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"
 """The sum of a tree that has no such file."""
-_LATER = ("marked", "passed")
-"""Members that a file does not have which was written before they were thought of."""
 _HINT = "remove the tree's directory: it is built again when it is used"
 
 
@@ -53,7 +51,7 @@ def _texts(needs: Needs) -> Iterator[str]:
     yield from _joined(path.decode("latin-1") for path in needs.implied)
     yield '], "absent_links": ['
     yield from _joined(links)
-    for name in ("masked", *_LATER):
+    for name in ("masked", "marked", "passed"):
         yield f'], "{name}": ['
         yield from _joined(path.decode("latin-1") for path in getattr(needs, name))
     yield "]"
@@ -89,8 +87,9 @@ def read_needs(tree_path: str) -> Needs:
             [name.encode("latin-1") for name in document["implied"]],
             [(name.encode("latin-1"), target.encode("latin-1")) for name, target in document["absent_links"]],
             [name.encode("latin-1") for name in document["masked"]],
-            *([name.encode("latin-1") for name in document.get(later, [])] for later in _LATER),
-            dropped=_dropped(document.get("dropped", (0, 0, ()))),
+            [name.encode("latin-1") for name in document.get("marked", [])],
+            [name.encode("latin-1") for name in document.get("passed", [])],
+            _dropped(document.get("dropped", (0, 0, ()))),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreDamagedError(path, "does not hold what it should", _HINT) from error

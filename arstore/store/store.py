@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import (
+    BRING_BACK,
     AmbiguousError,
     ArstoreError,
     HostError,
@@ -21,6 +22,7 @@ from arstore.errors import (
     PermissionDeniedError,
     StoreDamagedError,
     UsageError,
+    as_root,
 )
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
@@ -264,7 +266,7 @@ class Store:
         except FileNotFoundError:
             raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from None
         if Digest.of(data, Digest(digest).algorithm) != digest:
-            raise StoreDamagedError(digest, "its file has been altered", "import the image again after `arstore rm`")
+            raise StoreDamagedError(digest, "its file has been altered", BRING_BACK)
         return data
 
     def config(self, image: StoredImage) -> ImageConfig:
@@ -361,7 +363,7 @@ class Store:
             sizes = {d: blob.size for d in image.record.layers if (blob := snapshot.blob(d)) is not None}
         missing = [digest for digest in image.record.layers if digest not in sizes]
         if missing:
-            raise MissingBlobError(missing[0], "is not in the store", "import the image again")
+            raise MissingBlobError(missing[0], "is not in the store", BRING_BACK)
         layers = tuple(
             IncomingLayer(Digest(digest), sizes[digest], diff_id, chain_id)
             for digest, diff_id, chain_id in zip(
@@ -397,7 +399,7 @@ class Store:
             return found
         forms = self.tree_forms()
         if not forms:
-            hint = "run as root, or use `arstore unpack IMAGE DIR`, which needs no trees"
+            hint = ", or ".join(filter(None, (as_root(), "use `arstore unpack IMAGE DIR`, which needs no trees")))
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
         self.take([self.incoming(image)], [], self.own_blob, forms, progress)
         found = self._trusted_stack(self.find(image.digest))
@@ -418,7 +420,7 @@ class Store:
 
     def own_blob(self, digest: Digest) -> NoReturn:
         """The source of what the store has already: there is nothing to open. Raises MissingBlobError."""
-        raise MissingBlobError(digest, "is missing from the store or damaged", "import the image again")
+        raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
 
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:

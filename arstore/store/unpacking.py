@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ConflictError, HostError, from_os_error
+from arstore.errors import ConflictError, HostError, from_os_error, naming
 from arstore.linux import capability
 from arstore.store import confinement
 from arstore.store.ingest import remove_children, remove_tree
@@ -49,7 +49,7 @@ def unpack_image(
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
     work = _Work(directory, privileged, incoming.layers, store.directories, strict_xattrs)
-    with leased(store.graph, image.digest, "unpack"), _target(directory):
+    with leased(store.graph, image.digest, "unpack"), naming(directory), _target(directory):
         # A fork must not happen while the graph is open.
         store.graph.release()
         return _watched(work, progress)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError
 from arstore.linux.process import set_parent_death_signal
+from arstore.store import faults
 from arstore.store.answers import LONGEST, packed, unpacked
 
 if TYPE_CHECKING:
@@ -199,6 +200,8 @@ def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: lis
             os._exit(status)
         for fd in (reading, *inherited):
             os.close(fd)
+        if faults.told is not None:
+            faults.told = partial(_tell, writing)
         _work(job, writing)
         status = 0
     finally:
@@ -218,6 +221,12 @@ def _work(job: Callable[[Callable[[int], None]], T], pipe: int) -> None:
         _send(pipe, (True, HostError("worker", "out of memory")))
     except Exception as error:  # the end of this process: what is not said here is lost
         _send(pipe, (True, HostError("worker", f"unexpected {type(error).__name__}: {error}")))
+
+
+def _tell(pipe: int, error: ArstoreError) -> int:
+    """Answer with an error that ends this process at once; return the exit status."""
+    _send(pipe, (True, error))
+    return 0
 
 
 def _send(pipe: int, message: tuple[bool, object]) -> None:

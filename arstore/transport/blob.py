@@ -57,7 +57,11 @@ class Extent:
             return b"".join(iter(lambda: self.read(max(left, 1)), b""))
         if left <= 0 or not size:
             return b""
-        data = os.pread(self._file.fd, min(size, left), self.offset + self._position)
+        try:
+            data = os.pread(self._file.fd, min(size, left), self.offset + self._position)
+        except OSError as error:
+            error.filename = self.what
+            raise
         if not data:
             raise TruncatedError(self.what, f"ends after {self._position} of {self.length} bytes")
         self._position += len(data)

@@ -101,7 +101,7 @@ def _from_fd(file: OpenFile, request: _Request) -> Medium:
         if stat.S_ISDIR(status.st_mode):
             return _in_directory(Directory(os.dup(file.fd), request.what), request)
         if not stat.S_ISREG(status.st_mode):
-            return _in_stream(DescriptorReader(file.fd), request)
+            return _in_stream(DescriptorReader(file.fd, request.what), request)
         whole = Extent(file, 0, status.st_size, request.what)
         head = whole.read(HEAD)
         if is_tar(head):

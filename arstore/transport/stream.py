@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
+from arstore.errors import naming
 from arstore.transport.magic import HEAD
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ class Resumed:
 class DescriptorReader:
     """A stream that is read from a descriptor, such as a FIFO's."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, what: str) -> None:
         self._fd = fd
+        self._what = what
 
     def read(self, size: int = -1, /) -> bytes:
         """At most *size* bytes, b"" at the end."""
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
-        return os.read(self._fd, size)
+        with naming(self._what):
+            return os.read(self._fd, size)

@@ -17,7 +17,7 @@ from arstore.errors import InUseError
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.gc import collect
 from arstore.store import rootfs
-from arstore.store.graph import MAP_SIZE
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.pages import walk
 from arstore.store.store import Store
 

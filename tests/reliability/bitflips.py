@@ -26,7 +26,7 @@ from support import images, stores, treelist
 
 from arstore.maintenance.check import check, repair
 from arstore.store import rootfs
-from arstore.store.graph import MAP_SIZE
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.pages import walk
 from arstore.transport.copy import ImportOptions, import_reference
 from reliability.figures import Figure, parser, report

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.linux.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
@@ -20,7 +21,7 @@ from arstore.maintenance.check.structure import Layers, clutter, structure, surf
 from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
 from arstore.maintenance.survey import Known
 from arstore.store import confinement
-from arstore.store.workers import divided, run_jobs
+from arstore.store.workers import beside, divided, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +76,7 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
         named = [(digest, None) for digest in present(store.directories)]
         return _sorted([*findings, *blobs(store.directories, named, report)])
     if quick:
-        return _sorted(_quick(store))
+        return _sorted(_quick_or_damaged(store))
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
         keys = Known.of(snapshot)
@@ -111,6 +112,20 @@ def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
             again = set(structure(store, snapshot, set(snapshot.keys("blobs"))))
         seen = [finding for finding in seen if finding in again]
     return seen
+
+
+def _quick_or_damaged(store: Store) -> list[Finding]:
+    """A look at names and sizes; at the graph's pages where these do not let LMDB read it."""
+    store.graph.release()
+    try:
+        # In a process of its own, because a damaged page may end that.
+        with beside(partial(_quick, store)) as looked:
+            return looked()
+    except (StoreDamagedError, StoreVersionError):
+        found = pages(store)
+        if not found:
+            raise
+        return found
 
 
 def _quick(store: Store) -> list[Finding]:

@@ -11,18 +11,17 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.digest import is_digest
-from arstore.errors import ArstoreError
+from arstore.errors import ArstoreError, reason
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
-from arstore.store.graph import MAP_SIZE
 from arstore.store.identity import ID, LINEAGE, Kind
-from arstore.store.pages import moment, walk
 from arstore.store.records import KINDS, TABLES
 from arstore.store.seal import BrokenSealError, is_sealed, unsealed
 from arstore.store.snapshot import FORMAT_KEY, decoded
+from arstore.store.soundness import examined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
     from arstore.store.store import Store
 
-_ATTEMPTS = 5
 HINTS = b"hints"
 _IDS = frozenset({f"meta/{ID}".encode(), f"meta/{LINEAGE}".encode()})
 
@@ -41,14 +39,12 @@ def pages(store: Store) -> list[Finding]:
     path = f"{store.directories.graph}/data.mdb"
     if not (os.path.isfile(path) and os.path.getsize(path)):
         return belonging(store)
-    for _ in range(_ATTEMPTS):
-        before = moment(path)
-        faults, broken = _walk(path)
-        if not (faults or broken) or moment(path) == before:
-            break
-    else:
-        with store.graph.read():
-            faults, broken = _walk(path)
+    try:
+        faults, broken = examined(store.graph, is_well)
+    except PermissionError:
+        raise
+    except OSError as error:
+        faults, broken = [f"data.mdb cannot be read: {reason(error)}"], []
     found = [Finding(Damage.GRAPH_PAGES, "graph", fault) for fault in faults]
     if FORMAT_KEY in broken:
         # Without it the graph is not opened at all.
@@ -75,17 +71,6 @@ def damaged_record(key: bytes) -> Finding:
 def shown_key(key: bytes) -> str:
     """A key of the graph for people."""
     return key.decode("utf-8", "backslashreplace")
-
-
-def _walk(path: str) -> tuple[list[str], list[bytes]]:
-    """The faults of the pages, and the keys of records that are damaged."""
-    broken: list[bytes] = []
-
-    def visit(key: bytes, value: bytes) -> None:
-        if not is_well(key, value):
-            broken.append(key)
-
-    return walk(path, MAP_SIZE, visit).faults, broken
 
 
 def is_well(key: bytes, value: bytes) -> bool:

@@ -22,8 +22,9 @@ from arstore.errors import InUseError
 from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.store import identity
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.directories import STORE_FILE, sync_directory
-from arstore.store.graph import MAP_SIZE, OLDER, Graph
+from arstore.store.graph import OLDER, Graph
 from arstore.store.identity import ID, LINEAGE, new_id
 from arstore.store.ingest import Ingest
 from arstore.store.loss import listed

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError
+from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.copies import mend_blobs
 from arstore.maintenance.check.examination import check
@@ -105,7 +105,9 @@ def _repaired(
     if any(finding.damage in _CLUTTER for finding in findings) and not keep:
         from arstore.maintenance.gc import collect
 
-        collect(store, clutter_only=True)
+        # What a damaged record that stays may speak of is no clutter yet.
+        with suppress(StoreDamagedError):
+            collect(store, clutter_only=True)
         reached("repair.collected")
     if any(finding.damage is Damage.PERMISSIONS for finding in findings):
         os.chmod(store.directories.root, 0o700)

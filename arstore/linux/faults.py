@@ -1,0 +1,157 @@
+"""Faults: signals that the kernel sends because an instruction cannot go on, and the file that was being read.
+
+Memory that shows a file (mmap) is read without a system call, so what goes wrong has no errno: it is a SIGBUS where the
+file ends too early or its disk fails or is full, a SIGSEGV where damaged bytes were taken for an address, a SIGABRT
+where the code that reads found out by itself. Python's `signal` cannot handle these: its handlers wait for the
+instruction to end. Here the kernel calls the handler, through libffi, in the middle of the instruction: the C code that
+was interrupted must hold no lock that Python needs, which is so for code that only reads memory.
+
+`_ctypes` is used without `ctypes`, whose import takes 2 ms: every command that opens a store would pay them.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGABRT, SIGBUS, SIGFPE, SIGSEGV = 6, 7, 8, 11
+_NUMBERS = (SIGABRT, SIGBUS, SIGFPE, SIGSEGV)
+
+_MACHINES = frozenset({"x86_64", "aarch64", "ppc64le", "riscv64", "loongarch64"})
+"""Those whose `struct sigaction` is as below, in glibc and musl: handler, 128 bytes of mask, flags, restorer."""
+
+_ACTION_SIZE, _FLAGS_AT = 152, 136
+_SA_SIGINFO = 4
+_FULLY_BUFFERED = 0
+"""_IOFBF."""
+_CODE_AT, _ADDRESS_AT = 8, 16
+"""Where `siginfo_t` has si_code, and si_addr or the sender's pid, on 64 bits."""
+
+
+class Fault(NamedTuple):
+    """A fault: the signal, the address, and the mapped file there ("" for none) with the place in it, in bytes."""
+
+    number: int
+    address: int
+    file: str
+    offset: int
+
+
+if TYPE_CHECKING:
+    _Simple = _ctypes._SimpleCData[int]
+    _Array = _ctypes.Array[_ctypes._SimpleCData[int]]
+else:
+    _Simple, _Array = _ctypes._SimpleCData, _ctypes.Array
+
+
+class _Int(_Simple):
+    _type_ = "i"
+
+
+class _Address(_Simple):
+    _type_ = "P"
+
+
+class _Word(_Simple):
+    _type_ = "L"
+
+
+class _Buffer(_Array):
+    _type_ = _Word
+    _length_ = 512
+
+
+class _Handler(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL
+    _argtypes_ = (_Int, _Address, _Address)
+    _restype_ = None
+
+
+class _Call(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL
+    _restype_ = _Int
+
+
+_buffer = _Buffer()
+"""Of C's stderr from then on."""
+
+_act: Callable[[Fault], None] | None = None
+_installed: tuple[_Handler, Callable[[int, bytes | None], int]] | None = None
+"""The handler, which must live as long as the kernel knows it, and sigaction(2)."""
+
+
+def handle(act: Callable[[Fault], None]) -> bool:
+    """Have *act* called at the next fault of this process or one that it forks; whether this machine lets us.
+
+    *act* ends the process. When it returns, or faults itself, the signal ends it as usual; so does one that was sent
+    by kill(2).
+    """
+    global _act, _installed
+    if _installed is None:
+        if os.uname().machine not in _MACHINES:
+            return False
+        try:
+            _installed = _install()
+        except (AttributeError, OSError, MemoryError):  # no memory may be both written and executed here
+            return False
+    _act = act
+    return True
+
+
+def _install() -> tuple[_Handler, Callable[[int, bytes | None], int]]:
+    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is the program
+    function = _Call(_ctypes.dlsym(program, "sigaction"))
+    # What a C assertion writes before it aborts is kept back, and lost when the process ends: we tell the error.
+    stream = _Word.from_address(_ctypes.dlsym(program, "stderr"))
+    setvbuf = _Call(_ctypes.dlsym(program, "setvbuf"))
+    setvbuf(_Address(stream.value), _buffer, _FULLY_BUFFERED, _Word(_ctypes.sizeof(_buffer)))
+
+    def sigaction(number: int, action: bytes | None) -> int:
+        result: int = function(number, action or bytes(_ACTION_SIZE), None)
+        return result
+
+    handler = _Handler(_caught)
+    action = bytearray(_ACTION_SIZE)
+    action[:8] = _Word.from_buffer(handler).value.to_bytes(8, "little")
+    action[_FLAGS_AT : _FLAGS_AT + 4] = _SA_SIGINFO.to_bytes(4, "little")
+    for number in _NUMBERS:
+        sigaction(number, bytes(action))
+    return handler, sigaction
+
+
+def _caught(number: int, information: int, _context: int) -> None:
+    """The signal handler. What it returns to is the instruction that faulted, which then faults again."""
+    global _act
+    act, _act = _act, None
+    code = _Int.from_address(information + _CODE_AT).value
+    address = _Word.from_address(information + _ADDRESS_AT).value
+    sent = code <= 0 and number != SIGABRT
+    try:
+        if act is not None and not sent:
+            act(Fault(number, address, *_mapped(address)))
+    except BaseException:  # there is nobody above to raise it to
+        pass
+    if _installed is not None:
+        _installed[1](number, None)
+    if sent:
+        os.kill(os.getpid(), number)
+
+
+def _mapped(address: int) -> tuple[str, int]:
+    """The file that is mapped at *address*, and where in it that is; "" for none, or where /proc is missing."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return "", 0
+    for line in lines:
+        fields = line.split(None, 5)
+        start, _, end = fields[0].partition(b"-")
+        if int(start, 16) <= address < int(end, 16):
+            path = os.fsdecode(fields[5]) if len(fields) == 6 else ""
+            return path, int(fields[2], 16) + address - int(start, 16)
+    return "", 0
