@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
 from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDamagedError, UsageError
 from arstore.linux.copying import reflink
-from arstore.store.directories import sync_directory
+from arstore.store.directories import own_names, sync_directory
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
 from arstore.store.lease import all_leased
 
@@ -112,7 +112,7 @@ def _opened(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-    names = set(os.listdir(directory))
+    names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
         raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

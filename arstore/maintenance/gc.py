@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
+_UNFINISHED = ("index.json.", "oci-layout.")
+"""What the names of files begin with that are on their way to a name in the root; their process follows."""
+
+
 @dataclass(slots=True)
 class Collection:
     """What nothing holds: keys of records, and names of files and directories; `bytes` is what they occupy.
@@ -229,12 +233,17 @@ def _is_dead(ingest_name: str, graph: str) -> bool:
     return owner is None or not owner.is_alive(graph)
 
 
+def strays(found: Survey) -> list[str]:
+    """Names below the root of what was *found* there and is not the store's: the collector leaves it alone."""
+    return [name for name in found.strange if "/" not in name and not name.startswith(_UNFINISHED)]
+
+
 def _is_ours(name: str, graph: str) -> bool:
     """Whether something strange may be taken: below our own directories, or a file that was never finished.
 
     Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
     """
-    for unfinished in ("index.json.", "oci-layout."):
+    for unfinished in _UNFINISHED:
         if name.startswith(unfinished):
             return _is_dead(name.removeprefix(unfinished), graph)
     return "/" in name

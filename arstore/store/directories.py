@@ -27,6 +27,12 @@ RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers"
 """Names under the root that are the store's own."""
 
 
+KEPT_ASIDE = "graph.damaged-"
+"""What the names of directories below the root begin with in which `check --repair` keeps damaged graphs."""
+
+_OF_THE_DISK = frozenset({"lost+found", "lost_found"})
+"""Directories that mkfs or fsck makes at the top of a file system (ext4, bcachefs; f2fs)."""
+
 _OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores"})
 """Names under the runroot; `stores` has the runroots of stores that are in other places."""
 _PRIVATE = 0o700
@@ -115,11 +121,21 @@ def _make_private(path: str, own: frozenset[str]) -> None:
         return
     if stat.S_IMODE(mode) == _PRIVATE and stat.S_ISDIR(mode):
         return
-    names = os.listdir(path)
+    names = own_names(path)
     if names and own.isdisjoint(names):
         why = "holds something else and is open to other users, to whom it would be closed as a store"
         raise HostError(path, why, "name an empty directory, or a new one")
     os.chmod(path, _PRIVATE)
+
+
+def own_names(path: str) -> list[str]:
+    """The names in the directory *path*, without what belongs to the file system whose top it is. Raises OSError."""
+    return [name for name in os.listdir(path) if not is_of_the_disk(name, f"{path}/{name}")]
+
+
+def is_of_the_disk(name: str, path: str) -> bool:
+    """Whether *path*, called *name*, is a directory that belongs to a file system: `lost+found` of ext4."""
+    return name in _OF_THE_DISK and os.path.isdir(path) and not os.path.islink(path)
 
 
 def _make_parents(path: str) -> None:

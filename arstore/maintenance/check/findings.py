@@ -10,7 +10,7 @@ from arstore.store.answers import answer
 
 @answer
 class Damage(enum.Enum):
-    """Kinds of findings; those of `HARMLESS` are clutter that `gc` takes, and do not make a store unwell."""
+    """Kinds of findings; those of `HARMLESS` do not make a store unwell: most are clutter that `gc` takes."""
 
     BLOB_MISSING = "blob-missing"
     BLOB_SIZE = "blob-size"
@@ -34,12 +34,20 @@ class Damage(enum.Enum):
     LAYOUT = "layout"
     PERMISSIONS = "permissions"
     ORPHAN = "orphan"
+    STRAY = "stray"
     STALE_INGEST = "stale-ingest"
     STALE_MOUNT = "stale-mount"
 
 
 HARMLESS = frozenset(
-    {Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT, Damage.TREE_UNTRUSTED, Damage.TREE_UNRECORDED}
+    {
+        Damage.ORPHAN,
+        Damage.STRAY,
+        Damage.STALE_INGEST,
+        Damage.STALE_MOUNT,
+        Damage.TREE_UNTRUSTED,
+        Damage.TREE_UNRECORDED,
+    }
 )
 
 

@@ -22,7 +22,7 @@ from arstore.errors import InUseError
 from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.loss import listed
-from arstore.store.directories import sync_directory
+from arstore.store.directories import KEPT_ASIDE, sync_directory
 from arstore.store.graph import MAP_SIZE, Graph
 from arstore.store.ingest import Ingest
 from arstore.store.pages import walk
@@ -170,7 +170,7 @@ def rebuild_graph(store: Store) -> str:
 
 def _kept(store: Store, path: str) -> str:
     """Give the damaged graph's file a second name, in a directory of its own, which is returned. Raises OSError."""
-    aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+    aside = f"{store.directories.root}/{KEPT_ASIDE}{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
     os.mkdir(aside, 0o700)
     old = f"{path}/{_DATA}"
     try:

@@ -215,10 +215,13 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
 
     Raises OSError and the errors of Graph.
     """
-    from arstore.maintenance.gc import Collection, add_files
+    from arstore.maintenance.gc import Collection, add_files, strays
 
     plan = Collection()
-    add_files(store, plan, outline(store.directories, known), known)
+    found = outline(store.directories, known)
+    add_files(store, plan, found, known)
+    for name in strays(found):
+        yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
     for name in plan.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:
