@@ -215,7 +215,7 @@ def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
         for number, name in enumerate(plan.orphans):
             if not _is_known(change, name):
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{store.directories.root}/{name}", ingest.file(f"orphan-{number}"))
+                    ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     reached("collect.orphan-moved")
 
 

@@ -115,6 +115,9 @@ def _mounting(overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
     except MountForbiddenError:
         raise
     except MountError:
+        # Layers without a path are detached mounts: the kernel is new enough, and has said what is the matter.
+        if not all(lower.path for lower in overlay.lowers):
+            raise
         return lambda target: _perform_reopened(overlay, target)
     stack.callback(os.close, mount_fd)
     reached("run.mounted")

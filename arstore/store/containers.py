@@ -186,7 +186,7 @@ def _sync_file(path: str) -> None:
 def _clear(path: str, ingest: Ingest) -> None:
     """Move a container directory out of its place, if there is one: left by a crash, or to be deleted."""
     if os.path.lexists(path):
-        os.rename(path, ingest.file("removed-container"))
+        ingest.take(path, "removed-container")
 
 
 def copy_root_attributes(source_fd: int, target: str) -> None:

@@ -7,11 +7,13 @@ process dies instead, the collector finds that nobody of that pid, start time an
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.linux.filesystem import is_overlay
 from arstore.store import removal
 from arstore.store.owner import Owner
 from arstore.trace import reached
@@ -29,6 +31,7 @@ class Ingest:
         self._parent = directories.ingest
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
+        self._overlay: bool | None = None
 
     def __enter__(self) -> Ingest:
         os.mkdir(self.path, 0o700)
@@ -60,6 +63,28 @@ class Ingest:
     def file(self, name: str) -> str:
         """A path for a file called *name* in this directory."""
         return f"{self.path}/{name}"
+
+    def take(self, path: str, name: str) -> None:
+        """Take what is at *path* out of its place: into this directory, as *name*, to be deleted when the context ends.
+
+        On an overlay it is deleted at once where it would have to be copied for that: the overlay does not move
+        directories of its lower layers, and copies their files. Raises OSError: FileNotFoundError when nothing is there,
+        EBUSY for a mount point.
+        """
+        if self._is_on_overlay() and not os.path.isdir(path):
+            os.unlink(path)
+            return
+        try:
+            os.rename(path, self.file(name))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            remove_tree(path)
+
+    def _is_on_overlay(self) -> bool:
+        if self._overlay is None:
+            self._overlay = is_overlay(self._parent)
+        return self._overlay
 
     def directory(self, name: str) -> str:
         """A new empty directory called *name* in this directory."""

@@ -82,7 +82,7 @@ class Replacement:
         # This cannot be undone at once: the record stays as it is until the transaction commits.
         self._good.pop(key, None)
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, self._ingest.file(f"replaced-{os.path.basename(path)}"))
+            self._ingest.take(path, f"replaced-{os.path.basename(path)}")
         os.rename(staged, path)
 
     def undo(self, change: Change) -> None:

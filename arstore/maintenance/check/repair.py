@@ -172,7 +172,7 @@ def _take_altered_blobs(store: Store, digests: list[str]) -> None:
         for number, (digest, identity) in enumerate(altered.items()):
             path = store.directories.blob(digest)
             if identity is not None and _identity(path) == identity:
-                os.rename(path, ingest.file(f"altered-{number}"))
+                ingest.take(path, f"altered-{number}")
 
 
 def _identity(path: str) -> tuple[int, int] | None:
