@@ -106,7 +106,7 @@ class Containers:
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
-                os.rename(staged, container.path)
+                ingest.place(staged, container.path)
                 reached("container.placed")
                 change.put_container(container_id, record)
             reached("container.recorded")

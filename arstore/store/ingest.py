@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.errors import HostError
 from arstore.linux.filesystem import is_overlay
 from arstore.store import removal
 from arstore.store.owner import Owner
@@ -63,6 +64,20 @@ class Ingest:
     def file(self, name: str) -> str:
         """A path for a file called *name* in this directory."""
         return f"{self.path}/{name}"
+
+    def place(self, staged: str, path: str) -> None:
+        """Give the file or directory *staged*, which is in here, the name *path*: rename(2).
+
+        Raises HostError where *path* is on another mount or in another subvolume, OSError.
+        """
+        try:
+            os.rename(staged, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            why = "is mounted apart from the rest of the store, and nothing can be moved there from another mount"
+            hint = "have the whole store on one mount, and in one subvolume"
+            raise HostError(os.path.dirname(path), why, hint) from error
 
     def take(self, path: str, name: str) -> None:
         """Take what is at *path* out of its place: into this directory, as *name*, to be deleted when the context ends.

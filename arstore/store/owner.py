@@ -1,8 +1,9 @@
 """Owners: the process that something in a store belongs to, which is garbage once that process has ended.
 
 A process is told by pid, start time and boot; outside the first pid namespace the boot has that namespace's inode
-number behind it, `<boot>+<inode>`. People are shown this, and in the first namespace /proc answers for it. A process
-in another pid namespace cannot be looked up by its pid. So each process that owns something in a store also holds a
+number behind it, `<boot>+<inode>`. People are shown this, and in the first namespace /proc answers for it, unless the
+start time differs: in a time namespace /proc shifts it (`linux.process` takes that off, arstore before 0.2 did not). A
+process in another pid namespace cannot be looked up by its pid. So each process that owns something in a store also holds a
 lock on one byte of `graph/owners`, at an offset that its identity tells, as long as it works on that store, or a
 worker does that it has forked: the kernel drops the lock with the process, and tells of it alike in every namespace.
 
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from arstore.linux.filelock import is_locked, lock_byte
 from arstore.linux.namespace import identity
-from arstore.linux.process import boot_id, is_alive, own_start_time
+from arstore.linux.process import boot_id, is_alive, own_start_time, runs
 
 FILE = "owners"
 
@@ -66,7 +67,11 @@ class Owner(NamedTuple):
         own = identity("pid")
         theirs = int(inner) if inner.isascii() and inner.isdigit() else _FIRST_PID_NAMESPACE
         if own == theirs == _FIRST_PID_NAMESPACE:
-            return is_alive(self.pid, self.start, boot)
+            if is_alive(self.pid, self.start, boot):
+                return True
+            if not runs(self.pid):
+                return False
+            # The pid is used again, or this process's start time was taken in another time namespace: the lock tells.
         present = _is_present(graph, self._offset) if graph else None
         if present is not None:
             return present

@@ -134,10 +134,10 @@ def _place_blobs(
             continue
         path = directories.blob(digest)
         try:
-            os.rename(staged, path)
+            ingest.place(staged, path)
         except IsADirectoryError:
             ingest.take(path, f"replaced-{os.path.basename(path)}")
-            os.rename(staged, path)
+            ingest.place(staged, path)
         placed.append(path)
         reached("publish.blob-placed")
         touched.add(os.path.dirname(path))

@@ -83,7 +83,7 @@ class Replacement:
         self._good.pop(key, None)
         with contextlib.suppress(FileNotFoundError):
             self._ingest.take(path, f"replaced-{os.path.basename(path)}")
-        os.rename(staged, path)
+        self._ingest.place(staged, path)
 
     def undo(self, change: Change) -> None:
         """Put back what nobody has touched since, after the transaction of the replacement was given up.

@@ -121,7 +121,7 @@ def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
     with store.graph.write(lenient=True) as change:
         if os.path.isdir(path) and not os.path.islink(path):
             ingest.take(path, f"displaced-{os.path.basename(path)}")
-        os.rename(staged, path)
+        ingest.place(staged, path)
         reached("repair.blob-placed")
         sync_directory(os.path.dirname(path))
         record = change.blob(digest)
