@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.errors import HostError
+from arstore.linux.xattr import remove_acls
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -89,12 +90,18 @@ class Directories(NamedTuple):
         """
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
+        missing = [path for path in self.own() if not os.path.isdir(path)]
+        if missing:
+            # What is made below gets the ACL that the root has got from its parent, and containers would show it.
+            remove_acls(self.root)
+        for path in missing:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            reached("store.directories-made")
+
+    def own(self) -> list[str]:
+        """The directories of the layout below the root, each after the one that it is in."""
         blobs = [f"{self.root}/blobs/{algorithm}" for algorithm in HEX_LENGTHS]
-        own = [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
-        for path in own:
-            if not os.path.isdir(path):
-                os.makedirs(path, mode=0o700, exist_ok=True)
-                reached("store.directories-made")
+        return [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
 
     def make_blank(self, number: int) -> str:
         """The path of an empty directory, made when it is missing (a reboot takes the runroot away).
@@ -118,6 +125,7 @@ def _make_private(path: str, own: frozenset[str]) -> None:
         _make_parents(os.path.dirname(path))
         with suppress(FileExistsError):
             os.mkdir(path, _PRIVATE)
+            remove_acls(path)
         return
     if stat.S_IMODE(mode) == _PRIVATE and stat.S_ISDIR(mode):
         return

@@ -2,7 +2,7 @@
 
 A process is told by pid, start time and boot; outside the first pid namespace the boot has that namespace's inode
 number behind it, `<boot>+<inode>`. People are shown this, and in the first namespace /proc answers for it, unless the
-start time differs: in a time namespace /proc shifts it (`linux.process` takes that off, arstore before 0.2 did not). A
+start time differs: in a time namespace /proc shifts it (`linux.process` takes that off, earlier versions did not). A
 process in another pid namespace cannot be looked up by its pid. So each process that owns something in a store also holds a
 lock on one byte of `graph/owners`, at an offset that its identity tells, as long as it works on that store, or a
 worker does that it has forked: the kernel drops the lock with the process, and tells of it alike in every namespace.

@@ -14,10 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
+from arstore.linux.xattr import remove_acls
 from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.copies import mend_blobs
 from arstore.maintenance.check.examination import check
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.check.structure import with_default_acls
 from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
@@ -96,6 +98,8 @@ def _repaired(store: Store, findings: list[Finding], sources: Sequence[str], lim
         reached("repair.collected")
     if any(finding.damage is Damage.PERMISSIONS for finding in findings):
         os.chmod(store.directories.root, 0o700)
+        for path in with_default_acls(store.directories):
+            remove_acls(path)
     if not any(finding.damage in _RECORDS for finding in findings):
         write_layout(store.directories, store.graph)
     left = {(finding.damage, finding.what) for finding in check(store, quick=True)}

@@ -11,6 +11,7 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.linux.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.surveyor import outline
 from arstore.store import containers
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from arstore.maintenance.survey import Known
+    from arstore.store.directories import Directories
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
@@ -122,6 +124,14 @@ def _root(store: Store) -> Iterator[Finding]:
     mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
     if mode & 0o077:
         yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+    for path in with_default_acls(store.directories):
+        why = "has a default ACL, which trees and containers below get, and images do not have"
+        yield Finding(Damage.PERMISSIONS, path, why)
+
+
+def with_default_acls(directories: Directories) -> list[str]:
+    """The directories of the layout from which new files get an ACL."""
+    return [path for path in (directories.root, *directories.own()) if has_default_acl(path)]
 
 
 def _names(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
