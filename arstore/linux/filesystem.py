@@ -7,7 +7,6 @@ whether they are of a kind that needs care: that keeps the ordinary case at one 
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -18,19 +17,27 @@ if TYPE_CHECKING:
     from arstore.linux.mountinfo import MountInfo
 
 _OVER_NETWORKS = frozenset(
-    """nfs nfs4 cifs smb3 smbfs ncpfs afs coda ceph lustre gfs2 ocfs2 beegfs gpfs orangefs pvfs2 9p glusterfs acfs
-    fuse.sshfs fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.s3fs fuse.rclone fuse.gcsfuse fuse.goofys fuse.juicefs
-    fuse.davfs fuse.curlftpfs fuse.smbnetfs fuse.moosefs fuse.mfs fuse.lizardfs fuse.cvmfs2 fuse.blobfuse
-    fuse.blobfuse2 fuse.vmhgfs-fuse fuse.fuse-nfs fuse.nfs fuse.afp fuse.seaweedfs fuse.mount-s3 davfs""".split()
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "ceph", "lustre", "gfs2", "ocfs2", "beegfs"),
+        *("gpfs", "orangefs", "pvfs2", "9p", "glusterfs", "acfs", "davfs"),
+    }
 )
 """Types of file systems that several hosts can have mounted at once."""
+_OF_PROGRAMS = frozenset(
+    {
+        *("sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "rclone", "gcsfuse", "goofys", "juicefs", "curlftpfs"),
+        *("smbnetfs", "moosefs", "mfs", "mfsmount", "lizardfs", "cvmfs2", "blobfuse", "blobfuse2", "vmhgfs-fuse"),
+        *("fuse-nfs", "nfs", "afp", "afpfs", "seaweedfs", "mount-s3", "davfs", "kio-fuse", "gvfsd-fuse"),
+    }
+)
+"""The same in user space (FUSE), where the type is `fuse.` and one of these."""
 
 _STACKED = ("overlay", "ecryptfs", "fuse", "virtiofs", "unionfs", "aufs")
 """What the types begin with of file systems that are read-only themselves while what they show is not."""
 
-_GET_FLAGS = 0x80089419
-"""BTRFS_IOC_SUBVOL_GETFLAGS of linux/btrfs.h."""
-_SUBVOLUME_READ_ONLY = 2
+_SUBVOLUME_INFO, _INFO_SIZE, _FLAGS_AT = 0x81F8943C, 504, 288
+"""BTRFS_IOC_GET_SUBVOL_INFO (Linux 4.18) and its structure, of linux/btrfs.h."""
+_SUBVOLUME_READ_ONLY = 1
 
 
 def is_overlay(path: str) -> bool:
@@ -42,11 +49,15 @@ def is_overlay(path: str) -> bool:
 def network_type(path: str) -> str:
     """The type of the network file system that *path* lies on; "" for any other. Raises OSError."""
     found = _unusual(path)
-    return found.fs_type if found is not None and found.fs_type in _OVER_NETWORKS else ""
+    return found.fs_type if found is not None and _is_over_network(found.fs_type) else ""
+
+
+def _is_over_network(fs_type: str) -> bool:
+    return fs_type in _OVER_NETWORKS or (fs_type.startswith("fuse.") and fs_type[len("fuse.") :] in _OF_PROGRAMS)
 
 
 def is_read_only(path: str) -> bool:
-    """Whether nothing can be written at *path*, whoever asks: its mount, its file system or its subvolume forbids it."""
+    """Whether nothing can be written at *path*, whoever asks: mount, file system or subvolume are read-only."""
     try:
         return not os.access(path, os.W_OK) and bool(os.statvfs(path).f_flag & os.ST_RDONLY or _says_read_only(path))
     except OSError:
@@ -62,26 +73,26 @@ def nobody_can_write(path: str) -> bool:
     if _says_read_only(path):
         return True
     found = mount_below(path)
-    if found is None or found.fs_type in _OVER_NETWORKS or found.fs_type.startswith(_STACKED):
+    if found is None or _is_over_network(found.fs_type) or found.fs_type.startswith(_STACKED):
         return False
     return "ro" in found.super_options.split(",")
 
 
 def _says_read_only(path: str) -> bool:
     """Whether *path* lies in a subvolume of btrfs that is read-only."""
+    found = _unusual(path)
+    if found is None or found.fs_type != "btrfs":
+        return False
     import fcntl
 
-    # Only the top of a subvolume answers, always inode 256.
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        answer = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
-    except OSError as error:
-        if error.errno in {errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}:
-            return False
-        raise
+        answer = fcntl.ioctl(fd, _SUBVOLUME_INFO, bytes(_INFO_SIZE))
+    except OSError:
+        return False  # an older kernel
     finally:
         os.close(fd)
-    return bool(struct.unpack("=Q", answer)[0] & _SUBVOLUME_READ_ONLY)
+    return bool(struct.unpack_from("=Q", answer, _FLAGS_AT)[0] & _SUBVOLUME_READ_ONLY)
 
 
 def _unusual(path: str) -> MountInfo | None:

@@ -9,7 +9,6 @@ moment loses nothing.
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ from arstore.errors import StoreDamagedError
 from arstore.maintenance.loss import is_lost
 from arstore.maintenance.survey import Known
 from arstore.maintenance.surveyor import outline, weigh
+from arstore.store.directories import RESERVED
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from arstore.store.sizes import Sizes
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
-
-
-_UNFINISHED = ("index.json.", "oci-layout.")
-"""What the names of files begin with that are on their way to a name in the root; their process follows."""
 
 
 @dataclass(slots=True)
@@ -235,7 +231,7 @@ def _is_dead(ingest_name: str, graph: str) -> bool:
 
 def strays(found: Survey) -> list[str]:
     """Names below the root of what was *found* there and is not the store's: the collector leaves it alone."""
-    return [name for name in found.strange if "/" not in name and not name.startswith(_UNFINISHED)]
+    return [name for name in found.strange if "/" not in name and _writer(name) is None]
 
 
 def _is_ours(name: str, graph: str) -> bool:
@@ -243,10 +239,16 @@ def _is_ours(name: str, graph: str) -> bool:
 
     Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
     """
-    for unfinished in _UNFINISHED:
-        if name.startswith(unfinished):
-            return _is_dead(name.removeprefix(unfinished), graph)
-    return "/" in name
+    owner = _writer(name)
+    return "/" in name or (owner is not None and not owner.is_alive(graph))
+
+
+def _writer(name: str) -> Owner | None:
+    """The process that writes, or has written, what is called *name* below the root until it is finished."""
+    for own in RESERVED:
+        if name.startswith(f"{own}."):
+            return Owner.of_directory(name.removeprefix(f"{own}."))
+    return None
 
 
 def _dead_mounts(store: Store) -> list[str]:

@@ -32,8 +32,10 @@ class Survey:
     ingests: Sizes = field(default_factory=Sizes)
     exchange: int = 0
     strange: Sizes = field(default_factory=Sizes)
-    linked: dict[tuple[int, int], tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
-    """The files with several hard links, by device and inode number, with the table and key where they count, and their bytes."""
+    linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
+    """The files with several hard links, by numbers of device and inode, with the table and key where they count, and
+    their bytes.
+    """
     marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     """What `Listings` can remember of directories that had to be listed, by inode."""
 

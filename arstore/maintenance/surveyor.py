@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.maintenance.listings import Listings
 from arstore.maintenance.survey import Survey
-from arstore.store.directories import KEPT_ASIDE, is_of_the_disk, opened
+from arstore.store.directories import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
 from arstore.store.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _DIVIDED = "trees"
 """The directory whose entries are looked at in parts."""
 
 _SHARED_BY_PIPELINES = "pipelines"
+_FRAME = RESERVED - {_SHARED_BY_PIPELINES}
 _MOST_LOOKED_AT = 10_000
 """Entries of a directory below the root, and of those in it, among which `images` is looked for."""
 
@@ -124,9 +125,6 @@ class _Surveyor:
             match name:
                 case _ if name == but:
                     self._parent(path)
-                case _ if name in {"oci-layout", "index.json", "graph"} or is_of_the_disk(name, path) or name == self._runroot:
-                    self._at = "frame", ""
-                    found.frame += self._whole(path)
                 case "blobs":
                     self._blobs(path)
                 case "trees":
@@ -138,6 +136,9 @@ class _Surveyor:
                 case "ingest":
                     self._parent(path)
                     self._directories(path, _names(path), "ingests", str)
+                case _ if self._is_frame(name, path):
+                    self._at = "frame", ""
+                    found.frame += self._whole(path)
                 case _:
                     self._other(name, path)
         return found
@@ -254,12 +255,15 @@ class _Surveyor:
         self._at = "strange", name
         self._found.strange.put(name, self._whole(path))
 
+    def _is_frame(self, name: str, path: str) -> bool:
+        """Whether *path*, called *name* below the root, is a file or directory of the layout itself, or of the disk."""
+        if name in _FRAME or name == self._runroot:
+            return True
+        return is_of_the_disk(name, path) or (name.startswith(KEPT_ASIDE) and _is_directory(path))
+
     def _other(self, name: str, path: str) -> None:
         """What is not the layout's: the directories through which pipelines hand images over, or a stray."""
-        if name.startswith(KEPT_ASIDE) and _is_directory(path):
-            self._at = "frame", ""
-            self._found.frame += self._whole(path)
-        elif is_exchange(name, path):
+        if is_exchange(name, path):
             self._at = "exchange", ""
             self._found.exchange += self._whole(path)
         else:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.errors import HostError
 from arstore.linux.xattr import remove_acls
+from arstore.store.access import Access, access_to, require_local, require_writable
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -86,12 +87,21 @@ class Directories(NamedTuple):
     def create(self) -> None:
         """Make what is missing, and close both directories to everybody but the owner.
 
-        Raises HostError for one that is open and holds what is not a store's; OSError.
+        A store that this process may only read is left as it is, and needs no runroot. Raises HostError for a directory
+        that is open and holds what is not a store's, PermissionDeniedError for one of another user without a store;
+        OSError.
         """
+        if os.path.isdir(self.root) and access_to(self.root) is not Access.OWNER:
+            if not os.path.isdir(self.graph):
+                require_writable(self.root)
+            with suppress(OSError, HostError):
+                _make_private(self.runroot, _OF_A_BOOT)
+            return
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
         missing = [path for path in self.own() if not os.path.isdir(path)]
         if missing:
+            require_local(self.root, self.root)
             # What is made below gets the ACL that the root has got from its parent, and containers would show it.
             remove_acls(self.root)
         for path in missing:

@@ -33,8 +33,9 @@ from arstore.errors import (
     StoreVersionError,
     from_os_error,
 )
+from arstore.store.access import Access, access_to, give_to_owner, require_local, require_lockless, require_writable
 from arstore.store.change import Change
-from arstore.store.home import settle
+from arstore.store.home import is_at_home, settle
 from arstore.store.seal import BrokenSealError, sealed, unsealed
 from arstore.store.snapshot import FORMAT_KEY, Snapshot, record_key, unreadable
 from arstore.store.spare import SPARE, Spare
@@ -66,9 +67,13 @@ class Graph:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._root = os.path.dirname(path)
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
+        self._access: Access | None = None
+        self.is_copy = False
+        """Whether the store was copied, in one that is only read: in others the records of trees tell (`home`)."""
         self._spare = Spare(f"{path}/{SPARE}")
 
     @contextmanager
@@ -89,16 +94,33 @@ class Graph:
         return any(words and words[0] != str(os.getpid()) for words in map(str.split, lines))
 
     @contextmanager
-    def write(self, lenient: bool = False) -> Iterator[Change]:
+    def write(self, lenient: bool = False, guest: bool = False) -> Iterator[Change]:
         """A write transaction: committed, and durable, when the context ends without an exception, else undone.
 
-        Raises as `read`, and NoSpaceError.
+        Raises as `read`, NoSpaceError, and PermissionDeniedError for a store that may only be read; *guest* is for
+        what may be written to another user's store all the same.
         """
+        if not (guest and self.access is Access.GUEST):
+            require_writable(self._root)
         with self._errors(), self._open().begin(write=True) as transaction:
             if self._is_older:
                 transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
             yield Change(transaction, lenient)
         self._is_older = False
+
+    @contextmanager
+    def unchanging(self) -> Iterator[Snapshot]:
+        """A moment that lasts as long as the context: nobody removes or replaces anything meanwhile.
+
+        Whoever does so needs the writer's lock, which is held; on a read-only file system nobody does. Raises as
+        `write`.
+        """
+        if self.access is Access.FROZEN:
+            with self.read() as snapshot:
+                yield snapshot
+        else:
+            with self.write() as change:
+                yield change
 
     def release(self) -> None:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
@@ -110,12 +132,13 @@ class Graph:
     def _open(self) -> lmdb.Environment:
         with self._opening:
             if self._environment is None:
-                self._reserve_lock_file()
-                self._spare.set_aside()
-                environment = _environment(self.path)
+                environment = self._opened()
                 try:
                     self._is_older = _verify_format(environment) != str(FORMAT)
-                    settle(environment, self.path)
+                    if self.access is Access.OWNER:
+                        settle(environment, self.path)
+                    else:
+                        self.is_copy = not is_at_home(environment, self.path)
                     environment.reader_check()
                 except BaseException:
                     environment.close()
@@ -123,8 +146,30 @@ class Graph:
                 self._environment = environment
             return self._environment
 
+    def _opened(self) -> lmdb.Environment:
+        """The environment, open as this process may open it."""
+        require_local(self._root, self.path)
+        if self.access is Access.FROZEN:
+            require_lockless(self._root, self.path)
+            return lmdb.open(self.path, map_size=MAP_SIZE, readonly=True, lock=False, create=False, readahead=False)
+        self._reserve_lock_file()
+        if self.access is Access.OWNER:
+            self._spare.set_aside()
+        return _environment(self.path)
+
+    @property
+    def access(self) -> Access:
+        """What this process may do here. Raises OSError."""
+        if self._access is None:
+            self._access = access_to(self._root)
+        return self._access
+
     def spare_given_up(self) -> AbstractContextManager[None]:
-        """For the length of what frees space: give back the space that is set aside for that."""
+        """For the length of what frees space: give back the space that is set aside for that.
+
+        Raises PermissionDeniedError for a store that may only be read.
+        """
+        require_writable(self._root)
         return self._spare.given_up()
 
     def _reserve_lock_file(self) -> None:
@@ -143,6 +188,7 @@ class Graph:
         except OSError:
             return  # LMDB says what is the matter
         try:
+            give_to_owner(fd, self.path)
             self._spare.allocated(fd, _LOCK_SIZE)
         except OSError as error:
             os.ftruncate(fd, 0)

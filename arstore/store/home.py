@@ -15,7 +15,7 @@ from arstore.store.change import Change
 from arstore.store.snapshot import HOME, Snapshot
 from arstore.trace import reached
 
-_COPIED_FORM = "directory"
+COPIED_FORM = "directory"
 """The form of trees whose copies cannot be relied on."""
 
 
@@ -24,12 +24,17 @@ def settle(environment: lmdb.Environment, path: str) -> None:
 
     A full disk is no reason to refuse: the next process tries again.
     """
-    with environment.begin() as transaction:
-        recorded = Snapshot(transaction).home()
-    if recorded and recorded == _sign(path):
+    if is_at_home(environment, path):
         return
     with suppress(lmdb.DiskError, lmdb.MapFullError, OSError), environment.begin(write=True) as transaction:
         _settle(Change(transaction, lenient=True), path)
+
+
+def is_at_home(environment: lmdb.Environment, path: str) -> bool:
+    """Whether the store with the graph in *path* is known not to have been copied since it was last opened."""
+    with environment.begin() as transaction:
+        recorded = Snapshot(transaction).home()
+    return bool(recorded) and recorded == _sign(path)
 
 
 def _settle(change: Change, path: str) -> None:
@@ -43,7 +48,7 @@ def _settle(change: Change, path: str) -> None:
     reached("store.home-made")
     if recorded:
         for key, tree in list(change.trees()):
-            if tree.form == _COPIED_FORM:
+            if tree.form == COPIED_FORM:
                 change.put_tree(key, tree._replace(synced=False, boot=""))
     change.put_home(_sign(path))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import HostError
 from arstore.linux.filesystem import is_overlay
 from arstore.store import removal
+from arstore.store.access import require_writable
 from arstore.store.owner import Owner
 from arstore.trace import reached
 
@@ -30,6 +31,7 @@ class Ingest:
 
     def __init__(self, directories: Directories) -> None:
         self._parent = directories.ingest
+        require_writable(directories.root)
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
         self._overlay: bool | None = None
@@ -83,8 +85,8 @@ class Ingest:
         """Take what is at *path* out of its place: into this directory, as *name*, to be deleted when the context ends.
 
         On an overlay it is deleted at once where it would have to be copied for that: the overlay does not move
-        directories of its lower layers, and copies their files. Raises OSError: FileNotFoundError when nothing is there,
-        EBUSY for a mount point.
+        directories of its lower layers, and copies their files. Raises OSError: FileNotFoundError when nothing is
+        there, EBUSY for a mount point.
         """
         if self._is_on_overlay() and not os.path.isdir(path):
             os.unlink(path)

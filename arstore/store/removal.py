@@ -10,8 +10,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from arstore.linux.mountinfo import mount_id_of
+from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from arstore.store.descriptors import DIRECTORY
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ Removal has three steps, each safe to die after:
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType

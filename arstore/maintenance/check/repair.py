@@ -19,8 +19,8 @@ from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.copies import mend_blobs
 from arstore.maintenance.check.examination import check
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.maintenance.check.structure import with_default_acls
 from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph
+from arstore.maintenance.check.structure import with_default_acls
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.rootfs import complete_runs

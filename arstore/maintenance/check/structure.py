@@ -15,6 +15,7 @@ from arstore.linux.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.surveyor import outline
 from arstore.store import containers
+from arstore.store.home import COPIED_FORM
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
@@ -99,6 +100,8 @@ class TreeRecords:
         self._directories = store.directories
         self._boot = store.inventory().boot
         self._forms = store.forms.keys()
+        with store.graph.read(lenient=True):
+            self._is_copy = store.graph.is_copy
 
     def fault(
         self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
@@ -110,6 +113,8 @@ class TreeRecords:
         if not synced and boot != self._boot:
             why = "may not be whole since something was cut off; rebuilt when used"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
+        if self._is_copy and form == COPIED_FORM:
+            return Finding(Damage.TREE_UNTRUSTED, key, "the store was copied, and copies of such trees may lack something")
         if not is_there and not os.path.isdir(self._directories.tree(key)):
             if members:
                 why = "its directory is not there; the index is merged again when used"
