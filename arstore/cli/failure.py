@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arstore.cli.output import ClosedStreamError, printable
+from arstore.cli.output import ClosedStreamError, json_text, printable
 from arstore.cli.session import write_message
 from arstore.errors import ArstoreError, InterruptedByUserError, UsageError, from_os_error
 
@@ -70,13 +70,11 @@ def _tell(session: Session, error: ArstoreError) -> int:
 
 
 def _write_json(error: ArstoreError, status: int) -> None:
-    import json
-
     fields = {"kind": error.kind, "what": error.what, "why": error.why, "hint": error.hint, "exit_code": status}
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(json.dumps({"error": fields}) + "\n")
+        sys.stderr.write(json_text({"error": fields}) + "\n")
         sys.stderr.flush()
     except OSError:
         return

@@ -44,8 +44,8 @@ def _foreign(root: str) -> PermissionDeniedError:
     uid = os.stat(root).st_uid
     owner = _name_of(uid)
     if os.geteuid():
-        return PermissionDeniedError(root, f"the store belongs to {owner}")
-    why = f"the store belongs to {owner}, who could not use what root writes there"
+        return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it")
+    why = f"belongs to {owner}, who could not use what root writes there"
     who = owner if owner != f"user {uid}" else f"'#{uid}'"
     return PermissionDeniedError(root, why, f"run `sudo -u {who} arstore`, or give root the directory with chown")
 

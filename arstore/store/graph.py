@@ -134,7 +134,7 @@ class Graph:
             if self._environment is None:
                 environment = self._opened()
                 try:
-                    self._is_older = _verify_format(environment) != str(FORMAT)
+                    self._is_older = _verify_format(environment, self.path) != str(FORMAT)
                     if self.access is Access.OWNER:
                         settle(environment, self.path)
                     else:
@@ -151,7 +151,8 @@ class Graph:
         require_local(self._root, self.path)
         if self.access is Access.FROZEN:
             require_lockless(self._root, self.path)
-            return lmdb.open(self.path, map_size=MAP_SIZE, readonly=True, lock=False, create=False, readahead=False)
+            place = os.fsencode(self.path)
+            return lmdb.open(place, map_size=MAP_SIZE, readonly=True, lock=False, create=False, readahead=False)
         self._reserve_lock_file()
         if self.access is Access.OWNER:
             self._spare.set_aside()
@@ -228,7 +229,7 @@ def _environment(path: str) -> lmdb.Environment:
     patience = time.monotonic() + _PATIENCE
     while True:
         try:
-            return lmdb.open(path, map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
+            return lmdb.open(os.fsencode(path), map_size=MAP_SIZE, mode=0o600, readahead=False, max_readers=_READERS)
         except lmdb.LockError as error:
             if os.strerror(errno.EAGAIN) not in str(error):
                 raise
@@ -238,7 +239,7 @@ def _environment(path: str) -> lmdb.Environment:
         time.sleep(_PAUSE)
 
 
-def _verify_format(environment: lmdb.Environment) -> str:
+def _verify_format(environment: lmdb.Environment, path: str) -> str:
     """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
     with environment.begin() as transaction:
         version = transaction.get(FORMAT_KEY)
@@ -258,6 +259,6 @@ def _verify_format(environment: lmdb.Environment) -> str:
     if text not in READABLE:
         reads = " and ".join(READABLE)
         raise StoreVersionError(
-            environment.path(), f"has store format {text}, this arstore reads {reads}", "use the arstore that wrote it"
+            path, f"has store format {text}, this arstore reads {reads}", "use the arstore that wrote it"
         )
     return text

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
 
 
+_MOUNTED = "a file system is mounted in it, which has to be unmounted first"
+
+
 class Ingest:
     """A directory `ingest/<lease>/` for the length of a context. It is also the `Spool` of a transport."""
 
@@ -94,6 +97,8 @@ class Ingest:
         try:
             os.rename(path, self.file(name))
         except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise OSError(errno.EBUSY, _MOUNTED, path) from error
             if error.errno != errno.EXDEV:
                 raise
             remove_tree(path)
@@ -121,6 +126,11 @@ def remove_tree(path: str) -> None:
     parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         removal.remove_tree(parent_fd, os.fsencode(name))
+    except OSError as error:
+        # What is nested is known there by its last name alone.
+        if error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, _MOUNTED, path) from error
+        raise
     finally:
         os.close(parent_fd)
 

@@ -296,8 +296,8 @@ def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[l
 
 
 def record_key(table: str, key: str) -> bytes:
-    """The key in the database of the record *key* of *table*."""
-    return f"{table}/{key}".encode()
+    """The key in the database of the record *key* of *table*, which may be any file name."""
+    return f"{table}/{key}".encode("utf-8", "surrogateescape")
 
 
 def unreadable(key: bytes) -> StoreDamagedError:

@@ -114,7 +114,8 @@ class TreeRecords:
             why = "may not be whole since something was cut off; rebuilt when used"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
         if self._is_copy and form == COPIED_FORM:
-            return Finding(Damage.TREE_UNTRUSTED, key, "the store was copied, and copies of such trees may lack something")
+            why = "the store was copied, and copies of such trees may lack something"
+            return Finding(Damage.TREE_UNTRUSTED, key, why)
         if not is_there and not os.path.isdir(self._directories.tree(key)):
             if members:
                 why = "its directory is not there; the index is merged again when used"
