@@ -43,8 +43,9 @@ KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests
 def du(session: Session, images: tuple[str, ...]) -> None:
     """Tell where every byte of the store is.
 
-    Sizes are allocated on disk, and the total is what du(1) says of the root. Of each IMAGE, by default of all,
-    UNIQUE is what would be freed with it, and SHARED what other images need too.
+    Sizes are allocated on disk, and the total is what du(1) says of the root, with all that is mounted below it. Of
+    each IMAGE, by default of all, UNIQUE is what would be freed with it, and SHARED what other images need too. Files
+    and directories in the root that are not the store's are part of the orphans, and are listed.
     """
     from arstore.maintenance.usage import measure
 
@@ -57,6 +58,10 @@ def du(session: Session, images: tuple[str, ...]) -> None:
     sizes = {part: getattr(usage, part) for part in (*PARTS, "total", "reclaimable")}
     rows = [(part, human_size(size), str(size)) for part, size in sizes.items()]
     write_table(("PART", "SIZE>", "BYTES>"), rows)
+    if usage.strays:
+        write_line()
+        strays = [(name, human_size(size), str(size)) for name, size in usage.strays.items()]
+        write_table(("STRAY", "SIZE>", "BYTES>"), strays)
     if usage.images:
         write_line()
         lines = [
@@ -75,6 +80,7 @@ def _bill(usage: Usage) -> dict[str, Any]:
         "total": usage.total,
         **{part: getattr(usage, part) for part in PARTS},
         "reclaimable": usage.reclaimable,
+        "strays": [{"name": name, "size": size} for name, size in usage.strays.items()],
         "images": [
             {
                 "digest": image.digest,

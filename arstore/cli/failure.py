@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arstore.cli import interrupts
-from arstore.cli.output import STDOUT, ClosedStreamError, printable, unwritten
+from arstore.cli.output import STDOUT, ClosedStreamError, json_text, printable, unwritten
 from arstore.cli.session import write_message
 from arstore.errors import (
     ArstoreError,
@@ -120,13 +120,11 @@ def _with_hint_that_helps(session: Session, error: ArstoreError) -> ArstoreError
 
 
 def _write_json(error: ArstoreError, status: int) -> None:
-    import json
-
     fields = {"kind": error.kind, "what": error.what, "why": error.why, "hint": error.hint, "exit_code": status}
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(json.dumps({"error": fields}) + "\n")
+        sys.stderr.write(json_text({"error": fields}) + "\n")
         sys.stderr.flush()
     except OSError:
         return

@@ -2,7 +2,7 @@
 
 Names, labels and paths come from images and are hostile: whatever is written for people is one line where it was
 meant to be one, without control characters. JSON is plain ASCII, so that no locale and no byte of a file name can
-spoil it.
+spoil it. Bytes that are no UTF-8 are escaped in both; `write_path` alone writes them as they are.
 """
 
 from __future__ import annotations
@@ -100,13 +100,30 @@ def write_path(path: str) -> None:
 
 def write_json(document: object) -> None:
     """Write one JSON document; with line breaks for whoever looks at it on a terminal."""
-    terminal = sys.stdout.isatty()
-    write_text(json.dumps(document, indent=2 if terminal else None) + "\n")
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    write_text(json_text(document, indent=2 if terminal else None) + "\n")
 
 
 def write_indented(document: object) -> None:
     """Write one JSON document as people read it, wherever it goes."""
-    write_text(json.dumps(document, indent=2) + "\n")
+    write_text(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    """*document* as JSON, in ASCII; bytes of file names that are not UTF-8 are escaped in it as in `printable`.
+
+    JSON has no way to write such bytes, and what Python makes of them (PEP 383) is refused by many parsers.
+    """
+    text = json.dumps(document, indent=indent)
+    return json.dumps(_as_text(document), indent=indent) if "\\udc" in text else text
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, str):
+        return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(one) for key, one in value.items()}
+    return list(map(_as_text, value)) if isinstance(value, list | tuple) else value
 
 
 def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

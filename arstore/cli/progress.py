@@ -7,13 +7,12 @@ ID, sizes are in bytes as stored. No threads are used, because the store forks w
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from arstore.cli.output import human_size, printable
+from arstore.cli.output import human_size, json_text, printable
 from arstore.store.progress import NoProgress
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class JsonProgress:
         self._event("finish", key, reused=reused)
 
     def _event(self, name: str, key: str, **fields: object) -> None:
-        _write(self._stream, json.dumps({"event": name, "layer": key, **fields}) + "\n")
+        _write(self._stream, json_text({"event": name, "layer": key, **fields}) + "\n")
 
 
 class BarProgress:

@@ -72,6 +72,23 @@ def mount_at(path: str) -> MountInfo | None:
     return None
 
 
+def mount_below(path: str | int) -> MountInfo | None:
+    """The mount that *path* (or an open descriptor) lies on; None when the table does not have it.
+
+    Raises OSError when *path* cannot be opened, or there is no /proc.
+    """
+    fd = path if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        beginning = b"%d " % mount_id_of(fd)
+    finally:
+        if fd != path:
+            os.close(fd)
+    for line in _read("/proc/self/mountinfo").splitlines():
+        if line.startswith(beginning):
+            return parse(line)
+    return None
+
+
 def mount_id_at(path: str) -> int:
     """The id of the mount that *path* leads to, whether its root or not; the topmost where several are stacked.
 

@@ -1,7 +1,8 @@
 """Processes: the prctl(2) settings that a launcher needs, and who is alive.
 
 A process is known for good by three values: its pid, its start time and the boot that both belong to. A pid alone is
-used again.
+used again. Start times are those of the first time namespace: a process in another one (time_namespaces(7)) is shown
+all start times shifted by that namespace's offset, which is taken off here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from arstore.linux.syscall import libc
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_FIRST_TIME_NAMESPACE = 0xEFFFFFFA
+"""PROC_TIME_INIT_INO of the kernel's proc_ns.h."""
+_ENDED = frozenset({b"Z", b"X", b"x"})
+"""States of processes that hold nothing any more."""
 _STATE, _START_TIME = 0, 19
 """Places in /proc/PID/stat after the name: fields 3 and 22 of proc_pid_stat(5)."""
 
@@ -53,20 +58,38 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """When process *pid* started, in clock ticks since the boot.
+    """When process *pid* started, in clock ticks since the boot, whatever the time namespace of whoever asks.
 
     Raises ProcessLookupError when there is no such process (or it may not be seen).
     """
-    return int(_stat_fields(pid)[_START_TIME])
+    return int(_stat_fields(pid)[_START_TIME]) - _shift()
 
 
 def own_start_time() -> int:
     """When this process started, in clock ticks since the boot, whatever pid namespace /proc shows."""
-    return int(_stat_fields("self")[_START_TIME])
+    return int(_stat_fields("self")[_START_TIME]) - _shift()
+
+
+def _shift() -> int:
+    """Clock ticks by which this process's time namespace shifts the times since the boot that it is shown."""
+    try:
+        current, of_children = (os.stat(f"/proc/self/ns/{name}").st_ino for name in ("time", "time_for_children"))
+        # The offsets are told of the namespace that children get.
+        if current == _FIRST_TIME_NAMESPACE or current != of_children:
+            return 0
+        with open("/proc/self/timens_offsets", encoding="ascii") as file:
+            for line in file:
+                clock, seconds, nanoseconds = line.split()
+                if clock == "boottime":
+                    shift = int(seconds) * 1_000_000_000 + int(nanoseconds)
+                    return shift * os.sysconf("SC_CLK_TCK") // 1_000_000_000
+    except (OSError, ValueError):
+        pass  # a kernel before 5.6, without time namespaces
+    return 0
 
 
 def is_alive(pid: int, start: int, boot: str) -> bool:
-    """Whether the process that had this pid, start time and boot id still runs.
+    """Whether the process that had this pid, start time and boot id still runs; *start* is as `start_time` tells it.
 
     A zombie does not: it holds nothing any more. A process that hides from us (hidepid) but has the pid counts as
     alive, because to take it for dead would be the worse mistake.
@@ -77,7 +100,15 @@ def is_alive(pid: int, start: int, boot: str) -> bool:
         fields = _stat_fields(pid)
     except ProcessLookupError:
         return _answers(pid)
-    return int(fields[_START_TIME]) == start and fields[_STATE] not in {b"Z", b"X", b"x"}
+    return fields[_STATE] not in _ENDED and int(fields[_START_TIME]) - _shift() == start
+
+
+def runs(pid: int) -> bool:
+    """Whether any process has this pid and has not ended; one that hides from us counts."""
+    try:
+        return _stat_fields(pid)[_STATE] not in _ENDED
+    except ProcessLookupError:
+        return _answers(pid)
 
 
 def _stat_fields(pid: int | str) -> list[bytes]:

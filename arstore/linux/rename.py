@@ -8,7 +8,8 @@ import os
 from arstore.linux.syscall import AT_FDCWD, c_string, libc
 
 _EXCHANGE = 2
-_MISSING = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+_MISSING = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV})
+"""EXDEV: an overlay does not move directories of its lower layers."""
 
 
 def exchange(one: str, other: str) -> bool:

@@ -8,12 +8,16 @@ A name's attributes are set by setxattrat(2) where the kernel has it, and so als
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import struct
 
 from arstore.linux.syscall import c_string, syscall
+
+DEFAULT_ACL, ACCESS_ACL = "system.posix_acl_default", "system.posix_acl_access"
+"""The attributes that hold the ACL for what is made in a directory, and an inode's own."""
 
 CREATE, REPLACE = os.XATTR_CREATE, os.XATTR_REPLACE
 
@@ -70,6 +74,24 @@ def has_calls_by_descriptor() -> bool:
 def remove_xattr(dir_fd: int, name: bytes, attribute: bytes) -> None:
     """Take *attribute* away; ENODATA when there is none."""
     os.removexattr(_path(dir_fd, name), attribute, follow_symlinks=not name)
+
+
+def has_default_acl(path: str) -> bool:
+    """Whether what is made in the directory *path* gets an ACL from it (acl(5), "OBJECT CREATION AND DEFAULT ACLs")."""
+    try:
+        return bool(os.getxattr(path, DEFAULT_ACL))
+    except OSError:
+        return False
+
+
+def remove_acls(directory: int | str) -> None:
+    """Take a directory's ACLs away, given by path or descriptor: its own, and the one that what is made in it gets.
+
+    What the file system does not have, or does not let this user remove, is left.
+    """
+    for attribute in (DEFAULT_ACL, ACCESS_ACL):
+        with contextlib.suppress(OSError):
+            os.removexattr(directory, attribute)
 
 
 def _path(dir_fd: int, name: bytes) -> bytes:

@@ -35,7 +35,7 @@ from arstore.maintenance.destination import (
     record_document,
     refuse_stores,
 )
-from arstore.store.directories import sync_directory
+from arstore.store.directories import own_names, sync_directory
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
 from arstore.store.lease import all_leased
 
@@ -147,7 +147,7 @@ def _opened(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-    names = set(os.listdir(directory)) - {"lost+found"}
+    names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
         raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

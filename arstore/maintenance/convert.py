@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError, as_root
+from arstore.store.access import require_writable
 from arstore.store.holders import tree_holders
 from arstore.store.store import chain_of
 
@@ -80,8 +81,10 @@ def convert(
     """Give the trees of *images*, each once, the first of *forms*; what became of each, as soon as that is known.
 
     An image at a time, which needs room for both forms of its trees. A tree that is not there is left to its next use,
-    and an image that cannot be worked on does not keep the others from it. Raises the errors of Graph, OSError.
+    and an image that cannot be worked on does not keep the others from it. Raises PermissionDeniedError for a store
+    that can only be read, the errors of Graph, OSError.
     """
+    require_writable(store.directories.root)
     form = forms[0].name
     seen: set[str] = set()
     for image in images:
@@ -133,5 +136,5 @@ def _done(store: Store, plan: Iterable[Conversion], form: str) -> Iterator[Conve
         elif (holder := held.get(one.key)) is not None:
             yield replace(one, outcome=Outcome.IN_USE, why=holder.why, hint=holder.hint)
         else:
-            why = f"its layer holds something that the form {form} cannot represent"
+            why = f"its layer holds something that the form {form} cannot represent here"
             yield replace(one, outcome=Outcome.UNREPRESENTABLE, why=why)

@@ -9,14 +9,13 @@ moment loses nothing.
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.maintenance.survey import Known
 from arstore.maintenance.surveyor import outline, weigh
 from arstore.store import hints
-from arstore.store.directories import STORE_FILE
+from arstore.store.directories import RESERVED
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest, remove_tree
 from arstore.store.layout import write_layout
@@ -223,7 +222,7 @@ def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
         for number, name in enumerate(plan.orphans):
             if not _is_known(change, name):
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{store.directories.root}/{name}", ingest.file(f"orphan-{number}"))
+                    ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     reached("collect.orphan-moved")
 
 
@@ -241,15 +240,26 @@ def _is_dead(ingest_name: str, graph: str) -> bool:
     return owner is None or not owner.is_alive(graph)
 
 
+def strays(found: Survey) -> list[str]:
+    """Names below the root of what was *found* there and is not the store's: the collector leaves it alone."""
+    return [name for name in found.strange if "/" not in name and _writer(name) is None]
+
+
 def _is_ours(name: str, graph: str) -> bool:
     """Whether something strange may be taken: below our own directories, or a file that was never finished.
 
     Another process may be writing its `index.json.<owner>` (or one for `oci-layout` or `store.json`) at this moment.
     """
-    for unfinished in ("index.json.", "oci-layout.", f"{STORE_FILE}."):
-        if name.startswith(unfinished):
-            return _is_dead(name.removeprefix(unfinished), graph)
-    return "/" in name
+    owner = _writer(name)
+    return "/" in name or (owner is not None and not owner.is_alive(graph))
+
+
+def _writer(name: str) -> Owner | None:
+    """The process that writes, or has written, what is called *name* below the root until it is finished."""
+    for own in RESERVED:
+        if name.startswith(f"{own}."):
+            return Owner.of_directory(name.removeprefix(f"{own}."))
+    return None
 
 
 def _dead_mounts(store: Store) -> list[str]:

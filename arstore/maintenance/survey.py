@@ -33,7 +33,9 @@ class Survey:
     exchange: int = 0
     strange: Sizes = field(default_factory=Sizes)
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
-    """The inodes of files with several hard links, with the table and key where they count, and their bytes."""
+    """The files with several hard links, by numbers of device and inode, with the table and key where they count, and
+    their bytes.
+    """
     marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     """What `Listings` can remember of directories that had to be listed, by inode."""
 
@@ -57,7 +59,7 @@ class Survey:
 
     @property
     def total(self) -> int:
-        """All of it: what `du -sxB1 ROOT` says."""
+        """All of it: what `du -sB1 ROOT/` says."""
         tables: list[Sizes] = [getattr(self, name) for name in _TABLES]
         return self.frame + self.exchange + sum(table.total for table in tables)
 

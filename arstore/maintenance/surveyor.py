@@ -1,7 +1,11 @@
 """A walk through the root: every file and directory below it, its size, and what it belongs to.
 
-It follows no symlink and stays on the root's file system. It only looks at names and inodes: it opens directories and
-no file, above all not `graph/lock.mdb` (to close that would drop LMDB's locks).
+It counts as `du -sB1 ROOT/` does: it follows no symlink below the root, and it goes into everything that is mounted
+there. Device numbers decide nothing: on an overlay files have others than directories, on btrfs each subvolume has its
+own. They only tell hard links of one file system from those of another.
+
+It looks at names and inodes alone: it opens directories and no file, above all not `graph/lock.mdb` (to close that
+would drop LMDB's locks).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.maintenance.listings import Listings
 from arstore.maintenance.survey import Survey
-from arstore.store.directories import opened
+from arstore.store.directories import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
 from arstore.store.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -37,12 +41,17 @@ _BY_LENGTH = {length: algorithm for algorithm, length in HEX_LENGTHS.items()}
 _DIVIDED = "trees"
 """The directory whose entries are looked at in parts."""
 
+_SHARED_BY_PIPELINES = "pipelines"
+_FRAME = RESERVED - {_SHARED_BY_PIPELINES}
+_MOST_LOOKED_AT = 10_000
+"""Entries of a directory below the root, and of those in it, among which `images` is looked for."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def survey(directories: Directories) -> Survey:
     """Look at everything below the root. What vanishes meanwhile is passed over. Raises OSError."""
-    return _Surveyor(directories.root).run()
+    return _Surveyor(directories).run()
 
 
 class Parts:
@@ -55,7 +64,7 @@ class Parts:
 
     def __init__(self, directories: Directories) -> None:
         self._directories = directories
-        self._device = os.stat(directories.root).st_dev
+        self._device = os.stat(directories.trees).st_dev
         self._listings: Listings | None = None
         self._trees: dict[str, list[str]] = {}
 
@@ -72,37 +81,37 @@ class Parts:
 
     def survey(self, number: int) -> Survey:
         """Look at the part of this number. Raises OSError."""
-        root = self._directories.root
+        directories = self._directories
         if not number:
-            return _Surveyor(root).run(but=_DIVIDED)
+            return _Surveyor(directories).run(but=_DIVIDED)
         if not self._trees:
             self._trees = {digit: [] for digit in _HEX}
-            for name in _names(f"{root}/{_DIVIDED}"):
+            for name in _names(f"{directories.root}/{_DIVIDED}"):
                 self._trees.get(name[0], self._trees["0"]).append(name)
-        return _Surveyor(root, listings=self._known_listings()).trees(self._trees[_HEX[number - 1]])
+        return _Surveyor(directories, listings=self._known_listings()).trees(self._trees[_HEX[number - 1]])
 
 
 def outline(directories: Directories, known: Known) -> Survey:
     """What there is besides what is *known*, quickly: directories are not measured and count 0. Raises OSError."""
-    return _Outliner(directories.root, known.names()).run()
+    return _Outliner(directories, known.names()).run()
 
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
     """Bytes of these files and directories below the root, with all that is in them. Raises OSError."""
-    return _Surveyor(directories.root).weigh(names)
+    return _Surveyor(directories).weigh(names)
 
 
 class _Surveyor:
     def __init__(
         self,
-        root: str,
+        directories: Directories,
         known: Mapping[str, frozenset[str]] = MappingProxyType({}),
         listings: Listings | None = None,
     ) -> None:
-        self._root = root
+        self._root = directories.root
+        self._runroot = _first_below(directories.root, directories.runroot)
         self._known = known
         self._listings = listings
-        self._device = os.lstat(root).st_dev
         self._found = Survey()
         self._at = "frame", ""
         """The table and key for which something is looked at."""
@@ -110,15 +119,12 @@ class _Surveyor:
     def run(self, but: str = "") -> Survey:
         """Everything, *but* what is in the directory of this name."""
         found = self._found
-        found.frame += self._own(os.lstat(self._root))
+        found.frame += self._own(os.stat(self._root))
         for name in _names(self._root):
             path = f"{self._root}/{name}"
             match name:
                 case _ if name == but:
                     self._parent(path)
-                case "oci-layout" | "index.json" | "store.json" | "graph" | "mounts":
-                    self._at = "frame", ""
-                    found.frame += self._whole(path)
                 case "blobs":
                     self._blobs(path)
                 case "trees":
@@ -130,6 +136,9 @@ class _Surveyor:
                 case "ingest":
                     self._parent(path)
                     self._directories(path, _names(path), "ingests", str)
+                case _ if self._is_frame(name, path):
+                    self._at = "frame", ""
+                    found.frame += self._whole(path)
                 case _:
                     self._other(name, path)
         return found
@@ -165,12 +174,12 @@ class _Surveyor:
         try:
             status = os.lstat(name, dir_fd=directory)
             files = listings.names(status)
-            if not files or status.st_dev != self._device:
+            if not files:
                 return None
             blocks = status.st_blocks
             for file in files:
                 status = os.lstat(f"{name}/{file}", dir_fd=directory)
-                if status.st_nlink != 1 or status.st_dev != self._device or not stat.S_ISREG(status.st_mode):
+                if status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
                     return None
                 blocks += status.st_blocks
         except (FileNotFoundError, NotADirectoryError):
@@ -200,7 +209,7 @@ class _Surveyor:
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
         found: dict[str, int] = {}
-        lstat, is_file, device = os.lstat, stat.S_ISREG, self._device
+        lstat, is_file = os.lstat, stat.S_ISREG
         with opened(parent) as directory:
             for name in names:
                 try:
@@ -210,7 +219,7 @@ class _Surveyor:
                 what = key(name)
                 if not (what and is_file(status.st_mode)):
                     self._strange(f"{parent}/{name}")
-                elif status.st_nlink == 1 and status.st_dev == device:
+                elif status.st_nlink == 1:
                     found[what] = status.st_blocks * BLOCK
                 else:
                     self._at = table, what
@@ -246,9 +255,15 @@ class _Surveyor:
         self._at = "strange", name
         self._found.strange.put(name, self._whole(path))
 
+    def _is_frame(self, name: str, path: str) -> bool:
+        """Whether *path*, called *name* below the root, is a file or directory of the layout itself, or of the disk."""
+        if name in _FRAME or name == self._runroot:
+            return True
+        return is_of_the_disk(name, path) or (name.startswith(KEPT_ASIDE) and _is_directory(path))
+
     def _other(self, name: str, path: str) -> None:
-        """What is not the layout's: the directories through which pipelines hand images over, or nothing we know."""
-        if _is_directory(path):
+        """What is not the layout's: the directories through which pipelines hand images over, or a stray."""
+        if is_exchange(name, path):
             self._at = "exchange", ""
             self._found.exchange += self._whole(path)
         else:
@@ -264,8 +279,6 @@ class _Surveyor:
 
     def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
         """The same for what has this *status*; *alone*, without what is below."""
-        if status.st_dev != self._device:
-            return 0
         if alone or not stat.S_ISDIR(status.st_mode):
             return self._own(status)
         return status.st_blocks * BLOCK + self._far_below([path])
@@ -276,10 +289,8 @@ class _Surveyor:
         Most trees are two files, and there are many of them: to go from the open directory spares the kernel two of
         three ways through *path*.
         """
-        lstat, is_directory, device = os.lstat, stat.S_ISDIR, self._device
+        lstat, is_directory = os.lstat, stat.S_ISDIR
         status = os.fstat(fd)
-        if status.st_dev != device:
-            return 0
         total = status.st_blocks * BLOCK
         below: list[str] = []
         names = os.listdir(fd)
@@ -289,8 +300,6 @@ class _Surveyor:
             try:
                 status = lstat(name, dir_fd=fd)
             except FileNotFoundError:
-                continue
-            if status.st_dev != device:
                 continue
             if status.st_nlink == 1:
                 total += status.st_blocks * BLOCK
@@ -314,8 +323,6 @@ class _Surveyor:
                 except FileNotFoundError:
                     continue
             for name, status in _listed(base, path):
-                if status.st_dev != self._device:
-                    continue
                 total += self._own(status)
                 if stat.S_ISDIR(status.st_mode):
                     todo.append((moved, name) if moved is not None else (base, f"{path}/{name}"))
@@ -323,9 +330,10 @@ class _Surveyor:
 
     def _own(self, status: os.stat_result) -> int:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            if status.st_ino in self._found.linked:
+            inode = status.st_dev << 64 | status.st_ino
+            if inode in self._found.linked:
                 return 0
-            self._found.linked[status.st_ino] = (*self._at, status.st_blocks * BLOCK)
+            self._found.linked[inode] = (*self._at, status.st_blocks * BLOCK)
         return status.st_blocks * BLOCK
 
 
@@ -373,6 +381,37 @@ def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield name, os.stat(name, dir_fd=fd, follow_symlinks=False)
     finally:
         os.close(fd)
+
+
+def _first_below(root: str, path: str) -> str:
+    """The name below *root* on the way to *path*; "" when *path* is not below it."""
+    root, path = f"{os.path.realpath(root)}/", os.path.realpath(path)
+    return path.removeprefix(root).partition("/")[0] if path.startswith(root) else ""
+
+
+def is_exchange(name: str, path: str) -> bool:
+    """Whether *path*, called *name* below the root, is where pipelines hand images over (`pipeline.load`).
+
+    That is `pipelines`, or a directory from which others, called like the parts of an image's name, lead to `images`.
+    """
+    if not _is_directory(path):
+        return False
+    if name == _SHARED_BY_PIPELINES:
+        return True
+    looked_at = 0
+    todo = [path]
+    while todo and looked_at < _MOST_LOOKED_AT:
+        directory = todo.pop()
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                looked_at += 1
+                if looked_at == _MOST_LOOKED_AT:
+                    break
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name == "images":
+                        return True
+                    todo.append(entry.path)
+    return False
 
 
 def _blob_digest(algorithm: str, name: str) -> str:

@@ -12,7 +12,7 @@ from itertools import accumulate, chain
 from operator import add, mul, sub
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.maintenance.gc import add_files, known_to, plan_records
+from arstore.maintenance.gc import add_files, known_to, plan_records, strays
 from arstore.maintenance.surveyor import Parts
 from arstore.store.disposal import Membership
 from arstore.store.reach import Reach
@@ -50,6 +50,8 @@ class Usage:
     orphans: int
     reclaimable: int
     images: tuple[ImageUsage, ...]
+    strays: dict[str, int] = field(default_factory=dict)
+    """Of the orphans, names below the root that are not the store's."""
     basis: object = field(default=None, repr=False, compare=False)
     """What the figures were made of, for who ends soon: of a large store it takes a while to take that apart."""
 
@@ -93,6 +95,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         orphans=blobs + trees + containers + found.strange.total,
         reclaimable=plan.bytes,
         images=tuple(map(shares.item, wanted)),
+        strays={name: found.strange[name] for name in strays(found)},
         basis=shares,
     )
 

@@ -22,6 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
+from arstore.linux.mountinfo import mount_id_of
 from arstore.tar.entry import shown
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
 
     Raises LimitError, OSError.
     """
-    device = os.fstat(directory_fd).st_dev
+    device, mount_id = os.fstat(directory_fd).st_dev, mount_id_of(directory_fd)
     found: list[Leaving] = []
     count = 0
     todo: list[tuple[bytes, ...]] = [()]
@@ -139,11 +140,21 @@ def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
             count += len(names)
             for name in names:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode) and status.st_dev == device and len(parts) < MAX_DEPTH:
+                is_elsewhere = status.st_dev != device and _mount_id(fd, name) != mount_id
+                if stat.S_ISDIR(status.st_mode) and not is_elsewhere and len(parts) < MAX_DEPTH:
                     todo.append((*parts, name))
                 else:
-                    found.append(Leaving((*parts, name), refusal=_refusal(status, device, len(parts))))
+                    found.append(Leaving((*parts, name), refusal=_refusal(status, is_elsewhere, len(parts))))
     return sorted(found, key=lambda leaving: leaving.parts)
+
+
+def _mount_id(fd: int, name: bytes) -> int:
+    """The mount that *name* in *fd* lies on: on an overlay, and below a subvolume, the device number is another one."""
+    child = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        return mount_id_of(child)
+    finally:
+        os.close(child)
 
 
 def _names(fd: int, most: int) -> list[bytes]:
@@ -159,11 +170,11 @@ def _is_image_directory(names: list[bytes]) -> bool:
     return b"oci-layout" in names or {b"version", b"manifest.json"} <= set(names)
 
 
-def _refusal(status: os.stat_result, device: int, depth: int) -> str:
+def _refusal(status: os.stat_result, is_elsewhere: bool, depth: int) -> str:
     kind = stat.S_IFMT(status.st_mode)
     if kind in _KINDS:
         return f"is {_KINDS[kind]}, not an image"
-    if status.st_dev != device:
+    if is_elsewhere:
         return "lies on another file system"
     if kind == stat.S_IFDIR:
         return f"lies more than {depth} directories deep"

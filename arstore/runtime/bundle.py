@@ -120,6 +120,16 @@ class Bundle(NamedTuple):
         return found
 
 
+def require_text(path: str) -> None:
+    """Raise HostError for a path that is not UTF-8: config.json cannot carry it, and runtimes would use another one."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        why = "is not valid UTF-8, and OCI runtimes take no other paths"
+        hint = "mount it with --bind at a path that is, and use that one"
+        raise HostError(path, why, hint) from None
+
+
 def _hosts(hostname: str, *, host_network: bool) -> str:
     text = _host_file("/etc/hosts") if host_network else ""
     return (text or _HOSTS).rstrip("\n") + f"\n127.0.1.1\t{hostname}\n"

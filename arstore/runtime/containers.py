@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
+from arstore.runtime.bundle import require_text
 from arstore.runtime.launch import Launch
 from arstore.runtime.state import status
 from arstore.store import rootfs
@@ -92,6 +93,7 @@ def _launch(
     store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int], *, volatile: bool
 ) -> int:
     """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
+    require_text(container.path)
     config = store.config(request.image)
     with rootfs.lowers(store, request.image, writable=True) as lowers, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in lowers if lower.origin is not None]
@@ -125,6 +127,9 @@ def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitS
     except MountForbiddenError:
         raise
     except MountError:
+        # Layers without a path are detached mounts: the kernel is new enough, and has said what is the matter.
+        if not all(lower.path for lower in overlay.lowers):
+            raise
         return lambda target: _perform_reopened(overlay, target)
     stack.callback(os.close, mount_fd)
     reached("run.mounted")

@@ -19,6 +19,7 @@ from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mountinfo import read_mounts
 from arstore.linux.process import boot_id
 from arstore.runtime import seccomp
+from arstore.runtime.bundle import require_text
 from arstore.runtime.driver import OciRuntime
 from arstore.store.runroot import leftovers, passing_name, remove_leftover
 
@@ -57,12 +58,14 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
 
     Must be called without other threads and without an open LMDB environment, since trying forks. Raises
-    RuntimeMissingError with each one's own reason, NoSpaceError where a trial finds no room.
+    RuntimeMissingError with each one's own reason, NoSpaceError where a trial finds no room, HostError for a *runroot*
+    that runtimes cannot use.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths)
     if cached is not None:
         return cached
+    require_text(runroot)
     reasons: list[str] = []
     for path in paths:
         try:

@@ -113,7 +113,7 @@ class Containers:
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
-                os.rename(staged, container.path)
+                ingest.place(staged, container.path)
                 reached("container.placed")
                 change.put_container(container_id, record)
             reached("container.recorded")
@@ -206,7 +206,7 @@ def _sync_file(path: str) -> None:
 def _clear(path: str, ingest: Ingest) -> None:
     """Move a container directory out of its place, if there is one: left by a crash, or to be deleted."""
     if os.path.lexists(path):
-        os.rename(path, ingest.file("removed-container"))
+        ingest.take(path, "removed-container")
 
 
 def copy_root_attributes(source_fd: int, target: str) -> None:

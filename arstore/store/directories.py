@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.errors import HostError
+from arstore.linux.xattr import remove_acls
+from arstore.store.access import Access, access_to, require_local, require_writable
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ RESERVED = frozenset(
     {STORE_FILE, "oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
 )
 """Names under the root that are the store's own."""
+
+KEPT_ASIDE = "graph.damaged-"
+"""What the names of directories below the root begin with in which `check --repair` keeps damaged graphs."""
+
+_OF_THE_DISK = frozenset({"lost+found", "lost_found"})
+"""Directories that mkfs or fsck makes at the top of a file system (ext4, bcachefs; f2fs)."""
 
 _OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores"})
 """Names under the runroot; `stores` has the runroots of stores that are in other places."""
@@ -96,16 +104,31 @@ class Directories(NamedTuple):
         """Make what is missing, and close both directories to everybody but the owner.
 
         Without *graph*, the graph's directory is not made: where there is a store, a missing one is damage.
-        Raises HostError for one that is open and holds what is not a store's; OSError.
+        A store that this process may only read is left as it is, and needs no runroot. Raises HostError for a directory
+        that is open and holds what is not a store's, PermissionDeniedError for one of another user without a store;
+        OSError.
         """
+        if os.path.isdir(self.root) and access_to(self.root) is not Access.OWNER:
+            if not os.path.isdir(self.graph):
+                require_writable(self.root)
+            with suppress(OSError, HostError):
+                _make_private(self.runroot, _OF_A_BOOT)
+            return
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
+        missing = [path for path in self.own() if not os.path.isdir(path) and (graph or path != self.graph)]
+        if missing:
+            require_local(self.root, self.root)
+            # What is made below gets the ACL that the root has got from its parent, and containers would show it.
+            remove_acls(self.root)
+        for path in missing:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            reached("store.directories-made")
+
+    def own(self) -> list[str]:
+        """The directories of the layout below the root, each after the one that it is in."""
         blobs = [f"{self.root}/blobs/{algorithm}" for algorithm in HEX_LENGTHS]
-        own = [self.trees, self.ingest, self.containers, f"{self.root}/blobs", *blobs, *([self.graph] * graph)]
-        for path in own:
-            if not os.path.isdir(path):
-                os.makedirs(path, mode=0o700, exist_ok=True)
-                reached("store.directories-made")
+        return [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
 
     def make_blank(self, number: int) -> str:
         """The path of an empty directory, made when it is missing (a reboot takes the runroot away).
@@ -129,14 +152,25 @@ def _make_private(path: str, own: frozenset[str]) -> None:
         _make_parents(os.path.dirname(path))
         with suppress(FileExistsError):
             os.mkdir(path, _PRIVATE)
+            remove_acls(path)
         return
     if stat.S_IMODE(mode) == _PRIVATE and stat.S_ISDIR(mode):
         return
-    names = os.listdir(path)
+    names = own_names(path)
     if names and own.isdisjoint(names):
         why = "holds something else and is open to other users, to whom it would be closed as a store"
         raise HostError(path, why, "name an empty directory, or a new one")
     os.chmod(path, _PRIVATE)
+
+
+def own_names(path: str) -> list[str]:
+    """The names in the directory *path*, without what belongs to the file system whose top it is. Raises OSError."""
+    return [name for name in os.listdir(path) if not is_of_the_disk(name, f"{path}/{name}")]
+
+
+def is_of_the_disk(name: str, path: str) -> bool:
+    """Whether *path*, called *name*, is a directory that belongs to a file system: `lost+found` of ext4."""
+    return name in _OF_THE_DISK and os.path.isdir(path) and not os.path.islink(path)
 
 
 def _make_parents(path: str) -> None:

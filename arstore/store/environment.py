@@ -30,8 +30,10 @@ _PATIENCE, _PAUSE = 10.0, 0.02
 """Seconds that another process with this one's pid is waited for, and seconds between two tries."""
 
 
-def opened(path: str) -> lmdb.Environment:
+def opened(path: str, frozen: bool = False) -> lmdb.Environment:
     """The environment in the directory *path*, open. Raises InUseError, HostError, lmdb.Error.
+
+    A *frozen* one, which nobody can write to, is opened without a lock.
 
     LMDB keeps readers apart by their pids. One in another pid namespace that has the pid which this process has is
     waited for, as long as that can be expected to help: processes close the graph while bytes move.
@@ -39,7 +41,7 @@ def opened(path: str) -> lmdb.Environment:
     patience = time.monotonic() + _PATIENCE
     while True:
         try:
-            return _mapped(path)
+            return _mapped(path, frozen)
         except lmdb.LockError as error:
             if os.strerror(errno.EAGAIN) not in str(error):
                 raise
@@ -49,11 +51,14 @@ def opened(path: str) -> lmdb.Environment:
         time.sleep(_PAUSE)
 
 
-def _mapped(path: str) -> lmdb.Environment:
+def _mapped(path: str, frozen: bool) -> lmdb.Environment:
     """The environment with the largest map that there are addresses for."""
     for size in _sizes(path):
         try:
-            return lmdb.open(path, map_size=size, mode=0o600, readahead=False, max_readers=READERS)
+            place = os.fsencode(path)
+            if frozen:
+                return lmdb.open(place, map_size=size, readonly=True, lock=False, create=False, readahead=False)
+            return lmdb.open(place, map_size=size, mode=0o600, readahead=False, max_readers=READERS)
         except (lmdb.Error, MemoryError) as error:
             if not isinstance(error, MemoryError) and os.strerror(errno.ENOMEM) not in str(error):
                 raise

@@ -16,6 +16,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
+from arstore.linux.xattr import remove_acls
 from arstore.store.content import write_content, write_hashed
 from arstore.store.descriptors import Descriptors
 from arstore.store.listing import runs_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from arstore.store.tree import Content
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_INHERITED = ("system.posix_acl_default",)
 _TYPES = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 
 
@@ -207,10 +207,8 @@ def link_name(source_fd: int, source: bytes, parent_fd: int, name: bytes) -> Non
 
 
 def _end_inheritance(root_fd: int) -> None:
-    """Take from the root what new files would inherit: a default ACL, the setgid bit."""
-    for attribute in _INHERITED:
-        with contextlib.suppress(OSError):
-            os.removexattr(root_fd, attribute)
+    """Take from the root what it has from its parent, and new files would inherit: ACLs, the setgid bit."""
+    remove_acls(root_fd)
     mode = os.fstat(root_fd).st_mode
     if mode & stat.S_ISGID:
         os.fchmod(root_fd, mode & 0o777)

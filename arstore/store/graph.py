@@ -32,10 +32,11 @@ from arstore.errors import (
     StoreVersionError,
 )
 from arstore.store import faults, identity, lockfile
+from arstore.store.access import Access, access_to, require_local, require_lockless, require_writable
 from arstore.store.change import Change
 from arstore.store.datafile import DAMAGE_HINT
 from arstore.store.environment import address_limit, no_addresses, opened
-from arstore.store.home import settle
+from arstore.store.home import is_at_home, settle
 from arstore.store.newer import refuse_unknown_tables
 from arstore.store.seal import BrokenSealError, sealed, unsealed
 from arstore.store.snapshot import FORMAT_KEY, Snapshot, unreadable
@@ -87,10 +88,14 @@ class Graph:
         self.path = path
         self._store = store
         self._create = create
+        self._root = os.path.dirname(path)
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
         self._fault: identity.Fault | None = None
+        self._access: Access | None = None
+        self.is_copy = False
+        """Whether the store was copied, in one that is only read: in others the records of trees tell (`home`)."""
         self._lock_file = -1
         self._living = 0
         self._spare = Spare(f"{path}/{SPARE}")
@@ -133,21 +138,41 @@ class Graph:
         return any(words and words[0] != str(os.getpid()) for words in map(str.split, lines))
 
     @contextmanager
-    def write(self, lenient: bool = False) -> Iterator[Change]:
+    def write(self, lenient: bool = False, guest: bool = False) -> Iterator[Change]:
         """A write transaction: committed, and durable, when the context ends without an exception, else undone.
 
-        The first one makes an older store one of this format. Raises as `read`, and NoSpaceError.
+        The first one of the store's owner makes an older store one of this format. Raises as `read`, NoSpaceError, and
+        PermissionDeniedError for a store that may only be read; *guest* is for what may be written to another user's
+        store all the same.
         """
+        if not (guest and self.access is Access.GUEST):
+            require_writable(self._root)
         with self._errors():
             environment = self._open()
-            if self._is_older and self._store is not None:
+            advances = self._is_older and self.access is Access.OWNER
+            if advances and self._store is not None:
                 self._name(environment, self._store)
             with self._begun(write=True) as transaction:
                 refuse_unknown_tables(transaction)
-                if self._is_older:
+                if advances:
                     _advance(transaction)
                 yield Change(transaction, lenient)
-        self._is_older = False
+        if advances:
+            self._is_older = False
+
+    @contextmanager
+    def unchanging(self) -> Iterator[Snapshot]:
+        """A moment that lasts as long as the context: nobody removes or replaces anything meanwhile.
+
+        Whoever does so needs the writer's lock, which is held; on a read-only file system nobody does. Raises as
+        `write`.
+        """
+        if self.access is Access.FROZEN:
+            with self.read() as snapshot:
+                yield snapshot
+        else:
+            with self.write() as change:
+                yield change
 
     def verify(self) -> None:
         """See to it that the graph can be read and is the store's, and finish a new store. Raises as `read`."""
@@ -186,24 +211,43 @@ class Graph:
             if self._environment is None:
                 self._fault = None
                 self._look_for_graph()
-                self._lock_file = lockfile.prepare(self.path, self._spare)
-                self._spare.set_aside()
-                faults.watch(self.path)
-                try:
-                    environment = opened(self.path)
-                except BaseException:
-                    self._let_go()
-                    raise
+                environment = self._opened()
                 try:
                     self._is_older = self._format_of(environment) != str(FORMAT)
                     self._verify_identity(environment)
-                    settle(environment, self.path)
+                    if self.access is Access.OWNER:
+                        settle(environment, self.path)
+                    else:
+                        self.is_copy = not is_at_home(environment, self.path)
                     environment.reader_check()
                 except BaseException:
                     self._close(environment)
                     raise
                 self._environment = environment
             return self._environment
+
+    def _opened(self) -> lmdb.Environment:
+        """The environment, open as this process may open it."""
+        require_local(self._root, self.path)
+        if self.access is Access.FROZEN:
+            require_lockless(self._root, self.path)
+        else:
+            self._lock_file = lockfile.prepare(self.path, self._spare)
+            if self.access is Access.OWNER:
+                self._spare.set_aside()
+        faults.watch(self.path)
+        try:
+            return opened(self.path, frozen=self.access is Access.FROZEN)
+        except BaseException:
+            self._let_go()
+            raise
+
+    @property
+    def access(self) -> Access:
+        """What this process may do here. Raises OSError."""
+        if self._access is None:
+            self._access = access_to(self._root)
+        return self._access
 
     def _look_for_graph(self) -> None:
         """See to it that LMDB does not make a graph where there was one. Raises StoreDamagedError, NoStoreError."""
@@ -265,7 +309,11 @@ class Graph:
             identity.write(store, store_id)
 
     def spare_given_up(self) -> AbstractContextManager[None]:
-        """For the length of what frees space: give back the space that is set aside for that."""
+        """For the length of what frees space: give back the space that is set aside for that.
+
+        Raises PermissionDeniedError for a store that may only be read.
+        """
+        require_writable(self._root)
         return self._spare.given_up()
 
     @contextmanager

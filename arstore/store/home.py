@@ -17,7 +17,7 @@ from arstore.store.newer import refuse_unknown_tables
 from arstore.store.snapshot import HOME, Snapshot
 from arstore.trace import reached
 
-_COPIED_FORM = "directory"
+COPIED_FORM = "directory"
 """The form of trees whose copies cannot be relied on."""
 
 
@@ -26,14 +26,19 @@ def settle(environment: lmdb.Environment, path: str) -> None:
 
     A full disk is no reason to refuse, nor are records of a newer arstore: the next process tries again.
     """
-    with environment.begin() as transaction:
-        recorded = Snapshot(transaction).home()
-    if recorded and recorded == _sign(path):
+    if is_at_home(environment, path):
         return
     unwritable = (lmdb.DiskError, lmdb.MapFullError, OSError, StoreVersionError)
     with suppress(*unwritable), environment.begin(write=True) as transaction:
         refuse_unknown_tables(transaction)
         _settle(Change(transaction, lenient=True), path)
+
+
+def is_at_home(environment: lmdb.Environment, path: str) -> bool:
+    """Whether the store with the graph in *path* is known not to have been copied since it was last opened."""
+    with environment.begin() as transaction:
+        recorded = Snapshot(transaction).home()
+    return bool(recorded) and recorded == _sign(path)
 
 
 def _settle(change: Change, path: str) -> None:
@@ -47,7 +52,7 @@ def _settle(change: Change, path: str) -> None:
     reached("store.home-made")
     if recorded:
         for key, tree in list(change.trees()):
-            if tree.form == _COPIED_FORM:
+            if tree.form == COPIED_FORM:
                 change.put_tree(key, tree._replace(synced=False, boot=""))
     change.put_own(HOME, _sign(path))
 

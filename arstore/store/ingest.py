@@ -7,12 +7,16 @@ process dies instead, the collector finds that nobody of that pid, start time an
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.errors import HostError
+from arstore.linux.filesystem import is_overlay
 from arstore.store import removal
+from arstore.store.access import require_writable
 from arstore.store.owner import Owner
 from arstore.trace import reached
 
@@ -22,13 +26,18 @@ if TYPE_CHECKING:
     from arstore.store.directories import Directories
 
 
+_MOUNTED = "a file system is mounted in it, which has to be unmounted first"
+
+
 class Ingest:
     """A directory `ingest/<lease>/` for the length of a context. It is also the `Spool` of a transport."""
 
     def __init__(self, directories: Directories) -> None:
         self._parent = directories.ingest
+        require_writable(directories.root)
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
+        self._overlay: bool | None = None
 
     def __enter__(self) -> Ingest:
         os.mkdir(self.path, 0o700)
@@ -61,6 +70,44 @@ class Ingest:
         """A path for a file called *name* in this directory."""
         return f"{self.path}/{name}"
 
+    def place(self, staged: str, path: str) -> None:
+        """Give the file or directory *staged*, which is in here, the name *path*: rename(2).
+
+        Raises HostError where *path* is on another mount or in another subvolume, OSError.
+        """
+        try:
+            os.rename(staged, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            why = "is mounted apart from the rest of the store, and nothing can be moved there from another mount"
+            hint = "have the whole store on one mount, and in one subvolume"
+            raise HostError(os.path.dirname(path), why, hint) from error
+
+    def take(self, path: str, name: str) -> None:
+        """Take what is at *path* out of its place: into this directory, as *name*, to be deleted when the context ends.
+
+        On an overlay it is deleted at once where it would have to be copied for that: the overlay does not move
+        directories of its lower layers, and copies their files. Raises OSError: FileNotFoundError when nothing is
+        there, EBUSY for a mount point.
+        """
+        if self._is_on_overlay() and not os.path.isdir(path):
+            os.unlink(path)
+            return
+        try:
+            os.rename(path, self.file(name))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise OSError(errno.EBUSY, _MOUNTED, path) from error
+            if error.errno != errno.EXDEV:
+                raise
+            remove_tree(path)
+
+    def _is_on_overlay(self) -> bool:
+        if self._overlay is None:
+            self._overlay = is_overlay(self._parent)
+        return self._overlay
+
     def directory(self, name: str) -> str:
         """A new empty directory called *name* in this directory."""
         path = f"{self.path}/{name}"
@@ -79,6 +126,11 @@ def remove_tree(path: str) -> None:
     parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         removal.remove_tree(parent_fd, os.fsencode(name))
+    except OSError as error:
+        # What is nested is known there by its last name alone.
+        if error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, _MOUNTED, path) from error
+        raise
     finally:
         os.close(parent_fd)
 

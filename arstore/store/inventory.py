@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
 from arstore.linux.process import boot_id
+from arstore.store.home import COPIED_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
@@ -120,6 +121,8 @@ class Inventory:
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
         if key in self.again or (not record.synced and record.boot != self.boot):
+            return False
+        if self.graph.is_copy and record.form == COPIED_FORM:
             return False
         identity = _identity(self.directories.tree(key), stat.S_IFDIR)
         if identity is not None:

@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from arstore.store.access import require_writable
 from arstore.store.owner import Owner
 from arstore.trace import reached
 
@@ -97,6 +98,7 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
     takes the old one's place after it. Raises OSError and the errors of Graph; nothing has changed then, unless it was
     that very last step that failed: the next change does it again.
     """
+    require_writable(directories.root)
     staged = f"{directories.root}/index.json.{Owner.announced(directories.graph).directory_name()}"
     # Whoever changes something waits for the writer's lock: most of the index is put together before it is taken.
     with graph.read() as snapshot:

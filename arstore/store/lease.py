@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.errors import NotFoundError
+from arstore.store.access import Access
 from arstore.store.owner import Owner
 from arstore.store.records import LeaseRecord
 from arstore.trace import reached
@@ -19,7 +20,6 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.store.change import Change
     from arstore.store.graph import Graph
     from arstore.store.snapshot import Snapshot
 
@@ -33,8 +33,8 @@ def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
     Raises NotFoundError when it is not (any more) there, and the errors of Graph.
     """
 
-    def choose(change: Change) -> tuple[tuple[str, ...], None]:
-        if change.image(image) is None:
+    def choose(snapshot: Snapshot) -> tuple[tuple[str, ...], None]:
+        if snapshot.image(image) is None:
             raise NotFoundError(f"image {image}", "was removed")
         return (image,), None
 
@@ -48,22 +48,30 @@ def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Ite
 
     Raises the errors of Graph.
     """
-    with _held(graph, purpose, lambda change: (tuple(digest for digest, _ in change.images()), look(change))) as found:
+    with _held(graph, purpose, lambda now: (tuple(digest for digest, _ in now.images()), look(now))) as found:
         yield found
 
 
 @contextmanager
-def _held(graph: Graph, purpose: str, choose: Callable[[Change], tuple[tuple[str, ...], T]]) -> Iterator[T]:
-    """Hold the images that *choose* names, in one transaction with what else it finds."""
+def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[str, ...], T]]) -> Iterator[T]:
+    """Hold the images that *choose* names, in one transaction with what else it finds.
+
+    In a store that nobody can change nothing has to be held.
+    """
+    if graph.access is Access.FROZEN:
+        with graph.read() as snapshot:
+            _, found = choose(snapshot)
+        yield found
+        return
     owner = Owner.announced(graph.path)
     lease_id = os.urandom(8).hex()
-    with graph.write() as change:
+    with graph.write(guest=True) as change:
         images, found = choose(change)
         change.put_lease(lease_id, LeaseRecord(images, purpose, owner.pid, owner.start, owner.boot, time.time()))
     reached("lease.taken")
     try:
         yield found
     finally:
-        with graph.write() as change:
+        with graph.write(guest=True) as change:
             change.delete("leases", lease_id)
         reached("lease.returned")

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import from_os_error
+from arstore.store.access import give_to_owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def prepare(directory: str, spare: Spare) -> int:
         return -1  # LMDB says what is the matter
     try:
         if _lock_alone(fd):
+            give_to_owner(fd, directory)
             _set_up(fd, spare)
             reached("store.lock-file-reserved")
     except OSError as error:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features, mount
-from arstore.linux.mountinfo import mount_id_of, read_mounts
+from arstore.linux.mountinfo import mount_below, mount_id_of, read_mounts
 from arstore.linux.namespace import in_directory
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ MAX_LOWERS = 500
 """Lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
 
 FORBIDDEN_HINT = "use `arstore unpack IMAGE DIR`, which needs no mount"
+
+_NO_UPPER = frozenset({"overlay", "ecryptfs", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "ntfs3", "9p"})
+"""File systems that cannot be upper directories: they lack attributes, whiteouts, or inodes that stay."""
 
 _PAGE = 4096
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
@@ -288,10 +291,12 @@ def _known_fault(overlay: Overlay, code: int | None) -> str:
         return "a layer stands twice in the stack, or lies within another"
     if code != errno.EINVAL:
         return ""
+    if not overlay.read_only and (why := _fault_of_upper(overlay)):
+        return why
     mounts = {info.mount_id for info in read_mounts()}
     if not all(mount_id_of(lower.fd) in mounts for lower in overlay.lowers):
         return "a layer was opened in another mount namespace, or is a detached mount (before 6.15)"
-    return "" if overlay.read_only else _fault_of_upper(overlay)
+    return ""
 
 
 def _fault_of_upper(overlay: Overlay) -> str:
@@ -301,6 +306,8 @@ def _fault_of_upper(overlay: Overlay) -> str:
     upper, work = os.path.realpath(overlay.upper), os.path.realpath(overlay.work)
     if os.stat(upper).st_dev != os.stat(work).st_dev:
         return "its upper and its work directory lie on different file systems"
+    if (found := mount_below(upper)) is not None and found.fs_type in _NO_UPPER:
+        return f"containers cannot write to a store on {found.fs_type}: overlayfs takes no upper directory there"
     if os.path.commonpath([upper, work]) in {upper, work}:
         return "its work directory lies within its upper directory, or the reverse"
     return ""

@@ -1,10 +1,11 @@
 """Owners: the process that something in a store belongs to, which is garbage once that process has ended.
 
 A process is told by pid, start time and boot; outside the first pid namespace the boot has that namespace's inode
-number behind it, `<boot>+<inode>`. People are shown this, and in the first namespace /proc answers for it. A process
-in another pid namespace cannot be looked up by its pid. So each process that owns something in a store also holds a
-lock on one byte of `graph/owners`, at an offset that its identity tells, as long as it works on that store, or a
-worker does that it has forked: the kernel drops the lock with the process, and tells of it alike in every namespace.
+number behind it, `<boot>+<inode>`. People are shown this, and in the first namespace /proc answers for it, unless the
+start time differs: /proc shifts it in a time namespace (`linux.process` takes that off, earlier versions did not). A
+process in another pid namespace cannot be looked up by its pid. So each process that owns something in a store also
+holds a lock on one byte of `graph/owners`, at an offset that its identity tells, as long as it works on that store, or
+a worker does that it has forked: the kernel drops the lock with the process, and tells of it alike in every namespace.
 
 Out of scope: hosts that share one file system over a network, which no store may be on.
 """
@@ -17,7 +18,8 @@ from typing import NamedTuple
 
 from arstore.linux.filelock import is_locked, lock_byte
 from arstore.linux.namespace import identity
-from arstore.linux.process import boot_id, is_alive, own_start_time
+from arstore.linux.process import boot_id, is_alive, own_start_time, runs
+from arstore.store.access import give_to_owner
 
 FILE = "owners"
 
@@ -49,6 +51,7 @@ class Owner(NamedTuple):
             # On a file system without such locks, or one that is full, others go by the pid alone.
             with suppress(OSError):
                 fd = os.open(f"{graph}/{FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                give_to_owner(fd, graph)
                 _announced[graph] = (owner.pid, fd)
                 lock_byte(fd, owner._offset)
         return owner
@@ -64,7 +67,11 @@ class Owner(NamedTuple):
         own = identity("pid")
         theirs = int(inner) if inner.isascii() and inner.isdigit() else _FIRST_PID_NAMESPACE
         if own == theirs == _FIRST_PID_NAMESPACE:
-            return is_alive(self.pid, self.start, boot)
+            if is_alive(self.pid, self.start, boot):
+                return True
+            if not runs(self.pid):
+                return False
+            # The pid is used again, or this process's start time was taken in another time namespace: the lock tells.
         present = _is_present(graph, self._offset) if graph else None
         if present is not None:
             return present

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, NoStoreError
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.directories import STORE_FILE
-from arstore.store.graph import FORMAT, MAP_SIZE
+from arstore.store.graph import FORMAT
 from arstore.store.identity import UNFINISHED, holds_content, none_at
 from arstore.store.seal import is_sealed, unsealed
 from arstore.store.snapshot import FORMAT_KEY

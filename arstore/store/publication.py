@@ -134,10 +134,10 @@ def _place_blobs(
             continue
         path = directories.blob(digest)
         try:
-            os.rename(staged, path)
+            ingest.place(staged, path)
         except IsADirectoryError:
-            os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
-            os.rename(staged, path)
+            ingest.take(path, f"replaced-{os.path.basename(path)}")
+            ingest.place(staged, path)
         placed.append(path)
         reached("publish.blob-placed")
         touched.add(os.path.dirname(path))
@@ -181,7 +181,7 @@ def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replace
             change.delete("trees", key)
             path = directories.tree(key)
             with contextlib.suppress(FileNotFoundError):
-                os.rename(path, ingest.file(f"replaced-{os.path.basename(path)}"))
+                ingest.take(path, f"replaced-{os.path.basename(path)}")
             reached("publish.run-dropped")
 
 
@@ -212,7 +212,7 @@ def _take_back(
             known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)
             if known is None:
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(path, ingest.file(f"taken-back-{number}"))
+                    ingest.take(path, f"taken-back-{number}")
         reached("publish.taken-back")
 
 

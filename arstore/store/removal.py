@@ -10,6 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from arstore.linux.mountinfo import mount_id_of
 from arstore.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 from arstore.store.descriptors import DIRECTORY
 
@@ -104,7 +105,10 @@ def _open_here(parent_fd: int, name: bytes) -> int:
         if error.errno not in {errno.ENOSYS, errno.EPERM}:
             raise
     fd = os.open(name, DIRECTORY, dir_fd=parent_fd)
-    if os.fstat(fd).st_dev != os.fstat(parent_fd).st_dev:
+    try:
+        if mount_id_of(fd) != mount_id_of(parent_fd):
+            raise OSError(errno.EBUSY, "a file system is mounted there", name)
+    except BaseException:
         os.close(fd)
-        raise OSError(errno.EBUSY, "a file system is mounted there", name)
+        raise
     return fd

@@ -87,8 +87,8 @@ class Replacement:
         # This cannot be undone at once: the record stays as it is until the transaction commits.
         self._good.pop(key, None)
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, self._ingest.file(f"replaced-{os.path.basename(path)}"))
-        os.rename(staged, path)
+            self._ingest.take(path, f"replaced-{os.path.basename(path)}")
+        self._ingest.place(staged, path)
 
     def undo(self, change: Change) -> None:
         """Put back what nobody has touched since, after the transaction of the replacement was given up.

@@ -30,11 +30,11 @@ from arstore.store.uppers import require_unused
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from arstore.store.change import Change
     from arstore.store.containers import Container
     from arstore.store.mountrecord import MountRecord
     from arstore.store.mounts import MountEntry
     from arstore.store.records import TreeRecord
+    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
     from arstore.store.tree import LowerDirectory
 
@@ -82,7 +82,7 @@ def _restless(image: StoredImage) -> ConflictError:
     return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
 
 
-def _are_in_place(change: Change, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
+def _are_in_place(snapshot: Snapshot, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
     """Whether the directories among *lowers* are still where they were opened, and there to stay.
 
     Mounts cannot be taken from under us.
@@ -97,8 +97,8 @@ def _are_in_place(change: Change, image: StoredImage, lowers: Sequence[LowerDire
     if not directories:
         return True
     boot = boot_id()
-    keys = [layer.tree for _, layer in chain_of(change, image)]
-    records = [change.tree(key) for key in keys]
+    keys = [layer.tree for _, layer in chain_of(snapshot, image)]
+    records = [snapshot.tree(key) for key in keys]
     return all(record is not None and (record.synced or record.boot == boot) for record in records)
 
 
@@ -169,11 +169,10 @@ def mount_image(
     removed meanwhile.
     """
     for _ in range(_ATTEMPTS):
-        with lowers(store, image) as found, store.graph.write() as change:
-            # Whoever takes or replaces anything needs the writer's lock: while we hold it nothing can go.
-            if change.image(image.digest) is None:
+        with lowers(store, image) as found, store.graph.unchanging() as snapshot:
+            if snapshot.image(image.digest) is None:
                 raise NotFoundError(image.label, "was removed meanwhile")
-            if _are_in_place(change, image, found):
+            if _are_in_place(snapshot, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
                 return MountTable(store.directories).mount(description, target, image=image.digest)
     raise _restless(image)

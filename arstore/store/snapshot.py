@@ -345,8 +345,8 @@ def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:
 
 
 def record_key(table: str, key: str) -> bytes:
-    """The key in the database of the record *key* of *table*."""
-    return f"{table}/{key}".encode()
+    """The key in the database of the record *key* of *table*, which may be any file name."""
+    return f"{table}/{key}".encode("utf-8", "surrogateescape")
 
 
 def unreadable(key: bytes) -> StoreDamagedError:

@@ -24,6 +24,7 @@ from arstore.errors import (
     UsageError,
     as_root,
 )
+from arstore.store.access import Access
 from arstore.store.directories import Directories
 from arstore.store.graph import Graph
 from arstore.store.owner import withdraw
@@ -397,6 +398,10 @@ class Store:
         found = self._trusted_stack(image)
         if found is not None:
             return found
+        hint = "use `arstore unpack IMAGE DIR`, which needs no trees"
+        if self.graph.access is Access.FROZEN:
+            why = "its trees are missing, or may not be whole, and cannot be built on a read-only file system"
+            raise PermissionDeniedError(image.label, why, hint)
         forms = self.tree_forms()
         if not forms:
             hint = ", or ".join(filter(None, (as_root(), "use `arstore unpack IMAGE DIR`, which needs no trees")))

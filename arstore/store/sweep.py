@@ -12,7 +12,6 @@ Removal has three steps, each safe to die after:
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
@@ -128,14 +127,14 @@ def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: 
     with graph.write() as change:
         for number, digest in enumerate(removed.blobs):
             if change.blob(digest) is None:
-                _take(directories.blob(digest), ingest.file(f"blob-{number}"))
+                _take(ingest, directories.blob(digest), f"blob-{number}")
         for number, key in enumerate(removed.trees):
             if change.tree(key) is None:
-                _take(directories.tree(key), ingest.file(f"tree-{number}"))
+                _take(ingest, directories.tree(key), f"tree-{number}")
     reached("remove.files-moved")
 
 
-def _take(path: str, target: str) -> None:
+def _take(ingest: Ingest, path: str, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.rename(path, target)
+        ingest.take(path, name)
         reached("remove.file-moved")

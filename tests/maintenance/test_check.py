@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,13 @@ def no_index(store):
     Path(store.directories.root, "index.json").unlink()
 
 
+def default_acl(store):
+    """As `setfacl -d -m u::rwx,g::rx,o::- .` sets it (linux/posix_acl_xattr.h)."""
+    entries = [(0x01, 7), (0x04, 5), (0x20, 0)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, mode, 0xFFFFFFFF) for tag, mode in entries)
+    os.setxattr(store.directories.containers, "system.posix_acl_default", acl)
+
+
 MENDED = [
     (Damage.TREE_MISSING, lambda store: shutil.rmtree(store.directories.tree(TREE))),
     (Damage.TREE_MISSING, unknown_form),
@@ -135,6 +143,7 @@ MENDED = [
     (Damage.LAYOUT, lambda store: Path(store.directories.root, "oci-layout").write_text("{}")),
     (Damage.LAYOUT, lambda store: Path(store.directories.root, "oci-layout").unlink()),
     (Damage.PERMISSIONS, lambda store: os.chmod(store.directories.root, 0o755)),
+    (Damage.PERMISSIONS, default_acl),
     (Damage.ORPHAN, lambda store: blob(store, NOTHING).write_bytes(b"x")),
     (Damage.STALE_INGEST, stale_ingest),
     (Damage.STALE_MOUNT, stale_mount),
@@ -162,6 +171,7 @@ KEPT = [
 
 def test_every_kind_is_tried():
     elsewhere = {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}  # test_altered_trees
+    elsewhere |= {Damage.STRAY}  # which stays: test_hosts
     elsewhere |= {Damage.GRAPH_PAGES, Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}  # test_damaged_graph
     elsewhere |= {Damage.GRAPH_LOST, Damage.STORE_ID}  # test_identity
     assert {damage for damage, _ in [*MENDED, *GAPS, *KEPT]} == set(Damage) - elsewhere

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -332,6 +333,10 @@ def test_an_ordinary_user_gets_no_trees_but_all_the_checks(open_directory):
             assert all(layer.reused for layer in again.layers)
 
     stores.forked(work)
+    # Root builds no trees in another user's store.
+    with Store(str(home / "root"), str(home / "run")) as store, pytest.raises(PermissionDeniedError):
+        store.stack(store.find("example:1"))
+    subprocess.run(["chown", "-R", "0:0", home], check=True)
     with Store(str(home / "root"), str(home / "run")) as store:
         store.stack(store.find("example:1"))
         assert stores.trees(store) >= set(images.example().diff_ids)

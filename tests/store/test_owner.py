@@ -12,7 +12,8 @@ import pytest
 from support import stores
 from support.cli import REPOSITORY
 
-from arstore.linux.process import boot_id
+from arstore.linux.filelock import lock_byte
+from arstore.linux.process import boot_id, start_time
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.store.ingest import Ingest
 from arstore.store.lease import leased
@@ -124,3 +125,68 @@ def test_a_process_with_the_same_pid_in_another_namespace_is_waited_for(store):
         holder.wait()
         # The kernel lets go of locks one by one: who looks in between may open the graph and find the owner alive.
         assert "inner" in found or "inner" in collected(store, *INSIDE)
+
+
+# --- time namespaces ------------------------------------------------------------------------------------------------
+
+AHEAD = ("unshare", "--time", "--boottime", "100000", "--monotonic", "100000")
+BEHIND_AND_INSIDE = ("unshare", "--time", "--boottime", "5000", *INSIDE[1:])
+TIMES = {"same": (), "ahead": AHEAD, "another-pid-too": BEHIND_AND_INSIDE}
+
+
+def skip_without_time_namespaces():
+    done = subprocess.run([*AHEAD, "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no time namespaces here: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def holding(store, prefix):
+    """A process behind *prefix* that holds all it can; its ingest."""
+    words = [*prefix, sys.executable, "-c", HOLDER, store.directories.root, store.directories.runroot]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("asker", TIMES, ids=[f"asked-{name}" for name in TIMES])
+@pytest.mark.parametrize("holder", TIMES, ids=[f"held-{name}" for name in TIMES])
+def test_a_time_namespace_makes_nobody_dead(store, holder, asker):
+    skip_without_time_namespaces()
+    with holding(store, TIMES[holder]) as (_, path):
+        store.untag("x:1")
+        prefix = SECOND if TIMES[asker] and "--pid" in TIMES[asker] else ()
+        time = TIMES[asker][:4] if "--pid" in TIMES[asker] else TIMES[asker]
+        assert collected(store, *time, *prefix) == "[]"
+        assert os.path.isdir(path)
+
+
+@pytest.mark.parametrize(("holder", "asker"), [(AHEAD, ()), ((), AHEAD)], ids=["held-ahead", "asked-ahead"])
+def test_what_died_is_dead_from_every_time_namespace(store, holder, asker):
+    skip_without_time_namespaces()
+    with holding(store, holder) as (process, path):
+        process.kill()
+        process.wait()
+    store.untag("x:1")
+    assert "inner" in collected(store, *asker)
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("recorded", [1, -1], ids=["started-later", "started-earlier"])
+def test_another_start_time_is_settled_by_the_lock(store, recorded):
+    """What an arstore that did not know of time namespaces has recorded of a process that lives."""
+    graph = store.directories.graph
+    with subprocess.Popen(["sleep", "60"]) as process:
+        owner = Owner(process.pid, start_time(process.pid) + 10_000_000 * recorded, boot_id())
+        try:
+            assert not owner.is_alive(graph)
+            fd = os.open(f"{graph}/owners", os.O_RDWR | os.O_CREAT, 0o600)
+            lock_byte(fd, owner._offset)
+            assert owner.is_alive(graph)
+            os.close(fd)
+            assert not owner.is_alive(graph)
+        finally:
+            process.kill()

@@ -78,7 +78,7 @@ def simple(*contents: str, names: tuple[str, ...] = (), compression: str = "none
 
 def du(path: str | Path) -> int:
     """Bytes allocated below *path*, by du(1)."""
-    return int(subprocess.run(["du", "-sxB1", path], capture_output=True, text=True, check=True).stdout.split()[0])
+    return int(subprocess.run(["du", "-sB1", f"{path}/"], capture_output=True, text=True, check=True).stdout.split()[0])
 
 
 def files(root: str | Path) -> dict[str, tuple[int, int]]:

@@ -120,8 +120,8 @@ def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
     path = store.directories.blob(digest)
     with store.graph.write(lenient=True) as change:
         if os.path.isdir(path) and not os.path.islink(path):
-            os.rename(path, ingest.file(f"displaced-{os.path.basename(path)}"))
-        os.rename(staged, path)
+            ingest.take(path, f"displaced-{os.path.basename(path)}")
+        ingest.place(staged, path)
         reached("repair.blob-placed")
         sync_directory(os.path.dirname(path))
         record = change.blob(digest)

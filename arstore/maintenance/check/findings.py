@@ -10,7 +10,7 @@ from arstore.store.answers import answer
 
 @answer
 class Damage(enum.Enum):
-    """Kinds of findings; those of `HARMLESS` are clutter that `gc` takes, and do not make a store unwell."""
+    """Kinds of findings; those of `HARMLESS` do not make a store unwell: most are clutter that `gc` takes."""
 
     BLOB_MISSING = "blob-missing"
     BLOB_SIZE = "blob-size"
@@ -36,6 +36,7 @@ class Damage(enum.Enum):
     LAYOUT = "layout"
     PERMISSIONS = "permissions"
     ORPHAN = "orphan"
+    STRAY = "stray"
     STALE_INGEST = "stale-ingest"
     STALE_MOUNT = "stale-mount"
 
@@ -44,7 +45,14 @@ NO_GRAPH = frozenset({Damage.GRAPH_PAGES, Damage.GRAPH_LOST, Damage.STORE_ID})
 """Kinds after which the graph is not read: nothing in it can be relied on."""
 
 HARMLESS = frozenset(
-    {Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT, Damage.TREE_UNTRUSTED, Damage.TREE_UNRECORDED}
+    {
+        Damage.ORPHAN,
+        Damage.STRAY,
+        Damage.STALE_INGEST,
+        Damage.STALE_MOUNT,
+        Damage.TREE_UNTRUSTED,
+        Damage.TREE_UNRECORDED,
+    }
 )
 
 

@@ -23,7 +23,7 @@ from arstore.maintenance.check.documents import Reconstruction, manifests
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.store import identity
 from arstore.store.datafile import MAP_SIZE
-from arstore.store.directories import STORE_FILE, sync_directory
+from arstore.store.directories import KEPT_ASIDE, STORE_FILE, sync_directory
 from arstore.store.graph import OLDER, Graph
 from arstore.store.identity import ID, LINEAGE, new_id
 from arstore.store.ingest import Ingest
@@ -241,7 +241,7 @@ def _kept(store: Store, path: str) -> str:
     old = f"{path}/{_DATA}"
     if not os.path.lexists(old):
         return ""
-    aside = f"{store.directories.root}/graph.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+    aside = f"{store.directories.root}/{KEPT_ASIDE}{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
     os.mkdir(aside, 0o700)
     try:
         os.link(old, f"{aside}/{_DATA}", follow_symlinks=False)

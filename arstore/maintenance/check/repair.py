@@ -14,11 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, StoreDamagedError
+from arstore.linux.xattr import remove_acls
 from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.copies import mend_blobs
 from arstore.maintenance.check.examination import check
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph, restore_id
+from arstore.maintenance.check.structure import with_default_acls
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.rootfs import complete_runs
@@ -111,6 +113,8 @@ def _repaired(
         reached("repair.collected")
     if any(finding.damage is Damage.PERMISSIONS for finding in findings):
         os.chmod(store.directories.root, 0o700)
+        for path in with_default_acls(store.directories):
+            remove_acls(path)
     if not any(finding.damage in _RECORDS for finding in findings):
         write_layout(store.directories, store.graph)
     left = {(finding.damage, finding.what) for finding in check(store, quick=True)}
@@ -187,7 +191,7 @@ def _take_altered_blobs(store: Store, digests: list[str]) -> None:
         for number, (digest, identity) in enumerate(altered.items()):
             path = store.directories.blob(digest)
             if identity is not None and _identity(path) == identity:
-                os.rename(path, ingest.file(f"altered-{number}"))
+                ingest.take(path, f"altered-{number}")
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -11,9 +11,11 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.linux.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.surveyor import outline
 from arstore.store import containers
+from arstore.store.home import COPIED_FORM
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
 from arstore.store.mounts import MountState, MountTable
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from arstore.maintenance.survey import Known
+    from arstore.store.directories import Directories
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
@@ -97,6 +100,8 @@ class TreeRecords:
         self._directories = store.directories
         self._boot = store.inventory().boot
         self._forms = store.forms.keys()
+        with store.graph.read(lenient=True):
+            self._is_copy = store.graph.is_copy
 
     def fault(
         self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
@@ -107,6 +112,9 @@ class TreeRecords:
         """
         if not synced and boot != self._boot:
             why = "may not be whole since something was cut off; rebuilt when used"
+            return Finding(Damage.TREE_UNTRUSTED, key, why)
+        if self._is_copy and form == COPIED_FORM:
+            why = "the store was copied, and copies of such trees may lack something"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
         if not is_there and not os.path.isdir(self._directories.tree(key)):
             if members:
@@ -122,6 +130,14 @@ def _root(store: Store) -> Iterator[Finding]:
     mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
     if mode & 0o077:
         yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+    for path in with_default_acls(store.directories):
+        why = "has a default ACL, which trees and containers below get, and images do not have"
+        yield Finding(Damage.PERMISSIONS, path, why)
+
+
+def with_default_acls(directories: Directories) -> list[str]:
+    """The directories of the layout from which new files get an ACL."""
+    return [path for path in (directories.root, *directories.own()) if has_default_acl(path)]
 
 
 def _names(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
@@ -215,10 +231,13 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
 
     Raises OSError and the errors of Graph.
     """
-    from arstore.maintenance.gc import Collection, add_files
+    from arstore.maintenance.gc import Collection, add_files, strays
 
     plan = Collection()
-    add_files(store, plan, outline(store.directories, known), known)
+    found = outline(store.directories, known)
+    add_files(store, plan, found, known)
+    for name in strays(found):
+        yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
     for name in plan.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:

@@ -15,9 +15,11 @@ from blake3 import blake3
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, StoreDamagedError, reason
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.store.access import Access
 from arstore.store.comparison import differences, listing_of
 from arstore.store.directories import opened
 from arstore.store.directory import FILES, LISTING
+from arstore.store.home import COPIED_FORM
 from arstore.store.ingest import Ingest
 from arstore.store.layer import LayerPass, take_layer
 from arstore.store.needs import NAME as NEEDS
@@ -76,6 +78,8 @@ def candidates(
     def inode(key: str) -> int:
         record = records.get(key)
         if record is None or (not record.synced and record.boot != boot):
+            return 0
+        if store.graph.is_copy and record.form == COPIED_FORM:
             return 0
         if not record.members and record.form not in store.forms:
             return 0
@@ -148,11 +152,11 @@ def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
 def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
     """What is wrong with a tree of files that nothing was recorded of: they are extracted anew, and compared.
 
-    That takes room for a second copy. A tree that does not show its layer alone cannot be told so.
+    That takes room for a second copy in the store. A tree that does not show its layer alone cannot be told so.
     """
     layer = tree.layer
     blob = next((one for one in layer.blobs if os.path.isfile(store.directories.blob(one))), "") if layer else ""
-    if layer is None or not blob or tree.key != layer.diff_id:
+    if layer is None or not blob or tree.key != layer.diff_id or store.graph.access is not Access.OWNER:
         return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files; `--repair` builds it anew")
     with Ingest(store.directories) as ingest, open(store.directories.blob(blob), "rb", buffering=0) as file:
         place = ingest.directory("tree")
