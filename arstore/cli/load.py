@@ -106,6 +106,9 @@ def _render(session: Session, loaded: Loaded) -> None:
     write_line(loaded.image)
     for image in loaded.imported:
         write_line(image.digest, *image.names)
+    for path, skipped in loaded.skipped.items():
+        for line in skipped.lines():
+            session.note(f"{path}: {line}")
     for failure in loaded.failed:
         session.warn(f"{failure.path}: {failure.error}")
 
@@ -114,5 +117,9 @@ def _document(loaded: Loaded) -> dict[str, Any]:
     return {
         "pipeline": {"image": loaded.image, "container": loaded.container, "exit_code": loaded.exit_code},
         "imported": [image_document(image) for image in loaded.imported],
+        "skipped": [
+            {"path": path, **document} for path, skipped in loaded.skipped.items() for document in skipped.documents()
+        ],
+        "skipped_count": sum(skipped.count for skipped in loaded.skipped.values()),
         "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
@@ -33,6 +33,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
+from arstore.transport.skipped import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,8 @@ class Loaded:
     exit_code: int | None = None
     imported: tuple[TakenImage, ...] = ()
     failed: tuple[Failure, ...] = ()
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    """What was passed over, by the path of what holds it: the pipeline's archive, or a path below the directory."""
 
 
 def load(
@@ -92,7 +95,7 @@ def load(
     """
     loaded = loaded or Loaded()
     wanted = ImportOptions(name=options.name, single=True, limits=options.limits)
-    (pipeline,) = import_reference(store, archive, wanted, progress)
+    (pipeline,) = import_reference(store, archive, wanted, progress, _skipped_in(loaded, archive))
     loaded.image = pipeline.digest
     reached("load.imported")
     directory = images_directory(store.directories.root, pipeline)
@@ -164,7 +167,8 @@ def _take_leavings(
     with opened(directory) as fd:
         for leaving in find_leavings(fd):
             try:
-                imported.extend(_import(store, fd, leaving, options.limits, progress))
+                skipped = _skipped_in(loaded, shown(leaving.path))
+                imported.extend(_import(store, fd, leaving, options.limits, progress, skipped))
                 reached("load.image-taken")
             except ArstoreError as error:
                 failed.append(Failure(shown(leaving.path), error))
@@ -183,8 +187,18 @@ def _take_leavings(
             reached("load.cleared")
 
 
+def _skipped_in(loaded: Loaded, path: str) -> Skipped:
+    """The report of what is passed over in *path*."""
+    return loaded.skipped.setdefault(path, Skipped())
+
+
 def _import(
-    store: Store, directory_fd: int, leaving: Leaving, limits: Limits, progress: Progress | None
+    store: Store,
+    directory_fd: int,
+    leaving: Leaving,
+    limits: Limits,
+    progress: Progress | None,
+    skipped: Skipped,
 ) -> list[TakenImage]:
     what = shown(leaving.path)
     if leaving.refusal:
@@ -194,7 +208,7 @@ def _import(
         def source(spool: Spool) -> ImageSource:
             return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
-        return import_opened(store, source, ImportOptions(limits=limits), progress)
+        return import_opened(store, source, ImportOptions(limits=limits), progress, skipped)
 
 
 def _label(image: TakenImage) -> str:
