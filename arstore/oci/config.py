@@ -8,10 +8,12 @@ survive `with_layer`. Not in scope: what a runtime makes of the process part, an
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.digest import Digest
+from arstore.errors import ImageConfigError
 from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse
 from arstore.oci.kept import KeptFields
 from arstore.oci.platform import Platform
@@ -21,10 +23,17 @@ if TYPE_CHECKING:
 
 _FIELDS = ("created", "author", "config", "rootfs", "history")
 _ROOTFS_FIELDS = ("type", "diff_ids")
-_PROCESS_FIELDS = (
+PROCESS_FIELDS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Shell",
     "Healthcheck", "ArgsEscaped",
 )  # fmt: skip
+"""The members of the `config` object that are read."""
+_REMEDIES = {
+    "User": "give the user with --user",
+    "Entrypoint": "give the command with --entrypoint",
+    "Cmd": "give the command after the image",
+    "WorkingDir": "give the directory with --workdir",
+}
 _STEPS_A_LAYER = 4
 """Entries of history for each layer that is allowed: most steps of a build make none."""
 
@@ -103,7 +112,7 @@ class ImageConfig:
             raise bounds.passed("layers", what, f"has {len(history)} entries of history; {most} are allowed")
         platform, diff_ids = Platform.read(fields), _diff_ids(fields, bounds)
         created, author = kept.text("created"), kept.text("author")
-        process = kept.inner("config", _PROCESS_FIELDS, what)
+        process = kept.inner("config", PROCESS_FIELDS, what)
         return cls(
             raw=raw,
             platform=platform,
@@ -151,6 +160,18 @@ class ImageConfig:
         document.update(created=created, history=history)
         return encode(document)
 
+    def require(self, name: str) -> None:
+        """Refuse to do without the member *name* of the process.
+
+        Raises ImageConfigError when the document has it and it cannot be read: another user, or another command, would
+        run than the image says.
+        """
+        if name in self.unreadable:
+            why = next(
+                (one for one in self.left_out if one.startswith(f"config.{name} ")), f"config.{name} is unreadable"
+            )
+            raise ImageConfigError("image", f"cannot be run as it says: {why}", _REMEDIES[name])
+
     @property
     def digest(self) -> Digest:
         """The SHA-256 digest of the raw bytes, which Docker calls the image's ID."""
@@ -178,13 +199,24 @@ def _process(fields: KeptFields) -> dict[str, Any]:
         "entrypoint": fields.words("Entrypoint", vital=True),
         "cmd": fields.words("Cmd", vital=True),
         "working_dir": fields.text("WorkingDir", vital=True),
-        "volumes": fields.keys("Volumes"),
+        "volumes": _volumes(fields),
         "labels": fields.texts("Labels"),
         "stop_signal": fields.text("StopSignal"),
         "exposed_ports": fields.keys("ExposedPorts"),
         "shell": fields.words("Shell"),
         "healthcheck": healthcheck or None,
     }
+
+
+def _volumes(fields: KeptFields) -> tuple[str, ...]:
+    """The places of volumes; one that is no absolute path below the root is left out."""
+    places = []
+    for place in fields.keys("Volumes"):
+        if place.startswith("/") and posixpath.normpath(place).strip("/"):
+            places.append(place)
+        else:
+            fields.leave(f"Volumes.{place}", "is no absolute path below the root")
+    return tuple(places)
 
 
 def _environment(fields: KeptFields) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class KeptFields:
     """The members of one object, as typed values; each method gives the empty value for what is absent, null or odd."""
 
     def __init__(self, values: dict[str, Any], path: str = "", root: KeptFields | None = None) -> None:
-        self._values = values
+        self.values = values
         self._path = path
         self._root = root or self
         self._left: list[str] = []
@@ -49,7 +49,7 @@ class KeptFields:
 
     def text(self, key: str, vital: bool = False) -> str:
         """A text."""
-        value = self._values.get(key)
+        value = self.values.get(key)
         if value is None or _is_text(value):
             return value or ""
         self.leave(key, "holds a NUL character" if isinstance(value, str) else "is no text", vital)
@@ -57,7 +57,7 @@ class KeptFields:
 
     def items(self, key: str) -> list[Any]:
         """A list, of anything."""
-        value = self._values.get(key)
+        value = self.values.get(key)
         if isinstance(value, list):
             return value
         if value is not None:
@@ -66,7 +66,7 @@ class KeptFields:
 
     def words(self, key: str, vital: bool = False) -> tuple[str, ...]:
         """A list of words; as Docker reads it, a text is a list of one, and null in a list is empty."""
-        value = self._values.get(key)
+        value = self.values.get(key)
         if isinstance(value, str) and _is_text(value):
             return (value,)
         words = [word if word is not None else "" for word in value] if isinstance(value, list) else []
@@ -77,7 +77,7 @@ class KeptFields:
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, with anything in it."""
-        value = self._values.get(key)
+        value = self.values.get(key)
         if isinstance(value, dict):
             return value
         if value is not None:

@@ -128,6 +128,14 @@ def parse(text: str) -> Platform:
     raise InvalidReferenceError(shown(text), "neither an operating system nor an architecture that is known")
 
 
+def recorded(text: str) -> Platform:
+    """The platform of an image's record, which is `str` of what its config says; what is none suits no host."""
+    try:
+        return parse(text)
+    except InvalidReferenceError:
+        return Platform("unknown", "unknown")
+
+
 def host() -> Platform:
     """The platform of this host's kernel, normalised."""
     system, machine = os.uname().sysname, os.uname().machine.lower()

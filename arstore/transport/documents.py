@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import CHUNK, verify
-from arstore.errors import LimitError, MissingBlobError
+from arstore.errors import ArstoreError, LimitError, MissingBlobError
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import parse
 from arstore.oci.manifest import artifact_of
@@ -39,6 +39,7 @@ class Documents:
         self._bounds = bounds_of(limits)
         self._held: dict[Digest, bytes] = {}
         self._natures: dict[tuple[str, str], Nature] = {}
+        self._trouble: dict[tuple[str, int], ArstoreError] = {}
         self._bytes = 0
         self.embedded: dict[Digest, bytes] = {}
         """Verified content of blobs that are not there."""
@@ -56,6 +57,18 @@ class Documents:
         if known is not None:
             # The digest fits already; hashed again for each mention, small archives would cost hours.
             return known if len(known) == entry.size else verify(known, digest, entry.size)
+        trouble = self._trouble.get((str(digest), entry.size))
+        if trouble is not None:
+            raise trouble
+        try:
+            return self._verified(entry)
+        except ArstoreError as error:
+            # Whoever asks again gets the same answer, and nothing is read for it.
+            self._trouble[digest, entry.size] = error
+            raise
+
+    def _verified(self, entry: Descriptor) -> bytes:
+        digest = entry.digest
         most = self._bounds.document
         if entry.size > most:
             why = f"has {entry.size} bytes; a document may have {most}"

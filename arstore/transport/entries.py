@@ -38,7 +38,7 @@ def image_entries(
             raise LimitError(source.what, f"lists more than {limits.images} images", raising("images"))
         why = why_no_image(entry, documents) or _why_no_index(entry, documents, candidates)
         if why:
-            skipped.add(entry, why, image.names)
+            skipped.add(entry, why, () if image.names == (image.fallback,) else image.names)
         else:
             found.append(image)
     unnamed = [image for image in found if not image.names and image.fallback]

@@ -80,8 +80,21 @@ class Hybrid(Medium):
             else:
                 left.remove(item)
                 claims.append((self._docker.manifest(item), item.names or self._layout.names_of(entry)))
-        claims += [(self._docker.manifest(item), item.names) for item in left]
+        for item in left:
+            self._add(item, claims)
         return self._layout.with_chosen(claims)
+
+    def _add(self, item: Item, claims: Claims) -> None:
+        """Add an image that `manifest.json` alone lists; one that is not there is one of *claims* when its names are.
+
+        Raises as `DockerArchive.manifest`.
+        """
+        try:
+            claims.append((self._docker.manifest(item), item.names))
+        except ArstoreError:
+            brought = [name for _, names in claims for name in names]
+            if not item.names or not all(same_name(name, brought) for name in item.names):
+                raise
 
     def choose(self, claims: Claims) -> Choice:
         """As for a layout."""

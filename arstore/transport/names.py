@@ -84,10 +84,8 @@ def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
         after_file = ""
     if after_file and len(unnamed) == 1:
         brought[unnamed[0]][after_file] = None
-    left = set(unnamed) if len(unnamed) > 1 else set()
-    return tuple(
-        SourceImage(entry, tuple(brought[key]), after_file if key in left else "") for key, entry in found.items()
-    )
+    fallbacks = dict.fromkeys(unnamed, after_file)
+    return tuple(SourceImage(entry, tuple(brought[key]), fallbacks.get(key, "")) for key, entry in found.items())
 
 
 def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[SourceImage, ...]:

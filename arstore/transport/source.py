@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class SourceImage(NamedTuple):
     """One entry as the medium lists it: of a manifest, an index, or anything else.
 
-    `names` are canonical, perhaps none; several entries may bring one name. `fallback` is the name that an image gets
-    which brings none, if it is the only such image.
+    `names` are canonical, perhaps none; several entries may bring one name. `fallback` is the name after the file, for
+    an image that brings none: it has it already when no other entry may be such an image.
     """
 
     descriptor: Descriptor | Flawed

@@ -138,7 +138,13 @@ class Taking:
             return False
         if isinstance(entry, Flawed):
             raise entry.error
-        return self.index(entry, (), depth + 1) if is_index else self.member(entry, absent)
+        if not is_index:
+            return self.member(entry, absent)
+        before = self._skipped.count
+        taken = self.index(entry, (), depth + 1)
+        if not taken and self._skipped.count == before:
+            self._skipped.add(entry, "an index that lists no image")
+        return taken
 
     def _require_layers(self, image: IncomingImage) -> None:
         for layer in image.layers:

@@ -540,7 +540,9 @@ ARCHIVES: dict[str, Callable[[], Files]] = {
     "name-three-platforms": lambda: platforms(THIRD, OTHER, HOST),
     "name-other-platforms": lambda: platforms(OTHER, THIRD),
     "name-platforms-unsaid": lambda: platforms(HOST, OTHER, said=False),
-    "name-platforms-containerd": lambda: platforms(OTHER, HOST, annotation=CONTAINERD_NAME, name="docker.io/library/app:v1"),
+    "name-platforms-containerd": lambda: platforms(
+        OTHER, HOST, annotation=CONTAINERD_NAME, name="docker.io/library/app:v1"
+    ),
     "name-platforms-tag": lambda: platforms(OTHER, HOST, name="v1"),
     "name-one-platform-twice": one_platform_twice,
     "name-one-platform-twice-unsaid": lambda: one_platform_twice(said=False),
