@@ -31,6 +31,7 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
 
 SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.NotFoundError,
+    errors.AmbiguousError,
     errors.InvalidReferenceError,
     errors.UnknownFormatError,
     errors.TruncatedError,

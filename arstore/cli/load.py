@@ -20,11 +20,12 @@ from arstore.cli.command import (
 from arstore.cli.imports import image_document, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
-from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
+from arstore.cli.run import NETWORKS, SECONDS, environment, warn_of_config, working_runtime
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.pipeline.load import Loaded, LoadOptions
+    from arstore.runtime.driver import Runtime
     from arstore.store.store import Store
 
 
@@ -95,8 +96,12 @@ def _load(
 ) -> None:
     from arstore.pipeline.load import load as load_pipeline
 
+    def runtime() -> Runtime:
+        warn_of_config(session, store, store.find(loaded.image))
+        return working_runtime(session, store, runtime_path)
+
     with session.progress() as progress, stdout_as_stderr():
-        load_pipeline(store, archive, options, lambda: working_runtime(session, store, runtime_path), progress, loaded)
+        load_pipeline(store, archive, options, runtime, progress, loaded)
 
 
 def _render(session: Session, loaded: Loaded) -> None:
