@@ -63,7 +63,7 @@ class NotFoundError(ArstoreError):
 
 
 class AmbiguousError(ArstoreError):
-    """A digest prefix or an id prefix matches more than one thing."""
+    """A digest prefix, an id prefix, or a name in a source stands for more than one thing."""
 
     exit_code = 4
 

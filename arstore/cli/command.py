@@ -32,6 +32,7 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
 
 SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.NotFoundError,
+    errors.AmbiguousError,
     errors.InvalidReferenceError,
     errors.UnknownFormatError,
     errors.TruncatedError,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
+    from arstore.transport.skipped import Skipped
 
 FORMS = ("auto", "directory", "erofs")
 
@@ -37,8 +38,8 @@ FORMS = ("auto", "directory", "erofs")
 @click.command("import", cls=Command)
 @click.argument("source")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
-@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which image of an index; by default the host's.")
-@option("--all-platforms", is_flag=True, help="All images of an index, and the index itself.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
 @option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
 @limit_option
 @strict_xattrs_option
@@ -62,11 +63,16 @@ def import_(
     archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip, zstd, xz or bzip2. All its
     images come in with all their names, or, when anything is wrong, none of them.
 
-    Prints a line an image: its digest and its names. Extended attributes that cannot be kept are left out; how many
-    is printed to stderr.
+    Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
+    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
+    signatures and other things that are not images are skipped.
+
+    Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes that
+    cannot be kept are left out; their number is printed there too.
     """
     from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import import_reference
+    from arstore.transport.skipped import Skipped
 
     refuse_terminal(source)
     if platform is not None and all_platforms:
@@ -77,11 +83,14 @@ def import_(
         options = _options(store, name, platform, all_platforms, tree, limits)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
+        skipped = Skipped()
         with session.progress() as progress:
-            taken = import_reference(store, source, options, progress)
+            taken = import_reference(store, source, options, progress, skipped)
         session.done = in_the_store([image.digest for image in taken])
         indexes = _indexes(store, taken) if all_platforms else []
-    _render(session, taken, indexes)
+    for line in skipped.lines():
+        session.note(line)
+    _render(session, taken, indexes, skipped)
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -119,9 +128,15 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
     return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
 
 
-def _render(session: Session, taken: Sequence[TakenImage], indexes: Sequence[StoredImage]) -> None:
+def _render(
+    session: Session, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: Skipped
+) -> None:
     if session.json:
-        document: dict[str, Any] = {"images": [image_document(image) for image in taken]}
+        document: dict[str, Any] = {
+            "images": [image_document(image) for image in taken],
+            "skipped": skipped.documents(),
+            "skipped_count": skipped.count,
+        }
         if indexes:
             document["indexes"] = [
                 {"digest": i.digest, "names": list(i.names), "manifests": list(i.record.manifests)} for i in indexes

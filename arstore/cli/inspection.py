@@ -96,6 +96,7 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
         "stop_signal": config.stop_signal,
         "labels": dict(config.labels),
         "healthcheck": None if config.healthcheck is None else dict(config.healthcheck),
+        "left_out": list(config.left_out),
     }
 
 

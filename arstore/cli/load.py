@@ -21,11 +21,12 @@ from arstore.cli.command import (
 from arstore.cli.imports import image_document, in_the_store, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
-from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
+from arstore.cli.run import NETWORKS, SECONDS, environment, warn_of_config, working_runtime
 
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.pipeline.load import Loaded, LoadOptions
+    from arstore.runtime.driver import Runtime
     from arstore.store.store import Store
 
 _TOLD = 10
@@ -103,8 +104,12 @@ def _load(
 ) -> None:
     from arstore.pipeline.load import load as load_pipeline
 
+    def runtime() -> Runtime:
+        warn_of_config(session, store, store.find(loaded.image))
+        return working_runtime(session, store, runtime_path)
+
     with session.progress() as progress, stdout_as_stderr():
-        load_pipeline(store, archive, options, lambda: working_runtime(session, store, runtime_path), progress, loaded)
+        load_pipeline(store, archive, options, runtime, progress, loaded)
 
 
 def _render(session: Session, loaded: Loaded) -> None:
@@ -115,6 +120,9 @@ def _render(session: Session, loaded: Loaded) -> None:
     write_line(loaded.image)
     for image in loaded.imported:
         write_line(image.digest, *image.names)
+    for path, skipped in loaded.skipped.items():
+        for line in skipped.lines():
+            session.note(f"{path}: {line}")
     for failure in loaded.failed:
         session.warn(f"{failure.path}: {failure.error}")
     for path in loaded.kept[:_TOLD]:
@@ -127,6 +135,10 @@ def _document(loaded: Loaded) -> dict[str, Any]:
     return {
         "pipeline": {"image": loaded.image, "container": loaded.container, "exit_code": loaded.exit_code},
         "imported": [image_document(image) for image in loaded.imported],
+        "skipped": [
+            {"path": path, **document} for path, skipped in loaded.skipped.items() for document in skipped.documents()
+        ],
+        "skipped_count": sum(skipped.count for skipped in loaded.skipped.values()),
         "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
         "kept": list(loaded.kept),
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.runtime.driver import Runtime
     from arstore.runtime.options import RunOptions
-    from arstore.store.store import Store
+    from arstore.store.store import Store, StoredImage
 
 NETWORKS = ("none", "host")
 SECONDS = click.FloatRange(min=0, min_open=True)
@@ -99,6 +99,7 @@ def run(
         found = store.find_image(image)
         with session.progress() as progress:
             store.stack(found, progress)
+        warn_of_config(session, store, found)
         runtime = working_runtime(session, store, runtime_path)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout)
         if not detach:
@@ -123,6 +124,13 @@ def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: floa
         raise UsageError("run", "--detach and --interactive exclude each other: nobody would be there to type")
     if detach and timeout is not None:
         raise UsageError("run", "--detach and --timeout exclude each other")
+
+
+def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
+    """Warn of what the image's config says and no process can be given. Raises MissingBlobError, ManifestError."""
+    left = [one for one in store.config(image).left_out if one.startswith("config.")]
+    if left:
+        session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
 
 
 def working_runtime(session: Session, store: Store, explicit: str | None) -> Runtime:

@@ -1,18 +1,21 @@
 """Image configs (image-spec config.md; Docker's image JSON has the same form): platform, layers, history, process.
 
-Field names are read in exactly the specification's spelling; another letter case is refused, not guessed at. Members
-that no specification knows are kept in `raw` and survive `with_layer`. Not in scope: what a runtime makes of the
-process part, and whether the diff IDs fit a manifest.
+What decides which layers make the image, and for which host, is read strictly: `rootfs`, `os`, `architecture` and
+`variant`. All else is read as far as it makes sense, for the bytes are kept as they are: `left_out` says what was not,
+and `unreadable` which members a process cannot do without. Members that no specification knows are kept in `raw` and
+survive `with_layer`. Not in scope: what a runtime makes of the process part, and whether the diff IDs fit a manifest.
 """
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.digest import Digest
-from arstore.errors import ManifestError
-from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse, shown
+from arstore.errors import ImageConfigError
+from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse
+from arstore.oci.kept import KeptFields
 from arstore.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -20,11 +23,17 @@ if TYPE_CHECKING:
 
 _FIELDS = ("created", "author", "config", "rootfs", "history")
 _ROOTFS_FIELDS = ("type", "diff_ids")
-_HISTORY_FIELDS = ("created", "created_by", "author", "comment", "empty_layer")
-_PROCESS_FIELDS = (
+PROCESS_FIELDS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Shell",
     "Healthcheck", "ArgsEscaped",
 )  # fmt: skip
+"""The members of the `config` object that are read."""
+_REMEDIES = {
+    "User": "give the user with --user",
+    "Entrypoint": "give the command with --entrypoint",
+    "Cmd": "give the command after the image",
+    "WorkingDir": "give the directory with --workdir",
+}
 _STEPS_A_LAYER = 4
 """Entries of history for each layer that is allowed: most steps of a build make none."""
 
@@ -39,15 +48,16 @@ class History(NamedTuple):
     empty_layer: bool = False
 
     @classmethod
-    def read(cls, fields: Fields) -> History:
-        """Read the members of one entry of `history`. Raises ManifestError."""
-        fields.refuse_variants(_HISTORY_FIELDS)
+    def read(cls, value: object) -> History:
+        """Read one entry of `history`, as far as it can be read."""
+        members = value if isinstance(value, dict) else {}
+        texts = {name: text for name, text in members.items() if isinstance(text, str) and "\0" not in text}
         return cls(
-            created=fields.string("created"),
-            created_by=fields.string("created_by"),
-            author=fields.string("author"),
-            comment=fields.string("comment"),
-            empty_layer=fields.boolean("empty_layer"),
+            created=texts.get("created", ""),
+            created_by=texts.get("created_by", ""),
+            author=texts.get("author", ""),
+            comment=texts.get("comment", ""),
+            empty_layer=members.get("empty_layer") is True,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +75,8 @@ class ImageConfig:
 
     `diff_ids` are bottom first. `created` is text as it stands in the document (RFC 3339 where the writer kept to the
     specification). Each of `env` holds a name and a `=`. `volumes` and `exposed_ports` are the keys of their objects;
-    `healthcheck` is the object as it is.
+    `healthcheck` is the object as it is. `left_out` names what the document has and this does not, each with the
+    reason; `unreadable` has the names among `User`, `Entrypoint`, `Cmd` and `WorkingDir` of those that are left out.
     """
 
     raw: bytes
@@ -85,6 +96,8 @@ class ImageConfig:
     exposed_ports: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
     healthcheck: Mapping[str, Any] | None = field(default=None, hash=False)
+    left_out: tuple[str, ...] = ()
+    unreadable: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", bounds: Bounds = BOUNDS) -> ImageConfig:
@@ -92,18 +105,24 @@ class ImageConfig:
         what = what or f"config {Digest.of(raw)}"
         fields = Fields(parse(raw, what, bounds), what)
         fields.refuse_variants(_FIELDS)
-        history = fields.objects("history")
+        kept = KeptFields(fields.values)
+        history = kept.items("history")
         most = _STEPS_A_LAYER * bounds.layers
         if len(history) > most:
             raise bounds.passed("layers", what, f"has {len(history)} entries of history; {most} are allowed")
+        platform, diff_ids = Platform.read(fields), _diff_ids(fields, bounds)
+        created, author = kept.text("created"), kept.text("author")
+        process = kept.inner("config", PROCESS_FIELDS, what)
         return cls(
             raw=raw,
-            platform=Platform.read(fields),
-            diff_ids=_diff_ids(fields, bounds),
-            history=tuple(History.read(entry) for entry in history),
-            created=fields.string("created"),
-            author=fields.string("author"),
-            **_process(fields.child("config") or Fields({}, what, "config")),
+            platform=platform,
+            diff_ids=diff_ids,
+            history=tuple(map(History.read, history)),
+            created=created,
+            author=author,
+            **_process(process),
+            left_out=kept.left_out(),
+            unreadable=kept.unreadable(),
         )
 
     @staticmethod
@@ -131,14 +150,27 @@ class ImageConfig:
         new entry belongs to the new layer for those who count.
         """
         document = parse(self.raw, "config", STORED)
-        rootfs = document["rootfs"]
-        rootfs["diff_ids"] = [*self.diff_ids, diff_id]
+        rootfs = document.get("rootfs") or {}
+        document["rootfs"] = rootfs | {"type": "layers", "diff_ids": [*self.diff_ids, diff_id]}
         accounted = sum(not entry.empty_layer for entry in self.history)
-        history = list(document.get("history") or [])
+        kept = document.get("history")
+        history = list(kept) if isinstance(kept, list) else []
         history += [{} for _ in range(len(self.diff_ids) - accounted)]
         history.append(History(created, created_by, author, comment).to_json())
         document.update(created=created, history=history)
         return encode(document)
+
+    def require(self, name: str) -> None:
+        """Refuse to do without the member *name* of the process.
+
+        Raises ImageConfigError when the document has it and it cannot be read: another user, or another command, would
+        run than the image says.
+        """
+        if name in self.unreadable:
+            why = next(
+                (one for one in self.left_out if one.startswith(f"config.{name} ")), f"config.{name} is unreadable"
+            )
+            raise ImageConfigError("image", f"cannot be run as it says: {why}", _REMEDIES[name])
 
     @property
     def digest(self) -> Digest:
@@ -147,13 +179,11 @@ class ImageConfig:
 
 
 def _diff_ids(fields: Fields, bounds: Bounds) -> tuple[Digest, ...]:
+    """The layers' diff IDs: none where there is no `rootfs`, which is right for an image without layers alone."""
     rootfs = fields.child("rootfs")
     if rootfs is None:
-        raise fields.error("rootfs", "is missing, so this is no image config")
+        return ()
     rootfs.refuse_variants(_ROOTFS_FIELDS)
-    kind = rootfs.string("type", required=True)
-    if kind != "layers":
-        raise rootfs.error("type", f"is {shown(repr(kind), 40)}, only 'layers' is known")
     diff_ids = rootfs.digests("diff_ids")
     if len(diff_ids) > bounds.layers:
         why = f"has {len(diff_ids)} diff IDs; {bounds.layers} are allowed"
@@ -161,30 +191,43 @@ def _diff_ids(fields: Fields, bounds: Bounds) -> tuple[Digest, ...]:
     return diff_ids
 
 
-def _process(fields: Fields) -> dict[str, Any]:
-    fields.refuse_variants(_PROCESS_FIELDS)
-    healthcheck = fields.child("Healthcheck")
+def _process(fields: KeptFields) -> dict[str, Any]:
+    healthcheck = fields.mapping("Healthcheck")
     return {
-        "user": fields.string("User"),
+        "user": fields.text("User", vital=True),
         "env": _environment(fields),
-        "entrypoint": fields.strings("Entrypoint"),
-        "cmd": fields.strings("Cmd"),
-        "working_dir": fields.string("WorkingDir"),
-        "volumes": fields.keys("Volumes"),
-        "labels": fields.string_map("Labels"),
-        "stop_signal": fields.string("StopSignal"),
+        "entrypoint": fields.words("Entrypoint", vital=True),
+        "cmd": fields.words("Cmd", vital=True),
+        "working_dir": fields.text("WorkingDir", vital=True),
+        "volumes": _volumes(fields),
+        "labels": fields.texts("Labels"),
+        "stop_signal": fields.text("StopSignal"),
         "exposed_ports": fields.keys("ExposedPorts"),
-        "shell": fields.strings("Shell"),
-        "healthcheck": None if healthcheck is None else healthcheck.values,
+        "shell": fields.words("Shell"),
+        "healthcheck": healthcheck or None,
     }
 
 
-def _environment(fields: Fields) -> tuple[str, ...]:
-    """The variables; one without a `=` is empty, as podman reads it."""
+def _volumes(fields: KeptFields) -> tuple[str, ...]:
+    """The places of volumes; one that is no absolute path below the root is left out."""
+    places = []
+    for place in fields.keys("Volumes"):
+        if place.startswith("/") and posixpath.normpath(place).strip("/"):
+            places.append(place)
+        else:
+            fields.leave(f"Volumes.{place}", "is no absolute path below the root")
+    return tuple(places)
+
+
+def _environment(fields: KeptFields) -> tuple[str, ...]:
+    """The variables; one without a `=` is empty, as Docker reads it, and one without a name is left out."""
     variables: list[str] = []
-    for position, text in enumerate(fields.strings("Env")):
-        name, _, value = text.partition("=")
-        if not name:
-            raise ManifestError(fields.what, f"{fields.at('Env')}[{position}]: has no variable name")
-        variables.append(f"{name}={value}")
+    for position, text in enumerate(fields.items("Env")):
+        if text is None or text == "":
+            continue
+        name, _, value = text.partition("=") if isinstance(text, str) else ("", "", "")
+        if name and "\0" not in text:
+            variables.append(f"{name}={value}")
+        else:
+            fields.leave(f"Env[{position}]", "holds a NUL character" if name else "names no variable")
     return tuple(variables)

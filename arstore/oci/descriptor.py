@@ -1,16 +1,17 @@
 """Descriptors: how one piece of content points to another (image-spec descriptor.md).
 
-Not in scope: the content. The optional `data` member (the content embedded) is not used, so that bytes always come
-from one place.
+A list of descriptors is read entry by entry: one that cannot be followed becomes a `Flawed`, which is an error only for
+a reader that needs what it points to. Not in scope: the content.
 """
 
 from __future__ import annotations
 
-import re
+from binascii import Error, a2b_base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arstore.oci.document import Fields
+from arstore.errors import ManifestError
+from arstore.oci.document import Fields, shown
 from arstore.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -22,14 +23,19 @@ REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation that holds an image's name or tag in an index."""
 CONTAINERD_NAME = "io.containerd.image.name"
 """The annotation that holds an image's full name, written by containerd and Docker 25 and later."""
+REFERENCE_TYPE = "vnd.docker.reference.type"
+"""The annotation that tells BuildKit's attestations from images."""
 
 _FIELDS = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
 @dataclass(slots=True, frozen=True)
 class Descriptor:
-    """A typed, sized and verified pointer. `platform` is None where the descriptor names none."""
+    """A typed, sized and verified pointer.
+
+    `media_type` is "" and `platform` None where the descriptor names none. `data` is the content as the descriptor
+    embeds it, unverified; None where there is none, or where it is not base64.
+    """
 
     media_type: str
     digest: Digest
@@ -38,6 +44,7 @@ class Descriptor:
     platform: Platform | None = None
     urls: tuple[str, ...] = ()
     artifact_type: str = ""
+    data: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def parse(cls, value: object, where: str) -> Descriptor:
@@ -48,23 +55,23 @@ class Descriptor:
     def read(cls, fields: Fields) -> Descriptor:
         """Read the members of a JSON object. Raises ManifestError."""
         fields.refuse_variants(_FIELDS)
-        media_type = fields.string("mediaType", required=True)
-        if _MEDIA_TYPE.fullmatch(media_type) is None:
-            raise fields.error("mediaType", "is no media type")
         platform = fields.child("platform")
         return cls(
-            media_type=media_type,
+            media_type=fields.string("mediaType"),
             digest=fields.digest("digest"),
             size=fields.integer("size"),
-            annotations=fields.string_map("annotations"),
+            annotations=fields.texts("annotations"),
             platform=None if platform is None else Platform.read(platform),
             urls=fields.strings("urls"),
             artifact_type=fields.string("artifactType"),
+            data=_data(fields.values.get("data")),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object, without members that are empty."""
         members: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if not self.media_type:
+            del members["mediaType"]
         if self.annotations:
             members["annotations"] = dict(self.annotations)
         if self.platform is not None:
@@ -78,3 +85,52 @@ class Descriptor:
     def with_annotations(self, annotations: Mapping[str, str]) -> Descriptor:
         """The same pointer with these annotations in place of its own."""
         return replace(self, annotations=dict(annotations))
+
+
+class Flawed(NamedTuple):
+    """A descriptor that cannot be followed, and the error for whoever has to; the other members as far as readable.
+
+    `digest` is the text in its place, for people.
+    """
+
+    media_type: str
+    digest: str
+    annotations: Mapping[str, str]
+    platform: Platform | None
+    error: ManifestError
+
+
+def listed(fields: Fields) -> Descriptor | Flawed:
+    """Read one entry of a list.
+
+    Raises ManifestError only for fields in another letter case: readers would differ over what the entry is.
+    """
+    fields.refuse_variants(_FIELDS)
+    try:
+        return Descriptor.read(fields)
+    except ManifestError as error:
+        return Flawed(
+            _text(fields, "mediaType"), _text(fields, "digest"), fields.texts("annotations"), _platform(fields), error
+        )
+
+
+def _text(fields: Fields, key: str) -> str:
+    value = fields.values.get(key)
+    return shown(value) if isinstance(value, str) else ""
+
+
+def _platform(fields: Fields) -> Platform | None:
+    try:
+        platform = fields.child("platform")
+        return None if platform is None else Platform.read(platform)
+    except ManifestError:
+        return None
+
+
+def _data(value: object) -> bytes | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return a2b_base64(value, strict_mode=True)
+    except (Error, ValueError):
+        return None

@@ -251,6 +251,13 @@ class Fields:
         members = self.child(key)
         return {} if members is None else {name: members.string(name) for name in members._names()}
 
+    def texts(self, key: str) -> dict[str, str]:
+        """The texts in an object, such as annotations; whatever is something else is left out, and never an error."""
+        value = self.values.get(key)
+        if not isinstance(value, dict):
+            return {}
+        return {name: text for name, text in value.items() if isinstance(text, str) and "\0" not in name + text}
+
     def keys(self, key: str) -> tuple[str, ...]:
         """The keys of an object that stands for a set, as in `{"/data": {}}`."""
         members = self.child(key)

@@ -1,6 +1,7 @@
 """Indexes (image-spec image-index.md, Docker's manifest list) and the marker file of a layout (image-layout.md).
 
-An index lists manifests and further indexes; following them, with a bound on depth, is the caller's business.
+An index lists manifests, further indexes and anything else; following them, with a bound on depth, is the caller's
+business.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
-from arstore.errors import LimitError, ManifestError
+from arstore.errors import ManifestError
 from arstore.oci import media_type as types
-from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse, shown
+from arstore.oci.descriptor import Descriptor, Flawed, listed
+from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse
 from arstore.oci.listing import Listing, read_common
 
 if TYPE_CHECKING:
@@ -20,15 +21,21 @@ if TYPE_CHECKING:
 
 LAYOUT: Mapping[str, str] = {"imageLayoutVersion": "1.0.0"}
 """What the file `oci-layout` holds."""
-_LARGEST_LAYOUT = 64 << 10
-"""Bytes of the file `oci-layout`, which has thirty."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Index(Listing):
-    """A list of images: one a platform, or all that a layout holds."""
+    """A list of images: one a platform, or all that a layout holds.
 
-    manifests: tuple[Descriptor, ...]
+    `entries` may be of any media type, and flawed: image-spec has readers pass over what they do not know.
+    """
+
+    entries: tuple[Descriptor | Flawed, ...]
+
+    @property
+    def manifests(self) -> tuple[Descriptor, ...]:
+        """The entries that can be followed."""
+        return tuple(entry for entry in self.entries if isinstance(entry, Descriptor))
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, bounds: Bounds = BOUNDS) -> Index:
@@ -50,7 +57,7 @@ class Index(Listing):
         return cls(
             raw=raw,
             media_type=own_type,
-            manifests=tuple(Descriptor.read(manifest) for manifest in manifests),
+            entries=tuple(map(listed, manifests)),
             **common,
         )
 
@@ -74,16 +81,3 @@ class Index(Listing):
 def build_layout() -> bytes:
     """The bytes of the file `oci-layout`."""
     return encode(LAYOUT)
-
-
-def check_layout(raw: bytes, what: str = "oci-layout") -> None:
-    """Check that *raw*, the file `oci-layout`, announces a layout of version 1.
-
-    Raises ManifestError or LimitError.
-    """
-    if len(raw) > _LARGEST_LAYOUT:
-        raise LimitError(what, f"has {len(raw)} bytes; such a file may have {_LARGEST_LAYOUT}")
-    fields = Fields(parse(raw, what), what)
-    version = fields.string("imageLayoutVersion", required=True)
-    if version.split(".")[0] != "1":
-        raise fields.error("imageLayoutVersion", f"is {shown(version)}, only version 1 is known")

@@ -14,7 +14,9 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.errors import UsageError
+from arstore.oci.config import PROCESS_FIELDS
 from arstore.oci.document import STORED, encode, parse, shown
+from arstore.oci.kept import KeptFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +60,7 @@ def changed(config: bytes, instructions: Iterable[Instruction]) -> bytes:
     Raises ManifestError, LimitError.
     """
     document = parse(config, "config", STORED)
-    process: Json = document.get("config") or {}
+    process = KeptFields(document).inner("config", PROCESS_FIELDS, "config").values
     instructions = list(instructions)
     keywords = {instruction.keyword for instruction in instructions}
     if "ENTRYPOINT" in keywords and "CMD" not in keywords:
@@ -72,7 +74,7 @@ def changed(config: bytes, instructions: Iterable[Instruction]) -> bytes:
 def _command(key: str) -> Callable[[Json, str], None]:
     def change(process: Json, text: str) -> None:
         words = _json_words(text)
-        process[key] = [*(process.get("Shell") or _SHELL), text] if words is None else words
+        process[key] = [*(KeptFields(process).words("Shell") or _SHELL), text] if words is None else words
 
     return change
 
@@ -85,18 +87,19 @@ def _text(key: str) -> Callable[[Json, str], None]:
 
 
 def _environment(process: Json, text: str) -> None:
-    variables = {variable.partition("=")[0]: variable for variable in process.get("Env") or ()}
+    known = [variable for variable in KeptFields(process).items("Env") if isinstance(variable, str)]
+    variables = {variable.partition("=")[0]: variable for variable in known}
     for name, value in _pairs(text):
         variables[name] = f"{name}={value}"
     process["Env"] = list(variables.values())
 
 
 def _labels(process: Json, text: str) -> None:
-    process["Labels"] = {**(process.get("Labels") or {}), **dict(_pairs(text))}
+    process["Labels"] = {**KeptFields(process).mapping("Labels"), **dict(_pairs(text))}
 
 
 def _ports(process: Json, text: str) -> None:
-    ports = dict(process.get("ExposedPorts") or {})
+    ports = dict(KeptFields(process).mapping("ExposedPorts"))
     for word in _words(text):
         found = _PORT.fullmatch(word)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
@@ -112,11 +115,11 @@ def _volumes(process: Json, text: str) -> None:
     for place in places:
         if not place.startswith("/") or posixpath.normpath(place).strip("/") == "":
             raise UsageError(shown(place) or "''", "is no absolute path of a volume")
-    process["Volumes"] = {**(process.get("Volumes") or {}), **{place: {} for place in places}}
+    process["Volumes"] = {**KeptFields(process).mapping("Volumes"), **{place: {} for place in places}}
 
 
 def _working_directory(process: Json, text: str) -> None:
-    joined = posixpath.join("/", process.get("WorkingDir") or "", text)
+    joined = posixpath.join("/", KeptFields(process).text("WorkingDir"), text)
     process["WorkingDir"] = "/" + posixpath.normpath(joined).lstrip("/")
 
 

@@ -22,7 +22,8 @@ class Listing:
     media_type: str
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str = ""
-    subject: Descriptor | None = None
+    has_subject: bool = False
+    """Whether it refers to another document, as signatures and SBOMs do."""
 
     @property
     def digest(self) -> Digest:
@@ -36,11 +37,10 @@ class Listing:
 
 
 def read_common(fields: Fields) -> dict[str, Any]:
-    """The attributes `annotations`, `artifact_type` and `subject` of a Listing. Raises ManifestError."""
+    """The attributes `annotations`, `artifact_type` and `has_subject` of a Listing. Raises ManifestError."""
     fields.refuse_variants(("artifactType", "subject", "annotations"))
-    subject = fields.child("subject")
     return {
-        "annotations": fields.string_map("annotations"),
+        "annotations": fields.texts("annotations"),
         "artifact_type": fields.string("artifactType"),
-        "subject": None if subject is None else Descriptor.read(subject),
+        "has_subject": fields.has("subject"),
     }

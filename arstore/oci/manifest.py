@@ -79,7 +79,30 @@ class Manifest(Listing):
     @property
     def is_image(self) -> bool:
         """Whether config and layers are of types that make a root file system, so not an artifact or an attestation."""
-        return types.is_config(self.config.media_type) and all(types.is_layer(d.media_type) for d in self.layers)
+        return not types.artifact_type(
+            self.config.media_type, [layer.media_type for layer in self.layers], self.artifact_type
+        )
+
+
+def artifact_of(document: dict[str, Any]) -> str:
+    """The type of the artifact that the manifest *document* is of, "" for an image, by media types alone.
+
+    Whatever else is wrong in the document is for `Manifest.parse` to say, of images.
+    """
+    layers = document.get("layers")
+    return types.artifact_type(
+        _type_of(document.get("config")),
+        [_type_of(layer) for layer in layers] if isinstance(layers, list) else [],
+        _text(document.get("artifactType")),
+    )
+
+
+def _type_of(descriptor: object) -> str:
+    return _text(descriptor.get("mediaType")) if isinstance(descriptor, dict) else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _written(descriptor: Descriptor, docker: bool) -> dict[str, Any]:

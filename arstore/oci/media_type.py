@@ -13,7 +13,7 @@ from arstore.errors import ManifestError
 from arstore.oci.document import Fields, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Kind = Literal["manifest", "index"]
 
@@ -43,6 +43,8 @@ DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyj
 MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+_DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
+"""What early registries said of image configs; Docker's reader takes them too, beside file system layers."""
 _SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 
 LAYER_COMPRESSIONS: Mapping[str, str] = {
@@ -73,6 +75,11 @@ def is_index(media_type: str) -> bool:
     return media_type in INDEXES
 
 
+def may_be_image(media_type: str) -> bool:
+    """Whether an entry of this type, or of none (""), is looked at for images; any other is no image."""
+    return not media_type or media_type in MANIFESTS or media_type in INDEXES or media_type in _SCHEMA1
+
+
 def is_config(media_type: str) -> bool:
     """Whether the type is an image config's, so not an artifact's."""
     return media_type in CONFIGS
@@ -81,6 +88,22 @@ def is_config(media_type: str) -> bool:
 def is_layer(media_type: str) -> bool:
     """Whether the type is a file system layer's, foreign ones included, under any compression, registered or not."""
     return media_type in LAYER_COMPRESSIONS or media_type.startswith(_COMPRESSED)
+
+
+def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> str:
+    """The type of the artifact that a manifest is of; "" for an image.
+
+    *config* and *layers* are media types, "" for one that is not said; *announced* is the manifest's `artifactType`. A
+    manifest is an image's when its config is of an image's type and any of its layers is a file system's. A signature
+    of cosign has an image's config, and is told by its layers.
+    """
+    known = is_config(config) or (config in _DEFAULTED and any(map(is_layer, layers)))
+    if not known and (config or announced):
+        return announced or config
+    foreign = [one for one in layers if one and not is_layer(one)]
+    if foreign and len(foreign) == len(layers):
+        return announced or foreign[0]
+    return ""
 
 
 def is_foreign(media_type: str) -> bool:

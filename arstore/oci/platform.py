@@ -50,14 +50,20 @@ class Platform(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> Platform:
-        """The platform in a descriptor's `platform` object or at the top of an image config. Raises ManifestError."""
+        """The platform in a descriptor's `platform` object or at the top of an image config.
+
+        What is only a detail (`os.version`, `os.features`) is left out where it is not what it should be. Raises
+        ManifestError.
+        """
         fields.refuse_variants(_FIELDS)
+        version, features = fields.values.get("os.version"), fields.values.get("os.features")
+        features = features if isinstance(features, list) else []
         return cls(
             os=fields.string("os"),
             architecture=fields.string("architecture"),
             variant=fields.string("variant"),
-            os_version=fields.string("os.version"),
-            os_features=fields.strings("os.features"),
+            os_version=version if isinstance(version, str) and "\0" not in version else "",
+            os_features=tuple(one for one in features if isinstance(one, str) and "\0" not in one),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +81,11 @@ class Platform(NamedTuple):
     def is_known(self) -> bool:
         """Whether both parts are said. Attestations call themselves `unknown/unknown`."""
         return all(part.lower() not in {"", "unknown"} for part in (self.os, self.architecture))
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether it says that it is for no platform, as attestations do (`unknown/unknown`)."""
+        return "unknown" in {self.os.lower(), self.architecture.lower()}
 
     def normalised(self) -> Platform:
         """The same platform in the canonical spelling; a variant that the architecture implies is left out."""
@@ -115,6 +126,14 @@ def parse(text: str) -> Platform:
     if word in _KNOWN_ARCHITECTURES:
         return Platform(here.os, word).normalised()
     raise InvalidReferenceError(shown(text), "neither an operating system nor an architecture that is known")
+
+
+def recorded(text: str) -> Platform:
+    """The platform of an image's record, which is `str` of what its config says; what is none suits no host."""
+    try:
+        return parse(text)
+    except InvalidReferenceError:
+        return Platform("unknown", "unknown")
 
 
 def host() -> Platform:

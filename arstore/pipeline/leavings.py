@@ -1,9 +1,9 @@
 """What a pipeline left in its images directory: found, opened and in the end deleted without trusting any of it.
 
 The convention, which `docs/pipelines.md` tells users: anywhere below the images directory, every regular file is an
-image archive, and every directory that holds `oci-layout` (an OCI layout) or `version` and `manifest.json` (a `dir:`)
-is an image directory as a whole. Other directories only group. Whatever is none of these is reported and never
-followed: symlinks, FIFOs, devices, sockets, other file systems.
+image archive, and every directory that holds `oci-layout`, or `index.json` and `blobs` (an OCI layout), or `version`
+and `manifest.json` (a `dir:`), is an image directory as a whole. Other directories only group. Whatever is none of
+these is reported and never followed: symlinks, FIFOs, devices, sockets, other file systems.
 
 The directory belonged to a container that may have been hostile, so every step goes from one open directory to an
 entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then, but a process
@@ -167,7 +167,8 @@ def _names(fd: int, most: int) -> list[bytes]:
 
 
 def _is_image_directory(names: list[bytes]) -> bool:
-    return b"oci-layout" in names or {b"version", b"manifest.json"} <= set(names)
+    found = set(names)
+    return b"oci-layout" in found or {b"index.json", b"blobs"} <= found or {b"version", b"manifest.json"} <= found
 
 
 def _refusal(status: os.stat_result, is_elsewhere: bool, depth: int) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
@@ -36,6 +36,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
+from arstore.transport.skipped import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,8 @@ class Loaded:
     failed: tuple[Failure, ...] = ()
     kept: tuple[str, ...] = ()
     """Paths below the images directory that came or were changed after they had been looked at."""
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    """What was passed over, by the path of what holds it: the pipeline's archive, or a path below the directory."""
 
 
 _PATIENCE, _PAUSE = 5.0, 0.01
@@ -101,7 +104,7 @@ def load(
     """
     loaded = loaded or Loaded()
     wanted = ImportOptions(name=options.name, single=True, limits=options.limits)
-    (pipeline,) = import_reference(store, archive, wanted, progress)
+    (pipeline,) = import_reference(store, archive, wanted, progress, _skipped_in(loaded, archive))
     loaded.image = pipeline.digest
     reached("load.imported")
     directory = images_directory(store.directories.root, pipeline)
@@ -192,7 +195,8 @@ def _take_leavings(
     with opened(directory) as fd:
         for leaving in find_leavings(fd, seen):
             try:
-                imported.extend(_import(store, fd, leaving, seen, options.limits, progress))
+                skipped = _skipped_in(loaded, shown(leaving.path))
+                imported.extend(_import(store, fd, leaving, seen, options.limits, progress, skipped))
                 reached("load.image-taken")
             except ArstoreError as error:
                 failed.append(Failure(shown(leaving.path), error))
@@ -212,8 +216,19 @@ def _take_leavings(
             loaded.kept = tuple(shown(leaving.path) for leaving in find_leavings(fd))
 
 
+def _skipped_in(loaded: Loaded, path: str) -> Skipped:
+    """The report of what is passed over in *path*."""
+    return loaded.skipped.setdefault(path, Skipped())
+
+
 def _import(
-    store: Store, directory_fd: int, leaving: Leaving, seen: Seen, limits: Limits, progress: Progress | None
+    store: Store,
+    directory_fd: int,
+    leaving: Leaving,
+    seen: Seen,
+    limits: Limits,
+    progress: Progress | None,
+    skipped: Skipped,
 ) -> list[TakenImage]:
     what = shown(leaving.path)
     if leaving.refusal:
@@ -223,7 +238,7 @@ def _import(
         def source(spool: Spool) -> ImageSource:
             return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
-        return import_opened(store, source, ImportOptions(limits=limits), progress)
+        return import_opened(store, source, ImportOptions(limits=limits), progress, skipped)
 
 
 def _label(image: TakenImage) -> str:

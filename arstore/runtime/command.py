@@ -35,12 +35,16 @@ _MACHINES = {"x86_64": {62, 3}, "i686": {3}, "aarch64": {183, 40}, "armv7l": {40
 def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
     """The argument vector: entrypoint and then arguments or CMD.
 
-    As docker has it: an entrypoint in *options* clears the image's CMD. Raises ImageConfigError when nothing is left.
+    As docker has it: an entrypoint in *options* clears the image's CMD, and one of the image that is an empty word is
+    none. Raises ImageConfigError when nothing is left, or when the image's part cannot be read.
     """
     if options.entrypoint is not None:
         args = tuple(options.entrypoint) + options.args
     else:
-        args = tuple(config.entrypoint or ()) + (options.args or tuple(config.cmd or ()))
+        for name in ("Entrypoint",) if options.args else ("Entrypoint", "Cmd"):
+            config.require(name)
+        entrypoint = () if config.entrypoint == ("",) else config.entrypoint
+        args = tuple(entrypoint) + (options.args or tuple(config.cmd))
     if not args:
         raise ImageConfigError("command", "neither the image nor the command line names one", "add it after the image")
     return args

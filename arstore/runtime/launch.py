@@ -122,6 +122,10 @@ def check_mount_points(root: RootDirectory) -> None:
 def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     """The container's own process. Raises as `prepare` does."""
     options, config = launch.options, launch.config
+    if options.user is None:
+        config.require("User")
+    if not options.workdir:
+        config.require("WorkingDir")
     user = resolve_user(config.user if options.user is None else options.user, root)
     env = environment(config.env, options.env, user=user, hostname=launch.hostname, tty=options.tty)
     cwd = working_directory(options.workdir or config.working_dir, root)

@@ -213,11 +213,11 @@ class Store:
 
     def _of_index(self, index: StoredImage) -> StoredImage:
         from arstore.errors import PlatformError
-        from arstore.oci.platform import host, parse, select
+        from arstore.oci.platform import host, recorded, select
 
         with self.graph.read() as snapshot:
             images = _members(snapshot, index.record)
-        order = select([parse(record.platform) for _, record in images], host())
+        order = select([recorded(record.platform) for _, record in images], host())
         if not order and len(images) != 1:
             have = ", ".join(record.platform for _, record in images) or "none"
             raise PlatformError(index.label, f"has no image for {host()}", f"it has {have}; name one by its digest")

@@ -14,6 +14,7 @@ from arstore.oci.reference import parse_name
 from arstore.store.ingest import Ingest
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
+from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.selection import Selector, Wanted
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from arstore.store.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.selection import Selection
+    from arstore.transport.skipped import Skipped
     from arstore.transport.source import ImageSource, Spool
+    from arstore.transport.taking import Selection
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,13 +47,21 @@ DEFAULTS = ImportOptions()
 
 
 def import_reference(
-    store: Store, reference: str, options: ImportOptions = DEFAULTS, progress: Progress | None = None
+    store: Store,
+    reference: str,
+    options: ImportOptions = DEFAULTS,
+    progress: Progress | None = None,
+    skipped: Skipped | None = None,
 ) -> list[TakenImage]:
-    """Import everything that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds.
+    """Import every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; *skipped* learns of the rest.
 
     Raises the errors of the source, of `Selector` and of `Store.take`; the store is then as it was.
     """
-    return import_opened(store, lambda spool: open_source(reference, spool, limits=options.limits), options, progress)
+
+    def opened(spool: Spool) -> ImageSource:
+        return open_source(reference, spool, limits=options.limits)
+
+    return import_opened(store, opened, options, progress, skipped)
 
 
 def import_opened(
@@ -59,10 +69,11 @@ def import_opened(
     opened: Callable[[Spool], ImageSource],
     options: ImportOptions = DEFAULTS,
     progress: Progress | None = None,
+    skipped: Skipped | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
     with Ingest(store.directories) as spool, opened(spool) as source:
-        selection = Selector(source, options.wanted, options.limits).select()
+        selection = Selector(source, options.wanted, options.limits, skipped).select()
         if options.name:
             _rename(selection, str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
@@ -70,7 +81,8 @@ def import_opened(
         forms = store.tree_forms(options.tree)
         images = list(selection.images.values())
         indexes = list(selection.indexes.values())
-        return store.take(images, indexes, source.open_blob, forms, progress, spool, limits=options.limits)
+        with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
+            return store.take(images, indexes, blobs.open_blob, forms, progress, spool, limits=options.limits)
 
 
 def _rename(selection: Selection, name: str, what: str) -> None:

@@ -23,7 +23,8 @@ from arstore.transport.blob import Extent, OpenFile
 from arstore.transport.bounds import bounds_of
 from arstore.transport.dir import Dir, is_dir
 from arstore.transport.directory import Directory
-from arstore.transport.docker_archive import DockerArchive, is_docker_archive, tags
+from arstore.transport.docker_archive import DockerArchive, is_docker_archive
+from arstore.transport.hybrid import Hybrid
 from arstore.transport.inflating import inflating
 from arstore.transport.layout import Layout, is_layout
 from arstore.transport.location import STREAM, parse_location
@@ -128,8 +129,7 @@ def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
 def _in_directory(directory: Directory, request: _Request) -> Medium:
     try:
         if is_layout(directory):
-            layout = Layout(directory, request.file_name, request.choice, bounds=request.bounds)
-            return _as_asked(layout, "oci", request)
+            return _as_asked(Layout(directory, request.file_name, request.choice, request.bounds), "oci", request)
         if is_dir(directory):
             return _as_asked(Dir(directory, request.file_name, request.choice, request.bounds), "dir", request)
         raise no_layout(directory)
@@ -161,14 +161,13 @@ def _in_archive(members: Members, request: _Request) -> Medium:
     """The source in an archive whose table stands; the transport that was asked for decides where it is both kinds."""
     try:
         docker = is_docker_archive(members)
-        if is_layout(members) and request.transport != "docker-archive":
-            names = tags(members, request.bounds) if docker else None
-            layout = Layout(members, request.file_name, request.choice, names, request.bounds)
-            if not docker or request.transport == "oci-archive" or layout.is_whole():
-                return _as_asked(layout, "oci-archive", request)
+        common = (members, request.file_name, request.choice, request.bounds)
+        if docker and request.transport in {"", "oci-archive"} and is_layout(members):
+            return Hybrid(*common, layout_only=bool(request.transport))
         if docker:
-            archive = DockerArchive(members, request.file_name, request.choice, request.bounds)
-            return _as_asked(archive, "docker-archive", request)
+            return _as_asked(DockerArchive(*common), "docker-archive", request)
+        if is_layout(members):
+            return _as_asked(Layout(*common), "oci-archive", request)
         if is_dir(members):
             return _as_asked(Dir(members, request.file_name, request.choice, request.bounds), "dir", request)
         raise no_image(members)

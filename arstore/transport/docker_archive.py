@@ -6,9 +6,8 @@ archive's, byte for byte, and whose layers are the members as they are stored. A
 a digest and is not read here; a compressed one is read once to know its digest. A config that is named by its digest
 must have it.
 
-A name that stands at several images belongs to the last (`names`); a RepoTag that is no valid name, such as
-`<none>:<none>`, is left out. Archives of Docker before 1.10 (`repositories` and `<id>/json` only) are not readable:
-they have no config and no diff IDs to verify anything against.
+A RepoTag that is no valid name, such as `<none>:<none>`, is left out. Archives of Docker before 1.10 (`repositories`
+and `<id>/json` only) are not readable: they have no config and no diff IDs to verify anything against.
 """
 
 from __future__ import annotations
@@ -63,16 +62,6 @@ def items(members: Members, bounds: Bounds = BOUNDS) -> tuple[Item, ...]:
     return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _names(each)) for each in found)
 
 
-def tags(members: Members, bounds: Bounds = BOUNDS) -> dict[Digest, list[str]]:
-    """The names in `manifest.json` by config digest, for an archive whose configs are named by their digests."""
-    found: dict[Digest, list[str]] = {}
-    for item in items(members, bounds):
-        digest = _digest_in(item.config)
-        if digest is not None:
-            found.setdefault(digest, []).extend(item.names)
-    return found
-
-
 class DockerArchive(Medium):
     """The source of a docker-archive."""
 
@@ -87,18 +76,34 @@ class DockerArchive(Medium):
 
     def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
-        return [(self._manifest(item), item.names) for item in items(self._members, self._bounds)]
+        return [(self.manifest(item), item.names) for item in items(self._members, self._bounds)]
 
     def find(self, digest: Digest) -> BlobReader | None:
         """A layer from its member; a config or a manifest from memory."""
         self.images()
+        return self.held(digest)
+
+    def held(self, digest: Digest) -> BlobReader | None:
+        """As `find`, for the images that `manifest` was called for."""
         document = self._documents.get(digest)
         if document is not None:
             return Bytes(document)
         member = self._layers.get(digest)
         return None if member is None else self._members.open(member)
 
-    def _manifest(self, item: Item) -> Descriptor:
+    def config_digest(self, item: Item) -> Digest | None:
+        """The digest of an image's config; None when the config is not there."""
+        digest = _digest_in(item.config)
+        if digest is not None:
+            return digest
+        raw = self._members.read(self._members.resolve(item.config), self._bounds)
+        return None if raw is None else Digest.of(raw)
+
+    def manifest(self, item: Item) -> Descriptor:
+        """Make the manifest of an image.
+
+        Raises MissingBlobError, DigestMismatchError, ManifestError, UnsafePathError, LimitError.
+        """
         what = f"{self.what}: {shown(item.config)}"
         raw = self._config(item.config, what)
         config = ImageConfig.parse(raw, what, self._bounds)

@@ -77,8 +77,12 @@ class Medium(ABC):
 
     def missing(self, name: str) -> MissingBlobError:
         """The error that says that *name* is not here, and why that may be."""
-        cut = isinstance(self._container, Members) and not self._container.complete
-        return MissingBlobError(self.what, f"does not hold the {name}", _CUT if cut else "")
+        return MissingBlobError(self.what, f"does not hold the {name}", "" if self.complete else _CUT)
+
+    @property
+    def complete(self) -> bool:
+        """False for an archive without its end mark, which may have been cut short."""
+        return not isinstance(self._container, Members) or self._container.complete
 
     def close(self) -> None:
         """Release all that the medium opened."""

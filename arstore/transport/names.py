@@ -2,8 +2,8 @@
 
 Rules, where a medium lists several things:
 
-* Entries with one digest are one image, which brings all their names.
-* A name that several images claim belongs to the last of them, as `docker load` and `podman load` have it.
+* Entries with one digest, type and platform are one image, which brings all their names.
+* A name that several images claim is brought by each of them: together they are an index of that name (`selection`).
 * An image that brings no name is named after the file when it is the only such image, the file name makes a valid
   reference, and no other image has that name.
 
@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, NotFoundError
 from arstore.oci import reference
-from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
+from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, Flawed
+from arstore.oci.media_type import may_be_image
 from arstore.transport.source import SourceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
-    from arstore.oci.descriptor import Descriptor
-
-
-Claims: TypeAlias = "list[tuple[Descriptor, Sequence[str]]]"
+Claims: TypeAlias = "list[tuple[Descriptor | Flawed, Sequence[str]]]"
 """Descriptors as a medium lists them, each with the canonical names that are claimed for it there."""
 
 
@@ -60,7 +58,8 @@ class Choice(NamedTuple):
 EVERYTHING = Choice()
 """The choice of all images."""
 
-def annotated(descriptor: Descriptor, file_name: str) -> str:
+
+def annotated(descriptor: Descriptor | Flawed, file_name: str) -> str:
     """The name in a descriptor's annotations, canonical, or "" when it has none that is valid."""
     notes = descriptor.annotations
     name = reference.from_annotations(notes.get(REF_NAME, ""), notes.get(CONTAINERD_NAME, ""), file_name)
@@ -68,29 +67,31 @@ def annotated(descriptor: Descriptor, file_name: str) -> str:
 
 
 def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
-    """Apply the rules of this module to what a medium lists, in its order; *file_name* is "" where there is none."""
-    images: dict[Digest, Descriptor] = {}
-    owner: dict[str, Digest] = {}
-    brought: set[Digest] = set()
-    for descriptor, names in claims:
-        images.setdefault(descriptor.digest, descriptor)
-        for name in names:
-            owner[name] = descriptor.digest
-            brought.add(descriptor.digest)
-    held: dict[Digest, list[str]] = {digest: [] for digest in images}
-    for name, digest in owner.items():
-        held[digest].append(name)
-    unnamed = [digest for digest in images if digest not in brought and not _is_attestation(images[digest])]
-    name_of_file = reference.from_file_name(file_name) if file_name and len(unnamed) == 1 else None
-    if name_of_file is not None and str(name_of_file) not in owner:
-        held[unnamed[0]].append(str(name_of_file))
-    return tuple(SourceImage(images[digest], tuple(names)) for digest, names in held.items())
+    """Apply the rules of this module to what a medium lists, in its order; *file_name* is "" where there is none.
+
+    Whether an entry is an image is told here by its type alone. So an image without a name among several entries
+    without one has the file's as its `fallback`, for a reader who knows which of them are images.
+    """
+    found: dict[Hashable, Descriptor | Flawed] = {}
+    brought: dict[Hashable, dict[str, None]] = {}
+    for place, (entry, names) in enumerate(claims):
+        key: Hashable = place if isinstance(entry, Flawed) else (entry.digest, entry.media_type, entry.platform)
+        found.setdefault(key, entry)
+        brought.setdefault(key, {}).update(dict.fromkeys(names))
+    unnamed = [key for key, entry in found.items() if not brought[key] and _may_be_image(entry)]
+    after_file = str(reference.from_file_name(file_name) or "") if file_name else ""
+    if any(after_file in names for names in brought.values()):
+        after_file = ""
+    if after_file and len(unnamed) == 1:
+        brought[unnamed[0]][after_file] = None
+    fallbacks = dict.fromkeys(unnamed, after_file)
+    return tuple(SourceImage(entry, tuple(brought[key]), fallbacks.get(key, "")) for key, entry in found.items())
 
 
 def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[SourceImage, ...]:
-    """The images that *choice* means: all of them, or one, with the name alone that it was chosen by.
+    """The images that *choice* means: all of them, or one by its digest or position, or all of one name.
 
-    Raises NotFoundError.
+    What is chosen by a name has that name alone. Raises NotFoundError.
     """
     if choice.digest is not None:
         found = [image for image in images if image.descriptor.digest == choice.digest]
@@ -101,9 +102,9 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
     if not choice.name:
         return tuple(images)
     for wanted in _spellings(choice.name):
-        for image in images:
-            if wanted in image.names:
-                return (image._replace(names=(wanted,)),)
+        found = [image for image in images if wanted in image.names]
+        if found:
+            return tuple(image._replace(names=(wanted,)) for image in found)
     raise _missing(what, f"has no image named {choice.name}", images)
 
 
@@ -119,9 +120,9 @@ def _spellings(text: str) -> list[str]:
         return []
 
 
-def _is_attestation(descriptor: Descriptor) -> bool:
-    platform = descriptor.platform
-    return platform is not None and not platform.is_known
+def _may_be_image(entry: Descriptor | Flawed) -> bool:
+    platform = entry.platform
+    return may_be_image(entry.media_type) and (platform is None or not platform.is_denied)
 
 
 def _first(found: Sequence[SourceImage], what: str, why: str, images: Sequence[SourceImage]) -> SourceImage:

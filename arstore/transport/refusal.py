@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 def no_layout(directory: Directory) -> UnknownFormatError:
     """The error for a directory of neither kind that is read."""
-    for name, other in (("oci-layout", "index.json"), ("index.json", "oci-layout")):
-        blob = directory.open(name)
-        if blob is not None:
-            blob.close()
-            why = f"is a directory with {name}, but without the {other} of an OCI image layout"
-            return UnknownFormatError(directory.what, why)
-    why = "is a directory, but no OCI image layout (oci-layout, index.json) and no dir: (version, manifest.json)"
+    blob = directory.open("oci-layout")
+    if blob is not None:
+        blob.close()
+        why = "is a directory with oci-layout, but without the index.json of an OCI image layout"
+        return UnknownFormatError(directory.what, why)
+    why = "is a directory, but no OCI image layout (index.json, blobs) and no dir: (version, manifest.json)"
     return UnknownFormatError(directory.what, why)
 
 
@@ -41,7 +40,7 @@ def no_image(members: Members) -> UnknownFormatError:
     if below is not None:
         why = f"is a tar archive with an OCI image layout in its directory {shown(below)}, not at its top"
         return UnknownFormatError(members.what, why, "pack the layout with tar -C DIRECTORY -cf ARCHIVE .")
-    why = "is a tar archive, but it has neither oci-layout and index.json nor manifest.json"
+    why = "is a tar archive, but it has neither index.json nor manifest.json"
     if not members.complete:
         return UnknownFormatError(members.what, why, "it has no end mark, so it may have been cut short")
     return UnknownFormatError(members.what, why)

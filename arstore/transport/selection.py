@@ -2,30 +2,42 @@
 
 What comes out has been read and verified down to the config; only layers are still to come. OCI image-spec:
 manifest.md, image-index.md, config.md.
+
+* An entry that is no image is passed over and reported (`entries`). What decides that are types alone: an image in
+  which anything is missing or wrong is an error, unless it is not needed.
+* Several entries of one name are an index of that name: one image is taken for the platform that is wanted, or all of
+  them, and the name then stands for an index of these. Two images of one platform under one name are ambiguous.
+* With a platform, entries at the top that have nothing for it are passed over; without one, an image that is alone with
+  its name is taken, whatever it is for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.digest import CHUNK, Digest, verify
-from arstore.errors import LimitError, ManifestError, PlatformError
-from arstore.oci.chain import chain_ids
-from arstore.oci.config import ImageConfig
-from arstore.oci.document import STORED
+from arstore.errors import AmbiguousError, ArstoreError, ManifestError, MissingBlobError, PlatformError
+from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.index import Index
-from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import is_index, is_layer, is_manifest
+from arstore.oci.media_type import OCI_INDEX, is_manifest
 from arstore.oci.platform import Platform, host, select
-from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
-from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
-from arstore.transport.bounds import bounds_of
+from arstore.store.incoming import IncomingIndex
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.candidates import Candidates
+from arstore.transport.documents import Documents
+from arstore.transport.entries import image_entries
+from arstore.transport.skipped import Skipped
+from arstore.transport.taking import Taking, joined
 
 if TYPE_CHECKING:
-    from arstore.digest import Reader
-    from arstore.oci.descriptor import Descriptor
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from arstore.digest import Digest
+    from arstore.transport.candidates import Candidate
     from arstore.transport.source import ImageSource, SourceImage
+    from arstore.transport.taking import Absent, Selection
+
+_OFFERS = 5
+"""Platforms that an error names."""
 
 
 class Wanted(NamedTuple):
@@ -35,238 +47,195 @@ class Wanted(NamedTuple):
     every: bool = False
 
 
-@dataclass(slots=True)
-class Selection:
-    """The images and the indexes that are to be taken, each once, whatever the number of names."""
-
-    images: dict[str, IncomingImage] = field(default_factory=dict)
-    indexes: dict[str, IncomingIndex] = field(default_factory=dict)
-
-
-class _Leaf(NamedTuple):
-    """A manifest that an index, or an index below it, lists."""
-
-    descriptor: Descriptor
-    platform: Platform | None
-
-
 class Selector:
-    """Reads the documents of one source."""
+    """Reads the documents of one source; *skipped* learns what is passed over."""
 
-    def __init__(self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS, skipped: Skipped | None = None
+    ) -> None:
         self._source = source
         self._limits = limits
-        self._bounds = bounds_of(limits)
         self._wanted = wanted
-        self._selection = Selection()
-        self._documents: dict[str, bytes] = {}
-        self._bytes = 0
-        self._visited: set[str] = set()
+        self._platform = wanted.platform or host()
+        self._documents = Documents(source, limits)
+        self._candidates = Candidates(self._documents, limits)
+        self._skipped = Skipped() if skipped is None else skipped
+        self._taking = Taking(source, self._documents, self._skipped, limits)
+        self._best: dict[Hashable, Candidate | None] = {}
+        self._passed: list[SourceImage] = []
+        self._members: dict[Digest, dict[Platform, Digest]] = {}
 
     def select(self) -> Selection:
         """Follow everything that the source lists.
 
-        Raises PlatformError when an index has nothing for the platform, ManifestError, MissingBlobError, LimitError,
-        and the errors of the source.
+        Raises PlatformError when there is nothing for the platform, AmbiguousError for two images of one platform under
+        one name, ManifestError, MissingBlobError, LimitError, and the errors of the source.
         """
-        listed = list(self._source.images())
-        most = self._limits.images
-        if len(listed) > most:
-            raise LimitError(self._source.what, f"lists {len(listed)} images; {most} are allowed", raising("images"))
-        for image in listed:
-            self._follow(image)
-        if not self._selection.images:
-            raise ManifestError(self._source.what, "has no container image in it")
-        return self._selection
+        entries = image_entries(self._source, self._documents, self._candidates, self._skipped, self._limits)
+        for group, names in _grouped(entries):
+            if self._wanted.every:
+                self._take_all(group, names)
+            else:
+                self._take_one(group, names)
+        if not self._taking.selection.images:
+            raise self._no_platform(self._passed) if self._passed else self._nothing()
+        self._report_passed(entries)
+        return self._taking.selection
 
-    def _follow(self, image: SourceImage) -> None:
-        descriptor = image.descriptor
-        raw = self._document(descriptor)
-        if not self._is_index(descriptor, raw):
-            self._single(image, raw)
-        elif self._wanted.every:
-            self._visited = {descriptor.digest}
-            if not self._whole_index(descriptor, raw, image.names, 1):
-                raise PlatformError(self._source.what, f"index {descriptor.digest} lists no container image")
-        else:
-            self._visited = {descriptor.digest}
-            leaves = self._leaves(raw, descriptor, 1)
-            self._add(self._chosen(leaves), image.names)
+    # --- one platform -----------------------------------------------------------------------------------------------
 
-    def _single(self, image: SourceImage, raw: bytes) -> None:
-        manifest = Manifest.parse(raw, str(image.descriptor.digest), image.descriptor.media_type or None, self._bounds)
-        if _is_attestation(image.descriptor, manifest):
+    def _take_one(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
+        """Take the image that entries of one name have for the platform that is wanted."""
+        entry = group[0].descriptor
+        if len(group) == 1 and self._wanted.platform is None and not self._is_index(entry):
+            self._taking.image(entry, names)
             return
-        taken = self._add(image.descriptor, image.names)
-        wanted = self._wanted.platform
-        if wanted is not None and not select([_platform_of(taken)], wanted):
-            raise PlatformError(self._source.what, f"is for {taken.platform}, not for {wanted}")
+        found = [best for image in group if (best := self._choose(image.descriptor)) is not None]
+        if not found:
+            if self._wanted.platform is None:
+                raise self._no_platform(group)
+            self._passed.extend(group)
+            return
+        first = found[select([one.platform for one in found], self._platform)[0]]
+        rivals = {one.entry.digest for one in found if _is_same(one.platform, first.platform)}
+        if len(rivals) > 1:
+            raise self._ambiguous(names[0], first.platform, sorted(rivals))
+        self._taking.image(first.entry, names)
 
-    def _whole_index(self, descriptor: Descriptor, raw: bytes, names: tuple[str, ...], depth: int) -> bool:
-        """Take an index, the indexes in it and all their images; whether there are any."""
-        digest = descriptor.digest
-        what = f"index {digest}"
-        self._require_depth(what, depth)
-        known = self._selection.indexes.get(digest)
-        if known is not None:
-            self._selection.indexes[digest] = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
-            return True
-        index = Index.parse(raw, what, descriptor.media_type or None, self._bounds)
-        taken: list[Digest] = []
-        for entry in index.manifests:
-            if is_index(entry.media_type):
-                if self._nested_index(entry, depth + 1):
-                    taken.append(entry.digest)
-            elif (is_manifest(entry.media_type) or not entry.media_type) and _is_image(entry):
-                taken.append(self._add(entry, ()).digest)
-        if taken:
-            members = tuple(dict.fromkeys(taken))
-            self._selection.indexes[digest] = IncomingIndex(digest, index.media_type, raw, members, names)
-        return bool(taken)
+    def _choose(self, entry: Descriptor | Flawed) -> Candidate | None:
+        key = (entry.digest, entry.media_type, entry.platform)
+        if key not in self._best:
+            self._best[key] = self._candidates.best(entry, self._platform)
+        return self._best[key]
 
-    def _nested_index(self, entry: Descriptor, depth: int) -> bool:
-        """Take an index that another one lists, once however often it does; whether there are images in it."""
-        if entry.digest in self._selection.indexes:
-            return True
-        return self._visit(entry.digest) and self._whole_index(entry, self._document(entry), (), depth)
+    def _is_index(self, entry: Descriptor | Flawed) -> bool:
+        return not is_manifest(entry.media_type) and self._documents.nature(entry).is_index
 
-    def _leaves(self, raw: bytes, descriptor: Descriptor, depth: int) -> list[_Leaf]:
-        """The manifests that an index and the indexes in it list."""
-        what = f"index {descriptor.digest}"
-        self._require_depth(what, depth)
-        found: list[_Leaf] = []
-        for entry in Index.parse(raw, what, descriptor.media_type or None, self._bounds).manifests:
-            if is_index(entry.media_type):
-                if self._visit(entry.digest):
-                    found.extend(self._leaves(self._document(entry), entry, depth + 1))
-            elif is_manifest(entry.media_type) or not entry.media_type:
-                found.append(_Leaf(entry, entry.platform))
-            if len(found) > self._limits.images:
-                raise LimitError(what, f"lists more than {self._limits.images} manifests", raising("images"))
-        return found
+    def _report_passed(self, entries: Iterable[SourceImage]) -> None:
+        """Report the entries at the top of which nothing was taken: those for other platforms."""
+        selection = self._taking.selection
+        for image in [] if self._wanted.every else entries:
+            entry = image.descriptor
+            best = self._best.get((entry.digest, entry.media_type, entry.platform))
+            digest = entry.digest if best is None else best.entry.digest
+            if digest not in selection.images:
+                offers = ", ".join(self._candidates.offers(entry)[:_OFFERS]) or "an unknown platform"
+                self._skipped.add(entry, f"for {offers}, not for {self._platform}", image.names)
 
-    def _visit(self, digest: Digest) -> bool:
-        """Whether an index within an index is one that has not been followed from this one before."""
-        if digest in self._visited:
-            return digest in self._selection.indexes
-        self._visited.add(digest)
-        return True
+    def _no_platform(self, images: Sequence[SourceImage]) -> PlatformError:
+        offers = sorted({offer for image in images for offer in self._candidates.offers(image.descriptor)})
+        why = f"has no image for {self._platform}"
+        if not offers:
+            return PlatformError(self._source.what, why, "it has none at all whose platform is known")
+        more = f" and {len(offers) - _OFFERS} more" if len(offers) > _OFFERS else ""
+        way = f"--platform {offers[0]} takes it" if len(offers) == 1 else "--platform takes one of them"
+        return PlatformError(self._source.what, why, f"it has {', '.join(offers[:_OFFERS])}{more}; {way}")
 
-    def _chosen(self, leaves: list[_Leaf]) -> Descriptor:
-        wanted = self._wanted.platform or host()
-        for position in select([leaf.platform for leaf in leaves], wanted):
-            leaf = leaves[position]
-            if leaf.platform is not None or select([_platform_of(self._image(leaf.descriptor, ()))], wanted):
-                return leaf.descriptor
-        there = sorted({str(leaf.platform) for leaf in leaves if leaf.platform is not None and leaf.platform.is_known})
-        offer = f"it has {', '.join(there)}" if there else "it has none at all"
-        raise PlatformError(self._source.what, f"has no image for {wanted}", offer)
+    # --- all platforms ----------------------------------------------------------------------------------------------
 
-    # --- documents --------------------------------------------------------------------------------------------------
+    def _take_all(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
+        """Take all images of the entries of one name, which then stands for an index of them.
 
-    def _add(self, descriptor: Descriptor, names: tuple[str, ...]) -> IncomingImage:
-        known = self._selection.images.get(descriptor.digest)
+        That is the entry that lists the others, if there is one, else one made here: the same for the same entries.
+        """
+        absent: Absent = []
+        tops: dict[Digest, Descriptor] = {}
+        for image in group:
+            entry = image.descriptor
+            if len(group) == 1 and not self._is_index(entry):
+                self._taking.image(entry, names)
+                return
+            if self._take_top(entry, absent) and isinstance(entry, Descriptor):
+                tops.setdefault(entry.digest, entry)
+        self._taking.report_absent(absent, bool(tops))
+        self._refuse_rivals(names, tops.values())
+        outer = next((top for top in tops if set(tops) <= {top, *self._listed(top)}), None)
+        if outer is not None and outer not in self._taking.selection.indexes:
+            self._taking.image(tops[outer], names)
+        elif outer is not None:
+            self._taking.selection.name_index(outer, names)
+        elif tops:
+            self._make_index(list(tops.values()), names)
+
+    def _take_top(self, entry: Descriptor | Flawed, absent: Absent) -> bool:
+        try:
+            is_index = self._documents.nature(entry).is_index
+        except MissingBlobError as error:
+            absent.append((entry, error))
+            return False
+        if isinstance(entry, Flawed):
+            raise entry.error
+        return self._taking.index(entry) if is_index else self._taking.member(entry, absent)
+
+    def _make_index(self, tops: Sequence[Descriptor], names: Sequence[str]) -> None:
+        selection = self._taking.selection
+        listed = []
+        for top in tops:
+            index = selection.indexes.get(top.digest)
+            media_type = selection.images[top.digest].media_type if index is None else index.media_type
+            platform = self._candidates.platform(top) if index is None else None
+            listed.append(Descriptor(media_type, top.digest, top.size, platform=platform))
+        raw = Index.build(listed)
+        digest = Index.parse(raw).digest
+        self._taking.add_index(IncomingIndex(digest, OCI_INDEX, raw, tuple(top.digest for top in tops), joined(names)))
+
+    def _listed(self, top: Digest) -> Sequence[Digest]:
+        """What the index *top* lists and was taken; nothing for an image."""
+        index = self._taking.selection.indexes.get(top)
+        return () if index is None else index.manifests
+
+    def _refuse_rivals(self, names: Sequence[str], tops: Iterable[Descriptor]) -> None:
+        """Raise AmbiguousError when two of the entries of one name have different images for one platform."""
+        seen: dict[Platform, Digest] = {}
+        for top in tops:
+            for platform, digest in self._below(top).items():
+                if seen.setdefault(platform, digest) != digest:
+                    raise self._ambiguous(names[0], platform, [seen[platform], digest])
+
+    def _below(self, top: Descriptor) -> dict[Platform, Digest]:
+        """The images that were taken below an entry at the top, by their platforms; the first one of each."""
+        known = self._members.get(top.digest)
         if known is None:
-            known = self._image(descriptor, names)
-        else:
-            known = known._replace(names=tuple(dict.fromkeys((*known.names, *names))))
-        self._selection.images[descriptor.digest] = known
+            known = self._members[top.digest] = {}
+            for one in self._candidates.below(top):
+                if isinstance(one.entry, Descriptor) and one.entry.digest in self._taking.selection.images:
+                    platform = self._candidates.platform(one.entry)
+                    if platform is not None:
+                        known.setdefault(platform.normalised(), one.entry.digest)
         return known
 
-    def _image(self, descriptor: Descriptor, names: tuple[str, ...]) -> IncomingImage:
-        raw = self._document(descriptor)
-        what = f"manifest {descriptor.digest}"
-        manifest = Manifest.parse(raw, what, descriptor.media_type or None, self._bounds)
-        if not manifest.is_image:
-            kind = manifest.artifact_type or manifest.config.media_type
-            raise ManifestError(what, f"is no container image, but an artifact of type {kind or 'unknown'}")
-        config_raw = self._document(manifest.config)
-        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
-        if len(config.diff_ids) != len(manifest.layers):
-            counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
-            raise ManifestError(what, f"does not fit its config: {counts}")
-        chain = chain_ids(config.diff_ids)
-        layers = tuple(
-            IncomingLayer(_layer_digest(layer, what), layer.size, diff_id, chain_id)
-            for layer, diff_id, chain_id in zip(manifest.layers, config.diff_ids, chain, strict=True)
-        )
-        return IncomingImage(
-            descriptor.digest,
-            manifest.media_type,
-            raw,
-            manifest.config.digest,
-            config_raw,
-            layers,
-            str(config.platform),
-            config.created,
-            tuple(dict.fromkeys(names)),
-        )
+    # --- errors -----------------------------------------------------------------------------------------------------
 
-    def _document(self, descriptor: Descriptor) -> bytes:
-        """A manifest, index or config, whole and verified."""
-        digest = descriptor.digest
-        known = self._documents.get(digest)
-        if known is not None:
-            return verify(known, digest, descriptor.size)
-        most = self._bounds.document
-        if descriptor.size > most:
-            why = f"has {descriptor.size} bytes; a document may have {most}"
-            raise self._bounds.passed("document", str(digest), why)
-        blob = self._source.open_blob(digest)
-        try:
-            data = _read_at_most(blob, most + 1)
-        finally:
-            blob.close()
-        self._bytes += len(data)
-        if self._bytes > self._limits.documents:
-            why = f"has more than {self._limits.documents} bytes of manifests and configs"
-            raise LimitError(self._source.what, why, raising("documents"))
-        self._documents[digest] = verify(data, digest, descriptor.size)
-        return data
+    def _ambiguous(self, name: str, platform: Platform | None, digests: Sequence[str]) -> AmbiguousError:
+        why = f"has {len(digests)} images for {platform} with the name {name}: {' and '.join(digests[:2])}"
+        return AmbiguousError(self._source.what, why, "import one of them as TRANSPORT:PATH@DIGEST")
 
-    def _require_depth(self, what: str, depth: int) -> None:
-        most = self._bounds.index_depth
-        if depth > most:
-            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
-
-    def _is_index(self, descriptor: Descriptor, raw: bytes) -> bool:
-        """By the announced type; where none is announced, by the document itself."""
-        if is_index(descriptor.media_type):
-            return True
-        if is_manifest(descriptor.media_type):
-            return False
-        try:
-            Index.parse(raw, str(descriptor.digest), bounds=self._bounds)
-        except ManifestError:
-            return False
-        return True
+    def _nothing(self) -> ArstoreError:
+        """The error that says why no image is there."""
+        why = "has no container image in it"
+        if not self._skipped.count:
+            return ManifestError(self._source.what, why)
+        first = self._skipped.entries[0]
+        more = f"; so are {self._skipped.count - 1} more entries" if self._skipped.count > 1 else ""
+        return ManifestError(self._source.what, f"{why}: {first.label} is {first.why}", more.removeprefix("; "))
 
 
-def _read_at_most(blob: Reader, limit: int) -> bytes:
-    parts: list[bytes] = []
-    left = limit
-    while left and (data := blob.read(min(left, CHUNK))):
-        parts.append(data)
-        left -= len(data)
-    return b"".join(parts)
+def _grouped(entries: Sequence[SourceImage]) -> list[tuple[list[SourceImage], list[str]]]:
+    """The entries by their names, in their order: those of one name together, and names of the same entries together.
+
+    An entry without a name stands for itself.
+    """
+    by_name: dict[str, list[int]] = {}
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for place, image in enumerate(entries):
+        for name in image.names:
+            by_name.setdefault(name, []).append(place)
+        if not image.names:
+            groups[(place,)] = []
+    for name, places in by_name.items():
+        groups.setdefault(tuple(places), []).append(name)
+    return [([entries[place] for place in places], names) for places, names in sorted(groups.items())]
 
 
-def _is_attestation(descriptor: Descriptor, manifest: Manifest) -> bool:
-    """Whether a manifest at the top of a layout only says something about another one."""
-    if descriptor.platform is not None and not descriptor.platform.is_known:
-        return True
-    return manifest.subject is not None and not manifest.is_image
-
-
-def _is_image(entry: Descriptor) -> bool:
-    return entry.platform is None or entry.platform.is_known
-
-
-def _platform_of(image: IncomingImage) -> Platform:
-    return ImageConfig.parse(image.config, bounds=STORED).platform
-
-
-def _layer_digest(layer: Descriptor, what: str) -> Digest:
-    if layer.media_type and not is_layer(layer.media_type):
-        raise ManifestError(what, f"has a layer of the unknown type {layer.media_type}")
-    return layer.digest
+def _is_same(one: Platform | None, other: Platform | None) -> bool:
+    return one is not None and other is not None and one.normalised() == other.normalised()

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from arstore.digest import Digest
-    from arstore.oci.descriptor import Descriptor
+    from arstore.oci.descriptor import Descriptor, Flawed
 
 
 class SourceImage(NamedTuple):
-    """One image as the medium lists it: a manifest or an index, and the names that it brings (canonical, perhaps
-    none)."""
+    """One entry as the medium lists it: of a manifest, an index, or anything else.
 
-    descriptor: Descriptor
+    `names` are canonical, perhaps none; several entries may bring one name. `fallback` is the name after the file, for
+    an image that brings none: it has it already when no other entry may be such an image.
+    """
+
+    descriptor: Descriptor | Flawed
     names: tuple[str, ...] = ()
+    fallback: str = ""
 
 
 class BlobReader(Protocol):
@@ -50,8 +54,12 @@ class ImageSource(Protocol):
     what: str
     """The medium as the user named it, for messages."""
 
+    @property
+    def complete(self) -> bool:
+        """False when the medium may have been cut short, so that what is not there may have been there once."""
+
     def images(self) -> Sequence[SourceImage]:
-        """The images in the medium's own order.
+        """The entries in the medium's own order.
 
         Raises UnknownFormatError, ManifestError, TruncatedError, LimitError.
         """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 
 import pytest
-from support import images
+from support import images, oddities
 
 
 def archive(tmp_path, *what, name="some.tar", **more):
@@ -46,8 +48,6 @@ def test_json(arstore, tmp_path, picture):
 
 
 def test_progress_events_are_json_lines(arstore, tmp_path, picture):
-    import json
-
     result = arstore.ok("import", "--progress", "json", archive(tmp_path, picture))
     events = [json.loads(line) for line in result.err.splitlines()]
     assert {event["event"] for event in events} >= {"start", "finish"}
@@ -141,3 +141,106 @@ def test_a_refusal_prints_nothing_on_stdout(arstore, tmp_path, extra):
     result = arstore("import", *extra, tmp_path / "text")
     assert (result.status, result.out) == (10, b"")
     assert arstore.ok("images", "--json").json == []
+
+
+# --- what is skipped ------------------------------------------------------------------------------------------------
+
+
+def odd(tmp_path, name):
+    return images.write_archive(tmp_path / "odd.tar", oddities.ARCHIVES[name]())
+
+
+@pytest.mark.parametrize("medium", ["archive", "gzip", "stream", "layout"])
+def test_what_is_no_image_is_skipped_and_said(arstore, tmp_path, medium):
+    one = oddities.picture()
+    files = oddities.ARCHIVES["beside-named-chart"]()
+    if medium == "layout":
+        source = images.write_files(tmp_path / "odd", files)
+    else:
+        source = images.write_archive(tmp_path / "odd.tar", files, "gzip" if medium == "gzip" else "none")
+    if medium == "stream":
+        program = [sys.executable, "-m", "arstore", "--root", tmp_path / "s", "--runroot", tmp_path / "r", "import", "-"]
+        with subprocess.Popen(["cat", source], stdout=subprocess.PIPE) as cat:
+            done = subprocess.run(program, stdin=cat.stdout, capture_output=True, text=True, check=True)
+        assert (done.stdout, "skipped site/thing:1 (sha256:" in done.stderr) == (f"{one.digest} app:v1\n", True)
+        return
+    result = arstore.ok("import", "--progress", "none", source)
+    assert result.text == f"{one.digest} app:v1\n"
+    assert result.err.startswith("arstore: skipped site/thing:1 (sha256:")
+    assert result.err.endswith(f"not an image, but {oddities.HELM_CONFIG}\n")
+    assert [image["names"] for image in arstore.ok("images", "--json").json] == [["app:v1"]]
+    document = arstore.ok("import", "--json", source).json
+    (entry,) = document["skipped"]
+    assert (document["skipped_count"], entry["name"], entry["media_type"]) == (1, "site/thing:1", images.OCI_MANIFEST)
+    assert entry["why"] == f"not an image, but {oddities.HELM_CONFIG}"
+    assert arstore.ok("--quiet", "import", source).err == ""
+
+
+def test_a_dir_of_a_chart(arstore, tmp_path):
+    entry, blobs = oddities.chart()
+    files = [images.file("version", b"Directory Transport Version: 1.1\n"), images.file("manifest.json", blobs[0])]
+    result = arstore("import", images.write_files(tmp_path / "x", files))
+    assert result.status == 15
+    assert "has no container image in it" in result.err
+
+
+def test_nothing_but_other_things(arstore, tmp_path):
+    result = arstore("import", odd(tmp_path, "alone-chart"))
+    assert (result.status, result.out, result.err.count("\n")) == (15, b"", 1)
+    assert f"is not an image, but {oddities.HELM_CONFIG}" in result.err
+    assert arstore.ok("images", "--json").json == []
+
+
+def test_all_platforms_of_one_name(arstore, tmp_path):
+    """The name stands for an index, which finds the host's image, is in the layout, and survives gc."""
+    path = odd(tmp_path, "name-two-platforms-reversed")
+    document = arstore.ok("import", "--all-platforms", "--json", path).json
+    (index,) = document["indexes"]
+    assert index["names"] == ["app:v1"]
+    assert arstore.ok("import", "--all-platforms", path).text.splitlines()[0] == f"{index['digest']} app:v1"
+    assert arstore.ok("inspect", "app:v1").json["digest"] in {oddities.picture().digest, index["digest"]}
+    arstore.ok("gc")
+    assert {image["digest"] for image in arstore.ok("images", "--json").json} >= set(index["manifests"])
+    arstore.ok("check")
+    listed = json.loads((arstore.root / "index.json").read_bytes())["manifests"]
+    assert next(one for one in listed if one["digest"] == index["digest"])["annotations"] == {images.REF_NAME: "app:v1"}
+
+
+def test_a_name_of_the_users_for_all_platforms(arstore, tmp_path):
+    result = arstore.ok("import", "--all-platforms", "--name", "mine", odd(tmp_path, "name-two-platforms"))
+    assert result.text.splitlines()[0].endswith(" mine:latest")
+    assert arstore("import", "--name", "mine", odd(tmp_path, "unnamed-platforms")).status == 2
+    words = ("--name", "mine:2", "--platform", f"linux/{oddities.OTHER}")
+    assert arstore.ok("import", *words, odd(tmp_path, "unnamed-platforms")).text.endswith(" mine:2\n")
+
+
+def test_a_name_of_two_images_of_one_platform(arstore, tmp_path):
+    path = odd(tmp_path, "name-one-platform-twice")
+    result = arstore("import", path)
+    assert (result.status, result.out) == (4, b"")
+    assert "import one of them as TRANSPORT:PATH@DIGEST" in result.err
+    one = oddities.picture(text="2")
+    assert arstore.ok("import", f"oci-archive:{path}@{one.digest}").text == f"{one.digest} app:v1\n"
+
+
+@pytest.mark.parametrize("name", ["inlined-all", "inlined-index", "untyped-parts", "layout-contradicts"])
+def test_odd_archives_come_in_whole(arstore, tmp_path, name):
+    arstore.ok("import", odd(tmp_path, name))
+    (image,) = arstore.ok("images", "--json").json
+    arstore.ok("check")
+    arstore.ok("unpack", image["names"][0], tmp_path / "tree")
+    assert os.listdir(tmp_path / "tree") == [images.HOST_ARCHITECTURE]
+
+
+@pytest.mark.parametrize("name", ["config-empty-rootfs-no-layers", "config-env-odd", "config-config-list"])
+def test_an_odd_config_is_kept_byte_for_byte(arstore, tmp_path, name):
+    arstore.ok("import", odd(tmp_path, name))
+    (config,) = [one.content for one in oddities.ARCHIVES[name]() if one.content.startswith(b'{"created"')]
+    assert arstore.ok("inspect", "--config", "app:v1").out == config
+    arstore.ok("history", "app:v1")
+    arstore.ok("check")
+    left = arstore.ok("inspect", "app:v1").json["left_out"]
+    assert left == {
+        "config-env-odd": ["config.Env[3] names no variable"],
+        "config-config-list": ["config is no object"],
+    }.get(name, [])

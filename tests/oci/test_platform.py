@@ -196,5 +196,6 @@ def test_what_is_chosen_suits(candidates, wanted):
             have, target = candidate.normalised(), wanted.normalised()
             assert (have.os, have.architecture) == (target.os, target.architecture)
     known = {p: c.normalised() for p, c in enumerate(candidates) if c is not None and c.is_known}
-    exact = [position for position, candidate in known.items() if candidate == wanted.normalised()]
+    # Version and features of the operating system decide what suits, and not what comes first.
+    exact = [position for position in sorted(found) if known.get(position, ())[:3] == wanted.normalised()[:3]]
     assert found[: len(exact)] == exact

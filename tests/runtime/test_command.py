@@ -102,6 +102,24 @@ def test_arguments(entrypoint, cmd, options, args):
     assert container_args(config, options) == args
 
 
+def test_an_entrypoint_that_is_an_empty_word_is_none():
+    config = ImageConfig(b"", Platform("linux", "amd64"), (), entrypoint=("",), cmd=("c",))
+    assert container_args(config, RunOptions()) == ("c",)
+    assert container_args(config, RunOptions(args=("a",))) == ("a",)
+
+
+def test_a_command_that_cannot_be_read_is_not_guessed():
+    config = ImageConfig(b"", Platform("linux", "amd64"), (), cmd=("c",), unreadable=frozenset({"Entrypoint"}))
+    for options in (RunOptions(), RunOptions(args=("a",))):
+        with pytest.raises(ImageConfigError, match="--entrypoint"):
+            container_args(config, options)
+    assert container_args(config, RunOptions(entrypoint=("e",))) == ("e",)
+    config = ImageConfig(b"", Platform("linux", "amd64"), (), entrypoint=("e",), unreadable=frozenset({"Cmd"}))
+    with pytest.raises(ImageConfigError, match="after the image"):
+        container_args(config, RunOptions())
+    assert container_args(config, RunOptions(args=("a",))) == ("e", "a")
+
+
 def test_no_command_at_all():
     config = ImageConfig(b"", Platform("linux", "amd64"), (), entrypoint=("e",))
     for options in (RunOptions(entrypoint=()),):

@@ -12,6 +12,7 @@ from support import images
 from arstore.errors import (
     ArstoreError,
     CompressionError,
+    ManifestError,
     NotFoundError,
     TruncatedError,
     UnknownFormatError,
@@ -84,7 +85,7 @@ def test_any_script_in_any_locale(tmp_path, locale, name):
         (b'{"a":1}', "a JSON document"),
         (b"\xfe\xfd" * 400, "no tar archive"),
         (bytes(10240), "an empty tar archive"),
-        (images.tar([images.file("etc/passwd"), images.file("bin/sh")]), "it has neither oci-layout and index.json"),
+        (images.tar([images.file("etc/passwd"), images.file("bin/sh")]), "it has neither index.json nor manifest.json"),
         (images.tar([images.file("x/oci-layout"), images.file("x/index.json")]), "in its directory x, not at its top"),
         (images.tar([images.file("x")])[:512], "no end mark"),
     ],
@@ -124,7 +125,11 @@ def test_directories_of_something_else(tmp_path, spool):
     with pytest.raises(UnknownFormatError, match="no OCI image layout"):
         names_in(tmp_path, spool)
     (tmp_path / "index.json").write_bytes(b"{}")
-    with pytest.raises(UnknownFormatError, match=r"with index\.json, but without the oci-layout"):
+    with pytest.raises(ManifestError, match="neither an image manifest nor an index"):
+        names_in(tmp_path, spool)
+    (tmp_path / "index.json").unlink()
+    (tmp_path / "oci-layout").write_bytes(images.LAYOUT)
+    with pytest.raises(UnknownFormatError, match=r"with oci-layout, but without the index\.json"):
         names_in(tmp_path, spool)
 
 

@@ -91,11 +91,11 @@ def test_tags(tmp_path, spool, more, names):
     assert list(manifests(archive(tmp_path / "x.tar", [entry(**more)], *content()), spool)) == [names]
 
 
-def test_one_name_for_two_images_belongs_to_the_last(tmp_path, spool):
+def test_one_name_for_two_images_is_claimed_by_both(tmp_path, spool):
     entries = [entry(ONE, RepoTags=["a:1", "b:1"]), entry(TWO, RepoTags=["a:1"])]
     found = manifests(archive(tmp_path / "x", entries, *content(ONE), *content(TWO)), spool)
     assert {names: manifest.config.digest for names, manifest in found.items()} == {
-        ("b:1",): ONE.config_digest,
+        ("a:1", "b:1"): ONE.config_digest,
         ("a:1",): TWO.config_digest,
     }
 

@@ -21,9 +21,9 @@ def test_entries_of_one_digest_are_one_image():
     assert found == (SourceImage(A, ("a:1", "a:2")), SourceImage(B, ()))
 
 
-def test_the_last_claim_to_a_name_wins():
-    assert names([(A, ["x:1", "a:1"]), (B, ["x:1"])]) == {A.digest: ("a:1",), B.digest: ("x:1",)}
-    assert names([(A, ["x:1"]), (B, ["x:1"])], "file.tar") == {A.digest: (), B.digest: ("x:1",)}
+def test_a_name_may_be_claimed_several_times():
+    assert names([(A, ["x:1", "a:1"]), (B, ["x:1"])]) == {A.digest: ("x:1", "a:1"), B.digest: ("x:1",)}
+    assert names([(A, ["x:1"]), (B, ["x:1"])], "file.tar") == {A.digest: ("x:1",), B.digest: ("x:1",)}
 
 
 def test_the_only_image_without_a_name_is_named_after_the_file():

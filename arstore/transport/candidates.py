@@ -1,0 +1,144 @@
+"""Which of several images is the one for a platform: the entries of an index, and those of one name at the top.
+
+Indexes within indexes are followed, each once. Platforms come from descriptors, and where these say nothing from the
+images' configs. Not in scope: taking what was found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
+from arstore.oci.config import ImageConfig
+from arstore.oci.descriptor import Descriptor, Flawed
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import is_index, is_manifest, may_be_image
+from arstore.oci.platform import Platform, select
+from arstore.tar.limits import raising
+from arstore.transport.bounds import bounds_of
+
+if TYPE_CHECKING:
+    from arstore.digest import Digest
+    from arstore.tar.limits import Limits
+    from arstore.transport.documents import Documents
+
+
+class Candidate(NamedTuple):
+    """A manifest that may be wanted; `platform` is None until it is known."""
+
+    entry: Descriptor | Flawed
+    platform: Platform | None
+
+
+class Candidates:
+    """Finds the candidate for one platform below an entry; what was found once is remembered."""
+
+    def __init__(self, documents: Documents, limits: Limits) -> None:
+        self._documents = documents
+        self._limits = limits
+        self._bounds = bounds_of(limits)
+        self._below: dict[Digest, list[Candidate]] = {}
+        self._platforms: dict[str, Platform] = {}
+
+    def below(self, entry: Descriptor | Flawed) -> list[Candidate]:
+        """The manifests that *entry* stands for: itself, or those that it lists as an index.
+
+        Raises the errors of `Documents`, and LimitError.
+        """
+        if isinstance(entry, Flawed) or is_manifest(entry.media_type) or not self._documents.nature(entry).is_index:
+            return [Candidate(entry, entry.platform)]
+        known = self._below.get(entry.digest)
+        if known is None:
+            known = self._below[entry.digest] = self._leaves(entry, 1, {entry.digest})
+        return known
+
+    def best(self, entry: Descriptor | Flawed, wanted: Platform) -> Candidate | None:
+        """The one of the manifests below *entry* that suits *wanted* best, its platform known; None for none.
+
+        One whose descriptor tells its platform has to be there and sound. Of the others, which have to be asked
+        themselves, those that cannot be are passed over while another one suits. Raises the errors of `Documents`.
+        """
+        candidates = self.below(entry)
+        trouble: ArstoreError | None = None
+        for position in select([one.platform for one in candidates], wanted):
+            one = candidates[position]
+            if one.platform is not None and one.platform.is_known:
+                if not self._documents.nature(one.entry).artifact:
+                    return one
+                continue
+            try:
+                platform = self._asked(one.entry)
+            except (MissingBlobError, ManifestError) as error:
+                trouble = trouble or error
+                continue
+            if platform is not None and select([platform], wanted):
+                return Candidate(one.entry, platform)
+        if trouble is not None:
+            raise trouble
+        return None
+
+    def platform(self, entry: Descriptor | Flawed) -> Platform | None:
+        """The platform of a manifest, as its descriptor or its config tells it. Raises as `best`."""
+        said = entry.platform
+        return said if said is not None and said.is_known else self._asked(entry)
+
+    def offers(self, entry: Descriptor | Flawed) -> list[str]:
+        """The platforms of the manifests below *entry* as far as they are known without reading more, for people."""
+        try:
+            known = [self._known(one) for one in self.below(entry)]
+        except ArstoreError:
+            known = [entry.platform]
+        return sorted({str(platform) for platform in known if platform is not None and platform.is_known})
+
+    def _leaves(self, index: Descriptor, depth: int, visited: set[Digest]) -> list[Candidate]:
+        what = f"index {index.digest}"
+        if depth > self._bounds.index_depth:
+            most = self._bounds.index_depth
+            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
+        found: list[Candidate] = []
+        raw = self._documents.get(index)
+        for entry in Index.parse(raw, what, index.media_type or None, self._bounds).entries:
+            if not may_be_image(entry.media_type):
+                continue
+            if isinstance(entry, Descriptor) and self._is_index(entry):
+                if entry.digest not in visited:
+                    visited.add(entry.digest)
+                    found.extend(self._leaves(entry, depth + 1, visited))
+            else:
+                found.append(Candidate(entry, entry.platform))
+            if len(found) > self._limits.images:
+                raise LimitError(what, f"lists more than {self._limits.images} manifests", raising("images"))
+        return found
+
+    def _is_index(self, entry: Descriptor) -> bool:
+        """By the type, and where there is none by the document. An index that is not there has nothing below it."""
+        if entry.media_type and not is_index(entry.media_type):
+            return False
+        try:
+            return self._documents.nature(entry).is_index
+        except MissingBlobError:
+            return False
+
+    def _asked(self, entry: Descriptor | Flawed) -> Platform | None:
+        """The platform that an image's config tells; None for an artifact."""
+        nature = self._documents.nature(entry)
+        if isinstance(entry, Flawed) or nature.artifact or nature.is_index or _is_denied(entry.platform):
+            return None
+        known = self._platforms.get(entry.digest)
+        if known is None:
+            raw = self._documents.get(entry)
+            manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
+            config = self._documents.get(manifest.config)
+            known = ImageConfig.parse(config, f"config {manifest.config.digest}", self._bounds).platform
+            self._platforms[entry.digest] = known
+        return known
+
+    def _known(self, one: Candidate) -> Platform | None:
+        if one.platform is not None and one.platform.is_known:
+            return one.platform
+        return self._platforms.get(one.entry.digest)
+
+
+def _is_denied(platform: Platform | None) -> bool:
+    return platform is not None and platform.is_denied

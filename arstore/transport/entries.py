@@ -1,0 +1,100 @@
+"""Which of the entries that a source lists are images, by what is told of them: media types, annotations, platforms.
+
+An entry that cannot be read, or whose content is wrong, counts as an image: whoever needs it has the error. Not in
+scope: choosing among the images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, LimitError, MissingBlobError
+from arstore.oci.descriptor import REFERENCE_TYPE, Descriptor
+from arstore.oci.media_type import is_config, may_be_image
+from arstore.tar.limits import raising
+
+if TYPE_CHECKING:
+    from arstore.oci.descriptor import Flawed
+    from arstore.tar.limits import Limits
+    from arstore.transport.candidates import Candidates
+    from arstore.transport.documents import Documents
+    from arstore.transport.skipped import Skipped
+    from arstore.transport.source import ImageSource, SourceImage
+
+
+def image_entries(
+    source: ImageSource, documents: Documents, candidates: Candidates, skipped: Skipped, limits: Limits
+) -> list[SourceImage]:
+    """The entries of *source* that are images or indexes of images; *skipped* learns of the others.
+
+    Raises LimitError, and the errors of the source.
+    """
+    found = []
+    count = 0
+    for image in source.images():
+        entry = image.descriptor
+        count += may_be_image(entry.media_type)
+        if count > limits.images:
+            raise LimitError(source.what, f"lists more than {limits.images} images", raising("images"))
+        why = why_no_image(entry, documents) or _why_no_index(entry, documents, candidates)
+        if why:
+            skipped.add(entry, why, () if image.names == (image.fallback,) else image.names)
+        else:
+            found.append(image)
+    unnamed = [image for image in found if not image.names and image.fallback]
+    if len(unnamed) != 1:
+        return found
+    return [image._replace(names=(image.fallback,)) if image is unnamed[0] else image for image in found]
+
+
+def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
+    """What *entry* is instead of an image or an index, for people; "" for one of these, or what nobody can read.
+
+    Raises LimitError.
+    """
+    if not may_be_image(entry.media_type):
+        return f"not an image, but {entry.media_type}"
+    try:
+        nature = documents.nature(entry)
+    except MissingBlobError:
+        # What points to it is all that is there.
+        kind = entry.artifact_type if isinstance(entry, Descriptor) else ""
+        if kind and not is_config(kind):
+            return f"not an image, but {kind}"
+    except LimitError:
+        raise
+    except ArstoreError:
+        return ""
+    else:
+        if nature.artifact:
+            return f"not an image, but {nature.artifact}"
+    return "not an image, but an attestation" if _is_attestation(entry) else ""
+
+
+def _why_no_index(entry: Descriptor | Flawed, documents: Documents, candidates: Candidates) -> str:
+    """As `why_no_image`, for an index with nothing in it that may be an image."""
+    try:
+        if (
+            isinstance(entry, Descriptor)
+            and documents.nature(entry).is_index
+            and not _has_images(entry, documents, candidates)
+        ):
+            return "an index that lists no image"
+    except LimitError:
+        raise
+    except ArstoreError:
+        return ""
+    return ""
+
+
+def _has_images(index: Descriptor, documents: Documents, candidates: Candidates) -> bool:
+    below = candidates.below(index)
+    if any(one.platform is not None and one.platform.is_known for one in below):
+        # Nothing is read to know it: what is for another platform need not even be there.
+        return True
+    return any(not why_no_image(one.entry, documents) for one in below)
+
+
+def _is_attestation(entry: Descriptor | Flawed) -> bool:
+    """Whether an entry says that it is about another one, in BuildKit's way."""
+    return REFERENCE_TYPE in entry.annotations or (entry.platform is not None and entry.platform.is_denied)

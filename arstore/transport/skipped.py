@@ -1,0 +1,70 @@
+"""What an import passed over, for its report: entries that are no images, and images that were not asked for.
+
+A source may list any number of them, so few are kept, and the others counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.oci.document import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.oci.descriptor import Descriptor, Flawed
+
+MOST = 100
+"""Entries that are kept."""
+_LINES = 5
+_NAMES = 3
+
+
+class SkippedEntry(NamedTuple):
+    """One entry of an index that was passed over, and why; texts are as the source has them, made safe to show."""
+
+    digest: str
+    media_type: str
+    name: str
+    why: str
+
+    @property
+    def label(self) -> str:
+        """What people know it by."""
+        digest = self.digest or "an entry without a digest"
+        return f"{self.name} ({digest})" if self.name else digest
+
+
+class Skipped:
+    """The first of the entries that were passed over, and the number of all."""
+
+    def __init__(self) -> None:
+        self.entries: list[SkippedEntry] = []
+        self.count = 0
+
+    def add(self, entry: Descriptor | Flawed, why: str, names: Sequence[str] = ()) -> None:
+        """Record that *entry*, which brings *names*, was passed over."""
+        self.count += 1
+        if len(self.entries) < MOST:
+            name = names[0] if names else ""
+            self.entries.append(SkippedEntry(shown(entry.digest, 140), shown(entry.media_type), name, why))
+
+    def documents(self) -> list[dict[str, str]]:
+        """The entries that are kept, for JSON: `digest`, `media_type`, `name` and `why`; "" for what an entry lacks."""
+        return [entry._asdict() for entry in self.entries]
+
+    def lines(self) -> list[str]:
+        """A few lines for people: one for each reason, with the first of the entries that it holds for."""
+        reasons: dict[str, list[SkippedEntry]] = {}
+        for entry in self.entries:
+            reasons.setdefault(entry.why, []).append(entry)
+        lines = []
+        told = 0
+        for why, entries in list(reasons.items())[:_LINES]:
+            some = ", ".join(entry.label for entry in entries[:_NAMES])
+            more = f" and {len(entries) - _NAMES} more" if len(entries) > _NAMES else ""
+            lines.append(f"skipped {some}{more}: {why}")
+            told += len(entries)
+        if told < self.count:
+            lines.append(f"skipped {self.count - told} more entries")
+        return lines

@@ -1,0 +1,192 @@
+"""The images and indexes that are taken from a source: their documents, verified and understood, each once.
+
+An index is taken whole, with the indexes in it and those of its images that are there. Its document is kept as it is,
+so it may list more than came. Not in scope: which entries are wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.errors import ManifestError, MissingBlobError
+from arstore.oci.chain import chain_ids
+from arstore.oci.config import ImageConfig
+from arstore.oci.descriptor import Flawed
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import is_layer
+from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
+from arstore.transport.bounds import bounds_of
+from arstore.transport.entries import why_no_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.tar.limits import Limits
+    from arstore.transport.documents import Documents
+    from arstore.transport.skipped import Skipped
+    from arstore.transport.source import ImageSource
+
+    Absent = list[tuple[Descriptor | Flawed, MissingBlobError]]
+
+
+@dataclass(slots=True)
+class Selection:
+    """The images and the indexes that are to be taken, each once, whatever the number of names.
+
+    `embedded` has the content of blobs that the source holds in descriptors alone.
+    """
+
+    images: dict[str, IncomingImage] = field(default_factory=dict)
+    indexes: dict[str, IncomingIndex] = field(default_factory=dict)
+    embedded: Mapping[Digest, bytes] = field(default_factory=dict)
+
+    def name_index(self, digest: Digest, names: Sequence[str]) -> None:
+        """Give an index that was taken these names besides its own."""
+        known = self.indexes[digest]
+        self.indexes[digest] = known._replace(names=joined(known.names, names))
+
+
+class Taking:
+    """Fills a selection; *skipped* learns what an index lists and does not come."""
+
+    def __init__(self, source: ImageSource, documents: Documents, skipped: Skipped, limits: Limits) -> None:
+        self._source = source
+        self._documents = documents
+        self._skipped = skipped
+        self._bounds = bounds_of(limits)
+        self.selection = Selection(embedded=documents.embedded)
+
+    def image(self, entry: Descriptor | Flawed, names: Sequence[str] = ()) -> None:
+        """Take one image, or give it more names.
+
+        Raises the errors of `Documents`, and ManifestError for what is no image or does not fit its config.
+        """
+        raw = self._documents.get(entry)
+        if isinstance(entry, Flawed):
+            raise entry.error
+        known = self.selection.images.get(entry.digest)
+        if known is None:
+            known = self._read(entry, raw)
+        self.selection.images[entry.digest] = known._replace(names=joined(known.names, names))
+
+    def member(self, entry: Descriptor, absent: Absent) -> bool:
+        """Take an image of an index; when a part of it is not there, it goes to *absent*. Raises as `image`."""
+        try:
+            if entry.digest not in self.selection.images:
+                image = self._read(entry, self._documents.get(entry))
+                self._require_layers(image)
+            self.image(entry)
+        except MissingBlobError as error:
+            absent.append((entry, error))
+            return False
+        return True
+
+    def index(self, descriptor: Descriptor, names: Sequence[str] = (), depth: int = 1) -> bool:
+        """Take an index, the indexes in it and all their images; whether there are any.
+
+        Raises as `image`, MissingBlobError when it lists images and none is there, and LimitError.
+        """
+        digest = descriptor.digest
+        what = f"index {digest}"
+        most = self._bounds.index_depth
+        if depth > most:
+            raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
+        if digest in self.selection.indexes:
+            self.selection.name_index(digest, names)
+            return True
+        raw = self._documents.get(descriptor)
+        index = Index.parse(raw, what, descriptor.media_type or None, self._bounds)
+        absent: Absent = []
+        taken: dict[Digest, None] = {}
+        for entry in index.entries:
+            if self._entry(entry, absent, depth) and not isinstance(entry, Flawed):
+                taken[entry.digest] = None
+        self.report_absent(absent, bool(taken))
+        if taken:
+            self.add_index(IncomingIndex(digest, index.media_type, raw, tuple(taken), joined(names)))
+        return bool(taken)
+
+    def add_index(self, index: IncomingIndex) -> None:
+        """Take an index as it is."""
+        self.selection.indexes[index.digest] = index
+
+    def report_absent(self, absent: Absent, others: bool) -> None:
+        """Report the images of an index that the source does not hold.
+
+        Raises the first one's MissingBlobError when there are no *others*, or when the source may have been cut short.
+        """
+        for entry, error in absent:
+            if not others or not self._source.complete:
+                raise error
+            platform = f" for {entry.platform}" if entry.platform is not None else ""
+            self._skipped.add(entry, f"an image{platform} that is absent: {self._source.what} {error.why}")
+
+    def _entry(self, entry: Descriptor | Flawed, absent: Absent, depth: int) -> bool:
+        """Take what an entry of an index stands for; whether that is anything. What is not there goes to *absent*."""
+        why = why_no_image(entry, self._documents)
+        if why:
+            self._skipped.add(entry, why)
+            return False
+        try:
+            is_index = self._documents.nature(entry).is_index
+        except MissingBlobError as error:
+            absent.append((entry, error))
+            return False
+        if isinstance(entry, Flawed):
+            raise entry.error
+        if not is_index:
+            return self.member(entry, absent)
+        before = self._skipped.count
+        taken = self.index(entry, (), depth + 1)
+        if not taken and self._skipped.count == before:
+            self._skipped.add(entry, "an index that lists no image")
+        return taken
+
+    def _require_layers(self, image: IncomingImage) -> None:
+        for layer in image.layers:
+            if layer.digest not in self._documents.embedded:
+                self._source.open_blob(layer.digest).close()
+
+    def _read(self, entry: Descriptor, raw: bytes) -> IncomingImage:
+        what = f"manifest {entry.digest}"
+        manifest = Manifest.parse(raw, what, entry.media_type or None, self._bounds)
+        if not manifest.is_image:
+            kind = manifest.artifact_type or manifest.config.media_type
+            raise ManifestError(what, f"is not a container image, but an artifact of type {kind or 'unknown'}")
+        config_raw = self._documents.get(manifest.config)
+        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
+        if len(config.diff_ids) != len(manifest.layers):
+            counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
+            raise ManifestError(what, f"does not fit its config: {counts}")
+        layers = tuple(
+            IncomingLayer(self._layer_digest(layer, what), layer.size, diff_id, chain_id)
+            for layer, diff_id, chain_id in zip(
+                manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True
+            )
+        )
+        return IncomingImage(
+            entry.digest,
+            manifest.media_type,
+            raw,
+            manifest.config.digest,
+            config_raw,
+            layers,
+            str(config.platform),
+            config.created,
+        )
+
+    def _layer_digest(self, layer: Descriptor, what: str) -> Digest:
+        if layer.media_type and not is_layer(layer.media_type):
+            raise ManifestError(what, f"has a layer of the unknown type {layer.media_type}")
+        if layer.data is not None:
+            self._documents.embed(layer)
+        return layer.digest
+
+
+def joined(*names: Sequence[str]) -> tuple[str, ...]:
+    """All of these names, each once."""
+    return tuple(dict.fromkeys(name for some in names for name in some))
