@@ -18,7 +18,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
-from arstore.cli.imports import image_document
+from arstore.cli.imports import besides, image_document
 from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -108,7 +108,7 @@ def commit(
             done = commit_container(store, container, options, progress)
     _tell_of_sockets(session, done.sockets)
     if session.json:
-        write_json({"images": [image_document(done.image)]})
+        write_json({"images": [image_document(done.image)], **besides(store)})
     else:
         write_line(done.image.digest, *done.image.names)
 

@@ -73,7 +73,7 @@ def import_(
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress)
         indexes = _indexes(store, taken) if all_platforms else []
-    _render(session, taken, indexes)
+    _render(session, store, taken, indexes)
 
 
 def refuse_terminal(source: str) -> None:
@@ -105,9 +105,9 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
     return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
 
 
-def _render(session: Session, taken: Sequence[TakenImage], indexes: Sequence[StoredImage]) -> None:
+def _render(session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage]) -> None:
     if session.json:
-        document: dict[str, Any] = {"images": [image_document(image) for image in taken]}
+        document: dict[str, Any] = {"images": [image_document(image) for image in taken], **besides(store)}
         if indexes:
             document["indexes"] = [
                 {"digest": i.digest, "names": list(i.names), "manifests": list(i.record.manifests)} for i in indexes
@@ -118,6 +118,14 @@ def _render(session: Session, taken: Sequence[TakenImage], indexes: Sequence[Sto
         write_line(index.digest, *index.names)
     for image in taken:
         write_line(image.digest, *image.names)
+
+
+def besides(store: Store) -> dict[str, Any]:
+    """What a command did besides taking images in, as members of a JSON document.
+
+    `moved` has the names that stood for another image before, `cleared` the bytes that killed commands had left.
+    """
+    return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
 
 
 def image_document(image: TakenImage) -> dict[str, Any]:

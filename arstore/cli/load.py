@@ -17,7 +17,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
-from arstore.cli.imports import image_document, refuse_terminal
+from arstore.cli.imports import besides, image_document, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
@@ -85,9 +85,9 @@ def load(
             _load(session, store, archive, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):
             if loaded.image:
-                _render(session, loaded)
+                _render(session, store, loaded)
             raise
-    _render(session, loaded)
+    _render(session, store, loaded)
 
 
 def _load(
@@ -99,9 +99,9 @@ def _load(
         load_pipeline(store, archive, options, lambda: working_runtime(session, store, runtime_path), progress, loaded)
 
 
-def _render(session: Session, loaded: Loaded) -> None:
+def _render(session: Session, store: Store, loaded: Loaded) -> None:
     if session.json:
-        write_json(_document(loaded))
+        write_json({**_document(loaded), **besides(store)})
         return
     write_line(loaded.image)
     for image in loaded.imported:

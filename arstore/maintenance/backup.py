@@ -77,6 +77,8 @@ def back_up(
     if os.path.commonpath([directory, root]) == root:
         raise UsageError(directory, "a backup cannot lie within the store")
     with _opened(directory), all_leased(store.graph, "backup", _state) as state:
+        # First, because they take room: of what killed backups left nothing is ever used again.
+        _clear(directory, None)
         report = BackupReport(state.images, len(state.blobs))
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)

@@ -18,8 +18,9 @@ from arstore.maintenance.loss import is_lost
 from arstore.maintenance.survey import Known
 from arstore.maintenance.surveyor import outline, weigh
 from arstore.store.holders import image_holders
-from arstore.store.ingest import Ingest, remove_tree
+from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
+from arstore.store.leftovers import UNFINISHED, is_recorded, places_of, take_ingest
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
 from arstore.store.reach import Reach
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from arstore.maintenance.survey import Survey
-    from arstore.store.change import Change
     from arstore.store.sizes import Sizes
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
@@ -170,14 +170,14 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
             # it held, and nothing of them is committed.
             if not (clutter_only or (change.follows(moment) and roots(store, change) <= held)):
                 doomed = planned_sweep(store, change)
-            removed = sweep(change, doomed)
+            removed = sweep(change, doomed, ingest)
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
         reached("collect.recorded")
         take_files(store.directories, store.graph, ingest, removed)
         _take_orphans(store, ingest, plan)
     for name in plan.ingests:
-        remove_tree(f"{store.directories.ingest}/{name}")
+        take_ingest(store.directories, store.graph, name)
         reached("collect.ingest-removed")
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
@@ -185,6 +185,23 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     plan.images, plan.layers = removed.images, removed.layers
     plan.blobs, plan.trees = removed.blobs, removed.trees
     return plan
+
+
+def reclaim(store: Store) -> int:
+    """Take the blobs and trees that the graph does not know, and nothing else; the bytes that this frees.
+
+    For an import that would otherwise not fit. Nothing is done where the graph has been lost. Raises OSError and the
+    errors of Graph.
+    """
+    if is_lost(store):
+        return 0
+    with store.graph.read() as snapshot:
+        known = Known.of(snapshot)
+    lost = _unknown(store, outline(store.directories, known), known)
+    with Ingest(store.directories) as ingest:
+        _take_orphans(store, ingest, Collection(orphans=list(places_of(lost.blobs, lost.trees))))
+        place = ingest.path.removeprefix(f"{store.directories.root}/")
+        return weigh(store.directories, [f"{place}/{name}" for name in os.listdir(ingest.path)])
 
 
 def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
@@ -209,19 +226,10 @@ def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
         return
     with store.graph.write() as change:
         for number, name in enumerate(plan.orphans):
-            if not _is_known(change, name):
+            if not is_recorded(change, name):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(f"{store.directories.root}/{name}", ingest.file(f"orphan-{number}"))
                     reached("collect.orphan-moved")
-
-
-def _is_known(change: Change, name: str) -> bool:
-    kind, _, rest = name.partition("/")
-    if kind == "blobs":
-        return change.blob(rest.replace("/", ":", 1)) is not None
-    if kind == "trees":
-        return any(change.tree(f"{algorithm}:{rest}") is not None for algorithm in ("sha256", "sha512"))
-    return kind == "containers" and change.container(rest) is not None
 
 
 def _is_dead(ingest_name: str, graph: str) -> bool:
@@ -234,7 +242,7 @@ def _is_ours(name: str, graph: str) -> bool:
 
     Another process may be writing its `index.json.<owner>` or `oci-layout.<owner>` at this moment.
     """
-    for unfinished in ("index.json.", "oci-layout."):
+    for unfinished in UNFINISHED:
         if name.startswith(unfinished):
             return _is_dead(name.removeprefix(unfinished), graph)
     return "/" in name

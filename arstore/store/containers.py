@@ -106,6 +106,7 @@ class Containers:
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
+                ingest.note_places([f"containers/{container_id}"])
                 os.rename(staged, container.path)
                 reached("container.placed")
                 change.put_container(container_id, record)
@@ -150,6 +151,7 @@ class Containers:
         """
         container = self.get(container_id)
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
+            ingest.note_places([f"containers/{container_id}"])
             with self._graph.write() as change:
                 change.delete("containers", container_id)
             reached("container.forgotten")

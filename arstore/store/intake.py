@@ -81,11 +81,13 @@ class Intake:
         """Why no trees were built, in the kernel's words; "" when they were."""
         return self._taken.denied
 
-    def missing(self, images: Sequence[IncomingImage]) -> set[Digest]:
-        """The blobs of the layers that `take` would read now, because they or their trees are not in the store."""
+    def missing(self, images: Sequence[IncomingImage]) -> dict[Digest, int]:
+        """The blobs, with their sizes, of the layers that `take` would read now: they or their trees are missing."""
         treeless = self._treeless(images)
         layers = {layer.digest: layer for image in images for layer in image.layers}.values()
-        return {layer.digest for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)}
+        return {
+            layer.digest: layer.size for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)
+        }
 
     def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
         """Read what is missing for *images* and return what is to be published.
@@ -326,5 +328,3 @@ def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
         return new
     blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
     return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)
-
-

@@ -18,6 +18,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.store.leftovers import places_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -108,8 +109,13 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
     return Sweep(removed, tuple(sorted(names)), layers)
 
 
-def sweep(change: Change, plan: Sweep) -> Removed:
-    """Delete what *plan* says, which must be of this very moment; what that was."""
+def sweep(change: Change, plan: Sweep, ingest: Ingest) -> Removed:
+    """Delete what *plan* says, which must be of this very moment; what that was.
+
+    *ingest*, to which `take_files` will move the files, lists them from now on. Raises OSError.
+    """
+    if plan.removed.blobs or plan.removed.trees:
+        ingest.note_places(places_of(plan.removed.blobs, plan.removed.trees))
     for chain_id, layer in plan.layers.items():
         change.put_layer(chain_id, layer)
     gone = plan.removed

@@ -61,6 +61,7 @@ def import_opened(
     progress: Progress | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
         selection = Selector(source, options.wanted, options.limits).select()
         if options.name:
