@@ -27,7 +27,7 @@ from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import leftovers, remove_leftover
 from arstore.store.strays import remove_stray, stray_mounts
-from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, mark, note_removal, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
             # it held, and nothing of them is committed.
             if not (clutter_only or (change.follows(moment) and roots(store, change) <= held)):
                 doomed = planned_sweep(store, change)
-            removed = sweep(change, doomed, ingest)
+            note_removal(ingest, doomed)
+            removed = sweep(change, doomed)
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
         reached("collect.recorded")

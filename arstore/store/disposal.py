@@ -20,7 +20,7 @@ from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import places_of
 from arstore.store.reach import Reach
-from arstore.store.sweep import Removed, Sweep, planned, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _dispose(store: Store, texts: Sequence[str], weigh: Weigh | None) -> Disposa
             _require_unheld(store, change, plan.gone, plan.doomed)
             for name in plan.untagged:
                 change.delete("names", name)
-            removed = sweep(change, plan.sweep, ingest)
+            note_removal(ingest, plan.sweep)
+            removed = sweep(change, plan.sweep)
         reached("remove.recorded")
         take_files(store.directories, store.graph, ingest, removed)
         ingest.forget_places()

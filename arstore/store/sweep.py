@@ -109,13 +109,14 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
     return Sweep(removed, tuple(sorted(names)), layers)
 
 
-def sweep(change: Change, plan: Sweep, ingest: Ingest) -> Removed:
-    """Delete what *plan* says, which must be of this very moment; what that was.
-
-    *ingest*, to which `take_files` will move the files, lists them from now on. Raises OSError.
-    """
+def note_removal(ingest: Ingest, plan: Sweep) -> None:
+    """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded. Raises OSError."""
     if plan.removed.blobs or plan.removed.trees:
         ingest.note_places(places_of(plan.removed.blobs, plan.removed.trees))
+
+
+def sweep(change: Change, plan: Sweep) -> Removed:
+    """Delete what *plan* says, which must be of this very moment; what that was."""
     for chain_id, layer in plan.layers.items():
         change.put_layer(chain_id, layer)
     gone = plan.removed

@@ -14,8 +14,10 @@ def names(arstore):
 def test_names_come_and_go(filled, picture):
     assert filled.ok("tag", "example:1", "other").out == b""
     assert names(filled) == ["example:1", "example:latest", "other:latest"]
-    assert filled.ok("tag", "--json", "example:1", "third:3").json == {"name": "third:3", "digest": picture.digest}
-    assert filled.ok("untag", "--json", "other").json == {"name": "other:latest"}
+    assert filled.ok("tag", "--json", "example:1", "third:3").json == {
+        "name": "third:3", "digest": picture.digest, "was": None,
+    }  # fmt: skip
+    assert filled.ok("untag", "--json", "other").json["name"] == "other:latest"
     for name in names(filled):
         filled.ok("untag", name)
     assert names(filled) == []
@@ -40,7 +42,8 @@ def test_what_is_wrong(filled):
 
 def test_rm_takes_the_image_with_its_last_name(filled, picture):
     assert filled.ok("rm", "--json", "example:1").json == {
-        "untagged": ["example:1"], "images": [], "layers": [], "blobs": [], "trees": [],
+        "dry_run": False, "untagged": ["example:1"], "removed": [], "freed": 0,
+        "images": [], "layers": [], "blobs": [], "trees": [],
     }  # fmt: skip
     done = filled.ok("rm", "--json", "example:latest").json
     assert done["untagged"] == ["example:latest"]
@@ -56,5 +59,7 @@ def test_rm_is_all_or_nothing(filled):
 
 
 def test_rm_by_digest_takes_all_names(filled, picture):
-    assert filled.ok("rm", picture.digest).out == b""
+    lines = filled.ok("rm", picture.digest).text.splitlines()
+    assert lines[:3] == ["untagged example:1", "untagged example:latest", f"removed {picture.digest}"]
+    assert lines[3].endswith(" were freed")
     assert filled.ok("images", "--json").json == []
