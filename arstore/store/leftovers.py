@@ -42,8 +42,8 @@ BLOCK = 512
 UNFINISHED = ("index.json.", "oci-layout.")
 """What the names of files in the root begin with that are to take a document's place; an owner's name follows."""
 
-_SCARCE = 8
-"""Space is scarce when less than this part of the file system is free, or less than so many times what is to come."""
+_FULL, _TIGHT = 64, 8
+"""Space is scarce when less than a 64th of the file system is free, or less than eight times what is to come."""
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -77,7 +77,7 @@ class Clearance:
     def _is_scarce(self, wanted: int) -> bool:
         with suppress(OSError):
             free, size = free_space(self._directories.root)
-            return free < max(size // _SCARCE, wanted * _SCARCE)
+            return free < max(size // _FULL, wanted * _TIGHT)
         return False
 
 

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from arstore.store.tree import LowerDirectory, TreeFormat
     from arstore.tar.limits import Limits
 
+_MOST_CLAIMED = 1024
+"""Layers that one piece of work claims, the largest: the kernel goes through all locks of a file for each new one."""
+
 _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
 
@@ -361,7 +364,7 @@ class Store:
                 with Ingest(self.directories) as ingest:
                     intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool, limits)
                     missing = intake.missing(images)
-                    if not claims.take(missing):
+                    if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
                         continue
                     self.clearance.make(sum(missing.values()))

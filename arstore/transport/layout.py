@@ -55,8 +55,9 @@ class Layout(Medium):
 
     def claims(self) -> Claims:
         """The descriptors of `index.json`, and a nested one when the user asked for its digest."""
-        check_layout(self._document("oci-layout"), f"{self.what}: oci-layout")
-        index = Index.parse(self._document("index.json"), f"{self.what}: index.json", bounds=self._bounds)
+        check_layout(self._document("oci-layout", self._bounds), f"{self.what}: oci-layout")
+        bounds = self._bounds.of_listing()
+        index = Index.parse(self._document("index.json", bounds), f"{self.what}: index.json", bounds=bounds)
         descriptors = index.manifests
         claims: Claims = [(descriptor, self._names(descriptor)) for descriptor in descriptors]
         wanted = self._choice.digest
@@ -87,8 +88,8 @@ class Layout(Medium):
             for descriptor in descriptors
         )
 
-    def _document(self, name: str) -> bytes:
-        data = self._container.read(name, self._bounds)
+    def _document(self, name: str, bounds: Bounds) -> bytes:
+        data = self._container.read(name, bounds)
         if data is None:
             raise UnknownFormatError(self.what, f"is no OCI image layout: it has no {name}")
         return data

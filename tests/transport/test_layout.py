@@ -114,7 +114,8 @@ def test_both_documents_have_to_be_there(tmp_path, spool, name):
         ("index.json", b'{"manifests":[{"digest":"sha256:../../etc"}]}', ManifestError),
         ("index.json", b'{"manifests":[],"manifests":[]}', ManifestError),
         ("index.json", b"[" * 100_000, LimitError),
-        ("index.json", b" " * (5 << 20), LimitError),
+        ("index.json", b" " * (17 << 20), LimitError),
+        ("index.json", b'{"x":[' + b"[]," * (2 << 20) + b"0]}", LimitError),
     ],
 )
 def test_documents_that_are_wrong(tmp_path, spool, name, content, error):
