@@ -65,9 +65,9 @@ class Ingest:
     def note_places(self, names: Iterable[str]) -> None:
         """List places, relative to the root, in which something unrecorded may be left if this process dies now.
 
-        Not durable: a power cut may lose the list. Raises OSError.
+        Not durable: a power cut may lose the list. On a full disk there is none, because a removal must work there.
         """
-        with open(f"{self.path}/{PLACES}", "a", encoding="ascii") as file:
+        with suppress(OSError), open(f"{self.path}/{PLACES}", "a", encoding="ascii") as file:
             file.writelines(f"{name}\n" for name in names)
         reached("ingest.places-noted")
 

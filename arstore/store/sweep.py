@@ -110,10 +110,7 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
 
 
 def note_removal(ingest: Ingest, plan: Sweep) -> None:
-    """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded.
-
-    Raises OSError.
-    """
+    """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded."""
     if plan.removed.blobs or plan.removed.trees:
         ingest.note_places(places_of(plan.removed.blobs, plan.removed.trees))
 
