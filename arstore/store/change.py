@@ -38,10 +38,6 @@ class Change(Snapshot):
         name = record_key(table, key)
         self._txn.put(name, sealed(name, Codec.encode(record)))
 
-    def raw(self, key: bytes) -> bytes | None:
-        """The value under *key*, table and seal and all."""
-        return self._txn.get(key)
-
     def rows(self) -> list[tuple[bytes, bytes]]:
         """All keys and values as they stand."""
         return list(self._txn.cursor())

@@ -163,6 +163,10 @@ class Snapshot:
         """Whether there is a record of this key, readable or not."""
         return self._txn.get(record_key(table, key)) is not None
 
+    def raw(self, key: bytes) -> bytes | None:
+        """The value under *key*, table and seal and all."""
+        return self._txn.get(key)
+
     def blob(self, digest: str) -> BlobRecord | None:
         """The blob of this digest."""
         return self._get("blobs", BlobRecord, digest)
