@@ -40,11 +40,12 @@ def listen(listener: Callable[[str], None] | None) -> None:
 
 
 _NOTHING = "nothing has happened"
-_INGEST = "the ingest is a dead process's: `gc` takes it"
-_ORPHANS = "the files in their places are unrecorded: `gc` takes them, an import of the same replaces them"
+_INGEST = "the ingest is a dead process's: the next import or `gc` takes it"
+_ORPHANS = "the files in their places are unrecorded, and listed: the next import or `gc` takes them"
 _DONE = "all is done"
 _LAYOUT = "all is done but `index.json`, which the next change or `gc` writes"
-_GARBAGE = "what was removed is unrecorded: `gc` takes its files"
+_GARBAGE = "what was removed is unrecorded, and listed: the next import or `gc` takes its files"
+_LISTED = "it is unrecorded, and listed: the next import or `gc` takes it"
 _RUN = "the kernel ends all its processes and mounts; its record names a dead process: the next `run` or `gc` takes it"
 
 _UNFINISHED = "there is no store yet: `import` or `load` finishes it"
@@ -64,8 +65,14 @@ STORE = {
 INGEST = {
     "ingest.made": Point("a directory of one's own for what is in flight", _INGEST),
     "ingest.spool-made": Point("a file is made for what a stream brings out of turn", _INGEST),
+    "ingest.places-noted": Point("the places that will hold something unrecorded are listed", _INGEST),
     "ingest.leaving": Point("the work is over, and the ingest is about to be deleted", _INGEST),
     "ingest.removed": Point("the ingest is deleted", _DONE),
+}
+LEFTOVERS = {
+    "leftovers.claimed": Point("a dead process's ingest has become this process's", _INGEST),
+    "leftovers.places-taken": Point("what it lists and the graph does not know has left its place", _INGEST),
+    "leftovers.removed": Point("it is deleted", "the next import or `gc` takes the rest"),
 }
 TAKE = {
     "take.claimed": Point("the layers to be read are claimed", "the claim was a lock, and is gone with the process"),
@@ -77,6 +84,7 @@ TAKE = {
     "take.group-synced": Point("all blobs of a group are durable", _INGEST),
     "take.layers-read": Point("all layers are read, the workers have ended", _INGEST),
     "take.document-synced": Point("a manifest, config or index is durable", _INGEST),
+    "take.all-synced": Point("of many files, all are durable at once", _INGEST),
     "take.cap-built": Point("a cap is built", _INGEST),
     "take.tree-adapted": Point("a tree is built for one chain alone", _INGEST),
     "take.run-merged": Point("a merged index is made", _INGEST),
@@ -125,10 +133,10 @@ LEASE = {
 }
 CONTAINER = {
     "container.staged": Point("its directories are made in an ingest", _INGEST),
-    "container.placed": Point("its directory has its place", "it is unrecorded: `gc` takes it"),
+    "container.placed": Point("its directory has its place", _LISTED),
     "container.recorded": Point("its record is committed", "it names its process: `gc` or the next `run` takes it"),
     "container.kept": Point("it is mounted or started, and recorded as one to stay", "it is there, and can be used"),
-    "container.forgotten": Point("its record is deleted", "its directory is unrecorded: `gc` takes it"),
+    "container.forgotten": Point("its record is deleted, its directory is not", _LISTED),
     "container.moved": Point("its directory has left its place", _INGEST),
 }
 MOUNT = {
@@ -179,6 +187,7 @@ REPAIR = {
 AREAS: dict[str, dict[str, Point]] = {
     "A new store": STORE,
     "What is in flight": INGEST,
+    "What dead processes left": LEFTOVERS,
     "Taking images in": TAKE,
     "Publication": PUBLISH,
     "`index.json`": LAYOUT,

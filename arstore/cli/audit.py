@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,14 +23,19 @@ from arstore.cli.output import human_size, short_digest, write_json, write_line,
 from arstore.errors import CheckFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from arstore.cli.session import Session
-    from arstore.maintenance.check import Finding
+    from arstore.maintenance.check import Finding, HitImage
     from arstore.maintenance.gc import Collection
     from arstore.maintenance.usage import Usage
     from arstore.store.store import Store
 
 PARTS = ("blobs", "trees", "containers", "metadata", "ingest", "orphans")
 """What the total is made of, in the order of the bill."""
+
+_MOST_NAMES, _MOST_IMAGES = 5, 20
+"""Names in the line of a finding, and images in its JSON object; the document's own list has all."""
 
 KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests", "leases", "mounts", "leftovers")
 """What the collector takes."""
@@ -143,11 +149,14 @@ def check(
     Every byte is read and compared with what is recorded of it: blobs, trees, the graph, index.json. What containers
     wrote, and files of running ones, have nothing to be compared with.
 
+    Each finding names the images that need what it is about. `arstore images` marks those that are damaged, until what
+    is damaged changes or another check finds it well.
+
     Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. Trees are mended
     from blobs, records from manifests and configs. A blob that is lost comes from SOURCE, which is what
     `arstore import` takes, or stays lost until its image is imported again.
     """
-    from arstore.maintenance.check import repair
+    from arstore.maintenance.check import affected, repair
 
     if sources and not mend:
         raise errors.UsageError("--from", "is of use with --repair alone")
@@ -161,23 +170,55 @@ def check(
         if mend and findings:
             findings = repair(store, findings, sources, limits)
             session.done = "what could be mended is; `arstore check` tells what is left"
-    bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
+        hits = affected(store, findings)
+        bad = [finding for finding in findings if not (finding.harmless or finding.repaired)]
+        _remember(store, bad, hits, whole=not quick)
+    hit = {image.digest: image for finding in bad for image in hits.get(finding, ())}
     if session.json:
-        write_json({"ok": not bad, "findings": [_finding(finding) for finding in findings], "bytes": count})
+        shown = [_finding(finding, hits.get(finding, ())) for finding in findings]
+        damaged = [image._asdict() for image in hit.values()]
+        write_json({"ok": not bad, "findings": shown, "images": damaged, "bytes": count})
     else:
         for finding in findings:
             note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
-            write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}")
+            needed = _needed_by(hits.get(finding, ()))
+            write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}{needed}")
     if bad:
         lost = mend and all(finding.damage.value.startswith("blob-") for finding in bad)
         hint = "" if mend else "`arstore check --repair` mends what can be mended"
         if lost and not sources:
             hint = "--from SOURCE brings blobs from an archive or a backup that has them"
-        raise CheckFailedError(store.directories.root, _count(bad), hint)
+        raise CheckFailedError(store.directories.root, _count(bad, len(hit)), hint)
 
 
-def _count(bad: list[Finding]) -> str:
-    return "something is damaged" if len(bad) == 1 else f"{len(bad)} things are damaged"
+def _count(bad: list[Finding], hit: int) -> str:
+    told = "something is damaged" if len(bad) == 1 else f"{len(bad)} things are damaged"
+    return f"{told} that {hit} {'image needs' if hit == 1 else 'images need'}" if hit else told
+
+
+def _needed_by(images: tuple[HitImage, ...]) -> str:
+    """The end of a finding's line: which images need it, by their names or digests."""
+    names = [name for image in images for name in image.names or (short_digest(image.digest),)]
+    if not names:
+        return ""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"; needed by {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def _remember(store: Store, bad: list[Finding], hits: Mapping[Finding, tuple[HitImage, ...]], *, whole: bool) -> None:
+    """Keep what was found for `arstore images`, where the store can be written to."""
+    from arstore.maintenance.check import Damage
+    from arstore.maintenance.verdicts import record
+
+    if any(finding.damage is Damage.GRAPH_PAGES for finding in bad):
+        return
+    found = {
+        (finding.damage.value, finding.what): [image.digest for image in hits[finding]]
+        for finding in bad
+        if finding in hits
+    }
+    with suppress(OSError, errors.ArstoreError):
+        record(store, found, whole)
 
 
 def _look(session: Session, store: Store, quick: bool, nice: bool) -> tuple[list[Finding], int]:
@@ -200,11 +241,13 @@ def _look(session: Session, store: Store, quick: bool, nice: bool) -> tuple[list
     return findings, done
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, images: tuple[HitImage, ...]) -> dict[str, Any]:
     return {
         "kind": finding.damage.value,
         "what": finding.what,
         "why": finding.why,
         "harmless": finding.harmless,
         "repaired": finding.repaired,
+        "images": [image._asdict() for image in images[:_MOST_IMAGES]],
+        "image_count": len(images),
     }

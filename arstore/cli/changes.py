@@ -18,7 +18,7 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
-from arstore.cli.imports import image_document, in_the_store
+from arstore.cli.imports import besides, image_document, in_the_store
 from arstore.cli.meaning import container_meant
 from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line, write_text
@@ -112,7 +112,7 @@ def commit(
     session.done = in_the_store([done.image.digest])
     _tell_of_sockets(session, done.sockets)
     if session.json:
-        write_json({"images": [image_document(done.image)]})
+        write_json({"images": [image_document(done.image)], **besides(store)})
     else:
         write_line(done.image.digest, *done.image.names)
 

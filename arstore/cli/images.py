@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.store.store import Store, StoredImage
 
+
 @exit_statuses()
 @click.command("images", cls=Command)
 @json_option
@@ -22,16 +23,29 @@ def images(session: Session) -> None:
 
     An image with several names has a line for each; one without a name has a line with - in its place. SIZE is that
     of its blobs, as they came: what it takes on disk is told by `arstore du`.
+
+    Where the last `arstore check` found damage, and what is damaged has not changed since, a column STATE marks the
+    images that need it.
     """
+    from arstore.maintenance.verdicts import known
+
     with session.store() as store:
         found = store.images()
+        damage = known(store)
     if session.json:
-        write_json([image_summary(image) for image in sorted(found, key=_by_name)])
+        ordered = sorted(found, key=_by_name)
+        write_json([{**image_summary(image), "damage": damage.get(image.digest, [])} for image in ordered])
         return
     rows = [(name, image) for image in found for name in image.names or ("-",)]
     rows.sort(key=lambda row: (row[0] == "-", row[0], row[1].digest))
-    head = ("NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE>", "LAYERS>")
-    write_table(head, [(name, *_cells(image)) for name, image in rows])
+    head: tuple[str, ...] = ("NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE>", "LAYERS>")
+    cells = [(name, *_cells(image)) for name, image in rows]
+    if any(image.digest in damage for image in found):
+        head = (*head, "STATE")
+        cells = [
+            (*row, "damaged" if image.digest in damage else "") for row, (_, image) in zip(cells, rows, strict=True)
+        ]
+    write_table(head, cells)
 
 
 def _by_name(image: StoredImage) -> tuple[bool, tuple[str, ...], str]:

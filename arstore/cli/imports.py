@@ -67,8 +67,8 @@ def import_(
     the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
     signatures and other things that are not images are skipped.
 
-    Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes that
-    cannot be kept are left out; their number is printed there too.
+    Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
+    that cannot be kept are left out; their number is printed there too.
     """
     from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import import_reference
@@ -90,7 +90,7 @@ def import_(
         indexes = _indexes(store, taken) if all_platforms else []
     for line in skipped.lines():
         session.note(line)
-    _render(session, taken, indexes, skipped)
+    _render(session, store, taken, indexes, skipped)
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -129,13 +129,14 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
 
 
 def _render(
-    session: Session, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: Skipped
+    session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: Skipped
 ) -> None:
     if session.json:
         document: dict[str, Any] = {
             "images": [image_document(image) for image in taken],
             "skipped": skipped.documents(),
             "skipped_count": skipped.count,
+            **besides(store),
         }
         if indexes:
             document["indexes"] = [
@@ -147,6 +148,14 @@ def _render(
         write_line(index.digest, *index.names)
     for image in taken:
         write_line(image.digest, *image.names)
+
+
+def besides(store: Store) -> dict[str, Any]:
+    """What a command did besides taking images in, as members of a JSON document.
+
+    `moved` has the names that stood for another image before, `cleared` the bytes that killed commands had left.
+    """
+    return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
 
 
 def image_document(image: TakenImage) -> dict[str, Any]:

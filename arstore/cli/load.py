@@ -18,7 +18,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.imports import image_document, in_the_store, refuse_terminal
+from arstore.cli.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
 from arstore.cli.run import NETWORKS, SECONDS, environment, warn_of_config, working_runtime
@@ -94,9 +94,9 @@ def load(
             _load(session, store, archive, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):
             if loaded.image:
-                _render(session, loaded)
+                _render(session, store, loaded)
             raise
-    _render(session, loaded)
+    _render(session, store, loaded)
 
 
 def _load(
@@ -112,10 +112,10 @@ def _load(
         load_pipeline(store, archive, options, runtime, progress, loaded)
 
 
-def _render(session: Session, loaded: Loaded) -> None:
+def _render(session: Session, store: Store, loaded: Loaded) -> None:
     session.done = in_the_store([loaded.image, *(image.digest for image in loaded.imported)])
     if session.json:
-        write_json(_document(loaded))
+        write_json({**_document(loaded), **besides(store)})
         return
     write_line(loaded.image)
     for image in loaded.imported:

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr, in the form that fits: a bar a layer on a terminal, a line a layer, JSON, nothing.
+"""Progress of long work on stderr, in the form that fits: bars on a terminal, a line a layer, JSON, nothing.
 
 An event is one JSON object a line: `{"event": "start", "layer", "label", "size"}`, `{"event": "progress", "layer",
 "done", "size"}` at most some ten times a second, and `{"event": "finish", "layer", "reused"}`; `layer` is the diff
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
+    from arstore.cli.bars import Bars
     from arstore.store.progress import Progress
 
 INTERVAL = 0.1
@@ -108,74 +106,39 @@ class JsonProgress:
 
 
 class BarProgress:
-    """A bar a layer with bytes, rate and time left; drawn when there is something to draw."""
+    """Bars with bytes, rate and time left (`bars`), from the moment at which there is something to draw."""
 
     def __init__(self, stream: TextIO, noun: str = "layer") -> None:
         self._stream = stream
         self._noun = noun
-        self._bars: RichProgress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._drawn = 0.0
+        self._bars: Bars | None = None
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """See Progress."""
         if self._bars is None:
-            self._bars = _rich_progress(self._stream)
-            self._bars.start()
-        self._tasks[key] = self._bars.add_task(_named(self._noun, label), total=total)
+            from arstore.cli.bars import Bars
+
+            self._bars = Bars(self._stream, self._noun)
+        self._bars.start(key, _named(self._noun, label), total)
 
     def advance(self, key: str, count: int) -> None:
         """See Progress."""
-        task = self._tasks.get(key)
-        if self._bars is None or task is None:
-            return
-        self._bars.advance(task, count)
-        now = monotonic()
-        if now - self._drawn >= INTERVAL:
-            self._drawn = now
-            self._bars.refresh()
+        if self._bars is not None:
+            self._bars.advance(key, count)
 
     def finish(self, key: str, reused: bool = False) -> None:
         """See Progress."""
-        task = self._tasks.pop(key, None)
-        if self._bars is None or task is None:
-            return
-        total = self._bars.tasks[self._bars.task_ids.index(task)].total
-        self._bars.update(task, completed=total)
-        self._bars.refresh()
+        if self._bars is not None:
+            self._bars.finish(key)
 
     def close(self) -> None:
         """Leave the bars as they are, and the terminal as it was."""
         if self._bars is not None:
-            self._bars.stop()
+            self._bars.close()
 
 
 def _named(noun: str, label: str) -> str:
     return printable(f"{noun} {label}".strip())
-
-
-def _rich_progress(stream: TextIO) -> RichProgress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=stream),
-        auto_refresh=False,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.cli import places
-from arstore.cli.output import printable
+from arstore.cli.output import human_size, printable
 from arstore.errors import naming
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 LEVELS = ("error", "warning", "info", "debug")
+_MOST_MOVED = 10
+"""Names that are reported one by one."""
 PROGRESS_KINDS = ("auto", "bar", "lines", "json", "none")
 
 
@@ -65,14 +68,25 @@ class Session:
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
         with naming(self.place), Store(root, runroot, create=create) as store:
+            store.relief = partial(_reclaim, store)
             if create:
                 # Before anything is read of what is to come in.
                 store.graph.verify()
             try:
                 yield store
             finally:
-                if store.dropped is not None and store.dropped.count:
-                    self.warn(str(store.dropped))
+                self._tell_besides(store)
+
+    def _tell_besides(self, store: Store) -> None:
+        """Report what a command did besides what it was asked for."""
+        if store.dropped is not None and store.dropped.count:
+            self.warn(str(store.dropped))
+        if store.cleared:
+            self.note(f"removed {human_size(store.cleared)} that killed commands had left in the store")
+        for moved in store.moved[:_MOST_MOVED]:
+            self.note(f"{moved.name} was {moved.was}")
+        if len(store.moved) > _MOST_MOVED:
+            self.note(f"{len(store.moved) - _MOST_MOVED} more names stood for other images before")
 
     def directories(self) -> tuple[str, str]:
         """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
@@ -123,6 +137,12 @@ class Session:
         chosen = "error" if self.quiet else self.level
         if LEVELS.index(level) <= LEVELS.index(chosen):
             write_message(printable(text))
+
+
+def _reclaim(store: Store) -> int:
+    from arstore.maintenance.gc import reclaim
+
+    return reclaim(store)
 
 
 def write_message(text: str) -> None:

@@ -102,6 +102,8 @@ def back_up(
     with naming(directory), _opened(directory), all_leased(store.graph, "backup", _state) as state:
         loss = compare(directory, state.writer, state.index, replace)
         report = BackupReport(state.images, len(state.blobs), forgotten_images=loss.images, forgotten_names=loss.names)
+        # First, because they take room: of what killed backups left nothing is ever used again.
+        _clear(directory, None)
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)
             copied = _take(store.directories.blob(digest), directory, digest, size, verify)

@@ -9,6 +9,7 @@ moment loses nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,9 @@ from arstore.maintenance.surveyor import outline, weigh
 from arstore.store import hints
 from arstore.store.directories import RESERVED
 from arstore.store.holders import image_holders
-from arstore.store.ingest import Ingest, remove_tree
+from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
+from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
 from arstore.store.reach import Reach
@@ -26,7 +28,7 @@ from arstore.store.rootfs import remove_abandoned
 from arstore.store.runroot import left_in, leftovers, remove_leftover
 from arstore.store.soundness import require_sound
 from arstore.store.strays import stray_mounts
-from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, mark, note_removal, planned, sweep, take_files
 from arstore.store.unrecorded import remove_stray
 from arstore.trace import reached
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from arstore.maintenance.survey import Survey
-    from arstore.store.change import Change
     from arstore.store.sizes import Sizes
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
@@ -171,6 +172,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
             # it held, and nothing of them is committed.
             if not (clutter_only or (change.follows(moment) and roots(store, change) <= held)):
                 doomed = planned_sweep(store, change)
+            note_removal(ingest, doomed)
             removed = sweep(change, doomed)
             for lease_id in plan.leases:
                 change.delete("leases", lease_id)
@@ -179,7 +181,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
         take_files(store.directories, store.graph, ingest, removed)
         _take_orphans(store, ingest, plan)
     for name in plan.ingests:
-        remove_tree(f"{store.directories.ingest}/{name}")
+        take_ingest(store.directories, store.graph, name)
         reached("collect.ingest-removed")
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
@@ -196,6 +198,20 @@ def _drop_hints(store: Store) -> None:
         with store.graph.write() as change:
             hints.drop(change, names)
     reached("collect.hints-dropped")
+
+
+def reclaim(store: Store) -> int:
+    """Take the blobs and trees that the graph does not know, and nothing else; the bytes that this frees.
+
+    For an import that would otherwise not fit. Raises OSError and the errors of Graph.
+    """
+    with store.graph.read() as snapshot:
+        known = Known.of(snapshot)
+    lost = _unknown(store, outline(store.directories, known), known)
+    with Ingest(store.directories) as ingest:
+        _take_orphans(store, ingest, Collection(orphans=list(places_of(lost.blobs, lost.trees))))
+        place = ingest.path.removeprefix(f"{store.directories.root}/")
+        return weigh(store.directories, [f"{place}/{name}" for name in os.listdir(ingest.path)])
 
 
 def planned_sweep(store: Store, snapshot: Snapshot) -> Sweep:
@@ -220,19 +236,10 @@ def _take_orphans(store: Store, ingest: Ingest, plan: Collection) -> None:
         return
     with store.graph.write() as change:
         for number, name in enumerate(plan.orphans):
-            if not _is_known(change, name):
+            if not is_recorded(change, name):
                 with contextlib.suppress(FileNotFoundError):
                     ingest.take(f"{store.directories.root}/{name}", f"orphan-{number}")
                     reached("collect.orphan-moved")
-
-
-def _is_known(change: Change, name: str) -> bool:
-    kind, _, rest = name.partition("/")
-    if kind == "blobs":
-        return change.blob(rest.replace("/", ":", 1)) is not None
-    if kind == "trees":
-        return any(change.tree(f"{algorithm}:{rest}") is not None for algorithm in ("sha256", "sha512"))
-    return kind == "containers" and change.container(rest) is not None
 
 
 def _is_dead(ingest_name: str, graph: str) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _MAX_NUMBER = 300
+_SPARSEST = 16
+"""Bytes for each value, on average, in documents that are larger than real ones: those of `index.json` have forty."""
 _MAX_SHOWN = 120
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
@@ -38,12 +40,18 @@ class Bounds(NamedTuple):
     """Levels of lists and objects; real documents have fewer than ten."""
     layers: int = 10_000
     """Layers of a manifest, diff IDs of a config, a quarter of the entries of its history; no kernel mounts so many."""
-    manifests: int = 10_000
+    manifests: int = 50_000
     """Entries of an index."""
     index_depth: int = 4
     """Indexes within indexes, for those who follow them; real ones have one or two."""
+    listing: int = 16 << 20
+    """Bytes of the `index.json` of a layout, which lists every name of every image in it."""
     remedy: str = ""
     """What raises a bound, for people, with `{}` for its name in the way of flags; "" where nothing does."""
+
+    def of_listing(self) -> Bounds:
+        """The bounds of an `index.json`."""
+        return self._replace(document=max(self.document, self.listing))
 
     def passed(self, name: str, what: str, why: str) -> LimitError:
         """The error that says that *what* went past the bound *name*."""
@@ -52,7 +60,7 @@ class Bounds(NamedTuple):
 
 BOUNDS = Bounds()
 """What no real document meets."""
-STORED = Bounds(64 << 20, 256, 100_000, 100_000, 64)
+STORED = Bounds(64 << 20, 256, 100_000, 100_000, 64, 64 << 20)
 """What was accepted once, whatever the bounds were then: these are the highest that may be asked for."""
 
 
@@ -82,6 +90,7 @@ def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa
         raise bounds.passed("document", what, why)
     text = _decode(data, what)
     _check_nesting(data, what, bounds)
+    _check_density(data, what)
     try:
         value = json.loads(
             text,
@@ -129,6 +138,15 @@ def _check_nesting(data: bytes, what: str, bounds: Bounds) -> None:
     if deepest > bounds.json_depth:
         why = f"is nested {deepest} levels deep; {bounds.json_depth} are allowed"
         raise bounds.passed("json-depth", what, why)
+
+
+def _check_density(data: bytes, what: str) -> None:
+    """Refuse what takes many times its size in memory, where that is much: a list of empty lists takes twenty times.
+
+    Raises LimitError.
+    """
+    if len(data) > BOUNDS.document and sum(map(data.count, (b",", b"[", b"{"))) > len(data) // _SPARSEST:
+        raise LimitError(what, f"has {len(data)} bytes, and more values than documents of that size have")
 
 
 def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

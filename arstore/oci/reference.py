@@ -8,11 +8,14 @@ tools use. Not in scope: resolving a name, which takes a store or a registry.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import InvalidReferenceError
 from arstore.oci.document import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_REPOSITORY = 255
 """Characters of a repository, its domain included."""
@@ -20,6 +23,7 @@ MAX_TAG = 128
 MIN_PREFIX = 4
 """Hexadecimal digits of a digest that a user has to give: fewer would rather be a typing error than a choice."""
 DEFAULT_TAG = "latest"
+_MOST_ALIKE = 3
 
 TRANSPORTS = ("docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "store:")
 """The prefixes by which a reference says where an image is; the transport's name is the part before the colon."""
@@ -110,6 +114,26 @@ def candidates(name: Name | str) -> list[str]:
         short = given.removeprefix("library/")
         repositories += [f"localhost/{given}", *_hub_spellings(short), short]
     return [f"{repository}:{name.tag}" for repository in dict.fromkeys(repositories)]
+
+
+def alike(name: Name, known: Iterable[str]) -> list[str]:
+    """Those of the *known* names, at most three, that somebody may have meant by *name*, the likeliest first.
+
+    Other spellings of it come first, then other tags of its repository, then its last component elsewhere.
+    """
+    spellings = candidates(name)
+    repositories = {_split_tag(one)[0] for one in spellings}
+    last = f"/{name.repository}".rpartition("/")[2]
+    found: list[tuple[int, str]] = []
+    for one in known:
+        repository, tag = _split_tag(one)
+        if one in spellings:
+            found.append((spellings.index(one), one))
+        elif repository in repositories:
+            found.append((len(spellings), one))
+        elif tag == name.tag and f"/{repository}".endswith(f"/{last}"):
+            found.append((len(spellings) + 1, one))
+    return [one for _, one in sorted(found)[:_MOST_ALIKE]]
 
 
 def from_file_name(file_name: str) -> Name | None:

@@ -99,6 +99,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
     progress = progress or NoProgress()
     image = store.find(container.record.image)
     base = store.incoming(image)
+    store.clearance.make()
     with Ingest(store.directories) as spool:
         fd = spool.create()
         try:

@@ -113,6 +113,7 @@ class Containers:
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
+                ingest.note_places([f"containers/{container_id}"])
                 ingest.place(staged, container.path)
                 reached("container.placed")
                 change.put_container(container_id, record)
@@ -168,6 +169,7 @@ class Containers:
         """
         container = self.get(container_id)
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
+            ingest.note_places([f"containers/{container_id}"])
             with self._graph.write() as change:
                 # Whatever mounts it needs this lock too, and finds no record of it afterwards.
                 require_unused(container.upper, f"container {container.id}")

@@ -1,25 +1,31 @@
 """Removing images: a name, or an image with all its names, and at once everything that nothing else needs.
 
-What a container, a mount or a living lease holds is not removed. Files go in the way that `sweep` describes.
+First comes a plan, which is a value. A name is removed only where it is written as it is stored: what is called alike
+in another tool's spelling was not named. What a container, a mount or a living lease holds is not removed. Files go in
+the way that `sweep` describes.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import InUseError
 from arstore.oci.reference import parse_query
+from arstore.store.directories import Directories
 from arstore.store.holders import image_holders
 from arstore.store.ingest import Ingest
 from arstore.store.layout import write_layout
+from arstore.store.leftovers import places_of
 from arstore.store.reach import Reach
 from arstore.store.soundness import require_sound
-from arstore.store.sweep import Removed, Sweep, planned, sweep, take_files
+from arstore.store.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
@@ -27,20 +33,36 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Disposal:
-    """What `remove_images` did: names that stand for nothing any more, and what was removed."""
+    """What `remove_images` does: names that stand for nothing any more, and what is removed.
+
+    `freed` counts the bytes on disk of blobs and trees, as du(1) does.
+    """
 
     untagged: tuple[str, ...]
     removed: Removed = field(default_factory=Removed)
+    freed: int = 0
 
 
-def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
-    """Remove what *texts* mean, all of it or nothing.
+Weigh = Callable[[Directories, Iterable[str]], int]
+"""Measures files and directories by their names below the root, in bytes on disk."""
+
+
+def plan_removal(store: Store, texts: Sequence[str], weigh: Weigh) -> Disposal:
+    """What `remove_images` would do now. Raises as it does."""
+    with store.graph.read() as snapshot:
+        plan = _planned(store, snapshot, texts)
+    removed = plan.sweep.removed
+    return _disposal(plan, removed, weigh(store.directories, places_of(removed.blobs, removed.trees)))
+
+
+def remove_images(store: Store, texts: Sequence[str], weigh: Weigh | None = None) -> Disposal:
+    """Remove what *texts* mean, all of it or nothing; *weigh* measures what this frees.
 
     A name of several is only taken away; the last one takes its image along, as a digest does. An index takes along
     those of its images that have no other name. Raises the errors of `Store.find`, and InUseError.
     """
     with store.graph.spare_given_up():
-        return _dispose(store, texts)
+        return _dispose(store, texts, weigh)
 
 
 class _Plan(NamedTuple):
@@ -52,7 +74,8 @@ class _Plan(NamedTuple):
     sweep: Sweep
 
 
-def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
+def _dispose(store: Store, texts: Sequence[str], weigh: Weigh | None) -> Disposal:
+    freed = 0
     with Ingest(store.directories) as ingest:
         with store.graph.read() as snapshot:
             moment, plan = snapshot.number(), _planned(store, snapshot, texts)
@@ -68,13 +91,23 @@ def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
             _require_unheld(store, change, plan.gone, plan.doomed)
             for name in plan.untagged:
                 change.delete("names", name)
+            note_removal(ingest, plan.sweep)
             removed = sweep(change, plan.sweep)
         reached("remove.recorded")
         take_files(store.directories, store.graph, ingest, removed)
+        ingest.forget_places()
+        if weigh is not None:
+            # Only now, because somebody may have brought some of it again, who keeps it.
+            place = ingest.path.removeprefix(f"{store.directories.root}/")
+            freed = weigh(store.directories, [f"{place}/{name}" for name in os.listdir(ingest.path)])
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
+    return _disposal(plan, removed, freed)
+
+
+def _disposal(plan: _Plan, removed: Removed, freed: int) -> Disposal:
     names = [name for name in plan.sweep.names if name not in plan.untagged]
-    return Disposal((*plan.untagged, *names), removed)
+    return Disposal((*plan.untagged, *names), removed, freed)
 
 
 def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
@@ -96,7 +129,7 @@ def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, Sto
     untagged: list[str] = []
     doomed: dict[str, StoredImage] = {}
     for text in texts:
-        image = store.find(text)
+        image = store.find(text, exact=True)
         name = _name_meant(text, image)
         left = [n for n in image.names if n != name and n not in untagged]
         if name and name in untagged:
@@ -111,9 +144,10 @@ def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, Sto
 def _name_meant(text: str, image: StoredImage) -> str:
     """The name by which *text* meant the image; "" when it was its digest."""
     query = parse_query(text)
-    if query.digest is not None:
+    if query.digest is not None or query.name is None:
         return ""
-    return next((name for name in query.candidates() if name in image.names), "")
+    name = str(query.name)
+    return name if name in image.names else ""
 
 
 class Membership:

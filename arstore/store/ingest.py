@@ -2,7 +2,8 @@
 
 The directory's name tells the process, as `<pid>-<start time>-<boot>-<random>`, so that there is no moment at which it
 exists and cannot be attributed. Whatever is not renamed out of it by the time the context ends goes with it; when the
-process dies instead, the collector finds that nobody of that pid, start time and boot is alive.
+process dies instead, the next import and the collector find that nobody of that pid, start time and boot is alive, and
+take it (`leftovers`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from arstore.store.owner import Owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from arstore.store.directories import Directories
+
+PLACES = "places"
+"""A file in an ingest that lists what its work is about to move to a place below the root, or to take away there."""
 
 
 _MOUNTED = "a file system is mounted in it, which has to be unmounted first"
@@ -65,6 +70,20 @@ class Ingest:
         """The path of the file that `create` gave as *fd* (or a duplicate of it); None for any other file."""
         status = os.fstat(fd)
         return self._spooled.get((status.st_dev, status.st_ino))
+
+    def note_places(self, names: Iterable[str]) -> None:
+        """List places, relative to the root, in which something unrecorded may be left if this process dies now.
+
+        Not durable: a power cut may lose the list. On a full disk there is none, because a removal must work there.
+        """
+        with suppress(OSError), open(f"{self.path}/{PLACES}", "a", encoding="ascii") as file:
+            file.writelines(f"{name}\n" for name in names)
+        reached("ingest.places-noted")
+
+    def forget_places(self) -> None:
+        """Drop the list: everything in these places is as it is to stay."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.path}/{PLACES}")
 
     def file(self, name: str) -> str:
         """A path for a file called *name* in this directory."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
-from arstore.store import confinement
+from arstore.linux.sync import syncfs
+from arstore.store import confinement, directories
 from arstore.store.allowance import Allowance
 from arstore.store.assembly import Assembly
 from arstore.store.attributes import Dropped
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from arstore.store.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.store.tree import TreeFormat
+
+
+_MANY = 256
+"""Files from which on the whole file system is synced, once, in place of each of them."""
 
 
 class _DeniedError(Exception):
@@ -79,6 +84,7 @@ class Intake:
         self._steps = Allowance(limits or ACCEPTED)
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
+        self._durable = True
 
     @property
     def denied(self) -> str:
@@ -93,11 +99,13 @@ class Intake:
             found.add(one)
         return found
 
-    def missing(self, images: Sequence[IncomingImage]) -> set[Digest]:
-        """The blobs of the layers that `take` would read now, because they or their trees are not in the store."""
+    def missing(self, images: Sequence[IncomingImage]) -> dict[Digest, int]:
+        """The blobs, with their sizes, of the layers that `take` would read now: they or their trees are missing."""
         treeless = self._treeless(images)
         layers = {layer.digest: layer for image in images for layer in image.layers}.values()
-        return {layer.digest for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)}
+        return {
+            layer.digest: layer.size for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)
+        }
 
     def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
         """Read what is missing for *images* and return what is to be published.
@@ -105,6 +113,19 @@ class Intake:
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
         jobs = self._plan(images)
+        count = len(jobs) + 2 * len(images) + len(indexes)
+        with directories.opened(self._ingest.path) as fd:
+            self._durable = count < _MANY
+            publication = self._take(jobs, images, indexes)
+            if not self._durable:
+                syncfs(fd)
+                reached("take.all-synced")
+        reached("take.prepared")
+        return publication
+
+    def _take(
+        self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]
+    ) -> Publication:
         if any(not job.reads_store for job in jobs):
             self._room.announced = sum(job.layer.size for job in jobs if job.work.keep)
             self._room.check()
@@ -120,7 +141,6 @@ class Intake:
         for index in indexes:
             self._record_index(index)
         self._publication.drop_unused_trees()
-        reached("take.prepared")
         return self._publication
 
     def taken(self, image: IncomingImage) -> TakenImage:
@@ -225,7 +245,7 @@ class Intake:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         self._inventory.graph.release()
-        done = self._passes.read(jobs)
+        done = self._passes.read(jobs, self._durable)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, outcome in done:
             self._finish(job, outcome)
@@ -271,10 +291,12 @@ class Intake:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             write_all(fd, data)
-            os.fdatasync(fd)
+            if self._durable:
+                os.fdatasync(fd)
         finally:
             os.close(fd)
-        reached("take.document-synced")
+        if self._durable:
+            reached("take.document-synced")
         self._add_blob(digest, path, BlobRecord(len(data)))
 
     # --- recording --------------------------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[s
     owner = Owner.announced(graph.path)
     lease_id = os.urandom(8).hex()
     with graph.write(guest=True) as change:
+        # Those of killed processes hold nothing, and each can list every image of the store.
+        for dead in [
+            key for key, one in change.leases() if not Owner(one.pid, one.start, one.boot).is_alive(graph.path)
+        ]:
+            change.delete("leases", dead)
         images, found = choose(change)
         change.put_lease(lease_id, LeaseRecord(images, purpose, owner.pid, owner.start, owner.boot, time.time()))
     reached("lease.taken")

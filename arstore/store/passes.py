@@ -76,12 +76,15 @@ class Passes:
         self._limits = limits
         self._progress = progress
         self._room = room
+        self._durable = True
 
-    def read(self, jobs: list[Job]) -> list[tuple[Job, LayerOutcome]]:
+    def read(self, jobs: list[Job], durable: bool = True) -> list[tuple[Job, LayerOutcome]]:
         """Read what these *jobs* say, the largest layers first. The graph must not be open.
 
-        Raises the errors of `take_layer`, LimitError for all together, NoSpaceError, HostError and OSError.
+        Unless *durable*, the caller syncs the file system before anything is published. Raises the errors of
+        `take_layer`, LimitError for all together, NoSpaceError, HostError and OSError.
         """
+        self._durable = durable
         return self._read(_grouped(jobs))
 
     def _read(self, groups: list[list[Job]]) -> list[tuple[Job, LayerOutcome]]:
@@ -102,14 +105,18 @@ class Passes:
     ) -> list[tuple[Job, LayerOutcome | _Again]]:
         """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
         found: list[tuple[Job, LayerOutcome | _Again]] = []
+        sizes = (0, 0)
         budgets = _budgets(groups, alone=alone)
         works = [partial(self._read_group, group) for group in groups]
         for outcome in run_jobs(works, 1 if alone else _processes()):
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
                 budgets[outcome.index].settle(outcome.index)
-                found.extend(zip(group, outcome.value, strict=True))
-                self._check_inflated([(job, value) for job, value in found if isinstance(value, LayerOutcome)])
+                done = list(zip(group, outcome.value, strict=True))
+                found += done
+                sizes = self._check_inflated(
+                    [(job, value) for job, value in done if isinstance(value, LayerOutcome)], *sizes
+                )
                 self._tell(group)
             else:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
@@ -130,10 +137,19 @@ class Passes:
             self._room.announced -= progress
             self._room.check()
 
-    def _check_inflated(self, done: list[tuple[Job, LayerOutcome]]) -> None:
-        """Apply to all new layers together what holds for each: many small bombs are a large one. Raises LimitError."""
-        new = [(job.layer.size, value.tar_size) for job, value in done if not job.reads_store]
-        self._limits.check_inflated(sum(size for _, size in new), sum(size for size, _ in new), "the image")
+    def _check_inflated(
+        self, done: list[tuple[Job, LayerOutcome]], stored: int = 0, inflated: int = 0
+    ) -> tuple[int, int]:
+        """Apply to all new layers together what holds for each: many small bombs are a large one.
+
+        *stored* and *inflated* are the bytes of those before; returned are those with *done*. Raises LimitError.
+        """
+        for job, value in done:
+            if not job.reads_store:
+                stored += job.layer.size
+                inflated += value.tar_size
+        self._limits.check_inflated(inflated, stored, "the image")
+        return stored, inflated
 
     def _read_group(self, group: list[Job], report: Callable[[int], None]) -> list[LayerOutcome | _Again]:
         """In a worker: read these layers.
@@ -152,13 +168,14 @@ class Passes:
             ]
             if len(group) > 1:
                 reached("take.group-written")
-            for fd in spooled:
-                os.fdatasync(fd)
-            for job in group:
-                if not job.work.sync:
-                    _sync_file(confined.inside(job.work.blob))
-            if len(group) > 1:
-                reached("take.group-synced")
+            if self._durable:
+                for fd in spooled:
+                    os.fdatasync(fd)
+                for job in group:
+                    if not job.work.sync:
+                        _sync_file(confined.inside(job.work.blob))
+                if len(group) > 1:
+                    reached("take.group-synced")
         return outcomes
 
     def _source(self, job: Job, stack: ExitStack) -> Reader:

@@ -9,9 +9,9 @@ Before it, every file is written, verified and durable inside an ingest. Then, i
 4. `index.json` takes its place.
 
 Trees that are to be replaced are announced before 2 (see `replacement`). If it dies in 1, nothing happened. If it dies
-in 2, there are files without a record, which the collector takes and a later import replaces. After 3 everything is
-there. Removal goes the other way round: records first, then files, and a file leaves its place only inside a write
-transaction that finds it unrecorded (see `sweep`).
+in 2, there are files without a record, which the ingest lists: the next import or the collector takes them. After 3
+everything is there. Removal goes the other way round: records first, then files, and a file leaves its place only
+inside a write transaction that finds it unrecorded (see `sweep`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 from arstore.errors import ArstoreError
 from arstore.store.directories import sync_directory
 from arstore.store.layout import published_change
+from arstore.store.leftovers import places_of
 from arstore.store.records import TreeRecord
 from arstore.store.replacement import Replacement
 from arstore.store.runs import FORM, MEMBER_FORM, build
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from arstore.store.change import Change
     from arstore.store.directories import Directories
@@ -63,6 +64,8 @@ class Publication:
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """What the names stood for that stood for something else before; known when it has been published."""
     sparing: frozenset[str] = frozenset()
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
@@ -101,6 +104,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         with published_change(directories, graph) as change:
             _verify_reused(change, work)
             reached("publish.verified")
+            ingest.note_places(_new_places(change, work))
             _place_trees(directories, change, ingest, work, replacement, placed)
             _place_blobs(directories, change, ingest, work, placed)
             for chain_id, layer in work.layers.items():
@@ -108,12 +112,22 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
             for digest, image in work.images.items():
                 change.put_image(digest, _image_merged(change.image(digest), image))
             for name, digest in work.names.items():
+                before = change.name(name)
+                if before is not None and before != digest:
+                    work.moved[name] = before
                 change.put_name(name, digest)
             reached("publish.recorded")
     except BaseException:
         reached("publish.failed")
         _take_back(directories, graph, ingest, replacement, placed)
         raise
+    ingest.forget_places()
+
+
+def _new_places(change: Change, work: Publication) -> Iterator[str]:
+    """Where something will lie that is not recorded yet."""
+    blobs = (digest for digest in work.blobs if change.blob(digest) is None)
+    return places_of(blobs, (key for key in work.trees if change.tree(key) is None))
 
 
 def _verify_reused(change: Change, work: Publication) -> None:

@@ -29,6 +29,16 @@ def default_reserve(size: int) -> int:
     return min(max(size // 200, min(_LEAST, size // 16)), _MOST)
 
 
+def free_space(place: str | int) -> tuple[int, int]:
+    """Bytes that this user may still write where *place* (a path, or an open descriptor) lies, and all that there are.
+
+    Both are 0 for a file system that does not say. Raises OSError.
+    """
+    status = os.statvfs(place)
+    blocks = status.f_bavail if os.geteuid() else status.f_bfree
+    return blocks * status.f_frsize, status.f_blocks * status.f_frsize
+
+
 class Room:
     """What may still be written where *place* (a path, or an open descriptor) lies.
 
@@ -54,13 +64,10 @@ class Room:
     def check(self) -> None:
         """Compare what is announced, and the reserve, with what is free. Raises NoSpaceError, OSError."""
         self._unchecked = 0
-        status = os.statvfs(self._place)
-        if not status.f_blocks:
-            # A file system that does not say.
+        free, size = free_space(self._place)
+        if not size:
             return
-        blocks = status.f_bavail if os.geteuid() else status.f_bfree
-        free = blocks * status.f_frsize
-        reserve = default_reserve(status.f_blocks * status.f_frsize) if self._reserve is None else self._reserve
+        reserve = default_reserve(size) if self._reserve is None else self._reserve
         if self.announced + reserve > free:
             come = f"{self.announced} bytes are to come" if self.announced else "there is more to come"
             why = f"no space left: {come}, {free} are free, and {reserve} are to stay so"

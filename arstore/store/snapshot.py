@@ -173,6 +173,10 @@ class Snapshot:
         """Whether there is a record of this key, readable or not."""
         return self._txn.get(record_key(table, key)) is not None
 
+    def raw(self, key: bytes) -> bytes | None:
+        """The value under *key*, table and seal and all."""
+        return self._txn.get(key)
+
     def blob(self, digest: str) -> BlobRecord | None:
         """The blob of this digest."""
         return self._get("blobs", BlobRecord, digest)
@@ -294,10 +298,6 @@ class Snapshot:
             return "" if data is None else unsealed(key, data).decode("ascii", "replace")
         except BrokenSealError:
             return "unreadable"
-
-    def raw(self, key: bytes) -> bytes | None:
-        """The value under *key*, table and seal and all."""
-        return self._txn.get(key)
 
     def own(self, key: str) -> str | None:
         """What the graph says of itself under *key*; "" for nothing, None for a record without the right seal."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import (
@@ -43,14 +43,34 @@ if TYPE_CHECKING:
     from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
     from arstore.store.ingest import Ingest
     from arstore.store.inventory import Inventory
+    from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
     from arstore.store.records import ImageRecord, LayerRecord, TreeRecord
     from arstore.store.snapshot import Snapshot
     from arstore.store.tree import LowerDirectory, TreeFormat
     from arstore.tar.limits import Limits
 
+_MOST_CLAIMED = 1024
+"""Layers that one piece of work claims, the largest: the kernel goes through all locks of a file for each new one."""
+
 _ATTEMPTS = 5
 """How often work is done again because something it reused was removed meanwhile."""
+
+
+class MovedName(NamedTuple):
+    """A name that stands for another image now: the digests of what it stood for, and of what it stands for."""
+
+    name: str
+    was: str
+    digest: str
+
+
+class Untagged(NamedTuple):
+    """A name that was removed, the digest of what it stood for, and the names that this has left."""
+
+    name: str
+    digest: str
+    left: tuple[str, ...]
 
 
 class StoredImage:
@@ -125,6 +145,11 @@ class Store:
             require(self.directories)
         make_directories(self.directories)
         self.graph = Graph(self.directories.graph, self.directories, create)
+        self.relief: Callable[[], int] | None = None
+        """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
+        self.moved: list[MovedName] = []
+        """Names that this process has taken from one image and given to another."""
+        self._clearance: Clearance | None = None
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
         self._denied = ""
@@ -153,6 +178,20 @@ class Store:
 
             self._containers = Containers(self.directories, self.graph)
         return self._containers
+
+    @property
+    def clearance(self) -> Clearance:
+        """What processes that died have left, and what is done about it before something comes in."""
+        if self._clearance is None:
+            from arstore.store.leftovers import Clearance
+
+            self._clearance = Clearance(self.directories, self.graph, self.relief)
+        return self._clearance
+
+    @property
+    def cleared(self) -> int:
+        """The bytes that this has freed."""
+        return self._clearance.freed if self._clearance is not None else 0
 
     @property
     def shared(self) -> SharedMounts:
@@ -184,19 +223,20 @@ class Store:
         with self.graph.read() as snapshot:
             return images_of(snapshot)
 
-    def find(self, text: str) -> StoredImage:
+    def find(self, text: str, exact: bool = False) -> StoredImage:
         """The image or index that *text* means: a name, a digest, or a unique start of one.
 
-        Raises InvalidReferenceError, NotFoundError, AmbiguousError.
+        A name may be written as other tools do, unless it has to be *exact*: what takes something away takes what was
+        named, and nothing that is merely called alike. Raises InvalidReferenceError, NotFoundError, AmbiguousError.
         """
         from arstore.oci.reference import parse_query
 
         query = parse_query(text)
         with self.graph.read() as snapshot:
-            name, digest = _lookup(snapshot, query)
+            name, digest = _lookup(snapshot, query, exact)
             record = snapshot.image(digest) if digest else None
             if record is None:
-                raise NotFoundError(text, "no such image in the store", "`arstore images` lists them")
+                raise NotFoundError(text, "no such image in the store", _hint(snapshot, query, exact))
         return StoredImage(Digest(digest), record, partial(self._names_of, digest), name)
 
     def _names_of(self, digest: str) -> tuple[str, ...]:
@@ -237,25 +277,30 @@ class Store:
         with published_change(self.directories, self.graph) as change:
             if change.image(image.digest) is None:
                 raise NotFoundError(text, "was removed meanwhile")
+            was = change.name(wanted)
             change.put_name(wanted, image.digest)
+        if was is not None and was != image.digest:
+            self.moved.append(MovedName(wanted, was, image.digest))
         return wanted
 
-    def untag(self, name: str) -> str:
-        """Remove one name; the image stays until the collector finds that nothing holds it. Returns the name as stored.
+    def untag(self, text: str) -> Untagged:
+        """Remove one name, written as it is stored but for the default tag; the image stays until it is collected.
 
-        Raises InvalidReferenceError, NotFoundError.
+        With a digest behind it, the name goes only if it stands for that. Raises InvalidReferenceError, NotFoundError.
         """
         from arstore.oci.reference import parse_query
         from arstore.store.layout import published_change
 
-        query = parse_query(name)
+        query = parse_query(text)
+        name = str(query.name) if query.name is not None else ""
         with published_change(self.directories, self.graph) as change:
-            for candidate in query.candidates():
-                if change.delete("names", candidate):
-                    break
-            else:
-                raise NotFoundError(name, "no such name in the store", "`arstore images` lists them")
-        return candidate
+            digest = change.name(name) if name else None
+            if digest is None:
+                raise NotFoundError(text, "no such name in the store", _hint(change, query, True))
+            if query.digest not in {None, digest}:
+                raise NotFoundError(text, f"the name stands for {digest}")
+            change.delete("names", name)
+        return Untagged(name, digest, self._names_of(digest))
 
     # --- documents --------------------------------------------------------------------------------------------------
 
@@ -325,18 +370,23 @@ class Store:
         from arstore.store.progress import NoProgress
 
         attempts = 0
+        self.clearance.make()
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again)
                 with Ingest(self.directories) as ingest:
                     intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool, limits)
-                    if not claims.take(intake.missing(images)):
+                    missing = intake.missing(images)
+                    if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
                         continue
+                    self.clearance.make(sum(missing.values()))
                     attempts += 1
                     reached("take.claimed")
                     try:
-                        publication.publish(self.directories, self.graph, ingest, intake.take(images, indexes))
+                        work = intake.take(images, indexes)
+                        publication.publish(self.directories, self.graph, ingest, work)
+                        self.moved += [MovedName(name, was, work.names[name]) for name, was in work.moved.items()]
                         self._denied = intake.denied
                         self._count_dropped(intake.dropped)
                         return [intake.taken(image) for image in images]
@@ -492,14 +542,17 @@ def _members(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRec
     return found
 
 
-def _lookup(snapshot: Snapshot, query: Query) -> tuple[str, str]:
-    """The name that *query* means, if it means one, and the digest; "" for nothing."""
+def _lookup(snapshot: Snapshot, query: Query, exact: bool = False) -> tuple[str, str]:
+    """The name that *query* means, if it means one, and the digest; "" for nothing.
+
+    *exact*, a name in another spelling is not what is meant, and neither is a digest that begins like it.
+    """
     if query.digest is not None:
         return "", query.digest
-    for candidate in query.candidates():
+    for number, candidate in enumerate(query.candidates()):
         digest = snapshot.name(candidate)
         if digest is not None:
-            return candidate, digest
+            return ("", "") if exact and number else (candidate, digest)
     if not query.prefix:
         return "", ""
     algorithms = [query.algorithm] if query.algorithm else ["sha256", "sha512"]
@@ -507,3 +560,13 @@ def _lookup(snapshot: Snapshot, query: Query) -> tuple[str, str]:
     if len(found) > 1:
         raise AmbiguousError(query.text, "is the start of more than one image's digest", "give more digits")
     return "", found[0] if found else ""
+
+
+def _hint(snapshot: Snapshot, query: Query, exact: bool) -> str:
+    """What to do about a *query* that has found nothing: the names that look like it, where it has to be *exact*."""
+    if exact and query.name is not None:
+        from arstore.oci.reference import alike
+
+        if found := alike(query.name, (name for name, _ in snapshot.names())):
+            return f"did you mean {' or '.join(found)}?"
+    return "`arstore images` lists them"

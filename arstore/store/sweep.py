@@ -17,6 +17,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.store.leftovers import places_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -105,6 +106,12 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
     removed.blobs = reach.blobs.besides(blobs)
     names = chain.from_iterable(reach.names.get(digest, ()) for digest in removed.images)
     return Sweep(removed, tuple(sorted(names)), layers)
+
+
+def note_removal(ingest: Ingest, plan: Sweep) -> None:
+    """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded."""
+    if plan.removed.blobs or plan.removed.trees:
+        ingest.note_places(places_of(plan.removed.blobs, plan.removed.trees))
 
 
 def sweep(change: Change, plan: Sweep) -> Removed:

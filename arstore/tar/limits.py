@@ -59,17 +59,19 @@ class Limits:
     """Bytes of the names and links in that table."""
     trailing: int = 64 << 20
     """Bytes behind the end mark of an outer archive in a stream: tapes are padded, and a device is endless."""
-    documents: int = 64 << 20
+    documents: int = 128 << 20
     """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
-    images: int = 4096
+    images: int = 20_000
     """Images that one source may bring, and that are wanted of one of its indexes."""
     document: int = 4 << 20
     """Bytes of a manifest, a config, an index, or a docker-archive's `manifest.json`."""
+    listing: int = 16 << 20
+    """Bytes of the `index.json` of a layout: a backup of 20,000 images with two long names each has as many."""
     json_depth: int = 64
     """Levels of lists and objects in one of them."""
     layers: int = 10_000
     """Layers of a manifest; diff IDs of a config; a quarter of the entries of its history."""
-    manifests: int = 10_000
+    manifests: int = 50_000
     """Entries of an index, of `index.json` too."""
     index_depth: int = 4
     """Indexes within indexes that are followed."""

@@ -11,7 +11,7 @@ from arstore.tar.limits import raising
 if TYPE_CHECKING:
     from arstore.tar.limits import Limits
 
-_NAMES = ("document", "json_depth", "layers", "manifests", "index_depth")
+_NAMES = ("document", "json_depth", "layers", "manifests", "index_depth", "listing")
 
 
 def bounds_of(limits: Limits) -> Bounds:
@@ -22,5 +22,11 @@ def bounds_of(limits: Limits) -> Bounds:
             flag = f"--limit {name.replace('_', '-')}={asked}"
             raise UsageError(flag, "is more than what is read again from a store", f"the most is {most}")
     return Bounds(
-        limits.document, limits.json_depth, limits.layers, limits.manifests, limits.index_depth, raising("{}")
+        limits.document,
+        limits.json_depth,
+        limits.layers,
+        limits.manifests,
+        limits.index_depth,
+        limits.listing,
+        raising("{}"),
     )

@@ -72,6 +72,7 @@ def import_opened(
     skipped: Skipped | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
         selection = Selector(source, options.wanted, options.limits, skipped).select()
         if options.name:

@@ -54,10 +54,11 @@ class Layout(Medium):
 
     def entries(self) -> Sequence[Descriptor | Flawed]:
         """The entries of `index.json`. Raises UnknownFormatError, ManifestError, LimitError, UnsafePathError."""
-        data = self._container.read("index.json", self._bounds)
+        bounds = self._bounds.of_listing()
+        data = self._container.read("index.json", bounds)
         if data is None:
             raise UnknownFormatError(self.what, "is no OCI image layout: it has no index.json")
-        return Index.parse(data, f"{self.what}: index.json", bounds=self._bounds).entries
+        return Index.parse(data, f"{self.what}: index.json", bounds=bounds).entries
 
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for; a name may also be the whole of a `ref.name` annotation, as umoci's tags are."""

@@ -209,8 +209,14 @@ def test_a_killed_one_leaves_the_earlier_backup(store, target, tmp_path):
 
     stores.forked(killed, -9)
     assert restored(tmp_path, target) == held
+    with store.graph.read() as snapshot:
+        assert len(list(snapshot.leases())) == 1
+    partial = target / "blobs/sha256/.partial-0123456789abcdef"
+    partial.write_text("what a killed one has left")
     make(store, target)
-    assert collect(store).leases
+    # Nothing is left to collect of the killed one, neither here nor there.
+    assert not collect(store).leases
+    assert not partial.exists()
     (tmp_path / "restored").rename(tmp_path / "old")
     assert restored(tmp_path, target) == contents(store)
 

@@ -76,7 +76,7 @@ def test_names_move(store):
     assert store.tag("a:1", "example:1") == "example:1"
     assert store.find("example:1").digest == one.digest
     assert store.find(EXAMPLE.digest).names == ("quay.io/team/example:2",)
-    assert store.untag("example:1") == "example:1"
+    assert store.untag("example:1").name == "example:1"
     with pytest.raises(NotFoundError):
         store.untag("example:1")
     with pytest.raises(NotFoundError):

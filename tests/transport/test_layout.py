@@ -122,7 +122,8 @@ def test_nothing_depends_on_the_marker(tmp_path, spool, marker):
         ("index.json", ONE.manifest, ManifestError),
         ("index.json", b'{"manifests":[],"manifests":[]}', ManifestError),
         ("index.json", b"[" * 100_000, LimitError),
-        ("index.json", b" " * (5 << 20), LimitError),
+        ("index.json", b" " * (17 << 20), LimitError),
+        ("index.json", b'{"x":[' + b"[]," * (2 << 20) + b"0]}", LimitError),
     ],
 )
 def test_documents_that_are_wrong(tmp_path, spool, name, content, error):

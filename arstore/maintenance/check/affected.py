@@ -1,0 +1,186 @@
+"""Which images damage hits: those that need what a finding is about, and the indexes that list these.
+
+Where the graph can be read it tells that. Where its file is damaged, index.json and the manifests tell it of blobs.
+Not in scope: what the damage does to an image (a lost blob keeps no mounted tree from being used).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.errors import ArstoreError
+from arstore.maintenance.check.documents import document
+from arstore.maintenance.check.findings import Damage
+from arstore.oci.document import STORED
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.store.loss import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from arstore.maintenance.check.findings import Finding
+    from arstore.store.directories import Directories
+    from arstore.store.snapshot import Snapshot
+    from arstore.store.store import Store
+
+_TABLES = ("blob", "tree", "layer", "image")
+"""What the names of kinds of damage begin with that are about a record of such a table."""
+
+
+class HitImage(NamedTuple):
+    """An image or an index that needs something damaged, with its names."""
+
+    digest: str
+    names: tuple[str, ...]
+
+
+class _Image(NamedTuple):
+    config: str
+    layers: tuple[str, ...]
+    top: str
+    cap: str | None
+    manifests: tuple[str, ...]
+
+
+class _Layer(NamedTuple):
+    parent: str
+    tree: str
+
+
+class _Tree(NamedTuple):
+    members: tuple[str, ...]
+
+
+def affected(store: Store, findings: Iterable[Finding]) -> dict[Finding, tuple[HitImage, ...]]:
+    """The images that each of *findings* hits, by digest; findings that hit none are left out.
+
+    Raises OSError and the errors of Graph.
+    """
+    found = list(findings)
+    if not found:
+        return {}
+    if any(finding.damage is Damage.GRAPH_PAGES and not finding.repaired for finding in found):
+        return _as_listed(store.directories).of(found)
+    with store.graph.read(lenient=True) as snapshot:
+        return _recorded(snapshot, found).of(found)
+
+
+def _recorded(snapshot: Snapshot, findings: Iterable[Finding]) -> _Images:
+    trees = {finding.what.removeprefix("trees/") for finding in findings}
+    runs = {key: tree.members for key, tree in snapshot.every("trees", _Tree).items() if tree.members and key in trees}
+    names = snapshot.names_by_digest()
+    return _Images(snapshot.every("images", _Image), names, snapshot.every("layers", _Layer), runs)
+
+
+def _as_listed(directories: Directories) -> _Images:
+    """What index.json lists, and the manifests that are there say."""
+    names = listed(directories)
+    images: dict[str, _Image] = {}
+    todo = list(names)
+    while todo:
+        digest = todo.pop()
+        if digest in images:
+            continue
+        images[digest] = _Image("", (), "", None, ())
+        with suppress(ArstoreError, OSError):
+            raw = document(directories, digest)
+            with suppress(ArstoreError):
+                manifest = Manifest.parse(raw, digest, bounds=STORED)
+                layers = tuple(str(layer.digest) for layer in manifest.layers)
+                images[digest] = _Image(str(manifest.config.digest), layers, "", None, ())
+                continue
+            members = tuple(str(one.digest) for one in Index.parse(raw, digest, bounds=STORED).manifests)
+            images[digest] = _Image("", (), "", None, members)
+            todo += members
+    return _Images(images, names, {}, {})
+
+
+class _Images:
+    """What images need, as keys `table/key`; and who needs what findings are about."""
+
+    def __init__(
+        self,
+        images: Mapping[str, _Image],
+        names: Mapping[str, list[str]],
+        layers: Mapping[str, _Layer],
+        runs: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._images = images
+        self._names = names
+        self._layers = layers
+        self._runs = runs
+        self._wanted: frozenset[str] = frozenset()
+        self._chains: dict[str, frozenset[str]] = {"": frozenset()}
+
+    def of(self, findings: list[Finding]) -> dict[Finding, tuple[HitImage, ...]]:
+        """The images that each finding hits."""
+        keys = {finding: self._key(finding) for finding in findings}
+        self._wanted = frozenset(filter(None, keys.values()))
+        hits: dict[str, set[str]] = {key: set() for key in self._wanted}
+        for digest in self._images:
+            for key in self._needed(digest):
+                hits[key].add(digest)
+        for key, digests in hits.items():
+            table, _, name = key.partition("/")
+            if table == "images":
+                digests.add(name)
+            self._add_indexes(digests)
+        found = {finding: sorted(hits[key]) for finding, key in keys.items() if key and hits[key]}
+        return {
+            finding: tuple(HitImage(digest, tuple(self._names.get(digest, ()))) for digest in digests)
+            for finding, digests in found.items()
+        }
+
+    def _key(self, finding: Finding) -> str:
+        """What a finding is about, as `table/key`; "" for what no image needs."""
+        if finding.damage in {Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}:
+            return finding.what if finding.what.partition("/")[0].removesuffix("s") in _TABLES else ""
+        if finding.damage is Damage.NAME_IMAGE:
+            return next((f"images/{digest}" for digest, own in self._names.items() if finding.what in own), "")
+        kind = finding.damage.value.partition("-")[0]
+        return f"{kind}s/{finding.what}" if kind in _TABLES else ""
+
+    def _needed(self, digest: str) -> set[str]:
+        """What is wanted of all that this image needs."""
+        image = self._images[digest]
+        keys = [f"images/{digest}", *(f"blobs/{blob}" for blob in (digest, image.config, *image.layers))]
+        keys.append(f"trees/{image.cap}")
+        found = self._wanted.intersection(keys) | self._chain(image.top)
+        if self._runs and image.top:
+            stack = {image.cap, *self._stack(image.top)}
+            found |= {f"trees/{key}" for key, members in self._runs.items() if stack.issuperset(members)}
+        return set(found)
+
+    def _chain(self, top: str) -> frozenset[str]:
+        """What is wanted of the layers from *top* down, and of their trees, as far as they are known."""
+        path: list[str] = []
+        while top not in self._chains and top not in path:
+            path.append(top)
+            layer = self._layers.get(top)
+            top = layer.parent if layer is not None else ""
+        below = self._chains.get(top, frozenset())
+        for chain_id in reversed(path):
+            layer = self._layers.get(chain_id)
+            own = {f"layers/{chain_id}", *([f"trees/{layer.tree}"] if layer is not None else [])}
+            below = self._chains[chain_id] = below | self._wanted.intersection(own)
+        return below
+
+    def _stack(self, top: str) -> list[str]:
+        trees: list[str] = []
+        seen = set()
+        while top not in seen and (layer := self._layers.get(top)) is not None:
+            seen.add(top)
+            trees.append(layer.tree)
+            top = layer.parent
+        return trees
+
+    def _add_indexes(self, digests: set[str]) -> None:
+        """Add the indexes that list one of these images, and those that list these."""
+        while more := {
+            digest
+            for digest, image in self._images.items()
+            if image.manifests and digest not in digests and not digests.isdisjoint(image.manifests)
+        }:
+            digests |= more

@@ -1,0 +1,160 @@
+"""What the last `check` found to be the matter with images, kept for those who list them.
+
+    <root>/graph/damage.json    {"things": [[kind, what, state], ...], "images": {digest: [place in things, ...]}}
+
+A verdict speaks of something as it was when it was looked at: its `state` stands for the file's inode and times, or for
+the record's bytes. When that has changed since, because the thing was mended, replaced or removed, the verdict says
+nothing any more. So nobody has to take verdicts back, and a store without damage has no such file. It is advisory: it
+may be lost, and is not durable.
+
+Not in scope: finding damage (`check`). What is not known to be damaged has perhaps never been looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from arstore.errors import ArstoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from arstore.store.directories import Directories
+    from arstore.store.snapshot import Snapshot
+    from arstore.store.store import Store
+
+FILE = "damage.json"
+
+_MOST_THINGS, _MOST_OF_AN_IMAGE = 10_000, 8
+"""Things that are remembered, and of one image. More is as bad."""
+
+Thing = tuple[str, str]
+"""A kind of damage (`check.findings`), and what is damaged."""
+
+
+def known(store: Store) -> dict[str, list[str]]:
+    """The kinds of damage that are known of images, by digest; empty for what cannot be read.
+
+    Raises the errors of Graph.
+    """
+    things, images = _read(f"{store.directories.graph}/{FILE}")
+    if not images:
+        return {}
+    with store.graph.read(lenient=True) as snapshot:
+        stands = [_state(store.directories, snapshot, kind, what) == state for kind, what, state in things]
+    found = {
+        digest: sorted({things[place][0] for place in places if 0 <= place < len(things) and stands[place]})
+        for digest, places in images.items()
+    }
+    return {digest: kinds for digest, kinds in found.items() if kinds}
+
+
+def record(store: Store, hits: Mapping[Thing, Iterable[str]], whole: bool) -> None:
+    """Remember the damage *hits*, with the digests of the images that it hits.
+
+    Unless *whole*, what was known before and has not changed is still known: somebody has looked at a part only.
+    Raises OSError and the errors of Graph.
+    """
+    path = f"{store.directories.graph}/{FILE}"
+    if not hits and (whole or not os.path.exists(path)):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    with store.graph.read(lenient=True) as snapshot:
+        merged: dict[Thing, tuple[str, set[str]]] = {}
+        for kind, what, state, before in [] if whole else _rows(path):
+            if _state(store.directories, snapshot, kind, what) == state:
+                merged[kind, what] = (state, before)
+        for (kind, what), digests in hits.items():
+            merged[kind, what] = (_state(store.directories, snapshot, kind, what), set(digests))
+    _write(store, path, merged)
+
+
+def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]]) -> None:
+    from arstore.store.ingest import Ingest
+
+    things: list[tuple[str, str, str]] = []
+    images: dict[str, list[int]] = {}
+    for (kind, what), (state, digests) in list(found.items())[:_MOST_THINGS]:
+        for digest in digests:
+            places = images.setdefault(digest, [])
+            if len(places) < _MOST_OF_AN_IMAGE:
+                places.append(len(things))
+        things.append((kind, what, state))
+    with Ingest(store.directories) as ingest:
+        staged = ingest.file(FILE)
+        with open(staged, "x", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            json.dump({"things": things, "images": images}, file)
+        os.rename(staged, path)
+
+
+def _rows(path: str) -> list[tuple[str, str, str, set[str]]]:
+    things, images = _read(path)
+    rows: list[tuple[str, str, str, set[str]]] = [(*thing, set()) for thing in things]
+    for digest, places in images.items():
+        for place in places:
+            if 0 <= place < len(rows):
+                rows[place][3].add(digest)
+    return [row for row in rows if row[3]]
+
+
+def _read(path: str) -> tuple[list[tuple[str, str, str]], dict[str, list[int]]]:
+    """The two members of the file; empty where there is none, or it is spoilt."""
+    try:
+        with open(path, "rb") as file:
+            document: Any = json.loads(file.read())
+        things = [(str(kind), str(what), str(state)) for kind, what, state in document["things"]]
+        images = {str(digest): [int(place) for place in places] for digest, places in document["images"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return [], {}
+    return things, images
+
+
+def _state(directories: Directories, snapshot: Snapshot, kind: str, what: str) -> str:
+    """What stands for the present state of something; equal as long as nobody has changed it."""
+    from hashlib import sha256
+
+    table = kind.partition("-")[0]
+    parts: list[object] = []
+    with suppress(ArstoreError, OSError, ValueError):
+        if table == "blob":
+            parts += _file(directories.blob(what))
+        elif table == "tree":
+            parts += [*_tree(directories.tree(what)), snapshot.raw(f"trees/{what}".encode())]
+        elif table == "record":
+            parts.append(snapshot.raw(what.encode()))
+        else:
+            parts += _gaps(snapshot, table, what)
+    return sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _file(path: str) -> list[object]:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return []
+    return [status.st_ino, status.st_ctime_ns, status.st_size]
+
+
+def _tree(path: str) -> list[object]:
+    found = _file(path)
+    for name in sorted(os.listdir(path)) if found else []:
+        found += [name, *_file(f"{path}/{name}")]
+    return found
+
+
+def _gaps(snapshot: Snapshot, table: str, key: str) -> list[object]:
+    """A record of this *table* (without its s), and which of the records that it needs are there."""
+    needed: list[tuple[str, str]] = []
+    if table == "image" and (image := snapshot.image(key)) is not None:
+        needed += [("blobs", blob) for blob in (key, image.config, *image.layers)]
+        needed += [("layers", image.top), *(("images", one) for one in image.manifests)]
+    elif table == "layer" and (layer := snapshot.layer(key)) is not None:
+        needed += [("layers", layer.parent), *(("blobs", blob) for blob in layer.blobs)]
+    elif table == "name":
+        needed.append(("images", snapshot.name(key) or ""))
+    return [snapshot.raw(f"{table}s/{key}".encode()), [snapshot.has(*one) for one in needed]]
