@@ -313,6 +313,7 @@ class Store:
         from arstore.store.intake import Intake
         from arstore.store.progress import NoProgress
 
+        self.graph.verify()
         attempts = 0
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:

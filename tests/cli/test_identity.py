@@ -21,7 +21,6 @@ from arstore.errors import (
 )
 from arstore.store import rootfs
 from arstore.store.graph import MAP_SIZE
-from arstore.store.graph import MAP_SIZE
 from arstore.store.seal import sealed
 from arstore.store.store import Store
 
