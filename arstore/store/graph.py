@@ -44,7 +44,7 @@ from arstore.store.spare import SPARE, Spare
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from arstore.store.directories import Directories
@@ -251,18 +251,24 @@ class Graph:
 
     def _look_for_graph(self) -> None:
         """See to it that LMDB does not make a graph where there was one. Raises StoreDamagedError, NoStoreError."""
-        try:
-            how = "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
-        except FileNotFoundError:
-            how = "is missing"
-        if how:
-            self._may_begin(how)
 
-    def _may_begin(self, how: str) -> None:
-        if self._store is None:
+        def how() -> str:
+            try:
+                return "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
+            except FileNotFoundError:
+                return "is missing"
+
+        self._may_begin(how)
+
+    def _may_begin(self, how: Callable[[], str]) -> None:
+        """See to it that nothing was in the graph, where *how* says that nothing is; "" says that something is."""
+        if self._store is None or not (missing := how()):
             return
-        self._refuse(identity.without_graph(self._store, how))
-        if not self._create:
+        fault = identity.without_graph(self._store, missing)
+        # Another process may have made the store since.
+        if fault is not None and how():
+            self._refuse(fault)
+        if fault is None and not self._create:
             raise identity.none_at(self._store.root, identity.UNFINISHED)
 
     def _refuse(self, fault: identity.Fault | None) -> None:
@@ -272,39 +278,48 @@ class Graph:
 
     def _format_of(self, environment: lmdb.Environment) -> str:
         """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
-        with environment.begin() as transaction:
-            version = Snapshot(transaction).raw(FORMAT_KEY)
-        if version is None:
-            self._may_begin("is empty")
+
+        def version() -> bytes | None:
+            with environment.begin() as transaction:
+                return Snapshot(transaction).raw(FORMAT_KEY)
+
+        found = version()
+        if found is None:
+            self._may_begin(lambda: "is empty" if version() is None else "")
             reached("store.graph-opened")
-            version = _begun(environment, named=self._store is not None)
+            found = _begun(environment, named=self._store is not None)
             reached("store.graph-named")
-        return _readable(version, environment.path())
+        return _readable(found, environment.path())
 
     def _verify_identity(self, environment: lmdb.Environment) -> None:
         """See to it that the graph is this store's; a new store's root gets its file. Raises as `read`."""
         if self._store is None:
             return
-        with environment.begin() as transaction:
-            snapshot = Snapshot(transaction)
-            fault = identity.between(snapshot, self._store, self._is_older)
-            store_id = snapshot.own(identity.ID)
+        fault = None
+        for _ in range(2):
+            # Again in another snapshot: an older store gets its id in the graph first, and a file after the snapshot.
+            with environment.begin() as transaction:
+                fault = identity.between(Snapshot(transaction), self._store, self._is_older)
+            if fault is None:
+                return
         if fault is None or fault.kind is not identity.Kind.UNFINISHED:
             self._refuse(fault)
         elif self._create:
-            identity.write(self._store, store_id or "")
+            self._name(environment, self._store)
         else:
             raise identity.none_at(self._store.root, identity.UNFINISHED)
 
     def _name(self, environment: lmdb.Environment, store: Directories) -> None:
-        """Give an older store its id, in the order of a new one's: first the graph, durably, then the root's file."""
-        with environment.begin(write=True) as transaction:
-            change = Change(transaction)
-            store_id = change.own(identity.ID)
-            if not store_id:
-                store_id = identity.new_id()
+        """Have the store's id in both places: first in the graph, durably, then in the root's file."""
+        with environment.begin() as transaction:
+            store_id = Snapshot(transaction).own(identity.ID)
+        if not store_id:
+            with environment.begin(write=True) as transaction:
+                change = Change(transaction)
+                # Unless another process was first.
+                store_id = change.own(identity.ID) or identity.new_id()
                 change.put_own(identity.ID, store_id)
-        reached("store.older-named")
+            reached("store.older-named")
         if identity.read(store.root) != store_id:
             identity.write(store, store_id)
 

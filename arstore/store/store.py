@@ -369,6 +369,7 @@ class Store:
         from arstore.store.intake import Intake
         from arstore.store.progress import NoProgress
 
+        self.graph.verify()
         attempts = 0
         self.clearance.make()
         with Claims(self.directories.claims) as claims:

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support import programs
+from support import programs, stores
 from support.cli import Arstore
 
 from arstore.store.graph import Graph
@@ -51,6 +51,7 @@ class Mixture:
 
     def run(self, seconds: float, pause: float) -> None:
         """All workers for so many *seconds*, with a look at the store after every *pause* of them."""
+        stores.made(self._arstore.root, self._arstore.runroot).close()
         reader = threading.Thread(target=self._read)
         reader.start()
         deadline = time.monotonic() + seconds
@@ -77,7 +78,6 @@ class Mixture:
 
     def _read(self) -> None:
         """Read the graph, again and again, as every command does that only looks."""
-        (self._arstore.root / "graph").mkdir(parents=True, exist_ok=True)
         graph = Graph(str(self._arstore.root / "graph"))
         while not self._end.wait(0.02):
             start = time.monotonic()

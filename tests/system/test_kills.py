@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.root]
 ALL = {scenario.name: scenario for scenario in scenarios()}
 SHORT = {
     "import": ("take", "publish", "layout"),
+    "migrate": ("store", "layout"),
     "gc": ("collect", "remove"),
     "mount-rw": ("container", "mount"),
 }
@@ -94,10 +95,11 @@ def test_kills_are_chosen_from_what_was_reached():
 
 
 def test_a_kill_ends_the_command_at_its_point(box):
-    ended = box.run("images", kill=Kill("store.graph-opened", MAIN, 1, PARENT))
+    words = ("import", f"oci-archive:{box.place}/archives/big.tar")
+    ended = box.run(*words, kill=Kill("store.graph-opened", MAIN, 1, PARENT))
     assert (ended.status, ended.killed, ended.survivors) == (-signal.SIGKILL, True, [])
     assert ended.hits[-1] == ("store.graph-opened", MAIN)
-    box.ok("images")
+    box.ok(*words)
     ended = box.run("images", kill=Kill("store.graph-opened", MAIN, 1, PARENT))
     assert (ended.status, ended.killed, ended.hits) == (0, False, [])
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lmdb
 from support.forking import guarded
 from support.groups import groups_below
 
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.store.disposal import remove_images
+from arstore.store.graph import MAP_SIZE
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import remove_container, umount_all
 from arstore.store.snapshot import HOME
@@ -74,9 +76,13 @@ def _wiped(store: Store) -> None:
 
 
 def homeless(store: Store) -> None:
-    """Have the graph forget where it is, so that a copy of the store is taken for the store itself."""
-    with store.graph.write() as change:
-        change.delete("meta", HOME)
+    """Have the graph forget where it is, so that a copy of the store is taken for the store itself.
+
+    Not by a change of ours: an older store stays one.
+    """
+    store.graph.release()
+    with lmdb.open(store.graph.path, map_size=MAP_SIZE) as environment, environment.begin(write=True) as transaction:
+        transaction.delete(f"meta/{HOME}".encode())
 
 
 class CommandFailedError(Exception):
@@ -191,7 +197,8 @@ class Box:
     def mounts(self) -> list[str]:
         """Where something is mounted below the store, the deepest first."""
         prefix = f"{self.store.resolve()}/"
-        points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        points = [line.split(" ")[4] for line in table.splitlines()]
         return sorted((point for point in points if point.startswith(prefix)), key=len, reverse=True)
 
     def cgroups(self) -> set[str]:

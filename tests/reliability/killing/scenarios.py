@@ -124,6 +124,12 @@ def _with_container(box: Box) -> None:
     box.ok("umount", "--all")
 
 
+def _older(box: Box) -> None:
+    """A store of the format before this one, with an image."""
+    _with("big")(box)
+    box.inside(stores.make_older)
+
+
 def _with_garbage(box: Box) -> None:
     """One of everything that the collector takes, besides an image that stays."""
     _with("big", "next")(box)
@@ -244,6 +250,7 @@ def scenarios() -> list[Scenario]:
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),
         Scenario("tag", ("tag", "app:1", "other:1"), _with("big")),
+        Scenario("migrate", ("tag", "app:1", "other:1"), _older),
         Scenario("gc", ("gc",), _with_garbage),
         Scenario("convert", ("convert", "--all", "--tree", "directory"), _with("big"), atomic=False),
         Scenario("convert-back", ("convert", "--all"), _with("big", form="directory"), atomic=False),
