@@ -11,7 +11,7 @@ import json
 import sys
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from arstore.cli.output import human_size, printable
 from arstore.store.progress import NoProgress
@@ -155,6 +155,24 @@ def _named(noun: str, label: str) -> str:
     return printable(f"{noun} {label}".strip())
 
 
+class _Unfailing:
+    """A stream whose writes are forgotten when they fail: progress that cannot be told does not stop the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, and flush, which is where it fails."""
+        _write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
 def _rich_progress(stream: TextIO) -> RichProgress:
     from rich.console import Console
     from rich.progress import (
@@ -172,7 +190,7 @@ def _rich_progress(stream: TextIO) -> RichProgress:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=stream),
+        console=Console(file=cast("TextIO", _Unfailing(stream))),
         auto_refresh=False,
         redirect_stdout=False,
         redirect_stderr=False,
