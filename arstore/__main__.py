@@ -10,7 +10,7 @@ from typing import NoReturn
 from arstore import end_at_interrupt
 
 _SHORT_OF_MEMORY = ("failed to map segment", "cannot allocate memory")
-"""What the dynamic linker says of a module that there is no room for."""
+"""What the dynamic linker, and the kernel, say of a module that there is no room for."""
 _HOST_ERROR = 40
 
 
@@ -26,8 +26,8 @@ def main() -> NoReturn:
 
         defer("inspect")
         from arstore.cli.main import main as program
-    except (ImportError, MemoryError) as error:
-        if isinstance(error, ImportError) and not any(text in str(error).lower() for text in _SHORT_OF_MEMORY):
+    except (ImportError, OSError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(text in str(error).lower() for text in _SHORT_OF_MEMORY):
             raise
         # The module that knows of errors may be what there is no room for.
         os.write(2, b"arstore: out of memory while starting; raise the limit on address space (`ulimit -v`)\n")

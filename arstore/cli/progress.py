@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from arstore.cli.output import human_size, json_text, printable
 from arstore.store.progress import NoProgress
@@ -118,7 +118,7 @@ class BarProgress:
         if self._bars is None:
             from arstore.cli.bars import Bars
 
-            self._bars = Bars(self._stream, self._noun)
+            self._bars = Bars(cast("TextIO", Unfailing(self._stream)), self._noun)
         self._bars.start(key, _named(self._noun, label), total)
 
     def advance(self, key: str, count: int) -> None:
@@ -139,6 +139,24 @@ class BarProgress:
 
 def _named(noun: str, label: str) -> str:
     return printable(f"{noun} {label}".strip())
+
+
+class Unfailing:
+    """A stream whose writes are forgotten when they fail: progress that cannot be told does not stop the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, and flush, which is where it fails."""
+        _write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -145,7 +145,7 @@ def test_a_stack_whose_blob_is_gone(store):
     stores.edit(store, "trees", EXAMPLE.diff_ids[0], boot="another", synced=False)
     os.unlink(store.directories.blob(EXAMPLE.layers[0].digest))
     before = stores.records(store)
-    with pytest.raises(MissingBlobError, match="import the image again"):
+    with pytest.raises(MissingBlobError, match="check --repair --from SOURCE"):
         store.stack(store.find("example:1"))
     assert stores.records(store) == before
     assert os.listdir(store.directories.ingest) == []
