@@ -14,6 +14,7 @@ from arstore.cli.failure import abandon_stdout, guarded
 from arstore.cli.group import Program
 from arstore.cli.option import option
 from arstore.cli.session import LEVELS, Session
+from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
@@ -57,6 +58,8 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
     _open_standard_streams()
+    # Whatever the caller's umask takes away, even from the owner: every mode that matters is given where it is made.
+    os.umask(UMASK)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program
