@@ -17,6 +17,7 @@ from arstore.cli.interrupts import raised_in
 from arstore.cli.option import option
 from arstore.cli.output import write_line
 from arstore.cli.session import LEVELS, Session
+from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
@@ -60,6 +61,8 @@ def cli(session: Session, root: str | None, runroot: str | None, log_level: str,
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit."""
     arstore.end_at_interrupt()
+    # Whatever the caller's umask takes away, even from the owner: every mode that matters is given where it is made.
+    os.umask(UMASK)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper in a program

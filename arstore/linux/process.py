@@ -11,6 +11,9 @@ import os
 
 from arstore.linux.syscall import libc
 
+UMASK = 0o022
+"""The umask of processes of our own: it takes no right from their owner, and leaves nothing that others may write to."""
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError
-from arstore.linux.process import set_parent_death_signal
+from arstore.linux.process import UMASK, set_parent_death_signal
 from arstore.store import faults
 from arstore.store.answers import LONGEST, packed, unpacked
 
@@ -198,6 +198,8 @@ def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: lis
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(status)
+        # A library's caller may have one that closes what this process makes to itself.
+        os.umask(UMASK)
         for fd in (reading, *inherited):
             os.close(fd)
         if faults.told is not None:
