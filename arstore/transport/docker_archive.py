@@ -43,6 +43,14 @@ class Item(NamedTuple):
     names: tuple[str, ...]
 
 
+class _Config(NamedTuple):
+    """What is known of a config: its diff IDs bottom first."""
+
+    digest: Digest
+    size: int
+    diff_ids: tuple[Digest, ...]
+
+
 def is_docker_archive(members: Members) -> bool:
     """Whether *members* has a `manifest.json` that is a list, which is what tells the format from `dir:`."""
     blob = members.open("manifest.json")
@@ -73,6 +81,8 @@ class DockerArchive(Medium):
         self._documents: dict[Digest, bytes] = {}
         self._layers: dict[Digest, bytes] = {}
         self._hashed: dict[bytes, Descriptor] = {}
+        self._configs: dict[str, _Config] = {}
+        self._made: dict[tuple[str, tuple[str, ...]], Descriptor] = {}
 
     def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
@@ -92,37 +102,45 @@ class DockerArchive(Medium):
         return None if member is None else self._members.open(member)
 
     def config_digest(self, item: Item) -> Digest | None:
-        """The digest of an image's config; None when the config is not there."""
-        digest = _digest_in(item.config)
-        if digest is not None:
-            return digest
-        raw = self._members.read(self._members.resolve(item.config), self._bounds)
-        return None if raw is None else Digest.of(raw)
+        """The digest of an image's config; None when the config is not there. Raises as `manifest`."""
+        return _digest_in(item.config) or self._config(item.config).digest
 
     def manifest(self, item: Item) -> Descriptor:
-        """Make the manifest of an image.
+        """Make the manifest of an image, once for however many mentions.
 
         Raises MissingBlobError, DigestMismatchError, ManifestError, UnsafePathError, LimitError.
         """
-        what = f"{self.what}: {shown(item.config)}"
-        raw = self._config(item.config, what)
-        config = ImageConfig.parse(raw, what, self._bounds)
+        key = (item.config, item.layers)
+        known = self._made.get(key)
+        if known is None:
+            known = self._made[key] = self._manifest(item)
+        return known
+
+    def _manifest(self, item: Item) -> Descriptor:
+        config = self._config(item.config)
         if len(config.diff_ids) != len(item.layers):
             why = f"has {len(config.diff_ids)} diff IDs, but manifest.json lists {len(item.layers)} layers for it"
-            raise ManifestError(what, why)
+            raise ManifestError(self._named(item.config), why)
         layers = [self._layer(name, diff_id) for name, diff_id in zip(item.layers, config.diff_ids, strict=True)]
-        of_config = Descriptor(media_type.OCI_CONFIG, self._keep(raw), len(raw))
-        document = Manifest.build(of_config, layers)
+        document = Manifest.build(Descriptor(media_type.OCI_CONFIG, config.digest, config.size), layers)
         return Descriptor(media_type.OCI_MANIFEST, self._keep(document), len(document))
 
-    def _config(self, name: str, what: str) -> bytes:
-        raw = self._members.read(self._members.resolve(name), self._bounds)
-        if raw is None:
-            raise self.missing(f"config {shown(name)}")
-        announced = _digest_in(name)
-        if announced is not None and Digest.of(raw) != announced:
-            raise DigestMismatchError(what, f"its content has the digest {Digest.of(raw)}")
-        return raw
+    def _config(self, name: str) -> _Config:
+        """A config, read once."""
+        known = self._configs.get(name)
+        if known is None:
+            what = self._named(name)
+            raw = self._members.read(self._members.resolve(name), self._bounds)
+            if raw is None:
+                raise self.missing(f"config {shown(name)}")
+            announced, digest = _digest_in(name), self._keep(raw)
+            if announced is not None and digest != announced:
+                raise DigestMismatchError(what, f"its content has the digest {digest}")
+            known = self._configs[name] = _Config(digest, len(raw), ImageConfig.parse(raw, what, self._bounds).diff_ids)
+        return known
+
+    def _named(self, member: str) -> str:
+        return f"{self.what}: {shown(member)}"
 
     def _layer(self, name: str, diff_id: Digest) -> Descriptor:
         member = self._members.resolve(name)

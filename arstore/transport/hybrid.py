@@ -14,6 +14,7 @@ name in another way, or that could be a mere tag of it, is left out.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError
@@ -24,10 +25,10 @@ from arstore.tar.codec import HEAD, Compression, detect
 from arstore.transport.docker_archive import DockerArchive, items
 from arstore.transport.layout import Layout
 from arstore.transport.medium import Medium
-from arstore.transport.names import EVERYTHING, Choice, same_name
+from arstore.transport.names import EVERYTHING, Choice, same_name, spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
@@ -68,33 +69,29 @@ class Hybrid(Medium):
 
     def claims(self) -> Claims:
         """The entries of `index.json` that are whole, and the images of `manifest.json` that they leave out."""
-        table = self._table()
+        table = _Table(self._docker, self._members, self._bounds)
         entries = [(entry, self._look_at(entry)) for entry in self._entries(bool(table))]
-        covered = {config for _, look in entries for config in look.whole}
-        left = [] if self._layout_only else [item for config, item in table if config not in covered]
+        for _, look in entries:
+            table.leave_out(look.whole)
+        if self._layout_only:
+            table.leave_out_all()
         claims: Claims = []
+        told: set[Hashable] = set()
         for entry, look in entries:
-            item = None if look.whole else self._instead(entry, look, left)
+            item = None if look.whole else self._instead(entry, look, table)
             if item is None:
-                claims.append((entry, self._names(entry, look, table)))
+                # However often an entry is repeated, its tags are told once.
+                key = (entry.digest, entry.media_type, entry.platform)
+                claims.append((entry, self._names(entry, table.names(look.configs), again=key in told)))
+                told.add(key)
             else:
-                left.remove(item)
                 claims.append((self._docker.manifest(item), item.names or self._layout.names_of(entry)))
-        for item in left:
-            self._add(item, claims)
+        brought = {name for _, names in claims for name in names}
+        for item in table.left():
+            # One that is not there is nothing that is lost when the layout has all of its names.
+            with suppress(*((ArstoreError,) if item.names and _all_among(item.names, brought) else ())):
+                claims.append((self._docker.manifest(item), item.names))
         return self._layout.with_chosen(claims)
-
-    def _add(self, item: Item, claims: Claims) -> None:
-        """Add an image that `manifest.json` alone lists; one that is not there is one of *claims* when its names are.
-
-        Raises as `DockerArchive.manifest`.
-        """
-        try:
-            claims.append((self._docker.manifest(item), item.names))
-        except ArstoreError:
-            brought = [name for _, names in claims for name in names]
-            if not item.names or not all(same_name(name, brought) for name in item.names):
-                raise
 
     def choose(self, claims: Claims) -> Choice:
         """As for a layout."""
@@ -102,7 +99,11 @@ class Hybrid(Medium):
 
     def find(self, digest: Digest) -> BlobReader | None:
         """A blob of the layout, or a document that was made, or a member of the docker-archive."""
-        return self._layout.find(digest) or self._docker.held(digest)
+        found = self._layout.find(digest)
+        if found is None:
+            self.images()
+            return self._docker.held(digest)
+        return found
 
     def _entries(self, has_table: bool) -> Sequence[Descriptor | Flawed]:
         """What `index.json` lists; nothing when it cannot be read and `manifest.json` can."""
@@ -113,40 +114,28 @@ class Hybrid(Medium):
                 return ()
             raise
 
-    def _table(self) -> list[tuple[Digest | None, Item]]:
-        """What `manifest.json` lists, with the digests of the configs; nothing when it cannot be read."""
-        try:
-            return [(self._docker.config_digest(item), item) for item in items(self._members, self._bounds)]
-        except ArstoreError:
-            return []
-
-    def _instead(self, entry: Descriptor | Flawed, look: _Look, left: Sequence[Item]) -> Item | None:
+    def _instead(self, entry: Descriptor | Flawed, look: _Look, table: _Table) -> Item | None:
         """The image of `manifest.json` that an entry which is not whole must mean: by its config, its name, or as the
         only one that is left.
         """
-        for item in left:
-            if self._docker.config_digest(item) in look.configs:
-                return item
+        for config in look.configs:
+            found = table.take(config)
+            if found is not None:
+                return found
         if look.configs or (isinstance(entry, Descriptor) and not self._is_lost(entry)):
             return None
-        names = self._layout.names_of(entry)
-        named = [item for item in left if any(same_name(name, item.names) for name in names)]
-        return next(iter(named or left), None) if named or len(left) == 1 else None
+        return table.take_named(self._layout.names_of(entry))
 
     def _is_lost(self, entry: Descriptor) -> bool:
         """Whether an entry of an image has no document that could be read, so that nobody knows its config."""
         looked = list(self._layout.below(entry))
         return len(looked) == 1 and looked[0][1] is None
 
-    def _names(
-        self, entry: Descriptor | Flawed, look: _Look, table: Sequence[tuple[Digest | None, Item]]
-    ) -> Sequence[str]:
+    def _names(self, entry: Descriptor | Flawed, tags: Mapping[str, None], *, again: bool) -> Sequence[str]:
         note = self._layout.names_of(entry)
-        tags = [name for config, item in table if config in look.configs for name in item.names]
-        tags = list(dict.fromkeys(tags))
-        if not note or (tags and (same_name(note[0], tags) or _is_tag_only(entry))):
-            return tags
-        return [*tags, *note]
+        if note and tags and (same_name(note[0], tags) or _is_tag_only(entry)):
+            note = ()
+        return note if again else [*tags, *note]
 
     def _look_at(self, entry: Descriptor | Flawed) -> _Look:
         if isinstance(entry, Flawed):
@@ -185,6 +174,69 @@ class Hybrid(Medium):
             )
         finally:
             blob.close()
+
+
+class _Table:
+    """What `manifest.json` lists, by the digests of configs; nothing when it cannot be read."""
+
+    def __init__(self, docker: DockerArchive, members: Members, bounds: Bounds) -> None:
+        self._names: dict[Digest | None, dict[str, None]] = {}
+        self._left: dict[int, Item] = {}
+        self._by_config: dict[Digest | None, list[int]] = {}
+        self._by_name: dict[str, int] = {}
+        self._called: dict[tuple[Digest, ...], dict[str, None]] = {}
+        listed: Sequence[Item] = ()
+        with suppress(ArstoreError):
+            listed = items(members, bounds)
+        for place, item in enumerate(listed):
+            config = None
+            with suppress(ArstoreError):
+                config = docker.config_digest(item)
+            self._left[place] = item
+            self._by_config.setdefault(config, []).append(place)
+            self._names.setdefault(config, {}).update(dict.fromkeys(item.names))
+            self._by_name.update((spelling, place) for name in item.names for spelling in spellings(name))
+
+    def __len__(self) -> int:
+        return len(self._by_config)
+
+    def names(self, configs: tuple[Digest, ...]) -> Mapping[str, None]:
+        """The names of the images with these configs, as keys."""
+        known = self._called.get(configs)
+        if known is None:
+            names = (name for config in configs for name in self._names.get(config, ()))
+            known = self._called[configs] = dict.fromkeys(names)
+        return known
+
+    def left(self) -> list[Item]:
+        """The images that were neither taken nor left out."""
+        return list(self._left.values())
+
+    def leave_out(self, configs: Sequence[Digest]) -> None:
+        """Leave out the images with these configs."""
+        for config in configs:
+            for place in self._by_config.get(config, ()):
+                self._left.pop(place, None)
+
+    def leave_out_all(self) -> None:
+        """Leave out everything."""
+        self._left.clear()
+
+    def take(self, config: Digest) -> Item | None:
+        """The first image with this config that is left, which then is not."""
+        place = next((place for place in self._by_config.get(config, ()) if place in self._left), None)
+        return None if place is None else self._left.pop(place)
+
+    def take_named(self, names: Sequence[str]) -> Item | None:
+        """The image with one of these names that is left, or the only one that is left, which then is not."""
+        place = next((self._by_name[name] for name in names if self._by_name.get(name) in self._left), None)
+        if place is None and len(self._left) == 1:
+            place = next(iter(self._left))
+        return None if place is None else self._left.pop(place)
+
+
+def _all_among(names: Sequence[str], others: set[str]) -> bool:
+    return all(same_name(name, others) for name in names)
 
 
 def _is_tag_only(entry: Descriptor | Flawed) -> bool:

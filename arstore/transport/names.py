@@ -23,7 +23,7 @@ from arstore.oci.media_type import may_be_image
 from arstore.transport.source import SourceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Container, Hashable, Sequence
 
 Claims: TypeAlias = "list[tuple[Descriptor | Flawed, Sequence[str]]]"
 """Descriptors as a medium lists them, each with the canonical names that are claimed for it there."""
@@ -101,19 +101,20 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
         return (_first(found, what, f"has no image at position {choice.position}", images),)
     if not choice.name:
         return tuple(images)
-    for wanted in _spellings(choice.name):
+    for wanted in spellings(choice.name):
         found = [image for image in images if wanted in image.names]
         if found:
             return tuple(image._replace(names=(wanted,)) for image in found)
     raise _missing(what, f"has no image named {choice.name}", images)
 
 
-def same_name(name: str, others: Iterable[str]) -> bool:
+def same_name(name: str, others: Container[str]) -> bool:
     """Whether *name* is one of *others* in another spelling, such as one with `docker.io/library/` before it."""
-    return not set(_spellings(name)).isdisjoint(others)
+    return any(spelling in others for spelling in spellings(name))
 
 
-def _spellings(text: str) -> list[str]:
+def spellings(text: str) -> list[str]:
+    """*text* and the other spellings of that name, most exact first; none for what is no name."""
     try:
         return reference.candidates(text)
     except InvalidReferenceError:

@@ -159,7 +159,8 @@ def test_what_is_no_image_is_skipped_and_said(arstore, tmp_path, medium):
     else:
         source = images.write_archive(tmp_path / "odd.tar", files, "gzip" if medium == "gzip" else "none")
     if medium == "stream":
-        program = [sys.executable, "-m", "arstore", "--root", tmp_path / "s", "--runroot", tmp_path / "r", "import", "-"]
+        where = ["--root", tmp_path / "s", "--runroot", tmp_path / "r"]
+        program = [sys.executable, "-m", "arstore", *where, "import", "-"]
         with subprocess.Popen(["cat", source], stdout=subprocess.PIPE) as cat:
             done = subprocess.run(program, stdin=cat.stdout, capture_output=True, text=True, check=True)
         assert (done.stdout, "skipped site/thing:1 (sha256:" in done.stderr) == (f"{one.digest} app:v1\n", True)
@@ -177,7 +178,7 @@ def test_what_is_no_image_is_skipped_and_said(arstore, tmp_path, medium):
 
 
 def test_a_dir_of_a_chart(arstore, tmp_path):
-    entry, blobs = oddities.chart()
+    _, blobs = oddities.chart()
     files = [images.file("version", b"Directory Transport Version: 1.1\n"), images.file("manifest.json", blobs[0])]
     result = arstore("import", images.write_files(tmp_path / "x", files))
     assert result.status == 15

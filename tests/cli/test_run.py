@@ -100,7 +100,24 @@ def box(arstore, tmp_path, busybox):
     members.append(images.file("etc/passwd", b"root:x:0:0::/:/bin/sh\nuser:x:7:8::/:/bin/sh\n"))
     one = images.image(images.layer(members), names=["box:1"], config={"Cmd": ["echo", "default"]})
     arstore.ok("-q", "import", images.write_oci_archive(tmp_path / "box.tar", one))
+    (tmp_path / "box.layer").write_bytes(one.layers[0].tar)
     return arstore
+
+
+def derived(box, tmp_path, process, **document):
+    """Import odd:1, box:1 with another config: *process* for its `config`, and *document* for members of its own."""
+
+    def edit(members):
+        diff_ids = members["rootfs"]["diff_ids"]
+        members.update({"config": process, **document})
+        members["rootfs"]["diff_ids"] = diff_ids
+
+    layers = [images.Layer(one, one) for one in [(tmp_path / "box.layer").read_bytes()]]
+    box.ok(
+        "-q",
+        "import",
+        images.write_oci_archive(tmp_path / "odd.tar", images.image(*layers, names=["odd:1"], edit_config=edit)),
+    )
 
 
 def eventually(condition, seconds=10):
@@ -140,6 +157,38 @@ class TestContainers:
         assert result.status != 0
         assert not (tmp_path / "new").exists()
         assert box.ok("run", "--entrypoint", "echo", "box:1", "only").out == b"only\n"
+
+    def test_what_makes_no_sense_in_a_config_is_left_out(self, box, tmp_path):
+        process = {
+            "Env": ["A=1", "NAME_ALONE", "", "=x"],
+            "Cmd": "id",
+            "Volumes": {"relative": {}, "/": {}},
+            "Shell": 3,
+        }
+        derived(box, tmp_path, process, rootfs={"type": "x"}, history="x", created=3)
+        assert box.ok("run", "odd:1").out.startswith(b"uid=0")
+        result = box.ok("run", "odd:1", "busybox", "env")
+        assert {b"A=1", b"NAME_ALONE="} <= set(result.out.splitlines())
+        told = ["config.Env[3]", "config.Shell", "config.Volumes.relative", "config.Volumes./"]
+        assert "warning: odd:1: parts of its config are ignored: " in result.err
+        assert all(one in result.err for one in told)
+        assert "history" not in result.err
+
+    @pytest.mark.parametrize(
+        ("process", "more", "answer"),
+        [
+            ({"User": 7}, ("-u", "0"), b"0\n"),
+            ({"WorkingDir": 1}, ("-w", "/"), b"0\n"),
+            ({"Entrypoint": {}, "Cmd": ["-u"]}, ("--entrypoint", "id"), b"0\n"),
+            ({"Cmd": [1]}, (), b"0\n"),
+        ],
+    )
+    def test_what_a_process_cannot_do_without_is_not_guessed(self, box, tmp_path, process, more, answer):
+        derived(box, tmp_path, {"Entrypoint": ["id"], "Cmd": ["-u"], **process})
+        result = box("run", "--json", "odd:1")
+        assert (result.status, result.out) == (125, b"")
+        assert result.error["kind"] == "ImageConfig"
+        assert box.ok("run", *more, "odd:1", "-u").out == answer
 
     def test_stdin_only_when_asked_for(self, box):
         line = [sys.executable, "-m", "arstore", "--root", box.root, "--runroot", box.runroot, "run"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import stores
+from support import images, oddities, stores
 from support.cli import Arstore
 
 from arstore.errors import (
@@ -20,7 +20,7 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.pipeline import load as module
-from arstore.pipeline.load import Loaded, LoadOptions, images_directory, load
+from arstore.pipeline.load import Loaded, LoadOptions, _take_leavings, images_directory, load
 from arstore.runtime.discovery import find_runtime
 from arstore.store.incoming import TakenImage
 
@@ -97,6 +97,24 @@ def directory(store):
 
 def left(store):
     return {path.name for path in directory(store).iterdir()}
+
+
+def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
+    (tmp_path / "left").mkdir()
+    images.write_archive(tmp_path / "left" / "a.tar", oddities.ARCHIVES["beside-named-chart"]())
+    images.write_files(tmp_path / "left" / "b", oddities.ARCHIVES["layout-no-marker"]())
+    loaded = Loaded()
+    _take_leavings(store, str(tmp_path / "left"), LoadOptions(), None, loaded)
+    assert stores.names(store) == {"app:v1": oddities.picture().digest}
+    assert {path: [one.name for one in skipped.entries] for path, skipped in loaded.skipped.items()} == {
+        "a.tar": ["site/thing:1"],
+        "b": [],
+    }
+    assert os.listdir(tmp_path / "left") == []
+    images.write_archive(tmp_path / "left" / "a.tar", oddities.ARCHIVES["alone-chart"]())
+    with pytest.raises(SubImageError, match="has no container image in it"):
+        _take_leavings(store, str(tmp_path / "left"), LoadOptions(), None, loaded)
+    assert os.listdir(tmp_path / "left") == ["a.tar"]
 
 
 def quiet(store):

@@ -464,3 +464,25 @@ def test_configs_are_refused_only_for_what_counts(select, name):
             select(f"config-{name}")
     else:
         assert list(select(f"config-{name}").images.values()) == [("app:v1",)]
+
+
+# --- cost -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_that_repeats_itself_is_read_once(select, monkeypatch):
+    from arstore.oci.config import ImageConfig
+
+    parsed = []
+    real = ImageConfig.parse
+    monkeypatch.setattr(ImageConfig, "parse", lambda *some, **more: parsed.append(1) or real(*some, **more))
+    one = images.image(images.layer([images.file("a")], "none"))
+    layer = images.file("l.tar", one.layers[0].tar)
+    rows = [("config.json", [f"app:{n}"], ["l.tar"]) for n in range(2000)]
+    files = [images.file("config.json", one.config), layer, *oddities.manifest_json(*rows)]
+    assert [len(names) for names in select("", files=files).images.values()] == [2000]
+    assert len(parsed) < 10
+    entries = [oddities.entry(one, f"other:{n}") for n in range(2000)]
+    files = oddities.layout(entries, one, more=[images.file("config.json", one.config), *oddities.manifest_json(*rows)])
+    parsed.clear()
+    assert [len(names) for names in select("", files=files).images.values()] == [4000]
+    assert len(parsed) < 10
