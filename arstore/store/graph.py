@@ -181,7 +181,7 @@ class Graph:
         is not open.
         """
         path = f"{self.path}/lock.mdb"
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):
             if os.stat(path).st_size >= _LOCK_SIZE:
                 return
         try:
