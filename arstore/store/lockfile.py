@@ -45,7 +45,7 @@ def prepare(directory: str, spare: Spare) -> int:
     NoSpaceError and HostError.
     """
     path = f"{directory}/{FILE}"
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, PermissionError):
         if os.stat(path).st_size >= SIZE:
             return -1
     try:

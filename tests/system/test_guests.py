@@ -1,4 +1,4 @@
-"""A store belongs to the owner of its root: root reads a user's store and leaves nothing there that locks the user out."""
+"""A store belongs to the owner of its root: root reads one of a user, and leaves nothing that locks the user out."""
 
 from __future__ import annotations
 
@@ -75,6 +75,10 @@ def imported(place, archive):
         with theirs(place) as store:
             import_reference(store, str(archive))
 
+    # What is imported late is not to be looked for by nobody, who may not be able to read this Python's library.
+    with Store(str(place / "warm"), str(place / "warmrun")) as store:
+        import_reference(store, str(archive))
+        remove_images(store, ["example:1"])
     as_nobody(work)
     return Arstore(place / "home/root", place / "run")
 
@@ -139,7 +143,8 @@ def test_a_user_has_no_part_in_roots_store(place, archive, mode):
     store.root.chmod(mode)
 
     def work():
-        with pytest.raises(PermissionDeniedError) as caught, Store(str(place / "root"), str(place / "home/run")) as found:
+        place_of_theirs = str(place / "home/run")
+        with pytest.raises(PermissionDeniedError) as caught, Store(str(place / "root"), place_of_theirs) as found:
             found.images()
         assert str(place / "root") in caught.value.what
 

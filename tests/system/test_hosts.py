@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.tools("mount", "
 
 EXAMPLE = images.example()
 CANNOT_BE_UPPER = tuple(disks.OVERLAYS)
+WITH_CONTAINERS = [pytest.param(kind, marks=[pytest.mark.long] * (kind in disks.ON_DISK)) for kind in disks.KINDS]
 
 
 def du(path):
@@ -70,9 +71,7 @@ def test_a_store_works_on_every_kind_of_file_system(place, tmp_path, archive, fo
 
 
 @pytest.mark.runtime
-@pytest.mark.parametrize(
-    "place", [pytest.param(kind, marks=[pytest.mark.long] * (kind in disks.ON_DISK)) for kind in disks.KINDS], indirect=True
-)
+@pytest.mark.parametrize("place", WITH_CONTAINERS, indirect=True)
 def test_containers_work_where_an_upper_directory_can_be(request, place, tmp_path):
     store = opened(place, tmp_path)
     store.ok("import", runnable.write_runnable(tmp_path)["box"])

@@ -1,4 +1,4 @@
-"""A store on a read-only file system can be read, and says so when it is asked for more; a live one is never misread."""
+"""A store on a read-only file system can be read, and says so when more is asked for; a live one is never misread."""
 
 from __future__ import annotations
 
