@@ -225,6 +225,12 @@ class ImageConfigError(ArstoreError):
     exit_code = 52
 
 
+class IdentityError(ImageConfigError):
+    """The container does not have the user, group or working directory that its command is to run with."""
+
+    exit_code = 55
+
+
 class CommandNotFoundError(ArstoreError):
     """The container's command does not exist in its root file system."""
 

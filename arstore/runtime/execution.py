@@ -16,20 +16,27 @@ from typing import TYPE_CHECKING
 from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
-from arstore.runtime.bundle import Bundle
+from arstore.runtime.bundle import HOME_IS_GIVEN, Bundle
 from arstore.runtime.channel import Sender, error_of
 from arstore.runtime.driver import OciRuntime, Place
 from arstore.runtime.family import Child, spawn
 from arstore.runtime.launcher import outer_process
 from arstore.runtime.options import ExecOptions
-from arstore.runtime.process import checked, environment, identity_section, working_directory
+from arstore.runtime.process import (
+    check_working_directory,
+    checked,
+    environment,
+    home_of,
+    identity_section,
+    working_directory,
+)
 from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
 from arstore.runtime.state import ProcessId, RunState, status
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode, window_size
-from arstore.runtime.users import User, resolve_user
+from arstore.runtime.users import resolve_user
 
 if TYPE_CHECKING:
     from arstore.runtime.defaults import Json
@@ -159,17 +166,20 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Jso
     size = window_size(0, 1, 2) if options.tty else None
     if size is not None:
         found["consoleSize"] = {"height": size[0], "width": size[1]}
-    with RootDirectory(bundle.rootfs) as root:
-        env: list[str] = found["env"]
-        if options.user is not None:
-            user = resolve_user(options.user, root)
-            env = [variable for variable in env if not variable.startswith("HOME=")]
-            found |= identity_section(user)
-        else:
-            user = User(found["user"]["uid"], found["user"]["gid"])
-        found["env"] = list(environment(env, options.env, user=user, hostname=spec["hostname"], tty=options.tty))
+    volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
+    with RootDirectory(bundle.rootfs, volumes) as root:
         if options.workdir:
             found["cwd"] = working_directory(options.workdir, root)
+            check_working_directory(options.workdir, found["cwd"], root)
+        env: list[str] = found["env"]
+        home = "/"
+        if options.user is not None:
+            user = resolve_user(options.user, root)
+            home = home_of(user, found["cwd"])
+            if not bundle.has(HOME_IS_GIVEN):
+                env = [variable for variable in env if not variable.startswith("HOME=")]
+            found |= identity_section(user)
+    found["env"] = list(environment(env, options.env, home=home, hostname=spec["hostname"], tty=options.tty))
     return found
 
 

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ImageConfigError
 from arstore.runtime import defaults, seccomp
+from arstore.runtime.bundle import HOME_IS_GIVEN
 from arstore.runtime.command import Lookup, check_command, container_args
 from arstore.runtime.options import check_hostname
-from arstore.runtime.process import Process, environment, working_directory
+from arstore.runtime.process import (
+    Process,
+    check_working_directory,
+    environment,
+    has_home,
+    home_of,
+    make_working_directory,
+    working_directory,
+)
 from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import Surroundings, build_spec, image_volumes
 from arstore.runtime.terminal import window_size
-from arstore.runtime.users import resolve_user
+from arstore.runtime.users import added_groups, resolve_user
 from arstore.runtime.volumes import private_volumes
 from arstore.store.cgroups import cgroups_path
 
@@ -88,10 +97,10 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     Raises ImageConfigError, CommandNotFoundError, CommandNotExecutableError, UsageError, OSError.
     """
     options = launch.options
+    places = image_volumes(launch.config, options)
     with RootDirectory(bundle.rootfs) as root:
         check_mount_points(root)
-        process = resolve_process(launch, root)
-        places = image_volumes(launch.config, options)
+        process = _process(launch, bundle, root)
         mounted = (*places, *(volume.destination for volume in options.volumes))
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
         around = Surroundings(
@@ -106,6 +115,21 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)
+
+
+def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
+    """The container's own process, as `resolve_process` finds it in what the container will see."""
+    volumes = [(volume.destination, volume.source) for volume in launch.options.volumes]
+    with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
+        process = resolve_process(launch, view)
+        owner = process.user.uid, process.user.gid
+        if not launch.options.workdir:
+            make_working_directory(process.cwd, view, owner)
+        else:
+            check_working_directory(launch.options.workdir, process.cwd, view)
+    if has_home(launch.config.env, launch.options.env):
+        bundle.write(HOME_IS_GIVEN, "")
+    return process
 
 
 def check_mount_points(root: RootDirectory) -> None:
@@ -123,8 +147,11 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     """The container's own process. Raises as `prepare` does."""
     options, config = launch.options, launch.config
     user = resolve_user(config.user if options.user is None else options.user, root)
-    env = environment(config.env, options.env, user=user, hostname=launch.hostname, tty=options.tty)
+    if options.groups:
+        user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
     cwd = working_directory(options.workdir or config.working_dir, root)
+    home = home_of(user, cwd)
+    env = environment(config.env, options.env, home=home, hostname=launch.hostname, tty=options.tty)
     return Process(launch.args, env, cwd, user, options.tty)
 
 

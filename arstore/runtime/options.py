@@ -44,6 +44,8 @@ class RunOptions:
     """`NAME=VALUE`, added to the image's or in place of it; later ones win."""
     workdir: str = ""
     user: str | None = None
+    groups: tuple[str, ...] = ()
+    """Supplementary groups besides the user's own, names or numbers."""
     volumes: tuple[Volume, ...] = ()
     memory: int | None = None
     """Bytes."""
