@@ -178,7 +178,8 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Jso
             home = home_of(user, found["cwd"])
             if not bundle.has(HOME_IS_GIVEN):
                 env = [variable for variable in env if not variable.startswith("HOME=")]
-            found |= identity_section(user)
+            names = [name.removeprefix("CAP_") for name in found["capabilities"]["bounding"]]
+            found |= identity_section(user, names)
     found["env"] = list(environment(env, options.env, home=home, hostname=spec["hostname"], tty=options.tty))
     return found
 

@@ -9,7 +9,8 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ImageConfigError
+from arstore.errors import ImageConfigError, RuntimeMissingError
+from arstore.linux import capability
 from arstore.runtime import defaults, seccomp
 from arstore.runtime.bundle import HOME_IS_GIVEN
 from arstore.runtime.command import Lookup, check_command, container_args
@@ -24,6 +25,7 @@ from arstore.runtime.process import (
     working_directory,
 )
 from arstore.runtime.rootfs import RootDirectory
+from arstore.runtime.security import UNCONFINED
 from arstore.runtime.signals import DEFAULT_STOP, parse_signal
 from arstore.runtime.spec import Surroundings, build_spec, image_volumes
 from arstore.runtime.terminal import window_size
@@ -37,10 +39,14 @@ if TYPE_CHECKING:
 
     from arstore.oci.config import ImageConfig
     from arstore.runtime.bundle import Bundle
+    from arstore.runtime.defaults import Json
     from arstore.runtime.driver import Runtime
     from arstore.runtime.options import RunOptions
 
 _LONGEST_HOST_NAME = 63
+
+_INITS = ("catatonit", "tini-static", "docker-init")
+_INIT_PLACES = ("/usr/local/bin", "/usr/bin", "/usr/libexec/podman", "/usr/lib/podman", "/usr/libexec/docker")
 
 
 def _ignore_exit(_: int | None) -> None:
@@ -108,13 +114,38 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
             cgroups_path=cgroups_path(launch.directory),
             files=bundle.etc_files(root, launch.hostname, host_network=options.network == "host"),
             volumes=[*private_volumes(launch.directory, places, root), *options.volumes],
-            seccomp=seccomp.profile() if launch.runtime.seccomp else None,
+            seccomp=_seccomp(launch),
+            init=find_init() if options.init else "",
         )
     spec = build_spec(launch.config, options, process, around)
     size = window_size(0, 1, 2) if options.tty else None
     if size is not None:
         spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
     bundle.write_spec(spec)
+
+
+def _seccomp(launch: Launch) -> Json | None:
+    """The seccomp section. Raises UsageError for a file that is not a profile, OSError."""
+    security = launch.options.security
+    if not launch.runtime.seccomp or security.seccomp == UNCONFINED or (security.privileged and not security.seccomp):
+        return None
+    names = security.capabilities(capability.effective())
+    if not security.seccomp:
+        return seccomp.profile(capabilities=names)
+    from arstore.runtime.seccomp_file import load_profile
+
+    return load_profile(security.seccomp, names)
+
+
+def find_init() -> str:
+    """The host's init for containers: a program that needs no libraries. Raises RuntimeMissingError."""
+    places = [*os.environ.get("PATH", os.defpath).split(":"), *_INIT_PLACES]
+    for name in _INITS:
+        for place in places:
+            path = os.path.join(place, name)
+            if place.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
+                return os.path.realpath(path)
+    raise RuntimeMissingError("--init", f"none of {', '.join(_INITS)} is installed", "install catatonit or tini")
 
 
 def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
@@ -152,7 +183,7 @@ def resolve_process(launch: Launch, root: RootDirectory) -> Process:
     cwd = working_directory(options.workdir or config.working_dir, root)
     home = home_of(user, cwd)
     env = environment(config.env, options.env, home=home, hostname=launch.hostname, tty=options.tty)
-    return Process(launch.args, env, cwd, user, options.tty)
+    return Process(launch.args, env, cwd, user, options.tty, options.ulimits)
 
 
 def _signal(text: str) -> int:

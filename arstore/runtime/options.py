@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arstore.errors import NotFoundError, UsageError
+from arstore.runtime.defaults import SHM_SIZE
+from arstore.runtime.place import clean_destination
+from arstore.runtime.security import Security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from arstore.runtime.devices import Device
+    from arstore.runtime.limits import Tmpfs, Ulimit
 
 _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
@@ -22,6 +28,10 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 LEAST_MEMORY = 6 << 20
 """Bytes. With less, a runtime cannot even start the container's first process."""
+
+
+STOP_TIMEOUT = 10.0
+"""Seconds that a container has to end after the stop signal, before it is killed."""
 
 
 class Volume(NamedTuple):
@@ -58,6 +68,16 @@ class RunOptions:
     hostname: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = ""
+    stop_timeout: float = STOP_TIMEOUT
+    """Seconds between the stop signal and SIGKILL."""
+    init: bool = False
+    """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
+    security: Security = field(default_factory=Security)
+    devices: tuple[Device, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int = SHM_SIZE
+    """Bytes of /dev/shm."""
 
 
 class ExecOptions(NamedTuple):
@@ -127,19 +147,6 @@ def parse_volume(text: str) -> Volume:
     if not os.path.exists(absolute):
         raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
     return Volume(absolute, place, read_only)
-
-
-def clean_destination(path: str, what: str) -> str:
-    """A mount's place in the container: absolute, without `.`, `..` or doubled slashes, and not the root.
-
-    Raises UsageError.
-    """
-    if not path.startswith("/"):
-        raise _refused(what, "the place in the container must be an absolute path")
-    clean = os.path.normpath("/" + path.lstrip("/"))
-    if clean == "/":
-        raise _refused(what, "nothing can be mounted over the container's root")
-    return clean
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux import capability
 from arstore.runtime import defaults
+from arstore.runtime.capabilities import capabilities_section
 from arstore.runtime.command import DEFAULT_PATH
+from arstore.runtime.limits import rlimits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from arstore.runtime.defaults import Json
+    from arstore.runtime.limits import Ulimit
     from arstore.runtime.rootfs import RootDirectory
+    from arstore.runtime.security import Security
     from arstore.runtime.users import User
 
 
@@ -33,6 +37,7 @@ class Process(NamedTuple):
     cwd: str
     user: User
     tty: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
 
     @property
     def search_path(self) -> str:
@@ -117,27 +122,26 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def process_section(process: Process) -> Json:
-    """The JSON object."""
-    files = _most_files()
+def process_section(process: Process, security: Security) -> Json:
+    """The JSON object. Raises UsageError for a limit that this process may not give."""
     return {
         "terminal": process.tty,
-        **identity_section(process.user),
+        **identity_section(process.user, security.capabilities(capability.effective()), security.added),
         "args": [checked(word, "argument") for word in process.args],
         "env": list(process.env),
         "cwd": process.cwd,
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}],
-        "noNewPrivileges": False,
+        "rlimits": rlimits(process.ulimits, _most_files()),
+        "noNewPrivileges": security.no_new_privileges,
     }
 
 
-def identity_section(user: User) -> Json:
-    """The members `user` and `capabilities`."""
+def identity_section(user: User, capabilities: Sequence[str], added: Sequence[str] = ()) -> Json:
+    """The members `user` and `capabilities`, in a container with these; *added* are those that were asked for."""
     # Without the primary group among them, a file that its mode closes to this group could be read by its user
     # (CVE-2022-2989, CVE-2022-36109): a process may drop its primary group, not the others.
     groups = list(dict.fromkeys((user.gid, *user.groups)))
     numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022, "additionalGids": groups}
-    return {"user": numbers, "capabilities": defaults.capabilities(user.uid, capability.effective())}
+    return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
 
 
 def _most_files() -> int:
