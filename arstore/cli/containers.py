@@ -10,10 +10,10 @@ import click
 
 from arstore import errors
 from arstore.cli.command import Command, ContainerCommand, exit_statuses, json_option, pass_session
+from arstore.cli.container_options import environment
 from arstore.cli.group import Entry, LazyGroup
 from arstore.cli.option import option
 from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_table
-from arstore.cli.run import environment
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:

@@ -17,12 +17,15 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
+from arstore.cli.container_options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.imports import image_document, refuse_terminal
 from arstore.cli.option import option
 from arstore.cli.output import stdout_as_stderr, write_json, write_line
-from arstore.cli.run import NETWORKS, SECONDS, environment, working_runtime
+from arstore.cli.run import working_runtime
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from arstore.cli.session import Session
     from arstore.pipeline.load import Loaded, LoadOptions
     from arstore.store.store import Store
@@ -43,11 +46,10 @@ if TYPE_CHECKING:
 @click.command("load", cls=Command)
 @option("-i", "--input", "archive", metavar="FILE", required=True, help="The pipeline image's archive.")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
-@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable for the pipeline.")
 @option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
-@option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
 @option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
+@container_options
 @limit_option
 @progress_option
 @json_option
@@ -56,12 +58,11 @@ def load(
     session: Session,
     archive: str,
     name: str,
-    env: tuple[str, ...],
     timeout: float | None,
-    network: str,
     runtime_path: str | None,
     keep_images: bool,
     limit: tuple[str, ...],
+    **words: Unpack[ContainerWords],
 ) -> None:
     """Import a pipeline image, run it, and import the images it makes.
 
@@ -77,7 +78,7 @@ def load(
     from arstore.tar.limits import changed
 
     refuse_terminal(archive)
-    options = LoadOptions(name, environment(env), timeout, keep_images, network, changed(limit))
+    options = LoadOptions(name, run_options(words), timeout, keep_images, changed(limit))
     loaded = Loaded()
     session.tell_confinement()
     with session.store() as store:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
@@ -47,13 +47,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class LoadOptions:
-    """How to load: `name` for a pipeline image that has none, environment, seconds, whether images are left, limits."""
+    """How to load: `name` for a pipeline image that has none; how its container is to be, but for the two directories
+    and their variables; seconds that it may run; whether images are left; limits.
+    """
 
     name: str = ""
-    env: tuple[str, ...] = ()
+    container: RunOptions = field(default_factory=RunOptions)
     timeout: float | None = None
     keep_images: bool = False
-    network: str = "none"
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -135,10 +136,11 @@ def images_directory(root: str, pipeline: TakenImage) -> str:
 
 
 def _run_options(options: LoadOptions, pipelines: str, directory: str) -> RunOptions:
-    return RunOptions(
-        env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *options.env),
-        volumes=(Volume(pipelines, pipelines), Volume(directory, directory)),
-        network="host" if options.network == "host" else "none",
+    asked = options.container
+    return replace(
+        asked,
+        env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *asked.env),
+        volumes=(Volume(pipelines, pipelines), Volume(directory, directory), *asked.volumes),
     )
 
 

@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
     from arstore.runtime.channel import Event
 
-STOP_GRACE = 10.0
-"""Seconds between the stop signal and SIGKILL."""
-
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 _LOOKS = 3
@@ -209,7 +206,7 @@ class _Watch:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.process.pid, state.stop_signal)
         try:
-            return child.events.receive(time.monotonic() + STOP_GRACE)
+            return child.events.receive(time.monotonic() + self._launch.options.stop_timeout)
         except TimeoutError:
             child.send_signal(signal.SIGKILL)
             return child.events.receive()

@@ -93,7 +93,8 @@ class _Reader:
             section["flags"] = _texts(flags, "flags")
         if profile.get("listenerPath"):
             raise _RefusedError("a profile with a listener cannot be used")
-        rules = profile.get("syscalls") or []
+        rules = profile.get("syscalls")
+        rules = [] if rules is None else rules
         if not isinstance(rules, list):
             raise _RefusedError("syscalls is not a list")
         section["syscalls"] = [made for rule in rules if (made := self._rule(rule)) is not None]

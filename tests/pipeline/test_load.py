@@ -19,6 +19,7 @@ from arstore.errors import (
 )
 from arstore.pipeline.load import Loaded, LoadOptions, images_directory, load
 from arstore.runtime.discovery import find_runtime
+from arstore.runtime.options import RunOptions
 from arstore.store.incoming import TakenImage
 
 TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
@@ -131,7 +132,7 @@ def test_kept_images_are_imported_too(store, archive, options):
 def test_a_container_that_fails(store, archive, options):
     loaded = Loaded()
     with pytest.raises(PipelineFailedError, match="status 3"):
-        run(store, archive, replace(options, env=("PIPELINE_EXIT=3",)), loaded)
+        run(store, archive, replace(options, container=RunOptions(env=("PIPELINE_EXIT=3",))), loaded)
     assert loaded.exit_code == 3
     assert loaded.container
     assert loaded.imported == ()
@@ -144,10 +145,10 @@ def test_a_container_that_fails(store, archive, options):
 
 
 @marked
-def test_a_container_that_does_not_end(store, archive, options, monkeypatch):
-    monkeypatch.setattr("arstore.runtime.launcher.STOP_GRACE", 0.3)
+def test_a_container_that_does_not_end(store, archive, options):
     with pytest.raises(PipelineTimeoutError):
-        run(store, archive, replace(options, env=("PIPELINE_SLEEP=60",), timeout=0.5))
+        container = RunOptions(env=("PIPELINE_SLEEP=60",), stop_timeout=0.3)
+        run(store, archive, replace(options, container=container, timeout=0.5))
     assert set(stores.names(store)) == {"builder:1"}
     quiet(store)
 
@@ -155,7 +156,7 @@ def test_a_container_that_does_not_end(store, archive, options, monkeypatch):
 @marked
 def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
     loaded = Loaded()
-    leave = replace(options, env=("PIPELINE_LEAVE=junk symlinks special names",))
+    leave = replace(options, container=RunOptions(env=("PIPELINE_LEAVE=junk symlinks special names",)))
     with pytest.raises(SubImageError, match=r"and \d+ more"):
         run(store, archive, leave, loaded)
     failed = {failure.path for failure in loaded.failed}
@@ -175,7 +176,7 @@ def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
 
 @marked
 def test_a_pipeline_that_leaves_nothing(store, archive, options):
-    loaded = run(store, archive, replace(options, env=("PIPELINE_LEAVE=nothing",)))
+    loaded = run(store, archive, replace(options, container=RunOptions(env=("PIPELINE_LEAVE=nothing",))))
     assert (loaded.imported, loaded.failed) == ((), ())
     assert set(stores.names(store)) == {"builder:1"}
 
