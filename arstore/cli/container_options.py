@@ -96,7 +96,6 @@ def run_options(words: ContainerWords) -> RunOptions:
     from arstore.runtime.devices import parse_device
     from arstore.runtime.limits import parse_tmpfs, parse_ulimit
     from arstore.runtime.options import (
-        STOP_TIMEOUT,
         RunOptions,
         parse_cpus,
         parse_memory,
@@ -104,6 +103,7 @@ def run_options(words: ContainerWords) -> RunOptions:
         parse_volume,
     )
     from arstore.runtime.security import parse_security
+    from arstore.runtime.state import STOP_TIMEOUT
 
     memory, cpus, shm_size, stop_timeout = words["memory"], words["cpus"], words["shm_size"], words["stop_timeout"]
     return RunOptions(

@@ -10,7 +10,7 @@ import click
 from arstore.cli.command import ContainerCommand, json_option, pass_session, progress_option
 from arstore.cli.container_options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.option import option
-from arstore.cli.output import write_json, write_line
+from arstore.cli.output import human_size, write_json, write_line
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,13 +86,22 @@ def run(
         runtime = working_runtime(session, store, runtime_path)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout)
         if not detach:
-            return containers.run(store, request)
+            ended = containers.run(store, request)
+            if ended.oom_killed:
+                session.warn(out_of_memory(found.label, options.memory))
+            return ended.status
         container_id = containers.start(store, request)
     if session.json:
         write_json({"container": container_id, "image": found.digest})
     else:
         write_line(container_id)
     return 0
+
+
+def out_of_memory(what: str, limit: int | None) -> str:
+    """The line that says why a container's process was killed; *limit* is its `--memory`."""
+    why = "the host had no memory left" if limit is None else f"it reached its limit of {human_size(limit)} (--memory)"
+    return f"{what}: the kernel killed a process in the container: {why}"
 
 
 def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: float | None, words: _Words) -> None:

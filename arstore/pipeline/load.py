@@ -73,6 +73,8 @@ class Loaded:
     image: str = ""
     container: str = ""
     exit_code: int | None = None
+    oom_killed: bool = False
+    """Whether the kernel killed a process of the pipeline for want of memory."""
     imported: tuple[TakenImage, ...] = ()
     failed: tuple[Failure, ...] = ()
 
@@ -111,7 +113,8 @@ def load(
     def created(container_id: str) -> None:
         loaded.container = container_id
 
-    loaded.exit_code = run(store, request, created)
+    ended = run(store, request, created)
+    loaded.exit_code, loaded.oom_killed = ended.status, ended.oom_killed
     if loaded.exit_code != 0:
         why = f"the pipeline ended with status {loaded.exit_code}"
         raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.runtime.driver import Runtime
+    from arstore.runtime.launcher import Ended
     from arstore.runtime.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
+
+
+_T = TypeVar("_T")
 
 
 class RunRequest(NamedTuple):
@@ -41,8 +45,8 @@ class RunRequest(NamedTuple):
     timeout: float | None = None
 
 
-def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> int:
-    """Run a new container in the foreground and return its exit status; *created* is told its id.
+def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
+    """Run a new container in the foreground and return how it ended; *created* is told its id.
 
     Raises the errors of `rootfs.create_container` and `launcher.run`. Unless it is kept, nothing of the container is
     left, whatever happens.
@@ -69,7 +73,7 @@ def start(store: Store, request: RunRequest) -> str:
     container = rootfs.create_container(store, request.image, request.name, ephemeral=True)
     reached("run.created")
     try:
-        _launch(store, container, request, _started, volatile=False)
+        _launch(store, container, request, launcher.start, volatile=False)
     except BaseException:
         store.containers.remove(container.id)
         raise
@@ -77,14 +81,9 @@ def start(store: Store, request: RunRequest) -> str:
     return container.id
 
 
-def _started(launch: Launch) -> int:
-    launcher.start(launch)
-    return 0
-
-
 def _launch(
-    store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int], *, volatile: bool
-) -> int:
+    store: Store, container: Container, request: RunRequest, act: Callable[[Launch], _T], *, volatile: bool
+) -> _T:
     """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
     config = store.config(request.image)
     with rootfs.lowers(store, request.image, writable=True) as lowers, ExitStack() as stack:

@@ -22,20 +22,21 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.bundle import Bundle
-from arstore.runtime.channel import Receiver, Sender, error_of
+from arstore.runtime.channel import Sender, error_of
+from arstore.runtime.detach import detached
 from arstore.runtime.family import Child, close_others, spawn
 from arstore.runtime.launch import Launch, prepare
 from arstore.runtime.logs import LOG_NAME
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
-from arstore.runtime.state import ProcessId, RunState, Status, write_state
+from arstore.runtime.state import ProcessId, RunState, StateFile, Status
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
-from arstore.store.cgroups import remove_cgroups
+from arstore.store.cgroups import oom_kills, remove_cgroups
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from arstore.runtime.channel import Event
 
+_LONGEST_ERROR = 4096
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 _LOOKS = 3
@@ -51,9 +53,17 @@ _GENERATIONS = 3
 """How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun by a moment."""
 
 
-def run(launch: Launch) -> int:
-    """Run the container in the foreground, on this process's standard streams; its exit status (128+N when a signal
-    ended it).
+class Ended(NamedTuple):
+    """How a container ended: its exit status (128+N when a signal ended it), and whether the kernel killed a process in
+    it for want of memory.
+    """
+
+    status: int
+    oom_killed: bool = False
+
+
+def run(launch: Launch) -> Ended:
+    """Run the container in the foreground, on this process's standard streams.
 
     Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
     RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
@@ -64,7 +74,7 @@ def run(launch: Launch) -> int:
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
     launch.on_exit(status)
-    return _KILLED if status is None else status
+    return Ended(_KILLED if status is None else status, watch.oom_killed)
 
 
 def start(launch: Launch) -> None:
@@ -72,52 +82,17 @@ def start(launch: Launch) -> None:
 
     Raises what kept it from starting, as `run` does.
     """
-    reading, writing = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        os.close(reading)
-        _daemonise(_absolute(launch), Sender(writing))
-    os.close(writing)
-    try:
-        os.waitpid(middle, 0)
-        event = Receiver(reading).receive()
-    finally:
-        os.close(reading)
-    if event is None:
-        raise RuntimeFailedError(launch.id, "the launcher ended before the container was started")
-    if event.name == "failed":
-        raise error_of(event)
-
-
-def _daemonise(launch: Launch, report: Sender) -> NoReturn:
-    """Be the process between the caller and the launcher, or the launcher: neither returns."""
-    complete = False
-    try:
-        os.setsid()
-        if os.fork() == 0:
-            _be_launcher(launch, report)
-        complete = True
-    finally:
-        os._exit(0 if complete else 1)
+    whole = _absolute(launch)
+    detached(launch.id, lambda report: _be_launcher(whole, report))
 
 
 def _be_launcher(launch: Launch, report: Sender) -> None:
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in range(3):
-        os.dup2(null, fd)
-    os.close(null)
-    log_fd = -1
-    try:
-        log = os.path.join(launch.directory, LOG_NAME)
-        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
-        watch = _Watch(launch, detached=True, kept=(report.fd, *launch.kept))
-        with launch.attending():
-            status = watch.attend(stdio, lambda event: _announce(report, event))
-    except (ArstoreError, OSError) as error:
-        report.fail(error)
-        return
+    log = os.path.join(launch.directory, LOG_NAME)
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
+    watch = _Watch(launch, detached=True, kept=(report.fd, *launch.kept))
+    with launch.attending():
+        status = watch.attend(stdio, lambda event: _announce(report, event))
     launch.on_exit(status)
 
 
@@ -135,7 +110,10 @@ class _Watch:
         self._kept = kept
         self._child: Child | None = None
         self._interrupts: list[float] = []
+        self._deadline: float | None = None
         self._timed_out = False
+        self._file: StateFile | None = None
+        self.oom_killed = False
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """From the fork to the last clean-up; the exit status, None when the keeper was killed.
@@ -150,7 +128,9 @@ class _Watch:
                 self._child = child
                 stack.callback(self._end)
                 stack.enter_context(passing_on(self._pass_on))
-            state = self._write(self._first_state(child))
+            state = self._first_state(child)
+            self._file = StateFile(self._launch.directory, state)
+            stack.callback(self._file.close)
             reached("run.starting")
             child.let_go()
             if self._detached:
@@ -168,12 +148,15 @@ class _Watch:
     def _follow(self, child: Child, state: RunState, on_start: Callable[[Event], None]) -> int | None:
         failure: ArstoreError | OSError | None = None
         status: int | None = None
-        deadline = time.monotonic() + self._launch.timeout if self._launch.timeout is not None else None
-        while event := self._next(child, state, deadline):
+        if self._launch.timeout is not None:
+            self._deadline = time.monotonic() + self._launch.timeout
+        while event := self._next(child, state):
             if event.name == "started":
                 state = self._write(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
+                if self._timed_out:
+                    self._stop(state)
             elif event.name == "exited":
                 status = event.fields["status"]
                 reached("run.exited")
@@ -181,6 +164,7 @@ class _Watch:
                 failure = error_of(event)
         self._child = None
         child.wait()
+        self.oom_killed = oom_kills(self._launch.directory) > 0
         remove_cgroups(self._launch.directory)
         reached("run.ended")
         if failure is None and state.status == "starting":
@@ -194,22 +178,24 @@ class _Watch:
             raise PipelineTimeoutError(self._launch.id, why)
         return status
 
-    def _next(self, child: Child, state: RunState, deadline: float | None) -> Event | None:
-        """The next event; when the time is over the container is stopped, and then killed."""
-        if self._timed_out:
-            return child.events.receive()
-        try:
-            return child.events.receive(deadline)
-        except TimeoutError:
-            self._timed_out = True
+    def _next(self, child: Child, state: RunState) -> Event | None:
+        """The next event; when the time is over the container is stopped, and then killed, however far it has come."""
+        while True:
+            try:
+                return child.events.receive(self._deadline)
+            except TimeoutError:
+                if self._timed_out:
+                    child.send_signal(signal.SIGKILL)
+                    self._deadline = None
+                else:
+                    self._timed_out = True
+                    self._stop(state)
+                    self._deadline = time.monotonic() + self._launch.options.stop_timeout
+
+    def _stop(self, state: RunState) -> None:
         if state.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.process.pid, state.stop_signal)
-        try:
-            return child.events.receive(time.monotonic() + self._launch.options.stop_timeout)
-        except TimeoutError:
-            child.send_signal(signal.SIGKILL)
-            return child.events.receive()
 
     def _pass_on(self, number: int) -> None:
         """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
@@ -224,8 +210,7 @@ class _Watch:
         child.send_signal(number)
 
     def _write(self, state: RunState) -> RunState:
-        write_state(self._launch.directory, state)
-        return state
+        return state if self._file is None else self._file.write(state)
 
     def _first_state(self, child: Child) -> RunState:
         launch = self._launch
@@ -239,6 +224,7 @@ class _Watch:
             detached=self._detached,
             tty=launch.options.tty,
             stop_signal=launch.stop_signal,
+            stop_timeout=launch.options.stop_timeout,
             created=time.time(),
         )
 
@@ -248,7 +234,12 @@ class _Watch:
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
         last = replace(
-            state, status=end, finished=time.time(), exit_code=status, error="" if failure is None else str(failure)
+            state,
+            status=end,
+            finished=time.time(),
+            exit_code=status,
+            error="" if failure is None else str(failure)[:_LONGEST_ERROR],
+            oom_killed=self.oom_killed,
         )
         # The directory may have been removed under us; there is nobody left to tell then.
         with contextlib.suppress(FileNotFoundError):

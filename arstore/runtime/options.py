@@ -14,6 +14,7 @@ from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.defaults import SHM_SIZE
 from arstore.runtime.place import clean_destination
 from arstore.runtime.security import Security
+from arstore.runtime.state import STOP_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,6 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 LEAST_MEMORY = 6 << 20
 """Bytes. With less, a runtime cannot even start the container's first process."""
-
-
-STOP_TIMEOUT = 10.0
-"""Seconds that a container has to end after the stop signal, before it is killed."""
 
 
 class Volume(NamedTuple):

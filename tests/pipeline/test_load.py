@@ -146,8 +146,8 @@ def test_a_container_that_fails(store, archive, options):
 
 @marked
 def test_a_container_that_does_not_end(store, archive, options):
+    container = RunOptions(env=("PIPELINE_SLEEP=60",), stop_timeout=0.3)
     with pytest.raises(PipelineTimeoutError):
-        container = RunOptions(env=("PIPELINE_SLEEP=60",), stop_timeout=0.3)
         run(store, archive, replace(options, container=container, timeout=0.5))
     assert set(stores.names(store)) == {"builder:1"}
     quiet(store)

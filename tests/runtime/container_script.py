@@ -15,7 +15,7 @@ from arstore.oci.config import ImageConfig
 from arstore.oci.platform import Platform
 from arstore.runtime.devices import Device
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.execution import exec_in
+from arstore.runtime.execution import exec_in, start_exec
 from arstore.runtime.launch import Launch
 from arstore.runtime.launcher import run, start
 from arstore.runtime.limits import Tmpfs, Ulimit
@@ -29,6 +29,9 @@ def tuples(fields: dict) -> dict:
 
 def main(spec: dict) -> int:
     options = tuples(spec["options"])
+    if spec["mode"] == "exec-detached":
+        start_exec(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
+        return 0
     if spec["mode"] == "exec":
         return exec_in(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
     options["security"] = Security(**tuples(options.get("security", {})))
@@ -48,7 +51,7 @@ def main(spec: dict) -> int:
     if spec["mode"] == "start":
         start(launch)
         return 0
-    return run(launch)
+    return run(launch).status
 
 
 if __name__ == "__main__":
