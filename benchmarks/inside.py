@@ -25,7 +25,7 @@ def mount(root: str, runroot: str, image: str, count: int) -> dict[str, list[flo
     """Mount and unmount *image* so many times, after a few that do not count. Raises ArstoreError, OSError."""
     found: dict[str, list[float]] = {"mount": [], "umount": []}
     with Store(root, runroot) as store:
-        table = MountTable(store.directories.runroot)
+        table = MountTable(store.directories)
         for number in range(-_WARM_UP, count):
             start = time.perf_counter()
             record = rootfs.mount_image(store, store.find_image(image))

@@ -19,6 +19,7 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.imports import image_document
+from arstore.cli.meaning import container_meant
 from arstore.cli.option import option
 from arstore.cli.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
@@ -92,7 +93,7 @@ def commit(
     instructions = tuple(Instruction.parse(text) for text in changes)
     created = _creation_time()
     with session.store() as store:
-        container = store.containers.get(container_id)
+        container = store.containers.find(container_id)
         _require_stopped(container)
         options = CommitOptions(
             name,
@@ -193,9 +194,8 @@ def _stack(session: Session, store: Store, stacks: Stacks, text: str) -> Stack:
 
 def _container_or_image(store: Store, text: str) -> tuple[Container | None, StoredImage]:
     """The container that *text* means, if any, and the image that is meant or that it stands on."""
-    try:
-        container = store.containers.get(text)
-    except NotFoundError:
+    container = container_meant(store, text)
+    if container is None:
         return None, store.find_image(text)
     return container, store.find(container.record.image)
 

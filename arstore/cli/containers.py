@@ -111,7 +111,7 @@ def logs(session: Session, container_id: str, follow: bool, timestamps: bool) ->
     if session.json and follow:
         raise UsageError("logs", "--json and --follow exclude each other")
     with session.store() as store:
-        container = store.containers.get(container_id)
+        container = store.containers.find(container_id)
     lines = read_log_lines(container.path, wait=_waiting(container) if follow else None)
     if session.json:
         write_json([{"time": e.time, "stream": e.stream, "text": e.data.decode("utf-8", "replace")} for e in lines])
@@ -171,7 +171,7 @@ def exec_(
 
     options = ExecOptions(environment(env), workdir, user, tty, interactive)
     with session.store() as store:
-        container = store.containers.get(container_id)
+        container = store.containers.find(container_id)
     if detach:
         start_exec(container.path, args, options)
         return 0
@@ -193,7 +193,7 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     from arstore.runtime.control import stop as stop_container
 
     with session.store() as store:
-        containers = [store.containers.get(container_id) for container_id in dict.fromkeys(ids)]
+        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     for container in containers:
         # It may end by itself at this moment, or have ended before.
         with suppress(NotFoundError):
@@ -217,7 +217,7 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
     from arstore.runtime.control import wait as wait_for
 
     with session.store() as store:
-        containers = [store.containers.get(container_id) for container_id in dict.fromkeys(ids)]
+        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
     ended = {}
     for container in containers:
         code = wait_for(container.path).exit_code
@@ -244,11 +244,11 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
 
     number = parse_signal(signal_name)
     with session.store() as store:
-        containers = [store.containers.get(container_id) for container_id in dict.fromkeys(ids)]
-    for container in containers:
+        containers = {found.id: found for found in map(store.containers.find, ids)}
+    for container in containers.values():
         send(container.path, number)
     if session.json:
-        write_json({"killed": [container.id for container in containers], "signal": number})
+        write_json({"killed": list(containers), "signal": number})
 
 
 class _ContainerGroup(LazyGroup):
@@ -268,16 +268,17 @@ def container() -> None:
 @exit_statuses(errors.NotFoundError, errors.InUseError, errors.ConflictError)
 @click.command("rm", cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-f", "--force", is_flag=True, help="Kill what runs in it first.")
+@option("-f", "--force", is_flag=True, help="Kill what runs in it, and unmount it, first.")
 @json_option
 @pass_session
 def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
     """Remove containers, with all that they wrote.
 
-    One in which something runs is only removed with --force, and one whose root is mounted is not.
+    ID is a container's id, or a unique start of one. Without --force, a container in which something runs, or whose
+    root is mounted, is not removed.
     """
-    wanted = list(dict.fromkeys(ids))
     with session.store() as store:
+        wanted = list(dict.fromkeys(store.containers.find(container_id).id for container_id in ids))
         for container_id in wanted:
             _remove(store, container_id, force)
     if session.json:
@@ -285,19 +286,29 @@ def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
 
 
 def _remove(store: Store, container_id: str, force: bool) -> None:
-    from arstore.runtime import control
     from arstore.runtime.containers import remove
 
-    found = store.containers.get(container_id)
-    state = _state(found) if force else None
-    if state is not None and state.is_running:
-        # It may end by itself at this moment, and a `run` in the foreground removes its container then.
-        with suppress(NotFoundError):
-            control.kill(found.path)
-        with suppress(NotFoundError):
-            control.wait(found.path)
+    may_be_gone = force and _make_idle(store, store.containers.get(container_id))
     try:
         remove(store, container_id)
     except NotFoundError:
-        if state is None:
+        if not may_be_gone:
             raise
+
+
+def _make_idle(store: Store, container: Container) -> bool:
+    """Unmount the root of *container*, and kill what runs in it; whether anything was ever run in it.
+
+    It may end by itself at this moment, and a `run` in the foreground removes its container then.
+    """
+    from arstore.runtime import control
+    from arstore.store.rootfs import umount_container
+
+    umount_container(store, container)
+    state = _state(container)
+    if state is not None and state.is_running:
+        with suppress(NotFoundError):
+            control.kill(container.path)
+        with suppress(NotFoundError):
+            control.wait(container.path)
+    return state is not None

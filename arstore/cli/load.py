@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from arstore.pipeline.load import Loaded, LoadOptions
     from arstore.store.store import Store
 
+_TOLD = 10
+"""Paths that stayed in the images directory and are named one by one."""
+
 
 @exit_statuses(
     *SOURCE_ERRORS,
     *MOUNT_ERRORS,
+    errors.InUseError,
     errors.RuntimeMissingError,
     errors.RuntimeFailedError,
     errors.ImageConfigError,
@@ -69,7 +73,7 @@ def load(
     The image runs once, with ROOT/pipelines and ROOT/NAME/images mounted at these same paths, which ARSTORE_PIPELINES
     and ARSTORE_IMAGES tell it. Every archive and image directory that it leaves in the latter is imported, and the
     directory is emptied when all of that has worked. After a failure nothing is emptied, and another load finishes
-    the job.
+    the job. A pipeline is loaded by one process at a time; a second one is refused.
 
     Prints a line an image: its digest and its names, the pipeline's first. What the pipeline itself writes goes to
     stderr.
@@ -109,6 +113,10 @@ def _render(session: Session, loaded: Loaded) -> None:
         write_line(image.digest, *image.names)
     for failure in loaded.failed:
         session.warn(f"{failure.path}: {failure.error}")
+    for path in loaded.kept[:_TOLD]:
+        session.warn(f"{path}: stays in the images directory, because it came or was changed during the import")
+    if len(loaded.kept) > _TOLD:
+        session.warn(f"{len(loaded.kept) - _TOLD} more stay there")
 
 
 def _document(loaded: Loaded) -> dict[str, Any]:
@@ -116,4 +124,5 @@ def _document(loaded: Loaded) -> dict[str, Any]:
         "pipeline": {"image": loaded.image, "container": loaded.container, "exit_code": loaded.exit_code},
         "imported": [image_document(image) for image in loaded.imported],
         "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
+        "kept": list(loaded.kept),
     }

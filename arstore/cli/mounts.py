@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+import os
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import click
 
@@ -16,16 +19,18 @@ from arstore.cli.command import (
     pass_session,
     progress_option,
 )
+from arstore.cli.meaning import container_meant
 from arstore.cli.option import option
 from arstore.cli.output import short_digest, utc_time, write_json, write_path, write_table
-from arstore.errors import NotFoundError, UsageError
+from arstore.errors import InUseError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator
     from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.store.containers import Container
+    from arstore.store.directories import Directories
     from arstore.store.mountrecord import MountRecord
     from arstore.store.mounts import MountEntry, MountTable
     from arstore.store.store import Store
@@ -80,19 +85,12 @@ def mount(
     if container_id is not None and not writable:
         raise UsageError("mount", "--name names a new container, which --rw makes")
     with session.store() as store:
-        container = None if writable else _container(store, what)
+        container = None if writable else container_meant(store, what)
         record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
     if session.json:
         write_json(_record(record))
     else:
         write_path(record.target)
-
-
-def _container(store: Store, text: str) -> Container | None:
-    try:
-        return store.containers.get(text)
-    except NotFoundError:
-        return None
 
 
 def _mount(
@@ -133,28 +131,82 @@ def _mount(
 def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
     """End mounts.
 
-    A mount is meant by its path, its id (or a unique start of it), or its container's id. A container stays when its
-    root is unmounted; `arstore container rm` removes it.
+    Name a mount by its path, by its id, or by its container's id; a unique start of an id is enough. A container stays
+    when its root is unmounted; `arstore container rm` removes it. Mounts can be ended also when the disk of the store
+    has gone.
     """
     if every == bool(which):
         raise UsageError("umount", "give either paths or ids, or --all")
-    from arstore.store.mounts import MountTable
-
-    with session.store() as store:
-        table = MountTable(store.directories.runroot)
-        ids = [e.record.id for e in table.list()] if every else [table.find(text).id for text in which]
-        done = list(_umount_each(table, dict.fromkeys(ids), force))
+    with _table(session) as (table, directories):
+        done = list(_umount_each(session, _chosen(table, directories, which), force))
     if session.json:
         write_json({"unmounted": done})
 
 
-def _umount_each(table: MountTable, ids: Iterable[str], force: bool) -> Iterable[str]:
+@contextmanager
+def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
+    """The mount table; when the store is not there, but mounts of it are, one without records."""
+    from arstore.store.directories import Directories
+    from arstore.store.mounts import MountTable
+    from arstore.store.strays import orphaned_mounts
+
+    directories = Directories(*map(os.path.abspath, session.directories()))
+    if orphaned_mounts(directories):
+        yield MountTable(directories), directories
+        return
+    with session.store() as store:
+        yield MountTable(store.directories), store.directories
+
+
+class _Chosen(NamedTuple):
+    """A mount that is to be ended, as a call that takes whether to detach it; the call says if nothing uses it more."""
+
+    name: str
+    end: Callable[[bool], bool]
+
+
+def _chosen(table: MountTable, directories: Directories, which: tuple[str, ...]) -> list[_Chosen]:
+    """The mounts that *which* means, each once; all where that is empty."""
+    from arstore.store.mounts import MountState
+    from arstore.store.strays import orphaned_mounts, stray_mounts, unrecorded_at
+
+    ids: list[str] = []
+    places: list[str] = []
+    if not which:
+        ids = [entry.record.id for entry in table.list() if entry.state is not MountState.DETACHED]
+        places = [*orphaned_mounts(directories), *stray_mounts(directories)]
+    for text in which:
+        try:
+            ids.append(table.find(text).id)
+        except NotFoundError:
+            place = unrecorded_at(text, directories)
+            if place is None:
+                raise
+            places.append(place)
+    recorded = [_Chosen(one, partial(_end_recorded, table, one)) for one in dict.fromkeys(ids)]
+    return [*recorded, *(_Chosen(place, partial(_end_unrecorded, place)) for place in dict.fromkeys(places))]
+
+
+def _end_recorded(table: MountTable, mount_id: str, lazy: bool) -> bool:
+    return table.umount(mount_id, lazy=lazy)
+
+
+def _end_unrecorded(place: str, lazy: bool) -> bool:
+    from arstore.store.strays import remove_stray
+
+    if not remove_stray(place, lazy):
+        raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same")
+    return True
+
+
+def _umount_each(session: Session, chosen: list[_Chosen], force: bool) -> Iterator[str]:
     """End every mount that can be ended; then raise the first error, if there was one."""
     failure: errors.ArstoreError | OSError | None = None
-    for mount_id in ids:
+    for name, end in chosen:
         try:
-            table.umount(mount_id, lazy=force)
-            yield mount_id
+            if not end(force):
+                session.warn(f"{name}: is unmounted, and still in use by a process or in another mount namespace")
+            yield name
         except (errors.ArstoreError, OSError) as error:
             failure = failure or error
     if failure is not None:
@@ -168,13 +220,12 @@ def _umount_each(table: MountTable, ids: Iterable[str], force: bool) -> Iterable
 def mounts(session: Session) -> None:
     """List the mounts.
 
-    STATE is mounted, pending (a process is at work on it) or stale (somebody unmounted it by other means; `arstore
-    gc` drops its record).
+    STATE is mounted, detached (unmounted, and still in use by a process or in another mount namespace), pending (a
+    process is at work on it, or it is mounted where this process cannot look) or stale (somebody unmounted it by
+    other means; `arstore gc` drops its record).
     """
-    from arstore.store.mounts import MountTable
-
-    with session.store() as store:
-        entries = MountTable(store.directories.runroot).list()
+    with _table(session) as (table, _):
+        entries = table.list()
     if session.json:
         write_json([_entry(entry) for entry in entries])
         return

@@ -64,7 +64,7 @@ class Session:
         root = self.root or default
         if self.runroot:
             return root, self.runroot
-        own = None if os.path.abspath(root) == default else root
+        own = None if os.path.realpath(root) == os.path.realpath(default) else root
         return root, places.default_runroot(os.environ, uid, own)
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:

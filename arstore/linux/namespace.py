@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.linux.syscall import libc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CLONE_FS, CLONE_FILES = 0x200, 0x400
 CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
@@ -16,6 +17,8 @@ CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER = 0x4000000, 0x8000000, 0x10000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""Fixed inode numbers, from the kernel's proc_ns.h."""
 
 _T = TypeVar("_T")
 
@@ -41,6 +44,35 @@ def identity(kind: str, pid: int | None = None) -> int:
 def in_initial_user_namespace() -> bool:
     """Whether capabilities of this process count for the whole host: needed for `trusted.*` xattrs and device nodes."""
     return identity("user") == _INITIAL_USER_NAMESPACE
+
+
+def sees_all_processes() -> bool:
+    """Whether /proc shows this process every process of the host: in the first pid namespace, with CAP_SYS_PTRACE.
+
+    Without that capability the namespaces of others' processes are not ours to know.
+    """
+    from arstore.linux import capability
+
+    return identity("pid") == _INITIAL_PID_NAMESPACE and capability.has(capability.CAP_SYS_PTRACE)
+
+
+def is_held(kind: str, number: int) -> bool:
+    """Whether anything that can be seen keeps the namespace of this identity: a thread, a descriptor, a bind mount."""
+    link = f"{kind}:[{number}]"
+    for name in os.listdir("/proc"):
+        if name.isdigit() and any(map(link.__eq__, _namespace_links(f"/proc/{name}", kind))):
+            return True
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        return any(line.split(" ", 4)[3] == link for line in table)
+
+
+def _namespace_links(process: str, kind: str) -> Iterator[str]:
+    """What the threads and descriptors of the process in this directory of /proc lead to."""
+    for directory, leads in (("task", f"/ns/{kind}"), ("fd", "")):
+        with suppress(OSError):
+            for name in os.listdir(f"{process}/{directory}"):
+                with suppress(OSError):
+                    yield os.readlink(f"{process}/{directory}/{name}{leads}")
 
 
 def in_directory(path: str, action: Callable[[], _T]) -> _T:

@@ -24,7 +24,7 @@ from arstore.store.mounts import MountState, MountTable
 from arstore.store.owner import Owner
 from arstore.store.reach import Reach
 from arstore.store.rootfs import remove_abandoned
-from arstore.store.runroot import leftovers, remove_leftover
+from arstore.store.runroot import left_in, leftovers, remove_leftover
 from arstore.store.strays import remove_stray, stray_mounts
 from arstore.store.sweep import Removed, Sweep, mark, planned, sweep, take_files
 from arstore.trace import reached
@@ -120,6 +120,7 @@ def add_files(store: Store, plan: Collection, found: Survey, known: Known) -> Lo
         *(f"blobs/{digest.replace(':', '/')}" for digest in lost.blobs),
         *(f"trees/{key.partition(':')[2]}" for key in lost.trees),
         *(f"containers/{name}" for name in lost.containers),
+        *(f"mounts/{name}" for name in left_in(store.directories.mounts)),
         *(name for name in found.strange if _is_ours(name, store.graph.path)),
     ]
     plan.bytes = weigh(store.directories, _names(plan))
@@ -152,7 +153,7 @@ def _collect(store: Store, clutter_only: bool) -> Collection:
     reached("collect.planned")
     if clutter_only:
         plan.images, plan.layers, plan.blobs, plan.trees = [], [], [], []
-    MountTable(store.directories.runroot).prune()
+    MountTable(store.directories).prune()
     plan.mounts = [name for name in plan.mounts if not name.startswith("/") or remove_stray(name)]
     reached("collect.mounts-pruned")
     plan.containers = remove_abandoned(store)
@@ -241,7 +242,7 @@ def _is_ours(name: str, graph: str) -> bool:
 
 
 def _dead_mounts(store: Store) -> list[str]:
-    entries = MountTable(store.directories.runroot).list()
+    entries = MountTable(store.directories).list()
     return [entry.record.id for entry in entries if entry.state is MountState.STALE]
 
 

@@ -116,7 +116,7 @@ class _Surveyor:
             match name:
                 case _ if name == but:
                     self._parent(path)
-                case "oci-layout" | "index.json" | "graph":
+                case "oci-layout" | "index.json" | "graph" | "mounts":
                     self._at = "frame", ""
                     found.frame += self._whole(path)
                 case "blobs":

@@ -6,8 +6,9 @@ is an image directory as a whole. Other directories only group. Whatever is none
 followed: symlinks, FIFOs, devices, sockets, other file systems.
 
 The directory belonged to a container that may have been hostile, so every step goes from one open directory to an
-entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then and can change
-nothing any more.
+entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then, but a process
+outside may still have a descriptor of what it left. So what was looked at is remembered (`Seen`), and only that is
+deleted: an entry that has been changed since, or has come since, stays.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
+from arstore.tar.entry import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,20 +62,81 @@ class Leaving:
         return b"/".join(self.parts)
 
 
-def find_leavings(directory_fd: int) -> list[Leaving]:
-    """Everything below *directory_fd*, sorted by path. Raises LimitError, OSError."""
+class Seen:
+    """What was there when it was looked at: by path, as components, the inode and its last change."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[bytes, ...], tuple[int, int]] = {}
+
+    def put(self, parts: tuple[bytes, ...], status: os.stat_result) -> None:
+        """Remember what has this *status*."""
+        self._entries[parts] = _identity(status)
+
+    def put_tree(self, parts: tuple[bytes, ...], fd: int) -> None:
+        """Remember the directory that is open as *fd*, and everything in it. Raises LimitError, OSError."""
+        self.put(parts, os.fstat(fd))
+        todo: list[tuple[bytes, ...]] = [()]
+        seen = 0
+        while todo:
+            below = todo.pop()
+            with opened_directory(fd, below) as directory:
+                names = _names(directory, MAX_ENTRIES - seen)
+                seen += len(names)
+                for name in names:
+                    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    self.put((*parts, *below, name), status)
+                    if stat.S_ISDIR(status.st_mode):
+                        if len(below) == MAX_DEPTH:
+                            raise LimitError(shown(b"/".join(parts)), f"is more than {MAX_DEPTH} directories deep")
+                        todo.append((*below, name))
+
+    def remove(self, directory_fd: int) -> None:
+        """Delete below *directory_fd* what is still as it was seen. Raises OSError; follows no symlink."""
+        for parts, identity in sorted(self._entries.items(), reverse=True):
+            gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+            with gone, opened_directory(directory_fd, parts[:-1]) as parent:
+                _remove(parent, parts[-1], identity)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Inode and last change; of a directory the inode alone, because to delete what is in it changes it."""
+    return status.st_ino, 0 if stat.S_ISDIR(status.st_mode) else status.st_ctime_ns
+
+
+def _remove(parent_fd: int, name: bytes, identity: tuple[int, int]) -> None:
+    status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    if _identity(status) != identity:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(name, dir_fd=parent_fd)
+        return
+    try:
+        os.rmdir(name, dir_fd=parent_fd)
+    except OSError as error:
+        # Something has come into it, which stays.
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+
+
+def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
+    """Everything below *directory_fd*, sorted by path; directories that only group are put into *seen*.
+
+    Raises LimitError, OSError.
+    """
     device = os.fstat(directory_fd).st_dev
     found: list[Leaving] = []
-    seen = 0
+    count = 0
     todo: list[tuple[bytes, ...]] = [()]
     while todo:
         parts = todo.pop()
         with opened_directory(directory_fd, parts) as fd:
-            names = _names(fd, MAX_ENTRIES - seen)
+            names = _names(fd, MAX_ENTRIES - count)
             if parts and _is_image_directory(names):
                 found.append(Leaving(parts, is_directory=True))
                 continue
-            seen += len(names)
+            if parts and seen is not None:
+                seen.put(parts, os.fstat(fd))
+            count += len(names)
             for name in names:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode) and status.st_dev == device and len(parts) < MAX_DEPTH:
@@ -122,28 +185,20 @@ def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[in
 
 
 @contextlib.contextmanager
-def opened_leaving(directory_fd: int, leaving: Leaving) -> Iterator[int]:
-    """The file or directory *leaving*, open for reading; OSError (ELOOP, ENXIO …) when it has become something else."""
+def opened_leaving(directory_fd: int, leaving: Leaving, seen: Seen | None = None) -> Iterator[int]:
+    """The file or directory *leaving*, open for reading, and put into *seen* as it is then.
+
+    Raises OSError (ELOOP, ENXIO …) when it has become something else, LimitError.
+    """
     with opened_directory(directory_fd, leaving.parts[:-1]) as parent:
         fd = os.open(leaving.parts[-1], _OPEN_DIRECTORY if leaving.is_directory else _OPEN_FILE, dir_fd=parent)
     try:
         if not leaving.is_directory and not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
+        if seen is not None and leaving.is_directory:
+            seen.put_tree(leaving.parts, fd)
+        elif seen is not None:
+            seen.put(leaving.parts, os.fstat(fd))
         yield fd
     finally:
         os.close(fd)
-
-
-def clear(directory_fd: int) -> None:
-    """Delete everything in the directory, and not the directory itself. Raises OSError; follows no symlink."""
-    for name in os.listdir(directory_fd):
-        _delete(directory_fd, os.fsencode(name))
-
-
-def _delete(parent_fd: int, name: bytes) -> None:
-    from arstore.store.removal import remove_tree
-
-    if stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
-        remove_tree(parent_fd, name)
-    else:
-        os.unlink(name, dir_fd=parent_fd)

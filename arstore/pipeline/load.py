@@ -4,14 +4,16 @@
     <root>/<image name>/images/     where this pipeline leaves its images
 
 Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. The image
-directory is emptied only after everything in it has been imported, and durably so; until then a second `load` finds
-it as it was, and finishes the job: what is in the store already costs nothing.
+directory is emptied only after everything in it has been imported, and durably so; until then a later `load` finds
+it as it was, and finishes the job: what is in the store already costs nothing. From before the run until after that,
+no other `load` of the same pipeline runs (`turn`).
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,8 @@ from arstore.errors import (
     from_os_error,
 )
 from arstore.oci.reference import parse_name
-from arstore.pipeline.leavings import clear, find_leavings, opened_leaving
+from arstore.pipeline.leavings import Seen, find_leavings, opened_leaving
+from arstore.pipeline.turn import only_load
 from arstore.runtime.containers import RunRequest, run
 from arstore.runtime.options import RunOptions, Volume
 from arstore.store.directories import RESERVED, opened
@@ -35,7 +38,7 @@ from arstore.transport.copy import ImportOptions, import_opened, import_referenc
 from arstore.transport.detect import open_source_fd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from arstore.pipeline.leavings import Leaving
     from arstore.runtime.driver import Runtime
@@ -77,6 +80,12 @@ class Loaded:
     """Whether the kernel killed a process of the pipeline for want of memory."""
     imported: tuple[TakenImage, ...] = ()
     failed: tuple[Failure, ...] = ()
+    kept: tuple[str, ...] = ()
+    """Paths below the images directory that came or were changed after they had been looked at."""
+
+
+_PATIENCE, _PAUSE = 5.0, 0.01
+"""Seconds that a container is waited for whose `load` was killed, and seconds between two looks."""
 
 
 def load(
@@ -89,9 +98,9 @@ def load(
 ) -> Loaded:
     """Import the pipeline image *archive*, run it once, import what it leaves, and empty its images directory.
 
-    *loaded* is filled in along the way. Raises the errors of importing and running, PipelineFailedError when the
-    container ends with another status than 0, PipelineTimeoutError, and SubImageError when something it left could
-    not be imported; nothing is cleaned then.
+    *loaded* is filled in along the way. Raises the errors of importing and running, InUseError when another process
+    loads the same pipeline, PipelineFailedError when the container ends with another status than 0,
+    PipelineTimeoutError, and SubImageError when something it left could not be imported; nothing is cleaned then.
     """
     loaded = loaded or Loaded()
     wanted = ImportOptions(name=options.name, single=True, limits=options.limits)
@@ -99,28 +108,41 @@ def load(
     loaded.image = pipeline.digest
     reached("load.imported")
     directory = images_directory(store.directories.root, pipeline)
-    pipelines = f"{store.directories.root}/pipelines"
-    for path in (pipelines, directory):
-        _make_directory(store.directories.root, path)
-    reached("load.directories-made")
-    request = RunRequest(
-        image=store.find(pipeline.digest),
-        options=_run_options(options, pipelines, directory),
-        runtime=runtime(),
-        timeout=options.timeout,
-    )
+    root = store.directories.root
+    with _made(root, os.path.dirname(directory)) as place, only_load(place, _label(pipeline)):
+        pipelines = f"{root}/pipelines"
+        for path in (pipelines, directory):
+            with _made(root, path):
+                pass
+        reached("load.directories-made")
+        _await_killed(store)
+        request = RunRequest(
+            image=store.find(pipeline.digest),
+            options=_run_options(options, pipelines, directory),
+            runtime=runtime(),
+            timeout=options.timeout,
+        )
 
-    def created(container_id: str) -> None:
-        loaded.container = container_id
+        def created(container_id: str) -> None:
+            loaded.container = container_id
 
-    ended = run(store, request, created)
-    loaded.exit_code, loaded.oom_killed = ended.status, ended.oom_killed
-    if loaded.exit_code != 0:
-        why = f"the pipeline ended with status {loaded.exit_code}"
-        raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")
-    reached("load.ran")
-    _take_leavings(store, directory, options, progress, loaded)
+        ended = run(store, request, created)
+        loaded.exit_code, loaded.oom_killed = ended.status, ended.oom_killed
+        if loaded.exit_code != 0:
+            why = f"the pipeline ended with status {loaded.exit_code}"
+            raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")
+        reached("load.ran")
+        _take_leavings(store, directory, options, progress, loaded)
     return loaded
+
+
+def _await_killed(store: Store) -> None:
+    """Wait until the containers of processes that were killed have ended: one may still write where ours is to run."""
+    from arstore.store.cgroups import is_populated
+
+    patience = time.monotonic() + _PATIENCE
+    while time.monotonic() < patience and any(c.abandoned and is_populated(c.path) for c in store.containers.list()):
+        time.sleep(_PAUSE)
 
 
 def images_directory(root: str, pipeline: TakenImage) -> str:
@@ -147,8 +169,12 @@ def _run_options(options: LoadOptions, pipelines: str, directory: str) -> RunOpt
     )
 
 
-def _make_directory(root: str, path: str) -> None:
-    """Make *path* below *root*, one component at a time, and refuse symlinks on the way. Raises OSError."""
+@contextmanager
+def _made(root: str, path: str) -> Iterator[int]:
+    """*path* below *root*, open; made, one component at a time, where it is missing. Symlinks on the way are refused.
+
+    Raises OSError.
+    """
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in os.path.relpath(path, root).split("/"):
@@ -157,6 +183,7 @@ def _make_directory(root: str, path: str) -> None:
             child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             os.close(fd)
             fd = child
+        yield fd
     finally:
         os.close(fd)
 
@@ -166,10 +193,11 @@ def _take_leavings(
 ) -> None:
     imported: list[TakenImage] = []
     failed: list[Failure] = []
+    seen = Seen()
     with opened(directory) as fd:
-        for leaving in find_leavings(fd):
+        for leaving in find_leavings(fd, seen):
             try:
-                imported.extend(_import(store, fd, leaving, options.limits, progress))
+                imported.extend(_import(store, fd, leaving, seen, options.limits, progress))
                 reached("load.image-taken")
             except ArstoreError as error:
                 failed.append(Failure(shown(leaving.path), error))
@@ -183,18 +211,19 @@ def _take_leavings(
             raise SubImageError(first.path, why, f"nothing was cleaned, all is in {directory}")
         if not options.keep_images:
             reached("load.clearing")
-            clear(fd)
+            seen.remove(fd)
             os.fsync(fd)
             reached("load.cleared")
+            loaded.kept = tuple(shown(leaving.path) for leaving in find_leavings(fd))
 
 
 def _import(
-    store: Store, directory_fd: int, leaving: Leaving, limits: Limits, progress: Progress | None
+    store: Store, directory_fd: int, leaving: Leaving, seen: Seen, limits: Limits, progress: Progress | None
 ) -> list[TakenImage]:
     what = shown(leaving.path)
     if leaving.refusal:
         raise SubImageError(what, leaving.refusal)
-    with opened_leaving(directory_fd, leaving) as fd:
+    with opened_leaving(directory_fd, leaving, seen) as fd:
 
         def source(spool: Spool) -> ImageSource:
             return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)

@@ -8,17 +8,17 @@ removed.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from arstore.errors import ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
+from arstore.errors import InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
 from arstore.runtime.launch import Launch
 from arstore.runtime.state import status
 from arstore.store import rootfs
 from arstore.store.cgroups import remove_cgroups
-from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay, attach, detached, perform
+from arstore.store.uppers import require_unused
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
         return _launch(store, container, request, launcher.run, volatile=container.record.ephemeral)
     finally:
         if not request.keep:
-            store.containers.remove(container.id)
+            _discard(store, container)
 
 
 def start(store: Store, request: RunRequest) -> str:
@@ -75,10 +75,16 @@ def start(store: Store, request: RunRequest) -> str:
     try:
         _launch(store, container, request, launcher.start, volatile=False)
     except BaseException:
-        store.containers.remove(container.id)
+        _discard(store, container)
         raise
     store.containers.keep(container.id)
     return container.id
+
+
+def _discard(store: Store, container: Container) -> None:
+    """Remove a container that is this process's; one that somebody has mounted meanwhile is theirs."""
+    with suppress(InUseError):
+        rootfs.remove_container(store, container.id)
 
 
 def _launch(
@@ -95,7 +101,7 @@ def _launch(
             config=config,
             options=request.options,
             runtime=request.runtime,
-            mount_rootfs=_mounting(overlay, stack),
+            mount_rootfs=_mounting(store, container, overlay, stack),
             timeout=request.timeout,
             kept=tuple(fd for fd, _ in mounts),
             attending=lambda: store.shared.offered(mounts),
@@ -104,13 +110,17 @@ def _launch(
         return act(launch)
 
 
-def _mounting(overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
+def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
     """What mounts *overlay* in the launcher's mount namespace, where directories opened in ours are no layers any more.
 
     The mount is made here, detached; a kernel without detached overlay mounts gets the layers opened again there.
+    Raises InUseError when somebody has mounted *container* already.
     """
     try:
-        mount_fd = detached(overlay)
+        # Nobody may look meanwhile whether the upper directory is in use (`uppers`).
+        with store.graph.write():
+            require_unused(container)
+            mount_fd = detached(overlay)
     except MountForbiddenError:
         raise
     except MountError:
@@ -131,13 +141,10 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
 
 
 def require_idle(store: Store, container: Container) -> None:
-    """Raise InUseError when something runs in *container*, ConflictError when it is mounted."""
+    """Raise InUseError when something runs in *container*, or when it is mounted."""
     if _is_running(container) or container_is_owned(container):
         raise InUseError(f"container {container.id}", "is running", f"`arstore kill {container.id}` ends it")
-    for entry in MountTable(store.directories.runroot).list():
-        if entry.record.container == container.id and entry.state is not MountState.STALE:
-            hint = f"`arstore umount {container.id}` first"
-            raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", hint)
+    rootfs.require_unmounted(store, container)
 
 
 def _is_running(container: Container) -> bool:
@@ -156,7 +163,7 @@ def container_is_owned(container: Container) -> bool:
 def remove(store: Store, container_id: str) -> None:
     """Remove a container in which nothing runs, with all that it wrote.
 
-    Raises NotFoundError, InUseError, ConflictError, OSError.
+    Raises NotFoundError, InUseError, OSError.
     """
     container = store.containers.get(container_id)
     require_idle(store, container)

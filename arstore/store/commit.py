@@ -141,7 +141,7 @@ def _write_layer(
 def _is_mounted(store: Store, container: Container) -> bool:
     return any(
         entry.record.container == container.id and entry.state is MountState.MOUNTED
-        for entry in MountTable(store.directories.runroot).list()
+        for entry in MountTable(store.directories).list()
     )
 
 

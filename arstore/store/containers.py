@@ -15,12 +15,13 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
+from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.linux.xattr import read_xattrs, set_xattr
 from arstore.store.directories import sync_directory
 from arstore.store.ingest import Ingest
 from arstore.store.owner import Owner
 from arstore.store.records import ContainerRecord
+from arstore.store.uppers import require_unused
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from arstore.store.graph import Graph
 
 _MARKED, _MARK = "whole", "trusted.arstore"
+MIN_PREFIX = 2
+"""Characters of an id that are enough to mean its container, where no other's starts so."""
+
+_NAMED = 4
+"""Containers that an error names."""
+
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
@@ -120,6 +127,17 @@ class Containers:
             raise NotFoundError(f"container {container_id}", "no such container", "`arstore ps --all` lists them")
         return Container(container_id, record, self._directories.container(container_id), self._directories.graph)
 
+    def find(self, text: str) -> Container:
+        """The container of this id, or the only one whose id starts so. Raises NotFoundError, AmbiguousError."""
+        ids = [text]
+        with self._graph.read() as snapshot:
+            if len(text) >= MIN_PREFIX and snapshot.container(text) is None:
+                ids = snapshot.containers_with_prefix(text, _NAMED + 1)
+        if len(ids) > 1:
+            more = ", ..." if len(ids) > _NAMED else ""
+            raise AmbiguousError(text, f"is the start of more than one container's id: {', '.join(ids[:_NAMED])}{more}")
+        return self.get(ids[0] if ids else text)
+
     def list(self) -> list[Container]:
         """All containers, by id."""
         with self._graph.read() as snapshot:
@@ -146,11 +164,13 @@ class Containers:
     def remove(self, container_id: str) -> None:
         """Forget the container and delete its directory; the caller has made sure that nothing runs or is mounted.
 
-        Raises NotFoundError, OSError.
+        The kernel is asked once more, as far as it can tell. Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
             with self._graph.write() as change:
+                # Whatever mounts it needs this lock too, and finds no record of it afterwards.
+                require_unused(container)
                 change.delete("containers", container_id)
             reached("container.forgotten")
             with self._graph.write() as change:

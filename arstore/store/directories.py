@@ -6,6 +6,7 @@
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
 <root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
 <root>/graph/                       LMDB
+<root>/mounts/<id>.json             what is mounted; each record counts in the boot in which it was written
 <runroot>/mounts/, blank/, shared/   gone after a reboot, and nothing durable depends on them
 """
 
@@ -23,9 +24,10 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RESERVED = frozenset({"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "pipelines"})
+RESERVED = frozenset(
+    {"oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
+)
 """Names under the root that are the store's own."""
-
 
 _OF_A_BOOT = frozenset({"mounts", "blank", "shared", "runtime.json", "forms.json", "listings", "stores"})
 """Names under the runroot; `stores` has the runroots of stores that are in other places."""
@@ -57,6 +59,16 @@ class Directories(NamedTuple):
     def graph(self) -> str:
         """The LMDB environment."""
         return f"{self.root}/graph"
+
+    @property
+    def mounts(self) -> str:
+        """The records of mounts (`mounts`); made with the first of them."""
+        return f"{self.root}/mounts"
+
+    @property
+    def targets(self) -> str:
+        """The parent of the directories that are made to mount on, as the kernel shows them."""
+        return f"{os.path.realpath(self.runroot)}/mounts"
 
     @property
     def claims(self) -> str:

@@ -14,6 +14,7 @@ from arstore.store.owner import Owner
 
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
+    from arstore.store.mounts import MountEntry
     from arstore.store.snapshot import Snapshot
 
 
@@ -31,16 +32,25 @@ def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Hol
         if not container.ephemeral or Owner(container.pid, container.start, container.boot).is_alive(directories.graph):
             holder = Holder(f"is used by container {container_id}", f"`arstore container rm {container_id}` first")
             held.setdefault(container.image, holder)
-    for entry in MountTable(directories.runroot).list():
+    for entry in MountTable(directories).list():
         if entry.record.image and entry.state is not MountState.STALE:
-            holder = Holder(f"is mounted at {entry.record.target}", "`arstore umount` it first")
-            held.setdefault(entry.record.image, holder)
+            held.setdefault(entry.record.image, _mount_holder(entry))
     for _, lease in snapshot.leases():
         if Owner(lease.pid, lease.start, lease.boot).is_alive(directories.graph):
             holder = Holder(f"is being read by process {lease.pid} ({lease.purpose})", "wait until that has ended")
             for image in lease.holds:
                 held.setdefault(image, holder)
     return held
+
+
+def _mount_holder(entry: MountEntry) -> Holder:
+    place = entry.record.target
+    if entry.state is MountState.DETACHED:
+        return Holder(f"was mounted at {place}, and is still in use", "end the processes that use it")
+    if entry.state is MountState.PENDING:
+        why = f"is mounted at {place}, or is about to be, where this process cannot see it"
+        return Holder(why, f"`arstore umount {entry.record.id}` in the mount namespace that has it")
+    return Holder(f"is mounted at {place}", f"`arstore umount {entry.record.id}` first")
 
 
 def tree_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:

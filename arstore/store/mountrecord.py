@@ -1,8 +1,10 @@
 """The record of one mount: a small JSON file, published before the mount is made and taken away after it is gone.
 
 Format: `<id>.json`, 0600, one object with the fields of MountRecord. Locking: whoever is at work on a mount holds
-flock(2) on its record, so one that is neither mounted nor locked was left by a process that died. Crash: a file gets
-its name only when it is complete; one that a power cut emptied is read as a record that says nothing.
+flock(2) on its record, so one that is neither mounted nor locked was left by a process that died. What is learned later
+is written in place by the holder of the lock; those fields come last and have a fixed width, so the others never
+change. Crash: a file gets its name only when it is complete, and it is not synced, because its boot ends with the
+power; one that a power cut emptied is read as a record that says nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".json"
 SOURCE_PREFIX = "arstore:"
+STORE_MARK = "@"
+"""In a source, what follows the last of these tells which store the mount is of."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LARGEST = 1 << 16
@@ -33,10 +37,11 @@ _LARGEST = 1 << 16
 class MountRecord(NamedTuple):
     """One mount, as it was asked for.
 
-    `source` stands as the device in the kernel's table, and the mount is found by it; `image` is the digest of what is
+    `source` is the device in the kernel's table, by which the mount is found; `image` is the digest of what is
     shown, `container` the id of the container that is written to, or "". `boot` and `namespace` (inode number of the
     mount namespace) tell where `target` is meant; `created` is in seconds since the epoch. `own_target` says that the
-    target was made for this mount.
+    target was made for this mount. `device` is the mounted file system's st_dev, 0 while it is not known; `detached`
+    says that the mount was ended here, and that something still used the file system then.
     """
 
     id: str
@@ -49,6 +54,22 @@ class MountRecord(NamedTuple):
     image: str = ""
     container: str = ""
     own_target: bool = False
+    device: int = 0
+    detached: bool = False
+
+
+class Held(NamedTuple):
+    """A record whose lock is held, with the descriptor of its file."""
+
+    record: MountRecord
+    fd: int
+
+    def learn(self, *, device: int | None = None, detached: bool = False) -> MountRecord:
+        """Write down what was found out about the mount; the record as it is now. Raises OSError."""
+        known = self.record.device if device is None else device
+        changed = self.record._replace(device=known, detached=detached)
+        os.pwrite(self.fd, _encoded(changed), 0)
+        return changed
 
 
 def check_id(mount_id: str) -> str:
@@ -69,7 +90,7 @@ def record_ids(directory: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def published(directory: str, record: MountRecord) -> Iterator[None]:
+def published(directory: str, record: MountRecord) -> Iterator[Held]:
     """Give *record* its name in *directory*, and hold its lock for the length of the context.
 
     Raises ConflictError when the id is taken; OSError.
@@ -80,24 +101,29 @@ def published(directory: str, record: MountRecord) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         _write(fd, record)
         _link(fd, directory, record.id)
-        yield
+        yield Held(record, fd)
 
 
 @contextlib.contextmanager
-def held(directory: str, mount_id: str) -> Iterator[MountRecord]:
+def held(directory: str, mount_id: str) -> Iterator[Held]:
     """The record of this id, with its lock, which is waited for.
 
     Raises NotFoundError; OSError.
     """
     path = f"{directory}/{check_id(mount_id)}{SUFFIX}"
     while True:
-        fd = _open(path, mount_id)
+        try:
+            fd = _open(path, mount_id, os.O_RDWR)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            fd = _open(path, mount_id)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             # Whoever held the lock before may have taken the record away, and another may have made one anew.
             if not _is_named(fd, path):
                 continue
-            yield _decode(fd, directory, mount_id)
+            yield Held(_decode(fd, directory, mount_id), fd)
             return
         finally:
             os.close(fd)
@@ -110,12 +136,13 @@ def read(directory: str, mount_id: str) -> tuple[MountRecord, bool]:
     """
     fd = _open(f"{directory}/{check_id(mount_id)}{SUFFIX}", mount_id)
     try:
-        record = _decode(fd, directory, mount_id)
         try:
+            # First: what the holder of the lock writes meanwhile is then not read as what counts.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            busy = False
         except BlockingIOError:
-            return record, True
-        return record, False
+            busy = True
+        return _decode(fd, directory, mount_id), busy
     finally:
         os.close(fd)
 
@@ -126,9 +153,9 @@ def withdraw(directory: str, mount_id: str) -> None:
         os.unlink(f"{directory}/{check_id(mount_id)}{SUFFIX}")
 
 
-def _open(path: str, mount_id: str) -> int:
+def _open(path: str, mount_id: str, mode: int = os.O_RDONLY) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFoundError(mount_id, "no mount has this id") from None
 
@@ -156,9 +183,16 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
 
 
 def _write(fd: int, record: MountRecord) -> None:
-    data = json.dumps(record._asdict()).encode("ascii")
+    data = _encoded(record)
     while data:
         data = data[os.write(fd, data) :]
+
+
+def _encoded(record: MountRecord) -> bytes:
+    """The file's content; for records that differ in what is learned later, of one length and equal up to there."""
+    fields = record._asdict()
+    device, detached = fields.pop("device"), "true" if fields.pop("detached") else "false"
+    return f'{json.dumps(fields)[:-1]}, "device": {device:20d}, "detached": {detached:>5}}}\n'.encode("ascii")
 
 
 def _link(fd: int, directory: str, mount_id: str) -> None:
@@ -168,9 +202,14 @@ def _link(fd: int, directory: str, mount_id: str) -> None:
         # Only with a directory descriptor does os.link follow the link in /proc to the file itself.
         os.link(f"/proc/self/fd/{fd}", f"{mount_id}{SUFFIX}", dst_dir_fd=dir_fd, follow_symlinks=True)
     except FileExistsError:
-        raise ConflictError(mount_id, "a mount of this id exists", f"`arstore umount {mount_id}` ends it") from None
+        raise taken(mount_id) from None
     finally:
         os.close(dir_fd)
+
+
+def taken(mount_id: str) -> ConflictError:
+    """The error for an id that another mount has."""
+    return ConflictError(mount_id, "a mount of this id exists", f"`arstore umount {mount_id}` ends it")
 
 
 def _decode(fd: int, directory: str, mount_id: str) -> MountRecord:
@@ -186,7 +225,7 @@ def _decode(fd: int, directory: str, mount_id: str) -> MountRecord:
 def _is_typed(record: MountRecord) -> bool:
     """Whether the fields are of their types, and the target a path. Raises UnicodeEncodeError for one that is none."""
     texts = (record.target, record.source, record.boot, record.image, record.container)
-    numbers = (record.namespace, record.created)
+    numbers = (record.namespace, record.created, record.device)
     return (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, (int, float)) for number in numbers)
@@ -195,7 +234,22 @@ def _is_typed(record: MountRecord) -> bool:
         and record.source.startswith(SOURCE_PREFIX)
         and isinstance(record.read_only, bool)
         and isinstance(record.own_target, bool)
+        and isinstance(record.device, int)
+        and isinstance(record.detached, bool)
     )
+
+
+def is_blank(record: MountRecord) -> bool:
+    """Whether this stands for a record that could not be read."""
+    return not record.created
+
+
+def shows(record: MountRecord, source: str) -> bool:
+    """Whether a mount with this *source* is the one of *record*; of one that could not be read, the id has to do."""
+    if source == record.source:
+        return True
+    name = source.rpartition(STORE_MARK)[0]
+    return is_blank(record) and (name == record.source or name.startswith(f"{record.source}."))
 
 
 def _blank(directory: str, mount_id: str) -> MountRecord:

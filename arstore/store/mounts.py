@@ -1,9 +1,16 @@
 """The mount table: every mount that outlives the command which made it, recorded so that none can leak.
 
+    <root>/mounts/<id>.json        the records: the store's, whichever path, runroot or namespace it is reached by
+    <runroot>/mounts/<id>/         the directory that is mounted on when the user names none
+    <runroot>/mounts/<id>.json     records of a store on a read-only file system, and of older versions of arstore
+
 A record is published first, then the mount is made, and both are told from the kernel's own table afterwards: by the
-mount's source, `arstore:<id>`, which no other mount has. A record whose boot is over is dropped by the first who lists.
-Directories under the runroot are made and removed here; a target of the user's is never removed. Locking and file
-format: `mountrecord`. Out of scope: mounts that live in a container's own mount namespace and end with it.
+mount's source, `arstore:<id>@<store>`, which no other mount has. A record stays as long as the mounted file system
+lives, also after the mount was detached, or where it is mounted only in namespaces that cannot be looked into
+(`mountview`). A record whose boot is over is dropped by the first who lists, and so is one that came with a copy of
+another store. Directories below the runroot are made and removed here; a target of the user's is never removed.
+Locking and file format: `mountrecord`. Out of scope: mounts that live in a container's own mount namespace and end
+with it.
 """
 
 from __future__ import annotations
@@ -17,14 +24,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import AmbiguousError, ConflictError, InUseError, MountError, MountForbiddenError, NotFoundError
 from arstore.linux import mount, namespace
-from arstore.linux.mountinfo import find_mounts, mount_at, mount_id_at, read_mounts
+from arstore.linux.mountinfo import mount_at, mount_id_at
 from arstore.linux.process import boot_id
 from arstore.store import mountrecord, overlay
-from arstore.store.mountrecord import SOURCE_PREFIX, MountRecord
+from arstore.store.mountrecord import SOURCE_PREFIX, STORE_MARK, MountRecord
+from arstore.store.mountview import MountView, shown_at, view_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from arstore.linux.mountinfo import MountInfo
+    from arstore.store.directories import Directories
+    from arstore.store.mountrecord import Held
 
 _SHORTEST_PREFIX = 2
 
@@ -34,9 +46,11 @@ class MountState(enum.Enum):
 
     MOUNTED = "mounted"
     PENDING = "pending"
-    """A process is mounting or unmounting it at this moment, or its mount namespace lives and cannot be looked into."""
+    """A process is mounting or unmounting it at this moment, or it is used where this process cannot look."""
+    DETACHED = "detached"
+    """`umount` has ended it, and a process or another mount namespace still uses it; the record goes with that use."""
     STALE = "stale"
-    """Nothing is mounted any more: somebody used umount(8), or the process that wanted to mount died."""
+    """Nothing uses it any more: somebody called umount(8), or the process that wanted to mount died."""
 
 
 class MountEntry(NamedTuple):
@@ -48,10 +62,13 @@ class MountEntry(NamedTuple):
 
 
 class MountTable:
-    """The records below `<runroot>/mounts/`; any number of processes may use it at once."""
+    """The records of one store; any number of processes may use it at once."""
 
-    def __init__(self, runroot: str) -> None:
-        self.directory = f"{os.path.realpath(runroot)}/mounts"
+    def __init__(self, directories: Directories) -> None:
+        self.directory = directories.mounts
+        self.targets = directories.targets
+        self._root = directories.root
+        self._mark = store_mark(directories.root)
 
     def mount(
         self,
@@ -68,10 +85,11 @@ class MountTable:
         exist, MountError and MountForbiddenError; OSError. After any of these nothing is left.
         """
         record = self._record(target, mount_id, description.read_only, image, container)
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        if not record.own_target:
+        if record.own_target:
+            os.makedirs(self.targets, mode=0o700, exist_ok=True)
+        else:
             self._check_target(record.target)
-        with mountrecord.published(self.directory, record):
+        with self._published(record) as held:
             reached("mount.recorded")
             try:
                 if record.own_target:
@@ -79,55 +97,93 @@ class MountTable:
                     reached("mount.target-made")
                 overlay.perform(description._replace(source=record.source), record.target)
                 reached("mount.mounted")
+                record = held.learn(device=os.stat(record.target).st_dev)
             except BaseException:  # an interrupt may come between the mount and our knowing of it
                 self._undo(record)
                 raise
         return record
 
-    def umount(self, mount_id: str, *, lazy: bool = False) -> None:
+    def umount(self, mount_id: str, *, lazy: bool = False) -> bool:
         """End the mount, and its record; *lazy* detaches it at once and lets those who use it go on.
 
-        Where it has been unmounted by other means, only the record goes. Raises NotFoundError, InUseError,
-        MountForbiddenError, MountError; OSError.
+        Where it has been unmounted by other means, only the record goes. Returns whether nothing uses it any more:
+        otherwise the record stays, and goes with that use. Raises NotFoundError, InUseError, MountForbiddenError,
+        MountError; OSError.
         """
-        with mountrecord.held(self.directory, mount_id) as record:
-            for info in _mounted(record, _Tables(record.source)):
+        with self._held(mount_id) as held:
+            record, view = held.record, view_of(held.record)
+            places = view.places(record)
+            if view.may_be_elsewhere(record) and (places or view.lives(record)):
+                raise MountError(record.target, "is mounted in another mount namespace", "unmount it there")
+            for info in places:
                 _umount(info, record, lazy)
             reached("mount.unmounted")
-            self._forget(record)
+            self._remove_target(record)
+            if places or record.detached:
+                view = view_of(record)
+                if not view.places(record) and view.lives(record):
+                    held.learn(detached=True)
+                    return False
+            self._withdraw(record.id)
+        return True
 
     def list(self) -> tuple[MountEntry, ...]:
         """Every record of this boot, by age; those of an earlier one are dropped."""
-        found: list[tuple[MountRecord, bool]] = []
-        for mount_id in mountrecord.record_ids(self.directory):
-            with contextlib.suppress(NotFoundError):
-                found.append(mountrecord.read(self.directory, mount_id))
+        found = self._found()
+        if not found:
+            return ()
         boot = boot_id()
         # The table is read after the locks: a mount that was finished by then is in it.
-        tables = _Tables()
+        view = MountView()
         entries: list[MountEntry] = []
         for record, busy in sorted(found, key=lambda item: item[0].created):
             if record.boot != boot:
                 self._drop(record)
-            elif (entry := self._entry(record, busy, tables)) is not None:
+            elif (entry := self._entry(record, busy, view)) is not None:
                 entries.append(entry)
         return tuple(entries)
 
+    def _found(self) -> Iterable[tuple[MountRecord, bool]]:
+        """This store's records, each with whether somebody is at work on it."""
+        found: dict[str, tuple[MountRecord, bool]] = {}
+        for place in (self.directory, self.targets):
+            for mount_id in mountrecord.record_ids(place):
+                with contextlib.suppress(NotFoundError):
+                    record, busy = mountrecord.read(place, mount_id)
+                    if not self._is_of_another_store(record):
+                        found.setdefault(mount_id, (self._placed(record), busy))
+                    elif place == self.directory:
+                        # It came with a copy of that store. Below a runroot that both use it is that store's own.
+                        with contextlib.suppress(OSError):
+                            mountrecord.withdraw(place, mount_id)
+        return found.values()
+
+    def of_container(self, container_id: str) -> MountEntry | None:
+        """The mount of this container's root, or what is left of it; None where there is none."""
+        return next(
+            (e for e in self.list() if e.record.container == container_id and e.state is not MountState.STALE), None
+        )
+
     def find(self, path_or_id: str) -> MountRecord:
-        """The mount of this id, of this container, at this path, or whose id alone begins so.
+        """The mount of this id, of this container, or at this path; else the only one of which an id begins so.
 
         At a path with several, the latest. Raises NotFoundError, AmbiguousError.
         """
         entries = self.list()
         path = os.path.realpath(path_or_id)
+        attached = [entry for entry in entries if entry.state is not MountState.DETACHED]
         for same in (
             [e.record for e in entries if e.record.id == path_or_id],
-            [e.record for e in entries if path in {e.record.target, *e.places}],
-            [e.record for e in entries if path_or_id and e.record.container == path_or_id],
+            [e.record for e in attached if path in {e.record.target, *e.places}],
+            [e.record for e in attached if path_or_id and e.record.container == path_or_id],
         ):
             if same:
                 return same[-1]
-        begins = [e.record for e in entries if e.record.id.startswith(path_or_id)]
+        begins = [
+            e.record
+            for e in entries
+            if e.record.id.startswith(path_or_id) or (e in attached and e.record.container.startswith(path_or_id))
+        ]
         if len(path_or_id) < _SHORTEST_PREFIX or not begins:
             raise NotFoundError(path_or_id, "nothing is mounted by this path or id", "`arstore mounts` lists all")
         if len(begins) > 1:
@@ -147,8 +203,7 @@ class MountTable:
 
         Raises ConflictError; OSError.
         """
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        with mountrecord.published(self.directory, record):
+        with self._published(record):
             pass
 
     def remove(self, mount_id: str) -> None:
@@ -156,19 +211,19 @@ class MountTable:
 
         Raises NotFoundError; OSError.
         """
-        with mountrecord.held(self.directory, mount_id) as record:
-            self._forget(record)
+        with self._held(mount_id) as held:
+            self._forget(held.record)
 
     def _record(
         self, target: str | None, mount_id: str | None, read_only: bool, image: str, container: str
     ) -> MountRecord:
         name = os.urandom(6).hex() if mount_id is None else mountrecord.check_id(mount_id)
-        # A name that somebody chose may come again, in this store or in another.
+        # A name that somebody chose may come again.
         tag = "" if mount_id is None else f".{os.urandom(4).hex()}"
         return MountRecord(
             id=name,
-            target=f"{self.directory}/{name}" if target is None else os.path.realpath(target),
-            source=f"{SOURCE_PREFIX}{name}{tag}",
+            target=f"{self.targets}/{name}" if target is None else os.path.realpath(target),
+            source=f"{SOURCE_PREFIX}{name}{tag}{STORE_MARK}{self._mark}",
             read_only=read_only,
             boot=boot_id(),
             namespace=namespace.identity("mnt"),
@@ -186,95 +241,108 @@ class MountTable:
         if shown is not None and any(shown.source == entry.record.source for entry in self.list()):
             raise ConflictError(target, "shows an image already", f"`arstore umount {target}` ends that")
 
-    def _entry(self, record: MountRecord, busy: bool, tables: _Tables) -> MountEntry | None:
-        places = tuple(info.mount_point for info in _mounted(record, tables))
+    @contextlib.contextmanager
+    def _published(self, record: MountRecord) -> Iterator[Held]:
+        """*record*, with its lock. Raises as `mountrecord.published`."""
+        name = f"{record.id}{mountrecord.SUFFIX}"
+        taken = any(os.path.lexists(f"{place}/{name}") for place in (self.directory, self.targets))
+        # Not by what an earlier boot has left, which the list drops.
+        if taken and any(entry.record.id == record.id for entry in self.list()):
+            raise mountrecord.taken(record.id)
+        with mountrecord.published(self._place(), record) as held:
+            yield held
+
+    def _place(self) -> str:
+        """Where new records go: into the root, or below the runroot when the root cannot be written to."""
+        with contextlib.suppress(OSError):
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        if os.access(self.directory, os.W_OK):
+            return self.directory
+        os.makedirs(self.targets, mode=0o700, exist_ok=True)
+        return self.targets
+
+    @contextlib.contextmanager
+    def _held(self, mount_id: str) -> Iterator[Held]:
+        with mountrecord.held(self._place_of(mount_id), mount_id) as held:
+            yield held._replace(record=self._placed(held.record))
+
+    def _place_of(self, mount_id: str) -> str:
+        """Where the record of this id is."""
+        name = f"{mountrecord.check_id(mount_id)}{mountrecord.SUFFIX}"
+        is_below = not os.path.lexists(f"{self.directory}/{name}") and os.path.lexists(f"{self.targets}/{name}")
+        return self.targets if is_below else self.directory
+
+    def _placed(self, record: MountRecord) -> MountRecord:
+        """*record*; one that could not be read gets the target that it would have by default."""
+        return record._replace(target=f"{self.targets}/{record.id}") if mountrecord.is_blank(record) else record
+
+    def _is_of_another_store(self, record: MountRecord) -> bool:
+        mark = record.source.rpartition(STORE_MARK)[2] if STORE_MARK in record.source else ""
+        return mark not in {"", self._mark} and not _is_on_overlay(self._root)
+
+    def _entry(self, record: MountRecord, busy: bool, view: MountView) -> MountEntry | None:
+        places = tuple(info.mount_point for info in view.places(record))
         if places:
             return MountEntry(record, MountState.MOUNTED, places)
-        if not busy and record.namespace in tables.hidden:
-            busy = True
-        elif not busy:
-            # It was mounted when its lock was asked for, perhaps, and unmounted since.
-            try:
-                _, busy = mountrecord.read(self.directory, record.id)
-            except NotFoundError:
-                return None
+        if busy:
+            return MountEntry(record, MountState.PENDING)
+        if view.lives(record):
+            return MountEntry(record, MountState.DETACHED if record.detached else MountState.PENDING)
+        if record.detached:
+            self._drop(record)
+            return None
+        # It was mounted when its lock was asked for, perhaps, and unmounted since.
+        try:
+            _, busy = mountrecord.read(self._place_of(record.id), record.id)
+        except NotFoundError:
+            return None
         return MountEntry(record, MountState.PENDING if busy else MountState.STALE)
 
     def _undo(self, record: MountRecord) -> None:
-        if _shown(record) is not None:
+        if shown_at(record) is not None:
             mount.umount(record.target, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
         self._forget(record)
 
     def _drop(self, record: MountRecord) -> None:
-        with contextlib.suppress(NotFoundError), mountrecord.held(self.directory, record.id) as current:
-            if current.boot == record.boot:
-                self._forget(current)
+        with contextlib.suppress(NotFoundError), self._held(record.id) as held:
+            if held.record.source == record.source and held.record.boot == record.boot:
+                self._forget(held.record)
 
     def _forget(self, record: MountRecord) -> None:
-        if record.own_target:
+        self._remove_target(record)
+        self._withdraw(record.id)
+
+    def _remove_target(self, record: MountRecord) -> None:
+        if record.own_target and not record.detached:
             # What somebody put there while nothing was mounted is not ours to delete.
             with contextlib.suppress(OSError):
                 os.rmdir(record.target)
                 reached("mount.target-removed")
-        mountrecord.withdraw(self.directory, record.id)
+
+    def _withdraw(self, mount_id: str) -> None:
+        mountrecord.withdraw(self._place_of(mount_id), mount_id)
         reached("mount.forgotten")
 
 
-class _Tables:
-    """The kernel's mount tables, each read when it is first asked for, by mount namespace; of one *source* if given."""
-
-    def __init__(self, source: str = "") -> None:
-        self.own = namespace.identity("mnt")
-        self.hidden: set[int] = set()
-        """Namespaces in which there are only processes that do not see the whole tree (chroot(2))."""
-        self._source = source
-        self._read: dict[int, list[MountInfo]] = {}
-
-    def of(self, identity: int) -> list[MountInfo]:
-        """The mounts of the namespace of this identity; none when no process that we can see lives in it."""
-        if identity not in self._read:
-            self._read[identity] = self._table() if identity == self.own else self._table_elsewhere(identity)
-        return self._read[identity]
-
-    def _table(self, pid: int | None = None) -> list[MountInfo]:
-        return find_mounts(self._source, pid) if self._source else read_mounts(pid)
-
-    def _table_elsewhere(self, identity: int) -> list[MountInfo]:
-        """Of another mount namespace, by way of a process that lives there and has its whole tree before it."""
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with contextlib.suppress(OSError):
-                    if namespace.identity("mnt", int(name)) != identity:
-                        continue
-                    if os.readlink(f"/proc/{name}/root") == "/":
-                        self.hidden.discard(identity)
-                        return self._table(int(name))
-                    self.hidden.add(identity)
-        return []
-
-
-def _mounted(record: MountRecord, tables: _Tables) -> list[MountInfo]:
-    """The record's mount wherever it is to be seen in its namespace, what lies deeper first."""
-    found = [info for info in tables.of(record.namespace) if info.fs_type == "overlay" and info.source == record.source]
-    if not found and record.namespace == tables.own and (shown := _shown(record)) is not None:
-        # The table can miss a mount while others come and go; asking for the place cannot.
-        found = [shown]
-    return sorted(found, key=lambda info: info.mount_point, reverse=True)
-
-
-def _shown(record: MountRecord) -> MountInfo | None:
-    """The record's mount where it was made; None when something else, or nothing, is there."""
+def store_mark(root: str) -> str:
+    """What tells this store from every other on this host, and from its own copies, as long as the host is up."""
     try:
-        shown = mount_at(record.target)
-    except OSError:
-        return None
-    return shown if shown is not None and shown.source == record.source else None
+        status = os.stat(root)
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_dev:x}.{status.st_ino:x}"
+
+
+def _is_on_overlay(path: str) -> bool:
+    """Whether *path* lies on an overlay: one of several file systems may give directories other inode numbers later."""
+    from arstore.linux.mountinfo import read_mounts
+
+    number = mount_id_at(path)
+    return any(info.mount_id == number and info.fs_type == "overlay" for info in read_mounts())
 
 
 def _umount(info: MountInfo, record: MountRecord, lazy: bool) -> None:
     place = info.mount_point
-    if record.namespace != namespace.identity("mnt"):
-        raise MountError(place, "is mounted in another mount namespace", "unmount it there")
     if mount_id_at(place) != info.mount_id:
         # Gone meanwhile, or not on top: the whole table tells which.
         shown = mount_at(place)

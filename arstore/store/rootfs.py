@@ -25,6 +25,7 @@ from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
 from arstore.store.runs import Run, plan
 from arstore.store.store import chain_of
+from arstore.store.uppers import require_unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from arstore.store.change import Change
     from arstore.store.containers import Container
     from arstore.store.mountrecord import MountRecord
+    from arstore.store.mounts import MountEntry
     from arstore.store.records import TreeRecord
     from arstore.store.store import Store, StoredImage
     from arstore.store.tree import LowerDirectory
@@ -173,7 +175,7 @@ def mount_image(
                 raise NotFoundError(image.label, "was removed meanwhile")
             if _are_in_place(change, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
-                return MountTable(store.directories.runroot).mount(description, target, image=image.digest)
+                return MountTable(store.directories).mount(description, target, image=image.digest)
     raise _restless(image)
 
 
@@ -182,18 +184,18 @@ def mount_container(
 ) -> MountRecord:
     """Mount the writable root of *container* at *target*, or below the runroot; *dev* and *suid* as for an image.
 
-    An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, NotFoundError
-    when it was removed meanwhile, and as `mount_image`.
+    An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, InUseError
+    when something else writes to it, NotFoundError when it was removed meanwhile, and as `mount_image`.
     """
     container.verify_whole()
-    table = MountTable(store.directories.runroot)
-    for entry in table.list():
-        if entry.record.container == container.id and entry.state is not MountState.STALE:
-            raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}")
+    table = MountTable(store.directories)
+    if (entry := table.of_container(container.id)) is not None:
+        raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", _how_to_end(entry))
     image = store.find(container.record.image)
     with lowers(store, image, writable=True) as found, store.graph.write() as change:
         if change.container(container.id) is None:
             raise NotFoundError(f"container {container.id}", "was removed meanwhile")
+        require_unused(container)
         description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
         record = table.mount(description, target, image=image.digest, container=container.id)
     if container.record.ephemeral:
@@ -243,16 +245,25 @@ def remove_abandoned(store: Store) -> list[str]:
 
             if is_populated(container.path):
                 continue
-            with suppress(NotFoundError, InUseError):
+            with suppress(NotFoundError, InUseError, MountError):
                 remove_cgroups(container.path)
+                umount_container(store, container)
                 remove_container(store, container.id)
                 gone.append(container.id)
     return gone
 
 
+def umount_container(store: Store, container: Container) -> None:
+    """Unmount the root of *container*, if it is mounted. Raises as `MountTable.umount`."""
+    table = MountTable(store.directories)
+    for entry in table.list():
+        if entry.record.container == container.id:
+            table.umount(entry.record.id)
+
+
 def umount_all(store: Store) -> list[str]:
     """Unmount everything that the table knows; return the ids. Raises as `MountTable.umount`."""
-    table = MountTable(store.directories.runroot)
+    table = MountTable(store.directories)
     ids = [entry.record.id for entry in table.list()]
     for mount_id in ids:
         table.umount(mount_id)
@@ -260,10 +271,25 @@ def umount_all(store: Store) -> list[str]:
 
 
 def remove_container(store: Store, container_id: str) -> None:
-    """Unmount and remove a container that nothing runs in. Raises NotFoundError, InUseError, OSError."""
-    store.containers.get(container_id)
-    table = MountTable(store.directories.runroot)
-    for entry in table.list():
-        if entry.record.container == container_id:
-            table.umount(entry.record.id)
+    """Remove a container that nothing runs in, with all that it wrote.
+
+    Raises NotFoundError, InUseError when it is mounted, OSError.
+    """
+    require_unmounted(store, store.containers.get(container_id))
     store.containers.remove(container_id)
+
+
+def require_unmounted(store: Store, container: Container) -> None:
+    """Raise InUseError when the root of *container* is mounted, as far as that is recorded."""
+    entry = MountTable(store.directories).of_container(container.id)
+    if entry is not None:
+        why = f"is mounted at {entry.record.target}"
+        if entry.state is MountState.DETACHED:
+            why = f"was mounted at {entry.record.target}, and is still in use"
+        raise InUseError(f"container {container.id}", why, _how_to_end(entry))
+
+
+def _how_to_end(entry: MountEntry) -> str:
+    if entry.state is MountState.DETACHED:
+        return "end what uses it first"
+    return f"`arstore umount {entry.record.id}` ends that"

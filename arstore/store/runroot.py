@@ -23,11 +23,16 @@ def leftovers(runroot: str) -> list[str]:
     """Names below *runroot* of what processes that have died have left under passing names. Raises OSError."""
     from arstore.store.erofs.shared import SharedMounts
 
-    found = []
-    for directory in ("", "mounts/"):
-        with contextlib.suppress(FileNotFoundError):
-            found += [f"{directory}{name}" for name in os.listdir(f"{runroot}/{directory}") if _is_left(name)]
+    found = [*left_in(runroot), *(f"mounts/{name}" for name in left_in(f"{runroot}/mounts"))]
     return sorted([*found, *SharedMounts(runroot).stale()])
+
+
+def left_in(directory: str) -> list[str]:
+    """Passing names in *directory*, if there is one, of processes that have died. Raises OSError."""
+    try:
+        return sorted(filter(_is_left, os.listdir(directory)))
+    except FileNotFoundError:
+        return []
 
 
 def remove_leftover(runroot: str, name: str) -> None:

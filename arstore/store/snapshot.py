@@ -227,9 +227,15 @@ class Snapshot:
 
     def images_with_prefix(self, prefix: str) -> list[str]:
         """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""
-        start = record_key("images", prefix)
-        found = (name for batch in self._keys(start) for name in batch)
-        return [name.decode("utf-8", "backslashreplace").partition("/")[2] for name in islice(found, 2)]
+        return self._with_prefix("images", prefix, 2)
+
+    def containers_with_prefix(self, prefix: str, most: int) -> list[str]:
+        """Ids of containers that start with *prefix*, sorted; at most *most*."""
+        return self._with_prefix("containers", prefix, most)
+
+    def _with_prefix(self, table: str, prefix: str, most: int) -> list[str]:
+        found = (name for batch in self._keys(record_key(table, prefix)) for name in batch)
+        return [name.decode("utf-8", "backslashreplace").partition("/")[2] for name in islice(found, most)]
 
     def name(self, name: str) -> str | None:
         """The digest of the image that *name* stands for."""

@@ -78,6 +78,11 @@ class StoredImage:
         return self._names
 
     @property
+    def called(self) -> str:
+        """The name by which it was found; "" when that was its digest, or the start of it."""
+        return self._called
+
+    @property
     def label(self) -> str:
         """What to call it when talking to people: the name they gave it, or its first, else the start of its digest."""
         return self._called or (self.names[0] if self.names else self.digest.short)

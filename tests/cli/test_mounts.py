@@ -42,7 +42,9 @@ class TestMounts:
         assert (made["container"], made["read_only"]) == ("box", False)
         Path(made["path"], "new").write_text("kept")
         assert filled("mount", "box").status == 6
-        assert filled("container", "rm", "box").status == 6
+        refused = filled("container", "rm", "box")
+        assert (refused.status, made["path"] in refused.error) == (7, True)
+        assert "arstore umount" in refused.error
         filled.ok("umount", "box")
         again = Path(filled.ok("mount", "box").text.strip())
         assert (again / "new").read_text() == "kept"

@@ -102,7 +102,7 @@ def stale_mount(store):
         container="",
         own_target=True,
     )
-    MountTable(store.directories.runroot).add(record)
+    MountTable(store.directories).add(record)
 
 
 def untrusted(store):

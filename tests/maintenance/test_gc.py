@@ -370,7 +370,7 @@ def test_what_is_mounted_in_another_mount_namespace_stays_as_long_as_that_lives(
         target = os.read(reading, 4096).decode()
         store.untag("x:1")
         assert not collect(store)
-        assert [entry.state for entry in MountTable(store.directories.runroot).list()] == [MountState.MOUNTED]
+        assert [entry.state for entry in MountTable(store.directories).list()] == [MountState.MOUNTED]
         with pytest.raises(InUseError, match="mounted"):
             remove_images(store, [store.images()[0].digest])
         if how == "killed":

@@ -262,11 +262,11 @@ class Held(Naming):
     @rule(data=st.data(), properly=st.booleans())
     def umount(self, data, properly):
         chosen = data.draw(st.sampled_from(sorted(self.mounts)))
-        table = MountTable(self.store.directories.runroot)
+        table = MountTable(self.store.directories)
         if properly:
             table.umount(chosen)
         else:
-            umount(f"{table.directory}/{chosen}")
+            umount(f"{table.targets}/{chosen}")
         del self.mounts[chosen]
 
     @precondition(lambda self: self.images)
@@ -335,7 +335,7 @@ class Held(Naming):
         self._verify()
         # Mounts of the trees that stay still show them.
         for mount_id, digest in self.mounts.items():
-            path = Path(MountTable(self.store.directories.runroot).directory, mount_id)
+            path = Path(self.store.directories.targets, mount_id)
             marker = self.shapes[digest].marker
             assert not marker or (path / marker).read_bytes().startswith(marker.encode())
 
@@ -367,7 +367,7 @@ class Held(Naming):
         assert stores.blobs(store) == blobs
         assert stores.trees(store) == trees
         root, run = Path(store.directories.root), Path(store.directories.runroot)
-        assert set(os.listdir(root)) == FRAME
+        assert set(os.listdir(root)) - {"mounts"} == FRAME
         assert set(os.listdir(root / "containers")) == set(self.containers)
         assert set(os.listdir(root / "ingest")) == set(self.ingests)
         mounts = run / "mounts"

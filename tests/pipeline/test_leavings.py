@@ -12,7 +12,7 @@ from support import images
 
 from arstore.errors import LimitError
 from arstore.pipeline import leavings
-from arstore.pipeline.leavings import MAX_DEPTH, Leaving, clear, find_leavings, opened_directory, opened_leaving
+from arstore.pipeline.leavings import MAX_DEPTH, Leaving, Seen, find_leavings, opened_directory, opened_leaving
 
 
 @pytest.fixture
@@ -35,12 +35,23 @@ def found(place):
         os.close(fd)
 
 
-def emptied(place):
+def cleared(place, meanwhile=lambda: None):
+    """Look at what is there, do what happens *meanwhile*, and delete what was looked at."""
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        clear(fd)
+        seen = Seen()
+        for leaving in find_leavings(fd, seen):
+            if not leaving.refusal:
+                with opened_leaving(fd, leaving, seen):
+                    pass
+        meanwhile()
+        seen.remove(fd)
     finally:
         os.close(fd)
+
+
+def emptied(place):
+    cleared(place)
     assert os.listdir(place) == []
 
 
@@ -135,7 +146,8 @@ def test_what_is_no_file_is_refused_unopened(place, make, kind):
     (place / "good.tar").touch()
     assert kind in found(place)[b"odd"].refusal
     assert found(place)[b"good.tar"].refusal == ""
-    emptied(place)
+    cleared(place)
+    assert os.listdir(place) == ["odd"]
 
 
 @pytest.mark.parametrize(("make", "_kind"), ODD)
@@ -178,7 +190,8 @@ def test_depth_has_a_limit_and_costs_nothing(place):
     os.mkdir("more", dir_fd=fd)
     os.close(fd)
     assert "deep" in found(place)[b"d/" * MAX_DEPTH + b"more"].refusal
-    emptied(place)
+    cleared(place)
+    assert list(found(place)) == [b"d/" * MAX_DEPTH + b"more"]
 
 
 def test_the_number_of_entries_has_a_limit(place, monkeypatch):
@@ -190,7 +203,6 @@ def test_the_number_of_entries_has_a_limit(place, monkeypatch):
     (place / "group/one more").touch()
     with pytest.raises(LimitError, match="50"):
         found(place)
-    emptied(place)
 
 
 @pytest.mark.root
@@ -201,25 +213,76 @@ def test_another_file_system_is_refused_and_not_deleted(place):
     try:
         (place / "mounted/x.tar").touch()
         assert "file system" in found(place)[b"mounted"].refusal
-        with pytest.raises(OSError, match="mounted"):
-            emptied(place)
+        cleared(place)
         assert (place / "mounted/x.tar").exists()
     finally:
         subprocess.run(["umount", place / "mounted"], check=True)
-    emptied(place)
 
 
-def test_hostile_trees_are_deleted(place):
-    fd = deep(place, 3000)
-    os.symlink("/", "root", dir_fd=fd)
-    os.close(fd)
-    (place / "loop").symlink_to(".")
-    (place / "up").symlink_to("../victim")
-    (place / "closed").mkdir()
-    (place / "closed/x").touch()
-    (place / "closed").chmod(0)
+def test_everything_in_an_image_directory_goes_with_it(place):
+    layout = place / "group/layout"
+    images.write_layout(layout, images.example())
+    (layout / "loop").symlink_to(".")
+    (layout / "up").symlink_to("../../../victim")
+    (layout / "closed").mkdir()
+    (layout / "closed/x").touch()
+    (layout / "closed").chmod(0)
+    os.mkfifo(layout / "pipe")
     os.link(place.parent / "victim/precious", place / "linked.tar")
     emptied(place)
+
+
+def test_an_image_directory_that_is_too_deep_is_refused(place):
+    (place / "layout").mkdir()
+    (place / "layout/oci-layout").touch()
+    os.close(deep(place / "layout", 3000))
+    with pytest.raises(LimitError, match="layout: is more than 64 directories deep"):
+        cleared(place)
+    subprocess.run(["rm", "-rf", place / "layout"], check=True)
+
+
+def test_only_what_was_looked_at_goes(place):
+    """A process outside may have a descriptor of what the container left, and go on writing."""
+    for name in ("same.tar", "grown.tar", "replaced.tar", "touched.tar"):
+        (place / name).write_bytes(b"content")
+    (place / "group").mkdir()
+    (place / "group/same.tar").touch()
+    for name in ("layout", "quiet"):
+        images.write_layout(place / name, images.example())
+    blob = next((place / "layout/blobs/sha256").iterdir())
+
+    def meanwhile():
+        with open(place / "grown.tar", "ab") as file:
+            file.write(b"more")
+        (place / "replaced.tar").unlink()
+        (place / "replaced.tar").write_bytes(b"content")
+        status = os.stat(place / "touched.tar")
+        (place / "touched.tar").write_bytes(b"CONTENT")
+        os.utime(place / "touched.tar", ns=(status.st_atime_ns, status.st_mtime_ns))
+        (place / "new.tar").touch()
+        (place / "group/new.tar").touch()
+        (place / "newgroup").mkdir()
+        blob.write_bytes(b"other")
+        (place / "layout/new").touch()
+
+    cleared(place, meanwhile)
+    left = {os.path.relpath(path, place) for path in map(str, place.rglob("*")) if not os.path.isdir(path)}
+    expected = {"grown.tar", "replaced.tar", "touched.tar", "new.tar", "group/new.tar", "layout/new"}
+    assert left == {*expected, os.path.relpath(blob, place)}
+    assert (place / "newgroup").is_dir()
+
+
+def test_what_was_swapped_for_a_symlink_leads_nowhere(place):
+    images.write_layout(place / "layout", images.example())
+
+    def meanwhile():
+        subprocess.run(["rm", "-rf", place / "layout/blobs"], check=True)
+        (place.parent / "victim/sha256").mkdir()
+        (place / "layout/blobs").symlink_to("../../victim")
+
+    cleared(place, meanwhile)
+    assert (place / "layout/blobs").is_symlink()
+    (place.parent / "victim/sha256").rmdir()
 
 
 @pytest.mark.root

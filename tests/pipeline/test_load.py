@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support import stores
+from support.cli import Arstore
 
 from arstore.errors import (
     InvalidReferenceError,
@@ -17,6 +19,7 @@ from arstore.errors import (
     SubImageError,
     UsageError,
 )
+from arstore.pipeline import load as module
 from arstore.pipeline.load import Loaded, LoadOptions, images_directory, load
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.options import RunOptions
@@ -172,6 +175,62 @@ def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
     assert loaded.failed == ()
     assert all(layer.reused for image in loaded.imported for layer in image.layers)
     assert left(store) == set()
+
+
+@pytest.fixture
+def at_work(store, archive, tmp_path):
+    """A `load` of builder:1 whose container runs."""
+    arstore = Arstore(Path(store.directories.root), Path(store.directories.runroot))
+    with arstore.start("load", "-i", archive, "--name", "builder:1", "-e", "PIPELINE_SLEEP=60") as process:
+        wait_for(lambda: any(one["status"] == "running" for one in arstore.json("ps")))
+        yield process, arstore
+        process.kill()
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("did not happen in 30 s")
+
+
+@marked
+def test_a_second_load_of_one_pipeline_is_refused_whatever_it_is_called_by(at_work, store, archive, options, tmp_path):
+    process, arstore = at_work
+    (tmp_path / "link").symlink_to(store.directories.root)
+    other = Arstore(tmp_path / "link", tmp_path / "other-run")
+    for one, name in ((arstore, "builder:1"), (arstore, "builder:2"), (other, "builder:1")):
+        said = one.fails("InUse", "load", "-i", archive, "--name", name)
+        assert f"is being loaded by process {process.pid}" in said
+    quick = ("-e", "PIPELINE_SLEEP=0")
+    for name in ("builder/more:1", "other:1"):
+        arstore.ok("load", "-i", archive, "--name", name, *quick)
+    assert left(store) == set()
+    process.kill()
+    process.wait()
+    arstore.ok("load", "-i", archive, "--name", "builder:1", *quick)
+    assert left(store) == set()
+    assert not Path(store.directories.root, "builder/.load").exists()
+
+
+@marked
+def test_what_comes_during_the_import_stays(store, archive, options, monkeypatch):
+    """Another process has a descriptor of the directory, and puts something into it."""
+    real = module.import_opened
+
+    def busy(*arguments):
+        (directory(store) / "late.tar").write_bytes(b"late")
+        with open(directory(store) / "greeter.tar", "ab") as file:
+            file.write(b"")
+            os.utime(file.fileno())
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "import_opened", busy)
+    loaded = run(store, archive, options)
+    assert {name for image in loaded.imported for name in image.names} == SUB_IMAGES
+    assert set(loaded.kept) == left(store) == {"late.tar", "greeter.tar"}
+    quiet(store)
 
 
 @marked

@@ -62,7 +62,7 @@ def test_a_run_that_is_kept(store):
     require_idle(store, container)
     record = rootfs.mount_container(store, container)
     assert {"new", "greeting", "tmp"} <= set(os.listdir(record.target))
-    with pytest.raises(ConflictError, match="mounted"):
+    with pytest.raises(InUseError, match="mounted"):
         remove(store, "kept")
     rootfs.umount_all(store)
     remove(store, "kept")

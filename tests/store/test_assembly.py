@@ -34,7 +34,7 @@ class Mounted:
     """An image mounted below the runroot."""
 
     def __init__(self, store, name):
-        self._table = MountTable(store.directories.runroot)
+        self._table = MountTable(store.directories)
         self._record = rootfs.mount_image(store, store.find_image(name))
         self.path = Path(self._record.target)
 
@@ -194,6 +194,7 @@ def test_an_opaque_root_hides_all_below(store):
     container = rootfs.create_container(store, store.find("x:1"), "c")
     record = rootfs.mount_container(store, container)
     assert sorted(os.listdir(record.target)) == ["only", "top"]
+    rootfs.umount_container(store, container)
     rootfs.remove_container(store, "c")
 
 

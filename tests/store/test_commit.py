@@ -50,7 +50,7 @@ def mounted(store, container):
     try:
         yield Path(record.target)
     finally:
-        MountTable(store.directories.runroot).umount(record.id)
+        MountTable(store.directories).umount(record.id)
 
 
 def shown(store, name):
@@ -58,7 +58,7 @@ def shown(store, name):
     try:
         return treelist.listing(record.target)
     finally:
-        MountTable(store.directories.runroot).umount(record.id)
+        MountTable(store.directories).umount(record.id)
 
 
 def committed(store, container, name="new:1", **options):

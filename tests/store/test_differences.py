@@ -42,7 +42,7 @@ def listed(store, record):
     try:
         return treelist.listing(record.target)
     finally:
-        MountTable(store.directories.runroot).umount(record.id)
+        MountTable(store.directories).umount(record.id)
 
 
 def expected(before, after):

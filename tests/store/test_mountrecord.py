@@ -30,7 +30,7 @@ def test_what_is_published_is_read(tmp_path):
         assert read(directory, "web") == (wanted, True)
     assert read(directory, "web") == (wanted, False)
     with held(directory, "web") as found:
-        assert found == wanted
+        assert found.record == wanted
         assert read(directory, "web") == (wanted, True)
     assert os.stat(tmp_path / "web.json").st_mode & 0o777 == 0o600
 
@@ -74,7 +74,7 @@ def test_a_record_that_was_made_anew_while_its_lock_was_waited_for(tmp_path, mon
 
     monkeypatch.setattr(os, "fstat", replaced)
     with held(directory, "web") as found:
-        assert found.target == "/second"
+        assert found.record.target == "/second"
 
 
 def test_a_target_that_is_no_path_is_not_believed(tmp_path):

@@ -22,6 +22,7 @@ from arstore.linux import mount
 from arstore.linux.mountinfo import mount_at
 from arstore.store import mounts as module
 from arstore.store import overlay
+from arstore.store.directories import Directories
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.overlay import Overlay
 from arstore.store.tree import LowerDirectory
@@ -47,8 +48,15 @@ def description(tmp_path):
 
 
 @pytest.fixture
-def table(runroot):
-    table = MountTable(str(runroot))
+def directories(tmp_path, runroot):
+    root = tmp_path / "root"
+    root.mkdir()
+    return Directories(str(root), str(runroot))
+
+
+@pytest.fixture
+def table(directories):
+    table = MountTable(directories)
     yield table
     for entry in table.list():
         for _ in entry.places:
@@ -63,28 +71,34 @@ def target(tmp_path):
     return path
 
 
+def left_in(table):
+    """Names in the two directories of mounts."""
+    places = [path for path in (table.directory, table.targets) if os.path.exists(path)]
+    return sorted(name for path in places for name in os.listdir(path))
+
+
 def states(table):
     return {entry.record.id: entry.state for entry in table.list()}
 
 
-def test_a_mount_is_recorded_shown_and_ended(table, description, runroot):
+def test_a_mount_is_recorded_shown_and_ended(table, description, directories):
     record = table.mount(description, image=IMAGE)
     assert len(record.id) == 12
     assert set(record.id) <= set("0123456789abcdef")
-    assert record.target == f"{runroot}/mounts/{record.id}"
+    assert record.target == f"{directories.runroot}/mounts/{record.id}"
     assert sorted(os.listdir(record.target)) == ["bottom", "top"]
-    assert mount_at(record.target).source == f"arstore:{record.id}"
+    assert mount_at(record.target).source == f"arstore:{record.id}@{module.store_mark(directories.root)}"
     (entry,) = table.list()
     assert entry == module.MountEntry(record, MountState.MOUNTED, (record.target,))
     assert (entry.record.image, entry.record.read_only) == (IMAGE, True)
     table.umount(record.id)
     assert table.list() == ()
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
     with pytest.raises(NotFoundError):
         table.umount(record.id)
 
 
-def test_everything_is_closed_to_others(table, description, runroot):
+def test_everything_is_closed_to_others(table, description, directories):
     before = os.umask(0)
     try:
         record = table.mount(description)
@@ -158,7 +172,7 @@ def test_ids_that_would_be_other_files_are_refused(table, description, bad):
         table.mount(description, mount_id=bad)
     with pytest.raises((InvalidReferenceError, NotFoundError)):
         table.umount(bad)
-    assert not os.path.exists(table.directory) or os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 def test_an_id_is_taken_once(table, description):
@@ -189,7 +203,7 @@ def test_a_target_must_be_a_directory(table, description, tmp_path):
 def test_a_failed_mount_leaves_nothing(table, description):
     with pytest.raises(MountError):
         table.mount(description._replace(lowers=description.lowers * 2))
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -205,7 +219,7 @@ def test_an_interrupt_leaves_nothing(table, description, target, monkeypatch, af
     for place in (None, str(target)):
         with pytest.raises(KeyboardInterrupt):
             table.mount(description, place)
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
     assert mount_at(str(target)) is None
 
 
@@ -217,8 +231,10 @@ def test_what_is_in_use_stays_until_it_is_forced(table, description):
         assert caught.value.what == record.target
         assert states(table) == {record.id: MountState.MOUNTED}
         table.umount(record.id, lazy=True)
-        assert os.listdir(table.directory) == []
+        assert states(table) == {record.id: MountState.DETACHED}
         file.read()
+    assert states(table) == {}
+    assert left_in(table) == []
 
 
 def test_umount_8_makes_a_record_stale_and_umount_cleans_it(table, description, target):
@@ -227,7 +243,7 @@ def test_umount_8_makes_a_record_stale_and_umount_cleans_it(table, description, 
         subprocess.run(["umount", record.target], check=True)
         assert states(table) == {record.id: MountState.STALE}
         table.umount(record.id)
-        assert os.listdir(table.directory) == []
+        assert left_in(table) == []
 
 
 def test_prune_removes_what_is_stale_only(table, description):
@@ -300,7 +316,7 @@ def test_records_of_another_boot_are_dropped(table, description, target):
     table.add(record._replace(boot="another"))
     table.add(record._replace(id="users", target=str(target), own_target=False, boot="another"))
     assert table.list() == ()
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
     assert target.is_dir()
 
 
@@ -317,7 +333,7 @@ def test_add_and_remove(table, description):
 
 
 def test_without_a_runroot_nothing_is_mounted(tmp_path):
-    table = MountTable(str(tmp_path / "none"))
+    table = MountTable(Directories(str(tmp_path / "none"), str(tmp_path / "none")))
     assert table.list() == ()
     assert table.prune() == ()
     with pytest.raises(NotFoundError):
@@ -341,7 +357,7 @@ def test_a_record_that_cannot_be_read_hides_no_mount(table, description, content
     Path(table.directory, f"{record.id}.json").write_text(content, encoding="latin-1")
     assert states(table) == {record.id: MountState.MOUNTED}
     table.umount(record.id)
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 def test_on_a_file_system_without_nameless_files(table, description, monkeypatch):
@@ -356,33 +372,34 @@ def test_on_a_file_system_without_nameless_files(table, description, monkeypatch
     record = table.mount(description, mount_id="web")
     with pytest.raises(ConflictError):
         table.mount(description, mount_id="web")
-    assert sorted(os.listdir(table.directory)) == ["web", "web.json"]
+    assert left_in(table) == ["web", "web.json"]
     assert states(table) == {record.id: MountState.MOUNTED}
     table.umount("web")
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 IN_A_PRIVATE_NAMESPACE = """
 import os, sys
 from arstore.linux import mount, namespace
+from arstore.store.directories import Directories
 from arstore.store.mounts import MountTable
 from arstore.store.overlay import Overlay
 from arstore.store.tree import LowerDirectory
 namespace.unshare(namespace.CLONE_NEWNS)
 mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
-lowers = tuple(LowerDirectory(os.open(path, os.O_PATH), path) for path in sys.argv[3:])
-made = MountTable(sys.argv[1]).mount(Overlay(lowers)).id
-os.chroot(sys.argv[2])
+lowers = tuple(LowerDirectory(os.open(path, os.O_PATH), path) for path in sys.argv[4:])
+made = MountTable(Directories(*sys.argv[1:3])).mount(Overlay(lowers)).id
+os.chroot(sys.argv[3])
 print(made, flush=True)
 sys.stdin.read()
 """
 
 
 @contextlib.contextmanager
-def mounted_elsewhere(description, runroot, root="/"):
+def mounted_elsewhere(description, directories, root="/"):
     """The id of a mount in a mount namespace of its own, for the length of the context; its process has *root*."""
     paths = [lower.path for lower in description.lowers]
-    command = [sys.executable, "-c", IN_A_PRIVATE_NAMESPACE, str(runroot), root, *paths]
+    command = [sys.executable, "-c", IN_A_PRIVATE_NAMESPACE, *directories, root, *paths]
     where = Path(module.__file__).parents[2]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=where) as child:
         yield child.stdout.readline().decode().strip()
@@ -390,23 +407,23 @@ def mounted_elsewhere(description, runroot, root="/"):
         child.wait()
 
 
-def test_a_mount_in_another_namespace_is_seen_until_that_ends(table, description, runroot):
-    with mounted_elsewhere(description, runroot) as mount_id:
+def test_a_mount_in_another_namespace_is_seen_until_that_ends(table, description, directories):
+    with mounted_elsewhere(description, directories) as mount_id:
         assert states(table) == {mount_id: MountState.MOUNTED}
-        assert mount_at(f"{table.directory}/{mount_id}") is None
+        assert mount_at(f"{table.targets}/{mount_id}") is None
         with pytest.raises(MountError, match="another mount namespace"):
             table.umount(mount_id)
     assert states(table) == {mount_id: MountState.STALE}
     table.umount(mount_id)
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
-def test_a_mount_that_only_processes_in_a_chroot_have_is_left_alone(table, description, runroot, tmp_path):
-    with mounted_elsewhere(description, runroot, str(tmp_path)) as mount_id:
+def test_a_mount_that_only_processes_in_a_chroot_have_is_left_alone(table, description, directories, tmp_path):
+    with mounted_elsewhere(description, directories, str(tmp_path)) as mount_id:
         assert states(table) == {mount_id: MountState.PENDING}
         assert table.prune() == ()
     assert table.prune() == (mount_id,)
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 def in_child(action):
@@ -446,7 +463,7 @@ def test_killed_while_mounting(table, description, monkeypatch, after):
     os.waitpid(pid, 0)
     assert states(table) == {"web": MountState.MOUNTED if after else MountState.STALE}
     table.umount("web")
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 def test_umount_waits_for_the_one_who_mounts(table, description, monkeypatch):
@@ -466,11 +483,11 @@ def test_umount_waits_for_the_one_who_mounts(table, description, monkeypatch):
     os.waitpid(pid, 0)
     os.waitpid(other, 0)
     assert table.list() == ()
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
-def _work(runroot, paths, rounds, errors):
-    table = MountTable(runroot)
+def _work(directories, paths, rounds, errors):
+    table = MountTable(directories)
     lowers = tuple(LowerDirectory(os.open(path, os.O_PATH), path) for path in paths)
     try:
         for _ in range(rounds):
@@ -486,21 +503,21 @@ def _work(runroot, paths, rounds, errors):
         raise
 
 
-def test_several_processes_at_once(table, description, runroot):
+def test_several_processes_at_once(table, description, directories):
     context = multiprocessing.get_context("fork")
     errors = context.SimpleQueue()
     paths = [lower.path for lower in description.lowers]
-    workers = [context.Process(target=_work, args=(str(runroot), paths, 12, errors)) for _ in range(4)]
+    workers = [context.Process(target=_work, args=(directories, paths, 12, errors)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert errors.empty(), errors.get()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
-def test_of_several_who_want_one_id_one_gets_it(table, description, runroot):
+def test_of_several_who_want_one_id_one_gets_it(table, description, directories):
     pids = [in_child(lambda: table.mount(description, mount_id="web")) for _ in range(4)]
     for pid in pids:
         os.waitpid(pid, 0)
@@ -508,7 +525,7 @@ def test_of_several_who_want_one_id_one_gets_it(table, description, runroot):
     assert len(table.list()[0].places) == 1
     table.umount("web")
     assert mount_at(f"{table.directory}") is None
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
 
 
 def test_of_several_who_unmount_one_does(table, description):
@@ -525,6 +542,6 @@ def test_of_several_who_unmount_one_does(table, description):
     for pid in [in_child(action) for _ in range(4)]:
         os.waitpid(pid, 0)
     assert sorted(os.read(reader, 9)) == sorted(b"1000")
-    assert os.listdir(table.directory) == []
+    assert left_in(table) == []
     os.close(reader)
     os.close(writer)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import images, stores, treelist
 
-from arstore.errors import ArstoreError, ConflictError, NotFoundError
+from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
 from arstore.store import rootfs
 from arstore.store.disposal import remove_images
 from arstore.store.mounts import MountTable
@@ -26,7 +26,7 @@ def store(tmp_path):
 
 
 def entries(store):
-    return [entry.record for entry in MountTable(store.directories.runroot).list()]
+    return [entry.record for entry in MountTable(store.directories).list()]
 
 
 @pytest.mark.parametrize("pictures", [[], ["a"], ["a", "b"]], ids=["none", "one", "two"])
@@ -80,6 +80,9 @@ def test_a_container_is_mounted_once(store):
     rootfs.umount_all(store)
     record = rootfs.mount_container(store, container)
     assert Path(record.target, "kept").read_bytes() == b"x"
+    with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` ends that"):
+        rootfs.remove_container(store, "c")
+    rootfs.umount_container(store, container)
     rootfs.remove_container(store, "c")
     assert entries(store) == []
     assert not os.path.exists(record.target)
@@ -92,9 +95,11 @@ def test_a_container_in_use_is_not_removed(store):
     record = rootfs.mount_container(store, container)
     fd = os.open(record.target, os.O_RDONLY)
     try:
-        with pytest.raises(ArstoreError, match="in use"):
+        with pytest.raises(InUseError, match="is mounted"):
             rootfs.remove_container(store, "c")
         assert store.containers.get("c") == container
+        with pytest.raises(InUseError, match="in use"):
+            rootfs.umount_container(store, container)
     finally:
         os.close(fd)
 

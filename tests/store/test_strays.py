@@ -27,7 +27,7 @@ def store(tmp_path):
 
 def unrecorded(store):
     record = rootfs.mount_image(store, store.find("x:1"))
-    Path(f"{record.target}.json").unlink()
+    Path(store.directories.mounts, f"{record.id}.json").unlink()
     return record.target
 
 
@@ -38,7 +38,7 @@ def test_a_mount_without_a_record_is_found_and_ended(store):
     assert collect(store).mounts == [target]
     assert not os.path.exists(target)
     assert os.path.ismount(kept.target)
-    MountTable(store.directories.runroot).umount(kept.id)
+    MountTable(store.directories).umount(kept.id)
     assert not plan_collection(store)
 
 

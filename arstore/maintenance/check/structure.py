@@ -223,6 +223,6 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in plan.ingests:
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
-    for entry in MountTable(store.directories.runroot).list():
+    for entry in MountTable(store.directories).list():
         if entry.state is MountState.STALE:
             yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, and nothing is mounted there")

@@ -21,7 +21,7 @@ from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.store.disposal import remove_images
 from arstore.store.mounts import MountState, MountTable
-from arstore.store.rootfs import remove_container
+from arstore.store.rootfs import remove_container, umount_all
 from arstore.store.snapshot import HOME
 from arstore.store.store import Store
 from reliability.killing.victim import Ended, Order, command
@@ -34,7 +34,7 @@ Files = dict[str, tuple[str, int]]
 
 PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb")
 """LMDB's own files: what their pages are used for now does not make them larger or smaller."""
-FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "run/mounts", "run/blank"}
+FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """What any command may make when it first needs it: a file to lock, and what is known about this boot."""
 KEPT = "root/graph.damaged-"
@@ -55,7 +55,7 @@ class Look:
 
 def _looked(store: Store) -> dict[str, Any]:
     findings = [{"kind": f.damage.value, "what": f.what, "why": f.why, "harmless": f.harmless} for f in check(store)]
-    entries = MountTable(store.directories.runroot).list()
+    entries = MountTable(store.directories).list()
     return {
         "images": {image.digest: sorted(image.names) for image in store.images()},
         "findings": findings,
@@ -65,6 +65,7 @@ def _looked(store: Store) -> dict[str, Any]:
 
 
 def _wiped(store: Store) -> None:
+    umount_all(store)
     for container in store.containers.list():
         remove_container(store, container.id)
     if images := [image.digest for image in store.images()]:

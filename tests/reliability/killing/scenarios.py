@@ -149,7 +149,7 @@ def _leave_garbage(store: Store) -> None:
         assert record is not None
         change.put_container("lost", record._replace(start=dead.start))
         change.put_lease("dead", LeaseRecord((image,), "a test", dead.pid, dead.start, dead.boot, 0.0))
-    table = MountTable(store.directories.runroot)
+    table = MountTable(store.directories)
     table.add(MountRecord("gone", f"{table.directory}/gone", "arstore:gone", True, boot_id(), 1, 0.0, own_target=True))
 
 

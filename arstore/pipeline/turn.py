@@ -1,0 +1,79 @@
+"""One run of a pipeline at a time: a lock in the pipeline's own directory.
+
+    <root>/<image name>/.load      {"pid": …, "owner": …, "since": …}, while a `load` is at work there
+
+Whoever is at work holds flock(2) on the file. The kernel drops the lock with the process and the workers that it has
+forked, so a `load` that was killed leaves a file that nobody holds, and the next one takes it. The directory is the
+parent of the one that the container gets: a container cannot reach the file. No component of an image's name begins
+with a dot, so no other pipeline's directory has this place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from arstore.errors import InUseError
+from arstore.store.owner import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = ".load"
+_LARGEST = 4096
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def only_load(directory_fd: int, label: str) -> Iterator[None]:
+    """Be the only `load` in the directory *directory_fd* for the length of the context.
+
+    Raises InUseError, which names the process that is at work there and *label*; OSError.
+    """
+    fd = _locked(directory_fd, label)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid(), "owner": Owner.current().boot, "since": time.time()}).encode(), 0)
+        yield
+    finally:
+        # With the lock still held: whoever waits for it looks whether the file has its name.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(NAME, dir_fd=directory_fd)
+        os.close(fd)
+
+
+def _locked(directory_fd: int, label: str) -> int:
+    while True:
+        fd = os.open(NAME, _FLAGS, 0o600, dir_fd=directory_fd)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InUseError(f"pipeline {label}", _who(fd), "wait until that has ended") from None
+            if _is_named(fd, directory_fd):
+                stack.pop_all()
+                return fd
+
+
+def _is_named(fd: int, directory_fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(NAME, dir_fd=directory_fd, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _who(fd: int) -> str:
+    """What the lock's holder has written about itself, for people."""
+    try:
+        about = json.loads(os.pread(fd, _LARGEST, 0))
+        pid, owner = int(about["pid"]), str(about["owner"])
+        since = time.strftime("%H:%M:%S", time.localtime(float(about["since"])))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return "is being loaded by another process"
+    where = "" if owner == Owner.current().boot else " of another pid namespace"
+    return f"is being loaded by process {pid}{where} since {since}"

@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arstore.linux import superblock
+from arstore.linux.superblock import is_live, magic
+
+REPOSITORY = Path(__file__).parents[2]
+ASK = "import sys; from arstore.linux.superblock import is_live; print(is_live(int(sys.argv[1])))"
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    for name in ("a", "b", "m"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/a:{tmp_path}/b"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, tmp_path / "m"], check=True)
+    yield tmp_path / "m"
+    subprocess.run(["umount", "--quiet", tmp_path / "m"], check=False)
+
+
+def answering():
+    if is_live(os.stat("/").st_dev) is None:
+        pytest.skip("this kernel does not say, or a filter keeps it from it")
+
+
+@pytest.mark.mounts
+def test_it_lives_as_long_as_something_holds_it(mounted):
+    answering()
+    device = os.stat(mounted).st_dev
+    assert is_live(device) is True
+    for words in (["unshare", "-m"], ["unshare", "-pf", "--mount-proc", "-m"], ["unshare", "-Urpf", "--mount-proc"]):
+        command = [*words, sys.executable, "-c", ASK, str(device)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY)
+        assert done.stdout.strip() in {"True", ""}, done.stderr
+    fd = os.open(mounted, os.O_RDONLY)
+    subprocess.run(["umount", "--lazy", mounted], check=True)
+    assert is_live(device) is True
+    os.close(fd)
+
+
+def test_of_what_is_not_there():
+    answering()
+    assert is_live(os.makedev(4095, (1 << 20) - 1)) is False
+    assert is_live(os.makedev(0, (1 << 20) - 1)) is False
+
+
+def test_an_architecture_without_the_call(monkeypatch):
+    monkeypatch.setattr(superblock, "_USTAT", 0)
+    assert is_live(os.stat("/").st_dev) is None
+
+
+@pytest.mark.mounts
+def test_the_type_of_a_file_system(mounted):
+    assert magic(str(mounted)) == superblock.OVERLAY
+    assert magic("/proc") == 0x9FA0
+    with pytest.raises(FileNotFoundError):
+        magic("/no/such/place")
