@@ -261,6 +261,12 @@ class SubImageError(ArstoreError):
     exit_code = 62
 
 
+class PipelineRefusedError(ArstoreError):
+    """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
+
+    exit_code = 63
+
+
 class InterruptedByUserError(ArstoreError):
     """The user interrupted the command (SIGINT)."""
 

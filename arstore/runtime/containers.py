@@ -43,6 +43,8 @@ class RunRequest(NamedTuple):
     name: str = ""
     keep: bool = False
     timeout: float | None = None
+    stops_on_term: bool = False
+    """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) in place of being passed on to it."""
 
 
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
@@ -103,6 +105,7 @@ def _launch(
             runtime=request.runtime,
             mount_rootfs=_mounting(store, container, overlay, stack),
             timeout=request.timeout,
+            stops_on_term=request.stops_on_term,
             kept=tuple(fd for fd, _ in mounts),
             attending=lambda: store.shared.offered(mounts),
         )

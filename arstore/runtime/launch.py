@@ -60,8 +60,10 @@ class Launch(NamedTuple):
     the path it is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors
     that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
     when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
-    detached, one that was forked from it. `timeout` (seconds) is for the foreground only. `kept` are descriptors
-    that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending` gives.
+    detached, one that was forked from it. `timeout` (seconds) is for the foreground only; so is
+    `stops_on_term`: SIGTERM then stops the container, as the end of that time does, and is not passed on. `kept` are
+    descriptors that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending`
+    gives.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Launch(NamedTuple):
     mount_rootfs: Callable[[str], None]
     on_exit: Callable[[int | None], None] = _ignore_exit
     timeout: float | None = None
+    stops_on_term: bool = False
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -158,9 +161,21 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
             make_working_directory(process.cwd, view, owner)
         else:
             check_working_directory(launch.options.workdir, process.cwd, view)
+    for path in launch.options.owned:
+        _hand_over(path, owner)
     if has_home(launch.config.env, launch.options.env):
         bundle.write(HOME_IS_GIVEN, "")
     return process
+
+
+def _hand_over(path: str, owner: tuple[int, int]) -> None:
+    """Let the directory *path* of the host belong to *owner*, who can then write to it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, *owner)
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
 
 
 def check_mount_points(root: RootDirectory) -> None:

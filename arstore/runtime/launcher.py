@@ -111,6 +111,9 @@ class _Watch:
         self._child: Child | None = None
         self._interrupts: list[float] = []
         self._deadline: float | None = None
+        self._is_waiting = False
+        self._is_stopping = False
+        self._terminated = False
         self._timed_out = False
         self._file: StateFile | None = None
         self.oom_killed = False
@@ -155,7 +158,7 @@ class _Watch:
                 state = self._write(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
-                if self._timed_out:
+                if self._is_stopping:
                     self._stop(state)
             elif event.name == "exited":
                 status = event.fields["status"]
@@ -182,15 +185,20 @@ class _Watch:
         """The next event; when the time is over the container is stopped, and then killed, however far it has come."""
         while True:
             try:
+                self._is_waiting = True
                 return child.events.receive(self._deadline)
             except TimeoutError:
-                if self._timed_out:
+                self._is_waiting = False
+                if self._is_stopping:
                     child.send_signal(signal.SIGKILL)
                     self._deadline = None
                 else:
-                    self._timed_out = True
+                    self._is_stopping = True
+                    self._timed_out = not self._terminated
                     self._stop(state)
                     self._deadline = time.monotonic() + self._launch.options.stop_timeout
+            finally:
+                self._is_waiting = False
 
     def _stop(self, state: RunState) -> None:
         if state.process is not None:
@@ -201,6 +209,12 @@ class _Watch:
         """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
         child = self._child
         if child is None:
+            return
+        if number == signal.SIGTERM and self._launch.stops_on_term and not self._is_stopping:
+            # As if the time were over; a wait that has begun would go on until its own end.
+            self._terminated, self._deadline = True, 0.0
+            if self._is_waiting:
+                raise TimeoutError
             return
         if number == signal.SIGINT:
             now = time.monotonic()

@@ -73,6 +73,8 @@ class RunOptions:
     devices: tuple[Device, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
+    owned: tuple[str, ...] = ()
+    """Directories of the host, absolute and no symlinks, that are to belong to the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
 

@@ -172,6 +172,8 @@ def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoRetu
         for each in _RESET:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # What the runtime makes in the container, such as places to mount on, is to be reached by its users.
+        os.umask(0o022)
         os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
     except OSError as error:
         os.write(report, str(error.errno).encode())

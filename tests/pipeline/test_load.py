@@ -20,10 +20,10 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.pipeline import load as module
-from arstore.pipeline.load import Loaded, LoadOptions, images_directory, load
+from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions, load
+from arstore.pipeline.place import images_directory
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.options import RunOptions
-from arstore.store.incoming import TakenImage
 
 TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
 SUB_IMAGES = {"greeter:1", "counter:1"}
@@ -38,8 +38,7 @@ def store(tmp_path):
 # --- where the images directory lies --------------------------------------------------------------------------------
 
 
-def taken(*names):
-    return TakenImage("sha256:" + "0" * 64, "", names, "", ())
+DIGEST = "sha256:" + "0" * 64
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def taken(*names):
     ],
 )
 def test_the_images_directory_is_named_after_the_image(name, place):
-    assert images_directory("/root", taken(name)) == f"/root/{place}"
+    assert images_directory("/root", DIGEST, (name,)) == f"/root/{place}"
 
 
 @pytest.mark.parametrize(
@@ -62,11 +61,11 @@ def test_the_images_directory_is_named_after_the_image(name, place):
 )
 def test_names_that_collide_with_the_store_are_refused(name):
     with pytest.raises(InvalidReferenceError):
-        images_directory("/root", taken(name))
+        images_directory("/root", DIGEST, (name,))
 
 
 def test_a_pipeline_without_a_name_goes_by_its_digest():
-    assert images_directory("/root", taken()) == "/root/000000000000/images"
+    assert images_directory("/root", DIGEST, ()) == "/root/000000000000/images"
 
 
 # --- end to end -----------------------------------------------------------------------------------------------------
@@ -82,14 +81,15 @@ def archive(tmp_path_factory, busybox):
 
 @pytest.fixture
 def options():
-    return LoadOptions(name="builder:1")
+    return LoadOptions()
 
 
 def run(store, archive, options, loaded=None):
     def find():
         return find_runtime(None, store.directories.runroot)
 
-    return load(store, str(archive), options, find, loaded=loaded)
+    source = archive if isinstance(archive, InStore) else Archive(str(archive), "builder:1")
+    return load(store, source, options, find, loaded=loaded)
 
 
 def directory(store):
