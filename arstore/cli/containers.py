@@ -187,8 +187,8 @@ def exec_(
 def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.
 
-    Each gets its stop signal, and then SIGKILL. It has as many seconds as it was started with (`run --stop-timeout`, 10)
-    unless -t gives others. One that does not run is left as it is. Prints the ids.
+    Each gets its stop signal, and then SIGKILL. It has as many seconds as it was started with (`run --stop-timeout`,
+    10) unless -t gives others. One that does not run is left as it is. Prints the ids.
     """
     from arstore.runtime.control import stop as stop_container
 
