@@ -242,6 +242,12 @@ class ImageConfigError(ArstoreError):
     exit_code = 52
 
 
+class IdentityError(ImageConfigError):
+    """The container does not have the user, group or working directory that its command is to run with."""
+
+    exit_code = 55
+
+
 class CommandNotFoundError(ArstoreError):
     """The container's command does not exist in its root file system."""
 
@@ -270,6 +276,12 @@ class SubImageError(ArstoreError):
     """Something that the pipeline left behind could not be imported."""
 
     exit_code = 62
+
+
+class PipelineRefusedError(ArstoreError):
+    """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
+
+    exit_code = 63
 
 
 class InterruptedByUserError(ArstoreError):

@@ -241,7 +241,11 @@ def image_files(layer_tar: bytes, environment: list[str], name: str | None) -> d
     """The files of an OCI layout with one image of one layer (image-spec image-layout.md)."""
     layer = gzip.compress(layer_tar, 6, mtime=0)
     architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
-    process = {"Env": ["PATH=/bin:/usr/bin", *environment], "Entrypoint": ["/bin/sh", "/build.sh"]}
+    process = {
+        "Env": ["PATH=/bin:/usr/bin", *environment],
+        "Entrypoint": ["/bin/sh", "/build.sh"],
+        "Labels": {"arstore.pipeline": "true"},
+    }
     config = dump(
         {
             "created": "2023-11-14T22:13:20Z",

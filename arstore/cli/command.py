@@ -98,7 +98,7 @@ class ContainerCommand(Command):
 
     def status_of(self, error: ArstoreError) -> int:
         """125 to 127, by the convention of other container tools; an interrupt stays what it is."""
-        if isinstance(error, errors.CommandNotExecutableError):
+        if isinstance(error, errors.CommandNotExecutableError | errors.IdentityError):
             return errors.RUN_CANNOT_INVOKE
         if isinstance(error, errors.CommandNotFoundError):
             return errors.RUN_NOT_FOUND
@@ -111,7 +111,7 @@ class ContainerCommand(Command):
         return [
             *([told] if detaching else []),
             (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` tells more"),
-            (errors.RUN_CANNOT_INVOKE, "the command exists but cannot be invoked"),
+            (errors.RUN_CANNOT_INVOKE, "the command cannot be invoked, or its user, group or directory does not exist"),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
         ]

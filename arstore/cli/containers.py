@@ -10,10 +10,10 @@ import click
 
 from arstore import errors
 from arstore.cli.command import Command, ContainerCommand, exit_statuses, json_option, pass_session
+from arstore.cli.container_options import environment
 from arstore.cli.group import Entry, LazyGroup
 from arstore.cli.option import option
-from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_table
-from arstore.cli.run import environment
+from arstore.cli.output import short_digest, utc_time, write_bytes, write_json, write_line, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ps(session: Session, every: bool) -> None:
         (
             about["id"],
             about["name"] or short_digest(about["image"]),
-            about["status"],
+            f"{about['status']} (out of memory)" if about["oom_killed"] else about["status"],
             "-" if about["exit_code"] is None else str(about["exit_code"]),
             about["created"],
             " ".join(about["command"]) or "-",
@@ -72,6 +72,7 @@ def _about(container: Container, names: dict[str, str]) -> dict[str, Any]:
         "command": [] if state is None else list(state.args),
         "pid": None if process is None else process.pid,
         "exit_code": None if state is None else state.exit_code,
+        "oom_killed": state is not None and state.oom_killed,
         "error": "" if state is None else state.error,
         "created": utc_time(container.record.created),
         "started": None if state is None or state.started is None else utc_time(state.started),
@@ -140,6 +141,7 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @click.argument("args", metavar="CMD [ARG]...", nargs=-1, type=click.UNPROCESSED)
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@option("-d", "--detach", is_flag=True, help="Return while the command runs; what it writes goes nowhere.")
 @option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
 @option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
 @option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
@@ -150,6 +152,7 @@ def exec_(
     /,
     container_id: str,
     args: tuple[str, ...],
+    detach: bool,
     interactive: bool,
     tty: bool,
     env: tuple[str, ...],
@@ -160,13 +163,70 @@ def exec_(
 
     What no option says is as for the container's own command.
     """
-    from arstore.runtime.execution import exec_in
+    from arstore.runtime.execution import exec_in, start_exec
     from arstore.runtime.options import ExecOptions
+
+    if detach and interactive:
+        raise UsageError("exec", "--detach and --interactive exclude each other: nobody would be there to type")
 
     options = ExecOptions(environment(env), workdir, user, tty, interactive)
     with session.store() as store:
         container = store.containers.find(container_id)
+    if detach:
+        start_exec(container.path, args, options)
+        return 0
     return exec_in(container.path, args, options)
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
+@click.command("stop", cls=Command)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@option("-t", "--time", "seconds", metavar="S", type=click.FloatRange(min=0), help="Seconds until it is killed.")
+@json_option
+@pass_session
+def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
+    """Stop running containers.
+
+    Each gets its stop signal, and then SIGKILL. It has as many seconds as it was started with (`run --stop-timeout`,
+    10) unless -t gives others. One that does not run is left as it is. Prints the ids.
+    """
+    from arstore.runtime.control import stop as stop_container
+
+    with session.store() as store:
+        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
+    for container in containers:
+        # It may end by itself at this moment, or have ended before.
+        with suppress(NotFoundError):
+            stop_container(container.path, seconds)
+        if not session.json:
+            write_line(container.id)
+    if session.json:
+        write_json({"stopped": [container.id for container in containers]})
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError)
+@click.command("wait", cls=Command)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@json_option
+@pass_session
+def wait(session: Session, ids: tuple[str, ...]) -> None:
+    """Wait until containers have ended.
+
+    Prints their exit statuses, a line each, in the order in which they are named; -1 for one that never began, or whose
+    launcher was killed.
+    """
+    from arstore.runtime.control import wait as wait_for
+
+    with session.store() as store:
+        containers = [store.containers.find(container_id) for container_id in dict.fromkeys(ids)]
+    ended = {}
+    for container in containers:
+        code = wait_for(container.path).exit_code
+        ended[container.id] = -1 if code is None else code
+        if not session.json:
+            write_line(str(ended[container.id]))
+    if session.json:
+        write_json([{"id": container_id, "exit_code": code} for container_id, code in ended.items()])
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)

@@ -44,6 +44,8 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
         "logs": Entry("containers", "logs", "Show what a detached container has written."),
         "exec": Entry("containers", "exec_", "Run a command in a running container."),
         "kill": Entry("containers", "kill", "Send a signal to a running container."),
+        "stop": Entry("containers", "stop", "Stop running containers."),
+        "wait": Entry("containers", "wait", "Wait until containers have ended."),
         "container": Entry("containers", "container", "Manage containers."),
         "commit": Entry("changes", "commit", "Make an image of what a container changed."),
         "diff": Entry("changes", "diff", "Tell what differs between root file systems."),

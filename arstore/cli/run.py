@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Literal, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from arstore.cli.command import ContainerCommand, json_option, pass_session, progress_option
+from arstore.cli.container_options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.option import option
-from arstore.cli.output import write_json, write_line
+from arstore.cli.output import human_size, write_json, write_line
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Unpack
 
     from arstore.cli.session import Session
@@ -21,24 +21,14 @@ if TYPE_CHECKING:
     from arstore.runtime.options import RunOptions
     from arstore.store.store import Store, StoredImage
 
-NETWORKS = ("none", "host")
-SECONDS = click.FloatRange(min=0, min_open=True)
 
-
-class _Asked(TypedDict):
+class _Words(ContainerWords):
     """The options that say how the container is to be, as they were typed."""
 
     interactive: bool
     tty: bool
-    env: tuple[str, ...]
-    volume: tuple[str, ...]
     workdir: str
-    user: str | None
     entrypoint: str | None
-    memory: str | None
-    cpus: str | None
-    pids_limit: int | None
-    network: Literal["none", "host"]
     read_only: bool
     hostname: str
     label: tuple[str, ...]
@@ -52,15 +42,8 @@ class _Asked(TypedDict):
 @option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
-@option("-v", "--volume", metavar="SRC:DST[:ro]", multiple=True, help="A host file or directory, seen at DST.")
 @option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
-@option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
 @option("--entrypoint", metavar="X", help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
-@option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g.")
-@option("--cpus", metavar="N", help="The most processors, such as 1.5.")
-@option("--pids-limit", metavar="N", type=click.IntRange(min=1), help="The most processes and threads.")
-@option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network.")
 @option("--read-only", is_flag=True, help="Let the root file system not be written to.")
 @option("--hostname", metavar="NAME", default="", help="The host name; by default the container's id.")
 @option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
@@ -69,6 +52,7 @@ class _Asked(TypedDict):
 @option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @option("--keep", is_flag=True, help="Keep the container when the command has ended.")
 @option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
+@container_options
 @progress_option
 @json_option
 @pass_session
@@ -83,7 +67,7 @@ def run(
     remove: bool,
     timeout: float | None,
     runtime_path: str | None,
-    **asked: Unpack[_Asked],
+    **words: Unpack[_Words],
 ) -> int:
     """Run a command in a new container.
 
@@ -93,8 +77,8 @@ def run(
     """
     from arstore.runtime import containers
 
-    _refuse_contradictions(detach, keep, remove, timeout, asked)
-    options = _options(args, asked)
+    _refuse_contradictions(detach, keep, remove, timeout, words)
+    options = _options(args, words)
     with session.store() as store:
         found = store.find_image(image)
         with session.progress() as progress:
@@ -103,7 +87,10 @@ def run(
         runtime = working_runtime(session, store, runtime_path)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout)
         if not detach:
-            return containers.run(store, request)
+            ended = containers.run(store, request)
+            if ended.oom_killed:
+                session.warn(out_of_memory(found.label, options.memory))
+            return ended.status
         container_id = containers.start(store, request)
     # The command was started: this is no failure of `run` as the others are.
     session.done = f"container {container_id} was started and goes on"
@@ -115,12 +102,18 @@ def run(
     return 0
 
 
-def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: float | None, asked: _Asked) -> None:
+def out_of_memory(what: str, limit: int | None) -> str:
+    """The line that says why a container's process was killed; *limit* is its `--memory`."""
+    why = "the host had no memory left" if limit is None else f"it reached its limit of {human_size(limit)} (--memory)"
+    return f"{what}: the kernel killed a process in the container: {why}"
+
+
+def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: float | None, words: _Words) -> None:
     if keep and remove:
         raise UsageError("run", "--keep and --rm exclude each other")
     if detach and remove:
         raise UsageError("run", "--detach and --rm exclude each other", "`arstore container rm` removes it later")
-    if detach and asked["interactive"]:
+    if detach and words["interactive"]:
         raise UsageError("run", "--detach and --interactive exclude each other: nobody would be there to type")
     if detach and timeout is not None:
         raise UsageError("run", "--detach and --timeout exclude each other")
@@ -144,39 +137,25 @@ def working_runtime(session: Session, store: Store, explicit: str | None) -> Run
     return runtime
 
 
-def _options(args: tuple[str, ...], asked: _Asked) -> RunOptions:
-    from arstore.runtime.options import RunOptions, check_hostname, parse_cpus, parse_memory, parse_volume
+def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
+    from arstore.runtime.options import check_hostname
     from arstore.runtime.signals import parse_signal
 
-    memory, cpus, entrypoint = asked["memory"], asked["cpus"], asked["entrypoint"]
-    if asked["stop_signal"]:
-        parse_signal(asked["stop_signal"])
-    return RunOptions(
+    if words["stop_signal"]:
+        parse_signal(words["stop_signal"])
+    entrypoint = words["entrypoint"]
+    return replace(
+        run_options(words),
         args=args,
         entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
-        env=environment(asked["env"]),
-        workdir=asked["workdir"],
-        user=asked["user"],
-        volumes=tuple(parse_volume(text) for text in asked["volume"]),
-        memory=None if memory is None else parse_memory(memory),
-        cpus=None if cpus is None else parse_cpus(cpus),
-        pids_limit=asked["pids_limit"],
-        network=asked["network"],
-        read_only=asked["read_only"],
-        tty=asked["tty"],
-        interactive=asked["interactive"],
-        hostname=check_hostname(asked["hostname"]) if asked["hostname"] else "",
-        labels=dict(_label(text) for text in asked["label"]),
-        stop_signal=asked["stop_signal"],
+        workdir=words["workdir"],
+        read_only=words["read_only"],
+        tty=words["tty"],
+        interactive=words["interactive"],
+        hostname=check_hostname(words["hostname"]) if words["hostname"] else "",
+        labels=dict(_label(text) for text in words["label"]),
+        stop_signal=words["stop_signal"],
     )
-
-
-def environment(texts: Sequence[str]) -> tuple[str, ...]:
-    """What `--env` gives: `K=V`, and for `K` alone the value that this process has, if any. Raises UsageError."""
-    from arstore.runtime.options import parse_env
-
-    found = (parse_env(text, os.environ) for text in texts)
-    return tuple(text for text in found if text is not None)
 
 
 def parse_entrypoint(text: str) -> tuple[str, ...]:

@@ -3,34 +3,49 @@
     <root>/pipelines/               shared by all pipelines, for whatever the host wants to hand in or get out
     <root>/<image name>/images/     where this pipeline leaves its images
 
-Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. The image
-directory is emptied only after everything in it has been imported, and durably so; until then a later `load` finds
-it as it was, and finishes the job: what is in the store already costs nothing. From before the run until after that,
-no other `load` of the same pipeline runs (`turn`).
+Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. From
+before the run until after the clean-up, no other `load` of the same pipeline runs (`turn`).
+
+What a run left that ended with another status than 0, or was killed, is set aside, unread, before the next one starts
+(`place`). What a run left that ended with 0 is imported by the next `load`, where that did not work or was killed, and
+the container is not run again. Nothing is deleted before it is imported, and durably so.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.digest import Digest
 from arstore.errors import (
     ArstoreError,
-    InvalidReferenceError,
+    ImageConfigError,
     PipelineFailedError,
+    PipelineRefusedError,
     SubImageError,
     from_os_error,
 )
-from arstore.oci.reference import parse_name
+from arstore.pipeline.clock import Clock
 from arstore.pipeline.leavings import Seen, find_leavings, opened_leaving
+from arstore.pipeline.place import (
+    ENDED,
+    KEPT,
+    RUNNING,
+    forget_last,
+    images_directory,
+    is_empty,
+    last_run,
+    made,
+    set_aside,
+    write_last,
+)
 from arstore.pipeline.turn import only_load
+from arstore.runtime.command import container_args
 from arstore.runtime.containers import RunRequest, run
 from arstore.runtime.options import RunOptions, Volume
-from arstore.store.directories import RESERVED, opened
+from arstore.store.directories import opened
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
@@ -45,25 +60,51 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
     from arstore.store.incoming import TakenImage
     from arstore.store.progress import Progress
-    from arstore.store.store import Store
+    from arstore.store.store import Store, StoredImage
     from arstore.transport.source import ImageSource, Spool
+
+LABEL = "arstore.pipeline"
+"""The label, with the value `true`, of images that are made to be loaded."""
+
+_PATIENCE, _PAUSE = 5.0, 0.01
+"""Seconds that a container is waited for whose `load` was killed, and seconds between two looks."""
+
+
+class Archive(NamedTuple):
+    """A pipeline in an archive: a path or `-`, and the *name* for an image that brings none."""
+
+    reference: str
+    name: str = ""
+
+
+class InStore(NamedTuple):
+    """A pipeline that is in the store already, by a name, a digest or the beginning of one."""
+
+    text: str
 
 
 @dataclass(slots=True, frozen=True)
 class LoadOptions:
-    """How to load: `name` for a pipeline image that has none, environment, seconds, whether images are left, limits."""
+    """How to load.
 
-    name: str = ""
-    env: tuple[str, ...] = ()
+    `container` says how its container is to be, but for the two directories and their variables. `timeout` are the
+    seconds that it may run, `total` those for everything. `rerun` runs a pipeline again whose last run has ended well;
+    `resume` leaves what a failed run left where it is. `require_label` refuses an image without LABEL.
+    """
+
+    container: RunOptions = field(default_factory=RunOptions)
     timeout: float | None = None
+    total: float | None = None
     keep_images: bool = False
-    network: str = "none"
+    rerun: bool = False
+    resume: bool = False
+    require_label: bool = False
     limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(slots=True, frozen=True)
 class Failure:
-    """Something in the images directory that is no image, or could not be imported; *path* is below that directory."""
+    """Something in the images directory that could not be imported; *path* is below that directory."""
 
     path: str
     error: ArstoreError
@@ -74,65 +115,111 @@ class Loaded:
     """What a load did, filled in as it goes, so that a failure can still be told in full."""
 
     image: str = ""
+    names: tuple[str, ...] = ()
     container: str = ""
     exit_code: int | None = None
+    oom_killed: bool = False
+    """Whether the kernel killed a process of the pipeline for want of memory."""
+    has_run: bool = False
+    """Whether the container was run: not where the last run had ended well, and only its images were to be imported."""
     imported: tuple[TakenImage, ...] = ()
     failed: tuple[Failure, ...] = ()
     kept: tuple[str, ...] = ()
     """Paths below the images directory that came or were changed after they had been looked at."""
     skipped: dict[str, Skipped] = field(default_factory=dict)
     """What was passed over, by the path of what holds it: the pipeline's archive, or a path below the directory."""
+    set_aside: str = ""
+    """Where what an earlier run had left lies now; "" when there was nothing."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each part took: `import` of the pipeline, `run`, `leavings`."""
 
+    def skipped_in(self, path: str) -> Skipped:
+        """The report of what is passed over in *path*."""
+        return self.skipped.setdefault(path, Skipped())
 
-_PATIENCE, _PAUSE = 5.0, 0.01
-"""Seconds that a container is waited for whose `load` was killed, and seconds between two looks."""
+    @property
+    def label(self) -> str:
+        """What to call the pipeline."""
+        return self.names[0] if self.names else self.image
 
 
 def load(
     store: Store,
-    archive: str,
+    source: Archive | InStore,
     options: LoadOptions,
     runtime: Callable[[], Runtime],
     progress: Progress | None = None,
     loaded: Loaded | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
-    """Import the pipeline image *archive*, run it once, import what it leaves, and empty its images directory.
+    """Run the pipeline image *source* once, import what it leaves, and empty its images directory.
 
-    *loaded* is filled in along the way. Raises the errors of importing and running, InUseError when another process
-    loads the same pipeline, PipelineFailedError when the container ends with another status than 0,
-    PipelineTimeoutError, and SubImageError when something it left could not be imported; nothing is cleaned then.
+    *loaded* is filled in along the way; *note* is told, in words, what is about to be done. Raises the errors of
+    importing and running, NotFoundError, InUseError when another process loads the same pipeline,
+    PipelineRefusedError for an image without the label, PipelineFailedError when the container ends with another
+    status than 0, PipelineTimeoutError, and SubImageError when something it left could not be imported.
     """
-    loaded = loaded or Loaded()
-    wanted = ImportOptions(name=options.name, single=True, limits=options.limits)
-    (pipeline,) = import_reference(store, archive, wanted, progress, _skipped_in(loaded, archive))
-    loaded.image = pipeline.digest
+    loaded = Loaded() if loaded is None else loaded
+    clock = Clock(options.total)
+    with clock.limiting(), _timed(loaded, "import"):
+        image = _pipeline(store, source, options, progress, loaded)
     reached("load.imported")
-    directory = images_directory(store.directories.root, pipeline)
+    labels = store.config(image).labels
+    if options.require_label and labels.get(LABEL) != "true":
+        why = f"does not have the label {LABEL}=true, which --require-label asks for"
+        raise PipelineRefusedError(loaded.label, why)
     root = store.directories.root
-    with _made(root, os.path.dirname(directory)) as place, only_load(place, _label(pipeline)):
-        pipelines = f"{root}/pipelines"
-        for path in (pipelines, directory):
-            with _made(root, path):
+    directory = images_directory(root, loaded.image, loaded.names)
+    place = os.path.dirname(directory)
+    with made(root, place) as place_fd, only_load(place_fd, loaded.label):
+        for path in (f"{root}/pipelines", directory):
+            with made(root, path):
                 pass
         reached("load.directories-made")
         _await_killed(store)
-        request = RunRequest(
-            image=store.find(pipeline.digest),
-            options=_run_options(options, pipelines, directory),
-            runtime=runtime(),
-            timeout=options.timeout,
-        )
-
-        def created(container_id: str) -> None:
-            loaded.container = container_id
-
-        loaded.exit_code = run(store, request, created)
-        if loaded.exit_code != 0:
-            why = f"the pipeline ended with status {loaded.exit_code}"
-            raise PipelineFailedError(_label(pipeline), why, f"what it left is in {directory}")
-        reached("load.ran")
-        _take_leavings(store, directory, options, progress, loaded)
+        work = _Work(store, directory, place_fd, options, progress, loaded)
+        if work.is_left_to_import():
+            with clock.limiting(), _timed(loaded, "leavings"):
+                work.take_leavings(again=True)
+            if not options.rerun and not loaded.failed and work.was_of(loaded.image):
+                return loaded
+        elif not options.resume and not work.is_kept() and not is_empty(place_fd):
+            loaded.set_aside = set_aside(place, place_fd)
+            reached("load.set-aside")
+        if labels.get(LABEL) != "true":
+            note(_announcement(store, image, options, loaded.label))
+        with _timed(loaded, "run"):
+            work.run(image, runtime, clock)
+        with clock.limiting(), _timed(loaded, "leavings"):
+            work.take_leavings()
     return loaded
+
+
+def _pipeline(
+    store: Store, source: Archive | InStore, options: LoadOptions, progress: Progress | None, loaded: Loaded
+) -> StoredImage:
+    """The pipeline's image, imported if it is not in the store; *loaded* is told of it."""
+    if isinstance(source, InStore):
+        found = store.find_image(source.text)
+        # The name that was typed comes first: it tells where the pipeline leaves its images.
+        names = dict.fromkeys((found.label, *found.names)) if found.names else ()
+        loaded.image, loaded.names = found.digest, tuple(name for name in names if name in found.names)
+        return found
+    wanted = ImportOptions(name=source.name, single=True, limits=options.limits)
+    (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
+    loaded.image, loaded.names = taken.digest, taken.names
+    return store.find(taken.digest)
+
+
+def _announcement(store: Store, image: StoredImage, options: LoadOptions, label: str) -> str:
+    """One line for people who expect `load` only to import, as other tools have it."""
+    config = store.config(image)
+    user = config.user if options.container.user is None else options.container.user
+    try:
+        command = " ".join(container_args(config, options.container))
+    except ImageConfigError:
+        command = "no command"
+    return f"{label}: running `{shown(command.encode())}` as {user or 'root'}; `arstore import` only imports"
 
 
 def _await_killed(store: Store) -> None:
@@ -144,102 +231,130 @@ def _await_killed(store: Store) -> None:
         time.sleep(_PAUSE)
 
 
-def images_directory(root: str, pipeline: TakenImage) -> str:
-    """`<root>/<image name>/images`, the name without its tag; for an image without one, the start of its digest.
-
-    Raises InvalidReferenceError for a name that would lie in a directory of the store's own.
-    """
-    if not pipeline.names:
-        return f"{root}/{Digest(pipeline.digest).short}/images"
-    repository = parse_name(pipeline.names[0]).repository
-    parts = repository.split("/")
-    if parts[0] in RESERVED or "images" in parts:
-        why = "as a pipeline's name, collides with a directory of the store"
-        raise InvalidReferenceError(repository, why, "give it another with --name")
-    return f"{root}/{repository}/images"
-
-
-def _run_options(options: LoadOptions, pipelines: str, directory: str) -> RunOptions:
-    return RunOptions(
-        env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *options.env),
-        volumes=(Volume(pipelines, pipelines), Volume(directory, directory)),
-        network="host" if options.network == "host" else "none",
-    )
-
-
 @contextmanager
-def _made(root: str, path: str) -> Iterator[int]:
-    """*path* below *root*, open; made, one component at a time, where it is missing. Symlinks on the way are refused.
-
-    Raises OSError.
-    """
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _timed(loaded: Loaded, part: str) -> Iterator[None]:
+    began = time.monotonic()
     try:
-        for part in os.path.relpath(path, root).split("/"):
-            with suppress(FileExistsError):
-                os.mkdir(part, 0o755, dir_fd=fd)
-            child = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            os.close(fd)
-            fd = child
-        yield fd
+        yield
     finally:
-        os.close(fd)
+        loaded.seconds[part] = loaded.seconds.get(part, 0.0) + time.monotonic() - began
 
 
-def _take_leavings(
-    store: Store, directory: str, options: LoadOptions, progress: Progress | None, loaded: Loaded
-) -> None:
-    imported: list[TakenImage] = []
-    failed: list[Failure] = []
-    seen = Seen()
-    with opened(directory) as fd:
-        for leaving in find_leavings(fd, seen):
-            try:
-                skipped = _skipped_in(loaded, shown(leaving.path))
-                imported.extend(_import(store, fd, leaving, seen, options.limits, progress, skipped))
-                reached("load.image-taken")
-            except ArstoreError as error:
-                failed.append(Failure(shown(leaving.path), error))
-            except OSError as error:
-                failed.append(Failure(shown(leaving.path), from_os_error(error, shown(leaving.path))))
-        loaded.imported, loaded.failed = tuple(imported), tuple(failed)
+class _Work:
+    """What is done in one pipeline's directory, with its lock held."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: str,
+        place_fd: int,
+        options: LoadOptions,
+        progress: Progress | None,
+        loaded: Loaded,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._place_fd = place_fd
+        self._options = options
+        self._progress = progress
+        self._loaded = loaded
+        self._last = last_run(place_fd)
+
+    def is_left_to_import(self) -> bool:
+        """Whether the last run has ended well, and what it left is still to be imported."""
+        return self._last.has_ended and not is_empty(self._place_fd)
+
+    def is_kept(self) -> bool:
+        """Whether what is there was imported, and was to stay."""
+        return self._last.was_kept
+
+    def was_of(self, digest: str) -> bool:
+        """Whether the last run was one of this very image."""
+        return self._last.image == digest
+
+    def run(self, image: StoredImage, runtime: Callable[[], Runtime], clock: Clock) -> None:
+        """Run the container to its end. Raises PipelineFailedError and the errors of running."""
+        loaded, options = self._loaded, self._options
+
+        def created(container_id: str) -> None:
+            loaded.container = container_id
+
+        request = RunRequest(
+            image=image,
+            options=self._run_options(),
+            runtime=runtime(),
+            timeout=clock.most(options.timeout),
+            stops_on_term=True,
+        )
+        write_last(self._place_fd, RUNNING, loaded.image)
+        reached("load.running")
+        ended = run(self._store, request, created)
+        loaded.exit_code, loaded.oom_killed, loaded.has_run = ended.status, ended.oom_killed, True
+        if loaded.exit_code != 0:
+            why = f"the pipeline ended with status {loaded.exit_code}"
+            raise PipelineFailedError(loaded.label, why, f"what it left is in {self._directory}")
+        write_last(self._place_fd, ENDED, loaded.image)
+        reached("load.ran")
+
+    def _run_options(self) -> RunOptions:
+        asked, directory = self._options.container, self._directory
+        pipelines = f"{self._store.directories.root}/pipelines"
+        return replace(
+            asked,
+            env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *asked.env),
+            volumes=(Volume(pipelines, pipelines), Volume(directory, directory), *asked.volumes),
+            owned=(directory,),
+        )
+
+    def take_leavings(self, again: bool = False) -> None:
+        """Import everything in the images directory, and empty it.
+
+        *again* is for what an earlier run left. Raises SubImageError when something could not be imported; with
+        --rerun, and after a power cut, that is set aside in place of an error, because the pipeline can make it again.
+        """
+        loaded, options = self._loaded, self._options
+        imported: list[TakenImage] = []
+        failed: list[Failure] = []
+        seen = Seen()
+        with opened(self._directory) as fd:
+            for leaving in find_leavings(fd, seen):
+                try:
+                    imported.extend(self._import(fd, leaving, seen))
+                    reached("load.image-taken")
+                except ArstoreError as error:
+                    failed.append(Failure(shown(leaving.path), error))
+                except OSError as error:
+                    failed.append(Failure(shown(leaving.path), from_os_error(error, shown(leaving.path))))
+            loaded.imported, loaded.failed = (*loaded.imported, *imported), tuple(failed)
+            if failed and not (again and (options.rerun or self._last.may_be_torn)):
+                first = failed[0]
+                more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+                why = f"could not be imported: {first.error}{more}"
+                hint = f"nothing was cleaned, all is in {self._directory}; --rerun sets it aside and runs again"
+                raise SubImageError(first.path, why, hint)
+            if not options.keep_images and not failed:
+                reached("load.clearing")
+                seen.remove(fd)
+                os.fsync(fd)
+                reached("load.cleared")
+                loaded.kept = tuple(shown(leaving.path) for leaving in find_leavings(fd))
         if failed:
-            first = failed[0]
-            more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-            why = f"could not be imported: {first.error}{more}"
-            raise SubImageError(first.path, why, f"nothing was cleaned, all is in {directory}")
-        if not options.keep_images:
-            reached("load.clearing")
-            seen.remove(fd)
-            os.fsync(fd)
-            reached("load.cleared")
-            loaded.kept = tuple(shown(leaving.path) for leaving in find_leavings(fd))
+            place = os.path.dirname(self._directory)
+            loaded.set_aside = set_aside(place, self._place_fd)
+        if options.keep_images and not failed:
+            write_last(self._place_fd, KEPT, loaded.image)
+        else:
+            forget_last(self._place_fd)
 
+    def _import(self, directory_fd: int, leaving: Leaving, seen: Seen) -> list[TakenImage]:
+        what = shown(leaving.path)
+        if leaving.refusal:
+            raise SubImageError(what, leaving.refusal)
+        limits = self._options.limits
+        with opened_leaving(directory_fd, leaving, seen) as fd:
 
-def _skipped_in(loaded: Loaded, path: str) -> Skipped:
-    """The report of what is passed over in *path*."""
-    return loaded.skipped.setdefault(path, Skipped())
+            def source(spool: Spool) -> ImageSource:
+                return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
-
-def _import(
-    store: Store,
-    directory_fd: int,
-    leaving: Leaving,
-    seen: Seen,
-    limits: Limits,
-    progress: Progress | None,
-    skipped: Skipped,
-) -> list[TakenImage]:
-    what = shown(leaving.path)
-    if leaving.refusal:
-        raise SubImageError(what, leaving.refusal)
-    with opened_leaving(directory_fd, leaving, seen) as fd:
-
-        def source(spool: Spool) -> ImageSource:
-            return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
-
-        return import_opened(store, source, ImportOptions(limits=limits), progress, skipped)
-
-
-def _label(image: TakenImage) -> str:
-    return image.names[0] if image.names else image.digest
+            skipped = self._loaded.skipped_in(what)
+            return import_opened(self._store, source, ImportOptions(limits=limits), self._progress, skipped)

@@ -6,6 +6,7 @@ bundle/            tmpfs, 0700
   config.json      the description (`spec`)
   hosts hostname resolv.conf    files that the container sees in /etc
   rootfs/          the container's root file system, mounted by the caller's callable
+  home-is-given    an empty file, where image or user name HOME
   run/             the runtime's own state, its log, pid files and console sockets
 ```
 No other process sees any of it, and with the last process of the namespace the kernel removes it all. Out of scope:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     from arstore.runtime.defaults import Json
     from arstore.runtime.rootfs import RootDirectory
+
+HOME_IS_GIVEN = "home-is-given"
+"""An empty file in the bundle of a container whose HOME the image or the user has named: `exec` keeps it then."""
 
 _TMPFS = "mode=0700,size=64m"
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -86,6 +90,10 @@ class Bundle(NamedTuple):
             os.fchmod(file.fileno(), 0o644)
             file.write(text)
         return path
+
+    def has(self, name: str) -> bool:
+        """Whether a file of this name has been written."""
+        return os.path.exists(os.path.join(self.path, name))
 
     def write_spec(self, spec: Json, name: str = "config.json") -> str:
         """Write a JSON document for the runtime; its path."""

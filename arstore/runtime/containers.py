@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from arstore.errors import InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
 from arstore.runtime import launcher
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.runtime.driver import Runtime
+    from arstore.runtime.launcher import Ended
     from arstore.runtime.options import RunOptions
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
+
+
+_T = TypeVar("_T")
 
 
 class RunRequest(NamedTuple):
@@ -40,10 +44,12 @@ class RunRequest(NamedTuple):
     name: str = ""
     keep: bool = False
     timeout: float | None = None
+    stops_on_term: bool = False
+    """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) in place of being passed on to it."""
 
 
-def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> int:
-    """Run a new container in the foreground and return its exit status; *created* is told its id.
+def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
+    """Run a new container in the foreground and return how it ended; *created* is told its id.
 
     Raises the errors of `rootfs.create_container` and `launcher.run`. Unless it is kept, nothing of the container is
     left, whatever happens.
@@ -70,7 +76,7 @@ def start(store: Store, request: RunRequest) -> str:
     container = rootfs.create_container(store, request.image, request.name, ephemeral=True)
     reached("run.created")
     try:
-        _launch(store, container, request, _started, volatile=False)
+        _launch(store, container, request, launcher.start, volatile=False)
     except BaseException:
         _discard(store, container)
         raise
@@ -84,14 +90,9 @@ def _discard(store: Store, container: Container) -> None:
         rootfs.remove_container(store, container.id)
 
 
-def _started(launch: Launch) -> int:
-    launcher.start(launch)
-    return 0
-
-
 def _launch(
-    store: Store, container: Container, request: RunRequest, act: Callable[[Launch], int], *, volatile: bool
-) -> int:
+    store: Store, container: Container, request: RunRequest, act: Callable[[Launch], _T], *, volatile: bool
+) -> _T:
     """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
     require_text(container.path)
     config = store.config(request.image)
@@ -106,6 +107,7 @@ def _launch(
             runtime=request.runtime,
             mount_rootfs=_mounting(store, container, overlay, stack),
             timeout=request.timeout,
+            stops_on_term=request.stops_on_term,
             kept=tuple(fd for fd, _ in mounts),
             attending=lambda: store.shared.offered(mounts),
         )

@@ -20,9 +20,6 @@ from arstore.runtime.state import ProcessId, RunState, status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STOP_GRACE = 10.0
-"""Seconds that a container has after its stop signal."""
-
 _SETTLE = 0.01
 _SETTLE_SECONDS = 5.0
 
@@ -63,13 +60,14 @@ def wait(directory: str, timeout: float | None = None) -> RunState:
     return state
 
 
-def stop(directory: str, grace: float = STOP_GRACE) -> RunState:
+def stop(directory: str, grace: float | None = None) -> RunState:
     """End the container in *directory*: its stop signal, and after *grace* seconds SIGKILL; its last state.
 
-    Raises NotFoundError when it does not run, OSError.
+    Without *grace* it has as long as it was started with. Raises NotFoundError when it does not run, OSError.
     """
-    kill(directory, status(directory).stop_signal)
-    state = wait(directory, grace)
+    state = status(directory)
+    kill(directory, state.stop_signal)
+    state = wait(directory, state.stop_timeout if grace is None else grace)
     if state.is_running:
         with contextlib.suppress(NotFoundError):
             kill(directory)

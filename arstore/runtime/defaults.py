@@ -1,6 +1,6 @@
 """The parts of config.json that are the same for every container: docker's well-known defaults.
 
-Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of capabilities, devices,
+Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of devices,
 masked and read-only paths are what docker and containerd document. Everything here is JSON in the making; callers
 take copies.
 """
@@ -9,27 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arstore.linux import capability
-
 Json = dict[str, Any]
-
-CAPABILITIES = {
-    "CAP_AUDIT_WRITE": capability.CAP_AUDIT_WRITE,
-    "CAP_CHOWN": capability.CAP_CHOWN,
-    "CAP_DAC_OVERRIDE": capability.CAP_DAC_OVERRIDE,
-    "CAP_FOWNER": capability.CAP_FOWNER,
-    "CAP_FSETID": capability.CAP_FSETID,
-    "CAP_KILL": capability.CAP_KILL,
-    "CAP_MKNOD": capability.CAP_MKNOD,
-    "CAP_NET_BIND_SERVICE": capability.CAP_NET_BIND_SERVICE,
-    "CAP_NET_RAW": capability.CAP_NET_RAW,
-    "CAP_SETFCAP": capability.CAP_SETFCAP,
-    "CAP_SETGID": capability.CAP_SETGID,
-    "CAP_SETPCAP": capability.CAP_SETPCAP,
-    "CAP_SETUID": capability.CAP_SETUID,
-    "CAP_SYS_CHROOT": capability.CAP_SYS_CHROOT,
-}
-"""The fourteen that docker leaves to a container, with their numbers."""
 
 MASKED_PATHS = (
     "/proc/acpi",
@@ -55,23 +35,29 @@ _CHARACTER_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5
 """null, zero, full, random, urandom, tty, console, ptmx and the pseudo-terminals."""
 
 
-def mounts() -> list[Json]:
+SHM_SIZE = 64 << 20
+"""Bytes of /dev/shm."""
+
+
+def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
     """The file systems that every container gets, in the order in which they are mounted."""
+    access = "rw" if privileged else "ro"
     quiet = ["nosuid", "noexec", "nodev"]
+    groups = [*quiet, "relatime", access]
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": quiet},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": dev},
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": pts},
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*quiet, "ro"]},
-        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*quiet, "relatime", "ro"]},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*quiet, access]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": groups},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": quiet},
         {
             "destination": "/dev/shm",
             "type": "tmpfs",
             "source": "shm",
-            "options": [*quiet, "mode=1777", "size=65536k"],
+            "options": [*quiet, "mode=1777", f"size={shm_size}"],
         },
     ]
 
@@ -87,14 +73,3 @@ def device_rules() -> list[Json]:
         rule: Json = {"allow": True, "type": "c", "major": major, "access": "rwm"}
         rules.append(rule if minor is None else rule | {"minor": minor})
     return rules
-
-
-def capabilities(uid: int, available: int) -> Json:
-    """The `process.capabilities` of a user, no more than the mask *available* (this process's own) has.
-
-    Nothing is inheritable (CVE-2022-24769); a user other than root starts with a bounding set alone, as exec would
-    leave it.
-    """
-    names = [name for name, number in CAPABILITIES.items() if available >> number & 1]
-    held = names if uid == 0 else []
-    return {"bounding": names, "effective": held, "permitted": held, "inheritable": [], "ambient": []}

@@ -123,7 +123,8 @@ def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
     with _scratch(runroot) as directory, _quiet():
         options = RunOptions(args=(_true(),))
         name = os.path.basename(directory)
-        status = run(Launch(name, directory, config, options, runtime, _bind_host, timeout=_PATIENCE))
+        launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=_PATIENCE)
+        status = run(launch).status
     if status != 0:
         raise RuntimeMissingError(runtime.path, f"its trial ended with status {status}")
     return runtime

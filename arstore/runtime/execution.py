@@ -16,22 +16,32 @@ from typing import TYPE_CHECKING
 from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
-from arstore.runtime.bundle import Bundle
+from arstore.runtime.bundle import HOME_IS_GIVEN, Bundle
 from arstore.runtime.channel import Sender, error_of
+from arstore.runtime.detach import detached
 from arstore.runtime.driver import OciRuntime, Place
 from arstore.runtime.family import Child, spawn
 from arstore.runtime.launcher import outer_process
 from arstore.runtime.options import ExecOptions
-from arstore.runtime.process import checked, environment, identity_section, working_directory
+from arstore.runtime.process import (
+    check_working_directory,
+    checked,
+    environment,
+    home_of,
+    identity_section,
+    working_directory,
+)
 from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
 from arstore.runtime.state import ProcessId, RunState, status
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode, window_size
-from arstore.runtime.users import User, resolve_user
+from arstore.runtime.users import resolve_user
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.runtime.defaults import Json
 
 _KILLED = 128 + signal.SIGKILL
@@ -47,27 +57,65 @@ def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None =
     OSError. An LMDB environment must not be open.
     """
     options = options or ExecOptions()
+    state = _running(directory, args)
+    stdio = Stdio(options.interactive, options.tty)
+    return _exec(directory, state, args, options, stdio, lambda: None)
+
+
+def start_exec(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> None:
+    """Start *args* in the container of *directory*, and return while it runs; what it writes goes nowhere.
+
+    Raises as `exec_in`.
+    """
+    place = os.path.abspath(directory)
+    state = _running(directory, args)
+    asked = options or ExecOptions()
+
+    def work(report: Sender) -> None:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+        def started() -> None:
+            report.send("started")
+            report.close()
+
+        _exec(place, state, args, asked, Stdio(tty=asked.tty, log_fd=null), started)
+
+    detached(f"container {state.id}", work)
+
+
+def _running(directory: str, args: tuple[str, ...]) -> RunState:
     if not args:
         raise UsageError("exec", "no command is given")
     state = status(directory)
     if state.status != "running":
         raise NotFoundError(f"container {state.id}", "is not running")
     state.require_reachable()
+    return state
+
+
+def _exec(
+    directory: str,
+    state: RunState,
+    args: tuple[str, ...],
+    options: ExecOptions,
+    stdio: Stdio,
+    on_start: Callable[[], None],
+) -> int:
     with contextlib.ExitStack() as stack:
-        if options.tty and options.interactive:
+        if options.tty and options.interactive and stdio.log_fd is None:
             stack.enter_context(raw_mode(0))
         pid_namespace, *entrance = (
             stack.enter_context(_Handle(state.keeper, name)).fd for name in ("ns/pid", "ns/mnt", "root")
         )
         with held_back():
             child = spawn(
-                lambda report: _attend(os.path.abspath(directory), state, args, options, entrance, report),
+                lambda report: _attend(os.path.abspath(directory), state, args, options, stdio, entrance, report),
                 pid_namespace,
                 _ORPHANED,
             )
             stack.enter_context(passing_on(child.send_signal))
         child.let_go()
-        return _follow(child)
+        return _follow(child, on_start)
 
 
 class _Handle:
@@ -91,7 +139,7 @@ class _Handle:
         os.close(self.fd)
 
 
-def _follow(child: Child) -> int:
+def _follow(child: Child, on_start: Callable[[], None]) -> int:
     """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
     result: int | None = None
     process: ProcessId | None = None
@@ -99,6 +147,7 @@ def _follow(child: Child) -> int:
     while event := child.events.receive():
         if event.name == "started":
             process = outer_process(child.pid, event.fields["pid"])
+            on_start()
         elif event.name == "exited":
             result = event.fields["status"]
         else:
@@ -117,12 +166,18 @@ def _follow(child: Child) -> int:
 
 
 def _attend(
-    directory: str, state: RunState, args: tuple[str, ...], options: ExecOptions, entrance: list[int], report: Sender
+    directory: str,
+    state: RunState,
+    args: tuple[str, ...],
+    options: ExecOptions,
+    stdio: Stdio,
+    entrance: list[int],
+    report: Sender,
 ) -> None:
     """The child's life, inside the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
     os.setsid()
     become_subreaper()
-    session = Session(Stdio(options.interactive, options.tty), report)
+    session = Session(stdio, report)
     session.catch_signals(_ORPHANED)
     mount_namespace, root = entrance
     setns(mount_namespace, CLONE_NEWNS)
@@ -160,17 +215,21 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Jso
     size = window_size(0, 1, 2) if options.tty else None
     if size is not None:
         found["consoleSize"] = {"height": size[0], "width": size[1]}
-    with RootDirectory(bundle.rootfs) as root:
-        env: list[str] = found["env"]
-        if options.user is not None:
-            user = resolve_user(options.user, root)
-            env = [variable for variable in env if not variable.startswith("HOME=")]
-            found |= identity_section(user)
-        else:
-            user = User(found["user"]["uid"], found["user"]["gid"])
-        found["env"] = list(environment(env, options.env, user=user, hostname=spec["hostname"], tty=options.tty))
+    volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
+    with RootDirectory(bundle.rootfs, volumes) as root:
         if options.workdir:
             found["cwd"] = working_directory(options.workdir, root)
+            check_working_directory(options.workdir, found["cwd"], root)
+        env: list[str] = found["env"]
+        home = "/"
+        if options.user is not None:
+            user = resolve_user(options.user, root)
+            home = home_of(user, found["cwd"])
+            if not bundle.has(HOME_IS_GIVEN):
+                env = [variable for variable in env if not variable.startswith("HOME=")]
+            names = [name.removeprefix("CAP_") for name in found["capabilities"]["bounding"]]
+            found |= identity_section(user, names)
+    found["env"] = list(environment(env, options.env, home=home, hostname=spec["hostname"], tty=options.tty))
     return found
 
 

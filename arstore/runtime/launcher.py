@@ -22,20 +22,21 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.bundle import Bundle
-from arstore.runtime.channel import Receiver, Sender, error_of
+from arstore.runtime.channel import Sender, error_of
+from arstore.runtime.detach import detached
 from arstore.runtime.family import Child, close_others, spawn
 from arstore.runtime.launch import Launch, prepare
 from arstore.runtime.logs import LOG_NAME
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
-from arstore.runtime.state import ProcessId, RunState, Status, graph_of, write_state
+from arstore.runtime.state import ProcessId, RunState, StateFile, Status, graph_of
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
-from arstore.store.cgroups import remove_cgroups
+from arstore.store.cgroups import oom_kills, remove_cgroups
 from arstore.store.owner import Owner, lock_of
 from arstore.trace import reached
 
@@ -44,9 +45,7 @@ if TYPE_CHECKING:
 
     from arstore.runtime.channel import Event
 
-STOP_GRACE = 10.0
-"""Seconds between the stop signal and SIGKILL."""
-
+_LONGEST_ERROR = 4096
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 _LOOKS = 3
@@ -55,9 +54,17 @@ _GENERATIONS = 3
 """How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun by a moment."""
 
 
-def run(launch: Launch) -> int:
-    """Run the container in the foreground, on this process's standard streams; its exit status (128+N when a signal
-    ended it).
+class Ended(NamedTuple):
+    """How a container ended: its exit status (128+N when a signal ended it), and whether the kernel killed a process in
+    it for want of memory.
+    """
+
+    status: int
+    oom_killed: bool = False
+
+
+def run(launch: Launch) -> Ended:
+    """Run the container in the foreground, on this process's standard streams.
 
     Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
     RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
@@ -68,7 +75,7 @@ def run(launch: Launch) -> int:
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
     launch.on_exit(status)
-    return _KILLED if status is None else status
+    return Ended(_KILLED if status is None else status, watch.oom_killed)
 
 
 def start(launch: Launch) -> None:
@@ -76,55 +83,20 @@ def start(launch: Launch) -> None:
 
     Raises what kept it from starting, as `run` does.
     """
-    reading, writing = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        os.close(reading)
-        _daemonise(_absolute(launch), Sender(writing))
-    os.close(writing)
-    try:
-        os.waitpid(middle, 0)
-        event = Receiver(reading).receive()
-    finally:
-        os.close(reading)
-    if event is None:
-        raise RuntimeFailedError(launch.id, "the launcher ended before the container was started")
-    if event.name == "failed":
-        raise error_of(event)
-
-
-def _daemonise(launch: Launch, report: Sender) -> NoReturn:
-    """Be the process between the caller and the launcher, or the launcher: neither returns."""
-    complete = False
-    try:
-        os.setsid()
-        if os.fork() == 0:
-            _be_launcher(launch, report)
-        complete = True
-    finally:
-        os._exit(0 if complete else 1)
+    whole = _absolute(launch)
+    detached(launch.id, lambda report: _be_launcher(whole, report))
 
 
 def _be_launcher(launch: Launch, report: Sender) -> None:
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in range(3):
-        os.dup2(null, fd)
-    os.close(null)
-    log_fd = -1
-    try:
-        log = os.path.join(launch.directory, LOG_NAME)
-        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
-        # Held for as long as this process lives: so it is known to be alive in every pid namespace.
-        graph = graph_of(launch.directory)
-        Owner.announced(graph)
-        watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
-        with launch.attending():
-            status = watch.attend(stdio, lambda event: _announce(report, event))
-    except (ArstoreError, OSError) as error:
-        report.fail(error)
-        return
+    log = os.path.join(launch.directory, LOG_NAME)
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
+    # Held for as long as this process lives: so it is known to be alive in every pid namespace.
+    graph = graph_of(launch.directory)
+    Owner.announced(graph)
+    watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
+    with launch.attending():
+        status = watch.attend(stdio, lambda event: _announce(report, event))
     launch.on_exit(status)
 
 
@@ -142,7 +114,13 @@ class _Watch:
         self._kept = kept
         self._child: Child | None = None
         self._interrupts: list[float] = []
+        self._deadline: float | None = None
+        self._is_waiting = False
+        self._is_stopping = False
+        self._terminated = False
         self._timed_out = False
+        self._file: StateFile | None = None
+        self.oom_killed = False
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """From the fork to the last clean-up; the exit status, None when the keeper was killed.
@@ -157,7 +135,9 @@ class _Watch:
                 self._child = child
                 stack.callback(self._end)
                 stack.enter_context(passing_on(self._pass_on))
-            state = self._write(self._first_state(child))
+            state = self._first_state(child)
+            self._file = StateFile(self._launch.directory, state)
+            stack.callback(self._file.close)
             reached("run.starting")
             child.let_go()
             if self._detached:
@@ -175,12 +155,15 @@ class _Watch:
     def _follow(self, child: Child, state: RunState, on_start: Callable[[Event], None]) -> int | None:
         failure: ArstoreError | OSError | None = None
         status: int | None = None
-        deadline = time.monotonic() + self._launch.timeout if self._launch.timeout is not None else None
-        while event := self._next(child, state, deadline):
+        if self._launch.timeout is not None:
+            self._deadline = time.monotonic() + self._launch.timeout
+        while event := self._next(child, state):
             if event.name == "started":
                 state = self._write(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
+                if self._is_stopping:
+                    self._stop(state)
             elif event.name == "exited":
                 status = event.fields["status"]
                 reached("run.exited")
@@ -188,6 +171,7 @@ class _Watch:
                 failure = error_of(event)
         self._child = None
         child.wait()
+        self.oom_killed = oom_kills(self._launch.directory) > 0
         remove_cgroups(self._launch.directory)
         reached("run.ended")
         if failure is None and state.status == "starting":
@@ -201,27 +185,40 @@ class _Watch:
             raise PipelineTimeoutError(self._launch.id, why)
         return status
 
-    def _next(self, child: Child, state: RunState, deadline: float | None) -> Event | None:
-        """The next event; when the time is over the container is stopped, and then killed."""
-        if self._timed_out:
-            return child.events.receive()
-        try:
-            return child.events.receive(deadline)
-        except TimeoutError:
-            self._timed_out = True
+    def _next(self, child: Child, state: RunState) -> Event | None:
+        """The next event; when the time is over the container is stopped, and then killed, however far it has come."""
+        while True:
+            try:
+                self._is_waiting = True
+                return child.events.receive(self._deadline)
+            except TimeoutError:
+                self._is_waiting = False
+                if self._is_stopping:
+                    child.send_signal(signal.SIGKILL)
+                    self._deadline = None
+                else:
+                    self._is_stopping = True
+                    self._timed_out = not self._terminated
+                    self._stop(state)
+                    self._deadline = time.monotonic() + self._launch.options.stop_timeout
+            finally:
+                self._is_waiting = False
+
+    def _stop(self, state: RunState) -> None:
         if state.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.process.pid, state.stop_signal)
-        try:
-            return child.events.receive(time.monotonic() + STOP_GRACE)
-        except TimeoutError:
-            child.send_signal(signal.SIGKILL)
-            return child.events.receive()
 
     def _pass_on(self, number: int) -> None:
         """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
         child = self._child
         if child is None:
+            return
+        if number == signal.SIGTERM and self._launch.stops_on_term and not self._is_stopping:
+            # As if the time were over; a wait that has begun would go on until its own end.
+            self._terminated, self._deadline = True, 0.0
+            if self._is_waiting:
+                raise TimeoutError
             return
         if number == signal.SIGINT:
             now = time.monotonic()
@@ -231,8 +228,7 @@ class _Watch:
         child.send_signal(number)
 
     def _write(self, state: RunState) -> RunState:
-        write_state(self._launch.directory, state)
-        return state
+        return state if self._file is None else self._file.write(state)
 
     def _first_state(self, child: Child) -> RunState:
         launch = self._launch
@@ -246,6 +242,7 @@ class _Watch:
             detached=self._detached,
             tty=launch.options.tty,
             stop_signal=launch.stop_signal,
+            stop_timeout=launch.options.stop_timeout,
             created=time.time(),
         )
 
@@ -255,7 +252,12 @@ class _Watch:
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
         last = replace(
-            state, status=end, finished=time.time(), exit_code=status, error="" if failure is None else str(failure)
+            state,
+            status=end,
+            finished=time.time(),
+            exit_code=status,
+            error="" if failure is None else str(failure)[:_LONGEST_ERROR],
+            oom_killed=self.oom_killed,
         )
         # The directory may have been removed under us; there is nobody left to tell then.
         with contextlib.suppress(FileNotFoundError):

@@ -11,9 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arstore.errors import NotFoundError, UsageError
+from arstore.runtime.defaults import SHM_SIZE
+from arstore.runtime.place import clean_destination
+from arstore.runtime.security import Security
+from arstore.runtime.state import STOP_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from arstore.runtime.devices import Device
+    from arstore.runtime.limits import Tmpfs, Ulimit
 
 _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
@@ -44,6 +51,8 @@ class RunOptions:
     """`NAME=VALUE`, added to the image's or in place of it; later ones win."""
     workdir: str = ""
     user: str | None = None
+    groups: tuple[str, ...] = ()
+    """Supplementary groups besides the user's own, names or numbers."""
     volumes: tuple[Volume, ...] = ()
     memory: int | None = None
     """Bytes."""
@@ -56,6 +65,18 @@ class RunOptions:
     hostname: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = ""
+    stop_timeout: float = STOP_TIMEOUT
+    """Seconds between the stop signal and SIGKILL."""
+    init: bool = False
+    """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
+    security: Security = field(default_factory=Security)
+    devices: tuple[Device, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    owned: tuple[str, ...] = ()
+    """Directories of the host, absolute and no symlinks, that are to belong to the command's user."""
+    shm_size: int = SHM_SIZE
+    """Bytes of /dev/shm."""
 
 
 class ExecOptions(NamedTuple):
@@ -125,19 +146,6 @@ def parse_volume(text: str) -> Volume:
     if not os.path.exists(absolute):
         raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
     return Volume(absolute, place, read_only)
-
-
-def clean_destination(path: str, what: str) -> str:
-    """A mount's place in the container: absolute, without `.`, `..` or doubled slashes, and not the root.
-
-    Raises UsageError.
-    """
-    if not path.startswith("/"):
-        raise _refused(what, "the place in the container must be an absolute path")
-    clean = os.path.normpath("/" + path.lstrip("/"))
-    if clean == "/":
-        raise _refused(what, "nothing can be mounted over the container's root")
-    return clean
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import posixpath
 import resource
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ImageConfigError, reason
+from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux import capability
 from arstore.runtime import defaults
+from arstore.runtime.capabilities import capabilities_section
 from arstore.runtime.command import DEFAULT_PATH
+from arstore.runtime.limits import rlimits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from arstore.runtime.defaults import Json
+    from arstore.runtime.limits import Ulimit
     from arstore.runtime.rootfs import RootDirectory
+    from arstore.runtime.security import Security
     from arstore.runtime.users import User
 
 
@@ -32,6 +37,7 @@ class Process(NamedTuple):
     cwd: str
     user: User
     tty: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
 
     @property
     def search_path(self) -> str:
@@ -39,11 +45,11 @@ class Process(NamedTuple):
         return next((v[5:] for v in self.env if v.startswith("PATH=")), DEFAULT_PATH)
 
 
-def environment(*sources: Iterable[str], user: User, hostname: str, tty: bool) -> tuple[str, ...]:
+def environment(*sources: Iterable[str], home: str, hostname: str, tty: bool) -> tuple[str, ...]:
     """One environment of *sources*, each `NAME=VALUE`, later ones winning, and of what is expected to be there.
 
-    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is the user's unless
-    they name it. Raises ImageConfigError.
+    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is *home* unless they
+    name it. Raises ImageConfigError.
     """
     found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
@@ -54,7 +60,7 @@ def environment(*sources: Iterable[str], user: User, hostname: str, tty: bool) -
             if not name or not equals:
                 raise ImageConfigError(f"environment {text!r}", "not of the form NAME=VALUE")
             found[name] = value
-    found.setdefault("HOME", user.home or "/")
+    found.setdefault("HOME", home)
     return tuple(f"{name}={value}" for name, value in found.items())
 
 
@@ -76,6 +82,35 @@ def working_directory(text: str, root: RootDirectory) -> str:
     return path
 
 
+def make_working_directory(path: str, root: RootDirectory, owner: tuple[int, int]) -> None:
+    """Make the image's WORKDIR where it is missing; it belongs to the command's user then, as podman has it.
+
+    Raises IdentityError when something else than a directory is there, OSError.
+    """
+    try:
+        root.make_directories(path, owner)
+    except NotADirectoryError:
+        raise IdentityError(f"working directory {path!r}", "is not a directory in the container") from None
+
+
+def check_working_directory(text: str, path: str, root: RootDirectory) -> None:
+    """See that *path*, which the user has given as *text*, exists. Raises IdentityError, OSError."""
+    about = root.stat(path)
+    if about is None or not stat.S_ISDIR(about.st_mode):
+        why = "does not exist in the container" if about is None else "is not a directory in the container"
+        raise IdentityError(f"working directory {text!r}", why)
+
+
+def home_of(user: User, cwd: str) -> str:
+    """HOME: the account's; for an id without an account the working directory, as podman has it."""
+    return user.home or ("/" if user.name else cwd)
+
+
+def has_home(*sources: Iterable[str]) -> bool:
+    """Whether one of these environments names HOME."""
+    return any(variable.startswith("HOME=") for source in sources for variable in source)
+
+
 def checked(text: str, what: str) -> str:
     """*text*, when config.json can carry it exactly. Raises ImageConfigError."""
     if "\0" in text:
@@ -87,26 +122,26 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def process_section(process: Process) -> Json:
-    """The JSON object."""
-    files = _most_files()
+def process_section(process: Process, security: Security) -> Json:
+    """The JSON object. Raises UsageError for a limit that this process may not give."""
     return {
         "terminal": process.tty,
-        **identity_section(process.user),
+        **identity_section(process.user, security.capabilities(capability.effective()), security.added),
         "args": [checked(word, "argument") for word in process.args],
         "env": list(process.env),
         "cwd": process.cwd,
-        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": files, "soft": files}],
-        "noNewPrivileges": False,
+        "rlimits": rlimits(process.ulimits, _most_files()),
+        "noNewPrivileges": security.no_new_privileges,
     }
 
 
-def identity_section(user: User) -> Json:
-    """The members `user` and `capabilities`."""
-    numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022}
-    if user.groups:
-        numbers["additionalGids"] = list(user.groups)
-    return {"user": numbers, "capabilities": defaults.capabilities(user.uid, capability.effective())}
+def identity_section(user: User, capabilities: Sequence[str], added: Sequence[str] = ()) -> Json:
+    """The members `user` and `capabilities`, in a container with these; *added* are those that were asked for."""
+    # Without the primary group among them, a file that its mode closes to this group could be read by its user
+    # (CVE-2022-2989, CVE-2022-36109): a process may drop its primary group, not the others.
+    groups = list(dict.fromkeys((user.gid, *user.groups)))
+    numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022, "additionalGids": groups}
+    return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
 
 
 def _most_files() -> int:

@@ -1,7 +1,10 @@
-"""The seccomp profile: an allow-list in the manner of docker's default one.
+"""The default seccomp profile: an allow-list in the manner of docker's and podman's.
 
-The names are data (`seccomp.json`, grouped by purpose); what depends on arguments or on the machine is made here.
-Anything not allowed is EPERM; clone3, whose flags a filter cannot see, is ENOSYS so that libc falls back to clone.
+The names are data (`seccomp.json`, grouped by purpose); what depends on arguments, capabilities or the machine is made
+here. Anything not allowed is EPERM. Namespaces and mounts are allowed, as podman's profile has it: a process without
+CAP_SYS_ADMIN can use them only within a user namespace of its own, which is what builds inside containers need
+(docs/design/decisions/). `seccomp_file` reads profiles of the user's.
+
 Format: OCI runtime-spec, config-linux.md, "Seccomp". Names that a libseccomp does not know yet are skipped by the
 runtimes.
 """
@@ -11,11 +14,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Json = dict[str, Any]
 
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     "i686": ["SCMP_ARCH_X86"],
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
@@ -24,6 +30,8 @@ _ARCHITECTURES = {
     "ppc64le": ["SCMP_ARCH_PPC64LE"],
     "riscv64": ["SCMP_ARCH_RISCV64"],
 }
+"""What libseccomp calls the system call tables of a machine, by its name in uname(2)."""
+
 _OWN_CALLS = {
     "x86_64": ["arch_prctl", "modify_ldt"],
     "i686": ["modify_ldt"],
@@ -33,28 +41,40 @@ _OWN_CALLS = {
     "ppc64le": ["swapcontext", "sync_file_range2"],
     "riscv64": ["riscv_flush_icache", "riscv_hwprobe"],
 }
+_CALLS_OF = {
+    "BPF": ["bpf"],
+    "DAC_READ_SEARCH": ["open_by_handle_at"],
+    "PERFMON": ["perf_event_open"],
+    "SYSLOG": ["syslog"],
+    "SYS_ADMIN": ["bpf", "fanotify_init", "fanotify_mark", "lookup_dcookie", "perf_event_open", "quotactl",
+                  "quotactl_fd", "setdomainname", "sethostname", "syslog"],
+    "SYS_BOOT": ["reboot"],
+    "SYS_MODULE": ["delete_module", "finit_module", "init_module", "query_module"],
+    "SYS_NICE": ["get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"],
+    "SYS_PACCT": ["acct"],
+    "SYS_RAWIO": ["ioperm", "iopl"],
+    "SYS_TIME": ["clock_settime", "clock_settime64", "settimeofday", "stime"],
+    "SYS_TTY_CONFIG": ["vhangup"],
+}  # fmt: skip
+"""What is allowed besides to a container that has a capability, as in docker's profile."""
 
-_NEW_NAMESPACES = 0x7E020000
-"""All CLONE_NEW flags that clone(2) takes."""
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """Linux, 32-bit Linux, both with uname26, and the question which one it is."""
 _AF_VSOCK = 40
 
 
-def profile(machine: str = "") -> Json:
-    """The `linux.seccomp` section for *machine* (as uname(2) names it; this one without)."""
+def profile(machine: str = "", capabilities: Iterable[str] = ()) -> Json:
+    """The `linux.seccomp` section for *machine* (as uname(2) names it; this one without) and these capabilities."""
     machine = machine or os.uname().machine
-    allowed = sorted({name for names in _names().values() for name in names} | set(_OWN_CALLS.get(machine, ())))
+    allowed = {name for names in _names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
+    allowed |= {name for capability in capabilities for name in _CALLS_OF.get(capability, ())}
     section: Json = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM}
-    if machine in _ARCHITECTURES:
-        section["architectures"] = _ARCHITECTURES[machine]
-    flags_at = 1 if machine == "s390x" else 0
+    if machine in ARCHITECTURES:
+        section["architectures"] = ARCHITECTURES[machine]
     section["syscalls"] = [
-        {"names": allowed, "action": "SCMP_ACT_ALLOW"},
-        _allow("clone", flags_at, "SCMP_CMP_MASKED_EQ", _NEW_NAMESPACES, 0),
+        {"names": sorted(allowed), "action": "SCMP_ACT_ALLOW"},
         _allow("socket", 0, "SCMP_CMP_NE", _AF_VSOCK),
         *(_allow("personality", 0, "SCMP_CMP_EQ", value) for value in _PERSONALITIES),
-        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
     ]
     return section
 
@@ -64,10 +84,8 @@ def supported_by_kernel() -> bool:
     return os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
 
 
-def _allow(name: str, index: int, operator: str, value: int, value_two: int | None = None) -> Json:
+def _allow(name: str, index: int, operator: str, value: int) -> Json:
     argument: Json = {"index": index, "op": operator, "value": value}
-    if value_two is not None:
-        argument["valueTwo"] = value_two
     return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]}
 
 

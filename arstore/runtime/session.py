@@ -11,9 +11,9 @@ import contextlib
 import fcntl
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from arstore.errors import RuntimeFailedError, reason
+from arstore.errors import RuntimeFailedError
 from arstore.runtime.driver import read_log
 from arstore.runtime.signals import FORWARDED, exit_status
 from arstore.runtime.streams import Stdio, Streams
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from arstore.runtime.driver import Runtime
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
-_RESET = (signal.SIGPIPE, signal.SIGXFSZ, *FORWARDED)
-"""What Python ignores and what is caught here: a program must start with none of it."""
+_RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A program starts with the default action of every signal, real-time ones included, whatever the caller ignores."""
 _HIGH = 10
+_CODE = 16
 
 
 class Errand(NamedTuple):
@@ -141,19 +142,43 @@ class _Reaper:
 
 
 def _spawn(argv: list[str], streams: Streams) -> int:
-    """Start the runtime with the container's streams; its process id."""
-    # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
-    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in streams.given]
-    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(copies)]
-    environ = {"PATH": os.environ.get("PATH", os.defpath)}
+    """Start the runtime with the container's streams; return its process id. Raises RuntimeFailedError.
+
+    Not by posix_spawn(3): glibc's has the program ignore two real-time signals.
+    """
+    reading, writing = os.pipe()
     try:
-        return os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=_RESET, setsigmask=())
-    except OSError as error:
-        raise RuntimeFailedError(argv[0], f"cannot be executed: {reason(error)}") from error
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, streams.given, writing)
+        os.close(writing)
+        code = os.read(reading, _CODE)
     finally:
-        for fd in copies:
-            os.close(fd)
+        os.close(reading)
         streams.handed_over()
+    if code:
+        os.waitpid(pid, 0)
+        why = os.strerror(int(code))
+        raise RuntimeFailedError(argv[0], f"cannot be executed: {why}")
+    return pid
+
+
+def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoReturn:
+    """Be the runtime; where that fails, write the error's number to *report*, which the new program does not have."""
+    try:
+        # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
+        for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]):
+            os.dup2(fd, number)
+        for each in _RESET:
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # What the runtime makes in the container, such as places to mount on, is to be reached by its users.
+        os.umask(0o022)
+        os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
+    except OSError as error:
+        os.write(report, str(error.errno).encode())
+    finally:
+        os._exit(127)
 
 
 def _read_pid(path: str) -> int:

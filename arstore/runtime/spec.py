@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
 from arstore.runtime import defaults
-from arstore.runtime.options import Volume, clean_destination
+from arstore.runtime.devices import device_section
+from arstore.runtime.options import Volume
+from arstore.runtime.place import clean_destination
 from arstore.runtime.process import Process, checked, process_section
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 SPEC_VERSION = "1.0.2"
 """The oldest version that has everything used here, so that older runtimes take it too."""
 
+INIT_PLACE = "/run/arstore-init"
+"""Where a container sees its init."""
+
 _CPU_PERIOD = 100_000
 _PREFIX = "org.opencontainers.image."
 
@@ -37,6 +42,8 @@ class Surroundings:
     hostname: str
     cgroups_path: str
     rootfs: str = "rootfs"
+    init: str = ""
+    """The host's program for the container's init; "" for none."""
     files: Mapping[str, str] = field(default_factory=dict)
     volumes: Sequence[Volume] = ()
     seccomp: Json | None = None
@@ -49,10 +56,10 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
     """
     return {
         "ociVersion": SPEC_VERSION,
-        "process": process_section(process),
+        "process": process_section(_under_init(process, around.init), options.security),
         "root": {"path": around.rootfs, "readonly": options.read_only},
         "hostname": around.hostname,
-        "mounts": _mounts(around),
+        "mounts": _mounts(options, around),
         "annotations": image_annotations(config, options.labels),
         "linux": _linux(options, around),
     }
@@ -114,7 +121,8 @@ def namespaces(network: str) -> list[Json]:
 
 def resources(options: RunOptions) -> Json:
     """`linux.resources`: limits that were asked for, and the device rules."""
-    found: Json = {"devices": defaults.device_rules()}
+    _, rules = device_section(options.devices, options.security.privileged)
+    found: Json = {"devices": [*defaults.device_rules(), *rules]}
     if options.memory is not None:
         found["memory"] = {"limit": options.memory}
     if options.cpus is not None:
@@ -125,23 +133,40 @@ def resources(options: RunOptions) -> Json:
 
 
 def _linux(options: RunOptions, around: Surroundings) -> Json:
+    security = options.security
+    masked = [path for path in defaults.MASKED_PATHS if not security.shows(path)]
     section: Json = {
         "cgroupsPath": around.cgroups_path,
         "namespaces": namespaces(options.network),
         "resources": resources(options),
-        "maskedPaths": list(defaults.MASKED_PATHS),
-        "readonlyPaths": list(defaults.READ_ONLY_PATHS),
+        "maskedPaths": [*masked, *security.masked],
+        "readonlyPaths": [path for path in defaults.READ_ONLY_PATHS if not security.shows(path)],
     }
+    devices, _ = device_section(options.devices, security.privileged)
+    if devices:
+        section["devices"] = devices
     if around.seccomp is not None:
         section["seccomp"] = around.seccomp
     return section
 
 
-def _mounts(around: Surroundings) -> list[Json]:
+def _under_init(process: Process, init: str) -> Process:
+    return process if not init else process._replace(args=(INIT_PLACE, "--", *process.args))
+
+
+def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     """The standing file systems, the bundle's files, the volumes: a later one of the same place replaces an earlier
     one.
     """
-    found: dict[str, Json] = {mount["destination"]: mount for mount in defaults.mounts()}
+    standing = defaults.mounts(options.shm_size, options.security.privileged)
+    found: dict[str, Json] = {mount["destination"]: mount for mount in standing}
+    for tmpfs in options.tmpfs:
+        found[tmpfs.destination] = {
+            "destination": tmpfs.destination,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": list(tmpfs.options),
+        }
     for destination, source in around.files.items():
         found[destination] = _bind(source, destination, read_only=False)
     volumes: list[Json] = []
@@ -149,6 +174,9 @@ def _mounts(around: Surroundings) -> list[Json]:
         destination = clean_destination(checked(volume.destination, "volume"), volume.destination)
         found.pop(destination, None)
         volumes.append(_bind(checked(volume.source, "volume"), destination, read_only=volume.read_only))
+    if around.init:
+        init = _bind(around.init, INIT_PLACE, read_only=True)
+        volumes.append(init | {"options": [*init["options"], "exec"]})
     # A volume inside another has to come after it; sorting is stable, so otherwise the given order stays.
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     return [*found.values(), *volumes]

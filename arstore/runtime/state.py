@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -19,6 +20,14 @@ from arstore.linux.process import boot_id, is_alive, start_time
 from arstore.store.owner import Owner, own_boot
 
 STATE_NAME = "state.json"
+
+STOP_TIMEOUT = 10.0
+"""Seconds that a container has to end after the stop signal, before it is killed."""
+
+_LATER_WRITES = 2
+"""What a launcher writes after its first word: that it runs, and how it ended."""
+_MORE = 8192
+"""Bytes of an error's text, and more."""
 
 _LIMIT = 1 << 20
 _LATEST = 253_402_300_800
@@ -78,6 +87,10 @@ class RunState:
     finished: float | None = None
     exit_code: int | None = None
     error: str = ""
+    oom_killed: bool = False
+    """Whether the kernel killed a process in it for want of memory."""
+    stop_timeout: float = STOP_TIMEOUT
+    """Seconds between the stop signal and SIGKILL."""
 
     def require_reachable(self) -> None:
         """Raise NotFoundError when its processes are in another pid namespace than ours."""
@@ -91,18 +104,58 @@ class RunState:
         return self.status in {"starting", "running"}
 
 
-def write_state(directory: str, state: RunState) -> None:
-    """Replace the file. Raises OSError."""
-    path = os.path.join(directory, STATE_NAME)
-    temporary = f"{path}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp") -> None:
+    """Replace the file, by way of a file *name* beside it, which may be one that was reserved. Raises OSError."""
+    temporary = os.path.join(directory, name)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(state)))
+        with open(fd, "wb") as file:
+            file.write(json.dumps(asdict(state)).encode())
+            file.truncate()
     except OSError as error:
         error.filename = temporary
         raise
-    os.rename(temporary, path)
+    os.rename(temporary, os.path.join(directory, STATE_NAME))
+
+
+class StateFile:
+    """The file as its launcher writes it: the space for what it will say later is taken before the container starts.
+
+    So a container that fills the disk still has its exit status told.
+    """
+
+    def __init__(self, directory: str, state: RunState) -> None:
+        """Write *state*, the first one, and reserve the space. Raises OSError."""
+        self._directory = directory
+        write_state(directory, state)
+        size = 2 * len(json.dumps(asdict(state))) + _MORE
+        self._reserved = [f"{STATE_NAME}.{number}" for number in range(_LATER_WRITES)]
+        for name in self._reserved:
+            _reserve(os.path.join(directory, name), size)
+
+    def write(self, state: RunState) -> RunState:
+        """Replace the file by *state*, which is returned. Raises OSError."""
+        write_state(self._directory, state, *self._reserved[:1])
+        del self._reserved[:1]
+        return state
+
+    def close(self) -> None:
+        """Give back what was not needed."""
+        for name in self._reserved:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, name))
+
+
+def _reserve(path: str, size: int) -> None:
+    """Make a file that has its blocks; where the file system cannot reserve them, they are written."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)
 
 
 def status(directory: str) -> RunState:
@@ -163,7 +216,9 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     if (
         state.status not in get_args(Status)
         or not all(isinstance(text, str) for text in texts)
-        or not all(type(flag) is bool for flag in (state.detached, state.tty))
+        or not all(type(flag) is bool for flag in (state.detached, state.tty, state.oom_killed))
+        or type(state.stop_timeout) not in {int, float}
+        or not state.stop_timeout >= 0
         or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)
         or type(state.stop_signal) is not int
         or not 0 < state.stop_signal < signal.NSIG

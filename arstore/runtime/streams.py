@@ -1,14 +1,11 @@
-"""The container's standard input, output and error, and the threads that move bytes where the files themselves cannot
-be given.
+"""The container's standard input, output and error.
 
-A pipe or file of the user's is given to the container as it is, with two exceptions. A terminal is never given away
-without `-t`: the container would hold the user's keyboard. And standard error goes through a pipe, because the
-runtime writes to the same descriptor when it fails, and what it says belongs into arstore's error; where output and
-error are one file they share that pipe, so that their order stays. With a terminal of the container's own, everything
-passes through that.
+A container never gets a file of the caller's: it could open it again through /proc/self/fd with other rights, truncate
+it, make it non-blocking for all who share it, and the runtime would change its owner. It gets pipes, or with `-t` a
+terminal, and `relay` moves the bytes. Where the caller's output and error are one file they share a pipe, so that
+their order stays. The runtime writes to the same standard error while it fails; that becomes part of arstore's error.
 
-Threads do the moving, because every read and write may block. Out of scope: the terminal's modes and size, see
-`terminal`.
+Out of scope: the terminal's modes and size, see `terminal`.
 """
 
 from __future__ import annotations
@@ -16,19 +13,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from arstore.runtime import terminal
 from arstore.runtime.logs import LogWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Sink = Callable[[bytes], None]
+from arstore.runtime.relay import Relay, feed
 
 _PIPE_SIZE = 1 << 20
-_READ = 1 << 16
 
 
 class Stdio(NamedTuple):
@@ -45,35 +36,30 @@ class Streams:
     def __init__(self, stdio: Stdio) -> None:
         self._stdio = stdio
         self._ends: list[int] = []
-        self._inputs: list[tuple[int, int]] = []
-        self._outputs: list[tuple[int, Sink, Callable[[], None]]] = []
-        self._threads: list[threading.Thread] = []
+        self._outputs: list[Relay] = []
+        self._input_end = -1
         self._errors = -1
         self._master = -1
         self.given = self._plan()
 
     def _plan(self) -> tuple[int, int, int]:
+        errors = self._output(2, "stderr")
         if self._stdio.tty:
             null = self._null()
-            return null, null, self._output(2, "stderr")
-        if self._stdio.log_fd is not None:
-            return self._null(), self._output(1, "stdout"), self._output(2, "stderr")
-        source = self._input() if self._stdio.interactive else self._null()
-        errors = self._output(2, "stderr")
-        if _same_file(1, 2):
+            return null, null, errors
+        has_log = self._stdio.log_fd is not None
+        source = self._input() if self._stdio.interactive and not has_log else self._null()
+        if not has_log and _same_file(1, 2):
             return source, errors, errors
-        return source, self._output(1, "stdout") if os.isatty(1) else 1, errors
+        return source, self._output(1, "stdout"), errors
 
     def _null(self) -> int:
         self._ends.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         return self._ends[-1]
 
     def _input(self) -> int:
-        if not os.isatty(0):
-            return 0
-        reading, writing = os.pipe()
+        reading, self._input_end = os.pipe()
         self._ends.append(reading)
-        self._inputs.append((0, writing))
         return reading
 
     def _output(self, target: int, stream: str) -> int:
@@ -83,23 +69,23 @@ class Streams:
         self._ends.append(writing)
         if stream == "stderr":
             self._errors = reading
-        self._outputs.append((reading, *self._sink(target, stream)))
+        self._outputs.append(self._relay(reading, target, stream))
         return writing
 
-    def _sink(self, target: int, stream: str) -> tuple[Sink, Callable[[], None]]:
+    def _relay(self, source: int, target: int, stream: str) -> Relay:
         if self._stdio.log_fd is None:
-            return lambda data: write_all(target, data), _nothing
+            return Relay(source, target)
         writer = LogWriter(self._stdio.log_fd, stream)
-        return writer.write, writer.finish
+        return Relay(source, sink=writer.write, finish=writer.finish)
 
     def handed_over(self) -> None:
-        """The runtime has its descriptors: close them here, so that an end is seen as one."""
+        """Close the runtime's descriptors on this side, so that an end is seen as one."""
         for fd in self._ends:
             os.close(fd)
         self._ends.clear()
 
     def printed(self) -> bytes:
-        """What a runtime that failed, and has ended, wrote to standard error."""
+        """Return what a runtime that failed, and has ended, wrote to standard error."""
         os.set_blocking(self._errors, False)
         with contextlib.suppress(BlockingIOError):
             return os.read(self._errors, _PIPE_SIZE)
@@ -108,7 +94,7 @@ class Streams:
     def attach(self, master: int) -> None:
         """Take the container's terminal; before `start`."""
         self._master = master
-        self._outputs.append((master, *self._sink(1, "stdout")))
+        self._outputs.append(self._relay(master, 1, "stdout"))
         self.resize()
 
     def resize(self) -> None:
@@ -118,88 +104,18 @@ class Streams:
 
     def start(self) -> None:
         """Begin to move bytes."""
-        for source, sink, finish in self._outputs:
-            self._thread(_move, source, sink, finish, join=True)
-        for source, target in self._inputs:
-            self._thread(_feed, source, target, join=False)
-        if self._master >= 0 and self._stdio.interactive and self._stdio.log_fd is None:
-            self._thread(_type, 0, self._master, join=False)
+        for relay in self._outputs:
+            relay.start()
+        if self._input_end >= 0:
+            feed(0, self._input_end)
+        elif self._master >= 0 and self._stdio.interactive and self._stdio.log_fd is None:
+            # The end of an input that is not a terminal is typed as the end of file.
+            feed(0, os.dup(self._master), terminal.END_OF_FILE)
 
     def drain(self) -> None:
-        """Wait until all that the container wrote is where it belongs; the container has ended."""
-        for thread in self._threads:
-            thread.join()
-
-    def _thread(self, target: Callable[..., None], *args: object, join: bool) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        thread.start()
-        if join:
-            self._threads.append(thread)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*, however many calls it takes. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            _wait_writable(fd)
-
-
-def _wait_writable(fd: int) -> None:
-    """Somebody has made the user's file non-blocking: the flag belongs to all who share the file, so it stays."""
-    import select
-
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    poll.poll()
-
-
-def _read(fd: int) -> bytes:
-    """The next bytes; b"" at the end, which a terminal whose other side has closed reports as EIO."""
-    while True:
-        try:
-            return os.read(fd, _READ)
-        except BlockingIOError:
-            import select
-
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            poll.poll()
-        except OSError as error:
-            if terminal.is_hang_up(error):
-                return b""
-            raise
-
-
-def _move(source: int, sink: Sink, finish: Callable[[], None]) -> None:
-    """Pass on until the end. When nobody reads any more (EPIPE), the container learns it in the same way."""
-    try:
-        while data := _read(source):
-            sink(data)
-    except OSError:
-        # The target is gone or full: closing the pipe is how the container is told.
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            finish()
-        os.close(source)
-
-
-def _feed(source: int, target: int) -> None:
-    with contextlib.suppress(OSError):
-        while data := _read(source):
-            write_all(target, data)
-    os.close(target)
-
-
-def _type(source: int, master: int) -> None:
-    """Type what the user types; the end of an input that is no terminal is typed as the end of file."""
-    with contextlib.suppress(OSError):
-        while data := _read(source):
-            write_all(master, data)
-        write_all(master, terminal.END_OF_FILE)
+        """Pass on all that the process, which has ended, has written; others may still hold its streams."""
+        for relay in self._outputs:
+            relay.finish()
 
 
 def _same_file(first: int, second: int) -> bool:
@@ -208,7 +124,3 @@ def _same_file(first: int, second: int) -> bool:
     except OSError:
         return False
     return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
-
-
-def _nothing() -> None:
-    return

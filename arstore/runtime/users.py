@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import ImageConfigError
+from arstore.errors import IdentityError, ImageConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from arstore.runtime.rootfs import RootDirectory
 
@@ -46,7 +46,8 @@ class _Account(NamedTuple):
 def resolve_user(text: str, root: RootDirectory) -> User:
     """The user that *text* names in *root*.
 
-    Raises ImageConfigError: an unknown name, an id out of range, /etc/passwd that is no regular file or too large.
+    Raises IdentityError for an unknown name; ImageConfigError for an id out of range, and for an /etc/passwd that is
+    not a regular file or too large.
     """
     user_text, colon, group_text = text.partition(":")
     if ":" in group_text or (colon and not user_text and not group_text):
@@ -55,6 +56,11 @@ def resolve_user(text: str, root: RootDirectory) -> User:
     if group_text:
         return User(account.uid, _find_group(group_text, text, root), (), account.name, account.home)
     return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
+
+
+def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
+    """The groups that *texts*, names or numbers, stand for in *root*. Raises IdentityError for an unknown name."""
+    return tuple(dict.fromkeys(_find_group(text, text, root) for text in texts))
 
 
 def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:
@@ -68,7 +74,7 @@ def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:
     if by_number is not None:
         return by_number
     if number is None:
-        raise ImageConfigError(f"user {text!r}", f"/etc/passwd of the image has no user {wanted!r}")
+        raise IdentityError(f"user {text!r}", f"the container's /etc/passwd has no user {wanted!r}")
     return _Account("", number, 0, "")
 
 
@@ -78,7 +84,7 @@ def _find_group(wanted: str, text: str, root: RootDirectory) -> int:
             return gid
     number = _number(wanted, text)
     if number is None:
-        raise ImageConfigError(f"user {text!r}", f"/etc/group of the image has no group {wanted!r}")
+        raise IdentityError(f"user {text!r}", f"the container's /etc/group has no group {wanted!r}")
     return number
 
 

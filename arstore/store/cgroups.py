@@ -47,6 +47,25 @@ def is_populated(directory: str, root: str = _ROOT) -> bool:
     return any(_has_processes(hierarchy + name) for hierarchy in _hierarchies(root))
 
 
+def oom_kills(directory: str, root: str = _ROOT) -> int:
+    """How often the kernel has killed a process in a group of the container in *directory* for want of memory.
+
+    Kernel documentation: cgroup-v2.rst, `memory.events`; cgroup-v1/memory.rst, `memory.oom_control` (Linux 4.13).
+    """
+    name = cgroups_path(directory)
+    return max((_oom_kills(hierarchy + name) for hierarchy in _hierarchies(root)), default=0)
+
+
+def _oom_kills(path: str) -> int:
+    for name in ("memory.events", "memory.oom_control"):
+        try:
+            with open(f"{path}/{name}", encoding="ascii") as file:
+                return sum(int(words[1]) for words in map(str.split, file) if words[:1] == ["oom_kill"])
+        except (OSError, ValueError, IndexError):
+            continue
+    return 0
+
+
 def _hierarchies(root: str) -> Iterator[str]:
     """The unified hierarchy, or each of the old ones (and the unified one beside them)."""
     if os.path.exists(f"{root}/cgroup.controllers"):

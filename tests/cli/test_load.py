@@ -24,9 +24,9 @@ def taken(name):
 
 
 def test_what_was_imported(arstore, outcome):
-    def act(store, archive, options, runtime, progress, loaded):
-        assert archive == "流水线.tar.gz"
-        assert (options.env, options.timeout, options.keep_images) == (("A=1",), 2.5, True)
+    def act(store, source, options, runtime, progress, loaded, note):
+        assert source == pipeline.Archive("流水线.tar.gz")
+        assert (options.container.env, options.timeout, options.keep_images) == (("A=1",), 2.5, True)
         loaded.image, loaded.container, loaded.exit_code = "sha256:" + "9" * 64, "box", 0
         loaded.imported = (taken("a"), taken("b"))
 
@@ -35,13 +35,14 @@ def test_what_was_imported(arstore, outcome):
     lines = arstore.ok(*words).text.splitlines()
     assert lines == ["sha256:" + "9" * 64, f"sha256:{'a' * 64} a:1", f"sha256:{'b' * 64} b:1"]
     document = arstore.ok(*words, "--json").json
-    assert document["pipeline"] == {"image": "sha256:" + "9" * 64, "container": "box", "exit_code": 0}
+    told = document["pipeline"]
+    assert (told["image"], told["container"], told["exit_code"]) == ("sha256:" + "9" * 64, "box", 0)
     assert [image["names"] for image in document["imported"]] == [["a:1"], ["b:1"]]
     assert document["failed"] == []
 
 
 def test_a_failure_is_told_in_full(arstore, outcome):
-    def act(store, archive, options, runtime, progress, loaded):
+    def act(store, source, options, runtime, progress, loaded, note):
         loaded.image, loaded.container, loaded.exit_code = "sha256:" + "9" * 64, "box", 0
         loaded.imported = (taken("a"),)
         loaded.failed = (pipeline.Failure("x\n", SubImageError("x\n", "is a FIFO, not an image")),)
@@ -59,7 +60,7 @@ def test_a_failure_is_told_in_full(arstore, outcome):
 
 
 def test_a_pipeline_that_fails(arstore, outcome):
-    def act(store, archive, options, runtime, progress, loaded):
+    def act(store, source, options, runtime, progress, loaded, note):
         loaded.image, loaded.container, loaded.exit_code = "sha256:" + "9" * 64, "box", 7
         raise PipelineFailedError("x", "the pipeline ended with status 7")
 
@@ -78,7 +79,7 @@ def test_without_an_archive_nothing_is_on_stdout(arstore, tmp_path):
 def test_what_the_pipeline_writes_is_on_stderr(arstore, outcome):
     import os
 
-    def act(store, archive, options, runtime, progress, loaded):
+    def act(store, source, options, runtime, progress, loaded, note):
         os.write(1, b"from the container\n")
         loaded.image = "sha256:" + "9" * 64
 

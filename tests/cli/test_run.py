@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support import images
 
-from arstore.cli.run import environment, parse_entrypoint
+from arstore.cli.container_options import environment
+from arstore.cli.run import parse_entrypoint
 from arstore.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

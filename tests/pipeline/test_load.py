@@ -20,9 +20,11 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.pipeline import load as module
-from arstore.pipeline.load import Loaded, LoadOptions, _take_leavings, images_directory, load
+from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions, load
+from arstore.pipeline.place import images_directory
 from arstore.runtime.discovery import find_runtime
-from arstore.store.incoming import TakenImage
+from arstore.runtime.options import RunOptions
+from arstore.store.directories import opened
 
 TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
 SUB_IMAGES = {"greeter:1", "counter:1"}
@@ -37,8 +39,7 @@ def store(tmp_path):
 # --- where the images directory lies --------------------------------------------------------------------------------
 
 
-def taken(*names):
-    return TakenImage("sha256:" + "0" * 64, "", names, "", ())
+DIGEST = "sha256:" + "0" * 64
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def taken(*names):
     ],
 )
 def test_the_images_directory_is_named_after_the_image(name, place):
-    assert images_directory("/root", taken(name)) == f"/root/{place}"
+    assert images_directory("/root", DIGEST, (name,)) == f"/root/{place}"
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_the_images_directory_is_named_after_the_image(name, place):
 )
 def test_names_that_collide_with_the_store_are_refused(name):
     with pytest.raises(InvalidReferenceError):
-        images_directory("/root", taken(name))
+        images_directory("/root", DIGEST, (name,))
 
 
 def test_a_pipeline_without_a_name_goes_by_its_digest():
-    assert images_directory("/root", taken()) == "/root/000000000000/images"
+    assert images_directory("/root", DIGEST, ()) == "/root/000000000000/images"
 
 
 # --- end to end -----------------------------------------------------------------------------------------------------
@@ -81,14 +82,15 @@ def archive(tmp_path_factory, busybox):
 
 @pytest.fixture
 def options():
-    return LoadOptions(name="builder:1")
+    return LoadOptions()
 
 
 def run(store, archive, options, loaded=None):
     def find():
         return find_runtime(None, store.directories.runroot)
 
-    return load(store, str(archive), options, find, loaded=loaded)
+    source = archive if isinstance(archive, InStore) else Archive(str(archive), "builder:1")
+    return load(store, source, options, find, loaded=loaded)
 
 
 def directory(store):
@@ -99,12 +101,17 @@ def left(store):
     return {path.name for path in directory(store).iterdir()}
 
 
+def take_leavings(store, place, loaded):
+    with opened(str(place)) as fd:
+        module._Work(store, str(place / "left"), fd, LoadOptions(), None, loaded).take_leavings()
+
+
 def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
     (tmp_path / "left").mkdir()
     images.write_archive(tmp_path / "left" / "a.tar", oddities.ARCHIVES["beside-named-chart"]())
     images.write_files(tmp_path / "left" / "b", oddities.ARCHIVES["layout-no-marker"]())
     loaded = Loaded()
-    _take_leavings(store, str(tmp_path / "left"), LoadOptions(), None, loaded)
+    take_leavings(store, tmp_path, loaded)
     assert stores.names(store) == {"app:v1": oddities.picture().digest}
     assert {path: [one.name for one in skipped.entries] for path, skipped in loaded.skipped.items()} == {
         "a.tar": ["site/thing:1"],
@@ -113,7 +120,7 @@ def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
     assert os.listdir(tmp_path / "left") == []
     images.write_archive(tmp_path / "left" / "a.tar", oddities.ARCHIVES["alone-chart"]())
     with pytest.raises(SubImageError, match="has no container image in it"):
-        _take_leavings(store, str(tmp_path / "left"), LoadOptions(), None, loaded)
+        take_leavings(store, tmp_path, loaded)
     assert os.listdir(tmp_path / "left") == ["a.tar"]
 
 
@@ -152,7 +159,7 @@ def test_kept_images_are_imported_too(store, archive, options):
 def test_a_container_that_fails(store, archive, options):
     loaded = Loaded()
     with pytest.raises(PipelineFailedError, match="status 3"):
-        run(store, archive, replace(options, env=("PIPELINE_EXIT=3",)), loaded)
+        run(store, archive, replace(options, container=RunOptions(env=("PIPELINE_EXIT=3",))), loaded)
     assert loaded.exit_code == 3
     assert loaded.container
     assert loaded.imported == ()
@@ -165,10 +172,10 @@ def test_a_container_that_fails(store, archive, options):
 
 
 @marked
-def test_a_container_that_does_not_end(store, archive, options, monkeypatch):
-    monkeypatch.setattr("arstore.runtime.launcher.STOP_GRACE", 0.3)
+def test_a_container_that_does_not_end(store, archive, options):
+    container = RunOptions(env=("PIPELINE_SLEEP=60",), stop_timeout=0.3)
     with pytest.raises(PipelineTimeoutError):
-        run(store, archive, replace(options, env=("PIPELINE_SLEEP=60",), timeout=0.5))
+        run(store, archive, replace(options, container=container, timeout=0.5))
     assert set(stores.names(store)) == {"builder:1"}
     quiet(store)
 
@@ -176,7 +183,7 @@ def test_a_container_that_does_not_end(store, archive, options, monkeypatch):
 @marked
 def test_what_is_no_image_keeps_everything_where_it_is(store, archive, options):
     loaded = Loaded()
-    leave = replace(options, env=("PIPELINE_LEAVE=junk symlinks special names",))
+    leave = replace(options, container=RunOptions(env=("PIPELINE_LEAVE=junk symlinks special names",)))
     with pytest.raises(SubImageError, match=r"and \d+ more"):
         run(store, archive, leave, loaded)
     failed = {failure.path for failure in loaded.failed}
@@ -252,7 +259,7 @@ def test_what_comes_during_the_import_stays(store, archive, options, monkeypatch
 
 @marked
 def test_a_pipeline_that_leaves_nothing(store, archive, options):
-    loaded = run(store, archive, replace(options, env=("PIPELINE_LEAVE=nothing",)))
+    loaded = run(store, archive, replace(options, container=RunOptions(env=("PIPELINE_LEAVE=nothing",))))
     assert (loaded.imported, loaded.failed) == ((), ())
     assert set(stores.names(store)) == {"builder:1"}
 

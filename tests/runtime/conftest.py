@@ -60,7 +60,7 @@ class Box:
 
     def command(self, *args: str, mode: str = "run", config=None, timeout=None, **options) -> list[str]:
         self.directory.mkdir(exist_ok=True)
-        if mode != "exec":
+        if not mode.startswith("exec"):
             options["args"] = list(args)
         spec = {
             "mode": mode,

@@ -13,11 +13,14 @@ from arstore.errors import ArstoreError
 from arstore.linux.mount import MS_BIND, mount
 from arstore.oci.config import ImageConfig
 from arstore.oci.platform import Platform
+from arstore.runtime.devices import Device
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.execution import exec_in
+from arstore.runtime.execution import exec_in, start_exec
 from arstore.runtime.launch import Launch
 from arstore.runtime.launcher import run, start
+from arstore.runtime.limits import Tmpfs, Ulimit
 from arstore.runtime.options import ExecOptions, RunOptions, Volume
+from arstore.runtime.security import Security
 
 
 def tuples(fields: dict) -> dict:
@@ -26,8 +29,15 @@ def tuples(fields: dict) -> dict:
 
 def main(spec: dict) -> int:
     options = tuples(spec["options"])
+    if spec["mode"] == "exec-detached":
+        start_exec(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
+        return 0
     if spec["mode"] == "exec":
         return exec_in(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
+    options["security"] = Security(**tuples(options.get("security", {})))
+    options["devices"] = tuple(Device(*fields) for fields in options.get("devices", ()))
+    options["ulimits"] = tuple(Ulimit(*fields) for fields in options.get("ulimits", ()))
+    options["tmpfs"] = tuple(Tmpfs(place, tuple(words)) for place, words in options.get("tmpfs", ()))
     options["volumes"] = tuple(Volume(*fields) for fields in options.get("volumes", ()))
     launch = Launch(
         id=spec["id"],
@@ -41,7 +51,7 @@ def main(spec: dict) -> int:
     if spec["mode"] == "start":
         start(launch)
         return 0
-    return run(launch)
+    return run(launch).status
 
 
 if __name__ == "__main__":

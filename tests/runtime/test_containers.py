@@ -49,14 +49,14 @@ def request_for(store, *words, **more):
 def test_a_run_leaves_nothing(store):
     before = stores.files(store.directories.root), stores.records(store)
     told = []
-    assert run(store, request_for(store, "sh", "-c", "cat /greeting && touch /new && exit 3"), told.append) == 3
+    assert run(store, request_for(store, "sh", "-c", "cat /greeting && touch /new && exit 3"), told.append).status == 3
     assert len(told) == 1
     assert (stores.files(store.directories.root), stores.records(store)) == before
     stores.verify_clean(store)
 
 
 def test_a_run_that_is_kept(store):
-    assert run(store, request_for(store, "touch", "/new", name="kept", keep=True)) == 0
+    assert run(store, request_for(store, "touch", "/new", name="kept", keep=True)).status == 0
     container = store.containers.get("kept")
     assert os.path.exists(f"{container.upper}/new")
     require_idle(store, container)
@@ -109,6 +109,6 @@ def test_what_a_killed_process_left_goes_with_the_next_run(store):
     with pytest.raises(InUseError):
         require_idle(store, store.containers.get("mine"))
     assert not containers.container_is_owned(store.containers.get("lost"))
-    assert run(store, request_for(store, "true")) == 0
+    assert run(store, request_for(store, "true")).status == 0
     assert [one.id for one in store.containers.list()] == ["mine"]
     assert rootfs.remove_abandoned(store) == []

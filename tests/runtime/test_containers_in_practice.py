@@ -50,7 +50,7 @@ def test_hostile_passwd_neither_blocks_nor_leaks(box, make):
             file.truncate(1 << 30)
     done = box.run("true", config={"user": "daemon"})
     assert done.returncode == 125
-    assert box.error[0] == "ImageConfigError"
+    assert box.error[0] == ("IdentityError" if make == "symlink" else "ImageConfigError")
 
 
 @pytest.mark.parametrize("place", ["/proc/self/fd/7", "/link/x", "/sys/fs"])
@@ -145,3 +145,89 @@ def test_kernel_files_are_masked(box):
     )
     done = box.shell(script)
     assert done.stdout == b"0\n0\n1\n"
+
+
+@pytest.mark.parametrize("mode", ["run", "exec"])
+def test_a_file_closed_to_the_primary_group_stays_closed(box, mode):
+    """Mode 0604 keeps a group out; a process that could drop its primary group would be let in as one of the others."""
+    (box.rootfs / "closed").write_text("secret")
+    os.chown(box.rootfs / "closed", 0, 1001)
+    (box.rootfs / "closed").chmod(0o604)
+    if mode == "exec":
+        box.run("sleep", "60", mode="start")
+        box.until("running")
+    for user in ("alice", "1000", "alice:", "1000:1001", "4444:1001", "alice:alice"):
+        done = box.shell("id -G; cat /closed", mode=mode, user=user)
+        assert "1001" in done.stdout.decode().split()
+        assert b"secret" not in done.stdout
+    groups = lines(box.shell("grep Groups: /proc/self/status", mode=mode, user="0:60"))
+    assert groups == ["Groups:\t60 "]
+
+
+def test_added_groups(box):
+    assert lines(box.shell("id -G", user="alice", groups=["77", "wheel", "staff"])) == ["1001 50 60 77"]
+    assert box.run("true", groups=["nosuch"]).returncode == 125
+    assert box.error[0] == "IdentityError"
+
+
+def test_users_are_looked_up_in_what_the_container_sees(box, tmp_path):
+    (tmp_path / "passwd").write_text("me:x:4242:4343::/home/me:/bin/sh\n")
+    (tmp_path / "group").write_text("grp:x:77:me\n")
+    volumes = [[str(tmp_path / "passwd"), "/etc/passwd", True], [str(tmp_path / "group"), "/etc/group", True]]
+    script = "id -u; id -G; echo $HOME; sleep 60"
+    assert lines(box.shell("id -u; id -G; echo $HOME", user="me", volumes=volumes)) == ["4242", "4343 77", "/home/me"]
+    assert box.run("true", user="alice", volumes=volumes).returncode == 125
+    box.shell(script, mode="start", user="me", volumes=volumes)
+    box.until("running")
+    assert lines(box.shell("id -u; id -G; echo $HOME", mode="exec", user="me")) == ["4242", "4343 77", "/home/me"]
+    assert box.run("true", mode="exec", user="alice").returncode == 125
+
+
+def test_users_of_a_volume_over_the_whole_of_etc_through_a_link(box, tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/passwd").symlink_to("/elsewhere/passwd")
+    (box.rootfs / "elsewhere").mkdir()
+    (box.rootfs / "elsewhere/passwd").write_text("me:x:4242:4343::/home/me:/bin/sh\n")
+    assert lines(box.shell("id -u", user="me", volumes=[[str(tmp_path / "conf"), "/etc", True]])) == ["4242"]
+
+
+def test_home_of_an_unknown_user_is_the_working_directory(box):
+    config = {"working_dir": "/not/yet"}
+    assert lines(box.shell("echo $HOME", config=config, user="4444")) == ["/not/yet"]
+    assert lines(box.shell("echo $HOME", user="4444")) == ["/"]
+    assert lines(box.shell("echo $HOME", config={"env": ["HOME=/x"]}, user="4444")) == ["/x"]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_exec_as_another_user_keeps_a_home_that_was_given(box, given):
+    box.run("sleep", "60", mode="start", env=["HOME=/given"] if given else [])
+    box.until("running")
+    home = "/given" if given else "/home/alice"
+    assert lines(box.shell("echo $HOME", mode="exec", user="alice")) == [home]
+    assert lines(box.shell("echo $HOME", mode="exec")) == ["/given" if given else "/root"]
+    assert lines(box.shell("echo $HOME", mode="exec", user="alice", env=["HOME=/now"])) == ["/now"]
+
+
+def test_a_missing_workdir_of_the_image_belongs_to_the_user(box):
+    (box.rootfs / "link").symlink_to("tmp")
+    for place in ("/not/yet", "/link/below"):
+        found = lines(box.shell("stat -c %u:%g:%a . ..; pwd", config={"working_dir": place, "user": "alice"}))
+        assert found[0] == "1000:1001:755"
+        assert found[1].startswith("0:0:")
+        assert found[2] == place.replace("link", "tmp")
+    there = box.rootfs / "there"
+    there.mkdir(mode=0o700)
+    assert lines(box.shell("stat -c %u:%a /there", config={"working_dir": "/there"})) == ["0:700"]
+    assert box.run("true", config={"working_dir": "/etc/passwd"}).returncode == 125
+    assert box.error[0] == "IdentityError"
+
+
+@pytest.mark.parametrize("mode", ["run", "exec"])
+@pytest.mark.parametrize("place", ["rel", "/not/there", "/etc/passwd"])
+def test_a_workdir_that_the_user_names_must_exist(box, mode, place):
+    if mode == "exec":
+        box.run("sleep", "60", mode="start")
+        box.until("running")
+    assert box.run("pwd", mode=mode, workdir=place).returncode == 125
+    assert box.error[0] == "IdentityError"
+    assert lines(box.run("pwd", mode=mode, workdir="etc")) == ["/etc"]

@@ -267,3 +267,66 @@ def test_killed_exec_takes_its_process_along(box):
         time.sleep(0.05)
     assert b"1114" not in box.run("ps", mode="exec").stdout
     process.communicate()
+
+
+@pytest.mark.mounts
+def test_a_disk_that_the_container_fills_does_not_change_its_status(box, tmp_path):
+    """What the launcher says last has its space before the container starts."""
+    disk, place = tmp_path / "disk", tmp_path / "mounted"
+    place.mkdir()
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    try:
+        box.base = place
+        fill = "dd if=/dev/zero of=/disk/full bs=64k; dd if=/dev/zero of=/disk/more bs=1 count=9999; exit 3"
+        volumes = [[str(place), "/disk", False]]
+        assert box.shell(fill, volumes=volumes).returncode == 3
+        assert os.statvfs(place).f_bavail < 64
+        assert (box.state().status, box.state().exit_code) == ("exited", 3)
+        assert not [name for name in os.listdir(box.directory) if name.startswith("state.json.")]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_out_of_memory_is_recorded(box):
+    grow = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"
+    assert box.shell(grow, memory=16 << 20).returncode != 0
+    assert box.state().oom_killed
+    assert box.shell("true", memory=16 << 20).returncode == 0
+    assert not box.state().oom_killed
+
+
+def test_the_time_between_the_stop_signal_and_the_kill(box):
+    began = time.monotonic()
+    script = "trap '' TERM; while :; do sleep 0.1; done"
+    assert box.shell(script, timeout=0.2, stop_timeout=0.3).returncode == 125
+    assert box.error[0] == "PipelineTimeoutError"
+    assert time.monotonic() - began < 8
+    assert box.shell(script, mode="start", stop_timeout=0.3).returncode == 0
+    box.until("running")
+    assert stop(str(box.directory)).exit_code == 137
+
+
+def test_a_detached_exec_goes_on_alone(box):
+    box.run("sleep", "60", mode="start")
+    box.until("running")
+    began = time.monotonic()
+    done = box.run("sh", "-c", "sleep 0.5; touch /made; sleep 40", mode="exec-detached")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert time.monotonic() - began < 20
+    deadline = time.monotonic() + 10
+    while not (box.rootfs / "made").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (box.rootfs / "made").exists()
+    assert box.run("nonsense", mode="exec-detached").returncode == 125
+    assert box.error[0] == "CommandNotFoundError"
+
+
+def test_a_time_that_is_over_before_the_container_has_started_ends_it_too(box):
+    began = time.monotonic()
+    script = "trap '' TERM; while :; do sleep 0.1; done"
+    assert box.shell(script, timeout=0.0001, stop_timeout=0.2).returncode == 125
+    assert box.error[0] == "PipelineTimeoutError"
+    assert time.monotonic() - began < 10

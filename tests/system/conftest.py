@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support import images, stores
-from support.cli import Arstore
+from support.cli import REPOSITORY, Arstore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,3 +36,11 @@ def filled(store: Arstore, archive: Path) -> Arstore:
     """A store with the example image."""
     store.ok("import", archive)
     return store
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory, busybox):
+    """A pipeline image in a file, without a name of its own."""
+    path = tmp_path_factory.mktemp("pipeline") / "pipeline.tar.gz"
+    subprocess.run([sys.executable, REPOSITORY / "tools" / "pipeline_image.py", path], check=True)
+    return path

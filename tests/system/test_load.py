@@ -5,25 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from support import images
-from support.cli import REPOSITORY, Arstore, kill
+from support.cli import Arstore, kill
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
 SUB_IMAGES = {"greeter:1", "counter:1"}
-
-
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory, busybox):
-    """A pipeline image in a file, without a name of its own."""
-    path = tmp_path_factory.mktemp("pipeline") / "pipeline.tar.gz"
-    subprocess.run([sys.executable, REPOSITORY / "tools" / "pipeline_image.py", path], check=True)
-    return path
 
 
 def names(store):
@@ -83,7 +74,7 @@ def test_a_name_in_any_script(store, pipeline, tmp_path):
 
 def test_its_output_is_seen_and_stdout_is_one_document(store, pipeline):
     outcome = load(store, pipeline)
-    assert set(outcome.json) == {"pipeline", "imported", "failed"}
+    assert set(outcome.json) == {"pipeline", "seconds", "imported", "failed", "kept", "set_aside"}
     assert "built greeter:1 and counter:1" in outcome.err
 
 
