@@ -68,9 +68,6 @@ class Loss(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.images or self.names)
 
-    def __str__(self) -> str:
-        return " and ".join(_count(n, noun) for n, noun in ((self.images, "image"), (self.names, "name")) if n)
-
 
 def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss:
     """What would be lost when *index* takes the place of the one in *directory*.
@@ -87,8 +84,8 @@ def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss
     holds = bool(before.images) or (old is None and _has_blobs(directory))
     why = _doubt(read_record(directory), writer, digest_of(old or b""), loss, bool(after.images)) if holds else ""
     if why and not replace:
-        count = f"{loss} of {_count(len(before.images), 'image')}" if loss else "no image"
-        raise BackupRefusedError(directory, f"{why}: {count} in it would be lost", _HINT)
+        lost = f"{loss.images} of its {_count(len(before.images), 'image')} and {_count(loss.names, 'name')}"
+        raise BackupRefusedError(directory, f"{why}; {lost} would be lost", _HINT)
     return loss
 
 

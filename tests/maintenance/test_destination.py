@@ -88,7 +88,7 @@ def test_a_name_that_moves_is_nothing_lost(store, target):
 def test_a_store_without_images(store, target, tmp_path, prune):
     """New, or emptied: both are a reason to ask."""
     with stores.made(tmp_path / "new", tmp_path / "new-run") as new:
-        refused(new, target, "no images: 2 images and 3 names of 2 images", prune=prune)
+        refused(new, target, "no images; 2 of its 2 images and 3 names would", prune=prune)
     remove_images(store, ["one:1", "one:latest", "two:1"])
     refused(store, target, "no images", prune=prune)
     report = make(store, target, prune=prune, replace=True)
@@ -107,7 +107,7 @@ def test_another_store(store, target, other):
 def test_another_store_with_all_that_is_there(target, other):
     """Whoever goes on there would not know what the other one removes."""
     stores.bring(other, TWO)
-    refused(other, target, "another store .*: no image in it would be lost")
+    refused(other, target, "another store .*; 0 of its 2 images and 0 names")
 
 
 def test_a_store_whose_graph_was_made_again(store, target):
@@ -132,7 +132,7 @@ def test_a_store_that_is_older_than_its_backup(store, target, tmp_path):
     store.close()
     # The same file, as a file system's snapshot gives it back.
     data.write_bytes(kept.read_bytes())
-    refused(store, target, "older than the backup: 1 image and 1 name of 3")
+    refused(store, target, "older than the backup; 1 of its 3 images and 1 name would")
     make(store, target, replace=True)
 
 

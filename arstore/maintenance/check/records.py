@@ -159,7 +159,7 @@ def rebuild_graph(store: Store) -> str:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
         refuse_newer(rows.items())
         records = _typed(rows.items())
-        store_id, is_own = _identity(store, records)
+        store_id, is_own = _identity(store, records, is_whole)
         if not is_own:
             # What index.json says comes from there, too, when an older arstore has gone on with a graph made anew.
             strange, records = records, {}
@@ -213,12 +213,15 @@ def restore_id(store: Store) -> bool:
     return True
 
 
-def _identity(store: Store, records: Records) -> tuple[str, bool]:
-    """The id that the store is to have, and whether *records* are of this store's own graph."""
+def _identity(store: Store, records: Records, is_whole: bool) -> tuple[str, bool]:
+    """The id that the store is to have, and whether *records* are of this store's own graph.
+
+    Of a graph that *is_whole* and has no id that is asked; what can be read of a damaged one is taken for the store's.
+    """
     own, known = identity.read(store.directories.root), records.get(f"meta/{ID}")
     if own and isinstance(known, str):
         return own, own == known
-    is_own = _knows_what_is_there(store.directories, records)
+    is_own = not is_whole or _knows_what_is_there(store.directories, records)
     return own or (known if is_own and isinstance(known, str) else new_id()), is_own
 
 
