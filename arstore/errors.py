@@ -24,6 +24,8 @@ RUN_CANNOT_INVOKE = 126
 """Exit status of `run` when the container's command exists but cannot be invoked."""
 RUN_NOT_FOUND = 127
 """Exit status of `run` when the container's command does not exist."""
+READER_GONE = 141
+"""Exit status when nobody reads stdout any more: what a shell tells of a program that SIGPIPE has ended."""
 
 
 class ArstoreError(Exception):

@@ -29,6 +29,12 @@ one line on stderr, `arstore: WHAT: WHY; HINT`, or with `--json` one JSON object
 | 0 | | the command did what it was asked to do |
 """
 
+OUTPUT = """
+What cannot be printed is an error: a stdout that is closed or full ends a command with 40, and so does one that nobody
+reads any more when the command has changed something. The error's hint says what was done all the same. `mount` undoes
+the mount then. `run --detach` ends with 40 too, not with 125: the container was started, and its id is in the error.
+"""
+
 TAIL = """
 `run` ends with the status of the container's command. Its own failures follow the convention of other container tools:
 
@@ -50,7 +56,8 @@ def document() -> str:
         errors.RUN_CANNOT_INVOKE: "the command exists but cannot be invoked",
         errors.RUN_NOT_FOUND: "the command does not exist",
     }
-    return HEAD + "".join(rows) + TAIL + "".join(f"| {status} | {when} |\n" for status, when in run.items())
+    rows.append(f"| {errors.READER_GONE} | | nobody reads stdout any more, and nothing was changed; without a word |\n")
+    return HEAD + "".join(rows) + OUTPUT + TAIL + "".join(f"| {status} | {when} |\n" for status, when in run.items())
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ class Command(WithHelp):
     def statuses(self) -> list[tuple[int, str]]:
         """Every exit status of this command with what it means, ascending."""
         found = {cls.exit_code: _sentence(cls) for cls in {*ALWAYS, *self.errors}}
+        found[errors.READER_GONE] = "nobody reads stdout any more, and the command has changed nothing"
         return [(0, "the command did what it was asked to do"), *sorted(found.items())]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -16,6 +16,7 @@ from arstore.cli import interrupts
 from arstore.cli.output import STDOUT, ClosedStreamError, json_text, printable, unwritten
 from arstore.cli.session import write_message
 from arstore.errors import (
+    READER_GONE,
     ArstoreError,
     HostError,
     InterruptedByUserError,
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.cli.session import Session
-
-READER_GONE = 141
-"""The exit status when nobody reads our output any more: what a shell tells of a program that SIGPIPE has ended."""
-
 
 def guarded(session: Session, body: Callable[[], int]) -> int:
     """Run *body* and return its exit status; whatever goes wrong is told on stderr and becomes one."""
