@@ -162,7 +162,7 @@ def image_document(image: TakenImage) -> dict[str, Any]:
     """An image that came in, as JSON tells it.
 
     `digest`, `config`, `names`, `layers` (bottom first), `platform`; `dropped_xattrs` counts the extended attributes
-    that its trees do not have, those of each layer too.
+    that its trees do not have.
     """
     return {
         "digest": image.digest,
@@ -176,7 +176,6 @@ def image_document(image: TakenImage) -> dict[str, Any]:
                 "size": layer.size,
                 "compressed_size": layer.compressed_size,
                 "reused": layer.reused,
-                "dropped_xattrs": layer.dropped,
             }
             for layer in image.layers
         ],

@@ -12,7 +12,7 @@ import os
 from arstore.linux.syscall import libc
 
 UMASK = 0o022
-"""The umask of our own processes: it takes no right from their owner, and others may write to nothing."""
+"""The umask of our own processes: it takes no right from their owner, and lets nobody else write."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 

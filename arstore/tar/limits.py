@@ -24,7 +24,7 @@ class Limits:
     """The most that is accepted; anything over is a LimitError. Sizes are bytes."""
 
     headers: int = 10_000_000
-    """Headers of one archive, those of extensions included."""
+    """Headers of one archive, those of extensions included; a global record counts for each member that it is about."""
     path: int = 4096
     """A normalised path, and a link's target: the kernel's PATH_MAX."""
     depth: int = 1024

@@ -134,6 +134,8 @@ class TarReader:
                 if records is None and not self._globals:
                     extension = None
                 else:
+                    # They are gone through again for each member, and cost as much as headers do.
+                    self._headers += len(self._globals)
                     all_records = [*self._globals.items(), *(records or ())]
                     extension = pax.extension(all_records, self._limits, self._what)
                 return self._entry(kind, block, fields, extension, long_name, long_link)

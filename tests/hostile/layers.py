@@ -213,7 +213,7 @@ METADATA: dict[str, Row] = {
     ),
     "attributes that no file can have": good(
         lambda out: [
-            file("f", X, xattrs={"system.nfs4_acl": b"x", "security.capability": b"x", "com.apple.x": b"", "user.": b""}),
+            file("f", X, xattrs={"system.nfs4_acl": b"x", "security.capability": b"x", "com.apple.x": b""}),
             symlink("l", "f", xattrs={"user.a": b"x", "system.posix_acl_access": b"x"}),
         ],
         {"f": X},
