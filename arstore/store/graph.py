@@ -103,7 +103,7 @@ class Graph:
         if not (guest and self.access is Access.GUEST):
             require_writable(self._root)
         with self._errors(), self._open().begin(write=True) as transaction:
-            if self._is_older:
+            if self._is_older and self.access is Access.OWNER:
                 transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
             yield Change(transaction, lenient)
         self._is_older = False
