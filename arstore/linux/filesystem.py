@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _OVER_NETWORKS = frozenset(
     {
-        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "ceph", "lustre", "gfs2", "ocfs2", "beegfs"),
-        *("gpfs", "orangefs", "pvfs2", "9p", "glusterfs", "acfs", "davfs"),
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "ceph", "lustre", "beegfs", "gpfs"),
+        *("orangefs", "pvfs2", "9p", "glusterfs", "davfs"),
     }
 )
-"""Types of file systems that several hosts can have mounted at once."""
+"""Types of file systems that several hosts can have mounted at once; not those on a shared disk (GFS2, OCFS2)."""
 _OF_PROGRAMS = frozenset(
     {
         *("sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "rclone", "gcsfuse", "goofys", "juicefs", "curlftpfs"),

@@ -370,10 +370,13 @@ class _Base:
 
 
 def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Names and status of what the directory *path*, relative to *base*, holds; nothing once it has gone."""
+    """Names and status of what the directory *path*, relative to *base*, holds; nothing once it has gone.
+
+    Nothing either of one that this user may not read, as `lost+found`: du(1) goes on as well.
+    """
     try:
         fd = os.open(path, _DIRECTORY, dir_fd=base.at)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     try:
         for name in sorted(os.listdir(fd)):

@@ -157,3 +157,29 @@ def test_a_subreaper_inherits_orphans():
 def test_an_unknown_option_raises():
     with pytest.raises(OSError, match="Invalid argument"):
         process.prctl(0x7FFF)
+
+
+@pytest.mark.root
+@pytest.mark.tools("unshare")
+@pytest.mark.parametrize("offset", ["100000", "12345"])
+def test_a_time_namespace_changes_no_start_time(child, offset):
+    """/proc shows every start time shifted there; a running container must not look dead for that."""
+    code = (
+        "import sys; from arstore.linux import process; pid, start = map(int, sys.argv[1:]);"
+        "print(process.start_time(pid) == start, process.is_alive(pid, start, process.boot_id()), process.runs(pid))"
+    )
+    start = process.start_time(child.pid)
+    words = ["unshare", "--time", "--boottime", offset, sys.executable, "-c", code, str(child.pid), str(start)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode and "unshare" in done.stderr:
+        pytest.skip(f"no time namespaces here: {done.stderr.strip()}")
+    assert done.stdout.split() == ["True", "True", "True"]
+
+
+def test_whether_a_pid_is_in_use(child):
+    assert process.runs(child.pid)
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not process.runs(ended.pid)
+    ended.wait()
+    assert not process.runs(ended.pid)

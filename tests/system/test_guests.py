@@ -9,10 +9,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support import images, stores
+from support import disks, images, stores
 from support.cli import Arstore
 
 from arstore.errors import PermissionDeniedError
+from arstore.maintenance.gc import collect
+from arstore.maintenance.usage import measure
 from arstore.store.disposal import remove_images
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
@@ -150,3 +152,19 @@ def test_a_user_has_no_part_in_roots_store(place, archive, mode):
 
     as_nobody(work)
     store.ok("check", "--quick")
+
+
+@pytest.mark.mounts
+def test_a_user_can_have_a_whole_disk(place, archive):
+    """Its `lost+found` is root's, and nobody else can look into it."""
+    with disks.mounted("ext4", place / "home/root") as disk:
+        os.chown(disk, NOBODY, NOBODY)
+        imported(place, archive)
+
+        def work():
+            with theirs(place) as store:
+                assert measure(store).total > 0
+                stores.verify_clean(store)
+                collect(store)
+
+        as_nobody(work)
