@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,14 +28,12 @@ def images(session: Session) -> None:
     Where the last `arstore check` found damage, and what is damaged has not changed since, a column STATE marks the
     images that need it.
     """
-    from arstore.maintenance.verdicts import known
-
     with session.store() as store:
         found = store.images()
-        damage = known(store)
+        damage = _damage(store)
     if session.json:
         ordered = sorted(found, key=_by_name)
-        write_json([{**image_summary(image), "damage": damage.get(image.digest, [])} for image in ordered])
+        write_json([{**image_summary(image), **_damage_member(damage.get(image.digest))} for image in ordered])
         return
     rows = [(name, image) for image in found for name in image.names or ("-",)]
     rows.sort(key=lambda row: (row[0] == "-", row[0], row[1].digest))
@@ -46,6 +45,19 @@ def images(session: Session) -> None:
             (*row, "damaged" if image.digest in damage else "") for row, (_, image) in zip(cells, rows, strict=True)
         ]
     write_table(head, cells)
+
+
+def _damage(store: Store) -> dict[str, list[str]]:
+    """The kinds of damage that are known of images, by digest."""
+    if not os.path.exists(store.directories.damage):
+        return {}
+    from arstore.maintenance.verdicts import known
+
+    return known(store)
+
+
+def _damage_member(kinds: list[str] | None) -> dict[str, list[str]]:
+    return {"damage": kinds} if kinds else {}
 
 
 def _by_name(image: StoredImage) -> tuple[bool, tuple[str, ...], str]:

@@ -32,7 +32,10 @@ def tag(session: Session, image: str, name: str) -> None:
         digest = store.find(stored).digest if session.json else ""
     session.done = f"the image has the name {stored}"
     if session.json:
-        write_json({"name": stored, "digest": digest, "was": next((moved.was for moved in store.moved), None)})
+        document = {"name": stored, "digest": digest}
+        if store.moved:
+            document["was"] = store.moved[0].was
+        write_json(document)
 
 
 @exit_statuses(errors.NotFoundError, errors.InvalidReferenceError)

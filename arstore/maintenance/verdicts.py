@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
-FILE = "damage.json"
-
 _MOST_THINGS, _MOST_OF_AN_IMAGE = 10_000, 8
 """Things that are remembered, and of one image. More is as bad."""
 
@@ -40,7 +38,7 @@ def known(store: Store) -> dict[str, list[str]]:
 
     Raises the errors of Graph.
     """
-    things, images = _read(f"{store.directories.graph}/{FILE}")
+    things, images = _read(store.directories.damage)
     if not images:
         return {}
     with store.graph.read(lenient=True) as snapshot:
@@ -58,7 +56,7 @@ def record(store: Store, hits: Mapping[Thing, Iterable[str]], whole: bool) -> No
     Unless *whole*, what was known before and has not changed is still known: somebody has looked at a part only.
     Raises OSError and the errors of Graph.
     """
-    path = f"{store.directories.graph}/{FILE}"
+    path = store.directories.damage
     if not hits and (whole or not os.path.exists(path)):
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -85,7 +83,7 @@ def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]])
                 places.append(len(things))
         things.append((kind, what, state))
     with Ingest(store.directories) as ingest:
-        staged = ingest.file(FILE)
+        staged = ingest.file(os.path.basename(path))
         with open(staged, "x", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
             json.dump({"things": things, "images": images}, file)

@@ -87,6 +87,11 @@ class Directories(NamedTuple):
         """The file of claims (`claims`)."""
         return f"{self.graph}/claims"
 
+    @property
+    def damage(self) -> str:
+        """The file of what is known to be damaged (`maintenance.verdicts`); absent when nothing is."""
+        return f"{self.graph}/damage.json"
+
     def blob(self, digest: str) -> str:
         """Where the blob *digest* lies; the digest is parsed first, because it becomes a path."""
         parsed = Digest(digest)

@@ -16,7 +16,7 @@ def test_names_come_and_go(filled, picture):
     assert filled.ok("tag", "example:1", "other").out == b""
     assert names(filled) == ["example:1", "example:latest", "other:latest"]
     assert filled.ok("tag", "--json", "example:1", "third:3").json == {
-        "name": "third:3", "digest": picture.digest, "was": None,
+        "name": "third:3", "digest": picture.digest,
     }  # fmt: skip
     assert filled.ok("untag", "--json", "other").json["name"] == "other:latest"
     for name in names(filled):

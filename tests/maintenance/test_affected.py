@@ -40,7 +40,7 @@ def flip(path):
 def damaged(store):
     """What `images` marks, in JSON and in the table."""
     listed = store.json("images")
-    marked = {image["digest"] for image in listed if image["damage"]}
+    marked = {image["digest"] for image in listed if image.get("damage")}
     lines = store.ok("images").text.splitlines()
     assert lines[0].endswith("STATE") == bool(marked)
     in_table = {line.split()[1] for line in lines[1:] if line.endswith("  damaged")}
