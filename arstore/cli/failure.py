@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
 
+
 def guarded(session: Session, body: Callable[[], int]) -> int:
     """Run *body* and return its exit status; whatever goes wrong is told on stderr and becomes one."""
     try:

@@ -92,7 +92,7 @@ def run(
                 session.warn(out_of_memory(found.label, options.memory))
             return ended.status
         container_id = containers.start(store, request)
-    # The command was started: this is no failure of `run` as the others are.
+    # The command was started: what fails from here on has its own status, and not that of a `run` that failed.
     session.done = f"container {container_id} was started and goes on"
     session.command = None
     if session.json:

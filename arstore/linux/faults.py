@@ -129,7 +129,8 @@ def _caught(number: int, information: int, _context: int) -> None:
     act, _act = _act, None
     code = _Int.from_address(information + _CODE_AT).value
     address = _Word.from_address(information + _ADDRESS_AT).value
-    sent = code <= 0 and number != SIGABRT
+    # abort(3) sends its signal too, to this very process.
+    sent = code <= 0 and (number != SIGABRT or address & 0xFFFFFFFF != os.getpid())
     try:
         if act is not None and not sent:
             act(Fault(number, address, *_mapped(address)))

@@ -11,12 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
 
 import lmdb
 
-from arstore.errors import ArstoreError, HostError, InUseError, StoreDamagedError
-from arstore.store.datafile import DAMAGE_HINT, DATA, HALVINGS, MAP_SIZE
+from arstore.errors import ArstoreError, HostError, InUseError
+from arstore.store.datafile import DATA, HALVINGS, MAP_SIZE
+from arstore.store.faults import damage_of_pages
 from arstore.store.lockfile import READERS
 
 _SIZES = tuple(MAP_SIZE >> shift for shift in range(HALVINGS + 1))
@@ -92,12 +92,8 @@ def no_addresses(path: str) -> ArstoreError:
 
     A damaged meta page may ask for any number of them.
     """
-    from arstore.store.pages import walk
-
-    with suppress(OSError):
-        faults = walk(f"{path}/{DATA}", MAP_SIZE, lambda _key, _value: None).faults
-        if faults:
-            return StoreDamagedError(f"{path}/{DATA}", faults[0], DAMAGE_HINT)
     limit = address_limit()
     told = "" if limit is None else f" ({limit >> 20} MiB)"
-    return HostError(path, f"this process may not have enough address space{told} to map it", LIMIT_HINT)
+    return damage_of_pages(path) or HostError(
+        path, f"this process may not have enough address space{told} to map it", LIMIT_HINT
+    )

@@ -12,6 +12,7 @@ has said so, signals do what they always did.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, NoSpaceError, StoreDamagedError
@@ -67,15 +68,16 @@ def explained(fault: Fault, path: str) -> ArstoreError:
         if fault.offset >= size:
             return StoreDamagedError(data, f"ends after {size} bytes, before a page that is in use", DAMAGE_HINT)
         return StoreDamagedError(data, f"its disk cannot read it at byte {fault.offset}", DAMAGE_HINT)
-    return StoreDamagedError(data, _fault_of_pages(data), DAMAGE_HINT)
+    return damage_of_pages(path) or StoreDamagedError(data, "LMDB cannot read its pages", DAMAGE_HINT)
 
 
-def _fault_of_pages(data: str) -> str:
-    """What is wrong with the pages, found without LMDB."""
+def damage_of_pages(path: str) -> StoreDamagedError | None:
+    """What is wrong with the pages of the graph in the directory *path*, found without LMDB; None for nothing."""
     from arstore.store.pages import walk
 
-    try:
-        faults = walk(data, MAP_SIZE, lambda _key, _value: None).faults
-    except (OSError, ValueError, MemoryError):
-        faults = []
-    return faults[0] if faults else "LMDB cannot read its pages"
+    data = f"{path}/{DATA}"
+    with suppress(OSError, ValueError, MemoryError):
+        found = walk(data, MAP_SIZE, lambda _key, _value: None).faults
+        if found:
+            return StoreDamagedError(data, found[0], DAMAGE_HINT)
+    return None

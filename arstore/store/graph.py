@@ -65,7 +65,6 @@ _DAMAGE = (
     lmdb.CursorFullError,
     lmdb.IncompatibleError,
     lmdb.InvalidError,
-    lmdb.InvalidParameterError,
     lmdb.MapResizedError,
     lmdb.PageFullError,
     lmdb.PageNotFoundError,
@@ -355,7 +354,8 @@ class Graph:
             return StoreDamagedError(self.path, why, DAMAGE_HINT)
         if "Permission denied" in text or "Read-only file system" in text:
             return PermissionDeniedError(self.path, why)
-        return HostError(self.path, why)
+        # What LMDB means by these depends on what it read.
+        return faults.damage_of_pages(self.path) or HostError(self.path, why)
 
 
 def _begun(environment: lmdb.Environment, named: bool) -> bytes:
