@@ -100,6 +100,11 @@ class Graph:
             yield Change(transaction, lenient)
         self._is_older = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the environment open."""
+        return self._environment is not None
+
     def release(self) -> None:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
         with self._opening:
