@@ -188,6 +188,11 @@ class Graph:
                 raise
             return self._fault
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the environment open."""
+        return self._environment is not None
+
     def release(self) -> None:
         """Close the environment, as must be done before a fork; the next transaction opens it again."""
         with self._opening:

@@ -63,14 +63,14 @@ class Clearance:
 
     def make(self, wanted: int = 0) -> None:
         """Take what dead processes left; *wanted* bytes are to come. What cannot be taken stays, without an error."""
-        before = self.freed
+        was_open = self._graph.is_open
         self.freed += take_leftovers(self._directories, self._graph)
         relief = self._relief
         if relief is not None and self._is_scarce(wanted):
             self._relief = None
             with suppress(OSError, ArstoreError):
                 self.freed += relief()
-        if self._relief is not relief or self.freed > before:
+        if not was_open:
             # Whoever forks next must not have it open.
             self._graph.release()
 
