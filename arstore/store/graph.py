@@ -293,7 +293,7 @@ class Graph:
             reached("store.graph-opened")
             found = _begun(environment, named=self._store is not None)
             reached("store.graph-named")
-        return _readable(found, environment.path())
+        return _readable(found, self.path)
 
     def _verify_identity(self, environment: lmdb.Environment) -> None:
         """See to it that the graph is this store's; a new store's root gets its file. Raises as `read`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, NoStoreError
 from arstore.store.datafile import MAP_SIZE
-from arstore.store.directories import STORE_FILE
+from arstore.store.directories import STORE_FILE, own_names
 from arstore.store.graph import FORMAT
 from arstore.store.identity import UNFINISHED, holds_content, none_at
 from arstore.store.seal import is_sealed, unsealed
@@ -69,7 +69,7 @@ def make_directories(directories: Directories) -> None:
 def _names(root: str) -> list[str]:
     """What is in the root, but for what mkfs puts there; nothing where there is no such directory. Raises OSError."""
     try:
-        return [name for name in os.listdir(root) if name != "lost+found"]
+        return own_names(root)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
