@@ -290,6 +290,7 @@ class Graph:
         found = version()
         if found is None:
             self._may_begin(lambda: "is empty" if version() is None else "")
+            require_writable(self._root)
             reached("store.graph-opened")
             found = _begun(environment, named=self._store is not None)
             reached("store.graph-named")
