@@ -310,6 +310,7 @@ class Graph:
         if fault is None or fault.kind is not identity.Kind.UNFINISHED:
             self._refuse(fault)
         elif self._create:
+            require_writable(self._root)
             self._name(environment, self._store)
         else:
             raise identity.none_at(self._store.root, identity.UNFINISHED)
