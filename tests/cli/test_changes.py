@@ -130,7 +130,7 @@ def test_a_container_as_json(box):
         {"path": "/data/old", "kind": "C", "what": ["mode"]},
         {"path": "/etc", "kind": "C", "what": ["mtime"]},
         {"path": "/etc/issue", "kind": "D", "what": []},
-        {"path": "/new\n\udcff", "kind": "A", "what": []},
+        {"path": "/new\n\\xff", "kind": "A", "what": []},
     ]
 
 

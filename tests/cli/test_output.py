@@ -86,8 +86,9 @@ def test_an_empty_table_has_its_head(capsys):
 
 
 def test_json_is_ascii_and_one_line(capsys):
-    output.write_json({"name": "流\n", "bytes": "\udce9"})
-    assert capsys.readouterr().out == '{"name": "\\u6d41\\n", "bytes": "\\udce9"}\n'
+    output.write_json({"name": "流\n", "bytes": "\udce9", "pair": "\U0001f600", "text": "\\udce9"})
+    line = capsys.readouterr().out
+    assert line == '{"name": "\\u6d41\\n", "bytes": "\\\\xe9", "pair": "\\ud83d\\ude00", "text": "\\\\udce9"}\n'
 
 
 def test_a_path_is_exact_for_programs(capfdbinary):
