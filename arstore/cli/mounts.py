@@ -214,7 +214,11 @@ def _chosen(table: MountTable, directories: Directories, which: tuple[str, ...])
 
 
 def _end_recorded(table: MountTable, mount_id: str, lazy: bool) -> bool:
-    return table.umount(mount_id, lazy=lazy)
+    try:
+        return table.umount(mount_id, lazy=lazy)
+    except NotFoundError:
+        # Another process was faster.
+        return True
 
 
 def _end_unrecorded(place: str, lazy: bool) -> bool:

@@ -40,8 +40,9 @@ class MountRecord(NamedTuple):
     `source` is the device in the kernel's table, by which the mount is found; `image` is the digest of what is
     shown, `container` the id of the container that is written to, or "". `boot` and `namespace` (inode number of the
     mount namespace) tell where `target` is meant; `created` is in seconds since the epoch. `own_target` says that the
-    target was made for this mount. `device` is the mounted file system's st_dev, 0 while it is not known; `detached`
-    says that the mount was ended here, and that something still used the file system then.
+    target was made for this mount. `device` is the mounted file system's st_dev, 0 while it is not known, and `sign` a
+    number that it shows where that never changes, else 0 (`superblock.Live`). `detached` says that the mount was ended
+    here, and that something still used the file system then.
     """
 
     id: str
@@ -55,6 +56,7 @@ class MountRecord(NamedTuple):
     container: str = ""
     own_target: bool = False
     device: int = 0
+    sign: int = 0
     detached: bool = False
 
 
@@ -64,10 +66,8 @@ class Held(NamedTuple):
     record: MountRecord
     fd: int
 
-    def learn(self, *, device: int | None = None, detached: bool = False) -> MountRecord:
-        """Write down what was found out about the mount; the record as it is now. Raises OSError."""
-        known = self.record.device if device is None else device
-        changed = self.record._replace(device=known, detached=detached)
+    def learn(self, changed: MountRecord) -> MountRecord:
+        """Write down what was found out about the mount: only fields that come last may differ. Raises OSError."""
         os.pwrite(self.fd, _encoded(changed), 0)
         return changed
 
@@ -191,8 +191,9 @@ def _write(fd: int, record: MountRecord) -> None:
 def _encoded(record: MountRecord) -> bytes:
     """The file's content; for records that differ in what is learned later, of one length and equal up to there."""
     fields = record._asdict()
-    device, detached = fields.pop("device"), "true" if fields.pop("detached") else "false"
-    return f'{json.dumps(fields)[:-1]}, "device": {device:20d}, "detached": {detached:>5}}}\n'.encode("ascii")
+    device, sign, detached = (fields.pop(name) for name in ("device", "sign", "detached"))
+    learned = f'"device": {device:20d}, "sign": {sign:20d}, "detached": {json.dumps(detached):>5}'
+    return f"{json.dumps(fields)[:-1]}, {learned}}}\n".encode("ascii")
 
 
 def _link(fd: int, directory: str, mount_id: str) -> None:
@@ -235,6 +236,7 @@ def _is_typed(record: MountRecord) -> bool:
         and isinstance(record.read_only, bool)
         and isinstance(record.own_target, bool)
         and isinstance(record.device, int)
+        and isinstance(record.sign, int)
         and isinstance(record.detached, bool)
     )
 

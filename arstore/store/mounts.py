@@ -31,7 +31,7 @@ from arstore.errors import (
     NotFoundError,
     naming,
 )
-from arstore.linux import mount, namespace
+from arstore.linux import mount, namespace, superblock
 from arstore.linux.mountinfo import mount_at, mount_id_at
 from arstore.linux.process import boot_id
 from arstore.store import mountrecord, overlay
@@ -106,7 +106,10 @@ class MountTable:
                     reached("mount.target-made")
                 overlay.perform(description._replace(source=record.source), record.target)
                 reached("mount.mounted")
-                record = held.learn(device=os.stat(record.target).st_dev)
+                device = os.stat(record.target).st_dev
+                live = superblock.look(device)
+                sign = live.sign if isinstance(live, superblock.Live) else 0
+                record = held.learn(record._replace(device=device, sign=sign))
             except BaseException:  # an interrupt may come between the mount and our knowing of it
                 self._undo(record)
                 raise
@@ -131,7 +134,7 @@ class MountTable:
             if places or record.detached:
                 view = view_of(record)
                 if not view.places(record) and view.lives(record):
-                    held.learn(detached=True)
+                    held.learn(record._replace(detached=True))
                     return False
             self._withdraw(record.id)
         return True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from arstore.linux import namespace
 from arstore.linux.mountinfo import find_mounts, mount_at, read_mounts
-from arstore.linux.superblock import OVERLAY, is_live, magic
+from arstore.linux.superblock import OVERLAY, Live, look, magic
 from arstore.store.mountrecord import is_blank, shows
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from arstore.linux.mountinfo import MountInfo
     from arstore.store.mountrecord import MountRecord
 
-_PAUSES = (0.002, 0.01)
-"""Seconds between two looks at a file system that lives and is not to be seen."""
+_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
+"""Seconds between looks at a file system that lives and is not to be seen."""
 
 
 class MountView:
@@ -59,18 +59,22 @@ class MountView:
 
     def lives(self, record: MountRecord) -> bool:
         """Whether the file system of *record*, which has no places that can be seen, is still used by something."""
-        live = is_live(record.device) if record.device else None
+        live = _is_live(record) if record.device else None
         if live is None:
             self._table(record.namespace)
             return record.namespace in self._hidden
-        # Its number may be another file system's by now: one that is mounted somewhere, or that a process holds, or one
-        # that is being mounted at this moment.
+        # Its number may be another file system's by now: one that lives for a moment, is mounted somewhere, or is held
+        # by a process.
         for pause in _PAUSES:
-            if not live or any(self._is_taken(record, table) for table in self._every_table()):
+            if not live:
                 return False
             time.sleep(pause)
-            live = is_live(record.device)
-        return bool(live) and not any(kind != OVERLAY for kind in _held_with(record.device))
+            live = _is_live(record)
+        return (
+            bool(live)
+            and not any(self._is_taken(record, table) for table in self._every_table())
+            and all(kind == OVERLAY for kind in _held_with(record.device))
+        )
 
     def _is_taken(self, record: MountRecord, table: list[MountInfo]) -> bool:
         number = (os.major(record.device), os.minor(record.device))
@@ -113,6 +117,12 @@ class MountView:
         if not inhabited and namespace.sees_all_processes() and not namespace.is_held("mnt", identity):
             self._hidden.discard(identity)
         return []
+
+
+def _is_live(record: MountRecord) -> bool | None:
+    """Whether the file system that has the record's number lives, and may be the record's; None if that is not said."""
+    live = look(record.device)
+    return live.sign == record.sign if isinstance(live, Live) else live
 
 
 def _held_with(device: int) -> Iterator[int]:

@@ -261,12 +261,15 @@ def umount_container(store: Store, container: Container) -> None:
 
 
 def umount_all(store: Store) -> list[str]:
-    """Unmount everything that the table knows; return the ids. Raises as `MountTable.umount`."""
+    """Unmount everything that the table knows; return the ids of what was. Raises as `MountTable.umount`."""
     table = MountTable(store.directories)
-    ids = [entry.record.id for entry in table.list()]
-    for mount_id in ids:
-        table.umount(mount_id)
-    return ids
+    done = []
+    for entry in table.list():
+        # Somebody else may have been faster.
+        with suppress(NotFoundError):
+            table.umount(entry.record.id)
+            done.append(entry.record.id)
+    return done
 
 
 def remove_container(store: Store, container_id: str) -> None:

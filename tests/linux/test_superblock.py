@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from arstore.linux import superblock
-from arstore.linux.superblock import is_live, magic
+from arstore.linux.superblock import Live, look, magic
 
 REPOSITORY = Path(__file__).parents[2]
-ASK = "import sys; from arstore.linux.superblock import is_live; print(is_live(int(sys.argv[1])))"
+ASK = "import sys; from arstore.linux.superblock import look; print(bool(look(int(sys.argv[1]))))"
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def mounted(tmp_path):
 
 
 def answering():
-    if is_live(os.stat("/").st_dev) is None:
+    if look(os.stat("/").st_dev) is None:
         pytest.skip("this kernel does not say, or a filter keeps it from it")
 
 
@@ -31,26 +31,34 @@ def answering():
 def test_it_lives_as_long_as_something_holds_it(mounted):
     answering()
     device = os.stat(mounted).st_dev
-    assert is_live(device) is True
+    assert look(device)
     for words in (["unshare", "-m"], ["unshare", "-pf", "--mount-proc", "-m"], ["unshare", "-Urpf", "--mount-proc"]):
         command = [*words, sys.executable, "-c", ASK, str(device)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY)
         assert done.stdout.strip() in {"True", ""}, done.stderr
     fd = os.open(mounted, os.O_RDONLY)
     subprocess.run(["umount", "--lazy", mounted], check=True)
-    assert is_live(device) is True
+    assert look(device)
     os.close(fd)
+
+
+def test_an_overlay_claims_what_its_topmost_file_system_does(mounted):
+    answering()
+    live, below = look(os.stat(mounted).st_dev), look(os.stat(mounted.parent).st_dev)
+    assert isinstance(live, Live)
+    assert isinstance(below, Live)
+    assert live.sign == below.sign == 0
 
 
 def test_of_what_is_not_there():
     answering()
-    assert is_live(os.makedev(4095, (1 << 20) - 1)) is False
-    assert is_live(os.makedev(0, (1 << 20) - 1)) is False
+    assert look(os.makedev(4095, (1 << 20) - 1)) is False
+    assert look(os.makedev(0, (1 << 20) - 1)) is False
 
 
 def test_an_architecture_without_the_call(monkeypatch):
     monkeypatch.setattr(superblock, "_USTAT", 0)
-    assert is_live(os.stat("/").st_dev) is None
+    assert look(os.stat("/").st_dev) is None
 
 
 @pytest.mark.mounts

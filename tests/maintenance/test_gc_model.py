@@ -370,8 +370,9 @@ class Held(Naming):
         assert set(os.listdir(root)) - {"mounts"} == FRAME
         assert set(os.listdir(root / "containers")) == set(self.containers)
         assert set(os.listdir(root / "ingest")) == set(self.ingests)
-        mounts = run / "mounts"
-        assert set(os.listdir(mounts) if mounts.exists() else ()) == {*self.mounts, *(f"{m}.json" for m in self.mounts)}
+        for parent, suffix in ((run, ""), (root, ".json")):
+            mounts = parent / "mounts"
+            assert set(os.listdir(mounts) if mounts.exists() else ()) == {f"{m}{suffix}" for m in self.mounts}
         assert all((root / "ingest" / name).is_dir() for name in self.ingests)
         stores.verify_layout(store)
         assert check(store) == []

@@ -21,6 +21,7 @@ from arstore.store import publication, rootfs, runs
 from arstore.store.disposal import remove_images
 from arstore.store.erofs.devices import device_files
 from arstore.store.erofs.files import MERGED
+from arstore.store.mounts import MountTable
 from arstore.store.overlay import MAX_LOWERS
 from arstore.store.records import TreeRecord
 from arstore.store.runs import FEWEST, LARGE, MOST, SMALL, Run, plan
@@ -143,7 +144,7 @@ def shown(store, name="many:1"):
     try:
         return treelist.listing(record.target)
     finally:
-        rootfs.umount_all(store)
+        MountTable(store.directories).umount(record.id)
 
 
 def merged(store):
