@@ -115,7 +115,7 @@ def back_up(
             sync_directory(f"{directory}/blobs/{algorithm}")
         _put(directory, LAYOUT, LAYOUT_DOCUMENT)
         # The record first: it knows the index that it finds, and the one that follows.
-        _put(directory, RECORD, record_document(state.writer, [*_index_there(directory), digest_of(state.index)]))
+        _put(directory, RECORD, record_document(state.writer, {*_index_there(directory), digest_of(state.index)}))
         sync_directory(directory)
         _put(directory, INDEX, state.index)
         sync_directory(directory)

@@ -124,7 +124,7 @@ def listing(document: bytes) -> Listing | None:
 
 def record_document(writer: Writer, indexes: Iterable[str]) -> bytes:
     """`backup.json`: the store, and the digests of the index.json that it has left or is about to leave there."""
-    return json.dumps({"store": writer._asdict(), "indexes": list(indexes)}, indent=1).encode() + b"\n"
+    return json.dumps({"store": writer._asdict(), "indexes": sorted(indexes)}, indent=1).encode() + b"\n"
 
 
 def read_record(directory: str) -> tuple[Writer, tuple[str, ...]] | None:

@@ -7,12 +7,13 @@ taken for a store without images.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, NoStoreError
 from arstore.store.datafile import MAP_SIZE
-from arstore.store.directories import STORE_FILE, own_names
+from arstore.store.directories import RESERVED, STORE_FILE, own_names
 from arstore.store.graph import FORMAT
 from arstore.store.identity import UNFINISHED, holds_content, none_at
 from arstore.store.seal import is_sealed, unsealed
@@ -21,8 +22,8 @@ from arstore.store.snapshot import FORMAT_KEY
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
 
-_OF_A_STORE = frozenset({"trees", "containers", "ingest", "graph"})
-"""Names that a store's root has and a plain OCI image layout does not."""
+_DIRECTORIES = frozenset({"blobs", "trees"})
+"""What every store has, whatever it has lost, and neither an OCI image layout nor a directory of the system."""
 _SMALL = 64 << 10
 """Bytes that the file of a graph without records never reaches."""
 
@@ -43,7 +44,7 @@ def require(directories: Directories) -> None:
     names = _names(root)
     if not names:
         raise none_at(root, "it is empty")
-    if _may_be_store(names):
+    if _may_be_store(root, names):
         if _is_unfinished(directories):
             raise none_at(root, UNFINISHED)
         return
@@ -58,10 +59,15 @@ def make_directories(directories: Directories) -> None:
 
     Raises HostError where something else is; OSError.
     """
-    names = _names(directories.root)
-    if not _may_be_store(names) and _is_layout(names):
-        hint = "name an empty directory, or a new one"
-        raise HostError(directories.root, "is an OCI image layout, not a store", hint)
+    root, names = directories.root, _names(directories.root)
+    hint = "name an empty directory, or a new one"
+    if names and not _may_be_store(root, names):
+        if _is_layout(names):
+            raise HostError(root, "is an OCI image layout, not a store", hint)
+        # A directory of the system may well have a name of ours in it, such as `containers`.
+        if not RESERVED.issuperset(names) and stat.S_IMODE(os.stat(root).st_mode) & 0o077:
+            why = "holds something else and is open to other users, to whom it would be closed as a store"
+            raise HostError(root, why, hint)
     # Where there was a graph, a new directory would only hide that it is gone.
     directories.create(graph=STORE_FILE not in names and not holds_content(directories))
 
@@ -74,8 +80,8 @@ def _names(root: str) -> list[str]:
         return []
 
 
-def _may_be_store(names: list[str]) -> bool:
-    return STORE_FILE in names or not _OF_A_STORE.isdisjoint(names)
+def _may_be_store(root: str, names: list[str]) -> bool:
+    return STORE_FILE in names or _DIRECTORIES.issubset(names) or os.path.lexists(f"{root}/graph/data.mdb")
 
 
 def _is_layout(names: list[str]) -> bool:

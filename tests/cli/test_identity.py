@@ -144,6 +144,13 @@ def _something_else(root):
     (root / "letters").mkdir()
 
 
+def _system(root):
+    """A directory such as /var/lib, where podman has its `containers`."""
+    (root / "containers/storage").mkdir(parents=True)
+    (root / "dpkg").mkdir()
+    root.chmod(0o755)
+
+
 def _layout(root):
     images.write_layout(root, EXAMPLE)
 
@@ -163,7 +170,18 @@ def _without_a_format(root):
     lmdb.open(str(root / "graph"), map_size=MAP_SIZE).close()
 
 
-PLACES = [_file, _link, _empty, _fresh_disk, _something_else, _layout, _below_a_file, _half_made, _without_a_format]
+PLACES = [
+    _file,
+    _link,
+    _empty,
+    _fresh_disk,
+    _something_else,
+    _system,
+    _layout,
+    _below_a_file,
+    _half_made,
+    _without_a_format,
+]
 
 
 @pytest.mark.parametrize("make", PLACES)
@@ -191,12 +209,13 @@ def test_an_import_makes_or_finishes_a_store(nothing, tmp_path, make):
     assert nothing.ok("images", "--json").json[0]["digest"] == EXAMPLE.digest
 
 
-def test_an_image_layout_is_not_made_a_store(nothing, tmp_path):
-    _layout(nothing.root)
-    before = files(nothing.root)
+@pytest.mark.parametrize("make", [_layout, _system])
+def test_something_else_is_not_made_a_store(nothing, tmp_path, make):
+    make(nothing.root)
+    before, mode = files(nothing.root), nothing.root.stat().st_mode
     result = nothing("import", images.write_oci_archive(tmp_path / "x.tar", OTHER))
     assert result.status == HostError.exit_code
-    assert files(nothing.root) == before
+    assert (files(nothing.root), nothing.root.stat().st_mode) == (before, mode)
 
 
 @pytest.mark.parametrize("option", ["--root", "--runroot"])
@@ -445,8 +464,11 @@ def test_images_are_found_and_named_when_the_index_is_lost_too(whole, tmp_path):
     assert names(whole)[OTHER.digest] == [f"recovered:{OTHER.digest[7:19]}"]
 
 
-def test_what_an_older_arstore_imported_after_the_loss_stays_too(whole, tmp_path):
+@pytest.mark.parametrize("with_container", [True, False])
+def test_what_an_older_arstore_imported_after_the_loss_stays_too(whole, tmp_path, with_container):
     """The index is that of a graph that knew nothing of what had been there."""
+    if not with_container:
+        whole.ok("container", "rm", "box")
     empty_graph(whole.root, tmp_path)
     (whole.root / "store.json").rename(tmp_path / "kept.json")
     for path in ("blobs", "containers", "index.json"):

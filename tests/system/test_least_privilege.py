@@ -147,21 +147,21 @@ def test_an_open_store_is_closed(arstore, image):
 
 
 @pytest.mark.parametrize("which", ["root", "runroot"])
-def test_a_directory_of_something_else_is_not_closed(arstore, which):
+def test_a_directory_of_something_else_is_not_closed(arstore, image, which):
     directory = getattr(arstore, which)
     directory.mkdir()
     directory.chmod(0o755)
     (directory / "lib").mkdir()
-    assert str(directory) in arstore.fails("Host", "images")
+    assert str(directory) in arstore.fails("Host", "import", image)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o755
     assert os.listdir(directory) == ["lib"]
 
 
-def test_an_empty_directory_is_taken(arstore):
+def test_an_empty_directory_is_taken(arstore, image):
     for directory in (arstore.root, arstore.runroot):
         directory.mkdir()
         directory.chmod(0o777)
-    arstore.ok("images")
+    arstore.ok("import", image)
     for directory in (arstore.root, arstore.runroot):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 

@@ -157,9 +157,10 @@ def rebuild_graph(store: Store) -> str:
     os.makedirs(path, mode=0o700, exist_ok=True)
     with _alone(path), Ingest(store.directories) as ingest:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
-        refuse_newer(rows.items())
         records = _typed(rows.items())
         store_id, is_own = _identity(store, records, is_whole)
+        if is_own:
+            refuse_newer(rows.items())
         if not is_own:
             # What index.json says comes from there, too, when an older arstore has gone on with a graph made anew.
             strange, records = records, {}
@@ -216,13 +217,14 @@ def restore_id(store: Store) -> bool:
 def _identity(store: Store, records: Records, is_whole: bool) -> tuple[str, bool]:
     """The id that the store is to have, and whether *records* are of this store's own graph.
 
-    Of a graph that *is_whole* and has no id that is asked; what can be read of a damaged one is taken for the store's.
+    What can be read of a damaged graph is taken for the store's, unless it has another id. One that *is_whole* and has
+    no id, where the root has one, was made anew by an older arstore.
     """
     own, known = identity.read(store.directories.root), records.get(f"meta/{ID}")
-    if own and isinstance(known, str):
-        return own, own == known
+    if own:
+        return own, own == known or (known is None and not is_whole)
     is_own = not is_whole or _knows_what_is_there(store.directories, records)
-    return own or (known if is_own and isinstance(known, str) else new_id()), is_own
+    return known if is_own and isinstance(known, str) else new_id(), is_own
 
 
 def _knows_what_is_there(directories: Directories, records: Records) -> bool:
