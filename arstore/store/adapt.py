@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from arstore.digest import CHUNK
 from arstore.errors import TarError
 from arstore.store.relocation import NOTHING, Relocation
-from arstore.store.shape import joined
 from arstore.tar.entry import Entry, Kind, shown
 
 if TYPE_CHECKING:
@@ -37,16 +36,10 @@ class OwnTree:
 
     def replaces(self, path: bytes) -> bool:
         """See `Own`. Raises OSError."""
-        names = path.split(b"/")
-        for depth in range(len(names) + 1):
-            place = joined(b"", names[:depth])
-            node = self._form.lookup(self._fd, place)
-            if node is None:
-                return False
-            if node.whiteout or node.entry.kind is not Kind.DIRECTORY:
-                return True
-            if node.opaque and depth < len(names):
-                return True
+        node = self._form.lookup(self._fd, path)
+        # The tree has all directories that marks are in, but those of marks that were dropped because it hides them.
+        if node is None or node.whiteout or node.entry.kind is not Kind.DIRECTORY:
+            return True
         return path not in self._implied
 
 

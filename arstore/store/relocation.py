@@ -47,7 +47,10 @@ class Own(Protocol):
     """What a layer has by itself, once all of its entries are applied."""
 
     def replaces(self, path: bytes) -> bool:
-        """Whether it has anything at *path* in the place of what lower layers have there, or hides that."""
+        """Whether it has anything at *path* in the place of what lower layers have there, or hides that.
+
+        *path* leads to a mark of the layer.
+        """
 
 
 class Built(Protocol):
@@ -112,8 +115,7 @@ class Relocation:
         for end in (*(i for i, byte in enumerate(directory) if byte == ord("/")), len(directory)):
             path = directory[:end]
             if path and self._lower.link(path) is not None:
-                # Each looks at every directory on the way, one after the other.
-                self._allowance.look_up(directory, 2 * (directory.count(b"/") + 1))
+                self._allowance.look_up(directory, 2)
                 return None if self._own.replaces(path) else self._resolved(directory)
             if not self._lower.is_directory(path):
                 break

@@ -31,6 +31,10 @@ class NoSuchStackError(Exception):
     """A stack that no extraction would take."""
 
 
+class LoopError(NoSuchStackError):
+    """More symlinks on the way than are followed."""
+
+
 @dataclass
 class Thing:
     """One inode."""
@@ -189,6 +193,20 @@ class Model:
         return node
 
 
+def loops_alone(layer: Sequence[Step]) -> bool:
+    """Whether a layer runs into a loop of symlinks by itself, whatever a lower layer's symlink would make of that."""
+    model = Model()
+    for step in layer:
+        try:
+            if step.kind not in MARKS:
+                model._put(step, model.root)
+        except LoopError:
+            return True
+        except NoSuchStackError:
+            pass
+    return False
+
+
 def is_moot(step: Step, layer: Sequence[Step], before: Thing) -> bool:
     """Whether a mark's path would run through a symlink that its own layer replaces or hides."""
     parts = step.directory.split("/") if step.directory else []
@@ -237,7 +255,7 @@ def _follow(path: str, root: Thing) -> tuple[list[str], list[str]]:
         elif child is not None and child.kind == "l":
             links += 1
             if links > 40:
-                raise NoSuchStackError(path)
+                raise LoopError(path)
             if child.target.startswith("/"):
                 trail = []
             todo += child.target.split("/")[::-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from store.spec_model import loops_alone
 from store.stacks import Layer, Model, NoSuchStackError, Stack, Step, shown, unpack
 from support import images, treelist
 
@@ -47,6 +48,7 @@ def test_overlay_unpacking_and_model_agree(stack: list[list[Step]]) -> None:
             model.apply(layer)
     except NoSuchStackError:
         assume(False)
+    assume(not any(map(loops_alone, stack)))
     members = [[step.member() for step in layer] for layer in stack]
     place = Path(tempfile.mkdtemp(prefix="arstore-stack-"))
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from store.erofs.trees import FORM, built, fsck, mountable, why_no_fsck
+from store.spec_model import loops_alone
 from store.stacks import Layer, Model, NoSuchStackError, Stack, Step
 from store.test_unpack import RICH, STACKS
 from store.tree_contract import TreeContract, build, new_tree
@@ -72,6 +73,7 @@ def test_overlays_of_all_forms_show_the_same(stack: list[list[Step]]) -> None:
             model.apply(layer)
     except NoSuchStackError:
         assume(False)
+    assume(not any(map(loops_alone, stack)))
     members = [[step.member() for step in layer] for layer in stack]
     place = Path(tempfile.mkdtemp(prefix="arstore-stack-"))
     try:
