@@ -121,7 +121,7 @@ def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: floa
 
 def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
     """Warn of what the image's config says and no process can be given. Raises MissingBlobError, ManifestError."""
-    left = [one for one in store.config(image).left_out if one.startswith("config.")]
+    left = [one for one in store.config(image).left_out if one.startswith(("config.", "config "))]
     if left:
         session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
 

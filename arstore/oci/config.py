@@ -29,10 +29,10 @@ PROCESS_FIELDS = (
 )  # fmt: skip
 """The members of the `config` object that are read."""
 _REMEDIES = {
-    "User": "give the user with --user",
-    "Entrypoint": "give the command with --entrypoint",
-    "Cmd": "give the command after the image",
-    "WorkingDir": "give the directory with --workdir",
+    "User": "`arstore run --user` gives another",
+    "Entrypoint": "`arstore run --entrypoint` gives another",
+    "Cmd": "`arstore run IMAGE ARG...` gives another",
+    "WorkingDir": "`arstore run --workdir` gives another",
 }
 _STEPS_A_LAYER = 4
 """Entries of history for each layer that is allowed: most steps of a build make none."""

@@ -40,6 +40,7 @@ class Candidates:
         self._bounds = bounds_of(limits)
         self._below: dict[Digest, list[Candidate]] = {}
         self._platforms: dict[str, Platform] = {}
+        self._artifacts: set[str] = set()
 
     def below(self, entry: Descriptor | Flawed) -> list[Candidate]:
         """The manifests that *entry* stands for: itself, or those that it lists as an index.
@@ -66,6 +67,7 @@ class Candidates:
             if one.platform is not None and one.platform.is_known:
                 if not self._documents.nature(one.entry).artifact:
                     return one
+                self._artifacts.add(one.entry.digest)
                 continue
             try:
                 platform = self._asked(one.entry)
@@ -135,6 +137,8 @@ class Candidates:
         return known
 
     def _known(self, one: Candidate) -> Platform | None:
+        if one.entry.digest in self._artifacts:
+            return None
         if one.platform is not None and one.platform.is_known:
             return one.platform
         return self._platforms.get(one.entry.digest)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, LimitError, MissingBlobError
 from arstore.oci.descriptor import REFERENCE_TYPE, Descriptor
+from arstore.oci.document import shown
 from arstore.oci.media_type import is_config, may_be_image
 from arstore.tar.limits import raising
 
@@ -53,21 +54,21 @@ def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
     Raises LimitError.
     """
     if not may_be_image(entry.media_type):
-        return f"not an image, but {entry.media_type}"
+        return f"not an image, but {shown(entry.media_type)}"
     try:
         nature = documents.nature(entry)
     except MissingBlobError:
         # What points to it is all that is there.
         kind = entry.artifact_type if isinstance(entry, Descriptor) else ""
         if kind and not is_config(kind):
-            return f"not an image, but {kind}"
+            return f"not an image, but {shown(kind)}"
     except LimitError:
         raise
     except ArstoreError:
         return ""
     else:
         if nature.artifact:
-            return f"not an image, but {nature.artifact}"
+            return f"not an image, but {shown(nature.artifact)}"
     return "not an image, but an attestation" if _is_attestation(entry) else ""
 
 

@@ -13,6 +13,7 @@ from arstore.errors import ManifestError, MissingBlobError
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Flawed
+from arstore.oci.document import shown
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_layer
@@ -156,7 +157,7 @@ class Taking:
         manifest = Manifest.parse(raw, what, entry.media_type or None, self._bounds)
         if not manifest.is_image:
             kind = manifest.artifact_type or manifest.config.media_type
-            raise ManifestError(what, f"is not a container image, but an artifact of type {kind or 'unknown'}")
+            raise ManifestError(what, f"is not a container image, but an artifact of type {shown(kind) or 'unknown'}")
         config_raw = self._documents.get(manifest.config)
         config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
         if len(config.diff_ids) != len(manifest.layers):
@@ -181,7 +182,7 @@ class Taking:
 
     def _layer_digest(self, layer: Descriptor, what: str) -> Digest:
         if layer.media_type and not is_layer(layer.media_type):
-            raise ManifestError(what, f"has a layer of the unknown type {layer.media_type}")
+            raise ManifestError(what, f"has a layer of the unknown type {shown(layer.media_type)}")
         if layer.data is not None:
             self._documents.embed(layer)
         return layer.digest

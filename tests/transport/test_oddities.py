@@ -486,3 +486,26 @@ def test_a_table_that_repeats_itself_is_read_once(select, monkeypatch):
     parsed.clear()
     assert [len(names) for names in select("", files=files).images.values()] == [4000]
     assert len(parsed) < 10
+
+
+def test_the_platform_of_an_artifact_is_not_offered(select):
+    other, blobs = oddities.referrer(HERE, platform={"os": "linux", "architecture": HOST})
+    raw = images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [other, oddities.entry(THERE)]})
+    whole = images.Collection((THERE,), raw)
+    files = oddities.layout([oddities.entry(whole, "app:v1")], whole, blobs=blobs)
+    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; --platform"):
+        select("", files=files)
+
+
+@pytest.mark.parametrize("where", ["entry", "config"])
+def test_types_are_shown_in_one_short_line(select, where):
+    long = "application/x\n" + "y" * 100_000
+    if where == "entry":
+        entry, blobs = oddities.unknown(media_type=long)
+    else:
+        raw = oddities.manifest_of(oddities.thing(b"{}", long), [])
+        entry, blobs = oddities.thing(raw, images.OCI_MANIFEST), [raw, b"{}"]
+    found = select("", files=oddities.layout([entry, oddities.entry(HERE, "a:1")], HERE, blobs=blobs))
+    (line,) = found.skipped.lines()
+    assert len(line) < 300
+    assert line.isprintable()
