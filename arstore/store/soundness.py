@@ -1,7 +1,7 @@
 """Whether the graph's file can be relied on, found out without LMDB: what deletes asks before it does.
 
 A graph of which a page is damaged may look well and know less than it should. Whatever it does not know is garbage to
-those who delete, so they read all its pages first: some milliseconds for hundreds of images, a second for 10^5 layers.
+those who delete, so they read all its pages first: about a millisecond for 300 records.
 """
 
 from __future__ import annotations
