@@ -132,3 +132,13 @@ def busybox() -> str:
     if path is None:
         pytest.skip("busybox-static is not installed")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Escape file names that are not UTF-8 in what failed: a worker of xdist cannot send them, and ends all tests."""
+    report = yield
+    if not report.longreprtext.isascii():
+        report.longrepr = report.longreprtext.encode("utf-8", "backslashreplace").decode()
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report

@@ -120,6 +120,8 @@ def _stat_fields(pid: int | str) -> list[bytes]:
         with open(f"/proc/{pid}/stat", "rb") as file:
             data = file.read()
     except (FileNotFoundError, PermissionError) as error:
+        if pid == "self":
+            raise
         raise ProcessLookupError(error.errno, os.strerror(error.errno or 0), str(pid)) from error
     return data[data.rindex(b")") + 2 :].split()
 

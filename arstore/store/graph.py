@@ -261,6 +261,9 @@ class Graph:
                 return "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
             except FileNotFoundError:
                 return "is missing"
+            except PermissionError:
+                # LMDB says so.
+                return ""
 
         self._may_begin(how)
 
@@ -357,7 +360,7 @@ class Graph:
             return PermissionDeniedError(self.path, why)
         if isinstance(error, lmdb.VersionMismatchError):
             return StoreVersionError(self.path, why)
-        if isinstance(error, _DAMAGE) or "data format" in text:
+        if isinstance(error, _DAMAGE) or "data format" in text or "Invalid argument" in text:
             return StoreDamagedError(self.path, why, DAMAGE_HINT)
         if "Permission denied" in text or "Read-only file system" in text:
             return PermissionDeniedError(self.path, why)

@@ -126,6 +126,8 @@ class Placement(ABC):
         has its own. Raises UnsafePathError, LimitError, OSError.
         """
         self._replace(self.shape.root, PSEUDO_LINKS)
+        # No layer shows it, so nobody can have it elsewhere.
+        self._passed.discard(PSEUDO_LINKS)
         for parent, name in self.marks:
             node = self._marked(parent)
             if node is not None and name is not None:

@@ -76,7 +76,7 @@ def _names(root: str) -> list[str]:
     """What is in the root, but for what mkfs puts there; nothing where there is no such directory. Raises OSError."""
     try:
         return own_names(root)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 

@@ -20,7 +20,7 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.store import rootfs
-from arstore.store.graph import MAP_SIZE
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.seal import sealed
 from arstore.store.store import Store
 

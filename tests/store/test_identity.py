@@ -16,7 +16,8 @@ from arstore.errors import NoStoreError, StoreDamagedError, StoreVersionError
 from arstore.maintenance.check import check, repair
 from arstore.maintenance.gc import collect
 from arstore.store import hints, identity
-from arstore.store.graph import MAP_SIZE, Graph
+from arstore.store.datafile import MAP_SIZE
+from arstore.store.graph import Graph
 from arstore.store.records import BlobRecord
 from arstore.store.seal import sealed, unsealed
 from arstore.store.store import Store

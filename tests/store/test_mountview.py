@@ -131,7 +131,8 @@ def test_in_another_pid_namespace_what_cannot_be_seen_is_held(store, silence):
     with elsewhere(store):
         assert told() == "['pending']"
     wait_for(lambda: state(store) == [MountState.STALE])
-    assert told() == ("['pending']" if silence else "['stale']")
+    # The namespace that asks may have got the number of the one that has ended, and then knows that this is so.
+    assert told() in ({"['pending']", "['stale']"} if silence else {"['stale']"})
 
 
 def test_a_number_that_a_mounted_file_system_has_by_now(store, tmp_path):

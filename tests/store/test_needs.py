@@ -19,6 +19,8 @@ NEEDS = st.builds(
     st.lists(PATH, max_size=4),
     st.lists(st.tuples(PATH, PATH), max_size=3),
     st.lists(PATH, max_size=4),
+    st.lists(PATH, max_size=4),
+    st.lists(PATH, max_size=4),
     st.one_of(
         st.just(Dropped()),
         st.builds(

@@ -50,7 +50,7 @@ def test_they_are_made_anew_at_their_next_use(store: Store) -> None:
     before = inodes(store)
     assert outdated(store) == before.keys()
     record = rootfs.mount_image(store, store.find_image("x:1"))
-    MountTable(store.directories.runroot).umount(record.id)
+    MountTable(store.directories).umount(record.id)
     after = inodes(store)
     assert outdated(store) == set()
     assert after.keys() == before.keys()
@@ -70,7 +70,7 @@ def test_those_under_a_container_stay_as_long_as_it_is_there(store: Store) -> No
             change.put_tree(key, record._replace(sums=tuple(one for one in record.sums if one != RULES)))
     before = inodes(store)
     record = rootfs.mount_image(store, store.find_image("x:1"))
-    MountTable(store.directories.runroot).umount(record.id)
+    MountTable(store.directories).umount(record.id)
     assert inodes(store) == before
     rootfs.remove_container(store, container.id)
     store.stack(store.find_image("x:1"))

@@ -64,6 +64,7 @@ class _Layer(NamedTuple):
 
 def fill(store: Store, shape: Shape, scratch: Path) -> None:
     """Make the images of *shape* in the empty *store*: `project-7/app:3`, and so on. *scratch* is a place for work."""
+    store.graph.verify()
     _Maker(store, scratch).make(shape)
 
 

@@ -7,7 +7,7 @@ import subprocess
 from contextlib import ExitStack
 
 import pytest
-from support import disks, images, runnable, treelist
+from support import disks, images, runnable, stores, treelist
 from support.cli import Arstore
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.tools("mount", "du")]
@@ -170,7 +170,7 @@ def test_what_is_mounted_below_the_root_counts(tmp_path, archive, name):
 @pytest.mark.parametrize("name", ["blobs", "trees"])
 def test_a_part_on_another_mount_is_refused_by_name(tmp_path, archive, name):
     store = opened(tmp_path, tmp_path)
-    store.ok("gc")
+    stores.made(store.root, store.runroot).close()
     with disks.attached(store.root / name, "--bind", store.root / name):
         line = store.fails("Host", "import", archive)
         assert f"{store.root}/{name}" in line
@@ -199,7 +199,7 @@ def test_a_pipeline_leaves_its_images_on_an_overlay(tmp_path):
     with ExitStack() as stack:
         images_place = stack.enter_context(disks.mounted("overlay-xino-off", tmp_path / "disk"))
         store = opened(tmp_path, tmp_path)
-        store.ok("gc")
+        stores.made(store.root, store.runroot).close()
         (store.root / "pipeline").mkdir()
         stack.enter_context(disks.attached(store.root / "pipeline", "--bind", images_place))
         store.ok("load", "-i", runnable.write_runnable(tmp_path)["pipeline"])

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support import images
+from support import images, stores
 from support.cli import Arstore
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -69,7 +69,7 @@ def test_every_command_works(place, store):
 
 
 def test_errors_name_them_in_one_line(place, store):
-    store.ok("gc")
+    stores.made(store.root, store.runroot).close()
     for words in (("import", place / "nothing"), ("unpack", "none:1", place / "up"), ("umount", place / "none")):
         outcome = store.run(*words)
         assert outcome.status
@@ -94,7 +94,7 @@ def test_runtimes_take_no_path_that_is_not_text(tmp_path):
 
 def test_files_with_such_names_are_collected(tmp_path):
     store = Arstore(tmp_path / "root", tmp_path / "run")
-    store.ok("gc")
+    stores.made(store.root, store.runroot).close()
     names = [b"blobs/sha256/\xff\n", b"trees/\xff", b"containers/\xfe", b"ingest/\xfd", b"blobs/\xfc"]
     for name in names:
         os.mkdir(os.fsencode(store.root) + b"/" + name)

@@ -68,15 +68,13 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     *quick*, no content is read. *nice* lets the processes have what nobody else wants of disk and processors. Raises
     OSError and the errors of Graph for what keeps it from looking at all.
     """
-    findings = belonging(store) if quick else pages(store)
-    if quick and findings:
-        return findings
+    if quick:
+        return _sorted(_quick_or_damaged(store))
+    findings = pages(store)
     if any(finding.damage in NO_GRAPH for finding in findings):
         # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
         named = [(digest, None) for digest in present(store.directories)]
         return _sorted([*findings, *blobs(store.directories, named, report)])
-    if quick:
-        return _sorted(_quick_or_damaged(store))
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
         keys = Known.of(snapshot)
@@ -130,6 +128,9 @@ def _quick_or_damaged(store: Store) -> list[Finding]:
 
 def _quick(store: Store) -> list[Finding]:
     """A look at names and sizes, with all processors."""
+    foreign = belonging(store)
+    if foreign:
+        return foreign
     store.graph.release()
     glances = Glances(store)
     with divided(glances.look, glances.COUNT) as looked:

@@ -20,8 +20,8 @@ from support.groups import groups_below
 
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
+from arstore.store.datafile import MAP_SIZE
 from arstore.store.disposal import remove_images
-from arstore.store.graph import MAP_SIZE
 from arstore.store.mounts import MountState, MountTable
 from arstore.store.rootfs import remove_container, umount_all
 from arstore.store.snapshot import HOME

@@ -104,7 +104,7 @@ def _unmounting(store: Store, record: MountRecord) -> Iterator[Path]:
     try:
         yield Path(record.target)
     finally:
-        MountTable(store.directories.runroot).umount(record.id)
+        MountTable(store.directories).umount(record.id)
 
 
 def _differing(store: Store) -> dict[bytes, Change]:
