@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
+_ORPHANED = "orphaned"
+"""The state of a mount whose store is gone."""
+
+
 class _Allowed(TypedDict):
     """What the mount is allowed that mounts of images usually are not."""
 
@@ -251,13 +255,18 @@ def mounts(session: Session) -> None:
     """List the mounts.
 
     STATE is mounted, detached (unmounted, and still in use by a process or in another mount namespace), pending (a
-    process is at work on it, or it is mounted where this process cannot look) or stale (somebody unmounted it by
-    other means; `arstore gc` drops its record).
+    process is at work on it, or it is mounted where this process cannot look), stale (somebody unmounted it by
+    other means; `arstore gc` drops its record) or orphaned (the store that has its record is gone; `arstore umount`
+    ends it).
     """
-    with _table(session) as (table, _):
+    from arstore.store.unrecorded import orphaned_mounts
+
+    with _table(session) as (table, directories):
         entries = table.list()
+        recorded = {entry.record.target for entry in entries}
+        orphans = [path for path in orphaned_mounts(directories) if path not in recorded]
     if session.json:
-        write_json([_entry(entry) for entry in entries])
+        write_json([*map(_entry, entries), *map(_orphan, orphans)])
         return
     rows = [
         (
@@ -270,11 +279,18 @@ def mounts(session: Session) -> None:
         )
         for entry in entries
     ]
+    rows += [(os.path.basename(path), "-", "-", "-", _ORPHANED, path) for path in orphans]
     write_table(("ID", "IMAGE", "CONTAINER", "MODE", "STATE", "TARGET"), rows)
 
 
 def _entry(entry: MountEntry) -> dict[str, Any]:
     return _record(entry.record) | {"state": entry.state.value, "places": list(entry.places)}
+
+
+def _orphan(path: str) -> dict[str, Any]:
+    """What is known of a mount without its store: where it is, and so its id."""
+    unknown = {"image": None, "container": None, "read_only": None, "created": None}
+    return {"id": os.path.basename(path), "path": path, **unknown, "state": _ORPHANED, "places": [path]}
 
 
 def _record(record: MountRecord) -> dict[str, Any]:

@@ -89,9 +89,7 @@ def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss
     return loss
 
 
-def _doubt(
-    found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: str, loss: Loss, has_images: bool
-) -> str:
+def _doubt(found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: str, loss: Loss, has_images: bool) -> str:
     """Why what is missing now may not be what the store has removed; "" for no reason to think so."""
     if not has_images:
         return "this store has no images"

@@ -123,9 +123,7 @@ class Intake:
         reached("take.prepared")
         return publication
 
-    def _take(
-        self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]
-    ) -> Publication:
+    def _take(self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]) -> Publication:
         if any(not job.reads_store for job in jobs):
             self._room.announced = sum(job.layer.size for job in jobs if job.work.keep)
             self._room.check()

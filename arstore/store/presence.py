@@ -22,8 +22,8 @@ from arstore.store.snapshot import FORMAT_KEY
 if TYPE_CHECKING:
     from arstore.store.directories import Directories
 
-_DIRECTORIES = frozenset({"blobs", "trees"})
-"""What every store has, whatever it has lost, and neither an OCI image layout nor a directory of the system."""
+_DIRECTORIES = (frozenset({"blobs", "trees"}), frozenset({"graph", "trees"}))
+"""What a store has, whatever else it has lost, and neither an OCI image layout nor a directory of the system."""
 _SMALL = 64 << 10
 """Bytes that the file of a graph without records never reaches."""
 
@@ -68,8 +68,13 @@ def make_directories(directories: Directories) -> None:
         if not RESERVED.issuperset(names) and stat.S_IMODE(os.stat(root).st_mode) & 0o077:
             why = "holds something else and is open to other users, to whom it would be closed as a store"
             raise HostError(root, why, hint)
+    try:
+        was_used = STORE_FILE in names or holds_content(directories)
+    except PermissionError:
+        # It is another user's, and `create` says so.
+        was_used = True
     # Where there was a graph, a new directory would only hide that it is gone.
-    directories.create(graph=STORE_FILE not in names and not holds_content(directories))
+    directories.create(graph=not was_used)
 
 
 def _names(root: str) -> list[str]:
@@ -81,7 +86,9 @@ def _names(root: str) -> list[str]:
 
 
 def _may_be_store(root: str, names: list[str]) -> bool:
-    return STORE_FILE in names or _DIRECTORIES.issubset(names) or os.path.lexists(f"{root}/graph/data.mdb")
+    if STORE_FILE in names or os.path.lexists(f"{root}/graph/data.mdb"):
+        return True
+    return any(found.issubset(names) for found in _DIRECTORIES)
 
 
 def _is_layout(names: list[str]) -> bool:

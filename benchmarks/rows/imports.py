@@ -39,8 +39,7 @@ def base(ground: Ground) -> Row:
 
 def _faster(what: str, factor: float, subject: str = "arstore") -> list[Bar]:
     return [
-        Bar(f"{what}, against {peer.label}", subject=subject, against=(peer.label,), at_least=factor)
-        for peer in _PEERS
+        Bar(f"{what}, against {peer.label}", subject=subject, against=(peer.label,), at_least=factor) for peer in _PEERS
     ]
 
 

@@ -51,7 +51,7 @@ def test_processor_time_includes_children() -> None:
 
 def test_a_failure_is_told_with_the_last_line_that_is_no_warning() -> None:
     with pytest.raises(MeasurementError, match=r"^sh: the reason \(status 3\)$"):
-        execute(shell('echo first >&2; echo the reason >&2; echo level=warning x >&2; echo >&2; exit 3'))
+        execute(shell("echo first >&2; echo the reason >&2; echo level=warning x >&2; echo >&2; exit 3"))
     with pytest.raises(MeasurementError, match=r"no message \(status -9\)"):
         execute(shell("kill -9 $$"))
     with pytest.raises(MeasurementError, match=r"^nothing: /no/such/nothing: No such file"):

@@ -13,6 +13,7 @@ from arstore.store.incoming import TakenImage
 @pytest.fixture
 def outcome(monkeypatch):
     """Lets `load` do something else: *act* is given its arguments."""
+
     def install(act):
         monkeypatch.setattr(pipeline, "load", act)
 

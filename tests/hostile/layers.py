@@ -205,9 +205,7 @@ METADATA: dict[str, Row] = {
         lambda out: [file("f", X, 0o755, xattrs={"security.capability": CAPABILITY, "security.selinux": b"evil"})],
         {"f": X},
     ),
-    "an attribute of 64 KiB and a byte": good(
-        lambda out: [file("f", X, xattrs={"user.big": b"v" * 65537})], {"f": X}
-    ),
+    "an attribute of 64 KiB and a byte": good(lambda out: [file("f", X, xattrs={"user.big": b"v" * 65537})], {"f": X}),
     "a name of an attribute that is too long": good(
         lambda out: [file("f", X, xattrs={"user." + "n" * 300: b"v"})], {"f": X}
     ),

@@ -65,8 +65,20 @@ def test_one_word_takes_the_rest_from_the_host():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "/", "linux/", "/amd64", "linux//v8", "a/b/c/d", "linux/amd 64", "linux/amd64\n", "linux/名", "vax",
-        "../x/y", "linux/" + "a" * 65, "linux/\udc80", "all",
+        "",
+        "/",
+        "linux/",
+        "/amd64",
+        "linux//v8",
+        "a/b/c/d",
+        "linux/amd 64",
+        "linux/amd64\n",
+        "linux/名",
+        "vax",
+        "../x/y",
+        "linux/" + "a" * 65,
+        "linux/\udc80",
+        "all",
     ],
 )
 def test_what_is_no_platform_is_refused(text):

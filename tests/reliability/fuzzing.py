@@ -92,8 +92,9 @@ def run(target: Target, executions: int, place: Path, seed: int = 1, seconds: in
     last = text.rstrip().rpartition("\n")[2]
     died = "" if status == 0 and done else f"ended with {status}: {last[:200]}"
     exceptions = {one: places.count(one) for one in set(places)}
-    return Outcome(target.name, int(done[1]) if done else 0, elapsed, exceptions, died, sampled.count(b"m"),
-    sampled.count(b"f"))
+    return Outcome(
+        target.name, int(done[1]) if done else 0, elapsed, exceptions, died, sampled.count(b"m"), sampled.count(b"f")
+    )
 
 
 def figure(outcome: Outcome, executions: int) -> Figure:

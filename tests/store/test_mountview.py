@@ -95,7 +95,7 @@ def test_a_namespace_without_processes_is_held_by_a_descriptor(store, silent):
     with elsewhere(store) as process:
         fd = os.open(f"/proc/{process.pid}/ns/mnt", os.O_RDONLY)
     try:
-        assert state(store) == [MountState.PENDING]
+        wait_for(lambda: state(store) == [MountState.PENDING])
         [entry] = MountTable(store.directories).list()
         with pytest.raises(MountError, match="another mount namespace"):
             MountTable(store.directories).umount(entry.record.id)
@@ -115,7 +115,8 @@ def test_a_namespace_without_processes_is_held_by_a_bind_mount(store, silent, tm
         place.touch()
         with elsewhere(store) as process:
             mount.mount(f"/proc/{process.pid}/ns/mnt", str(place), flags=mount.MS_BIND)
-        assert state(store) == [MountState.PENDING]
+        # The process may still be on its way out.
+        wait_for(lambda: state(store) == [MountState.PENDING])
         mount.umount(str(place))
     wait_for(lambda: state(store) == [MountState.STALE])
 

@@ -1,6 +1,6 @@
 """Which images damage hits: those that need what a finding is about, and the indexes that list these.
 
-Where the graph can be read it tells that. Where its file is damaged, index.json and the manifests tell it of blobs.
+Where the graph can be read it tells that. Where it is lost or damaged, index.json and the manifests tell it of blobs.
 Not in scope: what the damage does to an image (a lost blob keeps no mounted tree from being used).
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError
 from arstore.maintenance.check.documents import document
-from arstore.maintenance.check.findings import Damage
+from arstore.maintenance.check.findings import NO_GRAPH, Damage
 from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
@@ -61,7 +61,7 @@ def affected(store: Store, findings: Iterable[Finding]) -> dict[Finding, tuple[H
     found = list(findings)
     if not found:
         return {}
-    if any(finding.damage is Damage.GRAPH_PAGES and not finding.repaired for finding in found):
+    if any(finding.damage in NO_GRAPH and not finding.repaired for finding in found):
         return _as_listed(store.directories).of(found)
     with store.graph.read(lenient=True) as snapshot:
         return _recorded(snapshot, found).of(found)
