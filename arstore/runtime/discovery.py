@@ -195,7 +195,7 @@ def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
 
 
 def _remember(runroot: str, found: OciRuntime) -> None:
-    """Keep the result beside those of other programs of this boot; a runroot that cannot be written to is no failure."""
+    """Keep the result beside those of other programs of this boot, where the runroot can be written to."""
     path = os.path.join(runroot, CACHE_NAME)
     with contextlib.suppress(OSError):
         program = _Program.at(found.path)

@@ -27,7 +27,7 @@ _OFLAG, _LFLAG, _CC = 1, 3, 6
 
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
-    """Every byte goes through as it is, in and out, until the context ends; nothing happens when *fd* is no terminal."""
+    """Every byte goes through as it is, in and out, until the context ends; nothing happens without a terminal."""
     if not os.isatty(fd):
         yield
         return
