@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,9 +144,12 @@ def _require_stopped(container: Container) -> None:
 def _mount_points(store: Store, container: Container) -> frozenset[bytes]:
     """Where a runtime mounts something in this container, as paths relative to its root."""
     from arstore.runtime.defaults import mounts
+    from arstore.runtime.state import status
 
     config: ImageConfig = store.config(store.find(container.record.image))
     places = [*(str(mount["destination"]) for mount in mounts()), *_RUNTIME_FILES, *config.volumes]
+    with suppress(NotFoundError, StoreDamagedError):
+        places += status(container.path).mount_points
     return frozenset(os.fsencode(os.path.normpath("/" + place).lstrip("/")) for place in places)
 
 

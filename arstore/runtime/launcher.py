@@ -33,6 +33,7 @@ from arstore.runtime.launch import Launch, prepare
 from arstore.runtime.logs import LOG_NAME
 from arstore.runtime.session import Errand, Session
 from arstore.runtime.signals import held_back, passing_on
+from arstore.runtime.spec import own_mount_points
 from arstore.runtime.state import ProcessId, RunState, StateFile, Status, graph_of
 from arstore.runtime.streams import Stdio
 from arstore.runtime.terminal import raw_mode
@@ -243,6 +244,7 @@ class _Watch:
             tty=launch.options.tty,
             stop_signal=launch.stop_signal,
             stop_timeout=launch.options.stop_timeout,
+            mount_points=own_mount_points(launch.options),
             created=time.time(),
         )
 

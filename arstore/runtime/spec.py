@@ -154,6 +154,12 @@ def _under_init(process: Process, init: str) -> Process:
     return process if not init else process._replace(args=(INIT_PLACE, "--", *process.args))
 
 
+def own_mount_points(options: RunOptions) -> tuple[str, ...]:
+    """Where the user's options have something mounted, as they name it."""
+    places = [*(one.destination for one in options.tmpfs), *(one.destination for one in options.volumes)]
+    return (*places, *([INIT_PLACE] if options.init else []))
+
+
 def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     """The standing file systems, the bundle's files, the volumes: a later one of the same place replaces an earlier
     one.

@@ -91,6 +91,8 @@ class RunState:
     """Whether the kernel killed a process in it for want of memory."""
     stop_timeout: float = STOP_TIMEOUT
     """Seconds between the stop signal and SIGKILL."""
+    mount_points: tuple[str, ...] = ()
+    """Where something was mounted that neither every container nor its image asks for."""
 
     def require_reachable(self) -> None:
         """Raise NotFoundError when its processes are in another pid namespace than ours."""
@@ -206,12 +208,13 @@ def _parsed(fields: dict[str, Any]) -> RunState:
         **{
             **fields,
             "args": tuple(fields["args"]),
+            "mount_points": tuple(fields.get("mount_points", ())),
             "launcher": _process(fields["launcher"]),
             "keeper": _process(fields["keeper"]),
             "process": None if process is None else _process(process),
         }
     )
-    texts = (state.id, state.runtime, state.error, *state.args)
+    texts = (state.id, state.runtime, state.error, *state.args, *state.mount_points)
     times = [time for time in (state.created, state.started, state.finished) if time is not None]
     if (
         state.status not in get_args(Status)

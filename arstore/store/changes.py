@@ -21,6 +21,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import CHUNK
@@ -155,16 +156,20 @@ def unused_mount_points(upper_fd: int, lower: MergedView, mount_points: Iterable
     """Those of *mount_points*, and of the directories above them, that only a runtime can have wanted.
 
     A runtime makes what its mounts need where the image has nothing: an empty directory or an empty file, which the
-    mount then covers. What the lower layers have, and what is not empty, is not among them. Raises OSError.
+    mount then covers. What the lower layers have, and what is not empty, is not among them; but a directory of theirs
+    is, b"" for the root, that has nothing but such things in the upper layer, and no other metadata than below it
+    except the time, which making them has changed. Raises OSError.
     """
     wanted = set(mount_points)
-    above: set[bytes] = set()
+    above = {b""}
     for path in wanted:
         while path := path.rpartition(b"/")[0]:
             above.add(path)
     found: set[bytes] = set()
-    for path in sorted(wanted | above, key=lambda path: path.count(b"/"), reverse=True):
-        if _is_empty(upper_fd, path, found, path in wanted) and not exists(lower, path):
+    for path in sorted(wanted | above, key=lambda path: (path.count(b"/"), bool(path)), reverse=True):
+        if not _is_empty(upper_fd, path, found, path in wanted):
+            continue
+        if not exists(lower, path) or _is_only_touched(upper_fd, path, lower):
             found.add(path)
     return frozenset(found)
 
@@ -247,11 +252,24 @@ def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes], or_file: bool) ->
             if not stat.S_ISDIR(status.st_mode):
                 is_empty_file = stat.S_ISREG(status.st_mode) and not status.st_size
                 return or_file and is_empty_file and not read_node(fd, path).whiteout
-            return all(path + b"/" + os.fsencode(name) in nothing for name in os.listdir(f"/proc/self/fd/{fd}"))
+            start = path + b"/" if path else b""
+            return all(start + os.fsencode(name) in nothing for name in os.listdir(f"/proc/self/fd/{fd}"))
     except OSError as error:
         if error.errno in _GONE:
             return False
         raise
+
+
+def _is_only_touched(upper_fd: int, path: bytes, lower: MergedView) -> bool:
+    """Whether there is a directory, not empty, that differs from the one below it in its time alone."""
+    node = lower.lookup(path)
+    if node is None or node.entry.kind is not Kind.DIRECTORY:
+        return False
+    with opened_below(upper_fd, path) as fd:
+        own = read_node(fd, path)
+        if own.entry.kind is not Kind.DIRECTORY or own.opaque or not os.listdir(f"/proc/self/fd/{fd}"):
+            return False
+    return replace(own.entry, mtime=node.entry.mtime, offset=node.entry.offset) == node.entry
 
 
 def _mark(directory: bytes, name: bytes) -> Entry:

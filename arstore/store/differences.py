@@ -149,7 +149,10 @@ def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> li
     Raises StoreDamagedError, LimitError, OSError.
     """
     found: list[Difference] = []
-    was, now = (_seen(tuple(dict.fromkeys(stack)), b"") for stack in (before, after))
+    was, now = (
+        _seen(tuple(layer for layer in dict.fromkeys(stack) if b"" not in layer.left_out), b"")
+        for stack in (before, after)
+    )
     what = _what(was or _NOTHING, now or _NOTHING)
     if what:
         found.append(Difference(b"", Change.CHANGED, what))

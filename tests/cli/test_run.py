@@ -263,3 +263,21 @@ class TestContainers:
         result = box("run", "--json", "--runtime", "/nonexistent/runc", "box:1")
         assert result.status == 125
         assert result.error["kind"] == "RuntimeMissing"
+
+
+def test_what_the_runtime_made_is_no_change(box, tmp_path):
+    """Neither the places of mounts nor the times of the directories in which they were made."""
+    (tmp_path / "host").mkdir()
+    places = ("-v", f"{tmp_path}/host:/srv/deep/host", "--tmpfs", "/tmp/scratch")
+    box.ok("run", "--keep", "--name", "c", *places, "box:1", "true")
+    assert box.ok("diff", "c").text == ""
+    box.ok("run", "--keep", "--name", "d", *places, "box:1", "sh", "-c", "echo x >/tmp/x; echo y >/srv/deep/y")
+    told = box.ok("diff", "d").text.split()
+    assert {"/tmp/x", "/srv/deep/y"} <= set(told)
+    assert not {"/etc", "/tmp/scratch", "/srv/deep/host"} & set(told)
+    box.ok("-q", "commit", "d", "new:1")
+    box.ok("run", "--keep", "--name", "e", "new:1", "true")
+    root = Path(box.ok("mount", "e").text.strip())
+    assert (root / "srv/deep/y").read_text() == "y\n"
+    assert not (root / "srv/deep/host").exists()
+    box.ok("umount", "e")

@@ -323,9 +323,24 @@ def test_mount_points_that_only_a_runtime_wanted(upper, fd, lower):
     (upper / "etc/hostname").write_bytes(b"written")
     points = {b"proc", b"etc/hosts", b"etc/hostname", b"d/fresh", b"empty", b"vol/data", b"used", b"vol2/data"}
     found = unused_mount_points(fd, lower, points | {b"not/there", b"used/file/below"})
-    assert found == {b"proc", b"etc/hosts", b"d/fresh", b"vol/data", b"vol", b"vol2/data"}
+    assert found == {b"proc", b"etc/hosts", b"d", b"d/fresh", b"vol/data", b"vol", b"vol2/data"}
     shown = set(members(fd, lower, found))
-    assert shown == {b"", b"d", b"empty", b"etc", b"etc/hostname", b"used", b"used/file", b"vol2", b"vol2/other"}
+    assert shown == {b"", b"empty", b"etc", b"etc/hostname", b"used", b"used/file", b"vol2", b"vol2/other"}
+
+
+@pytest.mark.parametrize("change", ["nothing", "mode", "opaque", "file", "whiteout"])
+def test_a_directory_in_which_a_runtime_made_something(upper, fd, lower, change):
+    path = upper / "d"
+    (path / "fresh").mkdir(parents=True)
+    {
+        "nothing": lambda: os.utime(path, (1, 1)),
+        "mode": lambda: path.chmod(0o700),
+        "opaque": lambda: os.setxattr(path, "trusted.overlay.opaque", b"y"),
+        "file": (path / "new").touch,
+        "whiteout": lambda: whiteout(path / "x"),
+    }[change]()
+    found = unused_mount_points(fd, lower, {b"d/fresh"})
+    assert found == ({b"", b"d", b"d/fresh"} if change == "nothing" else {b"d/fresh"})
 
 
 @pytest.mark.parametrize("kind", ["whiteout", "symlink", "device"])

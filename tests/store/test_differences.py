@@ -224,11 +224,9 @@ def test_two_containers(store, box):
 
 def test_mount_points_do_not_count(store, box):
     record = rootfs.mount_container(store, box)
-    times = os.stat(record.target)
     (Path(record.target) / "proc").mkdir()
-    os.utime(record.target, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert changes_of(store, box, mount_points=frozenset({b"proc"})) == {}
-    assert changes_of(store, box) == {b"proc": (Change.ADDED, set())}
+    assert changes_of(store, box) == {b"": (Change.CHANGED, {"mtime"}), b"proc": (Change.ADDED, set())}
 
 
 def test_a_socket_is_nothing(store, box):
