@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 Files = dict[str, tuple[str, int]]
 """Kind and size (of what is no regular file, 0) by path."""
 
-PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json")
-"""Files whose size tells nothing: LMDB's own, and the one that has a transaction's number."""
+PAGES = ("root/graph/data.mdb", "root/graph/lock.mdb", "backup/backup.json", "root/pipeline/.load")
+"""Files whose size tells nothing: LMDB's own, one with a transaction's number, and one that says who loads."""
 FRAME = {"root/graph/claims", "run/forms.json", "run/runtime.json", "root/mounts", "run/mounts", "run/blank"}
 FRAME |= {f"run/blank/{number}" for number in range(2)}
 """What any command may make when it first needs it: a file to lock, and what is known about this boot."""

@@ -74,6 +74,7 @@ class Scenario:
 _NOT_FOUND = frozenset({NotFoundError.exit_code})
 _CONFLICT = frozenset({ConflictError.exit_code})
 _UMOUNT: Words = ("umount", "--all")
+_DISCARD: Words = ("load", "--discard-failed", "pipeline")
 
 
 # --- archives -------------------------------------------------------------------------------------------------------
@@ -284,8 +285,8 @@ def scenarios() -> list[Scenario]:
             container="work",
             **runs,
         ),
-        Scenario("load", load, handed_over="root/pipeline/images/", **runs),
-        Scenario("load-again", load, _with_loaded, handed_over="root/pipeline/images/", **runs),
+        Scenario("load", load, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
+        Scenario("load-again", load, _with_loaded, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
     ]
     next_one = Scenario("import-meddled", ("import", _archive("next")), _with("big"), atomic=False)
     found.append(replace(next_one, meddling=("take.prepared", ("rm", "app:1", "app:latest"))))
