@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.errors import AmbiguousError, ArstoreError, ManifestError, MissingBlobError, PlatformError
+from arstore.errors import AmbiguousError, ArstoreError, ManifestError, PlatformError
 from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX, is_manifest
@@ -158,14 +158,11 @@ class Selector:
             self._make_index(list(tops.values()), names)
 
     def _take_top(self, entry: Descriptor | Flawed, absent: Absent) -> bool:
-        try:
-            is_index = self._documents.nature(entry).is_index
-        except MissingBlobError as error:
-            absent.append((entry, error))
+        found = self._taking.look(entry, absent)
+        if found is None:
             return False
-        if isinstance(entry, Flawed):
-            raise entry.error
-        return self._taking.index(entry) if is_index else self._taking.member(entry, absent)
+        descriptor = found.descriptor
+        return self._taking.index(descriptor) if found.is_index else self._taking.member(descriptor, absent)
 
     def _make_index(self, tops: Sequence[Descriptor], names: Sequence[str]) -> None:
         selection = self._taking.selection

@@ -7,7 +7,7 @@ so it may list more than came. Not in scope: which entries are wanted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ManifestError, MissingBlobError
 from arstore.oci.chain import chain_ids
@@ -51,6 +51,13 @@ class Selection:
         self.indexes[digest] = known._replace(names=joined(known.names, names))
 
 
+class Found(NamedTuple):
+    """An entry whose document is there, and whether that is an index."""
+
+    descriptor: Descriptor
+    is_index: bool
+
+
 class Taking:
     """Fills a selection; *skipped* learns what an index lists and does not come."""
 
@@ -73,6 +80,20 @@ class Taking:
         if known is None:
             known = self._read(entry, raw)
         self.selection.images[entry.digest] = known._replace(names=joined(known.names, names))
+
+    def look(self, entry: Descriptor | Flawed, absent: Absent) -> Found | None:
+        """What an entry stands for; None when its document is not there, and then it goes to *absent*.
+
+        Raises the entry's own error where it is flawed, and the errors of `Documents`.
+        """
+        try:
+            is_index = self._documents.nature(entry).is_index
+        except MissingBlobError as error:
+            absent.append((entry, error))
+            return None
+        if isinstance(entry, Flawed):
+            raise entry.error
+        return Found(entry, is_index)
 
     def member(self, entry: Descriptor, absent: Absent) -> bool:
         """Take an image of an index; when a part of it is not there, it goes to *absent*. Raises as `image`."""
@@ -132,17 +153,13 @@ class Taking:
         if why:
             self._skipped.add(entry, why)
             return False
-        try:
-            is_index = self._documents.nature(entry).is_index
-        except MissingBlobError as error:
-            absent.append((entry, error))
+        found = self.look(entry, absent)
+        if found is None:
             return False
-        if isinstance(entry, Flawed):
-            raise entry.error
-        if not is_index:
-            return self.member(entry, absent)
+        if not found.is_index:
+            return self.member(found.descriptor, absent)
         before = self._skipped.count
-        taken = self.index(entry, (), depth + 1)
+        taken = self.index(found.descriptor, (), depth + 1)
         if not taken and self._skipped.count == before:
             self._skipped.add(entry, "an index that lists no image")
         return taken
