@@ -31,7 +31,9 @@ class Needs(NamedTuple):
     is_index: bool = False
 
 
-class _Image(NamedTuple):
+class ImageFields(NamedTuple):
+    """What an image's record says of what it needs."""
+
     config: str
     layers: tuple[str, ...]
     top: str
@@ -54,7 +56,7 @@ class Reach:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._images = snapshot.every("images", _Image)
+        self._images = snapshot.every("images", ImageFields)
         self.names = snapshot.names_by_digest()
         """The names of each image that has some."""
         self.blobs = Numbers(snapshot.keys("blobs"))
@@ -83,7 +85,7 @@ class Reach:
             found = self._found[digest] = self._needs(digest, image)
         return found
 
-    def _needs(self, digest: str, image: _Image) -> Needs:
+    def _needs(self, digest: str, image: ImageFields) -> Needs:
         if not image.config:
             return Needs((self.blobs.of(digest),), images=image.manifests, is_index=True)
         layers, stack = self._chain(image)
@@ -99,7 +101,7 @@ class Reach:
         """The images of each index."""
         return {digest: image.manifests for digest, image in self._images.items() if image.manifests}
 
-    def _chain(self, image: _Image) -> tuple[dict[int, None], dict[int, None]]:
+    def _chain(self, image: ImageFields) -> tuple[dict[int, None], dict[int, None]]:
         """The layers of *image*, and the trees of its stack, both from the top down."""
         layers: dict[int, None] = {}
         stack: dict[int, None] = {self.trees.of(image.cap): None} if image.cap else {}

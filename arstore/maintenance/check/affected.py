@@ -16,6 +16,7 @@ from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.store.loss import listed
+from arstore.store.reach import ImageFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,14 +35,6 @@ class HitImage(NamedTuple):
 
     digest: str
     names: tuple[str, ...]
-
-
-class _Image(NamedTuple):
-    config: str
-    layers: tuple[str, ...]
-    top: str
-    cap: str | None
-    manifests: tuple[str, ...]
 
 
 class _Layer(NamedTuple):
@@ -71,28 +64,28 @@ def _recorded(snapshot: Snapshot, findings: Iterable[Finding]) -> _Images:
     trees = {finding.what.removeprefix("trees/") for finding in findings}
     runs = {key: tree.members for key, tree in snapshot.every("trees", _Tree).items() if tree.members and key in trees}
     names = snapshot.names_by_digest()
-    return _Images(snapshot.every("images", _Image), names, snapshot.every("layers", _Layer), runs)
+    return _Images(snapshot.every("images", ImageFields), names, snapshot.every("layers", _Layer), runs)
 
 
 def _as_listed(directories: Directories) -> _Images:
     """What index.json lists, and the manifests that are there say."""
     names = listed(directories)
-    images: dict[str, _Image] = {}
+    images: dict[str, ImageFields] = {}
     todo = list(names)
     while todo:
         digest = todo.pop()
         if digest in images:
             continue
-        images[digest] = _Image("", (), "", None, ())
+        images[digest] = ImageFields("", (), "", None, ())
         with suppress(ArstoreError, OSError):
             raw = document(directories, digest)
             with suppress(ArstoreError):
                 manifest = Manifest.parse(raw, digest, bounds=STORED)
                 layers = tuple(str(layer.digest) for layer in manifest.layers)
-                images[digest] = _Image(str(manifest.config.digest), layers, "", None, ())
+                images[digest] = ImageFields(str(manifest.config.digest), layers, "", None, ())
                 continue
             members = tuple(str(one.digest) for one in Index.parse(raw, digest, bounds=STORED).manifests)
-            images[digest] = _Image("", (), "", None, members)
+            images[digest] = ImageFields("", (), "", None, members)
             todo += members
     return _Images(images, names, {}, {})
 
@@ -102,7 +95,7 @@ class _Images:
 
     def __init__(
         self,
-        images: Mapping[str, _Image],
+        images: Mapping[str, ImageFields],
         names: Mapping[str, list[str]],
         layers: Mapping[str, _Layer],
         runs: Mapping[str, tuple[str, ...]],
