@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from arstore.store.commit import CommitOptions, commit
 from arstore.store.disposal import remove_images
 from arstore.store.ingest import Ingest
 from arstore.store.lease import leased
-from arstore.store.mounts import MountTable
+from arstore.store.mounts import MountState, MountTable
 from arstore.store.runs import FEWEST, run_key
 from arstore.store.store import Store
 
@@ -257,6 +258,7 @@ class Held(Naming):
         else:
             # Behind the store's back: the record stays until somebody finds it stale.
             umount(record.target)
+            self._await_release(record.id)
 
     @precondition(lambda self: self.mounts)
     @rule(data=st.data(), properly=st.booleans())
@@ -267,7 +269,19 @@ class Held(Naming):
             table.umount(chosen)
         else:
             umount(f"{table.targets}/{chosen}")
+        self._await_release(chosen)
         del self.mounts[chosen]
+
+    def _await_release(self, mount_id):
+        """A test beside this one may have copied the mount namespace, and uses the mount until it ends its copy."""
+        deadline = time.monotonic() + 20
+        states = {}
+        while time.monotonic() < deadline:
+            states = {entry.record.id: entry.state for entry in MountTable(self.store.directories).list()}
+            if states.get(mount_id, MountState.STALE) is MountState.STALE:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{mount_id} is {states[mount_id]}")
 
     @precondition(lambda self: self.images)
     @rule(data=st.data(), owner=st.sampled_from(["me", "other"]))
