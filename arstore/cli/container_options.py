@@ -37,6 +37,7 @@ class ContainerWords(TypedDict):
     memory: str | None
     cpus: str | None
     pids_limit: int | None
+    cgroups: Literal["enabled", "disabled"]
     network: Literal["none", "host"]
     device: tuple[str, ...]
     cap_add: tuple[str, ...]
@@ -58,7 +59,19 @@ _OPTIONS = (
     option("--group-add", metavar="GROUP", multiple=True, help="One more group for it."),
     option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g."),
     option("--cpus", metavar="N", help="The most processors, such as 1.5."),
-    option("--pids-limit", metavar="N", type=click.IntRange(min=1), help="The most processes and threads."),
+    option(
+        "--pids-limit",
+        metavar="N",
+        type=click.IntRange(min=-1),
+        help="The most processes and threads; 2048 by default, -1 for no limit.",
+    ),
+    option(
+        "--cgroups",
+        type=click.Choice(("enabled", "disabled")),
+        default="enabled",
+        show_default=True,
+        help="disabled: make no control groups, where nobody may; nothing is limited then.",
+    ),
     option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network."),
     option("--device", metavar="HOST[:PATH][:rwm]", multiple=True, help="A device, or a directory of devices."),
     option("--cap-add", metavar="CAP", multiple=True, help="Add a capability; all for every one."),
@@ -97,6 +110,7 @@ def run_options(words: ContainerWords) -> RunOptions:
     from arstore.runtime.limits import parse_tmpfs, parse_ulimit
     from arstore.runtime.options import (
         RunOptions,
+        check_pids_limit,
         parse_cpus,
         parse_memory,
         parse_size,
@@ -105,6 +119,7 @@ def run_options(words: ContainerWords) -> RunOptions:
     from arstore.runtime.security import parse_security
     from arstore.runtime.state import STOP_TIMEOUT
 
+    _refuse_limits_without_cgroups(words)
     memory, cpus, shm_size, stop_timeout = words["memory"], words["cpus"], words["shm_size"], words["stop_timeout"]
     return RunOptions(
         env=(*_env_files(words["env_file"]), *environment(words["env"])),
@@ -113,7 +128,8 @@ def run_options(words: ContainerWords) -> RunOptions:
         volumes=tuple(map(parse_volume, words["volume"])),
         memory=None if memory is None else parse_memory(memory),
         cpus=None if cpus is None else parse_cpus(cpus),
-        pids_limit=words["pids_limit"],
+        pids_limit=None if words["pids_limit"] is None else check_pids_limit(words["pids_limit"]),
+        cgroups=words["cgroups"] == "enabled",
         network=words["network"],
         security=parse_security(words["security_opt"], words["cap_add"], words["cap_drop"], words["privileged"]),
         devices=tuple(map(parse_device, words["device"])),
@@ -123,6 +139,15 @@ def run_options(words: ContainerWords) -> RunOptions:
         init=words["init"],
         stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
     )
+
+
+def _refuse_limits_without_cgroups(words: ContainerWords) -> None:
+    if words["cgroups"] == "enabled":
+        return
+    limits = {"--memory": words["memory"], "--cpus": words["cpus"], "--pids-limit": words["pids_limit"]}
+    for name, value in limits.items():
+        if value is not None and value != -1:
+            raise UsageError(name, "needs control groups, and --cgroups=disabled makes none")
 
 
 def environment(texts: Sequence[str]) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def _load(
 
     def runtime() -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
         warn_of_config(session, store, store.find(loaded.image))
-        return working_runtime(session, store, runtime_path)
+        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups)
 
     with session.progress() as progress, stdout_as_stderr():
         load_pipeline(store, source, options, runtime, progress, loaded, session.note)

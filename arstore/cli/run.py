@@ -84,7 +84,7 @@ def run(
         with session.progress() as progress:
             store.stack(found, progress)
         warn_of_config(session, store, found)
-        runtime = working_runtime(session, store, runtime_path)
+        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout)
         if not detach:
             ended = containers.run(store, request)
@@ -126,12 +126,12 @@ def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
         session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
 
 
-def working_runtime(session: Session, store: Store, explicit: str | None) -> Runtime:
+def working_runtime(session: Session, store: Store, explicit: str | None, *, cgroups: bool) -> Runtime:
     """The OCI runtime to use; the graph is closed meanwhile, because trying one forks. Raises RuntimeMissingError."""
     from arstore.runtime.discovery import find_runtime
 
     store.close()
-    runtime = find_runtime(explicit, store.directories.runroot)
+    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups)
     if runtime.note:
         session.warn(runtime.note)
     return runtime

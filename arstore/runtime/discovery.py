@@ -54,22 +54,23 @@ class _Program(NamedTuple):
         return cls(path, about.st_size, about.st_mtime_ns)
 
 
-def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
+def find_runtime(explicit: str | None, runroot: str, *, cgroups: bool = True) -> OciRuntime:
     """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
 
+    Without *cgroups* it is one that makes containers without control groups of their own.
     Must be called without other threads and without an open LMDB environment, since trying forks. Raises
     RuntimeMissingError with each one's own reason, NoSpaceError where a trial finds no room, HostError for a *runroot*
     that runtimes cannot use.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
-    cached = _cached(runroot, paths)
+    cached = _cached(runroot, paths, cgroups)
     if cached is not None:
         return cached
     require_text(runroot)
     reasons: list[str] = []
     for path in paths:
         try:
-            found = _try_runtime(path, runroot)
+            found = _try_runtime(OciRuntime(path, cgroups=cgroups), runroot)
         except NoSpaceError:
             # That says nothing about the runtime.
             raise
@@ -87,7 +88,9 @@ def find_runtime(explicit: str | None, runroot: str) -> OciRuntime:
     if not paths:
         why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
         raise RuntimeMissingError(what, why, "" if explicit else _HINT)
-    raise RuntimeMissingError(what, f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})")
+    why = f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})"
+    hint = "" if cgroups else "for --cgroups=disabled, which runc does not know, there is crun"
+    raise RuntimeMissingError(what, why, hint)
 
 
 def _paths(names: tuple[str, ...]) -> list[str]:
@@ -99,17 +102,17 @@ def _paths(names: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _try_runtime(path: str, runroot: str) -> OciRuntime:
+def _try_runtime(runtime: OciRuntime, runroot: str) -> OciRuntime:
     """The runtime, when `true` ran with it. Raises ArstoreError or OSError when not."""
     if not seccomp.supported_by_kernel():
         note = "the kernel has no seccomp, so containers run without it"
-        return _trial(OciRuntime(path, seccomp=False, note=note), runroot)
+        return _trial(runtime._replace(seccomp=False, note=note), runroot)
     try:
-        return _trial(OciRuntime(path), runroot)
+        return _trial(runtime, runroot)
     except ArstoreError as error:
         if "seccomp" not in error.why.lower():
             raise
-    return _trial(OciRuntime(path, seccomp=False, note=f"{os.path.basename(path)} {_NO_SECCOMP}"), runroot)
+    return _trial(runtime._replace(seccomp=False, note=f"{runtime.name} {_NO_SECCOMP}"), runroot)
 
 
 def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
@@ -121,7 +124,7 @@ def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
 
     config = ImageConfig(raw=b"", platform=Platform("linux", ""), diff_ids=())
     with _scratch(runroot) as directory, _quiet():
-        options = RunOptions(args=(_true(),))
+        options = RunOptions(args=(_true(),), cgroups=runtime.cgroups)
         name = os.path.basename(directory)
         launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=_PATIENCE)
         status = run(launch).status
@@ -177,7 +180,7 @@ def _surroundings() -> list[str]:
     return [boot_id(), *sorted(groups)]
 
 
-def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
+def _cached(runroot: str, paths: list[str], cgroups: bool) -> OciRuntime | None:
     """What worked before, when it is among *paths* and neither the boot nor the program has changed."""
     try:
         with open(os.path.join(runroot, CACHE_NAME), "rb") as file:
@@ -185,13 +188,17 @@ def _cached(runroot: str, paths: list[str]) -> OciRuntime | None:
         if known["surroundings"] != _surroundings():
             return None
         for path in paths:
-            entry = known["programs"].get(path)
+            entry = known["programs"].get(_entry_name(path, cgroups))
             if entry is not None and _Program(path, entry["size"], entry["mtime_ns"]) == _Program.at(path):
-                return OciRuntime(path, bool(entry["seccomp"]), str(entry["note"]))
+                return OciRuntime(path, bool(entry["seccomp"]), str(entry["note"]), cgroups)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Whatever is wrong with a cache, trying again is right.
         return None
     return None
+
+
+def _entry_name(path: str, cgroups: bool) -> str:
+    return path if cgroups else f"{path} without cgroups"
 
 
 def _remember(runroot: str, found: OciRuntime) -> None:
@@ -200,7 +207,7 @@ def _remember(runroot: str, found: OciRuntime) -> None:
     with contextlib.suppress(OSError):
         program = _Program.at(found.path)
         entry = {"size": program.size, "mtime_ns": program.mtime_ns, "seccomp": found.seccomp, "note": found.note}
-        programs = {**_programs(path), found.path: entry}
+        programs = {**_programs(path), _entry_name(found.path, found.cgroups): entry}
         temporary = os.path.join(runroot, passing_name(CACHE_NAME))
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(json.dumps({"surroundings": _surroundings(), "programs": programs}))

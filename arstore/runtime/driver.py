@@ -56,6 +56,10 @@ class Runtime(Protocol):
     def seccomp(self) -> bool:
         """Whether it can apply a seccomp profile."""
 
+    @property
+    def cgroups(self) -> bool:
+        """Whether the containers that it makes have control groups of their own."""
+
     def run(self, place: Place, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
         """Create and start the container *name*, detached; *console* is the socket that gets the terminal."""
 
@@ -76,11 +80,15 @@ class Runtime(Protocol):
 
 
 class OciRuntime(NamedTuple):
-    """A runtime of crun's and runc's kind. *note* says what it lacks, for people."""
+    """A runtime of crun's and runc's kind. *note* says what it lacks, for people.
+
+    Without *cgroups* it makes containers that have no control groups of their own, which only crun can.
+    """
 
     path: str
     seccomp: bool = True
     note: str = ""
+    cgroups: bool = True
 
     @property
     def name(self) -> str:
@@ -121,7 +129,10 @@ class OciRuntime(NamedTuple):
         return RuntimeFailedError(what, f"{self.name}: {message or 'failed without a message'}")
 
     def _argv(self, place: Place, *words: str) -> list[str]:
-        return [self.path, "--root", place.root, "--log", place.log, "--log-format", "json", *words]
+        options = ["--root", place.root, "--log", place.log, "--log-format", "json"]
+        if not self.cgroups:
+            options.append("--cgroup-manager=disabled")
+        return [self.path, *options, *words]
 
 
 def read_log(path: str) -> bytes:

@@ -190,7 +190,7 @@ def _attend(
     os.mkdir(name, 0o700)
     process = bundle.write_spec(_process(bundle, args, options), f"{name}/process.json")
     place = Place(bundle.place.root, os.path.join(bundle.path, name, "log"))
-    runtime = OciRuntime(state.runtime)
+    runtime = OciRuntime(state.runtime, cgroups=state.cgroups)
     session.attend(
         Errand(
             runtime=runtime,

@@ -31,7 +31,7 @@ from arstore.runtime.spec import Surroundings, build_spec, image_volumes
 from arstore.runtime.terminal import window_size
 from arstore.runtime.users import added_groups, resolve_user
 from arstore.runtime.volumes import private_volumes
-from arstore.store.cgroups import cgroups_path
+from arstore.store.cgroups import cgroups_path, delegated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,8 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
         around = Surroundings(
             hostname=launch.hostname,
-            cgroups_path=cgroups_path(launch.directory),
+            cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
+            limits=delegated(),
             files=bundle.etc_files(root, launch.hostname, host_network=options.network == "host"),
             volumes=[*private_volumes(launch.directory, places, root), *options.volumes],
             seccomp=_seccomp(launch),
@@ -132,7 +133,7 @@ def _seccomp(launch: Launch) -> Json | None:
     security = launch.options.security
     if not launch.runtime.seccomp or security.seccomp == UNCONFINED or (security.privileged and not security.seccomp):
         return None
-    names = security.capabilities(capability.effective())
+    names = launch.options.capabilities(capability.effective())
     if not security.seccomp:
         return seccomp.profile(capabilities=names)
     from arstore.runtime.seccomp_file import load_profile

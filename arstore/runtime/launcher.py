@@ -245,6 +245,7 @@ class _Watch:
             stop_signal=launch.stop_signal,
             stop_timeout=launch.options.stop_timeout,
             mount_points=own_mount_points(launch.options),
+            cgroups=launch.options.cgroups,
             created=time.time(),
         )
 

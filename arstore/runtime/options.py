@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arstore.errors import NotFoundError, UsageError
@@ -27,6 +27,8 @@ _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _LARGEST = 2**63 - 1
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
+MOST_PROCESSES = 2048
+"""Processes and threads of a container that sets no limit of its own: podman's number (containers.conf(5))."""
 LEAST_MEMORY = 6 << 20
 """Bytes. With less, a runtime cannot even start the container's first process."""
 
@@ -58,6 +60,9 @@ class RunOptions:
     """Bytes."""
     cpus: float | None = None
     pids_limit: int | None = None
+    """Processes and threads; None for MOST_PROCESSES where that can be limited, -1 for no limit."""
+    cgroups: bool = True
+    """Whether the container gets control groups of its own."""
     network: Literal["none", "host"] = "none"
     read_only: bool = False
     tty: bool = False
@@ -77,6 +82,17 @@ class RunOptions:
     """Directories of the host, absolute and no symlinks, that are to belong to the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
+
+    def capabilities(self, available: int) -> tuple[str, ...]:
+        """The container's capabilities, of those in the bit mask *available*.
+
+        Without control groups nothing keeps a container from opening the devices that it makes: who wants it to make
+        any has to say so.
+        """
+        security = self.security
+        if not self.cgroups and not security.privileged and not {"MKNOD", "ALL"}.intersection(security.added):
+            security = replace(security, dropped=(*security.dropped, "MKNOD"))
+        return security.capabilities(available)
 
 
 class ExecOptions(NamedTuple):
@@ -122,6 +138,13 @@ def parse_cpus(text: str) -> float:
     if not 0.01 <= cpus <= 100_000:
         raise _refused(text, "the number of processors must be 0.01 or more")
     return cpus
+
+
+def check_pids_limit(number: int) -> int:
+    """*number* of processes and threads, -1 for no limit. Raises UsageError for less."""
+    if number != -1 and number < 1:
+        raise _refused(str(number), "not a number of processes", "write -1 for no limit")
+    return number
 
 
 def parse_volume(text: str) -> Volume:

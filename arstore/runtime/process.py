@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from arstore.runtime.defaults import Json
     from arstore.runtime.limits import Ulimit
+    from arstore.runtime.options import RunOptions
     from arstore.runtime.rootfs import RootDirectory
-    from arstore.runtime.security import Security
     from arstore.runtime.users import User
 
 
@@ -122,16 +122,16 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def process_section(process: Process, security: Security) -> Json:
+def process_section(process: Process, options: RunOptions) -> Json:
     """The JSON object. Raises UsageError for a limit that this process may not give."""
     return {
         "terminal": process.tty,
-        **identity_section(process.user, security.capabilities(capability.effective()), security.added),
+        **identity_section(process.user, options.capabilities(capability.effective()), options.security.added),
         "args": [checked(word, "argument") for word in process.args],
         "env": list(process.env),
         "cwd": process.cwd,
         "rlimits": rlimits(process.ulimits, _most_files()),
-        "noNewPrivileges": security.no_new_privileges,
+        "noNewPrivileges": options.security.no_new_privileges,
     }
 
 

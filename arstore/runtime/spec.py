@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import ImageConfigError
 from arstore.runtime import defaults
 from arstore.runtime.devices import device_section
-from arstore.runtime.options import Volume
+from arstore.runtime.options import MOST_PROCESSES, Volume
 from arstore.runtime.place import clean_destination
 from arstore.runtime.process import Process, checked, process_section
 
@@ -41,6 +41,9 @@ class Surroundings:
 
     hostname: str
     cgroups_path: str
+    """"" for a container without control groups."""
+    limits: frozenset[str] = frozenset()
+    """What control groups can limit here, as `cgroups.delegated` has it."""
     rootfs: str = "rootfs"
     init: str = ""
     """The host's program for the container's init; "" for none."""
@@ -56,7 +59,7 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
     """
     return {
         "ociVersion": SPEC_VERSION,
-        "process": process_section(_under_init(process, around.init), options.security),
+        "process": process_section(_under_init(process, around.init), options),
         "root": {"path": around.rootfs, "readonly": options.read_only},
         "hostname": around.hostname,
         "mounts": _mounts(options, around),
@@ -119,15 +122,24 @@ def namespaces(network: str) -> list[Json]:
     return [{"type": kind} for kind in kinds]
 
 
-def resources(options: RunOptions) -> Json:
-    """`linux.resources`: limits that were asked for, and the device rules."""
+def resources(options: RunOptions, limits: frozenset[str]) -> Json:
+    """`linux.resources`: limits that were asked for, as far as *limits* have them those of every container, and the
+    device rules.
+
+    Like podman, a limit on memory allows as much swap again, and processes are limited in any case.
+    """
     _, rules = device_section(options.devices, options.security.privileged)
     found: Json = {"devices": [*defaults.device_rules(), *rules]}
     if options.memory is not None:
         found["memory"] = {"limit": options.memory}
+        if "swap" in limits:
+            found["memory"]["swap"] = 2 * options.memory
     if options.cpus is not None:
         found["cpu"] = {"quota": max(1000, round(options.cpus * _CPU_PERIOD)), "period": _CPU_PERIOD}
-    if options.pids_limit is not None and options.pids_limit > 0:
+    if options.pids_limit is None:
+        if "pids" in limits:
+            found["pids"] = {"limit": MOST_PROCESSES}
+    elif options.pids_limit > 0:
         found["pids"] = {"limit": options.pids_limit}
     return found
 
@@ -136,12 +148,12 @@ def _linux(options: RunOptions, around: Surroundings) -> Json:
     security = options.security
     masked = [path for path in defaults.MASKED_PATHS if not security.shows(path)]
     section: Json = {
-        "cgroupsPath": around.cgroups_path,
         "namespaces": namespaces(options.network),
-        "resources": resources(options),
         "maskedPaths": [*masked, *security.masked],
         "readonlyPaths": [path for path in defaults.READ_ONLY_PATHS if not security.shows(path)],
     }
+    if around.cgroups_path:
+        section |= {"cgroupsPath": around.cgroups_path, "resources": resources(options, around.limits)}
     devices, _ = device_section(options.devices, security.privileged)
     if devices:
         section["devices"] = devices
@@ -166,6 +178,9 @@ def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     """
     standing = defaults.mounts(options.shm_size, options.security.privileged)
     found: dict[str, Json] = {mount["destination"]: mount for mount in standing}
+    if not around.cgroups_path:
+        # With no groups of its own it would see the host's.
+        del found["/sys/fs/cgroup"]
     for tmpfs in options.tmpfs:
         found[tmpfs.destination] = {
             "destination": tmpfs.destination,

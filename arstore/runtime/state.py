@@ -93,6 +93,8 @@ class RunState:
     """Seconds between the stop signal and SIGKILL."""
     mount_points: tuple[str, ...] = ()
     """Where something was mounted that neither every container nor its image asks for."""
+    cgroups: bool = True
+    """Whether it has control groups of its own."""
 
     def require_reachable(self) -> None:
         """Raise NotFoundError when its processes are in another pid namespace than ours."""
@@ -219,7 +221,7 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     if (
         state.status not in get_args(Status)
         or not all(isinstance(text, str) for text in texts)
-        or not all(type(flag) is bool for flag in (state.detached, state.tty, state.oom_killed))
+        or not all(type(flag) is bool for flag in (state.detached, state.tty, state.oom_killed, state.cgroups))
         or type(state.stop_timeout) not in {int, float}
         or not state.stop_timeout >= 0
         or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)

@@ -31,6 +31,33 @@ def cgroups_path(directory: str) -> str:
     return f"/{PARENT}/{os.path.basename(place)}-{mark}"
 
 
+def delegated(root: str = _ROOT) -> frozenset[str]:
+    """What groups made here can limit: `pids`, `memory`, ..., and `swap` where memory and swap are told apart.
+
+    Kernel documentation: cgroup-v2.rst, "Enabling and Disabling" and `memory.swap.max`; cgroup-v1/memory.rst,
+    "memory.memsw.*".
+    """
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        return _delegated_v2(root)
+    names = {part for path in _hierarchies(root) for part in os.path.basename(path).split(",")}
+    if os.path.exists(f"{root}/memory/memory.memsw.limit_in_bytes"):
+        names.add("swap")
+    return frozenset(names)
+
+
+def _delegated_v2(root: str) -> frozenset[str]:
+    try:
+        with open(f"{root}/cgroup.subtree_control", encoding="ascii") as file:
+            names = set(file.read().split())
+        with os.scandir(root) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+    if any(os.path.exists(f"{path}/memory.swap.max") for path in below):
+        names.add("swap")
+    return frozenset(names)
+
+
 def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
     """Remove the groups of the container in *directory*, those below them included, from every hierarchy.
 

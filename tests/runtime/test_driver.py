@@ -53,6 +53,12 @@ def test_without_a_log_what_was_printed_counts():
     assert "without a message" in RUNTIME.failure(b"", b"", "x").why
 
 
+def test_command_line_without_control_groups():
+    without = OciRuntime("/usr/bin/crun", cgroups=False)
+    assert "--cgroup-manager=disabled" in without.exec(Place("/s", "/l"), "id", "p", "pid")
+    assert "--cgroup-manager=disabled" not in RUNTIME.exec(Place("/s", "/l"), "id", "p", "pid")
+
+
 def test_command_lines():
     place = Place("/s", "/l")
     start = ["/usr/bin/runc", "--root", "/s", "--log", "/l", "--log-format", "json"]

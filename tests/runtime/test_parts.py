@@ -30,7 +30,7 @@ from arstore.runtime.rootfs import RootDirectory
 from arstore.runtime.signals import parse_signal
 from arstore.runtime.state import ProcessId, RunState, status, write_state
 from arstore.runtime.volumes import private_volumes
-from arstore.store.cgroups import cgroups_path, is_populated, remove_cgroups
+from arstore.store.cgroups import cgroups_path, delegated, is_populated, remove_cgroups
 from arstore.store.runroot import passing_name
 
 
@@ -199,6 +199,24 @@ def test_control_groups_are_removed_everywhere(tmp_path, unified):
     assert remove_cgroups(str(container), str(root))
 
 
+def test_what_control_groups_can_limit(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for name in ("cpu,cpuacct", "memory", "pids", "systemd"):
+        (old / name).mkdir(parents=True)
+    assert delegated(str(old)) == {"cpu", "cpuacct", "memory", "pids", "systemd"}
+    (old / "memory/memory.memsw.limit_in_bytes").touch()
+    assert "swap" in delegated(str(old))
+    (new / "init.scope").mkdir(parents=True)
+    (new / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert delegated(str(new)) == frozenset()
+    # What the groups below have is what counts.
+    (new / "cgroup.subtree_control").write_text("memory pids\n")
+    assert delegated(str(new)) == {"memory", "pids"}
+    (new / "init.scope/memory.swap.max").touch()
+    assert delegated(str(new)) == {"memory", "pids", "swap"}
+    assert delegated(str(tmp_path / "none")) == frozenset()
+
+
 def test_control_group_with_a_process_stays(tmp_path):
     name = cgroups_path(str(tmp_path)).lstrip("/")
     (tmp_path / name).mkdir(parents=True)
@@ -298,6 +316,23 @@ def test_discovery_remembers_until_the_program_changes(tmp_path, monkeypatch):
     for text in ("", "[]", "{}", json.dumps({"surroundings": ["old"]}), '{"surroundings": 1, "programs": 5}'):
         cache.write_text(text)
         assert discovery.find_runtime(str(path), runroot).path == str(path)
+
+
+def test_discovery_tries_without_control_groups_apart(tmp_path, monkeypatch):
+    path = str(program(tmp_path / "crun"))
+    runroot = str(tmp_path / "run")
+    tried = []
+
+    def accept(runtime, _runroot):
+        tried.append(runtime.cgroups)
+        os.makedirs(runroot, exist_ok=True)
+        return runtime
+
+    monkeypatch.setattr(discovery, "_trial", accept)
+    for _ in range(2):
+        assert discovery.find_runtime(path, runroot).cgroups
+        assert not discovery.find_runtime(path, runroot, cgroups=False).cgroups
+    assert tried == [True, False]
 
 
 def test_trial_that_was_killed_is_swept(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from arstore.runtime import seccomp
 from arstore.runtime.options import RunOptions, Volume
 from arstore.runtime.process import Process, environment, working_directory
 from arstore.runtime.rootfs import RootDirectory
+from arstore.runtime.security import Security
 from arstore.runtime.spec import Surroundings, build_spec, image_annotations, image_volumes
 from arstore.runtime.users import User
 
@@ -23,7 +25,7 @@ def config(**fields) -> ImageConfig:
 
 def spec(options=None, image=None, user=ALICE, **around):
     process = Process(("sh",), ("PATH=/bin",), "/", user, False)
-    surroundings = Surroundings(hostname="h", cgroups_path="/arstore/x", **around)
+    surroundings = Surroundings(**{"hostname": "h", "cgroups_path": "/arstore/x", **around})
     return build_spec(image or config(), options or RunOptions(), process, surroundings)
 
 
@@ -49,6 +51,50 @@ def test_limits_and_network():
     assert "network" in {namespace["type"] for namespace in spec()["linux"]["namespaces"]}
     assert "seccomp" not in found["linux"]
     assert found["root"]["readonly"]
+
+
+def test_limits_that_nobody_asked_for():
+    def resources(limits, **options):
+        return spec(RunOptions(**options), limits=frozenset(limits))["linux"]["resources"]
+
+    assert "pids" not in resources([])
+    assert resources(["pids"])["pids"] == {"limit": 2048}
+    assert "pids" not in resources(["pids"], pids_limit=-1)
+    assert resources(["pids"], pids_limit=5000)["pids"] == {"limit": 5000}
+    assert resources(["memory", "swap"], memory=64 << 20)["memory"] == {"limit": 64 << 20, "swap": 128 << 20}
+    assert "memory" not in resources(["memory", "swap"])
+
+
+def test_without_control_groups():
+    found = spec(RunOptions(cgroups=False), user=User(0, 0), cgroups_path="", limits=frozenset(["pids"]))
+    assert not {"cgroupsPath", "resources"} & found["linux"].keys()
+    assert "/sys/fs/cgroup" not in {mount["destination"] for mount in found["mounts"]}
+    # Nothing keeps it from opening a device that it makes.
+    assert "CAP_MKNOD" not in found["process"]["capabilities"]["bounding"]
+    every = 2**64 - 1
+    for security in (Security(added=("MKNOD",)), Security(added=("ALL",)), Security(privileged=True)):
+        assert "MKNOD" in RunOptions(cgroups=False, security=security).capabilities(every)
+    assert "MKNOD" in RunOptions().capabilities(every)
+    assert "MKNOD" not in RunOptions(security=Security(dropped=("MKNOD",))).capabilities(every)
+
+
+def test_like_podmans_for_unified_control_groups():
+    """What `podman create -m 512m --cpus 1.5` (5.8.0, crun, cgroup v2) writes, where it does not name the container."""
+    podman = json.loads(Path(__file__).with_name("podman_v2.json").read_text())
+    options = RunOptions(memory=512 << 20, cpus=1.5)
+    found = spec(options, limits=frozenset(["cpu", "memory", "pids", "swap"]))
+    ours, theirs = found["linux"], podman["linux"]
+    # Devices are podman's, with those that may be used named here instead of being left to the runtime.
+    assert ours["resources"]["devices"][0] == theirs["resources"].pop("devices")[0]
+    assert {name: ours["resources"][name] for name in theirs["resources"]} == theirs["resources"]
+    assert ours["resources"].keys() == {*theirs["resources"], "devices"}
+    assert {one["type"] for one in ours["namespaces"]} == {one["type"] for one in theirs["namespaces"]}
+    assert set(theirs["maskedPaths"]) <= set(ours["maskedPaths"])
+    assert set(theirs["readonlyPaths"]) <= {*ours["readonlyPaths"], *ours["maskedPaths"]}
+    for mount in podman["mounts"]:
+        (own,) = [one for one in found["mounts"] if one["destination"] == mount["destination"]]
+        assert own["type"] == mount["type"]
+        assert set(own["options"]) == set(mount["options"]) - {"rprivate"}
 
 
 def test_volumes_come_last_parents_first_and_replace_what_is_there():

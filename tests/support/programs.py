@@ -89,7 +89,8 @@ def runtime() -> tuple[str, str]:
 def _try_runtime(path: str, box: str) -> str:
     with tempfile.TemporaryDirectory(prefix="arstore-probe-") as place:
         rootfs = Path(place, "rootfs")
-        (rootfs / "proc").mkdir(parents=True)
+        for directory in ("dev", "proc"):
+            (rootfs / directory).mkdir(parents=True)
         shutil.copy(box, rootfs / "true")
         Path(place, "config.json").write_text(_RUNTIME_CONFIG)
         name = f"probe-{os.getpid()}-{os.path.basename(place)[-8:]}"

@@ -11,13 +11,17 @@ import random
 import re
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support import images, programs, stores
-from support.runnable import write_runnable
+from support.runnable import PIPELINE_NAMES, write_runnable
 
 from arstore.errors import RUN_FAILED, ConflictError, NotFoundError
 from arstore.linux.process import boot_id
+from arstore.pipeline.place import RUNNING, write_last
+from arstore.store.directories import opened
+from arstore.store.ingest import PLACES
 from arstore.store.mountrecord import MountRecord
 from arstore.store.mounts import MountTable
 from arstore.store.records import LeaseRecord
@@ -26,7 +30,6 @@ from reliability.killing.victim import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from arstore.store.store import Store
     from reliability.killing.box import Box
@@ -74,6 +77,8 @@ class Scenario:
 _NOT_FOUND = frozenset({NotFoundError.exit_code})
 _CONFLICT = frozenset({ConflictError.exit_code})
 _UMOUNT: Words = ("umount", "--all")
+_MANY = 130
+"""Images of an archive: with two documents each, enough files that an import has them written out all at once."""
 _DISCARD: Words = ("load", "--discard-failed", "pipeline")
 
 
@@ -101,6 +106,8 @@ def write_archives(place: Path) -> None:
     images.write_oci_archive(place / "big.tar", images.image(*layers, names=["app:1", "app:latest"]))
     images.write_oci_archive(place / "next.tar", images.image(*layers[:5], more, names=["app:latest", "app:2"]))
     images.write_docker_archive(place / "docker.tar", images.image(*layers[:3], names=["docker:1"]), style="old")
+    many = [images.image(layers[-1], names=[f"many:{n}"], config={"Env": [f"N={n}"]}) for n in range(_MANY)]
+    images.write_oci_archive(place / "many.tar", *many)
     write_runnable(place)
 
 
@@ -158,6 +165,23 @@ def _leave_garbage(store: Store) -> None:
         change.put_lease("dead", LeaseRecord((image,), "a test", dead.pid, dead.start, dead.boot, 0.0))
     table = MountTable(store.directories)
     table.add(MountRecord("gone", f"{table.directory}/gone", "arstore:gone", True, boot_id(), 1, 0.0, own_target=True))
+
+
+def _with_places(box: Box) -> None:
+    """An image, and what a process left that died before it had recorded a blob, a tree and a container."""
+    _with("big")(box)
+    (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
+    for directory in (box.root / "trees" / ("1" * 64) / "fs", box.root / "containers/x/upper"):
+        directory.mkdir(parents=True)
+        (directory / "file").write_bytes(b"orphan")
+    box.inside(_leave_places)
+
+
+def _leave_places(store: Store) -> None:
+    ingest = Path(store.directories.ingest, stores.dead_owner().directory_name())
+    ingest.mkdir(parents=True)
+    places = [f"blobs/sha256/{'0' * 64}", f"trees/{'1' * 64}", "containers/x"]
+    (ingest / PLACES).write_text("".join(f"{place}\n" for place in places))
 
 
 def _with_damage(box: Box) -> None:
@@ -228,6 +252,16 @@ def _with_loaded(box: Box) -> None:
     box.ok("load", "-i", f"{box.place}/archives/pipeline.tar.gz")
 
 
+def _with_failed_run(box: Box) -> None:
+    """A pipeline that was killed when it had left half an image."""
+    _with_loaded(box)
+    (directory,) = (box.root / "pipeline").glob("**/images")
+    (directory / "half.tar").write_bytes(_noise(1000, 8))
+    image = box.inside(lambda store: store.find(PIPELINE_NAMES[0]).digest)
+    with opened(str(directory.parent)) as place_fd:
+        write_last(place_fd, RUNNING, image)
+
+
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +281,8 @@ def scenarios() -> list[Scenario]:
         Scenario("import-directory", ("import", "--tree", "directory", _archive("big"))),
         Scenario("import-again", ("import", _archive("big")), _with("big")),
         Scenario("import-shared", ("import", _archive("next")), _with("big")),
+        Scenario("import-many", ("import", _archive("many"))),
+        Scenario("import-after-dead", ("import", _archive("next")), _with_places),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),
         Scenario("rm-shared", ("rm", "app:2", "app:latest"), _with("big", "next"), done_already=_NOT_FOUND),
@@ -287,6 +323,7 @@ def scenarios() -> list[Scenario]:
         ),
         Scenario("load", load, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
         Scenario("load-again", load, _with_loaded, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
+        Scenario("load-anew", load, _with_failed_run, ending=(_DISCARD,), handed_over="root/pipeline/", **runs),
     ]
     next_one = Scenario("import-meddled", ("import", _archive("next")), _with("big"), atomic=False)
     found.append(replace(next_one, meddling=("take.prepared", ("rm", "app:1", "app:latest"))))
