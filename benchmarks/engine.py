@@ -11,6 +11,8 @@ from benchmarks.measure import Contender, UnavailableError
 from benchmarks.process import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.ground import Ground
     from benchmarks.measure import Values
 
@@ -120,9 +122,9 @@ class Arstore(Engine):
         """`arstore import`."""
         return self.command("import", "--name", name, "--tree", self.tree, archive)
 
-    def run_command(self, name: str, *arguments: str) -> Command:
+    def run_command(self, name: str, *arguments: str, options: Sequence[str] = ()) -> Command:
         """`arstore run` of a command through crun, without a network."""
-        return self.command("run", "--rm", "--network", "none", "--runtime", "crun", name, *arguments)
+        return self.command("run", "--rm", "--network", "none", "--runtime", "crun", *options, name, *arguments)
 
     def worker(self, *arguments: str) -> Command:
         """`benchmarks.inside` with *arguments*: what is measured of library calls, in a process of its own."""

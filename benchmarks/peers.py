@@ -10,6 +10,8 @@ from benchmarks.measure import MeasurementError
 from benchmarks.process import Command, Started
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.ground import Ground
     from benchmarks.process import Done
 
@@ -44,9 +46,9 @@ class Podman(Engine):
             raise MeasurementError("podman load names no image")
         return name
 
-    def run_command(self, name: str, *arguments: str) -> Command:
+    def run_command(self, name: str, *arguments: str, options: Sequence[str] = ()) -> Command:
         """`podman run` of a command through crun, without a network."""
-        return self.command("--runtime", "crun", "run", "--rm", "--network", "none", name, *arguments)
+        return self.command("--runtime", "crun", "run", "--rm", "--network", "none", *options, name, *arguments)
 
 
 class Skopeo(Engine):

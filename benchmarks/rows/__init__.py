@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.rows import again, commands, imports, memory, mounts, pipeline, reading, removal, sharing, space
+from benchmarks.rows import (
+    again,
+    commands,
+    imports,
+    memory,
+    mounts,
+    pipeline,
+    reading,
+    removal,
+    sharing,
+    space,
+    streams,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +40,8 @@ ROWS: dict[str, Callable[[Ground], Row]] = {
     "command-mount": commands.mount,
     "command-tag": commands.tag,
     "run-base": commands.run,
+    "stream-out": streams.written,
+    "stream-in": streams.read,
     "load-app1": pipeline.row,
     "remove-app1": removal.row,
     "read-app1": reading.row,

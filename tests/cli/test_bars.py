@@ -29,7 +29,7 @@ for n in range(count):
 for n in range(count):
     for _ in range(4):
         bars.advance(f"k{n}", (n % 7 + 1) * 250_000)
-        time.sleep(0.01)
+        time.sleep(0.0025)
     if failing and n == count // 2:
         break
     bars.finish(f"k{n}")

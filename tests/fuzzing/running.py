@@ -95,7 +95,7 @@ def read_runtime_cache(data: bytes) -> None:
     """What is remembered of runtimes: whatever it says, it makes one that is there, or none."""
     place = scratch("cache")
     place.put(discovery.CACHE_NAME, data)
-    found = discovery._cached(place.path, [_PROGRAM])
+    found = discovery._cached(place.path, [_PROGRAM], cgroups=True)
     assert found is None or found.path == _PROGRAM
     if len(data) % 4 == 0:
         assert isinstance(discovery._programs(f"{place.path}/{discovery.CACHE_NAME}"), dict)

@@ -10,14 +10,16 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support import images
+from support import images, stores
 from support.cli import Arstore, exit_status
+
+from arstore.store.store import Store
 
 EXAMPLE = images.example()
 
 
 class Snapshot:
-    """What must not change: files and their sizes, the total, the images, and that all is well."""
+    """What must not change: files and their sizes, the graph's records, and that all is well."""
 
     def __init__(self, store):
         self.store = store
@@ -25,7 +27,8 @@ class Snapshot:
 
     def look(self):
         sizes = {name: (self.store.root / name).lstat().st_size for name in self.store.files()}
-        return sizes, self.store.bill(), self.store.json("images")
+        with Store(str(self.store.root), str(self.store.runroot)) as opened:
+            return sizes, stores.records(opened)
 
     def verify(self):
         assert self.look() == self.state
@@ -36,7 +39,8 @@ class Snapshot:
 def before(store, tmp_path):
     """A store with an image of its own, and what it looks like."""
     other = images.image(images.layer([images.file("before")]), names=["before:1"])
-    store.ok("import", images.write_oci_archive(tmp_path / "before.tar", other))
+    with Store(str(store.root), str(store.runroot)) as opened:
+        stores.bring(opened, other)
     return Snapshot(store)
 
 
