@@ -211,7 +211,7 @@ class History(Naming):
 
 
 TestHistory = pytest.mark.root(History.TestCase)
-TestHistory.settings = settings(max_examples=10, stateful_step_count=14, deadline=None)
+TestHistory.settings = settings(max_examples=6, stateful_step_count=14, deadline=None)
 
 
 # --- single cases ---------------------------------------------------------------------------------------------------
