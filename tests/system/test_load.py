@@ -92,7 +92,9 @@ def test_a_container_that_fails(store, pipeline):
 
 def test_a_container_that_takes_too_long(store, pipeline):
     began = time.monotonic()
-    store.fails("PipelineTimeout", "load", "-i", pipeline, "--timeout", "1", "--stop-timeout", "1", "--env", "PIPELINE_SLEEP=60")
+    store.fails(
+        "PipelineTimeout", "load", "-i", pipeline, "--timeout", "1", "--stop-timeout", "1", "--env", "PIPELINE_SLEEP=60"
+    )
     assert time.monotonic() - began < 30
     assert names(store) == {"pipeline:latest"}
     assert store.json("mounts") == []
