@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arstore.linux.mount import MNT_DETACH, MS_BIND, MS_REC, UMOUNT_NOFOLLOW, mount, umount
-from arstore.linux.mountinfo import read_mounts
-from arstore.linux.sync import syncfs
+from arstore.linux.files.sync import syncfs
+from arstore.linux.mounting.mount import MNT_DETACH, MS_BIND, MS_REC, UMOUNT_NOFOLLOW, mount, umount
+from arstore.linux.mounting.mountinfo import read_mounts
 from benchmarks.measure import MeasurementError, UnavailableError
 from benchmarks.process import end_orphans, execute
 

@@ -14,8 +14,8 @@ import sys
 import time
 
 from arstore.errors import ArstoreError
-from arstore.store import rootfs
-from arstore.store.mounts import MountTable
+from arstore.mounts.table import MountTable
+from arstore.rootfs.mount import mount_image
 from arstore.store.store import Store
 
 _WARM_UP = 3
@@ -28,7 +28,7 @@ def mount(root: str, runroot: str, image: str, count: int) -> dict[str, list[flo
         table = MountTable(store.directories)
         for number in range(-_WARM_UP, count):
             start = time.perf_counter()
-            record = rootfs.mount_image(store, store.find_image(image))
+            record = mount_image(store, store.find_image(image))
             mounted = time.perf_counter()
             table.umount(record.id)
             end = time.perf_counter()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from arstore.linux.mountinfo import mount_id_of, read_mounts
+from arstore.linux.mounting.mountinfo import mount_id_of, read_mounts
 from benchmarks.engine import Arstore, Engine
 from benchmarks.measure import MeasurementError
 from benchmarks.peers import Containerd, Podman, Skopeo, Umoci

@@ -1,6 +1,7 @@
 """The direction of imports: every package knows only those before it, and no two modules know each other.
 
-trace < errors < digest < linux < {oci, tar} < store < {trust, transport} < {maintenance, runtime} < pipeline < cli
+trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
+< {rootfs, trust, transport} < {maintenance, runtime} < pipeline < api < cli
 
 All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
 """
@@ -20,11 +21,15 @@ ORDER = [
     {"errors"},
     {"digest"},
     {"linux"},
-    {"oci", "tar"},
+    {"oci", "tar", "workers"},
+    {"disk"},
+    {"graph", "trees"},
+    {"mounts"},
     {"store"},
-    {"trust", "transport"},
+    {"rootfs", "trust", "transport"},
     {"maintenance", "runtime"},
     {"pipeline"},
+    {"api"},
     {"cli"},
 ]
 NARROWER = {"linux": set(), "oci": {"errors", "digest"}, "tar": {"errors", "digest"}}

@@ -1,5 +1,6 @@
-"""The command line: parse, make one library call, render. The only importer of click, and the only package that exits.
+"""The command line: parse, make one library call, print. The only importer of click, and the only package that exits.
 
-`main` holds the program; every other module here is a command's, imported when that command runs, or what commands
-share.
+`main` is the program, `group` the table of commands; `images`, `containers` and `upkeep` have the commands, each module
+imported when its command runs; `terminal` prints. `session` is what commands share.
+Not here: anything that a library caller needs. Start with `group`.
 """

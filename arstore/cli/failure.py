@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from arstore.cli import interrupts
-from arstore.cli.output import STDOUT, ClosedStreamError, json_text, printable, unwritten
 from arstore.cli.session import write_message
+from arstore.cli.terminal.output import STDOUT, ClosedStreamError, json_text, printable, unwritten
 from arstore.errors import (
     READER_GONE,
     ArstoreError,

@@ -15,8 +15,8 @@ from arstore.cli.failure import guarded, tell
 from arstore.cli.group import Program
 from arstore.cli.interrupts import raised_in
 from arstore.cli.option import option
-from arstore.cli.output import write_line
 from arstore.cli.session import LEVELS, Session
+from arstore.cli.terminal.output import write_line
 from arstore.linux.process import UMASK
 
 PROGRAM = "arstore"

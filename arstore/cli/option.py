@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
-from arstore.cli.output import write_text
+from arstore.cli.terminal.output import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

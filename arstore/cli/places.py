@@ -1,6 +1,6 @@
 """Where the store and its runtime state lie when the user does not say: the system's places for root, XDG's for others.
 
-Out of scope: what lies in them (`arstore.store.directories`).
+Out of scope: what lies in them (`arstore.disk.paths`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.cli import places
-from arstore.cli.output import human_size, printable
+from arstore.cli.terminal.output import human_size, printable
 from arstore.errors import naming
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Session:
     @contextmanager
     def store(self, create: bool = False) -> Iterator[Store]:
         """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
-        from arstore.store import faults
         from arstore.store.store import Store
+        from arstore.workers import fatal
 
-        faults.told = self.tell
+        fatal.report = self.tell
         root, runroot = self.directories()
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
@@ -110,7 +110,7 @@ class Session:
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:
         """What tells the user how far long work on each *noun* is, in the form that fits."""
-        from arstore.cli.progress import shown_progress
+        from arstore.cli.terminal.progress import shown_progress
 
         return shown_progress("none" if self.quiet and self.progress_kind == "auto" else self.progress_kind, noun)
 
@@ -125,7 +125,7 @@ class Session:
     def tell_confinement(self) -> None:
         """Tell, with `--log-level debug`, what stands between an image that is read and this host."""
         if self.level == "debug":
-            from arstore.store import confinement
+            from arstore.workers import confinement
 
             self.debug(f"workers that read layers are confined by: {confinement.means() or 'nothing that works here'}")
 

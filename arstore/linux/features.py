@@ -10,7 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.linux import mount
+from arstore.linux.mounting import mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,27 +24,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
+from arstore.disk.paths import own_names, sync_directory
 from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming
-from arstore.linux.copying import reflink
-from arstore.maintenance.destination import (
-    RECORD,
-    Writer,
-    compare,
-    digest_of,
-    members,
-    record_document,
-    refuse_stores,
-)
-from arstore.store.directories import own_names, sync_directory
+from arstore.linux.files.copying import reflink
+from arstore.maintenance.destination import RECORD, Writer, compare, digest_of, members, record_document, refuse_stores
+from arstore.store.collect.lease import all_leased
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
-from arstore.store.lease import all_leased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from arstore.graph.snapshot import Snapshot
     from arstore.store.progress import Progress
-    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 _PARTIAL = ".partial-"

@@ -11,9 +11,9 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from arstore.disk.access import require_writable
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError, as_root
-from arstore.store.access import require_writable
-from arstore.store.holders import tree_holders
+from arstore.store.collect.holders import tree_holders
 from arstore.store.store import chain_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
-    from arstore.store.tree import TreeFormat
+    from arstore.trees.format import TreeFormat
 
 
 class Outcome(enum.Enum):
@@ -60,7 +60,7 @@ def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
     if not forms:
         raise PermissionDeniedError(store.directories.root, "this user may not make trees", as_root())
     if name == "erofs":
-        from arstore.store.probe import can_mount
+        from arstore.mounts.probe import can_mount
 
         if not can_mount(store.directories, forms[0]):
             raise HostError("--tree erofs", "this host cannot mount such trees", "`--tree directory` works everywhere")

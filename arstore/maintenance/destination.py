@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import BackupRefusedError, ConflictError, UsageError
-from arstore.linux.place import Place, place_of
+from arstore.graph import identity
+from arstore.linux.mounting.place import Place, place_of
 from arstore.oci.descriptor import REF_NAME
 from arstore.oci.document import STORED
-from arstore.store import identity
 from arstore.store.layout import INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arstore.store.directories import Directories
-    from arstore.store.snapshot import Snapshot
+    from arstore.disk.paths import Directories
+    from arstore.graph.snapshot import Snapshot
 
 RECORD = "backup.json"
 """The file in a backup that says which store wrote it."""

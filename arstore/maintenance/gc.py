@@ -2,7 +2,7 @@
 
 Roots are names, containers, mounts and leases. Everything that no root reaches goes: images without a name, and what
 only they need; files that the graph does not know; ingests, containers and leases of processes that have died;
-records of mounts that are gone. Files go in the way that `store.sweep` describes, so that an import at the same
+records of mounts that are gone. Files go in the way that `store.collect.sweep` describes, so that an import at the same
 moment loses nothing.
 """
 
@@ -13,31 +13,31 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.maintenance.survey import Known
-from arstore.maintenance.surveyor import outline, weigh
-from arstore.store import hints
-from arstore.store.directories import RESERVED
-from arstore.store.holders import image_holders
-from arstore.store.ingest import Ingest
+from arstore.disk.owner import Owner
+from arstore.disk.paths import RESERVED
+from arstore.disk.staging import Ingest
+from arstore.graph import hints
+from arstore.graph.soundness import require_sound
+from arstore.maintenance.scan.totals import Known
+from arstore.maintenance.scan.walk import outline, weigh
+from arstore.mounts.leftovers import left_in, leftovers, remove_leftover
+from arstore.mounts.source import remove_stray
+from arstore.mounts.table import MountState, MountTable
+from arstore.mounts.unrecorded import stray_mounts
+from arstore.rootfs.mount import remove_abandoned
+from arstore.store.collect.holders import image_holders
+from arstore.store.collect.reachability import Reach
+from arstore.store.collect.sweep import Removed, Sweep, mark, note_removal, planned, sweep, take_files
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
-from arstore.store.mounts import MountState, MountTable
-from arstore.store.owner import Owner
-from arstore.store.reach import Reach
-from arstore.store.rootfs import remove_abandoned
-from arstore.store.runroot import left_in, leftovers, remove_leftover
-from arstore.store.soundness import require_sound
-from arstore.store.strays import stray_mounts
-from arstore.store.sweep import Removed, Sweep, mark, note_removal, planned, sweep, take_files
-from arstore.store.unrecorded import remove_stray
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arstore.maintenance.survey import Survey
-    from arstore.store.sizes import Sizes
-    from arstore.store.snapshot import Snapshot
+    from arstore.graph.snapshot import Snapshot
+    from arstore.maintenance.scan.size_table import Sizes
+    from arstore.maintenance.scan.totals import Survey
     from arstore.store.store import Store
 
 

@@ -22,8 +22,8 @@ from arstore.errors import ArstoreError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from arstore.store.directories import Directories
-    from arstore.store.snapshot import Snapshot
+    from arstore.disk.paths import Directories
+    from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store
 
 _MOST_THINGS, _MOST_OF_AN_IMAGE = 10_000, 8
@@ -72,7 +72,7 @@ def record(store: Store, hits: Mapping[Thing, Iterable[str]], whole: bool) -> No
 
 
 def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]]) -> None:
-    from arstore.store.ingest import Ingest
+    from arstore.disk.staging import Ingest
 
     things: list[tuple[str, str, str]] = []
     images: dict[str, list[int]] = {}

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError
-from arstore.linux.mountinfo import mount_id_of
+from arstore.linux.mounting.mountinfo import mount_id_of
 from arstore.tar.entry import shown
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.disk.paths import opened
 from arstore.errors import (
     ArstoreError,
     ImageConfigError,
@@ -42,10 +43,9 @@ from arstore.pipeline.place import (
     write_last,
 )
 from arstore.pipeline.turn import only_load
-from arstore.runtime.command import container_args
-from arstore.runtime.containers import RunRequest, run
-from arstore.runtime.options import RunOptions, Volume
-from arstore.store.directories import opened
+from arstore.runtime.lifecycle.containers import RunRequest, run
+from arstore.runtime.spec.command import container_args
+from arstore.runtime.spec.options import RunOptions, Volume
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from arstore.pipeline.leavings import Leaving
     from arstore.runtime.driver import Runtime
-    from arstore.store.incoming import TakenImage
+    from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.transport.source import ImageSource, Spool
@@ -224,7 +224,7 @@ def _announcement(store: Store, image: StoredImage, options: LoadOptions, label:
 
 def _await_killed(store: Store) -> None:
     """Wait until the containers of processes that were killed have ended: one may still write where ours is to run."""
-    from arstore.store.cgroups import is_populated
+    from arstore.disk.cgroups import is_populated
 
     patience = time.monotonic() + _PATIENCE
     while time.monotonic() < patience and any(c.abandoned and is_populated(c.path) for c in store.containers.list()):

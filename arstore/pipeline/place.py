@@ -21,11 +21,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import Digest
+from arstore.disk.paths import RESERVED
+from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import HostError, InvalidReferenceError
 from arstore.linux.process import boot_id
 from arstore.oci.reference import parse_name
-from arstore.store.directories import RESERVED
-from arstore.store.removal import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +194,7 @@ def discard(runs: list[FailedRun]) -> None:
         fd = os.open(parent, _DIRECTORY)
         try:
             with contextlib.suppress(FileNotFoundError):
-                remove_tree(fd, os.fsencode(name))
+                remove_tree_at(fd, os.fsencode(name))
         finally:
             os.close(fd)
         with contextlib.suppress(OSError):

@@ -17,8 +17,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from arstore.disk.owner import Owner
 from arstore.errors import InUseError
-from arstore.store.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

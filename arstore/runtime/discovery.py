@@ -15,13 +15,13 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError, NoSpaceError, RuntimeMissingError, from_os_error
-from arstore.linux.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
-from arstore.linux.mountinfo import read_mounts
+from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
+from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
-from arstore.runtime import seccomp
-from arstore.runtime.bundle import require_text
+from arstore.mounts.leftovers import leftovers, passing_name, remove_leftover
 from arstore.runtime.driver import OciRuntime
-from arstore.store.runroot import leftovers, passing_name, remove_leftover
+from arstore.runtime.spec import seccomp
+from arstore.runtime.spec.bundle import require_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,9 +118,9 @@ def _try_runtime(runtime: OciRuntime, runroot: str) -> OciRuntime:
 def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
     from arstore.oci.config import ImageConfig
     from arstore.oci.platform import Platform
-    from arstore.runtime.launch import Launch
-    from arstore.runtime.launcher import run
-    from arstore.runtime.options import RunOptions
+    from arstore.runtime.lifecycle.launch import Launch
+    from arstore.runtime.lifecycle.launcher import run
+    from arstore.runtime.spec.options import RunOptions
 
     config = ImageConfig(raw=b"", platform=Platform("linux", ""), diff_ids=())
     with _scratch(runroot) as directory, _quiet():

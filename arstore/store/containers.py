@@ -15,18 +15,18 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from arstore.disk.owner import Owner
+from arstore.disk.paths import sync_directory
+from arstore.disk.staging import Ingest
 from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
-from arstore.linux.xattr import read_xattrs, set_xattr
-from arstore.store.directories import sync_directory
-from arstore.store.ingest import Ingest
-from arstore.store.owner import Owner
-from arstore.store.records import ContainerRecord
-from arstore.store.uppers import require_unused
+from arstore.graph.records import ContainerRecord
+from arstore.linux.files.xattr import read_xattrs, set_xattr
+from arstore.mounts.upper_in_use import require_unused
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from arstore.store.directories import Directories
-    from arstore.store.graph import Graph
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
 
 _MARKED, _MARK = "whole", "trusted.arstore"
 MIN_PREFIX = 2

@@ -12,17 +12,17 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from arstore.store.access import require_writable
-from arstore.store.owner import Owner
+from arstore.disk.access import require_writable
+from arstore.disk.owner import Owner
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from arstore.store.change import Change
-    from arstore.store.directories import Directories
-    from arstore.store.graph import Graph
-    from arstore.store.snapshot import Snapshot
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
+    from arstore.graph.snapshot import Snapshot
+    from arstore.graph.write import Change
 
 LAYOUT, INDEX = "oci-layout", "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"

@@ -22,19 +22,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
+from arstore.disk.free_space import free_space
+from arstore.disk.owner import Owner
+from arstore.disk.rmtree import remove_tree_at
+from arstore.disk.staging import PLACES
 from arstore.errors import ArstoreError
-from arstore.store.ingest import PLACES
-from arstore.store.owner import Owner
-from arstore.store.removal import remove_tree
-from arstore.store.room import free_space
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from arstore.store.change import Change
-    from arstore.store.directories import Directories
-    from arstore.store.graph import Graph
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
+    from arstore.graph.write import Change
 
 BLOCK = 512
 """Bytes of a unit of st_blocks (stat(2))."""
@@ -133,7 +133,7 @@ def take_ingest(directories: Directories, graph: Graph, name: str) -> int:
 
     parent = os.open(directories.ingest, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        remove_tree(parent, os.fsencode(claimed), gone)
+        remove_tree_at(parent, os.fsencode(claimed), gone)
     finally:
         os.close(parent)
     reached("leftovers.removed")

@@ -11,16 +11,16 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.disk.paths import RESERVED, STORE_FILE, own_names
 from arstore.errors import HostError, NoStoreError
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.directories import RESERVED, STORE_FILE, own_names
-from arstore.store.graph import FORMAT
-from arstore.store.identity import UNFINISHED, holds_content, none_at
-from arstore.store.seal import is_sealed, unsealed
-from arstore.store.snapshot import FORMAT_KEY
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.graph import FORMAT
+from arstore.graph.identity import UNFINISHED, holds_content, none_at
+from arstore.graph.record_checksum import is_sealed, unsealed
+from arstore.graph.snapshot import FORMAT_KEY
 
 if TYPE_CHECKING:
-    from arstore.store.directories import Directories
+    from arstore.disk.paths import Directories
 
 _DIRECTORIES = (frozenset({"blobs", "trees"}), frozenset({"graph", "trees"}))
 """What a store has, whatever else it has lost, and neither an OCI image layout nor a directory of the system."""
@@ -97,7 +97,7 @@ def _is_layout(names: list[str]) -> bool:
 
 def _is_unfinished(directories: Directories) -> bool:
     """Whether a store without a file was never finished; LMDB, which writes, is not asked. Raises OSError."""
-    from arstore.store.pages import walk
+    from arstore.graph.lmdb_pages import walk
 
     path = f"{directories.graph}/data.mdb"
     rows: dict[bytes, bytes] = {}

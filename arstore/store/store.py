@@ -12,6 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from arstore.digest import Digest
+from arstore.disk.access import Access
+from arstore.disk.owner import withdraw
+from arstore.disk.paths import Directories
 from arstore.errors import (
     BRING_BACK,
     AmbiguousError,
@@ -24,10 +27,7 @@ from arstore.errors import (
     UsageError,
     as_root,
 )
-from arstore.store.access import Access
-from arstore.store.directories import Directories
-from arstore.store.graph import Graph
-from arstore.store.owner import withdraw
+from arstore.graph.graph import Graph
 from arstore.store.presence import make_directories, require
 from arstore.trace import reached
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from arstore.disk.staging import Ingest
+    from arstore.graph.records import ImageRecord, LayerRecord, TreeRecord
+    from arstore.graph.snapshot import Snapshot
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
-    from arstore.store.attributes import Dropped
     from arstore.store.containers import Containers
-    from arstore.store.erofs.shared import SharedMounts
-    from arstore.store.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
-    from arstore.store.ingest import Ingest
-    from arstore.store.inventory import Inventory
+    from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
+    from arstore.store.ingest.inventory import Inventory
     from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
-    from arstore.store.records import ImageRecord, LayerRecord, TreeRecord
-    from arstore.store.snapshot import Snapshot
-    from arstore.store.tree import LowerDirectory, TreeFormat
     from arstore.tar.limits import Limits
+    from arstore.trees.attributes import Dropped
+    from arstore.trees.erofs.shared_mounts import SharedMounts
+    from arstore.trees.format import LowerDirectory, TreeFormat
 
 _MOST_CLAIMED = 1024
 """Layers that one piece of work claims, the largest: the kernel goes through all locks of a file for each new one."""
@@ -196,7 +196,7 @@ class Store:
     @property
     def shared(self) -> SharedMounts:
         """The mounts of trees that other processes hold."""
-        from arstore.store.erofs.shared import SharedMounts
+        from arstore.trees.erofs.shared_mounts import SharedMounts
 
         return SharedMounts(self.directories.runroot)
 
@@ -204,15 +204,15 @@ class Store:
     def forms(self) -> dict[str, TreeFormat]:
         """The forms of trees, by name; made when they are first asked for, because most commands need none."""
         if not self._forms:
-            from arstore.store.directory import DirectoryFormat
-            from arstore.store.erofs.form import ErofsFormat
+            from arstore.trees.directory.form import DirectoryFormat
+            from arstore.trees.erofs.form import ErofsFormat
 
             self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat(self.shared))}
         return self._forms
 
     def inventory(self, again: frozenset[str] = frozenset()) -> Inventory:
         """A look at what is there and may be relied on, which the trees *again* are not."""
-        from arstore.store.inventory import Inventory
+        from arstore.store.ingest.inventory import Inventory
 
         return Inventory(self.directories, self.graph, self.forms, again)
 
@@ -330,13 +330,13 @@ class Store:
         `auto` is the best that this host can mount. Empty when this process may not make trees at all: they are a
         cache, and are then made by whoever first mounts. Raises UsageError for a form that is not known.
         """
-        from arstore.linux.capability import may_make_any_file
+        from arstore.linux.isolation.capability import may_make_any_file
 
         if not may_make_any_file():
             return ()
         directory = self.forms["directory"]
         if name == "auto":
-            from arstore.store.probe import can_mount
+            from arstore.mounts.probe import can_mount
 
             erofs = self.forms.get("erofs")
             return (erofs, directory) if erofs and can_mount(self.directories, erofs) else (directory,)
@@ -363,10 +363,10 @@ class Store:
         unless that is held by then. Raises the
         errors of Intake and of publication; the store is then as it was.
         """
-        from arstore.store import publication
-        from arstore.store.claims import Claims
-        from arstore.store.ingest import Ingest
-        from arstore.store.intake import Intake
+        from arstore.disk.claims import Claims
+        from arstore.disk.staging import Ingest
+        from arstore.store.ingest.intake import Intake
+        from arstore.store.ingest.publish import VanishedError, publish
         from arstore.store.progress import NoProgress
 
         self.graph.verify()
@@ -386,12 +386,12 @@ class Store:
                     reached("take.claimed")
                     try:
                         work = intake.take(images, indexes)
-                        publication.publish(self.directories, self.graph, ingest, work)
+                        publish(self.directories, self.graph, ingest, work)
                         self.moved += [MovedName(name, was, work.names[name]) for name, was in work.moved.items()]
                         self._denied = intake.denied
                         self._count_dropped(intake.dropped)
                         return [intake.taken(image) for image in images]
-                    except publication.VanishedError:
+                    except VanishedError:
                         pass
                     except (ArstoreError, OSError):
                         if not inventory.has_lost():
@@ -408,7 +408,7 @@ class Store:
     def incoming(self, image: StoredImage) -> IncomingImage:
         """A stored image as if it came in again, for what has to be built from it."""
         from arstore.oci.chain import chain_ids
-        from arstore.store.incoming import IncomingImage, IncomingLayer
+        from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
 
         config = self.config(image)
         with self.graph.read() as snapshot:
@@ -481,7 +481,7 @@ class Store:
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:
         """An empty layer, to stand below an image that has too few trees for an overlay. Raises OSError."""
-        from arstore.store.tree import LowerDirectory
+        from arstore.trees.format import LowerDirectory
 
         path = self.directories.make_blank(number)
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -492,8 +492,8 @@ class Store:
 
     def settle(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
+        from arstore.linux.files.sync import syncfs
         from arstore.linux.process import boot_id
-        from arstore.linux.sync import syncfs
 
         boot = boot_id()
         with self.graph.read() as snapshot:

@@ -78,7 +78,7 @@ class Limits:
     strict_xattrs: bool = False
     """Whether an extended attribute that a tree cannot have is an error; it is left out and counted otherwise."""
     reserve: int | None = None
-    """What is left free of the store's file system, 0 for nothing; None for what its size suggests (`store.room`)."""
+    """What is left free of the store's file system, 0 for nothing; None: by its size (`disk.free_space`)."""
 
     def check_inflated(self, produced: int, consumed: int, what: str) -> None:
         """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""

@@ -16,7 +16,7 @@ from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index, is_manifest, may_be_image
 from arstore.oci.platform import Platform, select
 from arstore.tar.limits import raising
-from arstore.transport.bounds import bounds_of
+from arstore.transport.media.bounds import bounds_of
 
 if TYPE_CHECKING:
     from arstore.digest import Digest

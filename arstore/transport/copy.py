@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
-from arstore.store.ingest import Ingest
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
@@ -20,7 +20,7 @@ from arstore.transport.selection import Selector, Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.store.incoming import TakenImage
+    from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.skipped import Skipped

@@ -18,25 +18,25 @@ from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.archive import indexed, spooled
-from arstore.transport.blob import Extent, OpenFile
-from arstore.transport.bounds import bounds_of
 from arstore.transport.dir import Dir, is_dir
-from arstore.transport.directory import Directory
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive
 from arstore.transport.hybrid import Hybrid
-from arstore.transport.inflating import inflating
 from arstore.transport.layout import Layout, is_layout
 from arstore.transport.location import STREAM, parse_location
-from arstore.transport.magic import HEAD, is_tar
+from arstore.transport.media.archive import indexed, spooled
+from arstore.transport.media.blob import Extent, OpenFile
+from arstore.transport.media.bounds import bounds_of
+from arstore.transport.media.directory import Directory
+from arstore.transport.media.inflating import inflating
+from arstore.transport.media.magic import HEAD, is_tar
+from arstore.transport.media.stream import DescriptorReader, Resumed, head_of
 from arstore.transport.names import EVERYTHING, Choice
 from arstore.transport.refusal import compression_of, no_archive, no_image, no_layout
-from arstore.transport.stream import DescriptorReader, Resumed, head_of
 
 if TYPE_CHECKING:
     from arstore.digest import Reader
-    from arstore.transport.medium import Medium
-    from arstore.transport.members import Members
+    from arstore.transport.media.base import Medium
+    from arstore.transport.media.members import Members
     from arstore.transport.source import ImageSource, Spool
 
 _KINDS = {

@@ -16,8 +16,8 @@ from arstore.errors import UnknownFormatError
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import parse
 from arstore.oci.media_type import document_type
-from arstore.transport.blob import Bytes
-from arstore.transport.medium import Container, Medium
+from arstore.transport.media.base import Container, Medium
+from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
 
 if TYPE_CHECKING:

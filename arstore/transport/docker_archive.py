@@ -25,13 +25,13 @@ from arstore.oci.document import BOUNDS, Bounds, Fields, parse_list, shown
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.tar.codec import HEAD, Compression, detect
-from arstore.transport.blob import Bytes
-from arstore.transport.medium import Medium
-from arstore.transport.members import Members
+from arstore.transport.media.base import Medium
+from arstore.transport.media.blob import Bytes
+from arstore.transport.media.members import Members
 from arstore.transport.names import EVERYTHING, Choice, Claims
 
 if TYPE_CHECKING:
-    from arstore.transport.blob import Extent
+    from arstore.transport.media.blob import Extent
     from arstore.transport.source import BlobReader
 
 

@@ -15,7 +15,7 @@ from arstore.oci.document import parse
 from arstore.oci.manifest import artifact_of
 from arstore.oci.media_type import document_type, is_index
 from arstore.tar.limits import Limits, raising
-from arstore.transport.bounds import bounds_of
+from arstore.transport.media.bounds import bounds_of
 
 if TYPE_CHECKING:
     from arstore.digest import Digest, Reader

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.store.layer import write_all
-from arstore.transport.blob import Extent, OpenFile
+from arstore.store.ingest.layer_pass import write_all
+from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

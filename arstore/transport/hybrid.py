@@ -24,7 +24,7 @@ from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.codec import HEAD, Compression, detect
 from arstore.transport.docker_archive import DockerArchive, items
 from arstore.transport.layout import Layout
-from arstore.transport.medium import Medium
+from arstore.transport.media.base import Medium
 from arstore.transport.names import EVERYTHING, Choice, same_name, spellings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
     from arstore.transport.docker_archive import Item
-    from arstore.transport.members import Members
+    from arstore.transport.media.members import Members
     from arstore.transport.names import Claims
     from arstore.transport.source import BlobReader
 

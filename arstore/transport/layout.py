@@ -18,7 +18,7 @@ from arstore.oci.document import parse
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import document_type, is_index, may_be_image
-from arstore.transport.medium import Container, Medium
+from arstore.transport.media.base import Container, Medium
 from arstore.transport.names import Choice, Claims, annotated
 
 if TYPE_CHECKING:

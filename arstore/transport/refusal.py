@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from arstore.errors import CompressionError, UnknownFormatError
 from arstore.tar.codec import HEAD, Compression, detect
 from arstore.tar.entry import shown
-from arstore.transport.magic import looks_like
+from arstore.transport.media.magic import looks_like
 
 if TYPE_CHECKING:
-    from arstore.transport.directory import Directory
-    from arstore.transport.members import Members
+    from arstore.transport.media.directory import Directory
+    from arstore.transport.media.members import Members
 
 
 def no_layout(directory: Directory) -> UnknownFormatError:

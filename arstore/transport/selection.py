@@ -20,7 +20,7 @@ from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX, is_manifest
 from arstore.oci.platform import Platform, host, select
-from arstore.store.incoming import IncomingIndex
+from arstore.store.ingest.incoming import IncomingIndex
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.candidates import Candidates
 from arstore.transport.documents import Documents

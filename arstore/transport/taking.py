@@ -17,9 +17,9 @@ from arstore.oci.document import shown
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_layer
-from arstore.store.incoming import IncomingImage, IncomingIndex, IncomingLayer
-from arstore.transport.bounds import bounds_of
+from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
 from arstore.transport.entries import why_no_image
+from arstore.transport.media.bounds import bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore import errors
-from arstore.cli.containers import exec_
+from arstore.cli.containers.containers import exec_
+from arstore.cli.containers.run import run
 from arstore.cli.failure import guarded
-from arstore.cli.images import images
-from arstore.cli.output import ClosedStreamError
-from arstore.cli.run import run
+from arstore.cli.images.images import images
 from arstore.cli.session import Session
+from arstore.cli.terminal.output import ClosedStreamError
 
 
 def failing(error):

@@ -19,9 +19,9 @@ from arstore.errors import (
     StoreDamagedError,
     UsageError,
 )
-from arstore.store import rootfs
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.seal import sealed
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.record_checksum import sealed
+from arstore.rootfs import mount as rootfs
 from arstore.store.store import Store
 
 EXAMPLE = images.example(names=["example:1", "example:latest"])

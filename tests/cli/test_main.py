@@ -82,7 +82,7 @@ def test_the_groups_help_imports_no_command(arstore):
     for section in COMMANDS.values():
         for name, entry in section.items():
             assert any(line.split(None, 1) == [name, entry.short] for line in text), name
-    assert "arstore.cli.images" not in modules
+    assert "arstore.cli.images.images" not in modules
     assert "arstore.store" not in modules
 
 
@@ -92,7 +92,7 @@ def test_listing_images_imports_nothing_heavy(arstore, store_root, runroot):
     line = [sys.executable, "-c", code, "--root", str(store_root), "--runroot", str(runroot), "images", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     loaded = set(done.stdout.splitlines())
-    assert "arstore.cli.images" in loaded
+    assert "arstore.cli.images.images" in loaded
     heavy = {"rich", "subprocess", "cryptography", "tempfile", "logging", "socket", "lzma", "bz2", "backports.zstd"}
     assert not heavy & loaded
 

@@ -29,12 +29,12 @@ HEAVY = (
     "arstore.runtime",
     "arstore.pipeline",
     "arstore.maintenance",
-    "arstore.store.intake",
-    "arstore.store.workers",
-    "arstore.store.extraction",
-    "arstore.store.publication",
-    "arstore.store.erofs.builder",
-    "arstore.store.erofs.reader",
+    "arstore.store.ingest.intake",
+    "arstore.workers.pool",
+    "arstore.trees.directory.extraction",
+    "arstore.store.ingest.publish",
+    "arstore.trees.erofs.builder",
+    "arstore.trees.erofs.reader",
     "zlib_ng",
     "isal",
     "backports.zstd",
@@ -51,19 +51,19 @@ HEAVY = (
 )
 """No short command needs these."""
 
-MOUNTING = ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.overlay", "arstore.store.erofs", "ctypes")
-READING = ("arstore.store.ingest", "arstore.store.inventory", "arstore.store.containers", "arstore.oci.config")
+MOUNTING = ("arstore.rootfs.mount", "arstore.mounts.table", "arstore.mounts.overlay", "arstore.trees.erofs", "ctypes")
+READING = ("arstore.disk.staging", "arstore.store.ingest.inventory", "arstore.store.containers", "arstore.oci.config")
 
 COMMANDS = {
     "--version": (("--version",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
     "--help": (("--help",), (*MOUNTING, *READING, "dataclasses", "lmdb", "arstore.store")),
     "images": (("images",), (*MOUNTING, *READING, "arstore.oci")),
     "layers": (("layers",), (*MOUNTING, *READING, "arstore.oci")),
-    "tag": (("tag", "example:1", "other:1"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
-    "untag": (("untag", "example:latest"), ("arstore.store.rootfs", "arstore.store.mounts", "arstore.store.erofs")),
-    "mounts": (("mounts",), ("arstore.store.rootfs", "arstore.store.erofs", "arstore.oci")),
+    "tag": (("tag", "example:1", "other:1"), ("arstore.rootfs.mount", "arstore.mounts.table", "arstore.trees.erofs")),
+    "untag": (("untag", "example:latest"), ("arstore.rootfs.mount", "arstore.mounts.table", "arstore.trees.erofs")),
+    "mounts": (("mounts",), ("arstore.rootfs.mount", "arstore.trees.erofs", "arstore.oci")),
     "mount": (("mount", "example:1"), ()),
-    "umount": (("umount", "--all"), ("arstore.store.rootfs", "arstore.store.erofs.form", "arstore.oci")),
+    "umount": (("umount", "--all"), ("arstore.rootfs.mount", "arstore.trees.erofs.form", "arstore.oci")),
 }
 
 
@@ -91,4 +91,4 @@ def test_what_is_not_needed_is_not_imported(filled, tmp_path, name):
 def test_an_inspection_reads_documents_and_mounts_nothing(filled, tmp_path):
     found = loaded(filled, tmp_path, ("inspect", "example:1"))
     assert found["status"] == 0
-    assert not {"arstore.store.rootfs", "arstore.store.mounts", "arstore.store.intake"} & set(found["modules"])
+    assert not {"arstore.rootfs.mount", "arstore.mounts.table", "arstore.store.ingest.intake"} & set(found["modules"])

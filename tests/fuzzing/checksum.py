@@ -10,7 +10,7 @@ import functools
 import struct
 from typing import TYPE_CHECKING
 
-from arstore.store.erofs import format as layout
+from arstore.trees.erofs import format as layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

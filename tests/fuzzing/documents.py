@@ -15,13 +15,13 @@ from arstore.oci.document import BOUNDS, Bounds, parse
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.tar.entry import Kind
-from arstore.transport.blob import OpenFile
 from arstore.transport.dir import Dir, is_dir
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive
 from arstore.transport.hybrid import Hybrid
 from arstore.transport.layout import Layout, is_layout
 from arstore.transport.location import parse_location
-from arstore.transport.members import Member, Members
+from arstore.transport.media.blob import OpenFile
+from arstore.transport.media.members import Member, Members
 from arstore.transport.names import Choice
 from arstore.transport.selection import Selector, Wanted
 from fuzzing import mutators

@@ -23,9 +23,9 @@ import atheris
 if TYPE_CHECKING:
     from fuzzing.target import Target
 
-_UNINSTRUMENTED = ("arstore.store.erofs.format",)
+_UNINSTRUMENTED = ("arstore.trees.erofs.format",)
 """A checksum in a loop over bytes: as many branches as bytes, and nothing to find."""
-_EROFS = "arstore.store.erofs."
+_EROFS = "arstore.trees.erofs."
 _UNFOLLOWED = {
     "erofs-builder": [_EROFS + name for name in ("verification", "reader")],
     "erofs-merge": [_EROFS + name for name in ("image", "attributes", "directories", "inodes", "superblock")],

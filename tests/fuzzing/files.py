@@ -12,12 +12,9 @@ import lmdb
 
 from arstore.digest import Digest
 from arstore.errors import LimitError
-from arstore.runtime.rootfs import RootDirectory
-from arstore.runtime.users import LARGEST_ID, resolve_user
-from arstore.store import answers, listing, mountrecord, pages
-from arstore.store.layer import LayerOutcome
-from arstore.store.needs import read_needs
-from arstore.store.records import (
+from arstore.graph import lmdb_pages as pages
+from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_sealed, mended, sealed, unsealed
+from arstore.graph.records import (
     KINDS,
     BlobRecord,
     Codec,
@@ -27,8 +24,14 @@ from arstore.store.records import (
     LeaseRecord,
     TreeRecord,
 )
-from arstore.store.seal import BrokenSealError, all_unsealed, is_sealed, mended, sealed, unsealed
-from arstore.store.tree import Needs, TreeStat
+from arstore.mounts import record as mountrecord
+from arstore.runtime.spec.image_files import RootDirectory
+from arstore.runtime.spec.users import LARGEST_ID, resolve_user
+from arstore.store.ingest.layer_pass import LayerOutcome
+from arstore.trees.directory import checksums as listing
+from arstore.trees.format import Needs, TreeStat
+from arstore.trees.needs import read_needs
+from arstore.workers import wire as answers
 from fuzzing import mutators
 from fuzzing.target import Target, scratch
 

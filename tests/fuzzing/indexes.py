@@ -12,17 +12,17 @@ from store.erofs import trees
 from support import images
 
 from arstore.errors import StoreDamagedError
-from arstore.store.erofs import format as layout
-from arstore.store.erofs.builder import ErofsBuilder
-from arstore.store.erofs.devices import device_files
-from arstore.store.erofs.files import INDEX, MERGED, TAR
-from arstore.store.erofs.form import ErofsFormat
-from arstore.store.erofs.merging import merge
-from arstore.store.erofs.superblock import seal
-from arstore.store.erofs.verification import verify
-from arstore.store.tree import UnrepresentableError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.tar.reader import TarReader
+from arstore.trees.erofs import format as layout
+from arstore.trees.erofs.builder import ErofsBuilder
+from arstore.trees.erofs.devices import device_files
+from arstore.trees.erofs.files import INDEX, MERGED, TAR
+from arstore.trees.erofs.form import ErofsFormat
+from arstore.trees.erofs.merging import merge
+from arstore.trees.erofs.superblock import seal
+from arstore.trees.erofs.verification import verify
+from arstore.trees.format import UnrepresentableError
 from fuzzing import mutators
 from fuzzing.archives import LIMITS, tar_seeds
 from fuzzing.target import Scratch, Target, scratch

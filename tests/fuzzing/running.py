@@ -9,15 +9,16 @@ import re
 import sys
 from dataclasses import asdict
 
-from arstore.cli.output import utc_time
-from arstore.cli.run import parse_entrypoint
-from arstore.linux import mountinfo
+from arstore.cli.containers.run import parse_entrypoint
+from arstore.cli.terminal.output import utc_time
+from arstore.linux.mounting import mountinfo
 from arstore.linux.process import boot_id
-from arstore.runtime import discovery, options
+from arstore.runtime import discovery
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.logs import LOG_NAME, LogWriter, read_log_lines
-from arstore.runtime.signals import parse_signal
-from arstore.runtime.state import STATE_NAME, ProcessId, RunState, status
+from arstore.runtime.lifecycle.signals import parse_signal
+from arstore.runtime.lifecycle.state import STATE_NAME, ProcessId, RunState, status
+from arstore.runtime.spec import options
+from arstore.runtime.stdio.logs import LOG_NAME, LogWriter, read_log_lines
 from arstore.tar.limits import Limits, changed
 from fuzzing import mutators
 from fuzzing.target import Target, scratch

@@ -8,7 +8,7 @@ import pytest
 from reliability import fuzzing as exercise
 from support import tarblocks
 
-from arstore.store.erofs import format as layout
+from arstore.trees.erofs import format as layout
 from fuzzing import checksum, mutators
 from fuzzing.broken import TARGET as BROKEN
 from fuzzing.target import CORPUS, Target

@@ -3,8 +3,10 @@ import os
 
 import pytest
 
-from arstore.linux import features, mount, namespace
-from arstore.linux.mountinfo import read_mounts
+from arstore.linux import features
+from arstore.linux.isolation import namespace
+from arstore.linux.mounting import mount
+from arstore.linux.mounting.mountinfo import read_mounts
 
 
 def in_child(action):

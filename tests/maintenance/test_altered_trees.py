@@ -8,8 +8,8 @@ import pytest
 from support import images, stores
 
 from arstore.maintenance.check import Damage, check, repair
-from arstore.store import rootfs
-from arstore.store.probe import can_mount
+from arstore.mounts.probe import can_mount
+from arstore.rootfs import mount as rootfs
 from arstore.transport.copy import ImportOptions, import_reference
 
 EXAMPLE = images.example()

@@ -14,7 +14,7 @@ from arstore.errors import ConflictError, InUseError, MissingBlobError, StoreDam
 from arstore.maintenance.backup import back_up
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
-from arstore.store.disposal import remove_images
+from arstore.maintenance.remove import remove_images
 from arstore.store.progress import NoProgress
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference

@@ -12,12 +12,12 @@ import pytest
 from support import images, stores
 
 from arstore.errors import HostError
-from arstore.linux import landlock, seccomp
+from arstore.linux.isolation import landlock, seccomp
 from arstore.linux.process import boot_id
 from arstore.maintenance.check import HARMLESS, Damage, check, repair
-from arstore.store import rootfs
-from arstore.store.mountrecord import MountRecord
-from arstore.store.mounts import MountTable
+from arstore.mounts.record import MountRecord
+from arstore.mounts.table import MountTable
+from arstore.rootfs import mount as rootfs
 
 EXAMPLE = images.example()
 LAYER = EXAMPLE.layers[0].digest

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from support import images, stores, treelist
 
+from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.convert import Outcome, convert, plan_conversion, target_forms
 from arstore.maintenance.gc import collect
-from arstore.store import publication, replacement, rootfs
-from arstore.store.ingest import Ingest
-from arstore.store.lease import leased
-from arstore.store.probe import can_mount
-from arstore.store.replacement import Replacement
+from arstore.mounts.probe import can_mount
+from arstore.rootfs import mount as rootfs
+from arstore.store.collect.lease import leased
+from arstore.store.ingest import publish as publication
+from arstore.store.ingest import replace_tree as replacement
+from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -227,7 +229,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
         publish(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.publication.publish", first_mount)
+        patch.setattr("arstore.store.ingest.publish.publish", first_mount)
         done = converted(store, "directory")
     assert set(outcomes(done).values()) == {Outcome.IN_USE}
     ((target, before),) = seen
@@ -332,7 +334,7 @@ def test_an_error_on_the_way_leaves_what_was(store, monkeypatch, number, exchang
     converted(store, "directory")
     before, records = shown(store, "a:1"), stores.records(store)
     if not exchanging:
-        monkeypatch.setattr("arstore.store.replacement.exchange", lambda *_arguments: False)
+        monkeypatch.setattr("arstore.store.ingest.replace_tree.exchange", lambda *_arguments: False)
     calls = []
     rename, sync = os.rename, os.fsync
 
@@ -349,7 +351,7 @@ def test_an_error_on_the_way_leaves_what_was(store, monkeypatch, number, exchang
         patch.setattr(os, "rename", failing(rename))
         patch.setattr(os, "fsync", failing(sync))
         if exchanging:
-            patch.setattr("arstore.store.replacement.exchange", failing(replacement.exchange))
+            patch.setattr("arstore.store.ingest.replace_tree.exchange", failing(replacement.exchange))
         try:
             converted(store, "erofs")
             failed = False
@@ -422,21 +424,21 @@ def test_killed_at_any_moment_it_leaves_whole_trees(store, form, call, number):
 
 
 def test_a_form_that_cannot_be_mounted_here_is_refused(store, monkeypatch):
-    monkeypatch.setattr("arstore.store.probe.can_mount", lambda *_arguments: False)
+    monkeypatch.setattr("arstore.mounts.probe.can_mount", lambda *_arguments: False)
     with pytest.raises(HostError, match="cannot mount"):
         target_forms(store, "erofs")
     assert target_forms(store, "auto")[0].name == "directory"
 
 
 def test_who_may_not_make_trees_is_told_so(store, monkeypatch):
-    monkeypatch.setattr("arstore.linux.capability.has", lambda _number: False)
+    monkeypatch.setattr("arstore.linux.isolation.capability.has", lambda _number: False)
     with pytest.raises(PermissionDeniedError):
         target_forms(store, "directory")
 
 
 def test_an_image_without_trees_stays_without(store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.linux.capability.has", lambda _number: False)
+        patch.setattr("arstore.linux.isolation.capability.has", lambda _number: False)
         stores.bring(store, EXAMPLE)
     assert converted(store, "directory") == []
     assert not list(Path(store.directories.trees).iterdir())

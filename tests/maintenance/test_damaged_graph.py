@@ -14,11 +14,11 @@ from support import images, stores
 
 from arstore import trace
 from arstore.errors import InUseError
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.lmdb_pages import walk
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.gc import collect
-from arstore.store import rootfs
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.pages import walk
+from arstore.rootfs import mount as rootfs
 from arstore.store.store import Store
 
 EXAMPLE = images.example()

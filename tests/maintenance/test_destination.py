@@ -16,7 +16,7 @@ from arstore.maintenance.backup import back_up
 from arstore.maintenance.check import check, repair
 from arstore.maintenance.destination import listing
 from arstore.maintenance.gc import collect
-from arstore.store.disposal import remove_images
+from arstore.maintenance.remove import remove_images
 from arstore.store.progress import NoProgress
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference

@@ -14,21 +14,21 @@ from support import images, stores
 from support.naming import NAMES, Naming, named
 
 from arstore import trace
+from arstore.disk.owner import Owner
+from arstore.disk.staging import Ingest
 from arstore.errors import ConflictError, InUseError, NotFoundError
-from arstore.linux.mount import MS_PRIVATE, MS_REC, mount
-from arstore.linux.namespace import CLONE_NEWNS, unshare
+from arstore.graph.records import LeaseRecord
+from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
+from arstore.linux.mounting.mount import MS_PRIVATE, MS_REC, mount
 from arstore.maintenance.check import check
+from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect, plan_collection
-from arstore.maintenance.usage import measure
-from arstore.store import rootfs
-from arstore.store.disposal import remove_images
-from arstore.store.ingest import Ingest
-from arstore.store.mounts import MountState, MountTable
-from arstore.store.owner import Owner
-from arstore.store.reach import Reach
-from arstore.store.records import LeaseRecord
-from arstore.store.runroot import passing_name
-from arstore.store.sweep import planned, sweep
+from arstore.maintenance.remove import remove_images
+from arstore.mounts.leftovers import passing_name
+from arstore.mounts.table import MountState, MountTable
+from arstore.rootfs import mount as rootfs
+from arstore.store.collect.reachability import Reach
+from arstore.store.collect.sweep import planned, sweep
 
 pytestmark = pytest.mark.root
 

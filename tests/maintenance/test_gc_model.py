@@ -28,17 +28,17 @@ from support.colleague import Colleague
 from support.naming import NAMES, Naming, named
 
 from arstore import trace
+from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
-from arstore.linux.mount import umount
+from arstore.linux.mounting.mount import umount
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect, plan_collection
-from arstore.store import rootfs
-from arstore.store.commit import CommitOptions, commit
-from arstore.store.disposal import remove_images
-from arstore.store.ingest import Ingest
-from arstore.store.lease import leased
-from arstore.store.mounts import MountState, MountTable
-from arstore.store.runs import FEWEST, run_key
+from arstore.maintenance.remove import remove_images
+from arstore.mounts.merge_plan import FEWEST, run_key
+from arstore.mounts.table import MountState, MountTable
+from arstore.rootfs import mount as rootfs
+from arstore.rootfs.commit import CommitOptions, commit
+from arstore.store.collect.lease import leased
 from arstore.store.store import Store
 
 pytestmark = pytest.mark.root

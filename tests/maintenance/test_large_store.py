@@ -12,13 +12,13 @@ import pytest
 from support import stores
 from support.largestore import Shape, fill
 
+from arstore.graph.records import KINDS
 from arstore.maintenance.check import Damage, check
+from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect, plan_collection
-from arstore.maintenance.survey import Known
-from arstore.maintenance.surveyor import Parts, outline, survey
-from arstore.maintenance.usage import measure
-from arstore.store.records import KINDS
-from arstore.store.workers import divided
+from arstore.maintenance.scan.totals import Known
+from arstore.maintenance.scan.walk import Parts, outline, survey
+from arstore.workers.pool import divided
 
 SHAPE = Shape(100, common=3)
 

@@ -12,19 +12,13 @@ import pytest
 from support import images, oddities, stores
 from support.cli import Arstore
 
-from arstore.errors import (
-    InvalidReferenceError,
-    PipelineFailedError,
-    PipelineTimeoutError,
-    SubImageError,
-    UsageError,
-)
+from arstore.disk.paths import opened
+from arstore.errors import InvalidReferenceError, PipelineFailedError, PipelineTimeoutError, SubImageError, UsageError
 from arstore.pipeline import load as module
 from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions, load
 from arstore.pipeline.place import images_directory
 from arstore.runtime.discovery import find_runtime
-from arstore.runtime.options import RunOptions
-from arstore.store.directories import opened
+from arstore.runtime.spec.options import RunOptions
 
 TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
 SUB_IMAGES = {"greeter:1", "counter:1"}

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from support import images, stores, treelist
 
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.lmdb_pages import walk
 from arstore.maintenance.check import check, repair
-from arstore.store import rootfs
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.pages import walk
+from arstore.rootfs import mount as rootfs
 from arstore.transport.copy import ImportOptions, import_reference
 from reliability.figures import Figure, parser, report
 

@@ -19,7 +19,7 @@ from support import images, programs
 from support.largestore import Shape, fill
 from support.runnable import write_runnable
 
-from arstore.store.graph import Graph
+from arstore.graph.graph import Graph
 from arstore.store.store import Store
 from reliability.cutting import command
 from reliability.figures import Figure, parser, report
@@ -28,7 +28,7 @@ from reliability.kills import import_everything
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arstore.store.snapshot import Change
+    from arstore.graph.snapshot import Change
 
 LAYERS = 100
 """Layers of the image that is imported."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from support import programs, stores
 from support.cli import Arstore
 
-from arstore.store.graph import Graph
+from arstore.graph.graph import Graph
 from reliability.figures import Figure, parser, report
 from reliability.mixing import pool
 from reliability.mixing.ledger import Ledger

@@ -25,7 +25,7 @@ from support import programs
 from support.groups import groups_below
 from support.runnable import PIPELINE_NAMES
 
-from arstore.store.cgroups import remove_cgroups
+from arstore.disk.cgroups import remove_cgroups
 from reliability.cutting import machine, weather
 from reliability.cutting.disk import Shelf, mount, shelf, sync_all
 from reliability.cutting.ours import Ours

@@ -2,7 +2,7 @@
 
 Each stack is mounted in both tree forms and with a merged index, and copied. Some go through a store as well, which
 also says what the last layer changed (`diff`), and commits a container; some are unpacked by umoci. All of it is
-compared with a model that was written from the specification alone (`tests/store/spec_model.py`). The same seed makes
+compared with a model that was written from the specification alone (`tests/trees/spec_model.py`). The same seed makes
 the same stacks.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-    from store.spec_model import Step
+    from trees.spec_model import Step
 
 _SHOWN = 5
 """Differences that are printed whole."""

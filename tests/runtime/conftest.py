@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from arstore.disk.cgroups import remove_cgroups
 from arstore.errors import ArstoreError
-from arstore.runtime.control import wait
 from arstore.runtime.discovery import find_runtime
-from arstore.runtime.state import status
-from arstore.store.cgroups import remove_cgroups
+from arstore.runtime.lifecycle.control import wait
+from arstore.runtime.lifecycle.state import status
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("container_script.py")

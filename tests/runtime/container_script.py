@@ -10,17 +10,17 @@ import json
 import sys
 
 from arstore.errors import ArstoreError
-from arstore.linux.mount import MS_BIND, mount
+from arstore.linux.mounting.mount import MS_BIND, mount
 from arstore.oci.config import ImageConfig
 from arstore.oci.platform import Platform
-from arstore.runtime.devices import Device
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.execution import exec_in, start_exec
-from arstore.runtime.launch import Launch
-from arstore.runtime.launcher import run, start
-from arstore.runtime.limits import Tmpfs, Ulimit
-from arstore.runtime.options import ExecOptions, RunOptions, Volume
-from arstore.runtime.security import Security
+from arstore.runtime.lifecycle.exec import exec_in, start_exec
+from arstore.runtime.lifecycle.launch import Launch
+from arstore.runtime.lifecycle.launcher import run, start
+from arstore.runtime.spec.devices import Device
+from arstore.runtime.spec.limits import Tmpfs, Ulimit
+from arstore.runtime.spec.options import ExecOptions, RunOptions, Volume
+from arstore.runtime.spec.security import Security
 
 
 def tuples(fields: dict) -> dict:

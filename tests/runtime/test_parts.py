@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import stores
 
+from arstore.disk.cgroups import cgroups_path, delegated, is_populated, remove_cgroups
 from arstore.errors import (
     ArstoreError,
     ImageConfigError,
@@ -21,17 +22,16 @@ from arstore.errors import (
     StoreDamagedError,
     UsageError,
 )
+from arstore.mounts.leftovers import passing_name
 from arstore.runtime import discovery
-from arstore.runtime.channel import Event, Receiver, Sender, error_of
-from arstore.runtime.control import kill, wait
 from arstore.runtime.driver import OciRuntime
-from arstore.runtime.logs import LONGEST_LINE, LogWriter, read_log_lines
-from arstore.runtime.rootfs import RootDirectory
-from arstore.runtime.signals import parse_signal
-from arstore.runtime.state import ProcessId, RunState, status, write_state
-from arstore.runtime.volumes import private_volumes
-from arstore.store.cgroups import cgroups_path, delegated, is_populated, remove_cgroups
-from arstore.store.runroot import passing_name
+from arstore.runtime.lifecycle.channel import Event, Receiver, Sender, error_of
+from arstore.runtime.lifecycle.control import kill, wait
+from arstore.runtime.lifecycle.signals import parse_signal
+from arstore.runtime.lifecycle.state import ProcessId, RunState, status, write_state
+from arstore.runtime.spec.image_files import RootDirectory
+from arstore.runtime.spec.volumes import private_volumes
+from arstore.runtime.stdio.logs import LONGEST_LINE, LogWriter, read_log_lines
 
 
 @pytest.mark.parametrize(

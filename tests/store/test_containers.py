@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
+from arstore.disk.owner import Owner
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
-from arstore.store import rootfs
-from arstore.store.owner import Owner
+from arstore.rootfs import mount as rootfs
 
 ONE = stores.simple("a", names=("x:1",))
 

@@ -8,9 +8,10 @@ import pytest
 from support import confining, images, stores
 
 from arstore.errors import DigestMismatchError
-from arstore.store import confinement, passes
-from arstore.store.layer import SMALL
+from arstore.store.ingest import layer_jobs as passes
+from arstore.store.ingest.layer_pass import SMALL
 from arstore.transport.copy import import_reference
+from arstore.workers import confinement
 
 pytestmark = pytest.mark.root
 

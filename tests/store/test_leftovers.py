@@ -11,9 +11,9 @@ import pytest
 from support import images, stores
 
 from arstore import trace
+from arstore.disk.staging import PLACES, Ingest
 from arstore.maintenance.gc import collect, plan_collection, reclaim
-from arstore.store.disposal import remove_images
-from arstore.store.ingest import PLACES, Ingest
+from arstore.maintenance.remove import remove_images
 from arstore.store.leftovers import take_leftovers
 
 OLD = stores.simple("old", names=("old:1",))

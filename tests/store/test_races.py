@@ -15,7 +15,7 @@ from support.cli import Arstore
 from arstore import trace
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
-from arstore.store.disposal import remove_images
+from arstore.maintenance.remove import remove_images
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
 

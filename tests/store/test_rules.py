@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support import images, stores
 
-from arstore.store import rootfs
-from arstore.store.mounts import MountTable
-from arstore.store.records import RULES
+from arstore.graph.records import RULES
+from arstore.mounts.table import MountTable
+from arstore.rootfs import mount as rootfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_those_under_a_container_stay_as_long_as_it_is_there(store: Store) -> No
 
 def test_leases_do_not_keep_them(store: Store) -> None:
     """What reads an image takes a lease first, and must get new trees all the same."""
-    from arstore.store.differences import differences, opened_stacks
+    from arstore.rootfs.diff import differences, opened_stacks
 
     with opened_stacks(store) as stacks:
         found = stacks.image(store.find_image("x:1"))

@@ -17,7 +17,7 @@ from arstore.errors import (
     PlatformError,
     StoreDamagedError,
 )
-from arstore.store.disposal import remove_images
+from arstore.maintenance.remove import remove_images
 from arstore.store.store import Store, chain_of
 
 EXAMPLE = images.example(names=["example:1", "quay.io/team/example:2"])
@@ -135,7 +135,7 @@ def test_a_stack(store):
 @pytest.mark.root
 def test_a_stack_that_cannot_be_built_here(store, monkeypatch):
     stores.edit(store, "trees", EXAMPLE.diff_ids[0], boot="another", synced=False)
-    monkeypatch.setattr("arstore.linux.capability.has", lambda _number: False)
+    monkeypatch.setattr("arstore.linux.isolation.capability.has", lambda _number: False)
     with pytest.raises(PermissionDeniedError, match="unpack"):
         store.stack(store.find("example:1"))
 
@@ -167,7 +167,7 @@ def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(
         os.rename(path, f"{path}-old")
         os.mkdir(path)
 
-    monkeypatch.setattr("arstore.linux.sync.syncfs", syncs)
+    monkeypatch.setattr("arstore.linux.files.sync.syncfs", syncs)
     store.settle()
     with store.graph.read() as snapshot:
         found = {key: record.synced for key, record in snapshot.trees()}

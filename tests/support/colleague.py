@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from support.forking import guarded
 
-from arstore.store import rootfs
-from arstore.store.ingest import Ingest
-from arstore.store.lease import leased
+from arstore.disk.staging import Ingest
+from arstore.rootfs import mount as rootfs
+from arstore.store.collect.lease import leased
 from arstore.store.store import Store
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arstore.store import confinement
+from arstore.workers import confinement
 
 
 class Unconfined(confinement.Confinement):

@@ -6,8 +6,8 @@ import random
 import struct
 from typing import TYPE_CHECKING
 
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.pages import walk
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.lmdb_pages import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

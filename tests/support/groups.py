@@ -6,7 +6,7 @@ import os
 from glob import glob
 from typing import TYPE_CHECKING
 
-from arstore.store.cgroups import cgroups_path
+from arstore.disk.cgroups import cgroups_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from support import images
 
 from arstore.digest import Digest
+from arstore.graph.records import RULES, BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.process import boot_id
+from arstore.mounts.merge_plan import FORM, Run, build, plan
 from arstore.oci.chain import chain_ids
-from arstore.store.erofs.form import ErofsFormat
 from arstore.store.layout import write_layout
-from arstore.store.records import RULES, BlobRecord, ImageRecord, LayerRecord, TreeRecord
-from arstore.store.runs import FORM, Run, build, plan
 from arstore.tar.reader import TarReader
+from arstore.trees.erofs.form import ErofsFormat
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from support import images
 from support.forking import guarded
 
+from arstore.disk.owner import Owner
+from arstore.disk.paths import STORE_FILE
+from arstore.graph.record_checksum import sealed, unsealed
 from arstore.maintenance.check import check
-from arstore.store.directories import STORE_FILE
 from arstore.store.layout import index_document
-from arstore.store.owner import Owner
-from arstore.store.seal import sealed, unsealed
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.transport.selection import Wanted
@@ -32,7 +32,7 @@ from arstore.transport.selection import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.store.incoming import TakenImage
+    from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
 
 Part = images.Picture | images.Collection

@@ -11,9 +11,9 @@ import pytest
 from support import images, stores
 
 from arstore.errors import HostError
-from arstore.store import environment
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.pages import walk
+from arstore.graph import environment
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.lmdb_pages import walk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -56,12 +56,12 @@ def test_a_small_map_is_made_anew_when_others_have_made_the_file_larger(tmp_path
         stores.bring(store, images.example())
         store.close()
         script = (
-            "import sys; from arstore.store.graph import Graph\n"
+            "import sys; from arstore.graph.graph import Graph\n"
             "with Graph(sys.argv[1]).write() as change:\n"
             "    for n in range(20_000): change.put_name('x' * 90 + f'{n}:1', 'sha256:' + '0' * 64)\n"
         )
         monkeypatch.setattr(environment, "address_limit", lambda: 8 << 20)
-        monkeypatch.setattr("arstore.store.graph.address_limit", lambda: 8 << 20)
+        monkeypatch.setattr("arstore.graph.graph.address_limit", lambda: 8 << 20)
         assert len(store.images()) == 1
         subprocess.run([sys.executable, "-c", script, store.directories.graph], check=True, cwd=REPOSITORY)
         assert len(store.images()) == 1
@@ -74,7 +74,7 @@ def test_a_graph_that_cannot_grow_says_why(tmp_path, monkeypatch):
         stores.bring(store, images.example())
         store.close()
         monkeypatch.setattr(environment, "address_limit", lambda: 4 << 20)
-        monkeypatch.setattr("arstore.store.graph.address_limit", lambda: 4 << 20)
+        monkeypatch.setattr("arstore.graph.graph.address_limit", lambda: 4 << 20)
         with pytest.raises(HostError, match="address space") as caught:
             fill(store)
         assert caught.value.exit_code == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reliability.bitflips import KINDS, run
 
-from arstore.store.probe import can_mount
+from arstore.mounts.probe import can_mount
 from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]

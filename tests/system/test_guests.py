@@ -13,9 +13,9 @@ from support import disks, images, stores
 from support.cli import Arstore
 
 from arstore.errors import PermissionDeniedError
+from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect
-from arstore.maintenance.usage import measure
-from arstore.store.disposal import remove_images
+from arstore.maintenance.remove import remove_images
 from arstore.store.store import Store
 from arstore.transport.copy import import_reference
 

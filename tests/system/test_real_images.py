@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 import pytest
-from store.erofs.trees import fsck, why_no_fsck
 from support import peers, treelist
+from trees.erofs.trees import fsck, why_no_fsck
 
 DIRECTORY = os.environ.get("ARSTORE_SAMPLE_IMAGES", "")
 ARCHIVES = sorted(path for path in Path(DIRECTORY).glob("*.tar*")) if DIRECTORY else []

@@ -14,7 +14,7 @@ Nothing is held while bytes are read, so what was removed or replaced meanwhile 
 from __future__ import annotations
 
 from arstore.maintenance.check.affected import HitImage, affected
-from arstore.maintenance.check.examination import check, extent
+from arstore.maintenance.check.check import check, extent
 from arstore.maintenance.check.findings import HARMLESS, Damage, Finding
 from arstore.maintenance.check.repair import repair
 

@@ -10,20 +10,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError
-from arstore.maintenance.check.documents import document
+from arstore.graph.loss import listed
 from arstore.maintenance.check.findings import NO_GRAPH, Damage
+from arstore.maintenance.check.rebuild_records import document
 from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
-from arstore.store.loss import listed
-from arstore.store.reach import ImageFields
+from arstore.store.collect.reachability import ImageFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from arstore.disk.paths import Directories
+    from arstore.graph.snapshot import Snapshot
     from arstore.maintenance.check.findings import Finding
-    from arstore.store.directories import Directories
-    from arstore.store.snapshot import Snapshot
     from arstore.store.store import Store
 
 _TABLES = ("blob", "tree", "layer", "image")

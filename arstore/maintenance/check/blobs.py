@@ -7,16 +7,16 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
+from arstore.disk.page_cache import chunks
+from arstore.disk.paths import opened
 from arstore.errors import reason
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.store.directories import opened
-from arstore.store.reading import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from arstore.store.directories import Directories
-    from arstore.store.records import BlobRecord
+    from arstore.disk.paths import Directories
+    from arstore.graph.records import BlobRecord
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from arstore.store.answers import answer
+from arstore.workers.wire import answer
 
 
 @answer

@@ -1,8 +1,8 @@
 """The graph itself: LMDB's pages, the seal of each record, and records against the documents they were made from.
 
-The pages are read as bytes (`store.pages`), so that damage is a finding and no crash of LMDB. A writer may change them
-under the walk: what is found counts when the walk was undisturbed, or was done while a reader kept LMDB from using its
-pages again.
+The pages are read as bytes (`graph.lmdb_pages`), so that damage is a finding and no crash of LMDB. A writer may change
+them under the walk: what is found counts when the walk was undisturbed, or was done while a reader kept LMDB from using
+its pages again.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import is_digest
 from arstore.errors import ArstoreError, reason
+from arstore.graph.identity import ID, LINEAGE, Kind
+from arstore.graph.record_checksum import BrokenSealError, is_sealed, unsealed
+from arstore.graph.records import KINDS, TABLES
+from arstore.graph.snapshot import FORMAT_KEY, decoded
+from arstore.graph.soundness import examined
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
 from arstore.oci.manifest import Manifest
-from arstore.store.identity import ID, LINEAGE, Kind
-from arstore.store.records import KINDS, TABLES
-from arstore.store.seal import BrokenSealError, is_sealed, unsealed
-from arstore.store.snapshot import FORMAT_KEY, decoded
-from arstore.store.soundness import examined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from arstore.store.directories import Directories
-    from arstore.store.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.disk.paths import Directories
+    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
     from arstore.store.store import Store
 
 HINTS = b"hints"

@@ -13,17 +13,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, StoreDamagedError
-from arstore.linux.xattr import remove_acls
+from arstore.linux.files.xattr import remove_acls
+from arstore.maintenance.check.blob_repair import mend_blobs
 from arstore.maintenance.check.blobs import blobs
-from arstore.maintenance.check.copies import mend_blobs
-from arstore.maintenance.check.examination import check
+from arstore.maintenance.check.check import check
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
-from arstore.maintenance.check.records import complete_records, mend_records, rebuild_graph, restore_id
-from arstore.maintenance.check.structure import with_default_acls
-from arstore.store.ingest import Ingest
+from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id
+from arstore.maintenance.check.quick import with_default_acls
+from arstore.rootfs.mount import complete_runs
 from arstore.store.layout import write_layout
-from arstore.store.rootfs import complete_runs
 from arstore.trace import reached
 
 if TYPE_CHECKING:

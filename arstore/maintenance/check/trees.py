@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from arstore.digest import Digest
+from arstore.disk.access import Access
+from arstore.disk.paths import opened
+from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, StoreDamagedError, reason
+from arstore.graph.copy_detection import COPIED_FORM
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.store.access import Access
-from arstore.store.comparison import differences, listing_of
-from arstore.store.directories import opened
-from arstore.store.directory import FILES, LISTING
-from arstore.store.home import COPIED_FORM
-from arstore.store.ingest import Ingest
-from arstore.store.layer import LayerPass, take_layer
-from arstore.store.needs import NAME as NEEDS
-from arstore.store.runs import fault as run_fault
-from arstore.store.runs import glance as run_glance
-from arstore.store.tree import Made
+from arstore.mounts.merge_plan import fault as run_fault
+from arstore.mounts.merge_plan import glance as run_glance
+from arstore.store.ingest.layer_pass import LayerPass, take_layer
+from arstore.trees.directory.form import FILES, LISTING
+from arstore.trees.directory.verification import differences, listing_of
+from arstore.trees.format import Made
+from arstore.trees.needs import NAME as NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from arstore.store.records import LayerRecord, TreeRecord
+    from arstore.graph.records import LayerRecord, TreeRecord
     from arstore.store.store import Store
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from support import programs
 
-from arstore.linux.sync import syncfs
+from arstore.linux.files.sync import syncfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ import lmdb
 from support.forking import guarded
 from support.groups import groups_below
 
+from arstore.graph.datafile import MAP_SIZE
+from arstore.graph.snapshot import HOME
 from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
-from arstore.store.datafile import MAP_SIZE
-from arstore.store.disposal import remove_images
-from arstore.store.mounts import MountState, MountTable
-from arstore.store.rootfs import remove_container, umount_all
-from arstore.store.snapshot import HOME
+from arstore.maintenance.remove import remove_images
+from arstore.mounts.table import MountState, MountTable
+from arstore.rootfs.mount import remove_container, umount_all
 from arstore.store.store import Store
 from reliability.killing.victim import Ended, Order, command
 

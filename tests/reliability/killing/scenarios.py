@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from support import images, programs, stores
 from support.runnable import PIPELINE_NAMES, write_runnable
 
+from arstore.disk.paths import opened
+from arstore.disk.staging import PLACES
 from arstore.errors import RUN_FAILED, ConflictError, NotFoundError
+from arstore.graph.records import LeaseRecord
 from arstore.linux.process import boot_id
+from arstore.mounts.record import MountRecord
+from arstore.mounts.table import MountTable
 from arstore.pipeline.place import RUNNING, write_last
-from arstore.store.directories import opened
-from arstore.store.ingest import PLACES
-from arstore.store.mountrecord import MountRecord
-from arstore.store.mounts import MountTable
-from arstore.store.records import LeaseRecord
 from reliability.killing.box import homeless
 from reliability.killing.victim import CHECKOUT
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.spec_model import MARKS, Model, is_moot
-from store.stacks import shown
 from support import images, peers
+from trees.spec_model import MARKS, Model, is_moot
+from trees.stacks import shown
 
 from reliability.stacking.views import members
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from store.spec_model import Step
+    from trees.spec_model import Step
 
     from reliability.stacking.views import View
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.spec_model import Model, NoSuchStackError, Step, loops_alone
+from trees.spec_model import Model, NoSuchStackError, Step, loops_alone
 
 if TYPE_CHECKING:
     import random

@@ -9,26 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.erofs.trees import FORM
-from store.spec_model import Model
-from store.stacks import Stack, shown, unpack
 from support import images, stores, treelist
+from trees.erofs.trees import FORM
+from trees.spec_model import Model
+from trees.stacks import Stack, shown, unpack
 
-from arstore.store import rootfs
-from arstore.store.commit import CommitOptions, commit
-from arstore.store.differences import Change, differences, opened_stacks
-from arstore.store.directory import DirectoryFormat
-from arstore.store.mounts import MountTable
+from arstore.mounts.table import MountTable
+from arstore.rootfs import mount as rootfs
+from arstore.rootfs.commit import CommitOptions, commit
+from arstore.rootfs.diff import Change, differences, opened_stacks
+from arstore.rootfs.unpack import unpack_image
 from arstore.store.progress import NoProgress
-from arstore.store.unpacking import unpack_image
 from arstore.transport.copy import ImportOptions, import_reference
+from arstore.trees.directory.form import DirectoryFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from store.spec_model import Shown, Step
+    from trees.spec_model import Shown, Step
 
-    from arstore.store.mountrecord import MountRecord
+    from arstore.mounts.record import MountRecord
     from arstore.store.store import Store
 
 Layers = list[list[images.Member]]

@@ -1,0 +1,238 @@
+"""`load`: the pipeline, from an archive to the images that its image makes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    MOUNT_ERRORS,
+    SOURCE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    limit_option,
+    pass_session,
+    progress_option,
+    strict_xattrs_option,
+)
+from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.containers.run import out_of_memory, warn_of_config, working_runtime
+from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
+from arstore.cli.option import option
+from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
+from arstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
+    from arstore.pipeline.place import FailedRun
+    from arstore.store.store import Store
+
+_TOLD = 10
+"""Paths that stayed in the images directory and are named one by one."""
+
+
+@exit_statuses(
+    *SOURCE_ERRORS,
+    *IMAGE_ERRORS,
+    *MOUNT_ERRORS,
+    errors.InUseError,
+    errors.RuntimeMissingError,
+    errors.RuntimeFailedError,
+    errors.ImageConfigError,
+    errors.IdentityError,
+    errors.CommandNotFoundError,
+    errors.CommandNotExecutableError,
+    errors.PipelineFailedError,
+    errors.PipelineTimeoutError,
+    errors.PipelineRefusedError,
+    errors.SubImageError,
+)
+@click.command("load", cls=Command)
+@click.argument("image", metavar="[NAME]", default="")
+@option("-i", "--input", "archive", metavar="FILE", default="", help="The pipeline image's archive; - for stdin.")
+@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
+@option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
+@option("--timeout-total", "total", metavar="S", type=SECONDS, help="The most seconds for everything.")
+@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
+@option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
+@option("--rerun", is_flag=True, help="Run it again, although what its last run left was only to be imported.")
+@option("--resume-leavings", "resume", is_flag=True, help="Leave what a failed run left where it is, for this run.")
+@option("--discard-failed", "discard", is_flag=True, help="Delete what failed runs of NAME left, and do nothing else.")
+@option("--dry-run", is_flag=True, help="With --discard-failed: only print what would be deleted.")
+@option("--require-label", is_flag=True, help="Refuse an image without the label arstore.pipeline=true.")
+@container_options
+@limit_option
+@strict_xattrs_option
+@progress_option
+@json_option
+@pass_session
+def load(
+    session: Session,
+    image: str,
+    archive: str,
+    name: str,
+    runtime_path: str | None,
+    discard: bool,
+    dry_run: bool,
+    limit: tuple[str, ...],
+    strict_xattrs: bool,
+    timeout: float | None,
+    total: float | None,
+    keep_images: bool,
+    rerun: bool,
+    resume: bool,
+    require_label: bool,
+    **words: Unpack[ContainerWords],
+) -> None:
+    """Import a pipeline image, run it, and import the images it makes.
+
+    The pipeline is an archive (-i FILE) or an image of the store (NAME). It runs once, with ROOT/pipelines and
+    ROOT/NAME/images mounted at these same paths, which ARSTORE_PIPELINES and ARSTORE_IMAGES tell it. Every archive and
+    image directory that it leaves in the latter is imported, and the directory is emptied when all of that has worked.
+    To import an image without running it, use `arstore import`.
+
+    When it fails, nothing is deleted: the next load moves what it left to ROOT/NAME/failed and starts empty. When it
+    ended well and something could not be imported, the next load imports it first, without running it again. A
+    pipeline is loaded by one process at a time; a second one is refused.
+
+    Prints a line an image: its digest and its names, the pipeline's first. What the pipeline itself writes goes to
+    stderr.
+    """
+    from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
+    from arstore.tar.limits import Limits, changed
+
+    if bool(image) == bool(archive):
+        raise UsageError("load", "give either -i FILE or the NAME of an image of the store")
+    if discard:
+        _discard(session, image, dry_run)
+        return
+    if dry_run or (name and image):
+        raise UsageError("load", "--dry-run goes with --discard-failed" if dry_run else "--name goes with -i FILE")
+    if archive:
+        refuse_terminal(archive)
+    limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+    options = LoadOptions(run_options(words), timeout, total, keep_images, rerun, resume, require_label, limits)
+    loaded = Loaded()
+    session.tell_confinement()
+    source = Archive(archive, name) if archive else InStore(image)
+    with session.store(create=bool(archive)) as store:
+        try:
+            _load(session, store, source, options, runtime_path, loaded)
+        except (errors.ArstoreError, OSError):
+            if loaded.image:
+                _render(session, store, loaded, options)
+            raise
+    _render(session, store, loaded, options)
+
+
+def _load(
+    session: Session,
+    store: Store,
+    source: Archive | InStore,
+    options: LoadOptions,
+    runtime_path: str | None,
+    loaded: Loaded,
+) -> None:
+    from arstore.pipeline.load import load as load_pipeline
+
+    def runtime() -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
+        warn_of_config(session, store, store.find(loaded.image))
+        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups)
+
+    with session.progress() as progress, stdout_as_stderr():
+        load_pipeline(store, source, options, runtime, progress, loaded, session.note)
+
+
+def _discard(session: Session, image: str, dry_run: bool) -> None:
+    """Delete what failed runs of the pipeline of this name left: the plan is what is printed, and then done."""
+    from arstore.oci.reference import parse_name
+    from arstore.pipeline.place import discard, failed_runs, images_directory
+
+    with session.store() as store:
+        place = os.path.dirname(images_directory(store.directories.root, "", (str(parse_name(image)),)))
+        runs: list[FailedRun] = failed_runs(place)
+        if not dry_run:
+            discard(runs)
+    if session.json:
+        write_json({"discarded": [run._asdict() for run in runs], "bytes": sum(run.size for run in runs)})
+        return
+    for run in runs:
+        write_line(run.path, human_size(run.size))
+
+
+def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions) -> None:
+    session.done = in_the_store([loaded.image, *(image.digest for image in loaded.imported)])
+    if session.json:
+        write_json({**_document(loaded), **besides(store)})
+    else:
+        write_line(loaded.image, *loaded.names)
+        for image in loaded.imported:
+            write_line(image.digest, *image.names)
+    for path, skipped in loaded.skipped.items():
+        for line in skipped.lines():
+            session.note(f"{path}: {line}")
+    for failure in loaded.failed:
+        session.warn(f"{failure.path}: {failure.error}")
+    for path in loaded.kept[:_TOLD]:
+        session.warn(f"{path}: stays in the images directory, because it came or was changed during the import")
+    if len(loaded.kept) > _TOLD:
+        session.warn(f"{len(loaded.kept) - _TOLD} more stay there")
+    if loaded.oom_killed:
+        session.warn(out_of_memory(loaded.label, options.container.memory))
+    if loaded.set_aside:
+        session.note(f"{loaded.label}: what an earlier run had left is now in {loaded.set_aside}")
+    for line in _summary(loaded):
+        session.note(f"{loaded.label}: {line}")
+
+
+def _summary(loaded: Loaded) -> list[str]:
+    """What was done, in words."""
+    lines = []
+    if loaded.exit_code == 0 and not loaded.imported and not loaded.failed:
+        lines.append("the run left no images")
+    if not loaded.has_run and loaded.imported and loaded.exit_code is None:
+        lines.append("its last run had ended well, so it was not run again (--rerun does that)")
+    if loaded.imported:
+        known = sum(is_known(image) for image in loaded.imported)
+        there = f", {known} of them there already" if known else ""
+        lines.append(f"imported {len(loaded.imported)} image{'s' if len(loaded.imported) > 1 else ''}{there}")
+    parts = {"import": "importing the pipeline", "run": "the run", "leavings": "importing what it left"}
+    told = [f"{words} {loaded.seconds[part]:.1f} s" for part, words in parts.items() if part in loaded.seconds]
+    if loaded.has_run:
+        lines.append("took: " + ", ".join(told))
+    return lines
+
+
+def is_known(image: Any) -> bool:  # noqa: ANN401 - a TakenImage, whose module is not loaded yet
+    """Whether the store had every layer of *image* already."""
+    return all(layer.reused for layer in image.layers)
+
+
+def _document(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "pipeline": {
+            "image": loaded.image,
+            "names": list(loaded.names),
+            "container": loaded.container,
+            "exit_code": loaded.exit_code,
+            "oom_killed": loaded.oom_killed,
+            "has_run": loaded.has_run,
+        },
+        "seconds": {part: round(seconds, 3) for part, seconds in loaded.seconds.items()},
+        "imported": [image_document(image) for image in loaded.imported],
+        "skipped": [
+            {"path": path, **document} for path, skipped in loaded.skipped.items() for document in skipped.documents()
+        ],
+        "skipped_count": sum(skipped.count for skipped in loaded.skipped.values()),
+        "failed": [{"path": failure.path, "error": str(failure.error)} for failure in loaded.failed],
+        "kept": list(loaded.kept),
+        "set_aside": loaded.set_aside,
+    }

@@ -1,0 +1,304 @@
+"""`mount`, `umount` and `mounts`: root file systems for people and scripts to look at."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    MOUNT_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+)
+from arstore.cli.containers.meaning import container_meant
+from arstore.cli.option import option
+from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
+from arstore.errors import InUseError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.disk.paths import Directories
+    from arstore.mounts.record import MountRecord
+    from arstore.mounts.table import MountEntry, MountTable
+    from arstore.store.containers import Container
+    from arstore.store.store import Store
+
+
+_ORPHANED = "orphaned"
+"""The state of a mount whose store is gone."""
+
+
+class _Allowed(TypedDict):
+    """What the mount is allowed that mounts of images usually are not."""
+
+    suid: bool
+    dev: bool
+
+
+@exit_statuses(
+    *IMAGE_ERRORS,
+    *MOUNT_ERRORS,
+    errors.ConflictError,
+    errors.InUseError,
+    errors.PlatformError,
+    errors.MissingBlobError,
+    errors.DigestMismatchError,
+)
+@click.command("mount", cls=Command)
+@click.argument("what", metavar="IMAGE|CONTAINER")
+@click.argument("target", required=False, type=click.Path())
+@option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
+@option("--name", "container_id", metavar="ID", help="The new container's id.")
+@option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
+@option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
+@progress_option
+@json_option
+@pass_session
+def mount(
+    session: Session,
+    what: str,
+    target: str | None,
+    writable: bool,
+    container_id: str | None,
+    **allowed: Unpack[_Allowed],
+) -> None:
+    """Mount an image read-only, or a container's writable root.
+
+    TARGET is an existing directory; without one, a directory is made below the runroot. A word that is both a
+    container's id and an image's name means the container, unless --rw asks for a new one: NAME:TAG always means the
+    image.
+
+    An image is somebody else's: unless --suid and --dev allow it, no program in it raises anybody's rights, and no
+    device in it can be opened. At a TARGET that other users can reach, they see what the modes in the image let them
+    see.
+
+    Prints the path, alone.
+    """
+    if container_id is not None and not writable:
+        raise UsageError("mount", "--name names a new container, which --rw makes")
+    with session.store() as store:
+        container = None if writable else container_meant(store, what)
+        record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
+        try:
+            if session.json:
+                write_json(_record(record))
+            else:
+                write_path(record.target)
+        except BaseException:
+            # Nobody knows of it, so nobody would end it.
+            _undo(store, record, writable)
+            session.done = "nothing stays mounted"
+            raise
+
+
+def _undo(store: Store, record: MountRecord, writable: bool) -> None:
+    """End a mount, and remove the container that was made for it if it is *writable*."""
+    from arstore.mounts.table import MountTable
+
+    MountTable(store.directories).umount(record.id, lazy=True)
+    if writable:
+        store.containers.remove(record.container)
+
+
+def _mount(
+    session: Session,
+    store: Store,
+    what: str,
+    target: str | None,
+    container: Container | None,
+    writable: bool,
+    container_id: str,
+    allowed: _Allowed,
+) -> MountRecord:
+    from arstore.rootfs.mount import create_container, mount_container, mount_image
+
+    if container is not None:
+        return mount_container(store, container, target, **allowed)
+    image = store.find_image(what)
+    with session.progress() as progress:
+        store.stack(image, progress)
+    if not writable:
+        return mount_image(store, image, target, **allowed)
+    # Nobody knows of it before it is mounted: until then it goes with this process.
+    container = create_container(store, image, container_id, ephemeral=True)
+    try:
+        return mount_container(store, container, target, **allowed)
+    except BaseException:
+        store.containers.remove(container.id)
+        raise
+
+
+@exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, *MOUNT_ERRORS)
+@click.command("umount", cls=Command)
+@click.argument("which", metavar="[PATH|ID]...", nargs=-1)
+@option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
+@option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
+@json_option
+@pass_session
+def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
+    """End mounts.
+
+    Name a mount by its path, by its id, or by its container's id; a unique start of an id is enough. A container stays
+    when its root is unmounted; `arstore container rm` removes it. Mounts can be ended also when the disk of the store
+    has gone.
+    """
+    if every == bool(which):
+        raise UsageError("umount", "give either paths or ids, or --all")
+    with _table(session) as (table, directories):
+        done = list(_umount_each(session, _chosen(table, directories, which), force))
+    session.done = "the mounts are ended"
+    if session.json:
+        write_json({"unmounted": done})
+
+
+@contextmanager
+def _table(session: Session) -> Iterator[tuple[MountTable, Directories]]:
+    """The mount table; when the store is not there, but mounts of it are, one without records."""
+    from arstore.disk.paths import Directories
+    from arstore.mounts.source import orphaned_mounts
+    from arstore.mounts.table import MountTable
+
+    directories = Directories(*map(os.path.abspath, session.directories()))
+    if orphaned_mounts(directories):
+        yield MountTable(directories), directories
+        return
+    with ExitStack() as stack:
+        try:
+            directories = stack.enter_context(session.store()).directories
+            table = MountTable(directories)
+        except errors.NoStoreError:
+            # Where the root is gone, what was mounted is still there and can be ended.
+            table = MountTable(directories)
+            if not table.list():
+                raise
+        yield table, directories
+
+
+class _Chosen(NamedTuple):
+    """A mount that is to be ended, as a call that takes whether to detach it; the call says if nothing uses it more."""
+
+    name: str
+    end: Callable[[bool], bool]
+
+
+def _chosen(table: MountTable, directories: Directories, which: tuple[str, ...]) -> list[_Chosen]:
+    """The mounts that *which* means, each once; all where that is empty."""
+    from arstore.mounts.source import orphaned_mounts, unrecorded_at
+    from arstore.mounts.table import MountState
+
+    ids: list[str] = []
+    places: list[str] = []
+    if not which:
+        from arstore.mounts.unrecorded import stray_mounts
+
+        ids = [entry.record.id for entry in table.list() if entry.state is not MountState.DETACHED]
+        places = [*orphaned_mounts(directories), *stray_mounts(directories)]
+    for text in which:
+        try:
+            ids.append(table.find(text).id)
+        except NotFoundError:
+            place = unrecorded_at(text, directories)
+            if place is None:
+                raise
+            places.append(place)
+    recorded = [_Chosen(one, partial(_end_recorded, table, one)) for one in dict.fromkeys(ids)]
+    return [*recorded, *(_Chosen(place, partial(_end_unrecorded, place)) for place in dict.fromkeys(places))]
+
+
+def _end_recorded(table: MountTable, mount_id: str, lazy: bool) -> bool:
+    try:
+        return table.umount(mount_id, lazy=lazy)
+    except NotFoundError:
+        # Another process was faster.
+        return True
+
+
+def _end_unrecorded(place: str, lazy: bool) -> bool:
+    from arstore.mounts.source import remove_stray
+
+    if not remove_stray(place, lazy):
+        raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same")
+    return True
+
+
+def _umount_each(session: Session, chosen: list[_Chosen], force: bool) -> Iterator[str]:
+    """End every mount that can be ended; then raise the first error, if there was one."""
+    failure: errors.ArstoreError | OSError | None = None
+    for name, end in chosen:
+        try:
+            if not end(force):
+                session.warn(f"{name}: is unmounted, and still in use by a process or in another mount namespace")
+            yield name
+        except (errors.ArstoreError, OSError) as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+@exit_statuses()
+@click.command("mounts", cls=Command)
+@json_option
+@pass_session
+def mounts(session: Session) -> None:
+    """List the mounts.
+
+    STATE is mounted, detached (unmounted, and still in use by a process or in another mount namespace), pending (a
+    process is at work on it, or it is mounted where this process cannot look), stale (somebody unmounted it by
+    other means; `arstore gc` drops its record) or orphaned (the store that has its record is gone; `arstore umount`
+    ends it).
+    """
+    from arstore.mounts.source import orphaned_mounts
+
+    with _table(session) as (table, directories):
+        entries = table.list()
+        recorded = {entry.record.target for entry in entries}
+        orphans = [path for path in orphaned_mounts(directories) if path not in recorded]
+    if session.json:
+        write_json([*map(_entry, entries), *map(_orphan, orphans)])
+        return
+    rows = [
+        (
+            entry.record.id,
+            short_digest(entry.record.image) or "-",
+            entry.record.container or "-",
+            "ro" if entry.record.read_only else "rw",
+            entry.state.value,
+            entry.record.target,
+        )
+        for entry in entries
+    ]
+    rows += [(os.path.basename(path), "-", "-", "-", _ORPHANED, path) for path in orphans]
+    write_table(("ID", "IMAGE", "CONTAINER", "MODE", "STATE", "TARGET"), rows)
+
+
+def _entry(entry: MountEntry) -> dict[str, Any]:
+    return _record(entry.record) | {"state": entry.state.value, "places": list(entry.places)}
+
+
+def _orphan(path: str) -> dict[str, Any]:
+    """What is known of a mount without its store: where it is, and so its id."""
+    unknown = {"image": None, "container": None, "read_only": None, "created": None}
+    return {"id": os.path.basename(path), "path": path, **unknown, "state": _ORPHANED, "places": [path]}
+
+
+def _record(record: MountRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "path": record.target,
+        "image": record.image,
+        "container": record.container or None,
+        "read_only": record.read_only,
+        "created": utc_time(record.created),
+    }

@@ -1,0 +1,182 @@
+"""`run`: a command in a new container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from arstore.cli.command import ContainerCommand, json_option, pass_session, progress_option
+from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
+from arstore.cli.option import option
+from arstore.cli.terminal.output import human_size, write_json, write_line
+from arstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.spec.options import RunOptions
+    from arstore.store.store import Store, StoredImage
+
+
+class _Words(ContainerWords):
+    """The options that say how the container is to be, as they were typed."""
+
+    interactive: bool
+    tty: bool
+    workdir: str
+    entrypoint: str | None
+    read_only: bool
+    hostname: str
+    label: tuple[str, ...]
+    stop_signal: str
+
+
+@click.command("run", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
+@click.argument("image")
+@click.argument("args", metavar="[ARG]...", nargs=-1, type=click.UNPROCESSED)
+@option("--name", metavar="ID", default="", help="The container's id; made up by default.")
+@option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
+@option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
+@option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
+@option("--entrypoint", metavar="X", help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
+@option("--read-only", is_flag=True, help="Let the root file system not be written to.")
+@option("--hostname", metavar="NAME", default="", help="The host name; by default the container's id.")
+@option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
+@option("--stop-signal", metavar="SIGNAL", default="", help="In place of the image's.")
+@option("--timeout", metavar="S", type=SECONDS, help="The most seconds, then it is stopped.")
+@option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
+@option("--keep", is_flag=True, help="Keep the container when the command has ended.")
+@option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
+@container_options
+@progress_option
+@json_option
+@pass_session
+def run(
+    session: Session,
+    /,
+    image: str,
+    args: tuple[str, ...],
+    name: str,
+    detach: bool,
+    keep: bool,
+    remove: bool,
+    timeout: float | None,
+    runtime_path: str | None,
+    **words: Unpack[_Words],
+) -> int:
+    """Run a command in a new container.
+
+    ARG... replaces the image's CMD. Everything from the first ARG on is the command's own. The container has the
+    image's root file system, which it may write to without changing the image, and what it wrote goes with it unless
+    --keep says otherwise.
+    """
+    from arstore.runtime.lifecycle import containers
+
+    _refuse_contradictions(detach, keep, remove, timeout, words)
+    options = _options(args, words)
+    with session.store() as store:
+        found = store.find_image(image)
+        with session.progress() as progress:
+            store.stack(found, progress)
+        warn_of_config(session, store, found)
+        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups)
+        request = containers.RunRequest(found, options, runtime, name, keep, timeout)
+        if not detach:
+            ended = containers.run(store, request)
+            if ended.oom_killed:
+                session.warn(out_of_memory(found.label, options.memory))
+            return ended.status
+        container_id = containers.start(store, request)
+    # The command was started: what fails from here on has its own status, and not that of a `run` that failed.
+    session.done = f"container {container_id} was started and goes on"
+    session.command = None
+    if session.json:
+        write_json({"container": container_id, "image": found.digest})
+    else:
+        write_line(container_id)
+    return 0
+
+
+def out_of_memory(what: str, limit: int | None) -> str:
+    """The line that says why a container's process was killed; *limit* is its `--memory`."""
+    why = "the host had no memory left" if limit is None else f"it reached its limit of {human_size(limit)} (--memory)"
+    return f"{what}: the kernel killed a process in the container: {why}"
+
+
+def _refuse_contradictions(detach: bool, keep: bool, remove: bool, timeout: float | None, words: _Words) -> None:
+    if keep and remove:
+        raise UsageError("run", "--keep and --rm exclude each other")
+    if detach and remove:
+        raise UsageError("run", "--detach and --rm exclude each other", "`arstore container rm` removes it later")
+    if detach and words["interactive"]:
+        raise UsageError("run", "--detach and --interactive exclude each other: nobody would be there to type")
+    if detach and timeout is not None:
+        raise UsageError("run", "--detach and --timeout exclude each other")
+
+
+def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
+    """Warn of what the image's config says and no process can be given. Raises MissingBlobError, ManifestError."""
+    left = [one for one in store.config(image).left_out if one.startswith(("config.", "config "))]
+    if left:
+        session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
+
+
+def working_runtime(session: Session, store: Store, explicit: str | None, *, cgroups: bool) -> Runtime:
+    """The OCI runtime to use; the graph is closed meanwhile, because trying one forks. Raises RuntimeMissingError."""
+    from arstore.runtime.discovery import find_runtime
+
+    store.close()
+    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups)
+    if runtime.note:
+        session.warn(runtime.note)
+    return runtime
+
+
+def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
+    from arstore.runtime.lifecycle.signals import parse_signal
+    from arstore.runtime.spec.options import check_hostname
+
+    if words["stop_signal"]:
+        parse_signal(words["stop_signal"])
+    entrypoint = words["entrypoint"]
+    return replace(
+        run_options(words),
+        args=args,
+        entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
+        workdir=words["workdir"],
+        read_only=words["read_only"],
+        tty=words["tty"],
+        interactive=words["interactive"],
+        hostname=check_hostname(words["hostname"]) if words["hostname"] else "",
+        labels=dict(_label(text) for text in words["label"]),
+        stop_signal=words["stop_signal"],
+    )
+
+
+def parse_entrypoint(text: str) -> tuple[str, ...]:
+    """One word, or a JSON list of words; "" stands for no entrypoint. Raises UsageError."""
+    if not text.startswith("["):
+        return (text,) if text else ()
+    import json
+
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        from arstore.oci.document import shown
+
+        raise UsageError(shown(text), "neither a word nor a JSON list of words")
+    return tuple(words)
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise UsageError(text, "a label needs a name")
+    return name, value

@@ -1,0 +1,1 @@
+"""Commands on images: import, images, inspect, tag, untag, rm, unpack. Modules are imported when their commands run."""

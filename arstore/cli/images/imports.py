@@ -1,0 +1,184 @@
+"""`import`: images from files and streams into the store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    SOURCE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    limit_option,
+    pass_session,
+    progress_option,
+    strict_xattrs_option,
+)
+from arstore.cli.option import option
+from arstore.cli.terminal.output import write_json, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.cli.session import Session
+    from arstore.store.ingest.incoming import TakenImage
+    from arstore.store.store import Store, StoredImage
+    from arstore.tar.limits import Limits
+    from arstore.transport.copy import ImportOptions
+    from arstore.transport.skipped import Skipped
+
+FORMS = ("auto", "directory", "erofs")
+
+
+@exit_statuses(*SOURCE_ERRORS)
+@click.command("import", cls=Command)
+@click.argument("source")
+@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
+@option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
+@limit_option
+@strict_xattrs_option
+@progress_option
+@json_option
+@pass_session
+def import_(
+    session: Session,
+    source: str,
+    name: str,
+    platform: str | None,
+    all_platforms: bool,
+    tree: str,
+    limit: tuple[str, ...],
+    strict_xattrs: bool,
+) -> None:
+    """Bring images into the store.
+
+    SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
+    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH. What a path holds is told from its content: an OCI
+    archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip, zstd, xz or bzip2. All its
+    images come in with all their names, or, when anything is wrong, none of them.
+
+    Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
+    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
+    signatures and other things that are not images are skipped.
+
+    Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
+    that cannot be kept are left out; their number is printed there too.
+    """
+    from arstore.tar.limits import Limits, changed
+    from arstore.transport.copy import import_reference
+    from arstore.transport.skipped import Skipped
+
+    refuse_terminal(source)
+    if platform is not None and all_platforms:
+        raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
+    session.tell_confinement()
+    with session.store(create=True) as store:
+        limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+        options = _options(store, name, platform, all_platforms, tree, limits)
+        if not store.tree_forms(options.tree):
+            session.note("no trees are built, because this user may not; `arstore unpack` needs none")
+        skipped = Skipped()
+        with session.progress() as progress:
+            taken = import_reference(store, source, options, progress, skipped)
+        session.done = in_the_store([image.digest for image in taken])
+        indexes = _indexes(store, taken) if all_platforms else []
+    for line in skipped.lines():
+        session.note(line)
+    _render(session, store, taken, indexes, skipped)
+
+
+def in_the_store(digests: Sequence[str]) -> str:
+    """What to say of images that came in when their digests cannot be printed."""
+    if len(digests) == 1:
+        return f"the image {digests[0]} is in the store"
+    return f"{len(digests)} images are in the store; `arstore images` lists them"
+
+
+def refuse_terminal(source: str) -> None:
+    """Raise UsageError when *source* means standard input, and that is a terminal, from which no archive comes."""
+    from arstore.transport.location import STREAM, parse_location
+
+    if parse_location(source).path == STREAM and os.isatty(0):
+        raise errors.UsageError(source, "standard input is a terminal", "pipe an archive into it, or name a file")
+
+
+def _options(
+    store: Store, name: str, platform: str | None, all_platforms: bool, tree: str, limits: Limits
+) -> ImportOptions:
+    from arstore.oci.platform import parse
+    from arstore.transport.copy import ImportOptions
+    from arstore.transport.selection import Wanted
+
+    if tree != "auto" and tree not in store.forms:
+        known = ", ".join(sorted(store.forms))
+        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+    wanted = Wanted(None if platform is None else parse(platform), all_platforms)
+    return ImportOptions(name, wanted, tree, limits=limits)
+
+
+def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
+    """The indexes in the store that list any of these images."""
+    digests = {image.digest for image in taken}
+    return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
+
+
+def _render(
+    session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: Skipped
+) -> None:
+    if session.json:
+        document: dict[str, Any] = {
+            "images": [image_document(image) for image in taken],
+            "skipped": skipped.documents(),
+            "skipped_count": skipped.count,
+            **besides(store),
+        }
+        if indexes:
+            document["indexes"] = [
+                {"digest": i.digest, "names": list(i.names), "manifests": list(i.record.manifests)} for i in indexes
+            ]
+        write_json(document)
+        return
+    for index in indexes:
+        write_line(index.digest, *index.names)
+    for image in taken:
+        write_line(image.digest, *image.names)
+
+
+def besides(store: Store) -> dict[str, Any]:
+    """What a command did besides taking images in, as members of a JSON document.
+
+    `moved` has the names that stood for another image before, `cleared` the bytes that killed commands had left.
+    """
+    return {"moved": [moved._asdict() for moved in store.moved], "cleared": store.cleared}
+
+
+def image_document(image: TakenImage) -> dict[str, Any]:
+    """An image that came in, as JSON tells it.
+
+    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `dropped_xattrs` counts the extended attributes
+    that its trees do not have.
+    """
+    return {
+        "digest": image.digest,
+        "config": image.config,
+        "names": list(image.names),
+        "layers": [
+            {
+                "digest": layer.digest,
+                "diff_id": layer.diff_id,
+                "chain_id": layer.chain_id,
+                "size": layer.size,
+                "compressed_size": layer.compressed_size,
+                "reused": layer.reused,
+            }
+            for layer in image.layers
+        ],
+        "platform": image.platform,
+        "dropped_xattrs": sum(layer.dropped for layer in image.layers),
+    }

@@ -1,0 +1,156 @@
+"""`inspect` and `history`: one image, in all that its documents say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arstore import errors
+from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session
+from arstore.cli.images.images import image_summary
+from arstore.cli.option import option
+from arstore.cli.terminal.output import (
+    human_size,
+    short_digest,
+    short_time,
+    write_bytes,
+    write_indented,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.cli.session import Session
+    from arstore.graph.records import LayerRecord
+    from arstore.oci.config import ImageConfig
+    from arstore.store.store import Store, StoredImage
+
+DOCUMENT_ERRORS = (
+    *IMAGE_ERRORS,
+    errors.ManifestError,
+    errors.MissingBlobError,
+    errors.PlatformError,
+    errors.LimitError,
+)
+
+
+@exit_statuses(*DOCUMENT_ERRORS)
+@click.command("inspect", cls=Command)
+@click.argument("image")
+@option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
+@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
+@json_option
+@pass_session
+def inspect(session: Session, image: str, part: str | None) -> None:
+    """Tell everything about an image.
+
+    IMAGE is a name, a digest, or at least four digits that only one digest starts with. Of an index, its image for
+    this host is told about; --raw writes the index itself.
+
+    Writes JSON in any case.
+    """
+    with session.store() as store:
+        if part == "raw":
+            write_bytes(store.read_blob(store.find(image).digest))
+            return
+        found = store.find_image(image)
+        config = store.config(found)
+        if part == "config":
+            write_bytes(config.raw)
+            return
+        document = _details(store, found, config)
+    (write_json if session.json else write_indented)(document)
+
+
+def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str, Any]:
+    record = image.record
+    from arstore.store.store import chain_of
+
+    with store.graph.read() as snapshot:
+        chain = chain_of(snapshot, image)
+        blobs = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
+    found = image_summary(image)
+    found["top"] = record.top
+    found["layers"] = [
+        {
+            "digest": digest,
+            "diff_id": layer.diff_id,
+            "chain_id": chain_id,
+            "size": layer.size,
+            "compressed_size": blobs[digest].size if digest in blobs else None,
+        }
+        for digest, (chain_id, layer) in zip(record.layers, chain, strict=False)
+    ]
+    return found | {
+        "author": config.author,
+        "user": config.user,
+        "env": list(config.env),
+        "entrypoint": list(config.entrypoint),
+        "cmd": list(config.cmd),
+        "working_dir": config.working_dir,
+        "volumes": list(config.volumes),
+        "exposed_ports": list(config.exposed_ports),
+        "stop_signal": config.stop_signal,
+        "labels": dict(config.labels),
+        "healthcheck": None if config.healthcheck is None else dict(config.healthcheck),
+        "left_out": list(config.left_out),
+    }
+
+
+@exit_statuses(*DOCUMENT_ERRORS)
+@click.command("history", cls=Command)
+@click.argument("image")
+@json_option
+@pass_session
+def history(session: Session, image: str) -> None:
+    """Tell how an image came to be.
+
+    The latest step comes first. SIZE is that of the layer's uncompressed tar; a step without a layer has -.
+    """
+    with session.store() as store:
+        found = store.find_image(image)
+        steps = list(_steps(store, found, store.config(found)))
+    steps.reverse()
+    if session.json:
+        write_json(steps)
+        return
+    head = ("CREATED", "LAYER", "SIZE>", "CREATED BY")
+    write_table(head, [_step_cells(step) for step in steps])
+
+
+def _steps(store: Store, image: StoredImage, config: ImageConfig) -> Iterable[dict[str, Any]]:
+    """The config's history with its layers, oldest first; layers that the history does not account for come last."""
+    from arstore.store.store import chain_of
+
+    with store.graph.read() as snapshot:
+        layers_left = list(zip(image.record.layers, chain_of(snapshot, image), strict=False))
+    layers_left.reverse()
+    for entry in config.history:
+        step: dict[str, Any] = {
+            "created": entry.created,
+            "created_by": entry.created_by,
+            "author": entry.author,
+            "comment": entry.comment,
+            "empty_layer": entry.empty_layer,
+        }
+        yield step | _layer_of(None if entry.empty_layer or not layers_left else layers_left.pop())
+    while layers_left:
+        step = {"created": "", "created_by": "", "author": "", "comment": "", "empty_layer": False}
+        yield step | _layer_of(layers_left.pop())
+
+
+def _layer_of(found: tuple[str, tuple[str, LayerRecord]] | None) -> dict[str, Any]:
+    if found is None:
+        return {"digest": None, "diff_id": None, "size": 0}
+    digest, (_, layer) = found
+    return {"digest": digest, "diff_id": layer.diff_id, "size": layer.size}
+
+
+def _step_cells(step: dict[str, Any]) -> tuple[str, ...]:
+    layer = step["diff_id"]
+    size = human_size(step["size"]) if layer else "-"
+    how = step["created_by"] or step["comment"]
+    return short_time(step["created"]), short_digest(layer) if layer else "-", size, how

@@ -1,0 +1,86 @@
+"""`unpack`: a plain copy of an image's root file system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from arstore import errors
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    Command,
+    exit_statuses,
+    json_option,
+    pass_session,
+    progress_option,
+    strict_xattrs_option,
+)
+from arstore.cli.terminal.output import write_json
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+    from arstore.trees.directory.unpacker import UnpackReport
+
+
+@exit_statuses(
+    *IMAGE_ERRORS,
+    errors.ConflictError,
+    errors.DigestMismatchError,
+    errors.SizeMismatchError,
+    errors.TruncatedError,
+    errors.CompressionError,
+    errors.ManifestError,
+    errors.MissingBlobError,
+    errors.PlatformError,
+    errors.TarError,
+    errors.UnsafePathError,
+    errors.LimitError,
+)
+@click.command("unpack", cls=Command)
+@click.argument("image")
+@click.argument("directory", metavar="DIR", type=click.Path())
+@strict_xattrs_option
+@progress_option
+@json_option
+@pass_session
+def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) -> None:
+    """Copy an image's root file system to a directory.
+
+    DIR is made, or is empty. This works where nothing may be mounted; an ordinary user gets everything but owners,
+    devices and privileged attributes.
+    """
+    from arstore.rootfs.unpack import unpack_image
+
+    with session.store() as store:
+        found = store.find_image(image)
+        with session.progress() as progress:
+            report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
+    session.done = f"{directory} has the root file system"
+    if session.json:
+        write_json(
+            {
+                "image": found.digest,
+                "path": directory,
+                "layers": report.layers,
+                "members": report.members,
+                "size": report.size,
+                "exact": report.is_exact,
+                "left_out": _left_out(report),
+            }
+        )
+    elif not report.is_exact:
+        if report.owners.count or report.devices.count:
+            counts = ", ".join(f"{what} of {count}" for what, count in _left_out(report).items() if count)
+            session.note(f"this user may not set everything; left out: {counts} entries")
+        if report.attributes.count:
+            session.warn(str(report.attributes))
+
+
+def _left_out(report: UnpackReport) -> dict[str, int]:
+    """How many entries lack what could not be set."""
+    return {
+        "owners": report.owners.count,
+        "devices": report.devices.count,
+        "attributes": report.attributes.members,
+    }

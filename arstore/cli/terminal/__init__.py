@@ -1,0 +1,1 @@
+"""Output: documents, tables and lines on stdout (`output`), progress on stderr (`progress`, `bars`)."""

@@ -1,0 +1,150 @@
+"""Removing a tree of files: iteratively, on descriptors, never across a mount or through a symlink.
+
+Depth costs nothing: what lies deeper than a bound is first moved up, so that neither the stack nor the number of open
+descriptors grows with it. A file system mounted inside stops the removal (EBUSY) before anything in it is touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+from arstore.linux.files.opening import DIRECTORY
+from arstore.linux.mounting.mountinfo import mount_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DEEPEST = 32
+_GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
+
+MOUNTED = "a file system is mounted in it, which has to be unmounted first"
+
+
+class _Frame:
+    """An open directory, and the directories in it that are still to be removed."""
+
+    __slots__ = ("fd", "left", "name")
+
+    def __init__(self, parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None) -> None:
+        self.name = name
+        self.fd = _enter(parent_fd, name)
+        try:
+            self.left = _unlink_all(self.fd, gone)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+
+def remove_tree(path: str) -> None:
+    """Delete the directory *path* and all below it, following no symlink; a path that is not there is no error.
+
+    Raises OSError: EBUSY when a file system is mounted inside.
+    """
+    if not os.path.lexists(path):
+        return
+    parent, name = os.path.split(path)
+    parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree_at(parent_fd, os.fsencode(name))
+    except OSError as error:
+        # What is nested is known there by its last name alone.
+        if error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, MOUNTED, path) from error
+        raise
+    finally:
+        os.close(parent_fd)
+
+
+def remove_children(path: str) -> None:
+    """Delete everything in the directory *path*, and not the directory itself. Raises OSError."""
+    for name in os.listdir(path):
+        remove(f"{path}/{name}")
+
+
+def remove(path: str) -> None:
+    """Delete *path*, a directory with all below it. Raises as `remove_tree`."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        os.unlink(path)
+
+
+def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None = None) -> None:
+    """Remove the directory *name* in *parent_fd* and all that is in it; *gone* is told of each non-directory.
+
+    Raises OSError: FileNotFoundError when there is none, EBUSY for a mount point.
+    """
+    stack = [_Frame(parent_fd, name, gone)]
+    try:
+        while stack:
+            top = stack[-1]
+            if not top.left:
+                os.rmdir(top.name, dir_fd=stack[-2].fd if len(stack) > 1 else parent_fd)
+                os.close(stack.pop().fd)
+            elif len(stack) < _DEEPEST:
+                stack.append(_Frame(top.fd, top.left.pop(), gone))
+            else:
+                _move_up(top, stack[0], b".removed-%b-" % os.urandom(12).hex().encode())
+    finally:
+        for frame in stack:
+            os.close(frame.fd)
+
+
+def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
+    """Move what is left in *frame* to *top*, under numbered names that begin with *fresh*."""
+    while frame.left:
+        name = frame.left[-1]
+        moved = fresh + b"%d" % len(frame.left)
+        os.close(_enter(frame.fd, name))
+        os.rename(name, moved, src_dir_fd=frame.fd, dst_dir_fd=top.fd)
+        frame.left.pop()
+        top.left.append(moved)
+
+
+def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> list[bytes]:
+    """Unlink everything in *fd* but directories, whose names are returned."""
+    directories = []
+    with os.scandir(fd) as listing:
+        names = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]
+    for name, is_directory in names:
+        if is_directory:
+            directories.append(name)
+            continue
+        if gone is not None:
+            gone(os.stat(name, dir_fd=fd, follow_symlinks=False))
+        os.unlink(name, dir_fd=fd)
+    return directories
+
+
+def _enter(parent_fd: int, name: bytes) -> int:
+    """Open a directory to be emptied; an owner's lack of permission on it is mended."""
+    try:
+        fd = _open_here(parent_fd, name)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent_fd)
+        fd = _open_here(parent_fd, name)
+    if os.geteuid() and os.fstat(fd).st_mode & 0o700 != 0o700:
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def _open_here(parent_fd: int, name: bytes) -> int:
+    """Open *name* unless that leads to another mount."""
+    try:
+        return openat2(parent_fd, name, DIRECTORY, _GUARD)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OSError(errno.EBUSY, "a file system is mounted there", name) from error
+        if error.errno not in {errno.ENOSYS, errno.EPERM}:
+            raise
+    fd = os.open(name, DIRECTORY, dir_fd=parent_fd)
+    try:
+        if mount_id_of(fd) != mount_id_of(parent_fd):
+            raise OSError(errno.EBUSY, "a file system is mounted there", name)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,78 @@
+"""Faults in the graph: LMDB reads its file as memory, and what goes wrong there is a signal and no error.
+
+A file that was cut short, a disk that cannot read a page, a lock file that a full disk has no room for: SIGBUS. A
+damaged page: LMDB finds most of what can be wrong with one, and for the rest it is SIGSEGV or SIGABRT. There is no way
+back into Python from there, so the error is written in the signal's handler and the process ends, with the error's own
+exit status. What it leaves behind is what a killed process leaves.
+
+How an error is written is for the program to say (`workers.fatal`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, NoSpaceError, StoreDamagedError
+from arstore.graph.datafile import DAMAGE_HINT, DATA, MAP_SIZE
+from arstore.graph.lockfile import FILE as LOCK
+from arstore.graph.lockfile import SIZE as LOCK_SIZE
+from arstore.linux.faults import SIGBUS, handle
+from arstore.workers import fatal
+
+if TYPE_CHECKING:
+    from arstore.linux.faults import Fault
+
+_watched: tuple[int, str] = (0, "")
+"""Which process has a graph open, and the graph's directory."""
+
+
+def watch(path: str) -> None:
+    """From now on, a fault of this process is one of the graph in the directory *path*."""
+    global _watched
+    _watched = (os.getpid(), path)
+    if fatal.report is not None:
+        handle(_ended)
+
+
+def unwatch() -> None:
+    """The graph is closed: faults are no longer its."""
+    global _watched
+    _watched = (0, "")
+
+
+def _ended(fault: Fault) -> None:
+    pid, path = _watched
+    if fatal.report is None or pid != os.getpid():
+        return
+    os._exit(fatal.report(explained(fault, path)))
+
+
+def explained(fault: Fault, path: str) -> ArstoreError:
+    """What *fault* means for the graph in the directory *path*."""
+    name = os.path.basename(fault.file)
+    if fault.number == SIGBUS and name == LOCK:
+        lock = f"{path}/{LOCK}"
+        if os.stat(lock).st_size < LOCK_SIZE:
+            return StoreDamagedError(lock, "was cut short while it was in use", "try again")
+        return NoSpaceError(lock, "its file system has no room to change it, or fails", "free some space")
+    data = f"{path}/{DATA}"
+    if fault.number == SIGBUS and name == DATA:
+        size = os.stat(data).st_size
+        if fault.offset >= size:
+            return StoreDamagedError(data, f"ends after {size} bytes, before a page that is in use", DAMAGE_HINT)
+        return StoreDamagedError(data, f"its disk cannot read it at byte {fault.offset}", DAMAGE_HINT)
+    return damage_of_pages(path) or StoreDamagedError(data, "LMDB cannot read its pages", DAMAGE_HINT)
+
+
+def damage_of_pages(path: str) -> StoreDamagedError | None:
+    """What is wrong with the pages of the graph in the directory *path*, found without LMDB; None for nothing."""
+    from arstore.graph.lmdb_pages import walk
+
+    data = f"{path}/{DATA}"
+    with suppress(OSError, ValueError, MemoryError):
+        found = walk(data, MAP_SIZE, lambda _key, _value: None).faults
+        if found:
+            return StoreDamagedError(data, found[0], DAMAGE_HINT)
+    return None

@@ -1,0 +1,405 @@
+"""The graph: layers, trees, images, names and containers in one LMDB environment.
+
+Readers see one consistent moment and never wait. There is one writer at a time across all processes, and a write
+transaction ends with an fsync, so what belongs together is written together. Files are renamed into place *inside*
+the write transaction that records them, and leave their place inside one that finds them unrecorded: the writer's
+lock is the only lock there is, and no bytes move under it.
+
+All tables share LMDB's one unnamed database, with the table's name before each key (`names/busybox:latest`): handles of
+named databases cannot be opened without the writer's lock, and no reader may wait for it.
+
+Rules that LMDB sets (`lmdb.h`, and py-lmdb's documentation): the environment is opened once in a process, never used
+after a fork (`release` it before), its map is reserved once at its full size and never grown, and nobody else opens
+`lock.mdb`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from arstore.disk.access import Access, access_to, require_local, require_lockless, require_writable
+from arstore.disk.reserve import SPARE, Spare
+from arstore.errors import (
+    ArstoreError,
+    HostError,
+    NoSpaceError,
+    PermissionDeniedError,
+    StoreDamagedError,
+    StoreVersionError,
+)
+from arstore.graph import faults, identity, lockfile
+from arstore.graph.copy_detection import is_at_home, settle
+from arstore.graph.datafile import DAMAGE_HINT
+from arstore.graph.environment import address_limit, no_addresses, opened
+from arstore.graph.newer import refuse_unknown_tables
+from arstore.graph.record_checksum import BrokenSealError, sealed, unsealed
+from arstore.graph.snapshot import FORMAT_KEY, Snapshot, unreadable
+from arstore.graph.write import Change
+from arstore.trace import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from arstore.disk.paths import Directories
+
+FORMAT = 3
+"""Version of the store's format that this code writes."""
+
+READABLE = ("1", "2", "3")
+"""Versions that it reads; the first change of an older store makes it one of FORMAT."""
+
+OLDER = READABLE[:-1]
+"""Those of them that have no ids."""
+
+_DAMAGE = (
+    lmdb.BadTxnError,
+    lmdb.BadValsizeError,
+    lmdb.CorruptedError,
+    lmdb.CursorFullError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.MapResizedError,
+    lmdb.PageFullError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+)
+"""What LMDB says of a file that is not as it left it; nothing that is asked of it here is wrong by itself."""
+
+_REOPENINGS = 8
+"""How often an environment is opened anew because others have made it larger meanwhile."""
+
+
+class Graph:
+    """The LMDB environment in one directory, opened when it is first used."""
+
+    def __init__(self, path: str, store: Directories | None = None, create: bool = True) -> None:
+        """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
+
+        Without *create*, a store that was never finished is none, and is not finished.
+        """
+        self.path = path
+        self._store = store
+        self._create = create
+        self._root = os.path.dirname(path)
+        self._environment: lmdb.Environment | None = None
+        self._opening = threading.Lock()
+        self._is_older = False
+        self._fault: identity.Fault | None = None
+        self._access: Access | None = None
+        self.is_copy = False
+        """Whether the store was copied, in one that is only read: in others the records of trees tell (`home`)."""
+        self._lock_file = -1
+        self._living = 0
+        self._spare = Spare(f"{path}/{SPARE}")
+
+    @contextmanager
+    def read(self, lenient: bool = False) -> Iterator[Snapshot]:
+        """A snapshot for the length of the context; *lenient* for who looks for damage and has to see the rest.
+
+        Raises NoStoreError, StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
+        """
+        with self._errors(), self._begun() as transaction:
+            yield Snapshot(transaction, lenient)
+
+    @contextmanager
+    def _begun(self, write: bool = False) -> Iterator[lmdb.Transaction]:
+        """A transaction, for the length of the context; the environment is opened anew where others made it larger."""
+        for _ in range(_REOPENINGS):
+            try:
+                transaction = self._open().begin(write=write)
+                break
+            except lmdb.MapResizedError:
+                if self._living or address_limit() is None:
+                    raise
+                self.release()
+        else:
+            raise no_addresses(self.path)
+        self._living += 1
+        try:
+            with transaction:
+                yield transaction
+        finally:
+            self._living -= 1
+
+    def has_others(self) -> bool:
+        """Whether other processes have the graph open, as far as they have read it. Raises as `read`."""
+        with self._errors():
+            environment = self._open()
+            environment.reader_check()
+            lines = environment.readers().splitlines()[1:]
+        return any(words and words[0] != str(os.getpid()) for words in map(str.split, lines))
+
+    @contextmanager
+    def write(self, lenient: bool = False, guest: bool = False) -> Iterator[Change]:
+        """A write transaction: committed, and durable, when the context ends without an exception, else undone.
+
+        The first one of the store's owner makes an older store one of this format. Raises as `read`, NoSpaceError, and
+        PermissionDeniedError for a store that may only be read; *guest* is for what may be written to another user's
+        store all the same.
+        """
+        if not (guest and self.access is Access.GUEST):
+            require_writable(self._root)
+        with self._errors():
+            environment = self._open()
+            advances = self._is_older and self.access is Access.OWNER
+            if advances and self._store is not None:
+                self._name(environment, self._store)
+            with self._begun(write=True) as transaction:
+                refuse_unknown_tables(transaction)
+                if advances:
+                    _advance(transaction)
+                yield Change(transaction, lenient)
+        if advances:
+            self._is_older = False
+
+    @contextmanager
+    def unchanging(self) -> Iterator[Snapshot]:
+        """A moment that lasts as long as the context: nobody removes or replaces anything meanwhile.
+
+        Whoever does so needs the writer's lock, which is held; on a read-only file system nobody does. Raises as
+        `write`.
+        """
+        if self.access is Access.FROZEN:
+            with self.read() as snapshot:
+                yield snapshot
+        else:
+            with self.write() as change:
+                yield change
+
+    def verify(self) -> None:
+        """See to it that the graph can be read and is the store's, and finish a new store. Raises as `read`."""
+        with self.read():
+            pass
+
+    def fault(self) -> identity.Fault | None:
+        """What is the matter with the store's identity, so that nothing but `fault` works. Raises as `read`."""
+        try:
+            with self.read():
+                return None
+        except StoreDamagedError:
+            if self._fault is None:
+                raise
+            return self._fault
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the environment open."""
+        return self._environment is not None
+
+    def release(self) -> None:
+        """Close the environment, as must be done before a fork; the next transaction opens it again."""
+        with self._opening:
+            if self._environment is not None:
+                self._close(self._environment)
+                self._environment = None
+
+    def _close(self, environment: lmdb.Environment) -> None:
+        environment.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        faults.unwatch()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+    def _open(self) -> lmdb.Environment:
+        with self._opening:
+            if self._environment is None:
+                self._fault = None
+                self._look_for_graph()
+                environment = self._opened()
+                try:
+                    self._is_older = self._format_of(environment) != str(FORMAT)
+                    self._verify_identity(environment)
+                    if self.access is Access.OWNER:
+                        settle(environment, self.path)
+                    else:
+                        self.is_copy = not is_at_home(environment, self.path)
+                    environment.reader_check()
+                except BaseException:
+                    self._close(environment)
+                    raise
+                self._environment = environment
+            return self._environment
+
+    def _opened(self) -> lmdb.Environment:
+        """The environment, open as this process may open it."""
+        require_local(self._root, self.path)
+        if self.access is Access.FROZEN:
+            require_lockless(self._root, self.path)
+        else:
+            self._lock_file = lockfile.prepare(self.path, self._spare)
+            if self.access is Access.OWNER:
+                self._spare.set_aside()
+        faults.watch(self.path)
+        try:
+            return opened(self.path, frozen=self.access is Access.FROZEN)
+        except BaseException:
+            self._let_go()
+            raise
+
+    @property
+    def access(self) -> Access:
+        """What this process may do here. Raises OSError."""
+        if self._access is None:
+            self._access = access_to(self._root)
+        return self._access
+
+    def _look_for_graph(self) -> None:
+        """See to it that LMDB does not make a graph where there was one. Raises StoreDamagedError, NoStoreError."""
+
+        def how() -> str:
+            try:
+                return "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
+            except FileNotFoundError:
+                return "is missing"
+            except PermissionError:
+                # LMDB says so.
+                return ""
+
+        self._may_begin(how)
+
+    def _may_begin(self, how: Callable[[], str]) -> None:
+        """See to it that nothing was in the graph, where *how* says that nothing is; "" says that something is."""
+        if self._store is None or not (missing := how()):
+            return
+        fault = identity.without_graph(self._store, missing)
+        # Another process may have made the store since.
+        if fault is not None and how():
+            self._refuse(fault)
+        if fault is None and not self._create:
+            raise identity.none_at(self._store.root, identity.UNFINISHED)
+
+    def _refuse(self, fault: identity.Fault | None) -> None:
+        if fault is not None and self._store is not None:
+            self._fault = fault
+            raise fault.error(self._store.root)
+
+    def _format_of(self, environment: lmdb.Environment) -> str:
+        """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
+
+        def version() -> bytes | None:
+            with environment.begin() as transaction:
+                return Snapshot(transaction).raw(FORMAT_KEY)
+
+        found = version()
+        if found is None:
+            self._may_begin(lambda: "is empty" if version() is None else "")
+            require_writable(self._root)
+            reached("store.graph-opened")
+            found = _begun(environment, named=self._store is not None)
+            reached("store.graph-named")
+        return _readable(found, self.path)
+
+    def _verify_identity(self, environment: lmdb.Environment) -> None:
+        """See to it that the graph is this store's; a new store's root gets its file. Raises as `read`."""
+        if self._store is None:
+            return
+        fault = None
+        for _ in range(2):
+            # Again in another snapshot: an older store gets its id in the graph first, and a file after the snapshot.
+            with environment.begin() as transaction:
+                fault = identity.between(Snapshot(transaction), self._store, self._is_older)
+            if fault is None:
+                return
+        if fault is None or fault.kind is not identity.Kind.UNFINISHED:
+            self._refuse(fault)
+        elif self._create:
+            require_writable(self._root)
+            self._name(environment, self._store)
+        else:
+            raise identity.none_at(self._store.root, identity.UNFINISHED)
+
+    def _name(self, environment: lmdb.Environment, store: Directories) -> None:
+        """Have the store's id in both places: first in the graph, durably, then in the root's file."""
+        with environment.begin() as transaction:
+            store_id = Snapshot(transaction).own(identity.ID)
+        if not store_id:
+            with environment.begin(write=True) as transaction:
+                change = Change(transaction)
+                # Unless another process was first.
+                store_id = change.own(identity.ID) or identity.new_id()
+                change.put_own(identity.ID, store_id)
+            reached("store.older-named")
+        if identity.read(store.root) != store_id:
+            identity.write(store, store_id)
+
+    def spare_given_up(self) -> AbstractContextManager[None]:
+        """For the length of what frees space: give back the space that is set aside for that.
+
+        Raises PermissionDeniedError for a store that may only be read.
+        """
+        require_writable(self._root)
+        return self._spare.given_up()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what LMDB raises into errors of ours."""
+        try:
+            yield
+        except lmdb.Error as error:
+            raise self._meaning(error) from error
+
+    def _meaning(self, error: lmdb.Error) -> ArstoreError:
+        """The error of ours that says what *error* does."""
+        text = str(error).rpartition(": ")[2]
+        why = text[:1].lower() + text[1:]
+        if isinstance(error, lmdb.MapFullError | lmdb.MapResizedError) and address_limit() is not None:
+            return no_addresses(self.path)
+        if isinstance(error, lmdb.DiskError | lmdb.MapFullError) or "No space left" in text:
+            return NoSpaceError(self.path, why, "free some space, or `arstore gc`")
+        if isinstance(error, lmdb.LockError | lmdb.ReadonlyError):
+            return PermissionDeniedError(self.path, why)
+        if isinstance(error, lmdb.VersionMismatchError):
+            return StoreVersionError(self.path, why)
+        if isinstance(error, _DAMAGE) or "data format" in text or "Invalid argument" in text:
+            return StoreDamagedError(self.path, why, DAMAGE_HINT)
+        if "Permission denied" in text or "Read-only file system" in text:
+            return PermissionDeniedError(self.path, why)
+        # What LMDB means by these depends on what it read.
+        return faults.damage_of_pages(self.path) or HostError(self.path, why)
+
+
+def _begun(environment: lmdb.Environment, named: bool) -> bytes:
+    """The first transaction of a new graph, unless another process was first; the version that stands there then."""
+    with environment.begin(write=True) as transaction:
+        change = Change(transaction)
+        version = change.raw(FORMAT_KEY)
+        if version is None:
+            version = sealed(FORMAT_KEY, str(FORMAT).encode())
+            transaction.put(FORMAT_KEY, version)
+            change.put_own("created", str(int(time.time())))
+            if named:
+                change.put_own(identity.ID, identity.new_id())
+                change.put_own(identity.LINEAGE, identity.new_id())
+    return version
+
+
+def _advance(transaction: lmdb.Transaction) -> None:
+    """Make an older graph one of this format, unless another process was first."""
+    change = Change(transaction)
+    version = change.raw(FORMAT_KEY)
+    if version is not None and _readable(version, "") != str(FORMAT):
+        transaction.put(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))
+        change.put_own(identity.LINEAGE, identity.new_id())
+
+
+def _readable(version: bytes, path: str) -> str:
+    """The version in the record of the format. Raises StoreVersionError, StoreDamagedError."""
+    try:
+        text = unsealed(FORMAT_KEY, version).decode("ascii", "replace")
+    except BrokenSealError as error:
+        raise unreadable(FORMAT_KEY) from error
+    if text not in READABLE:
+        reads = f"{', '.join(READABLE[:-1])} and {READABLE[-1]}"
+        why = f"has store format {text}, this arstore reads {reads}"
+        raise StoreVersionError(path, why, "use the arstore that wrote it")
+    return text

@@ -1,0 +1,65 @@
+"""Whether the graph of an older store has been lost: there are images, and the graph knows nothing.
+
+Stores of format 3 tell by their ids (`identity`). Before, LMDB made an empty environment where there was none, so a
+graph that was deleted looks like that of a new store. `index.json` is the witness that it is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import is_digest
+from arstore.graph.snapshot import HOME
+from arstore.oci.descriptor import REF_NAME
+
+if TYPE_CHECKING:
+    from arstore.disk.paths import Directories
+    from arstore.graph.snapshot import Snapshot
+
+_EMPTIED = 4
+"""The first transaction that can have removed the last image: format, home and an import come before it."""
+
+
+def is_lost(snapshot: Snapshot, directories: Directories) -> bool:
+    """Whether the graph is not the one that knew the images that are there. Raises OSError.
+
+    A lost graph is younger than index.json: a graph that was emptied has written index.json, or is about to. In a
+    copied store times tell nothing, but a graph that was emptied has committed more than a new one.
+    """
+    if snapshot.number() >= _EMPTIED or any(snapshot.keys(table) for table in ("blobs", "images")):
+        return False
+    try:
+        made = os.stat(f"{directories.graph}/{HOME}").st_ctime_ns
+        is_younger = made > os.stat(f"{directories.root}/index.json").st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return is_younger and holds_images(directories)
+
+
+def holds_images(directories: Directories) -> bool:
+    """Whether index.json lists an image whose manifest is among the blobs."""
+    return any(os.path.exists(directories.blob(digest)) for digest in listed(directories))
+
+
+def listed(directories: Directories) -> dict[str, list[str]]:
+    """The digests in index.json with the names that they have there; empty where it cannot be read."""
+    return read_list(directories) or {}
+
+
+def read_list(directories: Directories) -> dict[str, list[str]] | None:
+    """As `listed`; None where index.json is missing or cannot be read."""
+    try:
+        with open(f"{directories.root}/index.json", "rb") as file:
+            document: Any = json.loads(file.read())
+        found: dict[str, list[str]] = {}
+        for entry in document["manifests"]:
+            digest, name = entry["digest"], entry["annotations"][REF_NAME]
+            if is_digest(digest):
+                found.setdefault(digest, [])
+                if name != digest and name not in found[digest]:
+                    found[digest].append(name)
+        return found
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,108 @@
+"""The graph in a write transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.graph.newer import is_newer, newer_error
+from arstore.graph.record_checksum import sealed
+from arstore.graph.records import Codec
+from arstore.graph.snapshot import FORMAT_KEY, Snapshot, record_key
+
+if TYPE_CHECKING:
+    from arstore.graph.records import (
+        BlobRecord,
+        ContainerRecord,
+        ImageRecord,
+        LayerRecord,
+        LeaseRecord,
+        Record,
+        TreeRecord,
+    )
+
+
+class Change(Snapshot):
+    """The graph in a write transaction: reads see what this transaction has written.
+
+    Whatever replaces or removes a record raises StoreVersionError when a newer arstore has written it (`newer`).
+    """
+
+    def number(self) -> int:
+        """The transaction's number: each that changes something has the next one, and asking for it makes it do so."""
+        value = self._txn.get(FORMAT_KEY)
+        if value is not None:
+            self._txn.put(FORMAT_KEY, value)
+        return self._txn.id()
+
+    def follows(self, number: int) -> bool:
+        """Whether nothing has been committed since a snapshot had this *number*."""
+        return int(self._txn.id()) == number + 1
+
+    def _put(self, table: str, key: str, record: Record) -> None:
+        name = record_key(table, key)
+        self._spare_newer(name)
+        self._txn.put(name, sealed(name, Codec.encode(record)))
+
+    def _spare_newer(self, key: bytes) -> None:
+        value = self._txn.get(key)
+        if value is not None and is_newer(key, value):
+            raise newer_error(key)
+
+    def rows(self) -> list[tuple[bytes, bytes]]:
+        """All keys and values as they stand."""
+        return list(self._txn.cursor())
+
+    def put_raw(self, key: bytes, value: bytes) -> None:
+        """Write a value as it stands; only for who mends."""
+        self._runs = None
+        if value != self._txn.get(key):
+            self._spare_newer(key)
+            self._txn.put(key, value)
+
+    def delete_raw(self, key: bytes) -> None:
+        """Remove what stands under *key*."""
+        self._runs = None
+        self._spare_newer(key)
+        self._txn.delete(key)
+
+    def put_blob(self, digest: str, record: BlobRecord) -> None:
+        """Record a blob that is in its place."""
+        self._put("blobs", digest, record)
+
+    def put_layer(self, chain_id: str, record: LayerRecord) -> None:
+        """Record a layer whose parent is recorded."""
+        self._put("layers", chain_id, record)
+
+    def put_tree(self, key: str, record: TreeRecord) -> None:
+        """Record a tree that is in its place."""
+        self._runs = None
+        self._put("trees", key, record)
+
+    def put_image(self, digest: str, record: ImageRecord) -> None:
+        """Record an image whose blobs and layers are recorded."""
+        self._put("images", digest, record)
+
+    def put_name(self, name: str, digest: str) -> None:
+        """Let *name* stand for the image *digest* from now on."""
+        key = record_key("names", name)
+        self._txn.put(key, sealed(key, digest.encode()))
+
+    def put_container(self, container_id: str, record: ContainerRecord) -> None:
+        """Record a container."""
+        self._put("containers", container_id, record)
+
+    def put_lease(self, lease_id: str, record: LeaseRecord) -> None:
+        """Record a lease."""
+        self._put("leases", lease_id, record)
+
+    def put_own(self, key: str, text: str) -> None:
+        """Record what the graph says of itself under *key*."""
+        name = record_key("meta", key)
+        self._txn.put(name, sealed(name, text.encode()))
+
+    def delete(self, table: str, key: str) -> bool:
+        """Remove the record *key* of *table*; whether there was one."""
+        self._runs = None
+        name = record_key(table, key)
+        self._spare_newer(name)
+        return bool(self._txn.delete(name))

@@ -1,0 +1,8 @@
+"""Flags of open(2) that several modules need."""
+
+from __future__ import annotations
+
+import os
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Opens one component of a path as a directory."""

@@ -1,0 +1,41 @@
+"""Where a file is in its file system, whatever mount it is reached by: a bind mount gives it another path only.
+
+Out of scope: overlays, where a file of a lower or upper directory is a file of the overlay too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from arstore.linux.mounting.mountinfo import mount_id_of, read_mounts
+
+
+class Place(NamedTuple):
+    """A file system, by its device number, and a path in it."""
+
+    device: tuple[int, int]
+    path: str
+
+
+def place_of(path: str) -> Place:
+    """The place of *path*, which is absolute and resolved, and need not exist. Raises OSError."""
+    missing = ""
+    while not os.path.lexists(path):
+        path, name = os.path.split(path)
+        missing = f"/{name}{missing}"
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mount_id, status = mount_id_of(fd), os.fstat(fd)
+    finally:
+        os.close(fd)
+    for mount in read_mounts():
+        if mount.mount_id == mount_id and _is_below(path, mount.mount_point):
+            inner = path[len(mount.mount_point.rstrip("/")) :]
+            return Place((mount.major, mount.minor), f"{mount.root.rstrip('/')}{inner}{missing}" or "/")
+    # Of a mount that this process cannot see, or without /proc.
+    return Place((os.major(status.st_dev), os.minor(status.st_dev)), f"{path.rstrip('/')}{missing}")
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")

@@ -1,0 +1,144 @@
+"""Other copies of damaged blobs, and their way into the place of these.
+
+A copy comes from a source that the user names, from the kept tar of a tree where the blob is that tar, or, for small
+documents, from the damaged bytes themselves: which bit has flipped is found by trying all. Nothing takes a blob's place
+that does not have its digest; a compressed layer cannot be made from its tar again, because compression is not
+reproducible.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest, VerifiedReader
+from arstore.disk.paths import sync_directory
+from arstore.disk.staging import Ingest
+from arstore.errors import ArstoreError
+from arstore.store.ingest.layer_pass import write_all
+from arstore.trace import reached
+from arstore.trees.erofs.files import TAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from arstore.digest import Reader
+    from arstore.store.store import Store
+    from arstore.tar.limits import Limits
+    from arstore.transport.source import ImageSource
+
+_LARGEST_GUESS = 16 << 10
+"""Bytes of a document up to which each bit is tried: about a second."""
+
+
+def mend_blobs(
+    store: Store, digests: Iterable[str], references: Sequence[str], limits: Limits | None = None
+) -> set[str]:
+    """Put intact copies in the places of these blobs; the digests of those that there was one for.
+
+    *limits* are for the sources.
+
+    Raises the errors of a source that cannot be opened, OSError, and the errors of Graph.
+    """
+    from arstore.tar.limits import DEFAULT_LIMITS
+    from arstore.transport.detect import open_source
+
+    mended: set[str] = set()
+    with ExitStack() as stack:
+        ingest = stack.enter_context(Ingest(store.directories))
+        known = limits or DEFAULT_LIMITS
+        sources = [stack.enter_context(open_source(reference, ingest, limits=known)) for reference in references]
+        for digest in dict.fromkeys(digests):
+            if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
+                mended.add(digest)
+    return mended
+
+
+def _copies(store: Store, digest: str, sources: Sequence[ImageSource]) -> Iterator[Reader]:
+    """Readers of what may be copies of the blob, each to be read before the next is taken."""
+    for source in sources:
+        with suppress(ArstoreError, OSError):
+            blob = source.open_blob(Digest(digest))
+            try:
+                yield blob
+            finally:
+                blob.close()
+    with suppress(OSError), open(f"{store.directories.tree(digest)}/{TAR}", "rb", buffering=0) as tar:
+        yield tar
+    guessed = _guessed(store.directories.blob(digest), Digest(digest))
+    if guessed is not None:
+        yield _Bytes(guessed)
+
+
+class _Bytes:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int = -1, /) -> bytes:
+        """All of it at once."""
+        data, self._data = self._data, b""
+        return data
+
+
+def _guessed(path: str, digest: Digest) -> bytes | None:
+    """The bytes of a small blob in which one bit has flipped, as they were; None for any other damage."""
+    data = _small(path)
+    for place in range(len(data)):
+        for bit in range(8):
+            data[place] ^= 1 << bit
+            if Digest.of(bytes(data), digest.algorithm) == digest:
+                return bytes(data)
+            data[place] ^= 1 << bit
+    return None
+
+
+def _small(path: str) -> bytearray:
+    """The content of a small regular file; nothing of any other, or of none."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_GUESS:
+                return bytearray(os.pread(fd, _LARGEST_GUESS, 0))
+        finally:
+            os.close(fd)
+    return bytearray()
+
+
+def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
+    """Let *copy* take the blob's place if it is the blob; whether it was."""
+    staged = ingest.file(f"copy-{digest.replace(':', '-')}")
+    try:
+        size = _stage(staged, VerifiedReader(copy, Digest(digest), None, f"blob {digest}"))
+    except (ArstoreError, OSError):
+        with suppress(FileNotFoundError):
+            os.unlink(staged)
+        return False
+    reached("repair.blob-copied")
+    path = store.directories.blob(digest)
+    with store.graph.write(lenient=True) as change:
+        if os.path.isdir(path) and not os.path.islink(path):
+            ingest.take(path, f"displaced-{os.path.basename(path)}")
+        ingest.place(staged, path)
+        reached("repair.blob-placed")
+        sync_directory(os.path.dirname(path))
+        record = change.blob(digest)
+        if record is not None and record.size != size:
+            change.put_blob(digest, record._replace(size=size))
+    return True
+
+
+def _stage(path: str, reader: VerifiedReader) -> int:
+    """Write everything to a new file at *path*, durably; how many bytes it was. Raises as VerifiedReader, OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    size = 0
+    try:
+        while data := reader.read(CHUNK):
+            write_all(fd, data)
+            size += len(data)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    return size

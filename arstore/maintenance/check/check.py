@@ -1,0 +1,269 @@
+"""`check`: everything that can be the matter with a store, looked for in as many processes as there are processors.
+
+The graph is read once at the beginning and not held: what is found in files afterwards counts only if the graph still
+knows them as they were then.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from arstore.errors import StoreDamagedError, StoreVersionError
+from arstore.linux.isolation.priority import claim_idle_only
+from arstore.maintenance.check.blobs import blobs, present
+from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
+from arstore.maintenance.check.graph import against_documents, belonging, damaged_record, pages
+from arstore.maintenance.check.quick import Layers, clutter, structure, surface
+from arstore.maintenance.check.quick_scan import Glances
+from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
+from arstore.maintenance.scan.totals import Known
+from arstore.workers import confinement
+from arstore.workers.pool import beside, divided, run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.snapshot import Snapshot
+    from arstore.store.store import Store
+    from arstore.workers.confinement import Confinement
+
+    Report = Callable[[int], None]
+    Job = Callable[[Report], list[Finding]]
+
+T = TypeVar("T")
+
+_ENOUGH, _MANY = 32 << 20, 1024
+"""Bytes, and things, that a process is started for."""
+_REPORT_EVERY = 4 << 20
+_PAUSES = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between looks at what may be somebody's work of this moment."""
+
+
+class _Known(NamedTuple):
+    """What the graph said when it was read."""
+
+    blobs: dict[str, BlobRecord]
+    layers: dict[str, LayerRecord]
+    images: dict[str, ImageRecord]
+    trees: list[Candidate]
+
+
+def extent(store: Store) -> int | None:
+    """About the bytes that `check` reads when it looks deep; None where the graph cannot tell. Raises OSError."""
+    # LMDB is not to be trusted with a file that nobody has looked at.
+    if any(finding.damage in NO_GRAPH for finding in pages(store)):
+        return None
+    with store.graph.read(lenient=True) as snapshot:
+        known = _known(store, snapshot)
+    return sum(blob.size for blob in known.blobs.values()) + sum(tree.bytes for tree in known.trees)
+
+
+def check(store: Store, quick: bool = False, report: Report = lambda _bytes: None, nice: bool = False) -> list[Finding]:
+    """Everything that is found, most serious kinds first. *report* is told of bytes read.
+
+    *quick*, no content is read. *nice* lets the processes have what nobody else wants of disk and processors. Raises
+    OSError and the errors of Graph for what keeps it from looking at all.
+    """
+    if quick:
+        return _sorted(_quick_or_damaged(store))
+    findings = pages(store)
+    if any(finding.damage in NO_GRAPH for finding in findings):
+        # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
+        named = [(digest, None) for digest in present(store.directories)]
+        return _sorted([*findings, *blobs(store.directories, named, report)])
+    with store.graph.read(lenient=True) as snapshot:
+        known = _known(store, snapshot)
+        keys = Known.of(snapshot)
+        seen = list(structure(store, snapshot, known.blobs.keys()))
+        passed_over = snapshot.passed_over
+    findings += _lasting(store, seen)
+    findings += _standing(store, known.trees, _deep(store, known, report, nice))
+    if not passed_over:
+        findings += clutter(store, keys)
+    return _sorted(findings)
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (finding.harmless, finding.damage.value, finding.what))
+
+
+def _known(store: Store, snapshot: Snapshot) -> _Known:
+    layers = dict(snapshot.layers())
+    trees = list(candidates(store, layers, dict(snapshot.trees())))
+    return _Known(dict(snapshot.blobs()), layers, dict(snapshot.images()), trees)
+
+
+def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
+    """Those of *seen* that are still there when whoever is at work meanwhile has done its next steps.
+
+    Graph and files cannot be looked at in one moment, and `index.json` follows the graph by a moment.
+    """
+    for pause in _PAUSES:
+        if not seen or not store.graph.has_others():
+            break
+        time.sleep(pause)
+        with store.graph.read(lenient=True) as snapshot:
+            again = set(structure(store, snapshot, set(snapshot.keys("blobs"))))
+        seen = [finding for finding in seen if finding in again]
+    return seen
+
+
+def _quick_or_damaged(store: Store) -> list[Finding]:
+    """A look at names and sizes; at the graph's pages where these do not let LMDB read it."""
+    store.graph.release()
+    try:
+        # In a process of its own, because a damaged page may end that.
+        with beside(partial(_quick, store)) as looked:
+            return looked()
+    except (StoreDamagedError, StoreVersionError):
+        found = pages(store)
+        if not found:
+            raise
+        return found
+
+
+def _quick(store: Store) -> list[Finding]:
+    """A look at names and sizes, with all processors."""
+    foreign = belonging(store)
+    if foreign:
+        return foreign
+    store.graph.release()
+    glances = Glances(store)
+    with divided(glances.look, glances.COUNT) as looked:
+        with store.graph.read(lenient=True) as snapshot:
+            known = Known.of(snapshot)
+            chain_ids, layers = snapshot.columns("layers", Layers)
+            seen = list(surface(store, snapshot, known.blobs, known.trees, chain_ids, layers))
+            unreadable = snapshot.passed_over
+        clutter_seen = list(clutter(store, known))
+        tar_sizes = dict(zip(layers.tree, layers.size, strict=True))
+        parts = looked()
+    unreadable = unreadable.union(*(part.unreadable for part in parts))
+    if unreadable:
+        # Of what cannot be read nobody knows what it needs.
+        clutter_seen = []
+        with store.graph.read(lenient=True) as snapshot:
+            seen = list(structure(store, snapshot, snapshot.every("blobs", _Readable).keys()))
+    else:
+        seen += chain.from_iterable(part.records for part in parts)
+    suspects = set(chain.from_iterable(part.suspects for part in parts))
+    suspects.update(*(part.tars.differing(tar_sizes) for part in parts))
+    findings = list(_standing(store, [], chain.from_iterable(part.blobs for part in parts)))
+    findings += _second_look(store, suspects)
+    findings += _lasting(store, seen)
+    findings += map(damaged_record, sorted(unreadable))
+    return findings + clutter_seen
+
+
+class _Readable(NamedTuple):
+    size: int
+
+
+def _second_look(store: Store, suspects: set[str]) -> Iterator[Finding]:
+    """What is wrong with these trees, of which all is read that tells whether they have been replaced meanwhile."""
+    if not suspects:
+        return
+    with store.graph.read(lenient=True) as snapshot:
+        known = candidates(store, dict(snapshot.layers()), dict(snapshot.trees()))
+        relied_on = [tree for tree in known if tree.key in suspects]
+    found = (glance(store, tree) for tree in relied_on)
+    yield from _standing(store, relied_on, (finding for finding in found if finding is not None))
+
+
+def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding]) -> Iterator[Finding]:
+    """Those of *found* whose things are still what they were when the graph was read."""
+    trees = {tree.key: tree for tree in candidates}
+    for finding in found:
+        if finding.what in trees and finding.damage in {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}:
+            stands = is_still_there(store, trees[finding.what])
+        else:
+            with store.graph.read(lenient=True) as snapshot:
+                table, _, key = finding.what.rpartition("/")
+                stands = snapshot.has(table or "blobs", key)
+        if stands:
+            yield finding
+
+
+def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
+    """What is found in content, in no order."""
+    store.graph.release()
+    works = [partial(_work, job, nice, confined) for job, confined in _jobs(store, known)]
+    for outcome in run_jobs(works):
+        if outcome.done:
+            yield from outcome.value or ()
+        else:
+            report(outcome.progress)
+
+
+def _work(job: Job, nice: bool, confined: Confinement | None, report: Report) -> list[Finding]:
+    """In a worker: do *job*, and tell of its progress now and then."""
+    if nice:
+        claim_idle_only()
+    if confined is not None:
+        confined.enter()
+    waiting = 0
+
+    def gather(count: int) -> None:
+        nonlocal waiting
+        waiting += count
+        if waiting >= _REPORT_EVERY:
+            report(waiting)
+            waiting = 0
+
+    found = job(gather)
+    report(waiting)
+    return found
+
+
+def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
+    """What there is to read, the largest first, small things together; and what each job may still do."""
+    jobs: list[tuple[int, Job, Confinement | None]] = []
+    root = store.directories.root
+    plain = confinement.reading(root)
+    for some in _grouped(list(known.blobs.items()), lambda item: item[1].size):
+        jobs.append((sum(record.size for _, record in some), partial(_read_blobs, store, some), plain))
+    for kind, confined in (
+        (Content.INDEX, plain),
+        (Content.FILES, confinement.reading(root, attributes=True)),
+        # These are extracted anew to compare them, which takes other rights.
+        (Content.UNRECORDED, None),
+    ):
+        for trees in _grouped([tree for tree in known.trees if tree.content is kind], lambda tree: tree.bytes):
+            jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees), confined))
+    for images in _grouped(list(known.images.items()), lambda _image: 0):
+        jobs.append((0, partial(_read_documents, store, images, known), plain))
+    jobs.sort(key=lambda job: -job[0])
+    return [(job, confined) for _, job, confined in jobs]
+
+
+def _grouped(items: list[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """*items*, the largest first, in groups of about the bytes and the number that a process is worth."""
+    group: list[T] = []
+    total = 0
+    for item in sorted(items, key=size, reverse=True):
+        group.append(item)
+        total += size(item)
+        if total >= _ENOUGH or len(group) >= _MANY:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def _read_blobs(store: Store, records: list[tuple[str, BlobRecord]], report: Report) -> list[Finding]:
+    return list(blobs(store.directories, records, report))
+
+
+def _read_trees(store: Store, trees: list[Candidate], report: Report) -> list[Finding]:
+    found = (altered(store, tree, report) for tree in trees)
+    return [finding for finding in found if finding is not None]
+
+
+def _read_documents(
+    store: Store, images: list[tuple[str, ImageRecord]], known: _Known, _report: Report
+) -> list[Finding]:
+    return list(against_documents(store.directories, images, known.layers, known.blobs))

@@ -1,0 +1,247 @@
+"""The quick look: what the graph says against itself and against what is there. No content is read but `index.json`'s.
+
+Each function gets one snapshot of the graph, in which records that cannot be read are passed over: those are found by
+`graph`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.graph.copy_detection import COPIED_FORM
+from arstore.linux.files.xattr import has_default_acl
+from arstore.maintenance.check.findings import Damage, Finding
+from arstore.maintenance.scan.walk import outline
+from arstore.mounts.table import MountState, MountTable
+from arstore.store import containers
+from arstore.store.layout import LAYOUT_DOCUMENT, index_document
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from arstore.disk.paths import Directories
+    from arstore.graph.snapshot import Snapshot
+    from arstore.maintenance.scan.totals import Known
+    from arstore.store.store import Store
+
+
+class _Image(NamedTuple):
+    media_type: str
+    config: str
+    layers: tuple[str, ...]
+    top: str
+    cap: str | None
+    manifests: tuple[str, ...]
+
+
+class Layers(NamedTuple):
+    """Of all layers: what is looked at."""
+
+    parent: list[str]
+    blobs: list[tuple[str, ...]]
+    size: list[int]
+    tree: list[str]
+
+
+class _Tree(NamedTuple):
+    form: str
+    boot: str
+    synced: bool
+    members: tuple[str, ...]
+
+
+def structure(store: Store, snapshot: Snapshot, recorded: AbstractSet[str]) -> Iterator[Finding]:
+    """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
+
+    *recorded* are the digests of the blobs with records that can be read.
+    Raises OSError and the errors of Graph.
+    """
+    trees = snapshot.every("trees", _Tree)
+    yield from surface(store, snapshot, recorded, trees.keys(), *snapshot.columns("layers", Layers))
+    # To list them takes a fifth of asking for each.
+    with os.scandir(store.directories.trees) as entries:
+        there = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    look = TreeRecords(store)
+    for key, tree in trees.items():
+        finding = look.fault(key, *tree, is_there=key.partition(":")[2] in there)
+        if finding is not None:
+            yield finding
+
+
+def surface(
+    store: Store,
+    snapshot: Snapshot,
+    recorded: AbstractSet[str],
+    trees: AbstractSet[str],
+    chain_ids: list[str],
+    layers: Layers,
+) -> Iterator[Finding]:
+    """The part of that which needs no more of trees than their keys. *layers* are those of *chain_ids*."""
+    images = snapshot.every("images", _Image)
+    known = frozenset(chain_ids)
+    yield from _root(store)
+    yield from _names(snapshot, images)
+    yield from _images(images, known, trees, recorded)
+    yield from _containers(store, snapshot)
+    yield from _index(store, snapshot, images)
+    yield from _layout(store, images)
+    if _has_gaps(known, layers, trees, recorded):
+        yield from _layers(chain_ids, known, layers, trees, recorded)
+
+
+class TreeRecords:
+    """What the record of a tree tells of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._directories = store.directories
+        self._boot = store.inventory().boot
+        self._forms = store.forms.keys()
+        with store.graph.read(lenient=True):
+            self._is_copy = store.graph.is_copy
+
+    def fault(
+        self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
+    ) -> Finding | None:
+        """What is the matter with it, but for what is in it; None for a tree that is relied on.
+
+        *is_there* is whether its directory is, for who knows.
+        """
+        if not synced and boot != self._boot:
+            why = "may not be whole since something was cut off; rebuilt when used"
+            return Finding(Damage.TREE_UNTRUSTED, key, why)
+        if self._is_copy and form == COPIED_FORM:
+            why = "the store was copied, and copies of such trees may lack something"
+            return Finding(Damage.TREE_UNTRUSTED, key, why)
+        if not is_there and not os.path.isdir(self._directories.tree(key)):
+            if members:
+                why = "its directory is not there; the index is merged again when used"
+                return Finding(Damage.TREE_UNTRUSTED, key, why)
+            return Finding(Damage.TREE_MISSING, key, "its directory is not there")
+        if not members and form not in self._forms:
+            return Finding(Damage.TREE_MISSING, key, f"has the unknown form {form}")
+        return None
+
+
+def _root(store: Store) -> Iterator[Finding]:
+    mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
+    if mode & 0o077:
+        yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+    for path in with_default_acls(store.directories):
+        why = "has a default ACL, which trees and containers below get, and images do not have"
+        yield Finding(Damage.PERMISSIONS, path, why)
+
+
+def with_default_acls(directories: Directories) -> list[str]:
+    """The directories of the layout from which new files get an ACL."""
+    return [path for path in (directories.root, *directories.own()) if has_default_acl(path)]
+
+
+def _names(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
+    for name, digest in snapshot.names():
+        if digest not in images:
+            yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
+
+
+def _images(
+    images: Mapping[str, _Image], layers: Container[str], trees: Container[str], recorded: AbstractSet[str]
+) -> Iterator[Finding]:
+    for digest, image in images.items():
+        blobs = (digest, image.config, *image.layers) if image.config else (digest, *image.layers)
+        if not all(map(recorded.__contains__, blobs)):
+            for blob in sorted({blob for blob in blobs if blob not in recorded}):
+                yield Finding(Damage.IMAGE_BLOB, digest, f"needs blob {blob}, which is not recorded")
+        for member in image.manifests:
+            if member not in images:
+                yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
+        if image.top and image.top not in layers:
+            yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
+        if image.cap and image.cap not in trees:
+            yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
+
+
+def _has_gaps(known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]) -> bool:
+    """Whether anything is the matter with *layers*, or can be, all at a time."""
+    if not (known.issuperset(filter(None, layers.parent)) and all(map(trees.__contains__, filter(None, layers.tree)))):
+        return True
+    # Most layers have one blob.
+    return not (all(layers.blobs) and all(map(recorded.__contains__, map(itemgetter(0), layers.blobs))))
+
+
+def _layers(
+    chain_ids: list[str], known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]
+) -> Iterator[Finding]:
+    for chain_id, parent, blobs, _, tree in zip(chain_ids, *layers, strict=True):
+        if parent not in known and parent:
+            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {parent}, which is not recorded")
+        if not any(blob in recorded for blob in blobs):
+            yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
+        if tree not in trees and tree:
+            yield Finding(Damage.TREE_MISSING, tree, f"is needed by layer {chain_id} and not recorded")
+
+
+def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
+    for container_id, container in snapshot.containers():
+        if snapshot.image(container.image) is None:
+            yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+        place = store.directories.container(container_id)
+        found = containers.Container(container_id, container, place, store.graph.path)
+        # One whose process has died goes with it, and was perhaps never durable.
+        if found.abandoned:
+            continue
+        if not os.path.isdir(found.upper):
+            yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
+        elif found.has_lost_attributes:
+            why = "the store was copied without extended attributes, and with them it has lost what was deleted"
+            yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
+
+
+def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> Iterator[Finding]:
+    found = _content(f"{store.directories.root}/index.json")
+    if found is None:
+        if images:
+            yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
+    elif found != index_document(snapshot, images) and not snapshot.passed_over:
+        yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
+
+
+def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
+    found = _content(f"{store.directories.root}/oci-layout")
+    if found is None:
+        if images:
+            yield Finding(Damage.LAYOUT, "oci-layout", "is missing")
+    elif found != LAYOUT_DOCUMENT:
+        yield Finding(Damage.LAYOUT, "oci-layout", "does not say what an image layout says")
+
+
+def _content(path: str) -> bytes | None:
+    """What the file at *path* holds; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def clutter(store: Store, known: Known) -> Iterator[Finding]:
+    """What processes that died have left, and what is there besides what is *known*.
+
+    Raises OSError and the errors of Graph.
+    """
+    from arstore.maintenance.gc import Collection, add_files, strays
+
+    plan = Collection()
+    found = outline(store.directories, known)
+    add_files(store, plan, found, known)
+    for name in strays(found):
+        yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
+    for name in plan.orphans:
+        yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
+    for name in plan.ingests:
+        yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
+    for entry in MountTable(store.directories).list():
+        if entry.state is MountState.STALE:
+            yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, and nothing is mounted there")

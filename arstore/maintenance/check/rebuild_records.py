@@ -1,0 +1,220 @@
+"""Records of the graph made again from what the store holds besides it: index.json, manifests, configs, files.
+
+What only the graph has known is lost with it: when an image was imported, what a container stood on, the names where
+index.json is lost too. Trees are recorded as not to be relied on, so that they are built again at their next use.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest
+from arstore.errors import ArstoreError
+from arstore.graph.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.maintenance.check.blobs import present
+from arstore.oci.chain import chain_ids
+from arstore.oci.config import ImageConfig
+from arstore.oci.document import BOUNDS, STORED
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.tar.compression import decompressed
+from arstore.trees.erofs.files import INDEX, MERGED, TAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.disk.paths import Directories
+    from arstore.graph.records import Record
+
+RECOVERED = "recovered"
+"""The repository of names for images whose own names are lost; the tag is the start of the digest."""
+
+_UNKNOWN_IMAGE = "sha256:" + "0" * 64
+"""What a container stands on whose record is lost: its files are kept, and `check` goes on to say so."""
+
+
+def manifests(directories: Directories) -> list[str]:
+    """The digests of the blobs that are manifests or indexes of images, found by looking at all of them."""
+    found = []
+    for digest in present(directories):
+        with suppress(ArstoreError, OSError):
+            if _may_be_document(directories.blob(digest)):
+                data = document(directories, digest)
+                if b'"schemaVersion"' in data and _kind(data, digest) is not None:
+                    found.append(digest)
+    return found
+
+
+def _may_be_document(path: str) -> bool:
+    """Whether to read it: what is larger than documents usually are has to begin like one. Raises OSError."""
+    size = os.path.getsize(path)
+    if BOUNDS.document < size <= STORED.document:
+        with open(path, "rb") as file:
+            return file.read(4096).lstrip().startswith(b"{")
+    return size <= BOUNDS.document
+
+
+def document(directories: Directories, digest: str) -> bytes:
+    """A document among the blobs, verified. Raises StoreDamagedError, OSError."""
+    from arstore.digest import verify
+
+    with open(directories.blob(digest), "rb") as file:
+        return verify(file.read(STORED.document + 1), Digest(digest))
+
+
+def _kind(data: bytes, digest: str) -> Manifest | Index | None:
+    with suppress(ArstoreError):
+        manifest = Manifest.parse(data, digest, bounds=STORED)
+        return manifest if manifest.is_image else None
+    with suppress(ArstoreError):
+        return Index.parse(data, digest, bounds=STORED)
+    return None
+
+
+class Reconstruction:
+    """Records, by `table/key`, for what can be found; `known` are good records, which are built upon and kept."""
+
+    def __init__(self, directories: Directories, known: dict[str, Record | str]) -> None:
+        self.directories = directories
+        self.records: dict[str, Record | str] = dict(known)
+        self._known = known
+        self._now = time.time()
+
+    def add_images(self, digests: Iterable[str]) -> None:
+        """Record these images, as far as their documents are there and intact."""
+        indexes: list[tuple[str, bytes, Index]] = []
+        for digest in digests:
+            with suppress(ArstoreError, OSError):
+                data = document(self.directories, digest)
+                found = _kind(data, digest)
+                if isinstance(found, Index):
+                    indexes.append((digest, data, found))
+                elif found is not None:
+                    self._add_image(digest, data, found)
+        for digest, data, index in indexes:
+            there = tuple(str(one.digest) for one in index.manifests if f"images/{one.digest}" in self.records)
+            self._put("blobs", digest, BlobRecord(len(data)))
+            self._put("images", digest, ImageRecord(index.media_type, len(data), "", "", self._now, manifests=there))
+
+    def add_found(self, digests: Iterable[str]) -> None:
+        """Record images that nothing lists, found among the blobs, where all their blobs are there.
+
+        Nothing would hold them, and `gc` would take them: those that no index lists get a name.
+        """
+        images, indexes = [], []
+        for digest in digests:
+            with suppress(ArstoreError, OSError):
+                found = _kind(document(self.directories, digest), digest)
+                if isinstance(found, Index):
+                    indexes.append((digest, found))
+                elif found is not None and self._are_there(found):
+                    images.append(digest)
+        unlisted = [digest for digest in images if f"images/{digest}" not in self.records]
+        self.add_images(images)
+        for digest, index in indexes:
+            if any(f"images/{one.digest}" in self.records for one in index.manifests):
+                unlisted += [digest] if f"images/{digest}" not in self.records else []
+                self.add_images([digest])
+        members = {member for _, index in indexes for member in map(str, (one.digest for one in index.manifests))}
+        for digest in unlisted:
+            if digest not in members and f"images/{digest}" in self.records:
+                self._put("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
+
+    def _are_there(self, manifest: Manifest) -> bool:
+        return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
+
+    def add_names(self, names: dict[str, list[str]]) -> None:
+        """Record the names that index.json has for images that are recorded."""
+        for digest, own in names.items():
+            for name in own:
+                if f"images/{digest}" in self.records:
+                    self._put("names", name, digest)
+
+    def add_containers(self) -> None:
+        """Record the containers whose directories are there and whose records are not, over an image nobody knows."""
+        for name in os.listdir(self.directories.containers):
+            path = self.directories.container(name)
+            if os.path.isdir(f"{path}/upper"):
+                self._put("containers", name, ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime))
+
+    def _put(self, table: str, key: str, record: Record | str) -> None:
+        self.records.setdefault(f"{table}/{key}", record)
+
+    def _add_image(self, digest: str, data: bytes, manifest: Manifest) -> None:
+        config_raw = document(self.directories, manifest.config.digest)
+        config = ImageConfig.parse(config_raw, bounds=STORED)
+        if len(config.diff_ids) != len(manifest.layers):
+            return
+        chain = chain_ids(config.diff_ids)
+        size = len(data) + len(config_raw) + sum(layer.size for layer in manifest.layers)
+        self._put("blobs", digest, BlobRecord(len(data)))
+        self._put("blobs", manifest.config.digest, BlobRecord(len(config_raw)))
+        parent = ""
+        for descriptor, diff_id, chain_id in zip(manifest.layers, config.diff_ids, chain, strict=True):
+            tar_size = self._add_layer_blob(descriptor.digest, descriptor.size, diff_id)
+            known = self.records.get(f"layers/{chain_id}")
+            if isinstance(known, LayerRecord):
+                if descriptor.digest not in known.blobs:
+                    blobs = (*known.blobs, str(descriptor.digest))
+                    self.records[f"layers/{chain_id}"] = known._replace(blobs=blobs)
+            else:
+                record = LayerRecord(diff_id, parent, (descriptor.digest,), tar_size, self._tree(diff_id, chain_id))
+                self._put("layers", chain_id, record)
+            parent = chain_id
+        self._put(
+            "images",
+            digest,
+            ImageRecord(
+                manifest.media_type,
+                size,
+                str(config.platform),
+                config.created,
+                self._now,
+                str(manifest.config.digest),
+                tuple(str(layer.digest) for layer in manifest.layers),
+                parent,
+            ),
+        )
+
+    def _add_layer_blob(self, digest: Digest, size: int, diff_id: Digest) -> int:
+        """Record a layer's blob; the bytes of its tar."""
+        known = self.records.get(f"blobs/{digest}")
+        if not isinstance(known, BlobRecord) or not known.diff_id:
+            known = BlobRecord(size, diff_id, self._tar_size(digest, diff_id))
+            self.records[f"blobs/{digest}"] = known
+        return known.tar_size
+
+    def _tar_size(self, digest: Digest, diff_id: Digest) -> int:
+        for record in self._known.values():
+            if isinstance(record, LayerRecord) and record.diff_id == diff_id:
+                return record.size
+        with suppress(OSError):
+            return os.stat(f"{self.directories.tree(diff_id)}/{TAR}").st_size
+        total = 0
+        with suppress(ArstoreError, OSError), open(self.directories.blob(digest), "rb", buffering=0) as file:
+            inflated = decompressed(file, f"layer {digest}")
+            while data := inflated.read(CHUNK):
+                total += len(data)
+        return total
+
+    def _tree(self, *keys: Digest) -> str:
+        """The first of *keys* that a tree has, recorded as not to be relied on where it is not recorded; else ""."""
+        for key in reversed(dict.fromkeys(keys)):
+            if f"trees/{key}" in self.records or self.add_tree(key):
+                return key
+        return ""
+
+    def add_tree(self, key: str) -> bool:
+        """Record the tree *key* by what lies in its place, as not to be relied on; whether anything does."""
+        try:
+            names = os.listdir(self.directories.tree(key))
+        except OSError:
+            return False
+        if MERGED in names:
+            return False
+        form = "erofs" if INDEX in names or TAR in names else "directory"
+        self._put("trees", key, TreeRecord(form, "", False, 0, 0, False))
+        return True

@@ -1,0 +1,166 @@
+"""The bill: where every byte under the root is, and what each image costs.
+
+The parts add up to the total, and the total is what du(1) says. What nothing in the graph accounts for is shown as
+`orphans`, and what the collector would take, as `reclaimable`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from operator import add, mul, sub
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.maintenance.gc import add_files, known_to, plan_records, strays
+from arstore.maintenance.remove import Membership
+from arstore.maintenance.scan.walk import Parts
+from arstore.store.collect.reachability import Reach
+from arstore.store.collect.sweep import mark
+from arstore.workers.pool import divided
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from arstore.graph.key_numbers import Numbers
+    from arstore.maintenance.scan.size_table import Sizes
+    from arstore.maintenance.scan.totals import Survey
+    from arstore.store.store import Store, StoredImage
+
+
+class ImageUsage(NamedTuple):
+    """Bytes allocated for an image's blobs and trees: `unique` would be freed with it, `shared` is others' too."""
+
+    digest: str
+    names: tuple[str, ...]
+    size: int
+    unique: int
+    shared: int
+
+
+@dataclass(slots=True, frozen=True)
+class Usage:
+    """Bytes allocated on disk; `total` is the sum of the first six."""
+
+    blobs: int
+    trees: int
+    containers: int
+    metadata: int
+    ingest: int
+    orphans: int
+    reclaimable: int
+    images: tuple[ImageUsage, ...]
+    strays: dict[str, int] = field(default_factory=dict)
+    """Of the orphans, names below the root that are not the store's."""
+    basis: object = field(default=None, repr=False, compare=False)
+    """What the figures were made of, for who ends soon: of a large store it takes a while to take that apart."""
+
+    @property
+    def total(self) -> int:
+        """Everything below the root."""
+        return self.blobs + self.trees + self.containers + self.metadata + self.ingest + self.orphans
+
+
+def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
+    """The bill of the whole store; of *images* only those listed are itemised, all of them by default.
+
+    Directories through which pipelines hand images over count as containers'. Raises OSError and the errors of Graph.
+    """
+    with store.graph.read():
+        pass  # a graph that is opened for the first time gets its files now, and they count
+    store.close()
+    parts = Parts(store.directories)
+    with divided(parts.survey, parts.COUNT) as surveyed:
+        with store.graph.read() as snapshot:
+            reach = Reach(snapshot)
+            known = known_to(snapshot, reach)
+            plan = plan_records(store, snapshot, reach)
+            shares = _Shares(reach)
+        found, *others = surveyed()
+    for other in others:
+        found.add(other)
+    parts.remember(found)
+    lost = add_files(store, plan, found, known)
+    shares.weigh(found)
+    wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]
+    blobs, trees, containers = (
+        sum(map(getattr(found, table).__getitem__, keys)) for table, keys in lost._asdict().items()
+    )
+    return Usage(
+        blobs=found.blobs.total - blobs,
+        trees=found.trees.total - trees,
+        containers=found.containers.total - containers + found.exchange,
+        metadata=found.frame,
+        ingest=found.ingests.total,
+        orphans=blobs + trees + containers + found.strange.total,
+        reclaimable=plan.bytes,
+        images=tuple(map(shares.item, wanted)),
+        strays={name: found.strange[name] for name in strays(found)},
+        basis=shares,
+    )
+
+
+class _Kind:
+    """What images need of one kind, blobs or trees, and the bytes of it.
+
+    What all of them need stands in one list, and sums are kept of all that comes before each place in it: what one
+    image needs is the difference of two. So nothing is done number by number.
+    """
+
+    def __init__(self, numbers: Numbers, needed: Iterable[tuple[int, ...]]) -> None:
+        """*needed* are the numbers of what each image needs."""
+        needs = list(needed)
+        self._numbers = numbers
+        self._needed = list(chain.from_iterable(needs))
+        self._starts = list(accumulate(map(len, needs), initial=0))
+        self._users = Counter(self._needed)
+        self._is_of_one = [self._users.get(number) == 1 for number in range(len(numbers.keys))]
+
+    def weigh(self, sizes: Sizes) -> tuple[list[int], list[int]]:
+        """These are the bytes of everything: so much each image needs, and so much of it alone."""
+        self._sizes = sizes.by_number(self._numbers)
+        return self._weighed(self._sizes), self._weighed(list(map(mul, self._sizes, self._is_of_one)))
+
+    def _weighed(self, sizes: list[int]) -> list[int]:
+        sums = list(accumulate([sizes[number] for number in self._needed], initial=0))
+        ends = [sums[start] for start in self._starts]
+        return list(map(sub, ends[1:], ends))
+
+    def bytes(self, numbers: Iterable[int]) -> int:
+        """The bytes of these."""
+        return sum(map(self._sizes.__getitem__, numbers))
+
+    def freed(self, needed: Iterable[tuple[int, ...]]) -> int:
+        """The bytes of what nobody needs any more without the images that need these."""
+        users = Counter(chain.from_iterable(needed))
+        return self.bytes(number for number, count in users.items() if count == self._users[number])
+
+
+class _Shares:
+    """What of all that images need is whose."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._membership = Membership(reach)
+        self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest)) and not needs.is_index}
+        every = self._needs.values()
+        self._blobs = _Kind(reach.blobs, (needs.blobs for needs in every))
+        self._trees = _Kind(reach.trees, (needs.trees for needs in every))
+
+    def weigh(self, found: Survey) -> None:
+        """What was *found* is what everything occupies."""
+        kinds = (self._blobs.weigh(found.blobs), self._trees.weigh(found.trees))
+        sizes, own = (map(add, *both) for both in zip(*kinds, strict=True))
+        self._weighed = dict(zip(self._needs, zip(sizes, own, strict=True), strict=True))
+
+    def item(self, digest: str) -> ImageUsage:
+        """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
+        known = self._weighed.get(digest)
+        if known is not None:
+            size, own = known
+        else:
+            every = mark(self._reach, [digest])
+            gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]
+            size = self._blobs.bytes(every.blobs) + self._trees.bytes(every.trees)
+            own = self._blobs.freed(one.blobs for one in gone) + self._trees.freed(one.trees for one in gone)
+        return ImageUsage(digest, tuple(self._reach.names.get(digest, ())), size, own, size - own)

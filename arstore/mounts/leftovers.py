@@ -1,0 +1,58 @@
+"""What is made below the runroot under a passing name, and what killed processes have left of it.
+
+A passing name is a word, a dot, and the process that it belongs to (`owner.Owner`): `forms.json.<owner>` on its way
+to `forms.json`, or `trial.<owner>/` in which a runtime is tried. So whoever looks can tell what is left over, and
+nothing has to be old for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from arstore.disk.owner import Owner
+from arstore.disk.rmtree import remove_tree
+
+
+def passing_name(word: str) -> str:
+    """A fresh name that begins with *word* and tells of this process."""
+    return f"{word}.{Owner.current().directory_name()}"
+
+
+def leftovers(runroot: str) -> list[str]:
+    """Names below *runroot* of what processes that have died have left under passing names. Raises OSError."""
+    from arstore.trees.erofs.shared_mounts import SharedMounts
+
+    found = [*left_in(runroot), *(f"mounts/{name}" for name in left_in(f"{runroot}/mounts"))]
+    return sorted([*found, *SharedMounts(runroot).stale()])
+
+
+def left_in(directory: str) -> list[str]:
+    """Passing names in *directory*, if there is one, of processes that have died. Raises OSError."""
+    try:
+        return sorted(filter(_is_left, os.listdir(directory)))
+    except FileNotFoundError:
+        return []
+
+
+def remove_leftover(runroot: str, name: str) -> None:
+    """Remove what lies below *runroot* under *name*, and the control groups of a container there. Raises OSError."""
+    from arstore.disk.cgroups import remove_cgroups
+    from arstore.trees.erofs.shared_mounts import SHARED
+
+    path = f"{runroot}/{name}"
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_cgroups(path)
+        remove_tree(path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    if name.startswith(f"{SHARED}/"):
+        with contextlib.suppress(OSError):
+            # Nobody else holds a mount of this tree.
+            os.rmdir(os.path.dirname(path))
+
+
+def _is_left(name: str) -> bool:
+    owner = Owner.of_directory(name.rpartition(".")[2]) if "." in name else None
+    return owner is not None and not owner.is_alive()

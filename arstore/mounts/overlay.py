@@ -1,0 +1,314 @@
+"""Overlays: the description of a mount as a value, and the one place that performs it.
+
+A description holds no resource of its own; the lowers' descriptors belong to the caller, and once the overlay is made
+the kernel keeps what it needs of them. Layers are given one a call (`lowerdir+`), by descriptor where the kernel takes
+them so; older kernels get mount(2), whose one page of options is enough because every layer is named by a number alone.
+
+The caller guarantees at least two lowers, or an upper, that no directory stands twice, that layers were opened in the
+mount namespace that is to have the overlay (after unshare(2), not before), and that an upper is mounted once at a time:
+with index=off the kernel only warns. Out of scope: which layers an image has, and remembering mounts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
+from arstore.linux import features
+from arstore.linux.isolation.namespace import in_directory
+from arstore.linux.mounting import mount
+from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.trees.format import LowerDirectory
+
+MAX_LOWERS = 500
+"""Lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
+
+FORBIDDEN_HINT = "use `arstore unpack IMAGE DIR`, which needs no mount"
+
+_NO_UPPER = frozenset({"overlay", "ecryptfs", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "ntfs3", "9p"})
+"""File systems that cannot be upper directories: they lack attributes, whiteouts, or inodes that stay."""
+
+_PAGE = 4096
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
+
+
+class Method(enum.Enum):
+    """The way to the kernel; AUTO takes the first of the others that works here."""
+
+    AUTO = "auto"
+    LAYERS = "layers"
+    """fsopen(2) and one `lowerdir+` a layer (Linux 6.7)."""
+    PAGE = "page"
+    """mount(2) with all options in one page."""
+
+
+class Overlay(NamedTuple):
+    """One overlay mount: *lowers* top first; without an *upper* it is read-only.
+
+    *volatile* gives up durability of the upper: after an unclean end, it refuses to be mounted again. *userxattr* is
+    for user namespaces. *source* is what the mount table shows as its device.
+    """
+
+    lowers: tuple[LowerDirectory, ...]
+    upper: str = ""
+    work: str = ""
+    volatile: bool = False
+    userxattr: bool = False
+    nodev: bool = False
+    nosuid: bool = False
+    source: str = "arstore"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the mount has no upper directory."""
+        return not self.upper
+
+
+class _Writable(NamedTuple):
+    """The upper or the work directory, held open while the mount is made."""
+
+    key: str
+    fd: int
+    path: str
+
+
+def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None:
+    """Mount *overlay* upon the directory *target*.
+
+    Raises MountError with the kernel's message, MountForbiddenError when this process may not mount; OSError when the
+    target, the upper or the work directory cannot be opened.
+    """
+    _check(overlay, target)
+    with contextlib.ExitStack() as stack:
+        target_fd = _opened(target, stack)
+        fs_fd = None if method is Method.PAGE else _context(overlay, target, method, stack)
+        if fs_fd is None:
+            _mount_by_page(overlay, target, target_fd, stack)
+            return
+        mount_fd = _mount_by_layers(overlay, target, fs_fd, stack)
+        with _explained(None, target):
+            mount.move_mount(mount_fd, target_fd, target)
+
+
+def detached(overlay: Overlay, what: str = "overlay") -> int:
+    """*overlay* as a detached mount: it ends with this descriptor, unless something else holds it by then.
+
+    Raises as `perform` does, naming *what*; MountError too where the kernel is too old for it (before 6.7).
+    """
+    _check(overlay, what)
+    with contextlib.ExitStack() as stack:
+        fs_fd = _context(overlay, what, Method.LAYERS, stack)
+        if fs_fd is None:
+            raise MountError(what, "this kernel has no detached overlay mounts (before 6.7)")
+        return os.dup(_mount_by_layers(overlay, what, fs_fd, stack))
+
+
+def attach(mount_fd: int, target: str) -> None:
+    """Mount what `detached` gave upon the directory *target*, also in a mount namespace that was entered since.
+
+    Raises MountError, MountForbiddenError; OSError when the target cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        target_fd = _opened(target, stack)
+        with _explained(None, target):
+            mount.move_mount(mount_fd, target_fd, target)
+
+
+def _check(overlay: Overlay, what: str) -> None:
+    count = len(overlay.lowers)
+    if count > MAX_LOWERS:
+        raise MountError(what, f"has {count} layers, overlayfs takes at most {MAX_LOWERS}", FORBIDDEN_HINT)
+    if count < 1 + overlay.read_only:
+        raise MountError(what, "an overlay needs two lower layers, or one and an upper directory")
+
+
+def _opened(path: str, stack: contextlib.ExitStack) -> int:
+    fd = os.open(path, _DIRECTORY)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _writable(overlay: Overlay, stack: contextlib.ExitStack) -> list[_Writable]:
+    if overlay.read_only:
+        return []
+    places = (("upperdir", overlay.upper), ("workdir", overlay.work))
+    return [_Writable(key, _opened(path, stack), path) for key, path in places]
+
+
+# --- the new mount API ----------------------------------------------------------------------------------------------
+
+
+def _context(overlay: Overlay, what: str, method: Method, stack: contextlib.ExitStack) -> int | None:
+    """An `fsopen` descriptor for the overlay, closed with *stack*; None when mount(2) has to be used."""
+    try:
+        fs_fd = mount.fsopen("overlay")
+    except OSError as error:
+        # EPERM may be a filter that knows only mount(2): that one then says for good whether mounting is forbidden.
+        if method is Method.AUTO and error.errno in {errno.ENOSYS, errno.EPERM}:
+            return None
+        _refuse(overlay, what, error)
+    stack.callback(os.close, fs_fd)
+    return fs_fd if features.takes_lower_append(fs_fd) else None
+
+
+def _mount_by_layers(overlay: Overlay, what: str, fs_fd: int, stack: contextlib.ExitStack) -> int:
+    """A detached mount, closed with *stack*."""
+    directories = _writable(overlay, stack)
+    with _explained(overlay, what, fs_fd):
+        _configure(overlay, fs_fd, directories)
+        mount.fsconfig_create(fs_fd)
+        mount_fd = mount.fsmount(fs_fd, _attributes(overlay))
+    stack.callback(os.close, mount_fd)
+    return mount_fd
+
+
+def _configure(overlay: Overlay, fs_fd: int, directories: list[_Writable]) -> None:
+    mount.fsconfig_string(fs_fd, "source", overlay.source)
+    for key, value in _options(overlay, directories).items():
+        if value:
+            mount.fsconfig_string(fs_fd, key, value)
+        else:
+            mount.fsconfig_flag(fs_fd, key)
+    if overlay.read_only:
+        mount.fsconfig_flag(fs_fd, "ro")
+    by_fd = True
+    for lower in overlay.lowers:
+        by_fd = _give(fs_fd, "lowerdir+", lower.fd, lower.path, by_fd)
+    for directory in directories:
+        by_fd = _give(fs_fd, directory.key, directory.fd, directory.path, by_fd)
+
+
+def _give(fs_fd: int, key: str, fd: int, path: str, by_fd: bool) -> bool:
+    """Set *key* to a directory; whether the kernel took it by descriptor, which is tried only if *by_fd*."""
+    if by_fd:
+        try:
+            mount.fsconfig_fd(fs_fd, key, fd)
+        except OSError as error:
+            # What a kernel says that does not know the way (before 6.13, and before 6.15 for O_PATH).
+            if error.errno not in {errno.EINVAL, errno.EBADF}:
+                raise
+            mount.messages(fs_fd)
+        else:
+            return True
+    usable = path and len(os.fsencode(path)) <= mount.MAX_STRING
+    mount.fsconfig_string(fs_fd, key, path if usable else f"/proc/self/fd/{fd}")
+    return False
+
+
+def _attributes(overlay: Overlay) -> int:
+    return (
+        (mount.MOUNT_ATTR_RDONLY if overlay.read_only else 0)
+        | (mount.MOUNT_ATTR_NODEV if overlay.nodev else 0)
+        | (mount.MOUNT_ATTR_NOSUID if overlay.nosuid else 0)
+    )
+
+
+# --- mount(2) -------------------------------------------------------------------------------------------------------
+
+
+def _mount_by_page(overlay: Overlay, target: str, target_fd: int, stack: contextlib.ExitStack) -> None:
+    """Every directory is named by its descriptor's number, relative to /proc/self/fd: short, and nothing to escape."""
+    directories = _writable(overlay, stack)
+    options = {"lowerdir": ":".join(str(lower.fd) for lower in overlay.lowers)}
+    options |= {directory.key: str(directory.fd) for directory in directories}
+    options |= _options(overlay, directories)
+    page = ",".join(f"{key}={value}" if value else key for key, value in options.items())
+    if len(page) >= _PAGE:
+        raise MountError(target, f"its {len(overlay.lowers)} layers do not fit into one page of mount options")
+    # The descriptor names the very directory that was opened, whatever the path leads to by now.
+    place = f"/proc/self/fd/{target_fd}"
+    with _explained(overlay, target):
+        in_directory("/proc/self/fd", lambda: mount.mount(overlay.source, place, "overlay", _flags(overlay), page))
+
+
+def _flags(overlay: Overlay) -> int:
+    return (
+        (mount.MS_RDONLY if overlay.read_only else 0)
+        | (mount.MS_NODEV if overlay.nodev else 0)
+        | (mount.MS_NOSUID if overlay.nosuid else 0)
+    )
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+
+def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
+    """Options besides directories; a flag has the value "".
+
+    Distributions differ in the defaults of the first three, and redirects or metacopy in layers that somebody else made
+    would let them show other layers' files.
+    """
+    fds = chain((lower.fd for lower in overlay.lowers), (directory.fd for directory in directories))
+    first = os.fstat(next(fds)).st_dev
+    one_device = all(os.fstat(fd).st_dev == first for fd in fds)
+    options = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off", "xino": "auto" if one_device else "on"}
+    if overlay.volatile and directories:
+        options["volatile"] = ""
+    if overlay.userxattr:
+        options["userxattr"] = ""
+    return options
+
+
+@contextlib.contextmanager
+def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> Iterator[None]:
+    """Turn a refusal into a MountError; the kernel's own words are read from *fs_fd* where there is one.
+
+    *overlay* is given where what was refused may be a fault of its directories.
+    """
+    try:
+        yield
+    except OSError as error:
+        _refuse(overlay, what, error, "; ".join(mount.messages(fs_fd)) if fs_fd is not None else "")
+
+
+def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") -> NoReturn:
+    text = reason(error)
+    if error.errno in {errno.EPERM, errno.EACCES}:
+        why = f"this process may not mount ({said or text})"
+        raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} and overlay is not None and not overlay.read_only:
+        # The kernel makes directories in the work directory; of a mount alone it means that there are too many.
+        raise from_os_error(error, overlay.work) from error
+    known = _known_fault(overlay, error.errno) if overlay is not None else ""
+    if known or said:
+        raise MountError(what, known or f"{text}: {said}") from error
+    raise MountError(what, text, "the kernel log may say more") from error
+
+
+def _known_fault(overlay: Overlay, code: int | None) -> str:
+    """What the error number alone says, with what can be seen of the directories; "" when that is nothing."""
+    if code == errno.ENODEV:
+        return "this kernel has no overlay file system"
+    if code == errno.ELOOP:
+        return "a layer stands twice in the stack, or lies within another"
+    if code != errno.EINVAL:
+        return ""
+    if not overlay.read_only and (why := _fault_of_upper(overlay)):
+        return why
+    mounts = {info.mount_id for info in read_mounts()}
+    if not all(mount_id_of(lower.fd) in mounts for lower in overlay.lowers):
+        return "a layer was opened in another mount namespace, or is a detached mount (before 6.15)"
+    return ""
+
+
+def _fault_of_upper(overlay: Overlay) -> str:
+    """What the kernel tells its own log only, about directories that cannot be an upper and its work directory."""
+    if os.path.lexists(os.path.join(overlay.work, "work/incompat/volatile")):
+        return "its upper directory is mounted as volatile, or was when the host went down"
+    upper, work = os.path.realpath(overlay.upper), os.path.realpath(overlay.work)
+    if os.stat(upper).st_dev != os.stat(work).st_dev:
+        return "its upper and its work directory lie on different file systems"
+    if (found := mount_below(upper)) is not None and found.fs_type in _NO_UPPER:
+        return f"containers cannot write to a store on {found.fs_type}: overlayfs takes no upper directory there"
+    if os.path.commonpath([upper, work]) in {upper, work}:
+        return "its work directory lies within its upper directory, or the reverse"
+    return ""

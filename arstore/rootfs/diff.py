@@ -1,0 +1,289 @@
+"""What differs between two root file systems, each a stack of overlay layers, found without mounting the stacks.
+
+Both are walked together, directory by directory. A name that the same layers have on both sides is the same on both,
+and a directory with content from the same layers is not entered, so the cost is that of what the stacks do not share.
+The merging is overlayfs' own (see `merged`), down to the directories that a layer merely implies.
+
+Files of equal size are compared byte by byte even when their times are equal, since images that are built to be
+reproducible have one time for all files. Out of scope: which names are hard links to one inode.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK
+from arstore.linux.files.opening import DIRECTORY
+from arstore.rootfs.commit import image_view
+from arstore.rootfs.upper import opened_below, read_node, unused_mount_points
+from arstore.store.collect.lease import leased
+from arstore.store.store import chain_of
+from arstore.tar.entry import Kind
+from arstore.trees.needs import read_needs
+from arstore.trees.skeleton import default_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from arstore.store.containers import Container
+    from arstore.store.store import Store, StoredImage
+    from arstore.tar.entry import Entry
+    from arstore.trees.format import Node
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+
+
+class Change(enum.Enum):
+    """What became of a path; the values are the letters that `docker diff` prints."""
+
+    ADDED = "A"
+    CHANGED = "C"
+    DELETED = "D"
+
+
+@dataclass(slots=True, frozen=True)
+class Difference:
+    """One path, and for a changed one in what: type, mode, owner, size, content, target, device, mtime, xattrs."""
+
+    path: bytes
+    change: Change
+    what: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class StackLayer:
+    """One layer of a stack: *key* names its content, *fd* is its root directory in overlayfs' form.
+
+    *implied* holds the directories whose metadata is that of the layers below, *left_out* what does not count at all.
+    """
+
+    key: str
+    fd: int = field(compare=False)
+    implied: frozenset[bytes] = field(compare=False)
+    left_out: frozenset[bytes] = field(compare=False, default=frozenset())
+
+    def names(self, path: bytes) -> list[bytes]:
+        """The names in the directory *path*; none where it is gone by now. Raises OSError."""
+        try:
+            with opened_below(self.fd, path, DIRECTORY) as fd:
+                return [os.fsencode(name) for name in os.listdir(fd)]
+        except OSError as error:
+            if error.errno in _GONE:
+                return []
+            raise
+
+    def node(self, path: bytes) -> Node | None:
+        """What is at *path*; None where it is gone by now. Raises StoreDamagedError, OSError."""
+        try:
+            with opened_below(self.fd, path) as fd:
+                return read_node(fd, path)
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
+
+
+Stack = tuple[StackLayer, ...]
+"""Layers, the top one first; of one that stands twice only the upper place counts."""
+
+
+class Stacks:
+    """Opens the stacks of images and containers; layers that they share are opened once."""
+
+    def __init__(self, store: Store, resources: ExitStack) -> None:
+        self._store = store
+        self._resources = resources
+        self._known: dict[str, StackLayer] = {}
+
+    def image(self, image: StoredImage) -> Stack:
+        """All layers of *image*, which a lease holds meanwhile.
+
+        Raises as `Store.stack`, NotFoundError when the image was removed, MountError, OSError.
+        """
+        self._resources.enter_context(leased(self._store.graph, image.digest, "diff"))
+        # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
+        self._store.stack(image)
+        with self._store.graph.read() as snapshot:
+            chain = chain_of(snapshot, image)
+        return tuple(self._tree(layer.tree) for _, layer in reversed(chain))
+
+    def container(self, container: Container, mount_points: frozenset[bytes] = frozenset()) -> Stack:
+        """The container's upper directory, without what a runtime made for mounts, and the layers of its image.
+
+        Raises as `image`.
+        """
+        container.verify_whole()
+        image = self._store.find(container.record.image)
+        fd = os.open(container.upper, DIRECTORY)
+        self._resources.callback(os.close, fd)
+        with image_view(self._store, image) as lower:
+            left_out = unused_mount_points(fd, lower, mount_points)
+        upper = StackLayer(f"container {container.id}", fd, frozenset(), left_out)
+        return (upper, *self.image(image))
+
+    def _tree(self, key: str) -> StackLayer:
+        if key not in self._known:
+            form, path = self._store.inventory().tree_place(key)
+            lower = self._resources.enter_context(form.lower(path))
+            self._known[key] = StackLayer(key, lower.fd, frozenset(read_needs(path).implied))
+        return self._known[key]
+
+
+@contextmanager
+def opened_stacks(store: Store) -> Iterator[Stacks]:
+    """What opens stacks, which stay open for the length of the context."""
+    with ExitStack() as resources:
+        yield Stacks(store, resources)
+
+
+def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> list[Difference]:
+    """What has to happen to *before* to get *after*, sorted by path.
+
+    All that is in an added directory is listed; of a deleted one, or one that became something else, only itself.
+    Raises StoreDamagedError, LimitError, OSError.
+    """
+    found: list[Difference] = []
+    was, now = (
+        _seen(tuple(layer for layer in dict.fromkeys(stack) if b"" not in layer.left_out), b"")
+        for stack in (before, after)
+    )
+    what = _what(was or _NOTHING, now or _NOTHING)
+    if what:
+        found.append(Difference(b"", Change.CHANGED, what))
+    todo = [(b"", was.layers if was else (), now.layers if now else ())]
+    while todo:
+        path, old, new = todo.pop()
+        if old != new:
+            todo += _compare_directory(path, old, new, found.append)
+    found.sort(key=lambda difference: difference.path)
+    return found
+
+
+@dataclass(slots=True, frozen=True)
+class _Seen:
+    """What one stack shows at a path: the metadata, the layer that decides, the layers that a directory is made of."""
+
+    entry: Entry
+    layer: StackLayer | None = None
+    layers: Stack = ()
+
+
+_NOTHING = _Seen(default_entry(b""))
+"""The root of a stack that has no layers."""
+
+
+def _compare_directory(
+    path: bytes, old: Stack, new: Stack, report: Callable[[Difference], None]
+) -> list[tuple[bytes, Stack, Stack]]:
+    """Compare what is directly in a directory; the directories in it that are to be compared next."""
+    names_before, names_after = _names(old, path), _names(new, path)
+    below = []
+    for name in names_before.keys() | names_after.keys():
+        layers_before, layers_after = names_before.get(name, ()), names_after.get(name, ())
+        if layers_before == layers_after:
+            continue
+        child = path + b"/" + name if path else name
+        was, now = _seen(layers_before, child), _seen(layers_after, child)
+        if now is None:
+            if was is not None:
+                report(Difference(child, Change.DELETED))
+            continue
+        if was is None:
+            report(Difference(child, Change.ADDED))
+        elif what := _what(was, now):
+            report(Difference(child, Change.CHANGED, what))
+        if now.layers:
+            below.append((child, was.layers if was else (), now.layers))
+    return below
+
+
+def _names(layers: Stack, path: bytes) -> dict[bytes, Stack]:
+    """Every name in the directory *path* with the layers that say something about it, whiteouts included."""
+    found: dict[bytes, Stack] = {}
+    for layer in layers:
+        for name in layer.names(path):
+            if layer.left_out and (path + b"/" + name if path else name) in layer.left_out:
+                continue
+            found[name] = (*found.get(name, ()), layer)
+    return found
+
+
+def _seen(layers: Stack, path: bytes) -> _Seen | None:
+    """What shows at *path*, about which *layers* (all below each other in one directory) have something to say."""
+    top: Node | None = None
+    decides: StackLayer | None = None
+    content: list[StackLayer] = []
+    entry: Entry | None = None
+    ended = False
+    for layer in layers:
+        node = layer.node(path)
+        if node is None:
+            continue
+        if node.whiteout or (top is not None and node.entry.kind is not Kind.DIRECTORY):
+            break
+        if top is None:
+            top, decides = node, layer
+            if node.entry.kind is not Kind.DIRECTORY:
+                return _Seen(node.entry, layer)
+        if not ended:
+            content.append(layer)
+        if entry is None and path not in layer.implied:
+            entry = node.entry
+        ended = ended or node.opaque
+        if ended and entry is not None:
+            break
+    return None if top is None else _Seen(entry or default_entry(path), decides, tuple(content))
+
+
+def _what(was: _Seen, now: _Seen) -> tuple[str, ...]:
+    """In what two things at one path differ."""
+    a, b = was.entry, now.entry
+    if was.layer == now.layer and a.kind is not Kind.DIRECTORY:
+        return ()
+    files = a.kind is b.kind is Kind.FILE
+    differing = {
+        "type": a.kind is not b.kind,
+        "mode": a.mode != b.mode,
+        "owner": (a.uid, a.gid) != (b.uid, b.gid),
+        "size": files and a.size != b.size,
+        "content": files and not _same_content(was, now),
+        "target": a.link != b.link,
+        "device": (a.major, a.minor) != (b.major, b.minor),
+        "mtime": a.mtime != b.mtime,
+        "xattrs": a.xattrs != b.xattrs,
+    }
+    return tuple(name for name, differs in differing.items() if differs)
+
+
+def _same_content(was: _Seen, now: _Seen) -> bool:
+    if was.entry.size != now.entry.size or was.layer is None or now.layer is None:
+        return False
+    try:
+        with (
+            opened_below(was.layer.fd, was.entry.path, _READ) as old,
+            opened_below(now.layer.fd, now.entry.path, _READ) as new,
+        ):
+            while True:
+                data = os.read(old, CHUNK)
+                if data != _read_exactly(new, len(data) or 1):
+                    return False
+                if not data:
+                    return True
+    except OSError as error:
+        if error.errno in _GONE:
+            return False
+        raise
+
+
+def _read_exactly(fd: int, size: int) -> bytes:
+    """*size* bytes, fewer only at the end of the file."""
+    data = os.read(fd, size)
+    while len(data) < size and (more := os.read(fd, size - len(data))):
+        data += more
+    return data

@@ -1,0 +1,290 @@
+"""Root file systems: images and containers as mounts.
+
+Everything here describes an overlay (`overlay.Overlay`) over an image's trees and lets `overlay` or the mount table
+perform it. What is mounted for a person to look at is recorded in the table; what is mounted for a run lives in that
+run's own mount namespace and is gone with it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, ConflictError, InUseError, MountError, NotFoundError, StoreDamagedError
+from arstore.linux.process import boot_id
+from arstore.mounts.merge_plan import Run, plan
+from arstore.mounts.overlay import FORBIDDEN_HINT, MAX_LOWERS, Overlay
+from arstore.mounts.table import MountState, MountTable
+from arstore.mounts.upper_in_use import require_unused
+from arstore.store.store import chain_of
+from arstore.trees.directory.form import hides_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from arstore.graph.records import TreeRecord
+    from arstore.graph.snapshot import Snapshot
+    from arstore.mounts.record import MountRecord
+    from arstore.mounts.table import MountEntry
+    from arstore.store.containers import Container
+    from arstore.store.store import Store, StoredImage
+    from arstore.trees.format import LowerDirectory
+
+
+_ATTEMPTS = 5
+"""How often to look again at trees that somebody else makes anew meanwhile."""
+
+
+@contextmanager
+def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator[tuple[LowerDirectory, ...]]:
+    """What shows *image*, as overlay layers, top first, for the length of the context; at least two unless *writable*.
+
+    These are its trees, with merged indexes in place of many of them (`runs`); the indexes are made where they are
+    missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
+    """
+    with ExitStack() as stack:
+        found = _opened_whole(store, image, stack)
+        wanted = 1 if writable else 2
+        for number in range(wanted - len(found)):
+            found.append(stack.enter_context(store.blank(number)))
+        yield tuple(found)
+
+
+def _opened_whole(store: Store, image: StoredImage, stack: ExitStack) -> list[LowerDirectory]:
+    """What `_opened` gives, as far down as it can be seen; again when trees were made anew while they were opened."""
+    for _ in range(_ATTEMPTS):
+        records = dict(store.stack_records(image))
+        with ExitStack() as opened:
+            found = []
+            try:
+                for lower in _opened(store, image, records, opened):
+                    found.append(lower)
+                    if hides_below(lower):
+                        break
+            except (OSError, StoreDamagedError, MountError):
+                if dict(store.stack_records(image)) == records:
+                    raise
+                continue
+            stack.enter_context(opened.pop_all())
+            return found
+    raise _restless(image)
+
+
+def _restless(image: StoredImage) -> ConflictError:
+    return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
+
+
+def _are_in_place(snapshot: Snapshot, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
+    """Whether the directories among *lowers* are still where they were opened, and there to stay.
+
+    Mounts cannot be taken from under us.
+    """
+    directories = [lower for lower in lowers if lower.path]
+    for lower in directories:
+        try:
+            if not os.path.samestat(os.stat(lower.path), os.fstat(lower.fd)):
+                return False
+        except FileNotFoundError:
+            return False
+    if not directories:
+        return True
+    boot = boot_id()
+    keys = [layer.tree for _, layer in chain_of(snapshot, image)]
+    records = [snapshot.tree(key) for key in keys]
+    return all(record is not None and (record.synced or record.boot == boot) for record in records)
+
+
+def _opened(
+    store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack
+) -> Iterator[LowerDirectory]:
+    """The layers of *image*, which has these trees, top first, each opened in *stack* when it is its turn."""
+    parts = plan(list(records.items()))
+    missing = _missing_runs(store, [part for part in parts if isinstance(part, Run)])
+    count = sum(len(part.members) if part in missing else 1 for part in parts)
+    if count > MAX_LOWERS:
+        why = (
+            f"has {len(image.record.layers)} layers, which cannot be merged into the {MAX_LOWERS} that overlayfs takes"
+        )
+        raise MountError(image.label, why, FORBIDDEN_HINT)
+    for part in parts:
+        if isinstance(part, Run) and part not in missing and (merged := _merged(store, part, stack)) is not None:
+            yield merged
+            continue
+        for key in part.members if isinstance(part, Run) else (part,):
+            yield stack.enter_context(store.forms[records[key].form].lower(store.directories.tree(key)))
+
+
+def complete_runs(store: Store, image: StoredImage) -> None:
+    """Make the merged indexes that a mount of *image* would use, as far as that is possible.
+
+    Raises the errors of `Store.stack`.
+    """
+    _missing_runs(store, [part for part in plan(store.stack_records(image)) if isinstance(part, Run)])
+
+
+def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
+    """Those of *runs* that there is no merged index for, and none to be had."""
+    missing = store.inventory().missing_runs(runs)
+    if missing:
+        from arstore.disk.staging import Ingest
+        from arstore.store.ingest.publish import Publication, VanishedError, publish
+        from arstore.trees.format import UnrepresentableError
+
+        # A cache: whatever keeps it from being made, the trees themselves are there.
+        with suppress(ArstoreError, OSError, VanishedError), Ingest(store.directories) as ingest:
+            work = Publication(reused_trees={key for run in missing for key in run.members})
+            for run in missing:
+                with suppress(UnrepresentableError, StoreDamagedError):
+                    work.add_run(run, ingest, store.directories.tree, store.inventory())
+            publish(store.directories, store.graph, ingest, work)
+            missing = store.inventory().missing_runs(missing)
+    return missing
+
+
+def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
+    """The merged index of *run*, mounted as long as *stack* lasts; None where it turns out to be of no use."""
+    from arstore.trees.erofs.mounting import lower_directory
+
+    try:
+        return stack.enter_context(lower_directory(store.directories.tree(run.key), shared=store.shared))
+    except (OSError, StoreDamagedError):
+        return None
+
+
+def mount_image(
+    store: Store, image: StoredImage, target: str | None = None, *, dev: bool = False, suid: bool = False
+) -> MountRecord:
+    """Mount a read-only view of *image* at *target*, or below the runroot.
+
+    Who made the image is not known here: without *dev* no device in it can be opened, without *suid* no program in it
+    raises anybody. Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was
+    removed meanwhile.
+    """
+    for _ in range(_ATTEMPTS):
+        with lowers(store, image) as found, store.graph.unchanging() as snapshot:
+            if snapshot.image(image.digest) is None:
+                raise NotFoundError(image.label, "was removed meanwhile")
+            if _are_in_place(snapshot, image, found):
+                description = Overlay(found, nodev=not dev, nosuid=not suid)
+                return MountTable(store.directories).mount(description, target, image=image.digest)
+    raise _restless(image)
+
+
+def mount_container(
+    store: Store, container: Container, target: str | None = None, *, dev: bool = False, suid: bool = False
+) -> MountRecord:
+    """Mount the writable root of *container* at *target*, or below the runroot; *dev* and *suid* as for an image.
+
+    An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, InUseError
+    when something else writes to it, NotFoundError when it was removed meanwhile, and as `mount_image`.
+    """
+    container.verify_whole()
+    table = MountTable(store.directories)
+    if (entry := table.of_container(container.id)) is not None:
+        raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", _how_to_end(entry))
+    image = store.find(container.record.image)
+    with lowers(store, image, writable=True) as found, store.graph.write() as change:
+        if change.container(container.id) is None:
+            raise NotFoundError(f"container {container.id}", "was removed meanwhile")
+        require_unused(container.upper, f"container {container.id}")
+        description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
+        record = table.mount(description, target, image=image.digest, container=container.id)
+    if container.record.ephemeral:
+        try:
+            store.containers.keep(container.id)
+        except BaseException:
+            table.umount(record.id, lazy=True)
+            raise
+    return record
+
+
+def create_container(store: Store, image: StoredImage, container_id: str = "", ephemeral: bool = False) -> Container:
+    """A new container over *image*, whose `/` has the attributes that the image's has.
+
+    Raises the errors of `Containers.create` and `Store.stack`.
+    """
+    from arstore.store.containers import copy_root_attributes
+
+    with lowers(store, image, writable=True) as found:
+        try:
+            container = store.containers.create(image.digest, container_id, ephemeral=True)
+        except ConflictError:
+            # The id may be that of a container whose process was killed.
+            if container_id not in remove_abandoned(store):
+                raise
+            container = store.containers.create(image.digest, container_id, ephemeral=True)
+        try:
+            copy_root_attributes(found[0].fd, container.upper)
+            if not ephemeral:
+                # Only now: it is to be found whole, or not at all.
+                store.containers.keep(container.id)
+        except BaseException:
+            store.containers.remove(container.id)
+            raise
+    return container if ephemeral else store.containers.get(container.id)
+
+
+def remove_abandoned(store: Store) -> list[str]:
+    """Remove the containers whose process was killed, and what of them is mounted; return their ids.
+
+    One that something still ends in, or that somebody has come to use, is left for the next time. Raises OSError.
+    """
+    gone = []
+    for container in store.containers.list():
+        if container.abandoned:
+            from arstore.disk.cgroups import is_populated, remove_cgroups
+
+            if is_populated(container.path):
+                continue
+            with suppress(NotFoundError, InUseError, MountError):
+                remove_cgroups(container.path)
+                umount_container(store, container)
+                remove_container(store, container.id)
+                gone.append(container.id)
+    return gone
+
+
+def umount_container(store: Store, container: Container) -> None:
+    """Unmount the root of *container*, if it is mounted. Raises as `MountTable.umount`."""
+    table = MountTable(store.directories)
+    for entry in table.list():
+        if entry.record.container == container.id:
+            table.umount(entry.record.id)
+
+
+def umount_all(store: Store) -> list[str]:
+    """Unmount everything that the table knows; return the ids of what was. Raises as `MountTable.umount`."""
+    table = MountTable(store.directories)
+    done = []
+    for entry in table.list():
+        # Somebody else may have been faster.
+        with suppress(NotFoundError):
+            table.umount(entry.record.id)
+            done.append(entry.record.id)
+    return done
+
+
+def remove_container(store: Store, container_id: str) -> None:
+    """Remove a container that nothing runs in, with all that it wrote.
+
+    Raises NotFoundError, InUseError when it is mounted, OSError.
+    """
+    require_unmounted(store, store.containers.get(container_id))
+    store.containers.remove(container_id)
+
+
+def require_unmounted(store: Store, container: Container) -> None:
+    """Raise InUseError when the root of *container* is mounted, as far as that is recorded."""
+    entry = MountTable(store.directories).of_container(container.id)
+    if entry is not None:
+        why = f"is mounted at {entry.record.target}"
+        if entry.state is MountState.DETACHED:
+            why = f"was mounted at {entry.record.target}, and is still in use"
+        raise InUseError(f"container {container.id}", why, _how_to_end(entry))
+
+
+def _how_to_end(entry: MountEntry) -> str:
+    if entry.state is MountState.DETACHED:
+        return "end what uses it first"
+    return f"`arstore umount {entry.record.id}` ends that"

@@ -1,0 +1,147 @@
+"""A plain copy of an image's root file system, for hosts that may not mount, and for tools that want files.
+
+It is made from the blobs, verified again on the way, so it needs no trees and works for an ordinary user, who gets
+everything but owners, devices and privileged attributes. A worker does it, confined to the directory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.disk.rmtree import remove_children, remove_tree
+from arstore.errors import ConflictError, HostError, from_os_error, naming
+from arstore.linux.isolation import capability
+from arstore.store.collect.lease import leased
+from arstore.store.ingest.layer_pass import verified_entries
+from arstore.tar import codec
+from arstore.trees.directory.unpacker import Unpacker
+from arstore.workers import confinement
+from arstore.workers.pool import run_jobs
+
+_MOST_OPEN = 200
+"""Blobs that are open at once, well below the usual limit of 1024 descriptors."""
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from arstore.disk.paths import Directories
+    from arstore.store.ingest.incoming import IncomingLayer
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store, StoredImage
+    from arstore.trees.directory.unpacker import UnpackReport
+    from arstore.trees.format import EntryReader
+
+
+def unpack_image(
+    store: Store, image: StoredImage, directory: str, progress: Progress, *, strict_xattrs: bool = False
+) -> UnpackReport:
+    """Fill *directory*, which is empty or does not exist yet, with the root file system of *image*.
+
+    Extended attributes that cannot be kept are left out and counted, or, with *strict_xattrs*, are a TarError.
+    Raises ConflictError when it is not empty, NotFoundError when its parent does not exist, the errors of a layer's
+    pass, and OSError; the directory is then as it was.
+    """
+    incoming = store.incoming(image)
+    privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
+    work = _Work(directory, privileged, incoming.layers, store.directories, strict_xattrs)
+    with leased(store.graph, image.digest, "unpack"), naming(directory), _target(directory):
+        # A fork must not happen while the graph is open.
+        store.graph.release()
+        return _watched(work, progress)
+
+
+def _watched(work: _Work, progress: Progress) -> UnpackReport:
+    """Have the work done, and tell *progress* of each layer that is finished."""
+    left = list(reversed(work.layers))
+    for layer in left[-1:]:
+        progress.start(layer.diff_id, layer.digest.short, layer.size)
+    for outcome in run_jobs([work.run]):
+        if outcome.done and outcome.value is not None:
+            return outcome.value
+        layer = left.pop()
+        progress.advance(layer.diff_id, layer.size)
+        progress.finish(layer.diff_id)
+        for layer in left[-1:]:
+            progress.start(layer.diff_id, layer.digest.short, layer.size)
+    raise HostError(work.directory, "the worker ended without a word")
+
+
+class _Work(NamedTuple):
+    """What the worker is to do."""
+
+    directory: str
+    privileged: bool
+    layers: tuple[IncomingLayer, ...]
+    directories: Directories
+    strict_xattrs: bool
+
+    def run(self, report: Callable[[int], None]) -> UnpackReport:
+        """In the worker: open the blobs, give up what the work does without, and only then read.
+
+        *report* is told of each layer's end. Of an image with very many layers the blobs are opened one by one; the
+        root directory stays then.
+        """
+        few = len(self.layers) <= _MOST_OPEN
+        with ExitStack() as stack:
+            opened = []
+            for layer in self.layers:
+                with ExitStack() as closing:
+                    opened.append(self._open(layer, stack if few else closing))
+            readable = () if few else (f"{self.directories.root}/blobs",)
+            confined = confinement.making(os.path.abspath(self.directory), *readable)
+            confined.shed()
+            confined.enter()
+            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            unpacker = Unpacker(fd, self.privileged, self.strict_xattrs)
+            for number, layer in enumerate(self.layers):
+                with ExitStack() as closing:
+                    file = opened[number] if few else self._open(layer, closing)
+                    unpacker.layer(partial(_entries, file, layer))
+                report(layer.size)
+            return unpacker.finish()
+
+    def _open(self, layer: IncomingLayer, stack: ExitStack) -> io.FileIO:
+        """The layer's blob, with what undoes its compression and verifies it imported."""
+        file = stack.enter_context(io.FileIO(self.directories.blob(layer.digest)))
+        codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+        layer.diff_id.new_hash()
+        return file
+
+
+def _entries(file: io.FileIO, layer: IncomingLayer) -> AbstractContextManager[EntryReader]:
+    """The entries of the layer's blob, from its beginning."""
+    file.seek(0)
+    return verified_entries(file, layer.digest, layer.size, layer.diff_id)
+
+
+@contextmanager
+def _target(directory: str) -> Iterator[None]:
+    """The directory, made if it was missing; after a failure emptied, or removed again."""
+    made = False
+    try:
+        os.mkdir(directory, 0o700)
+        made = True
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise from_os_error(error, directory) from error
+    if not made and (not os.path.isdir(directory) or os.listdir(directory)):
+        raise ConflictError(directory, "is not an empty directory", "name one that does not exist yet")
+    try:
+        yield
+    except BaseException:
+        _undo(directory, made)
+        raise
+
+
+def _undo(directory: str, made: bool) -> None:
+    os.chmod(directory, 0o700)
+    if made:
+        remove_tree(directory)
+        return
+    remove_children(directory)

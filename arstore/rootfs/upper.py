@@ -1,0 +1,293 @@
+"""What an upper directory changed, as the members of a layer.
+
+Overlayfs keeps changes in forms of its own (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque
+directories", "Nesting overlayfs mounts"), a layer says them by names (image-spec layer.md, "Representing Changes"):
+
+    character device 0:0, or an empty file with trusted.overlay.whiteout     .wh.NAME
+    directory with trusted.overlay.opaque=y                                  the directory, and .wh..wh..opq in it
+    everything else                                                          itself, whole
+
+Marks that hide nothing in the lower layers are left out: the kernel makes every new directory opaque. A file that is
+sparse becomes one that is not, because the specification advises against sparse members. A socket cannot be stored: it
+is counted, and hides what it hid. Attributes that belong to overlayfs or to this host (SELinux' label, EVM's seal) are
+dropped. Names that begin with `.wh.` would come back as whiteouts, so they are refused, as umoci refuses them.
+
+The order depends on the names alone: a directory, what is in it but directories, then each of those.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.digest import CHUNK
+from arstore.errors import InUseError, LimitError, StoreDamagedError, TarError
+from arstore.linux.files.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from arstore.linux.files.opening import DIRECTORY
+from arstore.linux.files.xattr import read_xattrs
+from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.limits import DEFAULT_LIMITS
+from arstore.tar.names import NAME_MAX
+from arstore.tar.whiteout import OPAQUE_NAME, PREFIX
+from arstore.trees.format import Node
+from arstore.trees.inode_entry import KINDS, OPAQUE, inode_entry
+from arstore.trees.metadata import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable, Iterator
+
+    from arstore.trees.merged_view import MergedView
+
+_WHITEOUT = b"trusted.overlay.whiteout"
+_ELSEWHERE = (b"trusted.overlay.redirect", b"trusted.overlay.metacopy")
+_DROPPED = (b"trusted.overlay.", b"user.overlay.", b"security.selinux", b"security.evm")
+
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+
+
+class UpperChanges:
+    """The members of the layer that an upper directory makes, and the content of the current one (an EntryReader).
+
+    *upper_fd* is the directory, *lower* what lies below it, *left_out* the paths that are not to become members.
+    `sockets` counts what could not be stored. The descriptors belong to the caller.
+    """
+
+    def __init__(self, upper_fd: int, lower: MergedView, left_out: Collection[bytes] = ()) -> None:
+        self.sockets = Skipped()
+        self._upper = upper_fd
+        self._lower = lower
+        self._left_out = left_out
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._current = -1
+        self._entry = Entry(b"", Kind.DIRECTORY)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The members, the root's own first.
+
+        Raises InUseError when the directory changes meanwhile, TarError or LimitError for what no layer can hold,
+        StoreDamagedError for what this store's mounts never make, OSError.
+        """
+        todo = [b""]
+        while todo:
+            path = todo.pop()
+            try:
+                with opened_below(self._upper, path, DIRECTORY) as fd:
+                    below = yield from self._directory(fd, path)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+                _refuse_to_guess(path, error)
+            todo.extend(reversed(below))
+
+    def chunks(self) -> Iterator[bytes]:
+        """The current file's content. Raises InUseError when it has become shorter, OSError."""
+        left = self._entry.size
+        fd = os.open(f"/proc/self/fd/{self._current}", _READ)
+        try:
+            while left and (data := os.read(fd, min(left, CHUNK))):
+                left -= len(data)
+                yield data
+        finally:
+            os.close(fd)
+        if left:
+            _refuse_to_guess(self._entry.path)
+
+    def _directory(self, fd: int, path: bytes) -> Generator[Entry, None, list[bytes]]:
+        """The members for one directory and all in it but directories, whose paths are returned."""
+        node = read_node(fd, path)
+        yield node.entry
+        if node.opaque and self._hides_directory(path):
+            yield _mark(path, OPAQUE_NAME)
+        below = []
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            child = path + b"/" + name if path else name
+            if child in self._left_out:
+                continue
+            _check(child, name)
+            self._current = os.open(name, _LOOK, dir_fd=fd)
+            try:
+                if stat.S_ISDIR(os.fstat(self._current).st_mode):
+                    below.append(child)
+                    continue
+                entry = self._member(self._current, path, child)
+                if entry is not None:
+                    yield entry
+            finally:
+                os.close(self._current)
+        return below
+
+    def _member(self, fd: int, parent: bytes, path: bytes) -> Entry | None:
+        """The member for what is no directory; None where there is to be none."""
+        node = read_node(fd, path)
+        status = os.fstat(fd)
+        if stat.S_ISSOCK(status.st_mode):
+            self.sockets.note(path)
+        if node.whiteout:
+            name = path.rpartition(b"/")[2]
+            return self._whiteout(parent, name) if exists(self._lower, path) else None
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first != path:
+                entry = node.entry
+                return Entry(path, Kind.HARDLINK, entry.mode, entry.uid, entry.gid, entry.mtime, link=first)
+        self._entry = node.entry
+        return node.entry
+
+    @staticmethod
+    def _whiteout(parent: bytes, name: bytes) -> Entry:
+        if len(PREFIX) + len(name) > NAME_MAX:
+            why = "was removed, but its name is too long for a layer to say so"
+            raise TarError(shown(parent + b"/" + name), why)
+        return _mark(parent, PREFIX + name)
+
+    def _hides_directory(self, path: bytes) -> bool:
+        node = self._lower.lookup(path)
+        return node is not None and node.entry.path == path and node.entry.kind is Kind.DIRECTORY
+
+
+def unused_mount_points(upper_fd: int, lower: MergedView, mount_points: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of *mount_points*, and of the directories above them, that only a runtime can have wanted.
+
+    A runtime makes what its mounts need where the image has nothing: an empty directory or an empty file, which the
+    mount then covers. What the lower layers have, and what is not empty, is not among them; but a directory of theirs
+    is, b"" for the root, that has nothing but such things in the upper layer, and no other metadata than below it
+    except the time, which making them has changed. Raises OSError.
+    """
+    wanted = set(mount_points)
+    above = {b""}
+    for path in wanted:
+        while path := path.rpartition(b"/")[0]:
+            above.add(path)
+    found: set[bytes] = set()
+    for path in sorted(wanted | above, key=lambda path: (path.count(b"/"), bool(path)), reverse=True):
+        if not _is_empty(upper_fd, path, found, path in wanted):
+            continue
+        if not exists(lower, path) or _is_only_touched(upper_fd, path, lower):
+            found.add(path)
+    return frozenset(found)
+
+
+def exists(view: MergedView, path: bytes) -> bool:
+    """Whether *view* shows anything at *path*. Raises OSError."""
+    node = view.lookup(path)
+    return node is not None and node.entry.path == path and not node.whiteout
+
+
+def read_node(fd: int, path: bytes) -> Node:
+    """What an open descriptor (O_PATH will do) of an overlay layer's inode stands for; *path* is where it was found.
+
+    A socket counts as a whiteout: no layer can hold one, and it hides what lower layers have. Raises StoreDamagedError
+    for an inode whose content overlayfs has elsewhere, OSError.
+    """
+    status = os.fstat(fd)
+    kind = KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None or (kind is Kind.CHARACTER and status.st_rdev == 0):
+        return Node(Entry(path, kind or Kind.FILE), whiteout=True)
+    attributes = _attributes(fd)
+    for name in _ELSEWHERE:
+        if name in attributes:
+            why = f"has the attribute {shown(name)}, so its content is elsewhere; no mount of this store makes that"
+            raise StoreDamagedError(shown(path), why)
+    if kind is Kind.FILE and not status.st_size and _WHITEOUT in attributes:
+        return Node(Entry(path, kind), whiteout=True)
+    xattrs = {name: value for name, value in sorted(attributes.items()) if not name.startswith(_DROPPED)}
+    entry = inode_entry(fd, path, kind, status, xattrs)
+    return Node(entry, opaque=kind is Kind.DIRECTORY and attributes.get(OPAQUE) == b"y")
+
+
+@contextmanager
+def opened_below(root_fd: int, path: bytes, flags: int = _LOOK) -> Iterator[int]:
+    """A descriptor of *path* below the directory *root_fd*, no symlink followed, for the length of the context.
+
+    Raises LimitError for a path that no layer can hold, OSError.
+    """
+    _check_limits(path)
+    fd = _open_below(root_fd, path, flags | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _open_below(root_fd: int, path: bytes, flags: int) -> int:
+    try:
+        return openat2(root_fd, path or b".", flags, _GUARD)
+    except OSError as error:
+        # The path may be one byte too long for one call, and openat2(2) may be missing or filtered.
+        if error.errno not in {errno.ENAMETOOLONG, errno.ENOSYS, errno.EPERM}:
+            raise
+    *parents, last = path.split(b"/")
+    fd = os.open(b".", DIRECTORY, dir_fd=root_fd)
+    try:
+        for name in parents:
+            below = os.open(name, DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        return os.open(last or b".", flags, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _attributes(fd: int) -> dict[bytes, bytes]:
+    try:
+        return read_xattrs(fd, b"")
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return {}
+        raise
+
+
+def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes], or_file: bool) -> bool:
+    """Whether there is a directory with nothing in it but *nothing*, or (*or_file*) a file without content."""
+    try:
+        with opened_below(upper_fd, path) as fd:
+            status = os.fstat(fd)
+            if not stat.S_ISDIR(status.st_mode):
+                is_empty_file = stat.S_ISREG(status.st_mode) and not status.st_size
+                return or_file and is_empty_file and not read_node(fd, path).whiteout
+            start = path + b"/" if path else b""
+            return all(start + os.fsencode(name) in nothing for name in os.listdir(f"/proc/self/fd/{fd}"))
+    except OSError as error:
+        if error.errno in _GONE:
+            return False
+        raise
+
+
+def _is_only_touched(upper_fd: int, path: bytes, lower: MergedView) -> bool:
+    """Whether there is a directory, not empty, that differs from the one below it in its time alone."""
+    node = lower.lookup(path)
+    if node is None or node.entry.kind is not Kind.DIRECTORY:
+        return False
+    with opened_below(upper_fd, path) as fd:
+        own = read_node(fd, path)
+        if own.entry.kind is not Kind.DIRECTORY or own.opaque or not os.listdir(f"/proc/self/fd/{fd}"):
+            return False
+    return replace(own.entry, mtime=node.entry.mtime, offset=node.entry.offset) == node.entry
+
+
+def _mark(directory: bytes, name: bytes) -> Entry:
+    return Entry(directory + b"/" + name if directory else name, Kind.FILE, mode=0)
+
+
+def _check(path: bytes, name: bytes) -> None:
+    if name.startswith(PREFIX):
+        why = "a layer cannot hold a name that begins with .wh., which means a removal there"
+        raise TarError(shown(path), why, "rename it, or remove it")
+    _check_limits(path)
+
+
+def _check_limits(path: bytes) -> None:
+    if len(path) > DEFAULT_LIMITS.path or path.count(b"/") >= DEFAULT_LIMITS.depth:
+        why = f"layers hold paths of at most {DEFAULT_LIMITS.path} bytes and {DEFAULT_LIMITS.depth} components"
+        raise LimitError(shown(path[:100]) + "...", why)
+
+
+def _refuse_to_guess(path: bytes, cause: OSError | None = None) -> NoReturn:
+    raise InUseError(shown(path) or "/", "changed while it was read", "end what writes to the container") from cause

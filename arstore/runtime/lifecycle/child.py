@@ -1,0 +1,131 @@
+"""Children of the launcher: forked into a pid namespace, held back until they may go, ended when their parent ends.
+
+The child is a fork without exec, so whatever the caller has open must survive a fork: an LMDB environment does not,
+and has to be closed before. The caller should have no other threads. Out of scope: what the child does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.errors import ArstoreError
+from arstore.linux.isolation.namespace import CLONE_NEWPID, setns, unshare
+from arstore.linux.process import set_parent_death_signal
+from arstore.runtime.lifecycle.channel import Receiver, Sender
+from arstore.runtime.lifecycle.signals import exit_status, held_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GO = b"g"
+_HIGHEST = 2**31 - 1
+"""close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered since a descriptor was
+opened.
+"""
+
+
+@dataclass(slots=True)
+class Child:
+    """A child as its parent sees it: *pid* in the parent's namespace, what it says, and the word that lets it go."""
+
+    pid: int
+    events: Receiver
+    go_fd: int
+
+    def let_go(self) -> None:
+        """Let it begin."""
+        try:
+            os.write(self.go_fd, _GO)
+        except BrokenPipeError:
+            return
+
+    def send_signal(self, number: int) -> None:
+        """Signal it; one that has ended already is not there to be signalled."""
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def wait(self) -> int:
+        """Wait for its end and close what belongs to it; its exit status, as a shell has it."""
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.go_fd)
+        os.close(self.events.fd)
+        return exit_status(status)
+
+
+def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signal: int) -> Child:
+    """Fork a child into the pid namespace that *pid_namespace* has open, or else as PID 1 into a new one.
+
+    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; an
+    ArstoreError or OSError of *work* becomes the event `failed`. The forwarded signals are blocked in it until *work*
+    takes them. Raises OSError.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    events_read, events_write = os.pipe()
+    go_read, go_write = os.pipe()
+    with held_back():
+        try:
+            pid = _fork(pid_namespace, own)
+        except OSError:
+            for fd in (events_read, events_write, go_read, go_write):
+                os.close(fd)
+            raise
+        finally:
+            os.close(own)
+        if pid == 0:
+            os.close(go_write)
+            os.close(events_read)
+            _be_child(work, go_read, Sender(events_write), death_signal)
+    os.close(go_read)
+    os.close(events_write)
+    return Child(pid, Receiver(events_read), go_write)
+
+
+def _fork(pid_namespace: int | None, own: int) -> int:
+    """fork(2), the child alone in another pid namespace: what this thread's later children get is put back."""
+    if pid_namespace is None:
+        unshare(CLONE_NEWPID)
+    else:
+        setns(pid_namespace, CLONE_NEWPID)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0:
+            setns(own, CLONE_NEWPID)
+    return pid
+
+
+def _be_child(work: Callable[[Sender], None], go_fd: int, report: Sender, death_signal: int) -> NoReturn:
+    complete = False
+    try:
+        # A parent that ended before this line cannot send the signal any more; its end of the pipe is closed then.
+        set_parent_death_signal(death_signal)
+        for number in (signal.SIGCHLD, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        if os.read(go_fd, 1) == _GO:
+            try:
+                work(report)
+            except (ArstoreError, OSError) as error:
+                report.fail(error)
+        complete = True
+    finally:
+        if not complete:
+            # A mistake of ours: its traceback is all there is to find it by, and the parent sees the pipe end.
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+        os._exit(0 if complete else 1)
+
+
+def close_others(*kept: int) -> None:
+    """Close every descriptor above 2 but *kept*; negative ones count as none."""
+    low = 3
+    for fd in sorted(fd for fd in set(kept) if fd > 2):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, _HIGHEST)

@@ -1,0 +1,108 @@
+"""Acting on a container from outside its launcher: signal, stop, wait.
+
+Everything goes by the state file and by pidfds (pidfd_open(2), Linux 5.3): a pid that was given to somebody else in
+the meantime is never signalled, and waiting needs no polling. Any process of the container's owner may do it. Out of
+scope: exec, see `execution`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from arstore.errors import NotFoundError
+from arstore.runtime.lifecycle.state import ProcessId, RunState, status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SETTLE = 0.01
+_SETTLE_SECONDS = 5.0
+
+
+def kill(directory: str, number: int = signal.SIGKILL) -> None:
+    """Send a signal to the first process of the container in *directory*.
+
+    Raises NotFoundError when it does not run, OSError.
+    """
+    state = status(directory)
+    if state.is_running:
+        state.require_reachable()
+    if state.status == "starting" and number == signal.SIGKILL:
+        process: ProcessId | None = state.keeper
+    else:
+        process = state.process if state.is_running else None
+    with _opened(process) as pidfd:
+        if pidfd is None:
+            raise NotFoundError(f"container {state.id}", "is not running")
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+
+
+def wait(directory: str, timeout: float | None = None) -> RunState:
+    """The state once the container in *directory* has ended and its launcher has said so, or after *timeout* seconds.
+
+    Raises NotFoundError when it was never started, OSError.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    state = status(directory)
+    while state.is_running:
+        state.require_reachable()
+        # A foreground launcher outlives its container, a detached one ends with it: the keeper is what both have.
+        with _opened(state.keeper) as pidfd:
+            if pidfd is not None and not _readable(pidfd, deadline):
+                return status(directory)
+        state = _settled(directory)
+    return state
+
+
+def stop(directory: str, grace: float | None = None) -> RunState:
+    """End the container in *directory*: its stop signal, and after *grace* seconds SIGKILL; its last state.
+
+    Without *grace* it has as long as it was started with. Raises NotFoundError when it does not run, OSError.
+    """
+    state = status(directory)
+    kill(directory, state.stop_signal)
+    state = wait(directory, state.stop_timeout if grace is None else grace)
+    if state.is_running:
+        with contextlib.suppress(NotFoundError):
+            kill(directory)
+        state = wait(directory)
+    return state
+
+
+def _settled(directory: str) -> RunState:
+    """The keeper has ended; its launcher, if it is alive, is about to write the last word."""
+    patience = time.monotonic() + _SETTLE_SECONDS
+    while (state := status(directory)).is_running and time.monotonic() < patience:
+        time.sleep(_SETTLE)
+    return state
+
+
+def _readable(pidfd: int, deadline: float | None) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    remaining = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+    return bool(poll.poll(remaining))
+
+
+@contextlib.contextmanager
+def _opened(process: ProcessId | None) -> Iterator[int | None]:
+    """A pidfd of *process*; None when it does not run any more."""
+    if process is None:
+        yield None
+        return
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        # Asked after opening: a pidfd cannot change hands, so what was alive now is what it refers to.
+        yield pidfd if process.is_alive() else None
+    finally:
+        os.close(pidfd)

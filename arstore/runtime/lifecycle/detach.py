@@ -1,0 +1,58 @@
+"""Work that goes on when the command that asked for it has ended: a daemon, and the one word that its caller waits for.
+
+The daemon has a session of its own, the root as its working directory and /dev/null as its streams. An LMDB environment
+must not be open in the process that calls this. Out of scope: what the daemon does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.errors import ArstoreError, RuntimeFailedError
+from arstore.runtime.lifecycle.channel import Receiver, Sender, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def detached(what: str, work: Callable[[Sender], None]) -> None:
+    """Do *work* in a daemon; return when it has sent its first event, which is not `failed`.
+
+    Raises the error that it ends with before that, and RuntimeFailedError, named *what*, when it was killed.
+    """
+    reading, writing = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.close(reading)
+        _daemonise(work, Sender(writing))
+    os.close(writing)
+    try:
+        os.waitpid(middle, 0)
+        event = Receiver(reading).receive()
+    finally:
+        os.close(reading)
+    if event is None:
+        raise RuntimeFailedError(what, "the launcher ended before the container was started")
+    if event.name == "failed":
+        raise error_of(event)
+
+
+def _daemonise(work: Callable[[Sender], None], report: Sender) -> NoReturn:
+    """Be the process between the caller and the daemon, or the daemon: neither returns."""
+    complete = False
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            os.chdir("/")
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in range(3):
+                os.dup2(null, fd)
+            os.close(null)
+            try:
+                work(report)
+            except (ArstoreError, OSError) as error:
+                report.fail(error)
+        complete = True
+    finally:
+        os._exit(0 if complete else 1)

@@ -1,0 +1,241 @@
+"""One more process in a container that runs: `exec`.
+
+A child joins the keeper's pid and mount namespaces, where the runtime's state and the bundle are, and runs `RUNTIME
+exec` there, detached, being the reaper of what that starts. It has a session of its own, as the keeper has. When the
+caller is killed, the child is told by a signal and kills the process, and the other way round; should both be killed
+at once, the process stays until the container ends. Out of scope: finding the container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
+from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
+from arstore.linux.process import become_subreaper
+from arstore.runtime.driver import OciRuntime, Place
+from arstore.runtime.lifecycle.channel import Sender, error_of
+from arstore.runtime.lifecycle.child import Child, spawn
+from arstore.runtime.lifecycle.detach import detached
+from arstore.runtime.lifecycle.keeper import Errand, Session
+from arstore.runtime.lifecycle.launcher import outer_process
+from arstore.runtime.lifecycle.signals import held_back, passing_on
+from arstore.runtime.lifecycle.state import ProcessId, RunState, status
+from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
+from arstore.runtime.spec.image_files import RootDirectory
+from arstore.runtime.spec.options import ExecOptions
+from arstore.runtime.spec.process import (
+    check_working_directory,
+    checked,
+    environment,
+    home_of,
+    identity_section,
+    working_directory,
+)
+from arstore.runtime.spec.users import resolve_user
+from arstore.runtime.stdio.streams import Stdio
+from arstore.runtime.stdio.terminal import raw_mode, window_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.runtime.spec.defaults import Json
+
+_KILLED = 128 + signal.SIGKILL
+_ORPHANED = signal.SIGRTMIN + 5
+"""What the child gets when the caller ends: no signal that anybody sends for another reason."""
+
+
+def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> int:
+    """Run *args* in the container of *directory*, on this process's standard streams; its exit status.
+
+    What *options* leave open is as the container's own process has it. Raises NotFoundError when the container does
+    not run, CommandNotFoundError, CommandNotExecutableError, ImageConfigError for the user, RuntimeFailedError,
+    OSError. An LMDB environment must not be open.
+    """
+    options = options or ExecOptions()
+    state = _running(directory, args)
+    stdio = Stdio(options.interactive, options.tty)
+    return _exec(directory, state, args, options, stdio, lambda: None)
+
+
+def start_exec(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> None:
+    """Start *args* in the container of *directory*, and return while it runs; what it writes goes nowhere.
+
+    Raises as `exec_in`.
+    """
+    place = os.path.abspath(directory)
+    state = _running(directory, args)
+    asked = options or ExecOptions()
+
+    def work(report: Sender) -> None:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+        def started() -> None:
+            report.send("started")
+            report.close()
+
+        _exec(place, state, args, asked, Stdio(tty=asked.tty, log_fd=null), started)
+
+    detached(f"container {state.id}", work)
+
+
+def _running(directory: str, args: tuple[str, ...]) -> RunState:
+    if not args:
+        raise UsageError("exec", "no command is given")
+    state = status(directory)
+    if state.status != "running":
+        raise NotFoundError(f"container {state.id}", "is not running")
+    state.require_reachable()
+    return state
+
+
+def _exec(
+    directory: str,
+    state: RunState,
+    args: tuple[str, ...],
+    options: ExecOptions,
+    stdio: Stdio,
+    on_start: Callable[[], None],
+) -> int:
+    with contextlib.ExitStack() as stack:
+        if options.tty and options.interactive and stdio.log_fd is None:
+            stack.enter_context(raw_mode(0))
+        pid_namespace, *entrance = (
+            stack.enter_context(_Handle(state.keeper, name)).fd for name in ("ns/pid", "ns/mnt", "root")
+        )
+        with held_back():
+            child = spawn(
+                lambda report: _attend(os.path.abspath(directory), state, args, options, stdio, entrance, report),
+                pid_namespace,
+                _ORPHANED,
+            )
+            stack.enter_context(passing_on(child.send_signal))
+        child.let_go()
+        return _follow(child, on_start)
+
+
+class _Handle:
+    """A namespace or the root of a process, open. Raises NotFoundError when the process has ended."""
+
+    def __init__(self, process: ProcessId, name: str) -> None:
+        gone = NotFoundError(f"process {process.pid}", "the container has ended")
+        try:
+            self.fd = os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise gone from error
+        # Asked after opening: the pid may have been somebody else's by then.
+        if not process.is_alive():
+            os.close(self.fd)
+            raise gone
+
+    def __enter__(self) -> _Handle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def _follow(child: Child, on_start: Callable[[], None]) -> int:
+    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
+    result: int | None = None
+    process: ProcessId | None = None
+    failure = None
+    while event := child.events.receive():
+        if event.name == "started":
+            process = outer_process(child.pid, event.fields["pid"])
+            on_start()
+        elif event.name == "exited":
+            result = event.fields["status"]
+        else:
+            failure = error_of(event)
+    child.wait()
+    if failure is not None:
+        raise failure
+    if result is not None:
+        return result
+    if process is None:
+        raise RuntimeFailedError("exec", "it was killed before the command was started")
+    if process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return _KILLED
+
+
+def _attend(
+    directory: str,
+    state: RunState,
+    args: tuple[str, ...],
+    options: ExecOptions,
+    stdio: Stdio,
+    entrance: list[int],
+    report: Sender,
+) -> None:
+    """The child's life, inside the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
+    os.setsid()
+    become_subreaper()
+    session = Session(stdio, report)
+    session.catch_signals(_ORPHANED)
+    mount_namespace, root = entrance
+    setns(mount_namespace, CLONE_NEWNS)
+    # That led to the namespace's root, which is another than the keeper's where arstore itself runs in a chroot.
+    os.fchdir(root)
+    os.chroot(".")
+    bundle = Bundle(directory)
+    os.chdir(bundle.path)
+    name = f"run/exec-{os.getpid()}"
+    os.mkdir(name, 0o700)
+    process = bundle.write_spec(_process(bundle, args, options), f"{name}/process.json")
+    place = Place(bundle.place.root, os.path.join(bundle.path, name, "log"))
+    runtime = OciRuntime(state.runtime, cgroups=state.cgroups)
+    session.attend(
+        Errand(
+            runtime=runtime,
+            argv=lambda console: runtime.exec(place, state.id, process, f"{name}/pid", console),
+            pid_file=f"{name}/pid",
+            log=place.log,
+            what=args[0],
+            console=f"{name}/console",
+        )
+    )
+    _clear(name)
+
+
+def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Json:
+    """The process of the container's config.json, changed as *args* and *options* ask."""
+    spec = bundle.spec()
+    found: Json = spec["process"]
+    for word in args:
+        checked(word, "argument")
+    found |= {"args": list(args), "terminal": options.tty}
+    found.pop("consoleSize", None)
+    size = window_size(0, 1, 2) if options.tty else None
+    if size is not None:
+        found["consoleSize"] = {"height": size[0], "width": size[1]}
+    volumes = [(mount["destination"], mount["source"]) for mount in spec["mounts"] if mount["type"] == "bind"]
+    with RootDirectory(bundle.rootfs, volumes) as root:
+        if options.workdir:
+            found["cwd"] = working_directory(options.workdir, root)
+            check_working_directory(options.workdir, found["cwd"], root)
+        env: list[str] = found["env"]
+        home = "/"
+        if options.user is not None:
+            user = resolve_user(options.user, root)
+            home = home_of(user, found["cwd"])
+            if not bundle.has(HOME_IS_GIVEN):
+                env = [variable for variable in env if not variable.startswith("HOME=")]
+            names = [name.removeprefix("CAP_") for name in found["capabilities"]["bounding"]]
+            found |= identity_section(user, names)
+    found["env"] = list(environment(env, options.env, home=home, hostname=spec["hostname"], tty=options.tty))
+    return found
+
+
+def _clear(name: str) -> None:
+    """Remove what this exec left in the bundle; the container may end, and the whole bundle go, at any moment."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir(name):
+            os.unlink(os.path.join(name, entry))
+        os.rmdir(name)

@@ -1,0 +1,190 @@
+"""One process in a container, from the runtime's start to the process's end; runs in a child of arstore's own.
+
+The runtime is run detached: it starts the process and ends, and the process becomes the child of whoever is the
+reaper here (PID 1 of the launcher's pid namespace, or a subreaper of `exec`). So no runtime stays in memory, the
+process's exit status arrives by wait(2) unchanged, and a signal reaches it by kill(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from arstore.errors import RuntimeFailedError
+from arstore.runtime.driver import read_log
+from arstore.runtime.lifecycle.signals import FORWARDED, exit_status
+from arstore.runtime.stdio.streams import Stdio, Streams
+from arstore.runtime.stdio.terminal import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.lifecycle.channel import Sender
+
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A program starts with the default action of every signal, real-time ones included, whatever the caller ignores."""
+_HIGH = 10
+_CODE = 16
+
+
+class Errand(NamedTuple):
+    """What the runtime is to do: *argv* takes the console's socket name ("" for none). *what* names it in an error."""
+
+    runtime: Runtime
+    argv: Callable[[str], list[str]]
+    pid_file: str
+    log: str
+    what: str
+    console: str = ""
+
+
+class Session:
+    """Starts and attends one process. Signals are caught from the beginning and delivered once there is somebody to
+    take them.
+    """
+
+    def __init__(self, stdio: Stdio, report: Sender) -> None:
+        self._stdio = stdio
+        self._report = report
+        self._streams: Streams | None = None
+        self._pid = 0
+        self._early: list[int] = []
+        self._ended = False
+
+    def catch_signals(self, orphaned: int | None = None) -> None:
+        """Take the forwarded signals, which the parent has held back until now; *orphaned* is for the parent's own
+        end.
+        """
+        if orphaned is not None:
+            signal.signal(orphaned, self._on_orphaned)
+        for number in FORWARDED:
+            signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+
+    def attend(self, errand: Errand) -> None:
+        """Start the process and stay until it has ended and all its output has been passed on; the report has the
+        status.
+
+        Raises RuntimeFailedError, CommandNotFoundError or CommandNotExecutableError when the runtime fails, OSError.
+        """
+        streams = Streams(self._stdio)
+        console = Console(errand.console) if self._stdio.tty else None
+        reaper = _Reaper()
+        if reaper.wait_for(_spawn(errand.argv(console.path if console else ""), streams)) != 0:
+            log = read_log(errand.log)
+            raise errand.runtime.failure(log, streams.printed(), errand.what)
+        pid = _read_pid(errand.pid_file)
+        if console is not None:
+            streams.attach(console.receive())
+            console.close()
+        self._streams = streams
+        self._report.send("started", pid=pid)
+        self._pid = pid
+        streams.start()
+        for number in self._early:
+            self._deliver(number)
+        status = reaper.wait_for(pid)
+        self._pid, self._ended = 0, True
+        self._report.send("exited", status=exit_status(status))
+        streams.drain()
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if self._ended:
+            # Only output that nobody takes can keep us here; whoever asks to end has waited long enough.
+            if number in _ENDING:
+                os._exit(0)
+        elif self._pid:
+            self._deliver(number)
+        else:
+            self._early.append(number)
+
+    def _on_orphaned(self, _number: int, _frame: object) -> None:
+        """Nobody is left to attend for: the process goes too, even if it is only about to begin."""
+        if self._pid:
+            self._deliver(signal.SIGKILL)
+        elif self._ended:
+            os._exit(0)
+        else:
+            self._early.append(signal.SIGKILL)
+
+    def _deliver(self, number: int) -> None:
+        if number == signal.SIGWINCH and self._streams is not None and self._stdio.tty:
+            self._streams.resize()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+
+class _Reaper:
+    """Reaps every child and keeps what it did not wait for: a process may end before its runtime does."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[int, int] = {}
+
+    def wait_for(self, pid: int) -> int:
+        """The wait status of *pid*.
+
+        Raises RuntimeFailedError when it is no child of ours: the runtime did not leave it to its reaper.
+        """
+        while pid not in self._statuses:
+            try:
+                reaped, status = os.waitpid(-1, 0)
+            except ChildProcessError as error:
+                why = "the runtime has started it where it cannot be waited for"
+                raise RuntimeFailedError(f"process {pid}", why) from error
+            self._statuses[reaped] = status
+        return self._statuses.pop(pid)
+
+
+def _spawn(argv: list[str], streams: Streams) -> int:
+    """Start the runtime with the container's streams; return its process id. Raises RuntimeFailedError.
+
+    Not by posix_spawn(3): glibc's has the program ignore two real-time signals.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(argv, streams.given, writing)
+        os.close(writing)
+        code = os.read(reading, _CODE)
+    finally:
+        os.close(reading)
+        streams.handed_over()
+    if code:
+        os.waitpid(pid, 0)
+        why = os.strerror(int(code))
+        raise RuntimeFailedError(argv[0], f"cannot be executed: {why}")
+    return pid
+
+
+def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoReturn:
+    """Be the runtime; where that fails, write the error's number to *report*, which the new program does not have."""
+    try:
+        # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
+        for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]):
+            os.dup2(fd, number)
+        for each in _RESET:
+            signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        # What the runtime makes in the container, such as places to mount on, is to be reached by its users.
+        os.umask(0o022)
+        os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
+    except OSError as error:
+        os.write(report, str(error.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def _read_pid(path: str) -> int:
+    try:
+        with open(path, encoding="ascii") as file:
+            pid = int(file.read().strip())
+    except (OSError, ValueError) as error:
+        raise RuntimeFailedError("runtime", f"it left no process id in {os.path.basename(path)}") from error
+    return pid

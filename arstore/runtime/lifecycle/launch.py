@@ -1,0 +1,215 @@
+"""One launch: what the caller wants to run, and how that becomes a bundle once the root file system is mounted.
+
+Out of scope: processes, see `launcher`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.disk.cgroups import cgroups_path, delegated
+from arstore.errors import ImageConfigError, RuntimeMissingError
+from arstore.linux.isolation import capability
+from arstore.runtime.lifecycle.signals import DEFAULT_STOP, parse_signal
+from arstore.runtime.spec import defaults, seccomp
+from arstore.runtime.spec.bundle import HOME_IS_GIVEN
+from arstore.runtime.spec.command import Lookup, check_command, container_args
+from arstore.runtime.spec.document import Surroundings, build_spec, image_volumes
+from arstore.runtime.spec.image_files import RootDirectory
+from arstore.runtime.spec.options import check_hostname
+from arstore.runtime.spec.process import (
+    Process,
+    check_working_directory,
+    environment,
+    has_home,
+    home_of,
+    make_working_directory,
+    working_directory,
+)
+from arstore.runtime.spec.security import UNCONFINED
+from arstore.runtime.spec.users import added_groups, resolve_user
+from arstore.runtime.spec.volumes import private_volumes
+from arstore.runtime.stdio.terminal import window_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from arstore.oci.config import ImageConfig
+    from arstore.runtime.driver import Runtime
+    from arstore.runtime.spec.bundle import Bundle
+    from arstore.runtime.spec.defaults import Json
+    from arstore.runtime.spec.options import RunOptions
+
+_LONGEST_HOST_NAME = 63
+
+_INITS = ("catatonit", "tini-static", "docker-init")
+_INIT_PLACES = ("/usr/local/bin", "/usr/bin", "/usr/libexec/podman", "/usr/lib/podman", "/usr/libexec/docker")
+
+
+def _ignore_exit(_: int | None) -> None:
+    """For callers to whom the end of a container means nothing."""
+
+
+class Launch(NamedTuple):
+    """A container to be started.
+
+    `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at
+    the path it is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors
+    that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
+    when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
+    detached, one that was forked from it. `timeout` (seconds) is for the foreground only; so is
+    `stops_on_term`: SIGTERM then stops the container, as the end of that time does, and is not passed on. `kept` are
+    descriptors that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending`
+    gives.
+    """
+
+    id: str
+    directory: str
+    config: ImageConfig
+    options: RunOptions
+    runtime: Runtime
+    mount_rootfs: Callable[[str], None]
+    on_exit: Callable[[int | None], None] = _ignore_exit
+    timeout: float | None = None
+    stops_on_term: bool = False
+    kept: tuple[int, ...] = ()
+    attending: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The command. Raises ImageConfigError when there is none."""
+        return container_args(self.config, self.options)
+
+    @property
+    def stop_signal(self) -> int:
+        """The user's, the image's or SIGTERM; one that is no signal counts as not given, since it is needed only
+        later.
+        """
+        return next(filter(None, map(_signal, (self.options.stop_signal, self.config.stop_signal))), int(DEFAULT_STOP))
+
+    @property
+    def hostname(self) -> str:
+        """The user's, the host's where the network is shared, or the beginning of the id. Raises UsageError."""
+        if self.options.hostname:
+            return check_hostname(self.options.hostname)
+        if self.options.network == "host":
+            return os.uname().nodename[:_LONGEST_HOST_NAME] or "localhost"
+        return self.id[:_LONGEST_HOST_NAME].strip("._-") or "localhost"
+
+
+def prepare(launch: Launch, bundle: Bundle) -> None:
+    """Look everything up in the mounted root file system and write the bundle.
+
+    Raises ImageConfigError, CommandNotFoundError, CommandNotExecutableError, UsageError, OSError.
+    """
+    options = launch.options
+    places = image_volumes(launch.config, options)
+    with RootDirectory(bundle.rootfs) as root:
+        check_mount_points(root)
+        process = _process(launch, bundle, root)
+        mounted = (*places, *(volume.destination for volume in options.volumes))
+        check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))
+        around = Surroundings(
+            hostname=launch.hostname,
+            cgroups_path=cgroups_path(launch.directory) if options.cgroups else "",
+            limits=delegated(),
+            files=bundle.etc_files(root, launch.hostname, host_network=options.network == "host"),
+            volumes=[*private_volumes(launch.directory, places, root), *options.volumes],
+            seccomp=_seccomp(launch),
+            init=find_init() if options.init else "",
+        )
+    spec = build_spec(launch.config, options, process, around)
+    size = window_size(0, 1, 2) if options.tty else None
+    if size is not None:
+        spec["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+    bundle.write_spec(spec)
+
+
+def _seccomp(launch: Launch) -> Json | None:
+    """The seccomp section. Raises UsageError for a file that is not a profile, OSError."""
+    security = launch.options.security
+    if not launch.runtime.seccomp or security.seccomp == UNCONFINED or (security.privileged and not security.seccomp):
+        return None
+    names = launch.options.capabilities(capability.effective())
+    if not security.seccomp:
+        return seccomp.profile(capabilities=names)
+    from arstore.runtime.spec.seccomp_file import load_profile
+
+    return load_profile(security.seccomp, names)
+
+
+def find_init() -> str:
+    """The host's init for containers: a program that needs no libraries. Raises RuntimeMissingError."""
+    places = [*os.environ.get("PATH", os.defpath).split(":"), *_INIT_PLACES]
+    for name in _INITS:
+        for place in places:
+            path = os.path.join(place, name)
+            if place.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
+                return os.path.realpath(path)
+    raise RuntimeMissingError("--init", f"none of {', '.join(_INITS)} is installed", "install catatonit or tini")
+
+
+def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
+    """The container's own process, as `resolve_process` finds it in what the container will see."""
+    volumes = [(volume.destination, volume.source) for volume in launch.options.volumes]
+    with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
+        process = resolve_process(launch, view)
+        owner = process.user.uid, process.user.gid
+        if not launch.options.workdir:
+            make_working_directory(process.cwd, view, owner)
+        else:
+            check_working_directory(launch.options.workdir, process.cwd, view)
+    for path in launch.options.owned:
+        _hand_over(path, owner)
+    if has_home(launch.config.env, launch.options.env):
+        bundle.write(HOME_IS_GIVEN, "")
+    return process
+
+
+def _hand_over(path: str, owner: tuple[int, int]) -> None:
+    """Let the directory *path* of the host belong to *owner*, who can then write to it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, *owner)
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
+
+
+def check_mount_points(root: RootDirectory) -> None:
+    """Refuse a root file system whose /proc, /dev or /sys leads elsewhere: crun 1.8 follows it into the host.
+
+    It makes the symlinks of /dev (`fd`, `stdin`, ...) through an absolute one, before it changes the root.
+    Raises ImageConfigError, OSError.
+    """
+    for place in {"/" + mount["destination"].split("/")[1]: None for mount in defaults.mounts()}:
+        if root.canonical(place) != place:
+            raise ImageConfigError(place, "is a symbolic link in the container's root file system")
+
+
+def resolve_process(launch: Launch, root: RootDirectory) -> Process:
+    """The container's own process. Raises as `prepare` does."""
+    options, config = launch.options, launch.config
+    if options.user is None:
+        config.require("User")
+    if not options.workdir:
+        config.require("WorkingDir")
+    user = resolve_user(config.user if options.user is None else options.user, root)
+    if options.groups:
+        user = user._replace(groups=(*user.groups, *added_groups(options.groups, root)))
+    cwd = working_directory(options.workdir or config.working_dir, root)
+    home = home_of(user, cwd)
+    env = environment(config.env, options.env, home=home, hostname=launch.hostname, tty=options.tty)
+    return Process(launch.args, env, cwd, user, options.tty, options.ulimits)
+
+
+def _signal(text: str) -> int:
+    from arstore.errors import UsageError
+
+    try:
+        return parse_signal(text) if text else 0
+    except UsageError:
+        return 0

@@ -1,0 +1,322 @@
+"""Running a container so that cleaning up is the kernel's work, whatever is killed.
+
+```
+arstore (foreground) or a daemon forked from it (detached): the launcher; state.json, signals, cgroups afterwards
+  └─ keeper: PID 1 of a pid namespace, in a mount namespace of its own; mounts the root file system, runs the OCI
+     │       runtime once, then waits, and moves bytes where that is needed
+     └─ the container's process, PID 1 of a pid namespace below
+```
+The keeper dies with the launcher (PR_SET_PDEATHSIG), and with the keeper, being PID 1, every process below; with the
+last of them the mount namespace, and with it every mount and the runtime's state. Only control groups stay, empty,
+for `remove_cgroups`. The keeper has a session of its own: a terminal's signals reach the launcher alone, which passes
+each on exactly once.
+
+Locking: none. The launcher is the only writer of state.json. An LMDB environment must not be open in the process that
+calls this. Out of scope: the container's record in the store, removing its directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.disk.cgroups import oom_kills, remove_cgroups
+from arstore.disk.owner import Owner, lock_of
+from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
+from arstore.runtime.lifecycle.channel import Sender, error_of
+from arstore.runtime.lifecycle.child import Child, close_others, spawn
+from arstore.runtime.lifecycle.detach import detached
+from arstore.runtime.lifecycle.keeper import Errand, Session
+from arstore.runtime.lifecycle.launch import Launch, prepare
+from arstore.runtime.lifecycle.signals import held_back, passing_on
+from arstore.runtime.lifecycle.state import ProcessId, RunState, StateFile, Status, graph_of
+from arstore.runtime.spec.bundle import Bundle
+from arstore.runtime.spec.document import own_mount_points
+from arstore.runtime.stdio.logs import LOG_NAME
+from arstore.runtime.stdio.streams import Stdio
+from arstore.runtime.stdio.terminal import raw_mode
+from arstore.trace import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.runtime.lifecycle.channel import Event
+
+_LONGEST_ERROR = 4096
+_KILLED = 128 + signal.SIGKILL
+_INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
+_LOOKS = 3
+"""How often the kernel's lists of children are read: one may leave out a child while another one ends."""
+_GENERATIONS = 3
+"""How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun by a moment."""
+
+
+class Ended(NamedTuple):
+    """How a container ended: its exit status (128+N when a signal ended it), and whether the kernel killed a process in
+    it for want of memory.
+    """
+
+    status: int
+    oom_killed: bool = False
+
+
+def run(launch: Launch) -> Ended:
+    """Run the container in the foreground, on this process's standard streams.
+
+    Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
+    RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
+    """
+    options = launch.options
+    stdio = Stdio(options.interactive, options.tty)
+    watch = _Watch(_absolute(launch), detached=False)
+    with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
+        status = watch.attend(stdio, lambda _: None)
+    launch.on_exit(status)
+    return Ended(_KILLED if status is None else status, watch.oom_killed)
+
+
+def start(launch: Launch) -> None:
+    """Start the container detached from this process: returns when it runs. Its output goes to the log (`logs`).
+
+    Raises what kept it from starting, as `run` does.
+    """
+    whole = _absolute(launch)
+    detached(launch.id, lambda report: _be_launcher(whole, report))
+
+
+def _be_launcher(launch: Launch, report: Sender) -> None:
+    log = os.path.join(launch.directory, LOG_NAME)
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
+    # Held for as long as this process lives: so it is known to be alive in every pid namespace.
+    graph = graph_of(launch.directory)
+    Owner.announced(graph)
+    watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
+    with launch.attending():
+        status = watch.attend(stdio, lambda event: _announce(report, event))
+    launch.on_exit(status)
+
+
+def _announce(report: Sender, event: Event) -> None:
+    report.send(event.name)
+    report.close()
+
+
+class _Watch:
+    """The launcher's part of one container's life: lets the keeper work, and keeps state.json."""
+
+    def __init__(self, launch: Launch, *, detached: bool, kept: tuple[int, ...] = ()) -> None:
+        self._launch = launch
+        self._detached = detached
+        self._kept = kept
+        self._child: Child | None = None
+        self._interrupts: list[float] = []
+        self._deadline: float | None = None
+        self._is_waiting = False
+        self._is_stopping = False
+        self._terminated = False
+        self._timed_out = False
+        self._file: StateFile | None = None
+        self.oom_killed = False
+
+    def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
+        """From the fork to the last clean-up; the exit status, None when the keeper was killed.
+
+        Raises what the keeper reports, and PipelineTimeoutError.
+        """
+        launch = self._launch
+        # Forks happen with the signals held back, so none is lost between the fork and the handlers.
+        with contextlib.ExitStack() as stack:
+            with held_back():
+                child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
+                self._child = child
+                stack.callback(self._end)
+                stack.enter_context(passing_on(self._pass_on))
+            state = self._first_state(child)
+            self._file = StateFile(self._launch.directory, state)
+            stack.callback(self._file.close)
+            reached("run.starting")
+            child.let_go()
+            if self._detached:
+                close_others(child.events.fd, child.go_fd, *self._kept)
+            return self._follow(child, state, on_start)
+
+    def _end(self) -> None:
+        """See the keeper out; it still runs when something went wrong on this side."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            remove_cgroups(self._launch.directory)
+
+    def _follow(self, child: Child, state: RunState, on_start: Callable[[Event], None]) -> int | None:
+        failure: ArstoreError | OSError | None = None
+        status: int | None = None
+        if self._launch.timeout is not None:
+            self._deadline = time.monotonic() + self._launch.timeout
+        while event := self._next(child, state):
+            if event.name == "started":
+                state = self._write(self._started(state, child.pid, event.fields["pid"]))
+                reached("run.started")
+                on_start(event)
+                if self._is_stopping:
+                    self._stop(state)
+            elif event.name == "exited":
+                status = event.fields["status"]
+                reached("run.exited")
+            else:
+                failure = error_of(event)
+        self._child = None
+        child.wait()
+        self.oom_killed = oom_kills(self._launch.directory) > 0
+        remove_cgroups(self._launch.directory)
+        reached("run.ended")
+        if failure is None and state.status == "starting":
+            failure = RuntimeFailedError(self._launch.id, "the launcher was killed before the container was started")
+        self._last_word(state, status, failure)
+        reached("run.told")
+        if failure is not None:
+            raise failure
+        if self._timed_out:
+            why = f"did not end in {self._launch.timeout:g} seconds and was stopped"
+            raise PipelineTimeoutError(self._launch.id, why)
+        return status
+
+    def _next(self, child: Child, state: RunState) -> Event | None:
+        """The next event; when the time is over the container is stopped, and then killed, however far it has come."""
+        while True:
+            try:
+                self._is_waiting = True
+                return child.events.receive(self._deadline)
+            except TimeoutError:
+                self._is_waiting = False
+                if self._is_stopping:
+                    child.send_signal(signal.SIGKILL)
+                    self._deadline = None
+                else:
+                    self._is_stopping = True
+                    self._timed_out = not self._terminated
+                    self._stop(state)
+                    self._deadline = time.monotonic() + self._launch.options.stop_timeout
+            finally:
+                self._is_waiting = False
+
+    def _stop(self, state: RunState) -> None:
+        if state.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.process.pid, state.stop_signal)
+
+    def _pass_on(self, number: int) -> None:
+        """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
+        child = self._child
+        if child is None:
+            return
+        if number == signal.SIGTERM and self._launch.stops_on_term and not self._is_stopping:
+            # As if the time were over; a wait that has begun would go on until its own end.
+            self._terminated, self._deadline = True, 0.0
+            if self._is_waiting:
+                raise TimeoutError
+            return
+        if number == signal.SIGINT:
+            now = time.monotonic()
+            self._interrupts = [*(t for t in self._interrupts if now - t < _INSISTENCE_SECONDS), now]
+            if len(self._interrupts) >= _INSISTENCE:
+                number = signal.SIGKILL
+        child.send_signal(number)
+
+    def _write(self, state: RunState) -> RunState:
+        return state if self._file is None else self._file.write(state)
+
+    def _first_state(self, child: Child) -> RunState:
+        launch = self._launch
+        return RunState(
+            id=launch.id,
+            status="starting",
+            runtime=launch.runtime.path,
+            launcher=ProcessId.of(os.getpid()),
+            keeper=ProcessId.of(child.pid),
+            args=launch.args,
+            detached=self._detached,
+            tty=launch.options.tty,
+            stop_signal=launch.stop_signal,
+            stop_timeout=launch.options.stop_timeout,
+            mount_points=own_mount_points(launch.options),
+            cgroups=launch.options.cgroups,
+            created=time.time(),
+        )
+
+    def _started(self, state: RunState, keeper: int, inner_pid: int) -> RunState:
+        return replace(state, status="running", started=time.time(), process=outer_process(keeper, inner_pid))
+
+    def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
+        end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
+        last = replace(
+            state,
+            status=end,
+            finished=time.time(),
+            exit_code=status,
+            error="" if failure is None else str(failure)[:_LONGEST_ERROR],
+            oom_killed=self.oom_killed,
+        )
+        # The directory may have been removed under us; there is nobody left to tell then.
+        with contextlib.suppress(FileNotFoundError):
+            self._write(last)
+
+
+def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
+    """The process below *keeper* that has *inner_pid* in its pid namespace; None when it has ended and been reaped."""
+    for _ in range(_LOOKS):
+        found = _below(keeper, inner_pid, _GENERATIONS)
+        if found is not None:
+            return found
+    return None
+
+
+def _below(parent: int, inner_pid: int, generations: int) -> ProcessId | None:
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            children = file.read().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    for pid in children:
+        # Any of them, a helper of the runtime's for one, may be reaped while we look.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+            # From our namespace inwards; the container's own, where it is 1, comes last.
+            if str(inner_pid) in ids[1:-1]:
+                return ProcessId.of(int(pid))
+            if generations > 1 and (found := _below(int(pid), inner_pid, generations - 1)) is not None:
+                return found
+    return None
+
+
+def _absolute(launch: Launch) -> Launch:
+    return launch._replace(directory=os.path.abspath(launch.directory))
+
+
+def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
+    """The keeper's life."""
+    os.setsid()
+    session = Session(stdio, report)
+    session.catch_signals()
+    bundle = Bundle(launch.directory)
+    bundle.enter(launch.mount_rootfs)
+    reached("run.rootfs-placed")
+    close_others(report.fd, -1 if stdio.log_fd is None else stdio.log_fd)
+    prepare(launch, bundle)
+    reached("run.prepared")
+    session.attend(
+        Errand(
+            runtime=launch.runtime,
+            argv=lambda console: launch.runtime.run(bundle.place, launch.id, bundle.path, "run/pid", console),
+            pid_file="run/pid",
+            log=bundle.place.log,
+            what=launch.args[0],
+            console="run/console",
+        )
+    )

@@ -1,0 +1,241 @@
+"""What is known of a container that runs or ran: `<container>/state.json`, written by its launcher, read by anyone.
+
+The file is replaced atomically. It says what the launcher last knew; whether that is still so is found out by asking
+for the processes it names, each by pid, start time and boot, so that a reboot or a SIGKILL of the launcher needs no
+cleaning up. From another pid namespace the launcher is asked for by the lock that it holds (`disk.owner`). Times are
+seconds since the epoch. Out of scope: the store's own record of the container.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from arstore.disk.owner import Owner, own_boot
+from arstore.errors import NotFoundError, StoreDamagedError
+from arstore.linux.process import boot_id, is_alive, start_time
+
+STATE_NAME = "state.json"
+
+STOP_TIMEOUT = 10.0
+"""Seconds that a container has to end after the stop signal, before it is killed."""
+
+_LATER_WRITES = 2
+"""What a launcher writes after its first word: that it runs, and how it ended."""
+_MORE = 8192
+"""Bytes of an error's text, and more."""
+
+_LIMIT = 1 << 20
+_LATEST = 253_402_300_800
+"""The year 10000, from which on a time has no text."""
+_LARGEST_PID = 1 << 22
+"""PID_MAX_LIMIT of the kernel."""
+
+Status = Literal["starting", "running", "exited", "failed", "dead"]
+"""`exited`: its process ended, `failed`: it never began, `dead`: its launcher was killed and nobody knows how it
+ended.
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class ProcessId:
+    """One process for good: its pid, when it started (clock ticks since the boot), and the boot, behind which stands
+    the pid namespace unless that is the first (`owner.own_boot`).
+    """
+
+    pid: int
+    start: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The process that has this pid now. Raises ProcessLookupError."""
+        return cls(pid, start_time(pid), own_boot())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its pid counts in another pid namespace than ours, so that it can be neither seen nor signalled."""
+        return self.boot != own_boot() and self.boot.partition("+")[0] == boot_id()
+
+    def is_alive(self) -> bool:
+        """Whether it still runs, where we can see it."""
+        return self.boot == own_boot() and is_alive(self.pid, self.start, boot_id())
+
+
+@dataclass(slots=True, frozen=True)
+class RunState:
+    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first
+    process.
+    """
+
+    id: str
+    status: Status
+    runtime: str
+    launcher: ProcessId
+    keeper: ProcessId
+    process: ProcessId | None = None
+    args: tuple[str, ...] = ()
+    detached: bool = False
+    tty: bool = False
+    stop_signal: int = 15
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    exit_code: int | None = None
+    error: str = ""
+    oom_killed: bool = False
+    """Whether the kernel killed a process in it for want of memory."""
+    stop_timeout: float = STOP_TIMEOUT
+    """Seconds between the stop signal and SIGKILL."""
+    mount_points: tuple[str, ...] = ()
+    """Where something was mounted that neither every container nor its image asks for."""
+    cgroups: bool = True
+    """Whether it has control groups of its own."""
+
+    def require_reachable(self) -> None:
+        """Raise NotFoundError when its processes are in another pid namespace than ours."""
+        if self.keeper.is_elsewhere:
+            why = "was started in another pid namespace, and its processes cannot be reached from this one"
+            raise NotFoundError(f"container {self.id}", why, "use arstore where it was started")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it may have processes."""
+        return self.status in {"starting", "running"}
+
+
+def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp") -> None:
+    """Replace the file, by way of a file *name* beside it, which may be one that was reserved. Raises OSError."""
+    temporary = os.path.join(directory, name)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(json.dumps(asdict(state)).encode())
+            file.truncate()
+    except OSError as error:
+        error.filename = temporary
+        raise
+    os.rename(temporary, os.path.join(directory, STATE_NAME))
+
+
+class StateFile:
+    """The file as its launcher writes it: the space for what it will say later is taken before the container starts.
+
+    So a container that fills the disk still has its exit status told.
+    """
+
+    def __init__(self, directory: str, state: RunState) -> None:
+        """Write *state*, the first one, and reserve the space. Raises OSError."""
+        self._directory = directory
+        write_state(directory, state)
+        size = 2 * len(json.dumps(asdict(state))) + _MORE
+        self._reserved = [f"{STATE_NAME}.{number}" for number in range(_LATER_WRITES)]
+        for name in self._reserved:
+            _reserve(os.path.join(directory, name), size)
+
+    def write(self, state: RunState) -> RunState:
+        """Replace the file by *state*, which is returned. Raises OSError."""
+        write_state(self._directory, state, *self._reserved[:1])
+        del self._reserved[:1]
+        return state
+
+    def close(self) -> None:
+        """Give back what was not needed."""
+        for name in self._reserved:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._directory, name))
+
+
+def _reserve(path: str, size: int) -> None:
+    """Make a file that has its blocks; where the file system cannot reserve them, they are written."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)
+
+
+def status(directory: str) -> RunState:
+    """The state as it is now: a launcher that is gone without a word makes the container `dead`.
+
+    Raises NotFoundError when the container was never started, StoreDamagedError when the file is not a state.
+    """
+    state = _read(directory)
+    if not state.is_running or state.keeper.is_alive():
+        return state
+    # Between the look at the file and the look at the process, the launcher may have said the last word.
+    attended = _is_attended(state, directory)
+    state = _read(directory)
+    return replace(state, status="dead") if state.is_running and not attended else state
+
+
+def _is_attended(state: RunState, directory: str) -> bool:
+    """Whether the launcher lives, in whatever pid namespace."""
+    launcher = state.launcher
+    if not launcher.is_elsewhere:
+        return launcher.is_alive()
+    return Owner(launcher.pid, launcher.start, launcher.boot).is_alive(graph_of(directory))
+
+
+def graph_of(directory: str) -> str:
+    """The graph of the store whose container has this *directory*."""
+    return f"{os.path.dirname(os.path.dirname(os.path.abspath(directory)))}/graph"
+
+
+def _read(directory: str) -> RunState:
+    path = os.path.join(directory, STATE_NAME)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFoundError(os.path.basename(directory), "the container was never started") from None
+    with open(fd, "rb") as file:
+        data = file.read(_LIMIT)
+    try:
+        return _parsed(json.loads(data))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StoreDamagedError(path, "is not a container's state") from error
+
+
+def _parsed(fields: dict[str, Any]) -> RunState:
+    """Raises ValueError, KeyError, TypeError for what no launcher writes: processes are signalled by what this says."""
+    process = fields["process"]
+    state = RunState(
+        **{
+            **fields,
+            "args": tuple(fields["args"]),
+            "mount_points": tuple(fields.get("mount_points", ())),
+            "launcher": _process(fields["launcher"]),
+            "keeper": _process(fields["keeper"]),
+            "process": None if process is None else _process(process),
+        }
+    )
+    texts = (state.id, state.runtime, state.error, *state.args, *state.mount_points)
+    times = [time for time in (state.created, state.started, state.finished) if time is not None]
+    if (
+        state.status not in get_args(Status)
+        or not all(isinstance(text, str) for text in texts)
+        or not all(type(flag) is bool for flag in (state.detached, state.tty, state.oom_killed, state.cgroups))
+        or type(state.stop_timeout) not in {int, float}
+        or not state.stop_timeout >= 0
+        or not all(type(time) in {int, float} and 0 <= time < _LATEST for time in times)
+        or type(state.stop_signal) is not int
+        or not 0 < state.stop_signal < signal.NSIG
+        or (state.exit_code is not None and type(state.exit_code) is not int)
+    ):
+        raise ValueError(state.id)
+    return state
+
+
+def _process(fields: dict[str, Any]) -> ProcessId:
+    found = ProcessId(**fields)
+    numbers = type(found.pid) is int and type(found.start) is int
+    if not numbers or not 0 < found.pid <= _LARGEST_PID or not isinstance(found.boot, str):
+        raise ValueError(found.pid)
+    return found

@@ -1,0 +1,264 @@
+"""Reading a root file system that is not to be trusted: no name leads out of it, no open file blocks or floods us.
+
+Names are resolved as chroot(2) would: absolute symlinks start again at the root, `..` stops there. The kernel does it
+where openat2(2) exists (Linux 5.6); else the components are walked one by one. The view is the image's, before the
+container's own mounts; or, with volumes, what the container will see: these are looked into wherever the walk comes to
+their places. Out of scope: changing what is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.errors import ImageConfigError
+from arstore.linux.files.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_LINKS = 40
+
+
+class RootDirectory:
+    """An open root file system. A context manager; *use_openat2* False forces the walk.
+
+    *volumes* are the container's bind mounts: their places in the container, and what the host has to be mounted there.
+    """
+
+    def __init__(self, path: str, volumes: Iterable[tuple[str, str]] = (), *, use_openat2: bool = True) -> None:
+        """Raises OSError."""
+        self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._use_openat2 = use_openat2
+        self._volumes: dict[tuple[str, ...], int] = {}
+        try:
+            for destination, source in sorted(volumes, key=lambda volume: volume[0].count("/")):
+                self._add_volume(destination, source)
+        except BaseException:
+            self.close()
+            raise
+
+    def _add_volume(self, destination: str, source: str) -> None:
+        place = tuple(filter(None, self.canonical(destination).split("/")))
+        fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        before = self._volumes.pop(place, None)
+        if before is not None:
+            os.close(before)
+        self._volumes[place] = fd
+        self._use_openat2 = False
+
+    def close(self) -> None:
+        """Let go of it."""
+        for fd in (self._fd, *self._volumes.values()):
+            os.close(fd)
+
+    def __enter__(self) -> RootDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, path: str, flags: int) -> int:
+        """A descriptor of what *path* leads to, symlinks followed inside the root. Raises OSError."""
+        if self._use_openat2:
+            try:
+                return openat2(self._fd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+            except OSError as error:
+                if error.errno not in {errno.ENOSYS, errno.EPERM}:
+                    raise
+                self._use_openat2 = False
+        fd, _ = self._walk(path)
+        try:
+            # An O_PATH descriptor's own link in /proc opens exactly the file that was found.
+            return fd if flags & os.O_PATH else os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
+        finally:
+            if not flags & os.O_PATH:
+                os.close(fd)
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What *path* leads to; None when it is not there, or its symlinks lead in a circle or nowhere."""
+        try:
+            fd = self.open(path, os.O_PATH)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def canonical(self, path: str) -> str:
+        """The path below the root, absolute and free of symlinks, that *path* leads to as far as it exists.
+
+        What lies behind the first missing component is appended as it is. Raises OSError (ELOOP).
+        """
+        fd, names = self._walk(path, missing_ok=True)
+        os.close(fd)
+        return "/" + "/".join(names)
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """The content of the regular file *path*, at most *limit* bytes; None where there is nothing by that name.
+
+        A FIFO or a device is never opened for reading. Raises ImageConfigError when it is no regular file or larger.
+        """
+        try:
+            found = self.open(path, os.O_PATH)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+        try:
+            about = os.fstat(found)
+            if not stat.S_ISREG(about.st_mode):
+                raise ImageConfigError(path, "is not a regular file in the container's root file system")
+            if about.st_size > limit:
+                raise ImageConfigError(path, f"is larger than {limit >> 20} MiB in the container's root file system")
+            fd = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        finally:
+            os.close(found)
+        with open(fd, "rb") as file:
+            return file.read(limit)
+
+    def has_volume(self, path: str) -> bool:
+        """Whether *path*, which is canonical, is a volume's place or lies below one."""
+        names = tuple(filter(None, path.split("/")))
+        return any(names[: len(place)] == place for place in self._volumes)
+
+    def _leads_to_volume(self, names: tuple[str, ...]) -> bool:
+        return any(place[: len(names)] == names for place in self._volumes)
+
+    def make_directories(self, path: str, owner: tuple[int, int]) -> None:
+        """Make what is missing of the directory *path*, 0755; the last one belongs to *owner* (uid and gid) then.
+
+        A place in a volume is left alone. Raises NotADirectoryError, OSError.
+        """
+        place = self.canonical(path)
+        about = self.stat(place)
+        if about is not None:
+            if not stat.S_ISDIR(about.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            return
+        if self.has_volume(place):
+            return
+        fd = os.dup(self._fd)
+        try:
+            for name in filter(None, place.split("/")):
+                made = _make_directory(fd, name)
+                child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                os.close(fd)
+                fd = child
+                if made:
+                    os.fchmod(fd, 0o755)
+            os.fchown(fd, *owner)
+        finally:
+            os.close(fd)
+
+    def _walk(self, path: str, *, missing_ok: bool = False) -> tuple[int, list[str]]:
+        """Follow *path* component by component: an O_PATH descriptor, and the names that lead to it.
+
+        Where a component is missing and *missing_ok*, the rest is taken by its name alone.
+        """
+        todo = [c for c in reversed(path.split("/")) if c not in {"", "."}]
+        links = 0
+        with _Stack(self._fd) as stack:
+            while todo:
+                name = todo.pop()
+                if name == "..":
+                    stack.pop()
+                    continue
+                if (volume := self._volumes.get((*stack.names, name))) is not None:
+                    stack.push(os.dup(volume), name)
+                    continue
+                try:
+                    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack.top)
+                except OSError as error:
+                    if error.errno in _ABSENT and self._leads_to_volume((*stack.names, name)):
+                        # The runtime makes it, empty but for the way to the volume.
+                        stack.push(os.dup(stack.top), name)
+                        continue
+                    if missing_ok and error.errno in _ABSENT:
+                        return stack.take(), _lexical([*stack.names, name, *reversed(todo)])
+                    raise
+                target = _link_target(fd)
+                if target is None:
+                    stack.push(fd, name)
+                    continue
+                os.close(fd)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                if target.startswith("/"):
+                    stack.clear()
+                todo.extend(c for c in reversed(target.split("/")) if c not in {"", "."})
+            if path.endswith("/") and not stat.S_ISDIR(os.fstat(stack.top).st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            return stack.take(), list(stack.names)
+
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
+
+
+class _Stack:
+    """The directories from the root down to where a walk is: their descriptors and names."""
+
+    def __init__(self, root_fd: int) -> None:
+        self._root = root_fd
+        self._fds: list[int] = []
+        self.names: list[str] = []
+
+    def __enter__(self) -> _Stack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    @property
+    def top(self) -> int:
+        return self._fds[-1] if self._fds else self._root
+
+    def push(self, fd: int, name: str) -> None:
+        self._fds.append(fd)
+        self.names.append(name)
+
+    def pop(self) -> None:
+        if self._fds:
+            os.close(self._fds.pop())
+            self.names.pop()
+
+    def clear(self) -> None:
+        while self._fds:
+            self.pop()
+
+    def take(self) -> int:
+        """The top's descriptor, the caller's from now on."""
+        return self._fds.pop() if self._fds else os.dup(self._root)
+
+
+def _make_directory(parent_fd: int, name: str) -> bool:
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent_fd)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _link_target(fd: int) -> str | None:
+    """Where the symlink *fd* points to; None when it is no symlink."""
+    if not stat.S_ISLNK(os.fstat(fd).st_mode):
+        return None
+    return os.readlink("", dir_fd=fd)
+
+
+def _lexical(names: list[str]) -> list[str]:
+    clean: list[str] = []
+    for name in names:
+        if name == "..":
+            del clean[-1:]
+        else:
+            clean.append(name)
+    return clean

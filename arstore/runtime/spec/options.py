@@ -1,0 +1,202 @@
+"""What a user may ask of a container beyond its image, and the small grammars in which it is asked.
+
+Out of scope: what the image itself says; `command`, `users` and `spec` bring the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from arstore.errors import NotFoundError, UsageError
+from arstore.runtime.lifecycle.state import STOP_TIMEOUT
+from arstore.runtime.spec.defaults import SHM_SIZE
+from arstore.runtime.spec.mount_point import clean_destination
+from arstore.runtime.spec.security import Security
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from arstore.runtime.spec.devices import Device
+    from arstore.runtime.spec.limits import Tmpfs, Ulimit
+
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+_LARGEST = 2**63 - 1
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+
+MOST_PROCESSES = 2048
+"""Processes and threads of a container that sets no limit of its own: podman's number (containers.conf(5))."""
+LEAST_MEMORY = 6 << 20
+"""Bytes. With less, a runtime cannot even start the container's first process."""
+
+
+class Volume(NamedTuple):
+    """A host directory or file that the container sees: absolute paths, as the host and the container name them."""
+
+    source: str
+    destination: str
+    read_only: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class RunOptions:
+    """How a container is to run. The defaults take everything from the image and give no network."""
+
+    args: tuple[str, ...] = ()
+    """The words after the image: they replace the image's CMD."""
+    entrypoint: tuple[str, ...] | None = None
+    """Replaces the image's ENTRYPOINT and clears its CMD; an empty one clears both."""
+    env: tuple[str, ...] = ()
+    """`NAME=VALUE`, added to the image's or in place of it; later ones win."""
+    workdir: str = ""
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    """Supplementary groups besides the user's own, names or numbers."""
+    volumes: tuple[Volume, ...] = ()
+    memory: int | None = None
+    """Bytes."""
+    cpus: float | None = None
+    pids_limit: int | None = None
+    """Processes and threads; None for MOST_PROCESSES where that can be limited, -1 for no limit."""
+    cgroups: bool = True
+    """Whether the container gets control groups of its own."""
+    network: Literal["none", "host"] = "none"
+    read_only: bool = False
+    tty: bool = False
+    interactive: bool = False
+    hostname: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    stop_timeout: float = STOP_TIMEOUT
+    """Seconds between the stop signal and SIGKILL."""
+    init: bool = False
+    """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
+    security: Security = field(default_factory=Security)
+    devices: tuple[Device, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    owned: tuple[str, ...] = ()
+    """Directories of the host, absolute and no symlinks, that are to belong to the command's user."""
+    shm_size: int = SHM_SIZE
+    """Bytes of /dev/shm."""
+
+    def capabilities(self, available: int) -> tuple[str, ...]:
+        """The container's capabilities, of those in the bit mask *available*.
+
+        Without control groups nothing keeps a container from opening the devices that it makes: who wants it to make
+        any has to say so.
+        """
+        security = self.security
+        if not self.cgroups and not security.privileged and not {"MKNOD", "ALL"}.intersection(security.added):
+            security = replace(security, dropped=(*security.dropped, "MKNOD"))
+        return security.capabilities(available)
+
+
+class ExecOptions(NamedTuple):
+    """How one more process is to run in a container; what is not given is as the container's own process has it."""
+
+    env: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str | None = None
+    tty: bool = False
+    interactive: bool = False
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `512m`, `1.5G`, `64MiB` or a plain number; units are powers of 1024, as docker takes them.
+
+    Raises UsageError.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise _refused(text, "not a size", "write for example 512m or 2g")
+    number, unit = match[1], _UNITS[match[2].lower()]
+    whole, _, fraction = number.partition(".")
+    size = (int(whole) << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
+    if size > _LARGEST:
+        raise _refused(text, "the size is out of range")
+    return size
+
+
+def parse_memory(text: str) -> int:
+    """A memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
+    size = parse_size(text)
+    if size < LEAST_MEMORY:
+        raise _refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
+    return size
+
+
+def parse_cpus(text: str) -> float:
+    """A number of processors such as `1.5`, at least 0.01. Raises UsageError."""
+    try:
+        cpus = float(text)
+    except ValueError:
+        raise _refused(text, "not a number of processors") from None
+    if not 0.01 <= cpus <= 100_000:
+        raise _refused(text, "the number of processors must be 0.01 or more")
+    return cpus
+
+
+def check_pids_limit(number: int) -> int:
+    """*number* of processes and threads, -1 for no limit. Raises UsageError for less."""
+    if number != -1 and number < 1:
+        raise _refused(str(number), "not a number of processes", "write -1 for no limit")
+    return number
+
+
+def parse_volume(text: str) -> Volume:
+    """`SRC:DST[:ro|:rw]`: a host path, made absolute, and the container's path for it.
+
+    SRC may contain colons, DST may not. A plain word is a path relative to the working directory, never a named volume.
+    Raises UsageError for the form and for a DST that is not absolute or is the root, NotFoundError when SRC does not
+    exist.
+    """
+    rest, read_only = text, False
+    for suffix in (":ro", ":rw"):
+        if rest.endswith(suffix):
+            rest, read_only = rest.removesuffix(suffix), suffix == ":ro"
+            break
+    source, colon, destination = rest.rpartition(":")
+    if not colon or not source or not destination:
+        raise _refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
+    if "\0" in text:
+        raise _refused(text, "a path cannot contain NUL")
+    place = clean_destination(destination, text)
+    absolute = os.path.abspath(source)
+    if not os.path.exists(absolute):
+        raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
+    return Volume(absolute, place, read_only)
+
+
+def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
+    """`NAME=VALUE` as it is; `NAME` alone takes its value from *environ*, or is None when that has none.
+
+    Raises UsageError for an empty name.
+    """
+    name, equals, _ = text.partition("=")
+    if not name:
+        raise _refused(text, "an environment variable needs a name")
+    if equals:
+        return text
+    return f"{name}={environ[name]}" if name in environ else None
+
+
+def check_hostname(name: str) -> str:
+    """*name*, when a kernel and the usual programs take it for a host name (64 bytes). Raises UsageError."""
+    if _HOST_NAME.fullmatch(name) is None:
+        raise _refused(name, "not a host name")
+    return name
+
+
+def _refused(text: str, why: str, hint: str = "") -> UsageError:
+    return UsageError(_shown(text), why, hint)
+
+
+def _shown(text: str) -> str:
+    """*text* in one line whatever it holds."""
+    from arstore.oci.document import shown
+
+    return shown(text)

@@ -1,0 +1,144 @@
+"""USER of an image, or of `--user`, as numbers: looked up in the container's own /etc/passwd and /etc/group.
+
+Grammar: `[user][:group]`, each a name or a number; an empty user is root's (0). A name comes before a number, as docker
+has it: a line `1000:x:5:…` in passwd names a user. Malformed lines are skipped, as libc does. Out of scope: NSS, user
+namespaces.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.errors import IdentityError, ImageConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arstore.runtime.spec.image_files import RootDirectory
+
+LARGEST_ID = 2**32 - 2
+"""The kernel keeps 2**32 - 1 for "no id"."""
+
+FILE_LIMIT = 4 << 20
+"""Bytes of /etc/passwd or /etc/group; a file that is larger is refused."""
+
+_LINE_LIMIT = 64 << 10
+_MOST_GROUPS = 65536
+
+
+class User(NamedTuple):
+    """Who the container's process is. *name* and *home* are empty where /etc/passwd does not know the id."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    name: str = ""
+    home: str = ""
+
+
+class _Account(NamedTuple):
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+def resolve_user(text: str, root: RootDirectory) -> User:
+    """The user that *text* names in *root*.
+
+    Raises IdentityError for an unknown name; ImageConfigError for an id out of range, and for an /etc/passwd that is
+    not a regular file or too large.
+    """
+    user_text, colon, group_text = text.partition(":")
+    if ":" in group_text or (colon and not user_text and not group_text):
+        raise ImageConfigError(f"user {text!r}", "not of the form USER, USER:GROUP or :GROUP")
+    account = _find_account(user_text or "0", text, root)
+    if group_text:
+        return User(account.uid, _find_group(group_text, text, root), (), account.name, account.home)
+    return User(account.uid, account.gid, _groups_of(account, root), account.name, account.home)
+
+
+def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
+    """The groups that *texts*, names or numbers, stand for in *root*. Raises IdentityError for an unknown name."""
+    return tuple(dict.fromkeys(_find_group(text, text, root) for text in texts))
+
+
+def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:
+    number = _number(wanted, text)
+    by_number: _Account | None = None
+    for account in _accounts(root):
+        if account.name == wanted:
+            return account
+        if by_number is None and account.uid == number:
+            by_number = account
+    if by_number is not None:
+        return by_number
+    if number is None:
+        raise IdentityError(f"user {text!r}", f"the container's /etc/passwd has no user {wanted!r}")
+    return _Account("", number, 0, "")
+
+
+def _find_group(wanted: str, text: str, root: RootDirectory) -> int:
+    for name, gid, _ in _groups(root):
+        if name == wanted:
+            return gid
+    number = _number(wanted, text)
+    if number is None:
+        raise IdentityError(f"user {text!r}", f"the container's /etc/group has no group {wanted!r}")
+    return number
+
+
+def _groups_of(account: _Account, root: RootDirectory) -> tuple[int, ...]:
+    """The supplementary groups, sorted, without the primary one."""
+    if not account.name:
+        return ()
+    found = {gid for _, gid, members in _groups(root) if account.name in members}
+    found.discard(account.gid)
+    if len(found) > _MOST_GROUPS:
+        raise ImageConfigError(f"user {account.name!r}", f"is in more than {_MOST_GROUPS} groups")
+    return tuple(sorted(found))
+
+
+def _accounts(root: RootDirectory) -> Iterator[_Account]:
+    for fields in _lines(root, "/etc/passwd"):
+        if len(fields) < 6:
+            continue
+        uid, gid = _id(fields[2]), _id(fields[3])
+        if uid is not None and gid is not None:
+            yield _Account(fields[0], uid, gid, fields[5])
+
+
+def _groups(root: RootDirectory) -> Iterator[tuple[str, int, list[str]]]:
+    for fields in _lines(root, "/etc/group"):
+        gid = _id(fields[2]) if len(fields) >= 3 else None
+        if gid is not None:
+            yield fields[0], gid, fields[3].split(",") if len(fields) > 3 else []
+
+
+def _lines(root: RootDirectory, path: str) -> Iterator[list[str]]:
+    data = root.read(path, FILE_LIMIT) or b""
+    for line in data.split(b"\n"):
+        if not line or line.startswith(b"#") or len(line) > _LINE_LIMIT or b"\0" in line:
+            continue
+        # Lines that are not UTF-8 name nobody that a config, which is JSON, could ask for.
+        fields = line.decode("utf-8", "replace").split(":")
+        if fields[0]:
+            yield fields
+
+
+def _id(field: str) -> int | None:
+    if not field.isascii() or not field.isdigit() or len(field) > 10:
+        return None
+    number = int(field)
+    return number if number <= LARGEST_ID else None
+
+
+def _number(wanted: str, text: str) -> int | None:
+    """*wanted* as an id; None when it is a name."""
+    digits = wanted.removeprefix("-").removeprefix("+")
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    number = _id(wanted)
+    if number is None:
+        raise ImageConfigError(f"user {text!r}", f"an id must be a number from 0 to {LARGEST_ID}")
+    return number

@@ -1,0 +1,175 @@
+"""Moving bytes between one of the container's streams and one of the caller's, each way in a thread of its own.
+
+A relay ends at the end of its source. `finish` ends it earlier: it then passes on what is there already and waits for
+nothing more, because a process that outlives the command may hold the other end open for ever. Bytes go from file to
+file in the kernel (splice(2)) where both can do that: not to a file opened with O_APPEND, a terminal of an older
+kernel, or a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+from arstore.runtime.stdio import terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Sink = Callable[[bytes], None]
+
+_CHUNK = 1 << 16
+_SPLICE = 1 << 20
+_NO_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF})
+_TERMINAL_GRACE = 0.05
+"""Seconds. The kernel passes on what was written to a terminal a moment later (a work queue), and nothing says when."""
+
+
+class Relay:
+    """Moves what *source* has to *target*, a descriptor, or to *sink*; both are left open, *source* is closed.
+
+    *finish* is called at the end, whatever it was. An error of the target (EPIPE, ENOSPC) ends the relay: the closed
+    source tells the container.
+    """
+
+    def __init__(
+        self, source: int, target: int = -1, sink: Sink | None = None, finish: Callable[[], None] | None = None
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._sink = sink or (lambda data: write_all(target, data))
+        self._finish = finish
+        self._wake_read, self._wake_write = os.pipe()
+        self._is_finishing = False
+        self._splices = sink is None and stat.S_ISFIFO(os.fstat(source).st_mode)
+        self._grace = _TERMINAL_GRACE if os.isatty(source) else 0.0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Pass on what is there, wait for nothing more, and return when that is done."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"\0")
+        self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _run(self) -> None:
+        try:
+            while self._has_more() and self._pass_on():
+                pass
+        except OSError:
+            pass
+        finally:
+            if self._finish is not None:
+                with contextlib.suppress(OSError):
+                    self._finish()
+            os.close(self._source)
+
+    def _has_more(self) -> bool:
+        """Wait for bytes, or the end, of the source; False when it has none and is not to be waited for."""
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        if not self._is_finishing:
+            poll.register(self._wake_read, select.POLLIN)
+            ready = dict(poll.poll())
+            if self._source in ready:
+                return True
+            self._is_finishing = True
+            poll.unregister(self._wake_read)
+        return bool(poll.poll(self._grace * 1000))
+
+    def _pass_on(self) -> bool:
+        """Pass on some of what is there; False at the end."""
+        if self._splices:
+            try:
+                return bool(splice(self._source, self._target))
+            except OSError as error:
+                if error.errno not in _NO_SPLICE:
+                    raise
+                self._splices = False
+        data = read(self._source)
+        if data:
+            self._sink(data)
+        return bool(data)
+
+
+def feed(source: int, target: int, ending: bytes | None = None) -> None:
+    """Copy *source* to *target* in a daemon thread, and then write *ending*, or close *target* where it is None.
+
+    Whoever has given *source* may keep it open for ever, so nobody waits for the thread.
+    """
+    threading.Thread(target=_feed, args=(source, target, ending), daemon=True).start()
+
+
+def _feed(source: int, target: int, ending: bytes | None) -> None:
+    with contextlib.suppress(OSError):
+        mode = os.fstat(source).st_mode
+        # From anything else splice(2) waits with the pipe locked, so that nobody can read what is in it.
+        splices = ending is None and (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))
+        while True:
+            if splices:
+                try:
+                    if splice(source, target):
+                        continue
+                    break
+                except OSError as error:
+                    if error.errno not in _NO_SPLICE:
+                        raise
+                    splices = False
+            data = read(source)
+            if not data:
+                break
+            write_all(target, data)
+        if ending is not None:
+            write_all(target, ending)
+    if ending is None:
+        os.close(target)
+
+
+def splice(source: int, target: int) -> int:
+    """Move bytes within the kernel; how many, 0 at the end. One of the two is a pipe. Raises OSError."""
+    while True:
+        try:
+            return os.splice(source, target, _SPLICE)
+        except BlockingIOError:
+            # One of them is non-blocking: that flag belongs to all who share the file, so it stays.
+            _wait(source, select.POLLIN)
+            _wait(target, select.POLLOUT)
+
+
+def read(fd: int) -> bytes:
+    """Return the next bytes; b"" at the end, which a terminal whose other side has closed reports as EIO."""
+    while True:
+        try:
+            return os.read(fd, _CHUNK)
+        except BlockingIOError:
+            _wait(fd, select.POLLIN)
+        except OSError as error:
+            if terminal.is_hang_up(error):
+                return b""
+            raise
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*, however many calls it takes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            _wait(fd, select.POLLOUT)
+
+
+def _wait(fd: int, event: int) -> None:
+    poll = select.poll()
+    poll.register(fd, event)
+    poll.poll()

@@ -1,0 +1,126 @@
+"""The container's standard input, output and error.
+
+A container never gets a file of the caller's: it could open it again through /proc/self/fd with other rights, truncate
+it, make it non-blocking for all who share it, and the runtime would change its owner. It gets pipes, or with `-t` a
+terminal, and `relay` moves the bytes. Where the caller's output and error are one file they share a pipe, so that
+their order stays. The runtime writes to the same standard error while it fails; that becomes part of arstore's error.
+
+Out of scope: the terminal's modes and size, see `terminal`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import NamedTuple
+
+from arstore.runtime.stdio import terminal
+from arstore.runtime.stdio.logs import LogWriter
+from arstore.runtime.stdio.relay import Relay, feed
+
+_PIPE_SIZE = 1 << 20
+
+
+class Stdio(NamedTuple):
+    """Where the three streams are to go: this process's own 0, 1 and 2, or the log that *log_fd* has open."""
+
+    interactive: bool = False
+    tty: bool = False
+    log_fd: int | None = None
+
+
+class Streams:
+    """One container process's streams. *given* are the descriptors for the runtime: input, output, error."""
+
+    def __init__(self, stdio: Stdio) -> None:
+        self._stdio = stdio
+        self._ends: list[int] = []
+        self._outputs: list[Relay] = []
+        self._input_end = -1
+        self._errors = -1
+        self._master = -1
+        self.given = self._plan()
+
+    def _plan(self) -> tuple[int, int, int]:
+        errors = self._output(2, "stderr")
+        if self._stdio.tty:
+            null = self._null()
+            return null, null, errors
+        has_log = self._stdio.log_fd is not None
+        source = self._input() if self._stdio.interactive and not has_log else self._null()
+        if not has_log and _same_file(1, 2):
+            return source, errors, errors
+        return source, self._output(1, "stdout"), errors
+
+    def _null(self) -> int:
+        self._ends.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        return self._ends[-1]
+
+    def _input(self) -> int:
+        reading, self._input_end = os.pipe()
+        self._ends.append(reading)
+        return reading
+
+    def _output(self, target: int, stream: str) -> int:
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        self._ends.append(writing)
+        if stream == "stderr":
+            self._errors = reading
+        self._outputs.append(self._relay(reading, target, stream))
+        return writing
+
+    def _relay(self, source: int, target: int, stream: str) -> Relay:
+        if self._stdio.log_fd is None:
+            return Relay(source, target)
+        writer = LogWriter(self._stdio.log_fd, stream)
+        return Relay(source, sink=writer.write, finish=writer.finish)
+
+    def handed_over(self) -> None:
+        """Close the runtime's descriptors on this side, so that an end is seen as one."""
+        for fd in self._ends:
+            os.close(fd)
+        self._ends.clear()
+
+    def printed(self) -> bytes:
+        """Return what a runtime that failed, and has ended, wrote to standard error."""
+        os.set_blocking(self._errors, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._errors, _PIPE_SIZE)
+        return b""
+
+    def attach(self, master: int) -> None:
+        """Take the container's terminal; before `start`."""
+        self._master = master
+        self._outputs.append(self._relay(master, 1, "stdout"))
+        self.resize()
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of the user's."""
+        if self._master >= 0 and self._stdio.log_fd is None:
+            terminal.follow_size(self._master, 0, 1, 2)
+
+    def start(self) -> None:
+        """Begin to move bytes."""
+        for relay in self._outputs:
+            relay.start()
+        if self._input_end >= 0:
+            feed(0, self._input_end)
+        elif self._master >= 0 and self._stdio.interactive and self._stdio.log_fd is None:
+            # The end of an input that is not a terminal is typed as the end of file.
+            feed(0, os.dup(self._master), terminal.END_OF_FILE)
+
+    def drain(self) -> None:
+        """Pass on all that the process, which has ended, has written; others may still hold its streams."""
+        for relay in self._outputs:
+            relay.finish()
+
+
+def _same_file(first: int, second: int) -> bool:
+    try:
+        one, two = os.fstat(first), os.fstat(second)
+    except OSError:
+        return False
+    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)

@@ -1,0 +1,82 @@
+"""Leases: what a living process works with is not collected, although no name, container or mount holds it.
+
+A lease dies with its process: it records pid, start time and boot, and no timer. For what lasts longer than a moment
+and leaves no other trace, such as unpacking an image.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from arstore.disk.access import Access
+from arstore.disk.owner import Owner
+from arstore.errors import NotFoundError
+from arstore.graph.records import LeaseRecord
+from arstore.trace import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.graph.graph import Graph
+    from arstore.graph.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+@contextmanager
+def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
+    """Hold the image of this digest for the length of the context.
+
+    Raises NotFoundError when it is not (any more) there, and the errors of Graph.
+    """
+
+    def choose(snapshot: Snapshot) -> tuple[tuple[str, ...], None]:
+        if snapshot.image(image) is None:
+            raise NotFoundError(f"image {image}", "was removed")
+        return (image,), None
+
+    with _held(graph, purpose, choose):
+        yield
+
+
+@contextmanager
+def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Iterator[T]:
+    """Hold every image and index that is there, for the length of the context; what *look* finds in that very moment.
+
+    Raises the errors of Graph.
+    """
+    with _held(graph, purpose, lambda now: (tuple(digest for digest, _ in now.images()), look(now))) as found:
+        yield found
+
+
+@contextmanager
+def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[str, ...], T]]) -> Iterator[T]:
+    """Hold the images that *choose* names, in one transaction with what else it finds.
+
+    In a store that nobody can change nothing has to be held.
+    """
+    if graph.access is Access.FROZEN:
+        with graph.read() as snapshot:
+            _, found = choose(snapshot)
+        yield found
+        return
+    owner = Owner.announced(graph.path)
+    lease_id = os.urandom(8).hex()
+    with graph.write(guest=True) as change:
+        # Those of killed processes hold nothing, and each can list every image of the store.
+        for dead in [
+            key for key, one in change.leases() if not Owner(one.pid, one.start, one.boot).is_alive(graph.path)
+        ]:
+            change.delete("leases", dead)
+        images, found = choose(change)
+        change.put_lease(lease_id, LeaseRecord(images, purpose, owner.pid, owner.start, owner.boot, time.time()))
+    reached("lease.taken")
+    try:
+        yield found
+    finally:
+        with graph.write(guest=True) as change:
+            change.delete("leases", lease_id)
+        reached("lease.returned")

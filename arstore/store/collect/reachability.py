@@ -1,0 +1,132 @@
+"""What images need: their blobs, their layers, and the trees that mounts of them are made of.
+
+A snapshot's tables are read whole for that, once for all images that are asked about, and what is found are numbers
+(`numbers`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.graph.key_numbers import UNKNOWN, Numbers
+from arstore.mounts.merge_plan import FEWEST, MOST, Run, plan, run_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, KeysView
+
+    from arstore.graph.snapshot import Snapshot
+
+
+class Needs(NamedTuple):
+    """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
+
+    An index needs nothing but its own blob; its `images` are the digests of those of its images that are in the store.
+    """
+
+    blobs: tuple[int, ...]
+    layers: tuple[int, ...] = ()
+    trees: tuple[int, ...] = ()
+    images: tuple[str, ...] = ()
+    is_index: bool = False
+
+
+class ImageFields(NamedTuple):
+    """What an image's record says of what it needs."""
+
+    config: str
+    layers: tuple[str, ...]
+    top: str
+    cap: str | None
+    manifests: tuple[str, ...]
+
+
+class _Layers(NamedTuple):
+    parent: list[str]
+    tree: list[str]
+
+
+class _Tree(NamedTuple):
+    form: str
+    entries: int
+
+
+class Reach:
+    """A look at all images of one snapshot, as long as that lasts. Raises the errors of Graph."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._images = snapshot.every("images", ImageFields)
+        self.names = snapshot.names_by_digest()
+        """The names of each image that has some."""
+        self.blobs = Numbers(snapshot.keys("blobs"))
+        """The digests of blobs."""
+        self.trees = Numbers(snapshot.keys("trees"))
+        """The keys of trees."""
+        chain_ids, layers = snapshot.columns("layers", _Layers)
+        self.layers = Numbers(chain_ids)
+        """The chain IDs of layers."""
+        self._parents = self.layers.known(layers.parent)
+        self._tree_of = self.trees.all_of(layers.tree)
+        self._none = self.trees.of("")
+        self._found: dict[str, Needs] = {}
+
+    @cached_property
+    def _shapes(self) -> dict[str, _Tree]:
+        """Read only where a plan is made: many a store has no merged index, or only such as need none."""
+        if not self._snapshot.runs():
+            return {}
+        return self._snapshot.every("trees", _Tree)
+
+    def of(self, digest: str) -> Needs | None:
+        """What the image *digest* needs; None where there is none. Gaps are passed over."""
+        found = self._found.get(digest)
+        if found is None and (image := self._images.get(digest)) is not None:
+            found = self._found[digest] = self._needs(digest, image)
+        return found
+
+    def _needs(self, digest: str, image: ImageFields) -> Needs:
+        if not image.config:
+            return Needs((self.blobs.of(digest),), images=image.manifests, is_index=True)
+        layers, stack = self._chain(image)
+        blobs = dict.fromkeys(self.blobs.all_of((digest, image.config, *image.layers)))
+        return Needs(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
+
+    @property
+    def images(self) -> KeysView[str]:
+        """The digests of all images and indexes, sorted."""
+        return self._images.keys()
+
+    def indexes(self) -> dict[str, tuple[str, ...]]:
+        """The images of each index."""
+        return {digest: image.manifests for digest, image in self._images.items() if image.manifests}
+
+    def _chain(self, image: ImageFields) -> tuple[dict[int, None], dict[int, None]]:
+        """The layers of *image*, and the trees of its stack, both from the top down."""
+        layers: dict[int, None] = {}
+        stack: dict[int, None] = {self.trees.of(image.cap): None} if image.cap else {}
+        parents, tree_of = self._parents, self._tree_of
+        (layer,) = self.layers.known([image.top])
+        while layer != UNKNOWN and layer not in layers:
+            layers[layer] = None
+            stack[tree_of[layer]] = None
+            layer = parents[layer]
+        # Layers that have never been built have none.
+        stack.pop(self._none, None)
+        return layers, stack
+
+    def _planned(self, numbers: Collection[int]) -> list[int]:
+        """The merged indexes that a mount of the stack *numbers* uses, of those that have been made."""
+        if len(numbers) < FEWEST:
+            return []
+        names = self.trees.keys
+        keys = [names[number] for number in numbers]
+        # One over the whole stack can have been made for this alone: it needs no plan, and most stacks have it.
+        if len(keys) <= MOST and (whole := self.trees.known([run_key(keys)])) != [UNKNOWN]:
+            return whole
+        shapes = self._shapes
+        stack = [(key, shapes[key]) for key in keys if key in shapes]
+        if len(stack) != len(keys):
+            return []
+        made = self.trees.known([part.key for part in plan(stack) if isinstance(part, Run)])
+        return [number for number in made if number != UNKNOWN]

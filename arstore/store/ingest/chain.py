@@ -1,0 +1,287 @@
+"""Putting a chain together: which tree stands for each layer, and what has to lie on top of them all.
+
+The stack has to fit what overlayfs takes: where a cap would be one tree too many, its directories go into a tree of the
+top layer that serves this chain alone. Runs of small trees get a merged index (`runs`).
+
+Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
+directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that
+place, or none has the directory that it has nothing but marks for. The whole stack gets a *cap*, a tree of directories
+only, where such a directory would show other attributes than the layers below gave it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.errors import ArstoreError
+from arstore.graph.records import RULES, TreeRecord
+from arstore.mounts.merge_plan import Run
+from arstore.mounts.merge_plan import plan as plan_runs
+from arstore.mounts.overlay import MAX_LOWERS
+from arstore.store.ingest.layer_pass import LayerPass
+from arstore.tar.entry import Kind
+from arstore.tar.whiteout import Mark, mark_of
+from arstore.trace import reached
+from arstore.trees.adaptation import OwnTree, cap_entries, plan
+from arstore.trees.format import UnrepresentableError
+from arstore.trees.memory_quota import Allowance
+from arstore.trees.merged_view import MergedView
+from arstore.trees.needs import NO_NEEDS, read_needs
+from arstore.trees.relocation import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from arstore.disk.staging import Ingest
+    from arstore.store.ingest.incoming import IncomingLayer
+    from arstore.store.ingest.inventory import Inventory
+    from arstore.store.ingest.layer_pass import Adaptation as Change
+    from arstore.store.ingest.publish import Publication
+    from arstore.tar.entry import Entry
+    from arstore.trees.adaptation import Adaptation
+    from arstore.trees.format import Content, EntryReader, Needs, TreeBuilder, TreeFormat
+
+    Adapt = Callable[[LayerPass, str], None]
+
+CAP_FORM = "directory"
+"""The form of caps: they hold a few directories and no content."""
+
+
+class Assembly:
+    """The trees of chains, some in the store and some still in the ingest.
+
+    What layers imply is looked up in all trees below, which *allowance* has to have the steps for.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        ingest: Ingest,
+        publication: Publication,
+        adapt: Adapt,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._inventory = inventory
+        self._allowance = allowance or Allowance()
+        self._ingest = ingest
+        self._publication = publication
+        self._adapt = adapt
+        self._needs: dict[str, Needs] = {}
+
+    def stack(self, layers: Sequence[IncomingLayer]) -> tuple[list[str], str]:
+        """The keys of the trees for *layers*, bottom first, and the key of their cap ("" when they need none).
+
+        Raises TarError when a hard link's target is in no layer, UnsafePathError, OSError.
+        """
+        keys: list[str] = []
+        straight: dict[bytes, int] = {}
+        for layer in layers:
+            keys.append(self._tree(layer, keys, straight))
+        cap = self._cap(layers, keys)
+        for key in keys:
+            self._reuse(key)
+        self._merge([*([cap] if cap else []), *_top_first(keys)])
+        return keys, cap
+
+    def _tree(self, layer: IncomingLayer, below: list[str], straight: dict[bytes, int]) -> str:
+        """The key of the tree for *layer*. *straight* is what `_is_straight` knows, and learns."""
+        recorded = self._publication.layers.get(layer.chain_id)
+        if recorded is not None and recorded.tree:
+            return recorded.tree
+        adapted = self._inventory.adapted_tree(layer)
+        if adapted is not None:
+            return adapted
+        needs = self._needs_of(layer.diff_id)
+        paths = (*needs.implied, *needs.passed)
+        asks = needs.absent_links or needs.marked
+        if not asks and all(self._is_straight(path, below, straight) for path in paths):
+            return layer.diff_id
+        for path in needs.marked:
+            self._allowance.look_up(path, len(below))
+        with ExitStack() as stack:
+            adaptation = self._plan(layer, below, stack)
+            if adaptation is None:
+                straight.update(dict.fromkeys(paths, len(below)))
+                return layer.diff_id
+            key = _adapted_key(layer)
+            directory = self._ingest.directory(f"adapted-{key.hex}")
+            self._adapt(self._again(layer, directory, adaptation), key)
+        return key
+
+    def _plan(self, layer: IncomingLayer, below: list[str], stack: ExitStack) -> Adaptation | None:
+        """How *layer* has to be changed to stand on the trees *below*, all of which are open until *stack* is."""
+        needs = self._needs_of(layer.diff_id)
+        form, path = self._place(layer.diff_id)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        return plan(needs, self._view(below, stack), OwnTree(form, fd, frozenset(needs.implied)))
+
+    def _is_straight(self, path: bytes, below: list[str], straight: dict[bytes, int]) -> bool:
+        """Whether *path* is known to be no symlink in the trees *below*.
+
+        *straight* has the number of trees, from the bottom, that this has been found for: of hundreds of layers that
+        all imply one directory each looks at the one below it alone.
+        """
+        known = straight.get(path) if path else len(below)
+        if known is None:
+            return False
+        self._allowance.look_up(path, len(below) - known)
+        for key in below[known:]:
+            form, place = self._place(key)
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                node = form.lookup(fd, path)
+            finally:
+                os.close(fd)
+            if node is not None and node.entry.path == path and node.entry.kind is Kind.SYMLINK:
+                return False
+        straight[path] = len(below)
+        return True
+
+    def _cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> str:
+        """The key of the cap for *keys*, "" for none; a stack that is full already gets another top tree instead."""
+        needs = [self._needs_of(key) for key in _top_first(keys)]
+        if not any(one.implied or one.masked for one in needs):
+            return ""
+        with ExitStack() as stack:
+            view = self._view(keys, stack)
+            for one in needs:
+                for path in one.masked:
+                    self._allowance.look_up(path, len(keys))
+            masked = {
+                path for place, one in enumerate(needs) for path in one.masked if view.layers_of(path) == (place,)
+            }
+            entries = cap_entries(view, masked)
+            if not entries:
+                return ""
+            if len(plan_runs(self._records(_top_first(keys)[: view.mounted()]), MAX_LOWERS - 1)) >= MAX_LOWERS:
+                only_top = frozenset(path for path in masked if view.layers_of(path) == (0,))
+                keys[-1] = self._capped_top(layers[-1], keys, _Capped(entries, only_top), stack)
+                return ""
+        key = Digest.of(f"cap of {layers[-1].chain_id}".encode())
+        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+            self._build_cap(key, entries)
+        self._reuse(key)
+        return key
+
+    def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
+        form = self._inventory.forms[CAP_FORM]
+        directory = self._ingest.directory(f"tree-{Digest(key).hex}")
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        builder = form.builder(fd)
+        try:
+            for entry in entries:
+                builder.add(entry, NOTHING)
+            _, stat = builder.finish()
+        finally:
+            builder.close()
+            os.close(fd)
+        reached("take.cap-built")
+        sums = (*stat.sums, NO_NEEDS, RULES)
+        record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False, sums=sums)
+        self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
+
+    def _capped_top(self, layer: IncomingLayer, keys: list[str], capped: _Capped, stack: ExitStack) -> str:
+        """The key of a tree of the top *layer* that holds the cap's directories too."""
+        key = Digest.of(f"capped {layer.chain_id}".encode())
+        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+            capped.adaptation = self._plan(layer, keys[:-1], stack)
+            directory = self._ingest.directory(f"tree-{key.hex}")
+            self._adapt(self._again(layer, directory, capped), key)
+        self._reuse(key)
+        return key
+
+    def _again(self, layer: IncomingLayer, directory: str, adaptation: Change) -> LayerPass:
+        """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
+        staged = self._publication.blobs.get(layer.digest)
+        blob = staged[0] if staged else self._inventory.directories.blob(layer.digest)
+        forms = (self._place(layer.diff_id)[0], self._inventory.forms[CAP_FORM])
+        return LayerPass(
+            layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
+        )
+
+    def _merge(self, keys: list[str]) -> None:
+        """Make the merged indexes that a mount of these trees, given top first, uses.
+
+        They are a cache: what keeps one from being made is no reason to do without the image.
+        """
+        runs = [part for part in plan_runs(self._records(keys)) if isinstance(part, Run)]
+        missing = {run.key for run in self._inventory.missing_runs(runs)}
+        for run in runs:
+            # What is over a tree that is built again is made again with it.
+            stale = run.key in missing or any(member in self._publication.trees for member in run.members)
+            if stale and run.key not in self._publication.trees:
+                with suppress(UnrepresentableError, ArstoreError, OSError):
+                    self._publication.add_run(run, self._ingest, lambda key: self._place(key)[1], self._inventory)
+
+    def _records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]]:
+        """The records of these trees. Raises StoreDamagedError."""
+        staged = self._publication.trees
+        known = self._inventory.tree_records([key for key in keys if key not in staged])
+        return [(key, staged[key][1] if key in staged else known[key]) for key in keys]
+
+    def _reuse(self, key: str) -> None:
+        if key not in self._publication.trees:
+            self._publication.reused_trees.add(key)
+
+    def _view(self, keys: Sequence[str], stack: ExitStack) -> MergedView:
+        """The merged view of these trees (given bottom first), open until *stack* is."""
+        layers = []
+        for key in _top_first(keys):
+            form, path = self._place(key)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            layers.append((form, fd, frozenset(self._needs_of(key).implied)))
+        return MergedView(layers)
+
+    def _place(self, key: str) -> tuple[TreeFormat, str]:
+        staged = self._publication.trees.get(key)
+        if staged is not None:
+            return self._inventory.forms[staged[1].form], staged[0]
+        return self._inventory.tree_place(key)
+
+    def _needs_of(self, key: str) -> Needs:
+        if key not in self._needs:
+            self._needs[key] = read_needs(self._place(key)[1])
+        return self._needs[key]
+
+
+def _adapted_key(layer: IncomingLayer) -> Digest:
+    """The key of a tree for this chain alone: its chain ID, but that of the bottom layer is its diff ID."""
+    return layer.chain_id if layer.chain_id != layer.diff_id else Digest.of(f"bottom {layer.chain_id}".encode())
+
+
+def _top_first(keys: Sequence[str]) -> list[str]:
+    """The keys of a stack, given bottom first, as overlayfs takes them: each once, at its topmost place."""
+    return list(dict.fromkeys(reversed(keys)))
+
+
+class _Capped:
+    """A layer's entries, adapted where they have to be, and then those of a cap.
+
+    Whiteouts in directories that only this layer has hide nothing, and overlayfs would show them: they are left out.
+    """
+
+    def __init__(self, cap: Sequence[Entry], only_here: frozenset[bytes]) -> None:
+        self.adaptation: Adaptation | None = None
+        self._cap = cap
+        self._only_here = only_here
+
+    def survey(self, reader: EntryReader) -> None:
+        if self.adaptation is not None:
+            self.adaptation.survey(reader)
+
+    def attach(self, builder: TreeBuilder) -> None:
+        if self.adaptation is not None:
+            self.adaptation.attach(builder)
+
+    def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
+        own = ((entry, reader) for entry in reader) if self.adaptation is None else self.adaptation.entries(reader)
+        for entry, content in own:
+            if entry.parent not in self._only_here or mark_of(entry)[0] is not Mark.WHITEOUT:
+                yield entry, content
+        for entry in self._cap:
+            yield entry, NOTHING

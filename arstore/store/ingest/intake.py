@@ -1,0 +1,380 @@
+"""Taking images in: what has to be read is read once, in parallel, and everything is published together.
+
+The same work makes a new image, completes one that lacks a blob or a tree, and rebuilds trees that are not to be
+trusted: a layer costs something only where the store has no intact blob or no trusted tree for it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest, verify
+from arstore.disk.free_space import Room
+from arstore.disk.paths import opened
+from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
+from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.linux.files.sync import syncfs
+from arstore.store.ingest.chain import Assembly
+from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
+from arstore.store.ingest.layer_jobs import Job, Passes
+from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.ingest.publish import Publication
+from arstore.tar import codec
+from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
+from arstore.trace import reached
+from arstore.trees.attributes import Dropped
+from arstore.trees.memory_quota import Allowance
+from arstore.trees.needs import NO_NEEDS, read_needs
+from arstore.workers import confinement
+from arstore.workers.pool import run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from arstore.disk.staging import Ingest
+    from arstore.store.ingest.incoming import IncomingLayer, OpenBlob
+    from arstore.store.ingest.inventory import Inventory
+    from arstore.store.progress import Progress
+    from arstore.trees.format import TreeFormat
+
+
+_MANY = 256
+"""Files from which on the whole file system is synced, once, in place of each of them."""
+
+
+class _DeniedError(Exception):
+    """The host does not permit an adapted tree to be built; the text says why."""
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What the jobs have brought: tar sizes and blobs by digest, trees by key."""
+
+    blobs: dict[str, BlobRecord] = field(default_factory=dict)
+    reused: set[str] = field(default_factory=set)
+    dropped: dict[str, Dropped] = field(default_factory=dict)
+    """Extended attributes that trees do not have, by the layer's diff ID."""
+    denied: str = ""
+
+
+class Intake:
+    """One piece of work on a store, inside one ingest."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        ingest: Ingest,
+        open_blob: OpenBlob,
+        forms: tuple[TreeFormat, ...],
+        progress: Progress,
+        spool: Ingest | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._inventory = inventory
+        self._ingest = ingest
+        self._open_blob = open_blob
+        self._spool = spool
+        self._limits = limits or DEFAULT_LIMITS
+        self._forms = forms
+        self._progress = progress
+        self._room = Room(ingest.path, self._limits, inventory.directories.root)
+        self._passes = Passes(ingest, open_blob, self._limits, progress, self._room)
+        # Of what the store has accepted, trees can always be made again.
+        self._steps = Allowance(limits or ACCEPTED)
+        self._taken = _Taken()
+        self._publication = Publication(sparing=inventory.again)
+        self._durable = True
+
+    @property
+    def denied(self) -> str:
+        """Why no trees were built, in the kernel's words; "" when they were."""
+        return self._taken.denied
+
+    @property
+    def dropped(self) -> Dropped:
+        """The extended attributes that the trees of all layers do not have, those of reused trees too."""
+        found = Dropped()
+        for one in self._taken.dropped.values():
+            found.add(one)
+        return found
+
+    def missing(self, images: Sequence[IncomingImage]) -> dict[Digest, int]:
+        """The blobs, with their sizes, of the layers that `take` would read now: they or their trees are missing."""
+        treeless = self._treeless(images)
+        layers = {layer.digest: layer for image in images for layer in image.layers}.values()
+        return {
+            layer.digest: layer.size for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)
+        }
+
+    def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
+        """Read what is missing for *images* and return what is to be published.
+
+        Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
+        """
+        jobs = self._plan(images)
+        count = len(jobs) + 2 * len(images) + len(indexes)
+        with opened(self._ingest.path) as fd:
+            self._durable = count < _MANY
+            publication = self._take(jobs, images, indexes)
+            if not self._durable:
+                syncfs(fd)
+                reached("take.all-synced")
+        reached("take.prepared")
+        return publication
+
+    def _take(self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]) -> Publication:
+        if any(not job.reads_store for job in jobs):
+            self._room.announced = sum(job.layer.size for job in jobs if job.work.keep)
+            self._room.check()
+        self._run(jobs)
+        reached("take.layers-read")
+        for image in images:
+            self._document(image.digest, image.manifest)
+            self._document(image.config_digest, image.config)
+        for index in indexes:
+            self._document(index.digest, index.document)
+        for image in images:
+            self._record(image)
+        for index in indexes:
+            self._record_index(index)
+        self._publication.drop_unused_trees()
+        return self._publication
+
+    def taken(self, image: IncomingImage) -> TakenImage:
+        """*image* as it is in the store after the publication."""
+        layers = tuple(
+            TakenLayer(
+                layer.digest,
+                layer.diff_id,
+                layer.chain_id,
+                self._taken.blobs[layer.digest].tar_size,
+                layer.size,
+                layer.digest in self._taken.reused,
+                self._dropped_of(layer),
+            )
+            for layer in image.layers
+        )
+        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers)
+
+    def _dropped_of(self, layer: IncomingLayer) -> int:
+        dropped = self._taken.dropped.get(layer.diff_id)
+        return dropped.count if dropped is not None else 0
+
+    # --- planning ---------------------------------------------------------------------------------------------------
+
+    def _plan(self, images: Sequence[IncomingImage]) -> list[Job]:
+        jobs: list[Job] = []
+        seen: dict[str, IncomingLayer] = {}
+        treeless = self._treeless(images)
+        for layer in (layer for image in images for layer in image.layers):
+            known = seen.setdefault(layer.digest, layer)
+            if known is not layer:
+                _require_same(known, layer)
+                continue
+            job = self._job(layer, layer.diff_id in treeless)
+            treeless.discard(layer.diff_id)
+            if job is None:
+                self._progress.start(layer.diff_id, layer.digest.short, layer.size)
+                self._progress.finish(layer.diff_id, reused=True)
+            else:
+                jobs.append(job)
+        return sorted(jobs, key=lambda job: -job.layer.size)
+
+    def _treeless(self, images: Sequence[IncomingImage]) -> set[str]:
+        """The diff IDs that a chain has no trusted tree for: a tree made for another chain is of no use to it."""
+        if not self._forms:
+            return set()
+        layers = {layer.chain_id: layer for image in images for layer in image.layers}
+        return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
+
+    def _is_unknown(self, digest: str) -> bool:
+        stored = self._inventory.intact_blob(digest)
+        return stored is None or not stored.diff_id
+
+    def _job(self, layer: IncomingLayer, needs_tree: bool) -> Job | None:
+        """The job that *layer* needs; None when the store has all of it."""
+        stored = self._inventory.intact_blob(layer.digest)
+        if stored is not None and stored.size != layer.size:
+            raise SizeMismatchError(f"layer {layer.digest}", f"has {stored.size} bytes, {layer.size} were announced")
+        if stored is not None and stored.diff_id and stored.diff_id != layer.diff_id:
+            raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
+        verified = stored is not None and bool(stored.diff_id)
+        if stored is not None and verified and not needs_tree:
+            self._taken.blobs[layer.digest] = stored
+            self._taken.reused.add(layer.digest)
+            self._publication.reused_blobs.add(layer.digest)
+            self._look_for_dropped(layer)
+            return None
+        tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
+        blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
+        limits = replace(ACCEPTED, strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
+        forms = self._forms if tree else ()
+        work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
+        return Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
+
+    def _look_for_dropped(self, layer: IncomingLayer) -> None:
+        """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
+        key = self._inventory.trusted_tree(layer)
+        record = self._inventory.tree_record(key) if key else None
+        if key is None or record is None or NO_NEEDS in record.sums:
+            return
+        dropped = read_needs(self._inventory.directories.tree(key)).dropped
+        if dropped.count and self._limits.strict_xattrs:
+            raise TarError(f"layer {layer.digest}", str(dropped), "without --strict-xattrs this is accepted")
+        self._taken.dropped[layer.diff_id] = dropped
+
+    def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
+        """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
+        stream = self._open_blob(layer.digest)
+        try:
+            window = stream.window()
+            if self._spool is not None and window is not None and window[1] == 0:
+                spooled = self._spool.spooled(window[0])
+                if spooled is not None and os.fstat(window[0]).st_size == window[2] == layer.size:
+                    return spooled, False
+        finally:
+            stream.close()
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _run(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
+        self._inventory.graph.release()
+        done = self._passes.read(jobs, self._durable)
+        # Only now: this looks into the graph, which must not be open while processes are forked.
+        for job, outcome in done:
+            self._finish(job, outcome)
+
+    def _finish(self, job: Job, outcome: LayerOutcome) -> None:
+        layer = job.layer
+        record = BlobRecord(layer.size, layer.diff_id, outcome.tar_size)
+        self._taken.blobs[layer.digest] = record
+        if job.reads_store:
+            self._publication.reused_blobs.add(layer.digest)
+        else:
+            self._add_blob(layer.digest, job.work.blob, record)
+        self._add_tree(layer.diff_id, job.work.tree, outcome)
+        self._taken.dropped[layer.diff_id] = outcome.needs.dropped
+        self._taken.denied = self._taken.denied or outcome.denied
+
+    def _add_tree(self, key: str, path: str, outcome: LayerOutcome) -> None:
+        if outcome.stat is None:
+            return
+        known = self._inventory.tree_record(key)
+        if known is not None and known.form == outcome.form and key in self._inventory.again:
+            # It was to take another form, which cannot represent it: what is there is as good.
+            return
+        implied = bool(outcome.needs.implied or outcome.needs.absent_links)
+        stat = outcome.stat
+        record = TreeRecord(outcome.form, self._inventory.boot, False, stat.entries, stat.size, implied, sums=stat.sums)
+        self._publication.add_tree(key, path, record, known)
+
+    def _add_blob(self, digest: str, path: str, record: BlobRecord) -> None:
+        self._publication.blobs[digest] = (path, record)
+        if self._inventory.is_recorded(digest):
+            self._publication.replaced.add(digest)
+
+    def _document(self, digest: Digest, data: bytes) -> None:
+        """Keep a manifest, config or index, which the caller holds in memory."""
+        if self._inventory.intact_blob(digest) is not None:
+            self._publication.reused_blobs.add(digest)
+            return
+        if digest in self._publication.blobs:
+            return
+        verify(data, digest)
+        path = self._ingest.file(f"blob-{digest.hex}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(fd, data)
+            if self._durable:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        if self._durable:
+            reached("take.document-synced")
+        self._add_blob(digest, path, BlobRecord(len(data)))
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    def _record(self, image: IncomingImage) -> None:
+        assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt, self._steps)
+        trees, cap = ([""] * len(image.layers), None)
+        if self._forms and not self._taken.denied:
+            try:
+                trees, cap = assembly.stack(image.layers)
+            except _DeniedError as error:
+                # As when the first tree was denied: the image comes in without.
+                self._taken.denied = str(error)
+        parent = ""
+        for layer, tree in zip(image.layers, trees, strict=True):
+            tar_size = self._taken.blobs[layer.digest].tar_size
+            record = LayerRecord(layer.diff_id, parent, (layer.digest,), tar_size, tree)
+            self._publication.layers[layer.chain_id] = _joined(self._publication.layers.get(layer.chain_id), record)
+            parent = layer.chain_id
+        sizes = {layer.digest: layer.size for layer in image.layers}
+        size = len(image.manifest) + len(image.config) + sum(sizes.values())
+        self._publication.images[image.digest] = ImageRecord(
+            image.media_type,
+            size,
+            image.platform,
+            image.created,
+            self._inventory.now,
+            image.config_digest,
+            tuple(layer.digest for layer in image.layers),
+            image.top,
+            cap,
+        )
+        for name in image.names:
+            self._publication.names[name] = image.digest
+
+    def _record_index(self, index: IncomingIndex) -> None:
+        self._publication.images[index.digest] = ImageRecord(
+            index.media_type, len(index.document), "", "", self._inventory.now, manifests=tuple(index.manifests)
+        )
+        for name in index.names:
+            self._publication.names[name] = index.digest
+
+    def _adapt(self, work: LayerPass, key: str) -> None:
+        """Build an adapted tree from the layer's blob. Raises as `take_layer`, and _DeniedError."""
+
+        def read(report: Callable[[int], None]) -> LayerOutcome:
+            with open(work.blob, "rb", buffering=0) as file:
+                codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+                # The trees below may have any form.
+                for form in self._inventory.forms.values():
+                    form.load()
+                work.diff_id.new_hash()
+                # It also looks into the trees below, which lie in the store and in the ingest.
+                confined = confinement.making(self._ingest.path, self._inventory.directories.trees, work.blob)
+                confined.enter()
+                return take_layer(work.moved(confined.inside), file, report)
+
+        self._inventory.graph.release()
+        for outcome in run_jobs([read]):
+            if outcome.value is not None:
+                if outcome.value.stat is None:
+                    raise _DeniedError(outcome.value.denied)
+                self._add_tree(key, work.tree, outcome.value)
+                self._taken.dropped[work.diff_id] = outcome.value.needs.dropped
+        reached("take.tree-adapted")
+
+
+def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
+    """Two places that announce one blob must announce the same of it."""
+    if one.diff_id != other.diff_id:
+        why = f"is announced with two diff IDs, {one.diff_id} and {other.diff_id}"
+        raise DigestMismatchError(f"layer {one.digest}", why)
+    if one.size != other.size:
+        raise SizeMismatchError(f"layer {one.digest}", f"is announced with two sizes, {one.size} and {other.size}")
+
+
+def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
+    """Two images of one archive may bring one layer in two compressions."""
+    if old is None:
+        return new
+    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
+    return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)

@@ -1,0 +1,277 @@
+"""Reading layers: as many passes at a time as there are processors, each in a process that has given up its rights.
+
+What a first pass could not do (others had the memory, or the form has no way to say what is in the layer) is done
+again from the blob, which lies in the ingest by then, whole and verified.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.disk.rmtree import remove_children
+from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
+from arstore.tar import codec
+from arstore.trace import reached
+from arstore.trees.format import UnrepresentableError
+from arstore.trees.memory_quota import CrowdedError, most_held
+from arstore.workers import confinement
+from arstore.workers.pool import run_jobs
+from arstore.workers.shared_budget import Budget
+from arstore.workers.wire import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from arstore.digest import Reader
+    from arstore.disk.free_space import Room
+    from arstore.disk.staging import Ingest
+    from arstore.store.ingest.incoming import IncomingLayer, OpenBlob
+    from arstore.store.progress import Progress
+    from arstore.tar.limits import Limits
+    from arstore.trees.format import TreeFormat
+    from arstore.workers.confinement import Confinement
+
+_FEWEST, _MOST = 4, 64
+"""Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
+
+_PROCESSES = 8
+"""Processes at a time, however many processors there are: each has buffers, and four threads."""
+_BESIDES = 8 << 20
+"""Bytes that a process has beside what layers hold: buffers above all. From the third on the budget pays for them."""
+
+
+@answer
+class _Again(Enum):
+    """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
+
+    ALONE = auto()
+    """Others had the memory."""
+    OTHER_FORM = auto()
+    """The first form has no way to say what is in it."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A layer that has to be read, and what for."""
+
+    layer: IncomingLayer
+    work: LayerPass
+    reads_store: bool
+    reads_file: bool = False
+    """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
+
+
+class Passes:
+    """The reading of the layers that one piece of work needs, inside its ingest."""
+
+    def __init__(self, ingest: Ingest, open_blob: OpenBlob, limits: Limits, progress: Progress, room: Room) -> None:
+        self._ingest = ingest
+        self._open_blob = open_blob
+        self._limits = limits
+        self._progress = progress
+        self._room = room
+        self._durable = True
+
+    def read(self, jobs: list[Job], durable: bool = True) -> list[tuple[Job, LayerOutcome]]:
+        """Read what these *jobs* say, the largest layers first. The graph must not be open.
+
+        Unless *durable*, the caller syncs the file system before anything is published. Raises the errors of
+        `take_layer`, LimitError for all together, NoSpaceError, HostError and OSError.
+        """
+        self._durable = durable
+        return self._read(_grouped(jobs))
+
+    def _read(self, groups: list[list[Job]]) -> list[tuple[Job, LayerOutcome]]:
+        """Read these layers, at a time; then those that others left no memory for, one by one; then the next form's.
+
+        The next form comes in other workers, because it takes rights that the first one does without.
+        """
+        found = self._read_at_a_time(groups)
+        alone = [[_once_more(job, job.work.forms)] for job, why in found if why is _Again.ALONE]
+        found += self._read_at_a_time(alone, alone=True)
+        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is _Again.OTHER_FORM]
+        done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
+        self._check_inflated(done)
+        return done + (self._read(others) if others else [])
+
+    def _read_at_a_time(
+        self, groups: list[list[Job]], *, alone: bool = False
+    ) -> list[tuple[Job, LayerOutcome | _Again]]:
+        """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
+        found: list[tuple[Job, LayerOutcome | _Again]] = []
+        sizes = (0, 0)
+        budgets = _budgets(groups, alone=alone)
+        works = [partial(self._read_group, group) for group in groups]
+        for outcome in run_jobs(works, 1 if alone else _processes()):
+            group = groups[outcome.index]
+            if outcome.done and outcome.value is not None:
+                budgets[outcome.index].settle(outcome.index)
+                done = list(zip(group, outcome.value, strict=True))
+                found += done
+                sizes = self._check_inflated(
+                    [(job, value) for job, value in done if isinstance(value, LayerOutcome)], *sizes
+                )
+                self._tell(group)
+            else:
+                self._progress.advance(group[0].layer.diff_id, outcome.progress)
+                self._check_room(group[0], outcome.progress)
+        return found
+
+    def _tell(self, group: list[Job]) -> None:
+        """Say that these layers were read; of several nothing has been said before."""
+        for job in group:
+            if len(group) > 1:
+                self._progress.advance(job.layer.diff_id, job.layer.size)
+                self._check_room(job, job.layer.size)
+            self._progress.finish(job.layer.diff_id)
+
+    def _check_room(self, job: Job, progress: int) -> None:
+        """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
+        if job.work.keep:
+            self._room.announced -= progress
+            self._room.check()
+
+    def _check_inflated(
+        self, done: list[tuple[Job, LayerOutcome]], stored: int = 0, inflated: int = 0
+    ) -> tuple[int, int]:
+        """Apply to all new layers together what holds for each: many small bombs are a large one.
+
+        *stored* and *inflated* are the bytes of those before; returned are those with *done*. Raises LimitError.
+        """
+        for job, value in done:
+            if not job.reads_store:
+                stored += job.layer.size
+                inflated += value.tar_size
+        self._limits.check_inflated(inflated, stored, "the image")
+        return stored, inflated
+
+    def _read_group(self, group: list[Job], report: Callable[[int], None]) -> list[LayerOutcome | _Again]:
+        """In a worker: read these layers.
+
+        Of several, the blobs are made durable together, when all are written.
+        """
+        with ExitStack() as stack:
+            sources = [self._source(job, stack) for job in group]
+            spooled = [_opened(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
+            confined = self._confine([job.work for job in group])
+            if len(group) > 1:
+                report = _unreported
+            outcomes = [
+                _outcome(job.work.moved(confined.inside), source, report)
+                for job, source in zip(group, sources, strict=True)
+            ]
+            if len(group) > 1:
+                reached("take.group-written")
+            if self._durable:
+                for fd in spooled:
+                    os.fdatasync(fd)
+                for job in group:
+                    if not job.work.sync:
+                        _sync_file(confined.inside(job.work.blob))
+                if len(group) > 1:
+                    reached("take.group-synced")
+        return outcomes
+
+    def _source(self, job: Job, stack: ExitStack) -> Reader:
+        """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
+        if job.reads_file:
+            file = io.FileIO(_opened(job.work.blob, stack), closefd=False)
+            codec.load(os.pread(file.fileno(), codec.HEAD, 0))
+            return file
+        stream = self._open_blob(job.layer.digest)
+        stack.callback(stream.close)
+        window = stream.window()
+        if window is not None:
+            codec.load(os.pread(window[0], min(window[2], codec.HEAD), window[1]))
+        return stream
+
+    def _confine(self, works: Sequence[LayerPass]) -> Confinement:
+        """In a worker: from here on it has the rights that these passes take, and no others."""
+        forms = {form.name: form for work in works for form in work.forms[:1]}
+        for form in forms.values():
+            form.load()
+        for work in works:
+            work.diff_id.new_hash()
+        extracts = any(not form.keeps_tar for form in forms.values())
+        confined = (confinement.making if extracts else confinement.writing)(self._ingest.path)
+        confined.shed()
+        confined.enter()
+        return confined
+
+
+def _grouped(jobs: list[Job]) -> list[list[Job]]:
+    """*jobs*, the largest first, as processes are to do them: small ones together, evenly over the processors."""
+    large = [[job] for job in jobs if job.layer.size >= SMALL]
+    small = jobs[len(large) :]
+    size = max(_FEWEST, min(_MOST, -(-len(small) // _processes())))
+    groups = [small[start : start + size] for start in range(0, len(small), size)]
+    for group in groups:
+        if len(group) > 1:
+            for job in group:
+                job.work = job.work._replace(sync=not job.work.keep)
+    return large + groups
+
+
+def _processes() -> int:
+    """How many layers, or groups of small ones, are read at a time."""
+    return min(len(os.sched_getaffinity(0)), _PROCESSES)
+
+
+def _budgets(groups: list[list[Job]], *, alone: bool) -> list[Budget]:
+    """Give each group its account; a budget for each, the same one for all unless they are read one by one."""
+    most = [max((_most_held(job) for job in group), default=0) for group in groups]
+    limit = max(most, default=0)
+    extra = max(min(_processes(), len(groups)) - 2, 0)
+    shared = Budget(max(limit - extra * _BESIDES, limit // 2), len(groups))
+    budgets = [Budget(one, len(groups)) if alone else shared for one in most]
+    for number, (group, budget) in enumerate(zip(groups, budgets, strict=True)):
+        for job in group:
+            job.work = job.work._replace(account=budget.account(number))
+    return budgets
+
+
+def _most_held(job: Job) -> int:
+    form = job.work.form
+    return 0 if form is None else most_held(job.work.limits, index=form.keeps_tar)
+
+
+def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
+    """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
+    remove_children(job.work.tree)
+    return replace(job, work=job.work._replace(keep=False, sync=True, forms=forms), reads_file=True)
+
+
+def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | _Again:
+    """`take_layer` with the first of the forms; or why it has to be read again."""
+    try:
+        return take_layer(work._replace(forms=work.forms[:1]), source, report)
+    except CrowdedError:
+        return _Again.ALONE
+    except UnrepresentableError:
+        if len(work.forms) < 2:
+            raise
+        return _Again.OTHER_FORM
+
+
+def _unreported(_count: int) -> None:
+    """For layers that are small, and many."""
+
+
+def _opened(path: str, stack: ExitStack) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _sync_file(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

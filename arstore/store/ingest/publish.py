@@ -1,0 +1,234 @@
+"""Publishing: the moment at which finished work gets its names, all of it or nothing.
+
+Before it, every file is written, verified and durable inside an ingest. Then, in one write transaction of the graph:
+
+1. everything that the work reuses is still recorded, or the transaction is given up (VanishedError: somebody removed it
+   meanwhile, and the caller starts again);
+2. blobs and trees are renamed to their places, and the directories that got a name are synced;
+3. the records and the new `index.json` are written, and the transaction commits with an fsync;
+4. `index.json` takes its place.
+
+Trees that are to be replaced are announced before 2 (see `replacement`). If it dies in 1, nothing happened. If it dies
+in 2, there are files without a record, which the ingest lists: the next import or the collector takes them. After 3
+everything is there. Removal goes the other way round: records first, then files, and a file leaves its place only
+inside a write transaction that finds it unrecorded (see `sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.disk.paths import sync_directory
+from arstore.errors import ArstoreError
+from arstore.graph.records import TreeRecord
+from arstore.mounts.merge_plan import FORM, MEMBER_FORM, build
+from arstore.store.ingest.replace_tree import Replacement
+from arstore.store.layout import published_change
+from arstore.store.leftovers import places_of
+from arstore.trace import reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.disk.paths import Directories
+    from arstore.disk.staging import Ingest
+    from arstore.graph.graph import Graph
+    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.write import Change
+    from arstore.mounts.merge_plan import Run
+    from arstore.store.ingest.inventory import Inventory
+
+
+class VanishedError(Exception):
+    """Something that the work reuses was removed while it was done; never leaves the package."""
+
+
+@dataclass(slots=True)
+class Publication:
+    """What is to be published: staged files by the paths at which they lie in the ingest, and records.
+
+    `reused_blobs` and `reused_trees` name what has to be in the graph already. A recorded blob is replaced by the
+    staged one only when it is in `replaced`, because its file was found missing or short. A recorded tree is replaced
+    only while its record is the one in `distrusted`: any other was made by somebody else meanwhile, and may be mounted.
+    """
+
+    blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
+    trees: dict[str, tuple[str, TreeRecord]] = field(default_factory=dict)
+    layers: dict[str, LayerRecord] = field(default_factory=dict)
+    images: dict[str, ImageRecord] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    reused_blobs: set[str] = field(default_factory=set)
+    reused_trees: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    distrusted: dict[str, TreeRecord] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """What the names stood for that stood for something else before; known when it has been published."""
+    sparing: frozenset[str] = frozenset()
+
+    def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
+        """A tree built at *path*; *distrusted* is the record that it is to replace, if there is one."""
+        self.trees[key] = (path, record)
+        if distrusted is not None:
+            self.distrusted[key] = distrusted
+
+    def add_run(self, run: Run, ingest: Ingest, place: Callable[[str], str], inventory: Inventory) -> None:
+        """Make the merged index of *run* in *ingest*; *place* tells the directories of its members.
+
+        Raises UnrepresentableError, StoreDamagedError, OSError.
+        """
+        directory = ingest.directory(f"run-{run.key.hex}")
+        stat = build(run, place, directory)
+        reached("take.run-merged")
+        record = TreeRecord(FORM, inventory.boot, False, stat.entries, stat.size, False, run.members)
+        self.add_tree(run.key, directory, record, inventory.tree_record(run.key))
+
+    def drop_unused_trees(self) -> None:
+        """Forget the trees that no layer and no image refers to: shared forms of layers that had to be adapted."""
+        used = {layer.tree for layer in self.layers.values()} | {image.cap for image in self.images.values()}
+        for key in [key for key, (_, record) in self.trees.items() if key not in used and not record.members]:
+            del self.trees[key]
+
+
+def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> None:
+    """Give *work* its names.
+
+    Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
+    """
+    placed: list[str] = []
+    replacement = Replacement(directories, ingest, work.distrusted, work.sparing)
+    try:
+        replacement.announce(graph)
+        with published_change(directories, graph) as change:
+            _verify_reused(change, work)
+            reached("publish.verified")
+            ingest.note_places(_new_places(change, work))
+            _place_trees(directories, change, ingest, work, replacement, placed)
+            _place_blobs(directories, change, ingest, work, placed)
+            for chain_id, layer in work.layers.items():
+                change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
+            for digest, image in work.images.items():
+                change.put_image(digest, _image_merged(change.image(digest), image))
+            for name, digest in work.names.items():
+                before = change.name(name)
+                if before is not None and before != digest:
+                    work.moved[name] = before
+                change.put_name(name, digest)
+            reached("publish.recorded")
+    except BaseException:
+        reached("publish.failed")
+        _take_back(directories, graph, ingest, replacement, placed)
+        raise
+    ingest.forget_places()
+
+
+def _new_places(change: Change, work: Publication) -> Iterator[str]:
+    """Where something will lie that is not recorded yet."""
+    blobs = (digest for digest in work.blobs if change.blob(digest) is None)
+    return places_of(blobs, (key for key in work.trees if change.tree(key) is None))
+
+
+def _verify_reused(change: Change, work: Publication) -> None:
+    for digest in work.reused_blobs:
+        if change.blob(digest) is None:
+            raise VanishedError(digest)
+    for key in work.reused_trees:
+        if change.tree(key) is None:
+            raise VanishedError(key)
+
+
+def _place_blobs(
+    directories: Directories, change: Change, ingest: Ingest, work: Publication, placed: list[str]
+) -> None:
+    touched: set[str] = set()
+    for digest, (staged, record) in work.blobs.items():
+        if change.blob(digest) is not None and digest not in work.replaced:
+            continue
+        path = directories.blob(digest)
+        try:
+            ingest.place(staged, path)
+        except IsADirectoryError:
+            ingest.take(path, f"replaced-{os.path.basename(path)}")
+            ingest.place(staged, path)
+        placed.append(path)
+        reached("publish.blob-placed")
+        touched.add(os.path.dirname(path))
+        change.put_blob(digest, record)
+    for directory in touched:
+        sync_directory(directory)
+    reached("publish.directories-synced")
+
+
+def _place_trees(
+    directories: Directories,
+    change: Change,
+    ingest: Ingest,
+    work: Publication,
+    replacement: Replacement,
+    placed: list[str],
+) -> None:
+    replaced: set[str] = set()
+    held = replacement.held(change)
+    # Merged indexes come last: only then is it known what has become of their members.
+    for key, (staged, record) in sorted(work.trees.items(), key=lambda item: bool(item[1][1].members)):
+        known = change.tree(key)
+        if known is not None and not replacement.may_replace(change, key, held):
+            continue
+        if not all((member := change.tree(one)) is not None and member.form == MEMBER_FORM for one in record.members):
+            continue
+        replacement.place(key, staged)
+        placed.append(directories.tree(key))
+        reached("publish.tree-placed")
+        change.put_tree(key, record)
+        if known is not None:
+            replaced.add(key)
+    if replaced:
+        _drop_runs(directories, change, ingest, replaced, work)
+
+
+def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replaced: set[str], work: Publication) -> None:
+    """Take away the merged indexes over trees that were *replaced*, unless they were made anew with them."""
+    for key, record in change.runs():
+        if not replaced.isdisjoint(record.members) and (key not in work.trees or work.trees[key][1] != record):
+            change.delete("trees", key)
+            path = directories.tree(key)
+            with contextlib.suppress(FileNotFoundError):
+                ingest.take(path, f"replaced-{os.path.basename(path)}")
+            reached("publish.run-dropped")
+
+
+def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
+    """A layer that is known already keeps its blobs and its tree, and gains what came with the new one."""
+    if old is None:
+        return new
+    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
+    return type(new)(new.diff_id, new.parent, blobs, new.size, new.tree or old.tree)
+
+
+def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
+    """An image that is known already keeps its time of import, and its cap where the new one knows nothing of caps."""
+    if old is None:
+        return new
+    return new._replace(imported=old.imported, cap=old.cap if new.cap is None else new.cap)
+
+
+def _take_back(
+    directories: Directories, graph: Graph, ingest: Ingest, replacement: Replacement, placed: list[str]
+) -> None:
+    """Undo replacements, and move what was placed back into the ingest, unless somebody else has recorded it since."""
+    # What is not moved now is unrecorded, and garbage: the error that led here is the one to tell.
+    with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
+        replacement.undo(change)
+        for number, path in enumerate(placed):
+            kind, _, name = path.removeprefix(directories.root + "/").partition("/")
+            known = change.blob(name.replace("/", ":")) if kind == "blobs" else _tree_of_hex(change, name)
+            if known is None:
+                with contextlib.suppress(FileNotFoundError):
+                    ingest.take(path, f"taken-back-{number}")
+        reached("publish.taken-back")
+
+
+def _tree_of_hex(change: Change, name: str) -> TreeRecord | None:
+    return change.tree(f"sha256:{name}") or change.tree(f"sha512:{name}")

@@ -1,0 +1,200 @@
+"""A tar archive becomes a table of members: by its headers alone where it can be read in place, else in one pass.
+
+An uncompressed regular file is indexed by seeking from header to header; nothing of its content is read or copied. A
+stream, or anything compressed, is read once, and the content of its regular members goes to spool files inside the
+store: large members to a file each, which the store may later take over by a link, small ones together to one. No byte
+is written elsewhere, and memory holds the table only.
+
+Not in scope: which members make an image, and whether their content is what it should be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from arstore.disk.free_space import EVERY, Room
+from arstore.errors import LimitError, TruncatedError, UnknownFormatError
+from arstore.tar.entry import Kind, shown
+from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
+from arstore.tar.reader import TarReader
+from arstore.transport.media.blob import Extent, OpenFile
+from arstore.transport.media.members import Member, Members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.digest import Reader
+    from arstore.tar.entry import Entry
+    from arstore.transport.source import Spool
+
+LOOK = 1000
+"""Members after which an archive that has shown nothing of an image is given up."""
+
+MAX_SPARSE = 1 << 36
+"""Bytes of a sparse member with its holes: the holes cost nothing to send and everything to read."""
+
+OWN_FILE = 1 << 20
+"""Size from which a spooled member gets a file of its own."""
+
+MAX_FILES = 256
+"""Spool files of one archive, well below the usual limit of 1024 descriptors; further members share one."""
+
+_ALIGNMENT = 4096
+_ROOT_SUFFIXES = (b".json", b".tar", b".tar.gz", b".tar.zst", b".tgz")
+_ROOT_NAMES = frozenset({b"oci-layout", b"repositories", b"version"})
+
+
+def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
+    """The members of an uncompressed archive of *size* bytes in a regular file, which the table takes over.
+
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, UnknownFormatError. Sparse members are the only ones
+    that are spooled, since they do not stand in the archive as they are.
+    """
+    members = Members(what)
+    try:
+        members.own(file)
+        reader = TarReader(Extent(file, 0, size, what), what, limits, seekable=True)
+        count = _Count(members, limits)
+        spooler = _Spooler(members, spool, limits)
+        end = 0
+        for entry in reader:
+            count.add(entry)
+            end = _end(entry)
+            if entry.sparse is not None:
+                members.add(entry.path, spooler.take(entry, reader.chunks()))
+                continue
+            if entry.kind is Kind.FILE and entry.offset + entry.size > size:
+                raise _cut(what, size, entry)
+            members.add(entry.path, Member(entry.kind, file, entry.offset, entry.size, entry.link))
+        members.complete = reader.offset > end
+    except BaseException:
+        members.close()
+        raise
+    return members
+
+
+def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LIMITS) -> Members:
+    """The members of an archive that can be read only once, their content in spool files; *stream* is read to its end.
+
+    Raises TarError, UnsafePathError, LimitError, TruncatedError, CompressionError, UnknownFormatError, and NoSpaceError
+    before the file system is full.
+    """
+    members = Members(what)
+    try:
+        reader = TarReader(stream, what, limits)
+        count = _Count(members, limits)
+        spooler = _Spooler(members, spool, limits)
+        end = 0
+        for entry in reader:
+            count.add(entry)
+            end = _end(entry)
+            if entry.kind is Kind.FILE:
+                members.add(entry.path, spooler.take(entry, reader.chunks()))
+            else:
+                members.add(entry.path, Member(entry.kind, link=entry.link))
+        members.complete = reader.offset > end
+        reader.drain(limits.trailing)
+    except BaseException:
+        members.close()
+        raise
+    return members
+
+
+class _Spooler:
+    """Writes members into spool files that the table owns."""
+
+    def __init__(self, members: Members, spool: Spool, limits: Limits) -> None:
+        self._members = members
+        self._limits = limits
+        self._room: Room | None = None
+        self._spool = spool
+        self._files = 0
+        self._shared: OpenFile | None = None
+        self._end = 0
+
+    def take(self, entry: Entry, chunks: Iterable[bytes | memoryview]) -> Member:
+        if entry.sparse is not None and entry.size > MAX_SPARSE:
+            raise LimitError(self._members.what, f"{shown(entry.path)} is a sparse file of {entry.size} bytes")
+        file, offset = self._place(entry.size)
+        runs = [(0, entry.size)] if entry.sparse is None else entry.sparse
+        if self._room is None:
+            self._room = Room(file.fd, self._limits, self._members.what)
+        self._room.announced = sum(length for _, length in runs)
+        if self._room.announced >= EVERY:
+            self._room.check()
+        _fill(file.fd, offset, runs, chunks, self._room)
+        if entry.sparse is not None:
+            os.ftruncate(file.fd, offset + entry.size)
+        return Member(Kind.FILE, file, offset, entry.size)
+
+    def _place(self, size: int) -> tuple[OpenFile, int]:
+        if size >= OWN_FILE and self._files < MAX_FILES:
+            self._files += 1
+            return self._members.own(OpenFile(self._spool.create())), 0
+        if self._shared is None:
+            self._shared = self._members.own(OpenFile(self._spool.create()))
+        offset = -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        self._end = offset + size
+        return self._shared, offset
+
+
+def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview], room: Room) -> None:
+    """Write the stored bytes of a member, run by run, to the file *fd* from *base* on."""
+    places = iter(runs)
+    at = left = 0
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            while not left:
+                at, left = next(places, (-1, -1))
+                if left < 0:
+                    return
+            written = os.pwrite(fd, rest[:left], base + at)
+            room.announced -= written
+            room.note(written)
+            rest = rest[written:]
+            at += written
+            left -= written
+
+
+def _end(entry: Entry) -> int:
+    """Where the blocks of *entry* end, as far as that is known without its sparse map."""
+    size = entry.size if entry.kind is Kind.FILE and entry.sparse is None else 0
+    return entry.offset + -(-size // 512) * 512
+
+
+class _Count:
+    """Counts what a table takes, and gives an archive up that is too large, or of something else."""
+
+    def __init__(self, members: Members, limits: Limits) -> None:
+        self._members = members
+        self._limits = limits
+        self._entries = 0
+        self._names = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count *entry*, before it is in the table. Raises LimitError, UnknownFormatError."""
+        what, limits = self._members.what, self._limits
+        if self._entries >= limits.members:
+            why = f"has more than {limits.members} members, too many for an archive of images"
+            raise LimitError(what, why, raising("members"))
+        if self._entries == LOOK and not any(map(_promising, self._members.names())):
+            raise UnknownFormatError(what, "is a tar archive, but its members are not those of an image")
+        self._entries += 1
+        self._names += len(entry.path) + len(entry.link)
+        if self._names > limits.member_names:
+            why = f"the names of its members have more than {limits.member_names} bytes"
+            raise LimitError(what, why, raising("member-names"))
+
+
+def _promising(name: bytes) -> bool:
+    """Whether archives of images have members of such a name; its first thousand must show one."""
+    if b"/" in name:
+        return name.startswith(b"blobs/") or name.endswith(b"/layer.tar")
+    return name in _ROOT_NAMES or name.endswith(_ROOT_SUFFIXES)
+
+
+def _cut(what: str, size: int, entry: Entry) -> TruncatedError:
+    end = entry.offset + entry.size
+    return TruncatedError(what, f"ends at byte {size}, within {shown(entry.path)}, which goes on to byte {end}")

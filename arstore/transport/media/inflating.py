@@ -1,0 +1,75 @@
+"""Undoing the compression of a whole archive, in a process that can do nothing else.
+
+What a stranger's bytes are fed to there is code in C. The process has no capabilities, opens no files, and the kernel
+refuses it nearly all else (`workers.confinement`); it reads what is open and writes to a pipe. The importing process
+reads the table of the archive from that and spools the members, on another processor.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK
+from arstore.store.ingest.layer_pass import write_all
+from arstore.tar import codec
+from arstore.tar.compression import decompressed
+from arstore.workers import confinement
+from arstore.workers.pool import beside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Reader
+    from arstore.tar.codec import Compression
+    from arstore.tar.limits import Limits
+
+
+@contextmanager
+def inflating(source: Reader, head: bytes, what: str, compression: Compression, limits: Limits) -> Iterator[Reader]:
+    """The content of *source*, which begins with *head*, inflated; *source* is read by another process.
+
+    Reading raises the errors of `decompressed`, OSError, and HostError when the process ends otherwise. A context that
+    ends before the content does ends the process.
+    """
+    with ExitStack() as stack:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, reading)
+        with ExitStack() as until_started:
+            until_started.callback(os.close, writing)
+            with suppress(OSError):  # a user's pipes may have their share of memory already
+                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, CHUNK)
+
+            def inflate() -> None:
+                os.close(reading)
+                codec.load(head)
+                confinement.reading().enter()
+                inflated = decompressed(source, what, compression, limits=limits)
+                while data := inflated.read(CHUNK):
+                    write_all(writing, data)
+                # Whoever reads is told of the end before he is told how it came.
+                os.close(writing)
+
+            outcome = stack.enter_context(beside(inflate))
+        yield _Piped(reading, outcome)
+
+
+class _Piped:
+    """The reading end of the pipe; at its end, what the other process has to say."""
+
+    def __init__(self, fd: int, outcome: Callable[[], None]) -> None:
+        self._fd = fd
+        self._outcome = outcome
+        self._ended = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes, b"" at the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        data = b"" if self._ended else os.read(self._fd, size)
+        if not data and size and not self._ended:
+            self._ended = True
+            self._outcome()
+        return data

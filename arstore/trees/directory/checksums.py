@@ -1,0 +1,226 @@
+"""The listing of a tree of extracted files: what each of them was when it was made, to find what has changed since.
+
+`listing` lies beside `fs/` in the tree's directory; the tree's record has its digest. It is written in the one pass
+that extracts the files, in the order of the archive, so that memory does not grow with their number: a log of what
+was made, replaced and dropped. Whoever reads it plays the log, the last word counts.
+
+    arstore listing 1\\n
+    (kind, lengths of name, data and attributes, mode, owner, time, size) name data attributes ...
+
+Kinds are the letters of `find -type`, and: `s` a sparse file, `h` a hard link (the data is the path of the other name),
+`w` a whiteout, `>` the directory that the names after it are in, `-` a name that is gone, `=` a directory that is gone
+with all in it. A file's data is the BLAKE3 of its content, of 16 bytes; of a sparse file's runs, which follow it. A
+directory stands with its whole path, at the end.
+
+Attributes of files and directories are those that the kernel shows: an ACL changes with the mode.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
+
+from arstore.trees.metadata import MODE_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.tar.entry import Entry
+    from arstore.trees.skeleton import Directory
+
+NAME = "listing"
+"""The name of the file."""
+
+DIGEST = 16
+"""Bytes of a BLAKE3 digest here, and in the sums of a tree's record."""
+
+RUN = struct.Struct("<QQ")
+"""Start and length of a run of a sparse file."""
+
+_HEAD = b"arstore listing 1\n"
+_RECORD = struct.Struct("<cHIIHIIqQ")
+_ATTRIBUTE = struct.Struct("<HI")
+_LAST = (1 << 63) - 1
+"""The last time (ns) that a listing tells; later ones stand as this one, and are not compared."""
+_FLUSH = 256 << 10
+
+
+class Listed(NamedTuple):
+    """What one name was made as: kind, mode, owner, time (ns), size (of a device: its number), data, attributes."""
+
+    kind: bytes
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+    data: bytes
+    attributes: bytes
+
+
+class Recorder:
+    """Writes the listing of the tree that is being made in the directory *tree_fd*."""
+
+    def __init__(self, tree_fd: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(NAME, flags, 0o600, dir_fd=tree_fd)
+        self._buffer = bytearray(_HEAD)
+        self._hash = blake3()
+        self._node: Directory | None = None
+
+    def add(self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int, data: bytes) -> None:
+        """*name* was made in *node* of *entry*, which has the attributes that were set."""
+        self._enter(node)
+        mtime = entry.mtime
+        if not -_LAST < mtime < _LAST:
+            mtime = _LAST
+        more = packed(entry.xattrs) if entry.xattrs else b""
+        lengths = len(name), len(data), len(more)
+        head = _RECORD.pack(kind, *lengths, entry.mode & MODE_BITS, entry.uid, entry.gid, mtime, size)
+        self._buffer += head + name + data + more
+        if len(self._buffer) > _FLUSH:
+            self._flush()
+
+    def add_attributed(
+        self, node: Directory, name: bytes, kind: bytes, size: int, data: bytes, status: os.stat_result, fd: int
+    ) -> None:
+        """*name* was made in *node*, and has attributes: what *status* and *fd* show of it."""
+        self._enter(node)
+        self._write(kind, name, data, packed(_attributes(fd)), status, size)
+
+    def add_directory(self, path: bytes, status: os.stat_result, fd: int) -> None:
+        """The directory *path* is as it is to be."""
+        self._write(b"d", b"", path, packed(_attributes(fd)), status, 0)
+
+    def note(self, node: Directory, name: bytes, kind: bytes, data: bytes = b"") -> None:
+        """A whiteout (`w`), a hard link (`h`) to the path *data*, or a name that is gone (`-`)."""
+        self._enter(node)
+        self._buffer += _RECORD.pack(kind, len(name), len(data), 0, 0, 0, 0, 0, 0) + name + data
+        if len(self._buffer) > _FLUSH:
+            self._flush()
+
+    def drop_directory(self, path: bytes) -> None:
+        """The directory *path* is gone with all that was in it."""
+        self._node = None
+        self._buffer += _RECORD.pack(b"=", 0, len(path), 0, 0, 0, 0, 0, 0) + path
+
+    def finish(self) -> str:
+        """End the listing; its digest in hexadecimal digits."""
+        self._flush()
+        return self._hash.hexdigest(DIGEST)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _enter(self, node: Directory) -> None:
+        if node is not self._node:
+            self._node = node
+            path = node.path
+            self._buffer += _RECORD.pack(b">", 0, len(path), 0, 0, 0, 0, 0, 0) + path
+
+    def _write(
+        self, kind: bytes, name: bytes, data: bytes, attributes: bytes, status: os.stat_result, size: int
+    ) -> None:
+        mtime = max(-_LAST, min(status.st_mtime_ns, _LAST))
+        mode = status.st_mode & MODE_BITS
+        lengths = (len(name), len(data), len(attributes))
+        head = _RECORD.pack(kind, *lengths, mode, status.st_uid, status.st_gid, mtime, size)
+        self._buffer += head + name + data + attributes
+        if len(self._buffer) > _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._hash.update(data)
+        written = os.write(self._fd, data)
+        while written < len(data):
+            written += os.write(self._fd, data[written:])
+
+
+def _attributes(fd: int) -> dict[bytes, bytes]:
+    """The attributes of an open file, by descriptor: a confined worker has no /proc."""
+    return {os.fsencode(name): os.getxattr(fd, name) for name in os.listxattr(fd)}
+
+
+def packed(found: dict[bytes, bytes]) -> bytes:
+    """Attributes as a listing has them, in the order of their names."""
+    parts = []
+    for name, value in sorted(found.items()):
+        parts.append(_ATTRIBUTE.pack(len(name), len(value)) + name + value)
+    return b"".join(parts)
+
+
+def unpacked(data: bytes) -> dict[bytes, bytes]:
+    """What `packed` made *data* of. Raises ValueError for what it did not make."""
+    found = {}
+    place = 0
+    while place < len(data):
+        if place + _ATTRIBUTE.size > len(data):
+            raise ValueError("attributes that are cut short")
+        name, value = _ATTRIBUTE.unpack_from(data, place)
+        place += _ATTRIBUTE.size
+        if place + name + value > len(data):
+            raise ValueError("attributes that are cut short")
+        found[data[place : place + name]] = data[place + name : place + name + value]
+        place += name + value
+    return found
+
+
+def runs_of(entry: Entry) -> bytes:
+    """The runs of a sparse file, as they stand behind its digest."""
+    return b"".join(RUN.pack(*run) for run in entry.sparse or ())
+
+
+def played(data: bytes) -> dict[bytes, Listed]:
+    """What the log in *data* comes to: every path but the root's is relative; names of one file have one object.
+
+    Raises ValueError for what is no listing.
+    """
+    found: dict[bytes, Listed] = {}
+    for path, entry in _records(data):
+        if entry.kind == b"-":
+            found.pop(path, None)
+        elif entry.kind == b"=":
+            below = entry.data + b"/"
+            for one in [one for one in found if one == entry.data or one.startswith(below)]:
+                del found[one]
+        elif entry.kind == b"h":
+            other = found.get(entry.data)
+            if other is None:
+                raise ValueError("a hard link to nothing")
+            found[path] = other
+        else:
+            found[entry.data if entry.kind == b"d" else path] = entry
+    return found
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, Listed]]:
+    if not data.startswith(_HEAD):
+        raise ValueError("no listing")
+    place = len(_HEAD)
+    parent = b""
+    while place < len(data):
+        try:
+            kind, *lengths, mode, uid, gid, mtime, size = _RECORD.unpack_from(data, place)
+        except struct.error as error:
+            raise ValueError("cut short") from error
+        place += _RECORD.size
+        parts = []
+        for length in lengths:
+            parts.append(data[place : place + length])
+            place += length
+        if place > len(data):
+            raise ValueError("cut short")
+        if parts[2]:
+            unpacked(parts[2])
+        if kind == b">":
+            parent = parts[1] + b"/" if parts[1] else b""
+        else:
+            yield parent + parts[0], Listed(kind, mode, uid, gid, mtime, size, parts[1], parts[2])

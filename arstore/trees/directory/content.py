@@ -1,0 +1,108 @@
+"""Content: the bytes of a regular file, from an archive onto a place in an open file, holes left as holes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from arstore.errors import LimitError, TarError
+from arstore.tar.entry import Entry, shown
+
+_OF_NOTHING = blake3().digest(16)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from arstore.trees.format import Content
+
+    Seen = Callable[[bytes | memoryview], object]
+
+
+def write_content(fd: int, entry: Entry, content: Content, start: int = 0, seen: Seen | None = None) -> None:
+    """Write *entry*'s content from byte *start* of *fd* on; *fd* stands at 0, and nothing lies behind *start*.
+
+    *seen* is told of every byte that is written, in order. The file position is anywhere afterwards.
+
+    Raises TarError when there is less or more than announced, LimitError for what no file can hold, OSError.
+    """
+    if entry.sparse is not None:
+        _write_sparse(fd, entry, entry.sparse, content, start, seen)
+        return
+    if start:
+        os.lseek(fd, start, os.SEEK_SET)
+    written = 0
+    if entry.size:
+        for chunk in content.chunks():
+            written += _write_all(fd, chunk)
+            if seen is not None:
+                seen(chunk)
+    if written != entry.size:
+        raise _other_length(entry, written)
+
+
+def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
+    """Write *entry*'s content to the new file *fd*; the first 16 bytes of the BLAKE3 of what was written.
+
+    Raises as `write_content`.
+    """
+    if entry.sparse is not None:
+        whole = blake3()
+        write_content(fd, entry, content, seen=whole.update)
+        return whole.digest(16)
+    if not entry.size:
+        return _OF_NOTHING
+    written = 0
+    hasher: blake3 | None = None
+    for chunk in content.chunks():
+        written += _write_all(fd, chunk)
+        if written == entry.size and hasher is None:
+            # Nearly all files: a hash in one call takes half the time of one that is fed.
+            return blake3(chunk).digest(16)
+        hasher = hasher or blake3()
+        hasher.update(chunk)
+    if written != entry.size or hasher is None:
+        raise _other_length(entry, written)
+    return hasher.digest(16)
+
+
+def _other_length(entry: Entry, written: int) -> TarError:
+    return TarError(shown(entry.path), f"has {written} bytes of content, {entry.size} were announced")
+
+
+def _write_sparse(
+    fd: int, entry: Entry, runs: list[tuple[int, int]], content: Content, start: int, seen: Seen | None
+) -> None:
+    """Write only the runs that hold data; what lies between them stays a hole."""
+    try:
+        os.ftruncate(fd, start + entry.size)
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno not in {errno.EFBIG, errno.EINVAL}:
+            raise
+        raise LimitError(shown(entry.path), "larger than a file can be here") from error
+    chunks: Iterable[bytes | memoryview] = content.chunks() if any(length for _, length in runs) else ()
+    rest = memoryview(b"")
+    source = iter(chunks)
+    for offset, length in runs:
+        if offset < 0 or length < 0 or offset + length > entry.size:
+            raise TarError(shown(entry.path), "its sparse map points outside the file")
+        os.lseek(fd, start + offset, os.SEEK_SET)
+        while length:
+            rest = rest or memoryview(next(source, b""))
+            if not rest:
+                raise TarError(shown(entry.path), "its sparse map promises more content than there is")
+            taken = rest[:length]
+            _write_all(fd, taken)
+            if seen is not None:
+                seen(taken)
+            rest = rest[len(taken) :]
+            length -= len(taken)
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> int:
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+    return written

@@ -1,0 +1,214 @@
+"""Extraction: the entries of one layer onto disk, below one open directory.
+
+Every name is reached through directory descriptors (`descriptors`); where it belongs, `placement` says. Directories
+stay private until the end, when they get their metadata, children first. What marks become is the caller's part:
+`directory` makes what overlayfs understands, `unpack` removes files.
+
+A crash leaves a tree without a name; nothing is repaired, it is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.disk.rmtree import remove_tree_at
+from arstore.errors import LimitError
+from arstore.linux.files.xattr import remove_acls
+from arstore.tar.entry import Entry, Kind, shown
+from arstore.trees.directory.checksums import runs_of
+from arstore.trees.directory.content import write_content, write_hashed
+from arstore.trees.directory.open_directories import Descriptors
+from arstore.trees.placement import Placement
+from arstore.trees.skeleton import Directory, default_entry, joined
+
+if TYPE_CHECKING:
+    from arstore.trees.directory.checksums import Recorder
+    from arstore.trees.format import Content
+    from arstore.trees.memory_quota import Allowance
+    from arstore.trees.metadata import Metadata
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TYPES = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
+
+
+class Extraction(Placement):
+    """One layer on its way into the empty directory *root_fd*, which stays the caller's."""
+
+    def __init__(
+        self,
+        root_fd: int,
+        metadata: Metadata,
+        recorder: Recorder | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        super().__init__(allowance, metadata.attributes)
+        self.shape.root.fd = root_fd
+        self.metadata = metadata
+        self.descriptors = Descriptors(self._unlink)
+        self._recorder = recorder
+        _end_inheritance(root_fd)
+
+    def apply_directories(self, nodes: list[Directory]) -> None:
+        """Give *nodes* (parents first) their metadata, the last first. Raises TarError, OSError."""
+        for node in reversed(nodes):
+            fd = self.descriptors.open(node)
+            self.metadata.apply(fd, node.entry or default_entry(node.path))
+            if self._recorder is not None:
+                self._recorder.add_directory(node.path, os.fstat(fd), fd)
+
+    def discard(self, node: Directory, name: bytes) -> None:
+        """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
+        child = node.children.pop(name, None)
+        if isinstance(child, Directory):
+            self._drop_directory(child)
+        self._drop(node, name)
+
+    def close(self) -> None:
+        """Close every descriptor but the root's."""
+        self.descriptors.close()
+
+    # --- members ----------------------------------------------------------------------------------------------------
+
+    def _make_directory(self, node: Directory) -> None:
+        if not node.made:
+            self.descriptors.open(node)
+
+    def _make_file(self, node: Directory, name: bytes, entry: Entry, content: Content) -> None:
+        if name in node.children:
+            self._replace(node, name)
+        parent = self.descriptors.open(node)
+        mode = self.metadata.creation_mode(entry)
+        try:
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
+        except FileExistsError:
+            self._unlink(parent, name)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
+        try:
+            if self._recorder is None:
+                write_content(fd, entry, content)
+                self.metadata.apply(fd, entry, created=True)
+            else:
+                self._record_file(self._recorder, node, name, entry, content, fd)
+        finally:
+            os.close(fd)
+        self.files += 1
+        self.size += entry.size
+
+    def _record_file(
+        self, recorder: Recorder, node: Directory, name: bytes, entry: Entry, content: Content, fd: int
+    ) -> None:
+        """Write content and metadata, and record both."""
+        kind, data = b"f", write_hashed(fd, entry, content)
+        self.metadata.apply(fd, entry, created=True)
+        if entry.sparse is not None:
+            kind, data = b"s", data + runs_of(entry)
+        if entry.xattrs:
+            recorder.add_attributed(node, name, kind, entry.size, data, os.fstat(fd), fd)
+        else:
+            recorder.add(node, name, kind, entry, entry.size, data)
+
+    def _record_name(
+        self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
+    ) -> None:
+        """Record what is no file and no directory."""
+        if self._recorder is not None:
+            self._recorder.add(node, name, kind, entry, size, data)
+
+    def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+        parent = self.descriptors.open(node)
+        try:
+            os.symlink(entry.link, name, dir_fd=parent)
+        except FileExistsError:
+            self._unlink(parent, name)
+            os.symlink(entry.link, name, dir_fd=parent)
+        self.metadata.apply_to_name(parent, name, entry)
+        self._record_name(node, name, b"l", entry, data=entry.link)
+        self.files += 1
+
+    def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+        is_device = entry.kind is not Kind.FIFO
+        if is_device and not self.metadata.privileged:
+            self.metadata.devices.note(entry.path)
+            self._hide(joined(node.path, [name]))
+            return
+        parent = self.descriptors.open(node)
+        number = os.makedev(entry.major, entry.minor) if is_device else 0
+        os.mknod(name, _TYPES[entry.kind] | entry.mode & 0o777, number, dir_fd=parent)
+        self.metadata.apply_to_name(parent, name, entry)
+        self._record_name(node, name, entry.kind.value.encode(), entry, size=number)
+        self.files += 1
+
+    def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
+        if not source.made:
+            return False
+        source_fd = self.descriptors.open(source)
+        parent = self.descriptors.open(node, keep=source)
+        try:
+            try:
+                link_name(source_fd, last, parent, name)
+            except FileExistsError:
+                self._unlink(parent, name)
+                link_name(source_fd, last, parent, name)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EMLINK:
+                raise LimitError(shown(name), "more hard links to one file than the file system keeps") from error
+            raise
+        self.files += 1
+        if self._recorder is not None:
+            self._recorder.note(node, name, b"h", joined(source.path, [last]))
+        return True
+
+    # --- what is in the way -----------------------------------------------------------------------------------------
+
+    def _exists(self, node: Directory, name: bytes) -> bool:
+        if not node.made:
+            return False
+        try:
+            os.stat(name, dir_fd=self.descriptors.open(node), follow_symlinks=False)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
+                return False
+            raise
+        return True
+
+    def _drop(self, node: Directory, name: bytes) -> None:
+        if node.made:
+            with contextlib.suppress(FileNotFoundError):
+                self._unlink(self.descriptors.open(node), name)
+                if self._recorder is not None:
+                    self._recorder.note(node, name, b"-")
+
+    def _drop_directory(self, child: Directory) -> None:
+        self.descriptors.forget(child)
+        if self._recorder is not None:
+            self._recorder.drop_directory(child.path)
+        if child.made and child.parent is not None:
+            remove_tree_at(self.descriptors.open(child.parent), child.name, self._gone)
+
+    def _unlink(self, parent_fd: int, name: bytes) -> None:
+        self._gone(os.stat(name, dir_fd=parent_fd, follow_symlinks=False))
+        os.unlink(name, dir_fd=parent_fd)
+
+    def _gone(self, status: os.stat_result) -> None:
+        self.files -= 1
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            self.size -= status.st_size
+
+
+def link_name(source_fd: int, source: bytes, parent_fd: int, name: bytes) -> None:
+    """link(2) that follows nothing. Raises OSError."""
+    os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+
+
+def _end_inheritance(root_fd: int) -> None:
+    """Take from the root what it has from its parent, and new files would inherit: ACLs, the setgid bit."""
+    remove_acls(root_fd)
+    mode = os.fstat(root_fd).st_mode
+    if mode & stat.S_ISGID:
+        os.fchmod(root_fd, mode & 0o777)

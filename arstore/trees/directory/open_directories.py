@@ -1,0 +1,96 @@
+"""Open directories: the only way by which extraction reaches a name.
+
+Every directory is opened from its parent's descriptor, one component at a time, never through a symlink, so nothing
+that an archive says, and nothing that another process does meanwhile, leads out of the root. A bounded number stays
+open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from arstore.linux.files.opening import DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.trees.skeleton import Directory
+
+CAPACITY = 64
+"""Directories kept open, besides roots."""
+
+BUILDING_MODE = 0o700
+"""Mode of a directory until its own is applied: nobody else looks in, and its owner can fill it."""
+
+
+class Descriptors:
+    """The descriptors of a shape's directories, the least recently used closed first.
+
+    A directory is made on disk when it is first opened. *clear* then removes what is in the way, so that it is `fresh`;
+    it is called with the parent's descriptor and the name. Roots are the caller's: their `fd` is set before, and never
+    closed here.
+    """
+
+    def __init__(self, clear: Callable[[int, bytes], None], capacity: int = CAPACITY) -> None:
+        self._clear = clear
+        self._capacity = capacity
+        self._open: OrderedDict[Directory, None] = OrderedDict()
+        self._last: Directory | None = None
+
+    def open(self, node: Directory, keep: Directory | None = None) -> int:
+        """The descriptor of *node*, valid until the next call; *keep* stays valid beyond this one. Raises OSError."""
+        if node is self._last:
+            return node.fd
+        chain = []
+        up = node
+        while up.fd < 0 and up.parent is not None:
+            chain.append(up)
+            up = up.parent
+        if up in self._open:
+            self._open.move_to_end(up)
+        if keep is not None and keep in self._open:
+            self._open.move_to_end(keep)
+        for below in reversed(chain):
+            below.fd = self._enter(up.fd, below)
+            self._open[below] = None
+            if len(self._open) > self._capacity:
+                self._close_oldest(keep)
+            up = below
+        self._last = node
+        return node.fd
+
+    def forget(self, node: Directory) -> None:
+        """Close *node* and everything open below it, before it goes away."""
+        for one in [one for one in self._open if one.is_below(node)]:
+            self._close(one)
+
+    def close(self) -> None:
+        """Close all."""
+        for one in list(self._open):
+            self._close(one)
+
+    def _enter(self, parent_fd: int, node: Directory) -> int:
+        if not node.made:
+            try:
+                os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
+            except FileExistsError:
+                self._clear(parent_fd, node.name)
+                node.fresh = True
+                os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
+            node.made = True
+        return os.open(node.name, DIRECTORY, dir_fd=parent_fd)
+
+    def _close_oldest(self, keep: Directory | None) -> None:
+        for one in self._open:
+            if one is not keep:
+                self._close(one)
+                return
+
+    def _close(self, node: Directory) -> None:
+        del self._open[node]
+        if self._last is node:
+            self._last = None
+        os.close(node.fd)
+        node.fd = -1

@@ -1,0 +1,269 @@
+"""Writing an index: from directories and their inodes to the bytes of an EROFS image.
+
+Directories are gone through depth first, in the order of their names, as `find` and `ls -R` will. The inodes of what is
+in a directory stand together, in the order of its entries; so do the blocks of directories, ahead of all inodes.
+
+An inode may lie across two blocks, but what follows it (its attributes, then a symlink's target or the end of a
+directory) must end in the block in which the inode itself ends: the kernel (fs/erofs/inode.c) reads a short target from
+that block alone.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from arstore.trees.erofs import format as layout
+from arstore.trees.erofs.attributes import words
+from arstore.trees.erofs.directories import Place, attributes_of, dirents
+from arstore.trees.erofs.inodes import (
+    COMPACT,
+    EXTENDED,
+    LARGEST_TAIL,
+    MODE_HIGH,
+    TIME,
+    Inode,
+    altered,
+    compacted,
+    packed,
+    time_of,
+)
+from arstore.trees.erofs.superblock import SuperBlock, seal
+from arstore.trees.format import UnrepresentableError
+from arstore.trees.metadata import MODE_BITS
+from arstore.trees.skeleton import Directory, default_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from arstore.trees.erofs.attributes import Attribute, SharedAttributes
+    from arstore.trees.erofs.inodes import Record
+    from arstore.trees.erofs.superblock import Device
+
+    Records = dict[Directory, dict[bytes, Record]]
+
+_SLOT_BITS = 5
+_PARTS = 1 << 14
+_ADDRESS_AT = 16
+"""Where inodes of both sizes have their address."""
+_DIRECTORY = layout.DIRECTORY
+_DIRECTORY_MODE = 0o040000
+_LINK_HIGH = 0o12
+_DEFAULT = default_entry(b"")
+
+
+class Image:
+    """The parts of an index as they grow: data in blocks, then inodes."""
+
+    def __init__(
+        self,
+        records: Records,
+        shared: SharedAttributes,
+        epoch: int,
+        content_end: int,
+        made: int,
+        attributes: Callable[[Directory], tuple[Attribute, ...]] = attributes_of,
+    ) -> None:
+        """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number.
+
+        *attributes* tells those of a directory.
+
+        *records* is taken apart as they are written, since they are most of what is in memory.
+        """
+        self._records = records
+        self._attributes_of = attributes
+        self._shared = shared
+        self._epoch_ns = epoch
+        self._epoch = time_of(epoch)
+        self._content_end = content_end
+        self._next_block = content_end + layout.blocks(len(shared.area))
+        self._made = made
+        self._count = 1
+        self._data: list[bytes] = []
+        # A nid is an inode's number, and readdir(3) takes 0 for a name that was deleted.
+        self._inodes = bytearray(layout.SLOT)
+        self._position = layout.SLOT
+
+    def write(self, fd: int, root: Directory, tar_blocks: int, devices: tuple[Device, ...] | None = None) -> None:
+        """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar or over *devices*, into *fd*.
+
+        Raises TarError, UnrepresentableError, OSError.
+        """
+        top = Place(root, self._records.pop(root, {}), 0)
+        top.parent_nid = self._reserve(top)
+        todo = [top]
+        while todo:
+            place = todo.pop()
+            todo.extend(reversed(self._fill(place)))
+            place.records.clear()
+        inode_start = self._next_block
+        end = inode_start + layout.blocks(self._position)
+        if end > layout.TAR_START:
+            raise UnrepresentableError(b"", "its index would be too long")
+        _write_parts(fd, chain([layout.padded(self._shared.area)], self._data), self._content_end * layout.BLOCK)
+        self._inodes += bytes(-self._position % layout.BLOCK)
+        _write(fd, self._inodes, inode_start * layout.BLOCK)
+        start = self._content_end
+        block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, start, tar_blocks, devices)
+        seal(fd, block.block())
+
+    # --- directories ------------------------------------------------------------------------------------------------
+
+    def _fill(self, place: Place) -> list[Place]:
+        """Give places to all that is in a directory, then write its entries; return the directories in it."""
+        epoch, records, file_types = self._epoch, place.records, layout.FILE_TYPES
+        inodes = self._inodes
+        position = self._position
+        nids: list[int] = []
+        types: list[int] = []
+        below: list[Place] = []
+        for name in place.names:
+            record = records.get(name)
+            if isinstance(record, bytes):
+                if record[TIME] == epoch:
+                    record = compacted(record)
+                high = record[MODE_HIGH] >> 4
+                types.append(file_types[high])
+                if high != _LINK_HIGH:
+                    nids.append(position >> _SLOT_BITS)
+                    inodes += record
+                    position += len(record)
+                    continue
+                self._position = position
+                nids.append(self._put(record))
+            else:
+                self._position = position
+                if record is None:
+                    types.append(_DIRECTORY)
+                    nids.append(self._enter(place, name, below))
+                else:
+                    types.append(file_types[record.head[MODE_HIGH] >> 4])
+                    nids.append(self._put_inode(record))
+            position = self._position
+        self._position = position
+        self._count += len(nids) - 2
+        self._write_entries(place, nids, types)
+        return below
+
+    def _enter(self, place: Place, name: bytes, below: list[Place]) -> int:
+        """The nid of the directory *name* in *place*, which is added to *below* when it is a new one."""
+        if name == b".":
+            return place.nid
+        if name == b"..":
+            return place.parent_nid
+        node = place.node.children[name]
+        assert isinstance(node, Directory)
+        child = Place(node, self._records.pop(node, {}), place.nid)
+        below.append(child)
+        return self._reserve(child)
+
+    def _reserve(self, place: Place) -> int:
+        """Give a directory's inode its place, with room for the end of its data; its nid."""
+        node = place.node
+        entry = node.entry or _DEFAULT
+        found = self._attributes_of(node)
+        body = self._shared.body(found) if found else b""
+        place.is_inline = len(body) + place.tail <= LARGEST_TAIL
+        self._made += 1
+        head = packed(
+            entry,
+            _DIRECTORY_MODE | entry.mode & MODE_BITS,
+            self._made,
+            (len(place.counts) - 1) * layout.BLOCK + place.tail,
+            0,
+            place.links,
+            layout.INLINE if place.is_inline else layout.PLAIN,
+        )
+        if body:
+            head = altered(head, words(len(body)))
+        if head[TIME] == self._epoch:
+            head = compacted(head)
+        place.head = head + body
+        place.nid = self._put(place.head + bytes(place.tail) if place.is_inline else place.head)
+        # The entries follow when all that is in the directory has its place.
+        place.index = place.nid << _SLOT_BITS
+        return place.nid
+
+    def _write_entries(self, place: Place, nids: list[int], types: list[int]) -> None:
+        """Write a directory's data: whole blocks to the others, the end behind its inode if it is to be there."""
+        names = place.names
+        if len(place.counts) == 1:
+            blocks = [dirents(names, nids, types)]
+        else:
+            blocks = []
+            start = 0
+            for count in place.counts:
+                end = start + count
+                blocks.append(dirents(names[start:end], nids[start:end], types[start:end]))
+                start = end
+        last = blocks.pop() if place.is_inline else b""
+        head = place.head
+        if blocks:
+            head = head[:_ADDRESS_AT] + self._append(blocks).to_bytes(4, "little") + head[_ADDRESS_AT + 4 :]
+        record = head + last
+        self._inodes[place.index : place.index + len(record)] = record
+
+    # --- other inodes -----------------------------------------------------------------------------------------------
+
+    def _put_inode(self, inode: Inode) -> int:
+        """Give an inode that is not an ordinary one its place, if it has none yet; its nid."""
+        if inode.nid >= 0:
+            self._count -= 1
+            return inode.nid
+        body = self._shared.body(inode.attributes)
+        data = inode.data
+        is_inline = bool(data) and len(body) + len(data) <= LARGEST_TAIL
+        address = None
+        if data and not is_inline:
+            address, data = self._append([data]), b""
+        head = altered(
+            inode.head,
+            words(len(body)),
+            links=inode.links,
+            address=address,
+            data_layout=layout.INLINE if is_inline else layout.PLAIN,
+        )
+        if head[TIME] == self._epoch:
+            head = compacted(head)
+        inode.nid = self._put(head + body + data)
+        return inode.nid
+
+    def _put(self, record: bytes) -> int:
+        """Add an inode with all that follows it; its nid.
+
+        That it has attributes alone sets no limit, but with what follows them they are at most LARGEST_TAIL.
+        """
+        position = self._position
+        if record[0] >> layout.LAYOUT_SHIFT:
+            size = EXTENDED if record[0] & layout.IS_EXTENDED else COMPACT
+            if (position + size - 1) % layout.BLOCK + len(record) - size >= layout.BLOCK:
+                gap = (COMPACT - size - position) % layout.BLOCK
+                self._inodes += bytes(gap)
+                position += gap
+        self._inodes += record + bytes(-len(record) % layout.SLOT)
+        self._position = position + len(record) + -len(record) % layout.SLOT
+        return position >> _SLOT_BITS
+
+    def _append(self, data: list[bytes]) -> int:
+        """Add *data*, each padded to whole blocks, to the blocks; the number of the first."""
+        first = self._next_block
+        for one in data:
+            self._data.append(layout.padded(one))
+            self._next_block += layout.blocks(len(one))
+        return first
+
+
+def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:
+    """Write *parts* one behind the other from byte *offset* on, many at a time and never all at once."""
+    source = iter(parts)
+    while chunk := b"".join(islice(source, _PARTS)):
+        _write(fd, chunk, offset)
+        offset += len(chunk)
+
+
+def _write(fd: int, data: bytes | bytearray, offset: int) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.pwrite(fd, view[done:], offset + done)

@@ -1,0 +1,243 @@
+"""Merging: one index that shows what an overlay of several layers shows, over the tars of all of them.
+
+It is an index as `format` has it, with a device for each file that its content is in (`devices`): the members' tars,
+and the index of a member for content that no tar has. Nothing but indexes is read, and no content is copied. The rules
+are overlayfs' own (see `trees.merged_view`); what may lie below the members is not known, so marks stay:
+
+- a whiteout, except below an opaque directory, where nothing can show. Its directory has `trusted.overlay.origin`,
+  which has overlayfs leave out whiteouts though no other layer has the directory;
+- a directory is opaque where a member's was, or where a member has a whiteout or no directory under it.
+
+A file has as many links as it has names left. The same indexes always make the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.tar.entry import Entry, Kind
+from arstore.trees.erofs import format as layout
+from arstore.trees.erofs.attributes import OPAQUE, ORIGIN, SharedAttributes, kept
+from arstore.trees.erofs.image import Image
+from arstore.trees.erofs.inodes import LARGEST_TAIL, SECOND, Inode
+from arstore.trees.erofs.reader import Index
+from arstore.trees.erofs.superblock import Device, damaged
+from arstore.trees.format import TreeStat, UnrepresentableError
+from arstore.trees.skeleton import Directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from arstore.trees.erofs.attributes import Attribute
+    from arstore.trees.erofs.inodes import Record
+    from arstore.trees.erofs.reader import Inode as Found
+
+MOST_MEMBERS = 1 << 14
+"""Of each there may be two devices, and their number is one of 16 bits."""
+
+_OPAQUE_NAME = b"trusted.overlay.opaque"
+_TYPE, _PERMISSIONS = 0o170000, 0o7777
+_FILE, _LINK, _CHARACTER = 0o100000, 0o120000, 0o020000
+
+
+def merge(members: Sequence[tuple[str, str]], fd: int) -> TreeStat:
+    """Write the merged index of *members*, the top one first, into the empty file *fd*.
+
+    A member is its tree's key, of SHA-256, and the directory that its index lies in. Raises UnrepresentableError when
+    their tars have more blocks than can be numbered, StoreDamagedError, OSError.
+    """
+    if len(members) > MOST_MEMBERS:
+        raise UnrepresentableError(b"", "more layers than an index has devices")
+    with ExitStack() as stack:
+        opened = []
+        for key, path in members:
+            tree_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, tree_fd)
+            opened.append(_Member(Digest(key), stack.enter_context(Index(tree_fd, whole=True))))
+        return _Merger().run(opened, fd)
+
+
+class _Member:
+    """A layer's index, and the devices that stand for its tar and for its own content, once they are used."""
+
+    def __init__(self, key: Digest, index: Index) -> None:
+        self.tag = key.hex.encode()
+        self.index = index
+        self.tar = -1
+        self.own = -1
+        self.links: dict[int, Inode] = {}
+        """Inodes with several names, by their nid."""
+        self._entered: set[int] = set()
+
+    def root(self) -> _Source:
+        """Its root directory."""
+        return self, self.index.inode(self.index.super.root_nid)
+
+    def enter(self, directory: Found) -> None:
+        """Come to a directory, which can be done once: in a damaged index one may be in itself, without end.
+
+        Raises StoreDamagedError.
+        """
+        if directory.nid in self._entered:
+            damaged(self.index.what, f"its inode {directory.nid} is a directory that stands in two places")
+        self._entered.add(directory.nid)
+
+
+if TYPE_CHECKING:
+    _Source = tuple[_Member, Found]
+    """A directory of one member."""
+    _Todo = tuple[Directory, list[_Source], bool, bool]
+    """A directory, what it is made of, whether that ends with a mark, whether it lies below an opaque directory."""
+
+
+class _Merger:
+    """The merged tree as it grows."""
+
+    def __init__(self) -> None:
+        self._records: dict[Directory, dict[bytes, Record]] = {}
+        self._attributes: dict[Directory, tuple[Attribute, ...]] = {}
+        self._attributed: list[tuple[Attribute, ...]] = []
+        self._times: dict[int, int] = {}
+        self._devices: list[Device] = []
+        self._next = layout.TAR_START
+        self._made = 0
+        self._entries = 0
+        self._size = 0
+
+    def run(self, members: Sequence[_Member], fd: int) -> TreeStat:
+        """Merge, and write. Raises as `merge`."""
+        root = Directory(None, b"")
+        todo: list[_Todo] = [(root, [member.root() for member in members], False, False)]
+        while todo:
+            todo.extend(self._fill(*todo.pop()))
+        shared = SharedAttributes((*self._attributes.values(), *self._attributed))
+        epoch = max(self._times, key=lambda time: (self._times[time], -time))
+        start = layout.first_block(len(self._devices))
+        image = Image(self._records, shared, epoch, start, self._made, lambda node: self._attributes.get(node, ()))
+        image.write(fd, root, 0, tuple(self._devices))
+        return TreeStat(self._entries, self._size)
+
+    # --- directories ------------------------------------------------------------------------------------------------
+
+    def _fill(self, node: Directory, sources: list[_Source], ended: bool, hidden: bool) -> list[_Todo]:
+        """Decide what is in a directory; the directories in it."""
+        attributes: Mapping[bytes, bytes] = {}
+        for depth, (member, inode) in enumerate(sources):
+            member.enter(inode)
+            found = member.index.attributes(inode)
+            attributes = attributes if depth else found
+            if found.get(_OPAQUE_NAME) == b"y":
+                ended = True
+                del sources[depth + 1 :]
+                break
+        hidden = hidden or ended
+        top = sources[0][1]
+        node.entry = Entry(b"", Kind.DIRECTORY, top.mode & _PERMISSIONS, top.uid, top.gid, top.mtime)
+        self._count(top.mtime)
+        here, below, masked = self._names(sources, hidden)
+        self._records[node] = here
+        marks = (*([OPAQUE] if ended else []), *([ORIGIN] if masked else []))
+        if attributes or marks:
+            self._attributes[node] = kept(attributes, *marks)
+        todo = []
+        for name, (parts, closed) in below.items():
+            child = node.children[name] = Directory(node, name)
+            self._entries += 1
+            todo.append((child, parts, closed, hidden))
+        return todo
+
+    def _names(
+        self, sources: list[_Source], hidden: bool
+    ) -> tuple[dict[bytes, Record], dict[bytes, tuple[list[_Source], bool]], bool]:
+        """What shows in a directory: inodes, directories with whether something ends them, and if any is a whiteout."""
+        here: dict[bytes, Record] = {}
+        below: dict[bytes, tuple[list[_Source], bool]] = {}
+        gone: set[bytes] = set()
+        masked = False
+        for member, directory in sources:
+            index = member.index
+            for number in range(layout.blocks(directory.size)):
+                for name, nid, kind in index.entries(directory, number):
+                    if name in here or name in gone or name in (b".", b".."):
+                        continue
+                    known = below.get(name)
+                    if known is not None:
+                        parts, closed = known
+                        if closed:
+                            continue
+                        if kind == layout.DIRECTORY:
+                            parts.append((member, index.inode(nid)))
+                        else:
+                            below[name] = parts, True
+                    elif kind == layout.DIRECTORY:
+                        below[name] = [(member, index.inode(nid))], False
+                    elif (inode := index.inode(nid)).mode & _TYPE == _CHARACTER and not inode.address:
+                        if hidden:
+                            gone.add(name)
+                        else:
+                            here[name] = self._record(member, inode)
+                            masked = True
+                    else:
+                        here[name] = self._record(member, inode)
+                        self._entries += 1
+        return here, below, masked
+
+    # --- inodes -----------------------------------------------------------------------------------------------------
+
+    def _record(self, member: _Member, inode: Found) -> Record:
+        """The inode as it is written again, which may be one that has been met by another name."""
+        known = member.links.get(inode.nid)
+        if known is not None:
+            known.links += 1
+            return known
+        kind = inode.mode & _TYPE
+        target = member.index.target(inode) if kind == _LINK else b""
+        address = self._address(member, inode) if kind == _FILE else inode.address
+        if kind == _FILE:
+            self._size += inode.size
+        self._count(inode.mtime)
+        self._made += 1
+        is_inline = 0 < len(target) <= LARGEST_TAIL
+        head = layout.EXTENDED.pack(
+            layout.IS_EXTENDED | (layout.INLINE if is_inline else layout.PLAIN) << layout.LAYOUT_SHIFT,
+            *(0, inode.mode, 0, inode.size, 0 if target else address, self._made, inode.uid, inode.gid),
+            *divmod(inode.mtime, SECOND),
+            1,
+        )
+        attributes = kept(member.index.attributes(inode))
+        if attributes:
+            self._attributed.append(attributes)
+        elif inode.links == 1 and (is_inline or not target):
+            return head + target
+        record = Inode(head, attributes, target)
+        if inode.links > 1:
+            member.links[inode.nid] = record
+        return record
+
+    def _address(self, member: _Member, inode: Found) -> int:
+        """The number that the first block of a file has here."""
+        if not inode.size:
+            return 0
+        in_tar, start = member.index.extent(inode)
+        if member.tar < 0:
+            member.tar = self._device(member, member.index.super.tar_blocks)
+        if in_tar:
+            return member.tar + start // layout.BLOCK
+        if member.own < 0:
+            member.own = self._device(member, member.index.super.attribute_start)
+        return member.own + start // layout.BLOCK
+
+    def _device(self, member: _Member, blocks: int) -> int:
+        """The number of the first block of a new device."""
+        first = self._next
+        self._next += blocks
+        if self._next - layout.TAR_START > layout.TAR_BLOCKS:
+            raise UnrepresentableError(b"", "the tars are too long")
+        self._devices.append(Device(member.tag, blocks, first))
+        return first
+
+    def _count(self, mtime: int) -> None:
+        self._times[mtime] = self._times.get(mtime, 0) + 1

@@ -1,0 +1,251 @@
+"""Reading an index without a mount: inodes, directories, attributes, and where content is.
+
+Everything is read when it is asked for, by pread(2), and checked against the bounds of the index: a file that is not
+what arstore wrote is a StoreDamagedError, never anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arstore.trees.erofs import format as layout
+from arstore.trees.erofs.files import INDEX
+from arstore.trees.erofs.superblock import damaged, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn
+
+_SECOND = 1_000_000_000
+_LARGEST_LINK = 4095
+_HEAD = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+
+
+@dataclass(slots=True)
+class Inode:
+    """One inode. `mtime` is in ns; `address` is a block's number, or what a device is; places are bytes of the index.
+
+    `body` is where its attributes begin and `tail` where they end, which is where inline data is.
+    """
+
+    nid: int
+    mode: int
+    links: int
+    size: int
+    address: int
+    uid: int
+    gid: int
+    mtime: int
+    is_inline: bool
+    body: int
+    tail: int
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+
+class Index:
+    """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError.
+
+    *whole*: it is read into memory at once, for whoever looks at most of it.
+    """
+
+    def __init__(self, tree_fd: int, whole: bool = False) -> None:
+        self._bytes: bytes | None = None
+        self.fd = os.open(INDEX, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=tree_fd)
+        try:
+            self.what = f"{os.readlink(f'/proc/self/fd/{tree_fd}')}/{INDEX}"
+            self.size = os.fstat(self.fd).st_size
+            self.block = os.pread(self.fd, layout.BLOCK, layout.SUPER_OFFSET)
+            self.super = parse(self.block, self.what)
+            if whole:
+                self._bytes = os.pread(self.fd, self.size, 0)
+        except BaseException:
+            os.close(self.fd)
+            raise
+        self._inodes = self.super.inode_start * layout.BLOCK
+        self._attributes = self.super.attribute_start * layout.BLOCK
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self.fd)
+
+    # --- inodes -----------------------------------------------------------------------------------------------------
+
+    def inode(self, nid: int) -> Inode:
+        """The inode *nid*."""
+        place = self._inodes + nid * layout.SLOT
+        data = self._read(place, layout.COMPACT.size)
+        form = _HEAD.unpack_from(data)[0]
+        if form & layout.IS_EXTENDED:
+            data = self._read(place, layout.EXTENDED.size)
+            _, words, mode, _, size, address, _, uid, gid, seconds, rest, links = layout.EXTENDED.unpack(data)
+            mtime = seconds * _SECOND + rest
+        else:
+            _, words, mode, links, size, _, address, _, uid, gid, _ = layout.COMPACT.unpack(data)
+            mtime = self.super.epoch
+        kind = form >> layout.LAYOUT_SHIFT
+        if kind not in (layout.PLAIN, layout.INLINE) or mode >> 12 not in layout.FILE_TYPES:
+            self._damaged(nid, "is of no known kind")
+        body = place + len(data)
+        tail = body + (layout.ATTRIBUTES.size + 4 * (words - 1) if words else 0)
+        return Inode(nid, mode, links, size, address, uid, gid, mtime, kind == layout.INLINE, body, tail)
+
+    def attributes(self, inode: Inode) -> dict[bytes, bytes]:
+        """Its extended attributes."""
+        if inode.tail == inode.body:
+            return {}
+        _, shared = layout.ATTRIBUTES.unpack(self._read(inode.body, layout.ATTRIBUTES.size))
+        own = inode.body + layout.ATTRIBUTES.size + 4 * shared
+        if own > inode.tail:
+            self._damaged(inode.nid, "has more shared attributes than room for them")
+        found = {}
+        places = struct.unpack(f"<{shared}I", self._read(own - 4 * shared, 4 * shared))
+        for place in places:
+            name, value, _ = self._attribute(inode, self._attributes + 4 * place, self._inodes)
+            found[name] = value
+        while own < inode.tail:
+            name, value, own = self._attribute(inode, own, inode.tail)
+            found[name] = value
+        return found
+
+    def _attribute(self, inode: Inode, place: int, end: int) -> tuple[bytes, bytes, int]:
+        """The attribute at *place*, which has to end by *end*, and where the next one is."""
+        length, number, size = layout.ATTRIBUTE.unpack(self._read(place, layout.ATTRIBUTE.size))
+        start = place + layout.ATTRIBUTE.size
+        prefix = layout.ATTRIBUTE_PREFIXES.get(number)
+        if prefix is None or start + length + size > end:
+            self._damaged(inode.nid, "has an attribute that goes past its end")
+        data = self._read(start, length + size)
+        return prefix + data[:length], data[length:], start + length + size + -(length + size) % 4
+
+    def target(self, inode: Inode) -> bytes:
+        """The target of a symlink."""
+        if not 0 < inode.size <= _LARGEST_LINK:
+            self._damaged(inode.nid, "is a symlink with an impossible target")
+        return b"".join(self._data(inode, number) for number in range(layout.blocks(inode.size)))
+
+    def device(self, inode: Inode) -> tuple[int, int]:
+        """The numbers of a device; zeros for all else."""
+        if stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
+            return layout.device_pair(inode.address)
+        return 0, 0
+
+    def extent(self, inode: Inode) -> tuple[bool, int]:
+        """Where the content of a regular file begins: whether that is in the tar, not in the index, and at which byte.
+
+        That it lies within is checked against what the index says of the tar.
+        """
+        end = inode.address + layout.blocks(inode.size)
+        if inode.is_inline:
+            self._damaged(inode.nid, "is a file with its content behind it")
+        if inode.size == 0:
+            return True, 0
+        if inode.address >= layout.TAR_START:
+            if end - layout.TAR_START > self.super.tar_blocks:
+                self._damaged(inode.nid, "points outside the tar")
+            return True, (inode.address - layout.TAR_START) * layout.BLOCK
+        if inode.address < layout.FIRST_BLOCK or end > self.super.attribute_start:
+            self._damaged(inode.nid, "points at what is no content")
+        return False, inode.address * layout.BLOCK
+
+    # --- directories ------------------------------------------------------------------------------------------------
+
+    def entries(self, directory: Inode, number: int) -> list[tuple[bytes, int, int]]:
+        """The entries in the block *number* of a directory: name, nid, file type."""
+        data = self._data(directory, number)
+        first = self._offset(directory, data, 0)
+        count = first // layout.DIRENT.size
+        if first % layout.DIRENT.size or not count or first > len(data):
+            self._damaged(directory.nid, "is a directory with a broken block")
+        heads = [layout.DIRENT.unpack_from(data, layout.DIRENT.size * at) for at in range(count)]
+        ends = [head[1] for head in heads[1:]] + [len(data)]
+        found = []
+        for (nid, start, kind, _), end in zip(heads, ends, strict=True):
+            name = data[start:end]
+            if end == len(data):
+                name = name.rstrip(b"\0")
+            if not name or start < first or len(name) > layout.LONGEST_NAME:
+                self._damaged(directory.nid, "is a directory with a broken name")
+            found.append((name, nid, kind))
+        return found
+
+    def find(self, directory: Inode, name: bytes) -> int | None:
+        """The nid that *name* has in a directory; None when it is not there."""
+        low, high = 0, layout.blocks(directory.size)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._first_name(directory, middle) <= name:
+                low = middle
+            else:
+                high = middle
+        for entry, nid, _ in self.entries(directory, low) if high else ():
+            if entry == name:
+                return nid
+        return None
+
+    def _first_name(self, directory: Inode, number: int) -> bytes:
+        data = self._data(directory, number)
+        start = self._offset(directory, data, 0)
+        end = self._offset(directory, data, 1) if start > layout.DIRENT.size else len(data)
+        return data[start:end].rstrip(b"\0")
+
+    def _offset(self, directory: Inode, data: bytes, at: int) -> int:
+        """Where the name of the entry *at* begins in a directory's block."""
+        if len(data) < (at + 1) * layout.DIRENT.size:
+            self._damaged(directory.nid, "is a directory with a broken block")
+        offset: int = layout.DIRENT.unpack_from(data, at * layout.DIRENT.size)[1]
+        return offset
+
+    # --- bytes ------------------------------------------------------------------------------------------------------
+
+    def _data(self, inode: Inode, number: int) -> bytes:
+        """The block *number* of a directory or a symlink, as far as it is used."""
+        length = min(layout.BLOCK, inode.size - number * layout.BLOCK)
+        if inode.is_inline and number == layout.blocks(inode.size) - 1:
+            return self._read(inode.tail, length)
+        return self._read((inode.address + number) * layout.BLOCK, length)
+
+    def _read(self, place: int, length: int) -> bytes:
+        if not 0 <= place <= self.size - length:
+            damaged(self.what, f"points at byte {place}, which it does not have")
+        if self._bytes is not None:
+            return self._bytes[place : place + length]
+        data = os.pread(self.fd, length, place)
+        if len(data) != length:
+            damaged(self.what, f"ends at byte {place + len(data)}")
+        return data
+
+    def _damaged(self, nid: int, why: str) -> NoReturn:
+        damaged(self.what, f"its inode {nid} {why}")
+
+
+def walk(index: Index, path: bytes) -> Iterator[tuple[bytes, Inode]]:
+    """The inodes from the root to *path*, each with its own path, as far as there are any.
+
+    What is no directory ends the walk. Raises StoreDamagedError, OSError.
+    """
+    inode = index.inode(index.super.root_nid)
+    yield b"", inode
+    names = path.split(b"/") if path else []
+    for depth, name in enumerate(names):
+        if not inode.is_directory:
+            return
+        nid = index.find(inode, name)
+        if nid is None:
+            return
+        inode = index.inode(nid)
+        yield b"/".join(names[: depth + 1]), inode

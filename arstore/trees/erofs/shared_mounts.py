@@ -1,0 +1,194 @@
+"""Mounts of trees that live processes hold, for others to clone: one superblock, and one page cache, for all of them.
+
+    <runroot>/shared/<hex of the tree's key>/<mount id>.<pid>.<fd>
+                                           -> "<boot>.<pid namespace>.<device>.<inode>.<file system>"
+
+Each entry is a symlink that leads nowhere, made and removed in one call each: there is no lock, and no half of one. It
+says that process *pid* has a detached mount open as *fd*, made of the index that is the file *device*, *inode*; see
+`tree.Origin`. The
+process holds it for its own use, so the mount dies with the process, and with what was cloned from it; the entry has no
+part in that, and one that a killed process leaves is removed by whoever meets it next.
+
+What is cloned is certain to be that mount: its id is used once in a boot, so neither another process of that pid nor
+another file at that descriptor can pass for it. And while a mount of the index lives, no other file has that inode: so
+it shows the tree that is in the place now, or the entry does not count. Entries are believed only in a runroot that
+nobody else can write to; even so a clone must be of a file system with the index's uuid, which is a digest of it.
+
+Two that mount the same tree at the same moment may each make a superblock; from then on all take the older one. Out of
+scope: trees of the directory form, whose files are in the page cache of their file system once anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from arstore.linux.isolation import namespace
+from arstore.linux.mounting import mount
+from arstore.linux.mounting.mountid import unique_mount_id
+from arstore.linux.process import boot_id
+from arstore.trees.erofs.files import UUID_OFFSET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arstore.trees.format import Origin
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_ATTEMPTS = 3
+
+SHARED = "shared"
+"""The directory's name below the runroot."""
+
+
+def file_system(index_fd: int) -> int:
+    """What statfs(2) tells of a mount of this index (`uuid_to_fsid` in the kernel). Raises OSError."""
+    uuid = os.pread(index_fd, 16, UUID_OFFSET)
+    return int.from_bytes(uuid[:8], "little") ^ int.from_bytes(uuid[8:], "little")
+
+
+class _Entry(NamedTuple):
+    """What the name of an entry says."""
+
+    mount_id: int
+    pid: int
+    fd: int
+
+    @classmethod
+    def of(cls, name: str) -> _Entry | None:
+        """The entry *name*; None for what is none."""
+        parts = name.split(".")
+        if len(parts) != len(cls._fields) or not all(part.isdecimal() and part.isascii() for part in parts):
+            return None
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return f"{self.mount_id}.{self.pid}.{self.fd}"
+
+
+class SharedMounts:
+    """The mounts that processes which use *runroot* hold."""
+
+    def __init__(self, runroot: str) -> None:
+        self._runroot = runroot
+        self._directory = f"{runroot}/{SHARED}"
+
+    def clone(self, origin: Origin) -> int | None:
+        """A detached mount of *origin* that shares its superblock with one that lives; None where there is none.
+
+        Raises nothing: whatever is the matter, the tree can be mounted anew.
+        """
+        place = f"{self._directory}/{origin.tree}"
+        with contextlib.suppress(OSError):
+            names = os.listdir(place)
+            if not all(map(_is_ours, (self._runroot, self._directory, place))):
+                return None
+            wanted = _text(origin)
+            for entry in sorted(filter(None, map(_Entry.of, names))):
+                path = f"{place}/{entry}"
+                with contextlib.suppress(OSError):
+                    if os.readlink(path) != wanted or os.lstat(path).st_uid != os.geteuid():
+                        continue
+                    clone = _clone(entry)
+                    if clone is None:
+                        os.unlink(path)
+                    elif os.fstatvfs(clone).f_fsid == origin.file_system:
+                        return clone
+                    else:
+                        os.close(clone)
+        return None
+
+    @contextlib.contextmanager
+    def offered(self, mounts: Iterable[tuple[int, Origin]]) -> Iterator[None]:
+        """Let others clone *mounts*, which this very process has open, for the length of the context."""
+        made = []
+        try:
+            for fd, origin in mounts:
+                with contextlib.suppress(OSError):
+                    number = unique_mount_id(fd)
+                    if number:
+                        made.append(self._put(_Entry(number, os.getpid(), fd), origin))
+            yield
+        finally:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                    os.rmdir(os.path.dirname(path))
+
+    def stale(self) -> list[str]:
+        """What processes that have died have left, as names below the runroot. Raises OSError."""
+        found = []
+        beginning = _beginning()
+        for tree in _names(self._directory):
+            place = f"{self._directory}/{tree}"
+            for name in _names(place):
+                entry = _Entry.of(name)
+                with contextlib.suppress(OSError):
+                    text = os.readlink(f"{place}/{name}")
+                    # What belongs to another pid namespace of this boot is not ours to judge.
+                    boot = text.partition(".")[0]
+                    if boot != boot_id() or (text.startswith(beginning) and (entry is None or not _lives(entry))):
+                        found.append(f"{SHARED}/{tree}/{name}")
+        return found
+
+    def _put(self, entry: _Entry, origin: Origin) -> str:
+        place = f"{self._directory}/{origin.tree}"
+        path = f"{place}/{entry}"
+        for attempt in range(_ATTEMPTS):
+            os.makedirs(place, mode=0o700, exist_ok=True)
+            try:
+                os.symlink(_text(origin), path)
+            except FileNotFoundError:
+                # The last holder before us has just removed the directory.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                break
+        return path
+
+
+def _beginning() -> str:
+    return f"{boot_id()}.{namespace.identity('pid')}."
+
+
+def _text(origin: Origin) -> str:
+    return f"{_beginning()}{origin.device}.{origin.inode}.{origin.file_system}"
+
+
+def _is_ours(path: str) -> bool:
+    status = os.lstat(path)
+    private = status.st_uid == os.geteuid() and not status.st_mode & _WRITABLE_BY_OTHERS
+    return private and stat.S_ISDIR(status.st_mode)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextlib.contextmanager
+def _held(entry: _Entry) -> Iterator[int | None]:
+    """The mount that *entry* speaks of, open; None when its process does not hold it any more."""
+    try:
+        fd = os.open(f"/proc/{entry.pid}/fd/{entry.fd}", os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        yield None
+        return
+    try:
+        yield fd if unique_mount_id(fd) == entry.mount_id else None
+    finally:
+        os.close(fd)
+
+
+def _lives(entry: _Entry) -> bool:
+    with _held(entry) as fd:
+        return fd is not None
+
+
+def _clone(entry: _Entry) -> int | None:
+    with _held(entry) as fd:
+        return None if fd is None else mount.open_tree("", fd, mount.OPEN_TREE_CLONE | mount.AT_EMPTY_PATH)

@@ -1,0 +1,181 @@
+"""Owner, mode, attributes and times: from an entry onto an inode, in the order that keeps all of them.
+
+chown clears setuid bits and file capabilities, so owners come first; a write-protected file takes no `user.` attribute
+from an ordinary user, so modes come after those; times come last. Without privilege, what only root may set is left out
+and counted.
+
+Not in scope: which attributes a tree takes (`attributes`). Those that the host then refuses are left out and counted,
+too, unless it refuses because the disk is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from arstore.errors import TarError
+from arstore.linux.files.chmod import chmod_node
+from arstore.linux.files.xattr import set_xattr
+from arstore.tar.entry import Kind, shown
+from arstore.trees.attributes import Attributes
+from arstore.workers.wire import answer
+
+if TYPE_CHECKING:
+    from arstore.tar.entry import Entry
+
+MODE_BITS = 0o7777
+LARGEST_ID = (1 << 32) - 2
+"""The largest user or group id; the next one means `no change` to chown(2)."""
+
+_PRIVILEGED = (b"trusted.", b"security.")
+_TOO_LARGE = "it is too large for this file system"
+_DENIED = "this process may not set it"
+_REFUSALS = {
+    errno.ENOTSUP: "this file system does not keep such attributes",
+    errno.EPERM: _DENIED,
+    errno.EACCES: _DENIED,
+    errno.EINVAL: "this host does not take its value",
+    errno.ERANGE: _TOO_LARGE,
+    errno.E2BIG: _TOO_LARGE,
+    errno.ENOSPC: _TOO_LARGE,
+}
+"""Why the host did not take one attribute. ext4, tmpfs and btrfs say ENOSPC for one that does not fit an inode."""
+_FULL = 1 << 20
+"""Bytes that are free where ENOSPC is not about the whole file system."""
+_FIRST = 5
+
+
+@answer
+@dataclass(slots=True)
+class Skipped:
+    """How many entries something was left out of, and the paths of the first few."""
+
+    count: int = 0
+    paths: list[bytes] = field(default_factory=list)
+
+    def note(self, path: bytes) -> None:
+        """Count *path*."""
+        self.count += 1
+        if len(self.paths) < _FIRST:
+            self.paths.append(path)
+
+
+class Metadata:
+    """Sets metadata as one process may: *privileged* to give files away and to make devices, or not."""
+
+    def __init__(self, privileged: bool, attributes: Attributes | None = None) -> None:
+        self.privileged = privileged
+        self.attributes = attributes or Attributes()
+        self.owners = Skipped()
+        self.devices = Skipped()
+        self._uid = os.geteuid()
+        self._gid = os.getegid()
+        self._masked = _umask() | 0o7000
+
+    def creation_mode(self, entry: Entry) -> int:
+        """The mode to open a new file with, so that in the common case it need not be set again."""
+        mode = entry.mode & 0o777
+        return mode | 0o200 if entry.xattrs else mode
+
+    def apply(self, fd: int, entry: Entry, created: bool = False) -> None:
+        """Set all of *entry*'s metadata on an open file or directory; *created* with `creation_mode` just now.
+
+        Raises TarError for what no inode can have, OSError.
+        """
+        if entry.uid != self._uid or entry.gid != self._gid or not created:
+            self._give(fd, entry)
+        if entry.xattrs:
+            self._set_attributes(fd, b"", entry)
+            # Its mode was another one for that (`creation_mode`), and an access control list changes it.
+            created = False
+        mode = entry.mode & MODE_BITS
+        if not created or mode & self._masked:
+            os.fchmod(fd, mode)
+        try:
+            os.utime(fd, ns=(entry.mtime, entry.mtime))
+        except OverflowError as error:
+            raise TarError(shown(entry.path), "its time is out of range") from error
+
+    def apply_to_name(self, dir_fd: int, name: bytes, entry: Entry) -> None:
+        """Set the metadata of a symlink, device or FIFO that was just made as *name* in *dir_fd*. Raises as `apply`."""
+        if entry.uid != self._uid or entry.gid != self._gid:
+            check_owner(entry)
+            if self.privileged:
+                os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
+            else:
+                self.owners.note(entry.path)
+        if entry.xattrs:
+            self._set_attributes(dir_fd, name, entry)
+        mode = entry.mode & MODE_BITS
+        if entry.kind is not Kind.SYMLINK and mode & self._masked:
+            chmod_node(dir_fd, name, mode)
+        try:
+            os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dir_fd, follow_symlinks=False)
+        except OverflowError as error:
+            raise TarError(shown(entry.path), "its time is out of range") from error
+
+    def _give(self, fd: int, entry: Entry) -> None:
+        check_owner(entry)
+        if self.privileged:
+            os.fchown(fd, entry.uid, entry.gid)
+        elif entry.uid != self._uid or entry.gid != self._gid:
+            self.owners.note(entry.path)
+
+    def _set_attributes(self, fd: int, node: bytes, entry: Entry) -> None:
+        """Set *entry*'s attributes on what *fd* has open, or on the name *node* in it; those that it keeps stay in it.
+
+        Raises TarError when the attributes are strict, OSError for what is not about the attribute.
+        """
+        kept = {}
+        for name, value in entry.xattrs.items():
+            why = _DENIED
+            if self.privileged or not name.startswith(_PRIVILEGED):
+                why = _set_attribute(fd, node, name, value)
+            if why:
+                self.attributes.drop(entry, name, why)
+            else:
+                kept[name] = value
+        entry.xattrs = kept
+
+
+def _set_attribute(fd: int, node: bytes, name: bytes, value: bytes) -> str:
+    """Set one attribute; why the host does not take it, "" when it does. Raises OSError."""
+    try:
+        if node:
+            set_xattr(fd, node, name, value)
+        else:
+            os.setxattr(fd, name, value)
+    except OSError as error:
+        why = _REFUSALS.get(error.errno or 0)
+        if why is None or (error.errno == errno.ENOSPC and _is_full(fd)):
+            raise
+        return why
+    return ""
+
+
+def _is_full(fd: int) -> bool:
+    status = os.fstatvfs(fd)
+    return status.f_bavail * status.f_frsize < _FULL or (status.f_files > 0 and not status.f_ffree)
+
+
+def check_owner(entry: Entry) -> None:
+    """Raises TarError when no inode can have *entry*'s owner."""
+    if not (0 <= entry.uid <= LARGEST_ID and 0 <= entry.gid <= LARGEST_ID):
+        raise TarError(shown(entry.path), f"no file can have the owner {entry.uid}:{entry.gid}")
+
+
+def _umask() -> int:
+    """This process's umask; all bits where an old kernel does not tell."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        # No /proc, as in a confined worker: umask(2) changes it for all threads, of which none makes files meanwhile.
+        umask = os.umask(0o777)
+        os.umask(umask)
+        return umask
+    return 0o777

@@ -1,0 +1,245 @@
+"""The shape of a layer: its directories and symlinks, kept in memory while its entries come.
+
+Files are on disk, or in the tar; what later entries can run through is here. A path is followed as in a chroot: `..`
+stops at the root, an absolute target starts there, and a path that the layer has only a part of goes on by its names
+alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content;
+both are counted, and so are the steps through symlinks (`allowance`).
+
+Not in scope: the disk, metadata, and what lower layers have.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from arstore.errors import LimitError, UnsafePathError
+from arstore.tar.entry import Entry, Kind, shown
+from arstore.trees.format import DEFAULT_DIRECTORY_MODE
+from arstore.trees.memory_quota import Allowance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Set
+
+MAX_SYMLINKS = 40
+"""Symlinks followed in one path: the kernel's MAXSYMLINKS."""
+MAX_PATH = 4096
+"""Bytes of a directory's path in a tree, all symlinks followed: the kernel's PATH_MAX."""
+MAX_NAME = 255
+"""Bytes of one component: the kernel's NAME_MAX."""
+
+_NONE: frozenset[bytes] = frozenset()
+
+
+class Missing(enum.Enum):
+    """What stands for a member that the tree does not hold yet."""
+
+    LINK = "link"
+    """A hard link whose target only a lower layer has."""
+
+
+class Directory:
+    """One directory: implied by its members as long as it has no `entry`. There may be very many, so it is small.
+
+    `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
+    hides all that lower layers have here; `whiteouts` names what is hidden one by one. `marked` directories have no
+    members: only marks speak of them. A `fresh` one took the place of something else that the layer had there. `fd` and
+    `made` belong to the module that puts directories on disk: an open descriptor or -1, and whether it exists there.
+    """
+
+    __slots__ = (
+        "children",
+        "entry",
+        "fd",
+        "fresh",
+        "length",
+        "made",
+        "marked",
+        "name",
+        "opaque",
+        "parent",
+        "whiteouts",
+    )
+
+    def __init__(self, parent: Directory | None, name: bytes) -> None:
+        self.parent = parent
+        self.name = name
+        self.children: dict[bytes, Child] = {}
+        self.entry: Entry | None = None
+        self.opaque = False
+        self.marked = False
+        self.fresh = False
+        self.whiteouts: Set[bytes] = _NONE
+        self.length: int = parent.length + 1 + len(name) if parent is not None else 0
+        self.fd = -1
+        self.made = parent is None
+
+    @property
+    def path(self) -> bytes:
+        """The path from the root, b"" for the root itself."""
+        names = []
+        node = self
+        while node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        return b"/".join(reversed(names))
+
+    @property
+    def depth(self) -> int:
+        """How many directories it lies below the root."""
+        depth = 0
+        node = self
+        while node.parent is not None:
+            depth += 1
+            node = node.parent
+        return depth
+
+    def add(self, name: bytes) -> Directory:
+        """A new implied directory in this one, in place of whatever the shape knew there.
+
+        Raises LimitError when the name or the path is longer than the kernel takes.
+        """
+        child = Directory(self, name)
+        if len(name) > MAX_NAME or child.length > MAX_PATH:
+            raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
+        child.fresh = name in self.children
+        self.children[name] = child
+        return child
+
+    def hide(self, name: bytes) -> None:
+        """Add *name* to the whiteouts."""
+        if isinstance(self.whiteouts, set):
+            self.whiteouts.add(name)
+        else:
+            self.whiteouts = {name}
+
+    def show(self, name: bytes) -> None:
+        """Take *name* from the whiteouts, where it is."""
+        if isinstance(self.whiteouts, set):
+            self.whiteouts.discard(name)
+
+    def directories(self) -> Iterator[Directory]:
+        """The directories directly in this one."""
+        return (child for child in self.children.values() if isinstance(child, Directory))
+
+    def is_below(self, other: Directory) -> bool:
+        """Whether this is *other* or lies anywhere in it."""
+        node: Directory | None = self
+        while node is not None and node is not other:
+            node = node.parent
+        return node is other
+
+
+Child: TypeAlias = Directory | bytes | Missing
+
+
+class Shape:
+    """The tree of directories under one root, which draws on *allowance*.
+
+    `crossed` holds the paths that a symlink's `..` came back from and that the layer has nothing at: a lower layer may
+    have a symlink there.
+    """
+
+    __slots__ = ("allowance", "crossed", "root")
+
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        self.root = Directory(None, b"")
+        self.crossed: set[bytes] = set()
+        self.allowance = allowance or Allowance()
+
+    def walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+        """Follow *path*, a final symlink too: the last directory reached, and the names from there that are not there.
+
+        Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
+        """
+        node = self.root
+        missing: list[bytes] = []
+        todo = path.split(b"/")
+        todo.reverse()
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                if missing:
+                    self._cross(joined(node.path, missing))
+                    missing.pop()
+                else:
+                    node = node.parent or node
+                continue
+            child = None if missing else node.children.get(name)
+            if isinstance(child, Directory):
+                node = child
+            elif isinstance(child, bytes):
+                links += 1
+                if links > MAX_SYMLINKS:
+                    raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
+                if child.startswith(b"/"):
+                    node = self.root
+                more = child.split(b"/")
+                self.allowance.step(len(more))
+                todo.extend(reversed(more))
+            else:
+                missing.append(name)
+        return node, missing
+
+    def _cross(self, path: bytes) -> None:
+        if path not in self.crossed:
+            self.allowance.hold_passed(path)
+            self.crossed.add(path)
+
+    def directory(self, path: bytes) -> Directory:
+        """The directory that *path* leads to; what is missing on the way is made, as implied.
+
+        Raises as `walk`, `Directory.add` and `Allowance.hold`.
+        """
+        node, missing = self.walk(path)
+        return self.imply(node, missing) if missing else node
+
+    def imply(self, node: Directory, names: list[bytes]) -> Directory:
+        """The directory *names* below *node*, each made, as implied. Raises as `directory`."""
+        depth = node.depth
+        for name in names:
+            node = node.add(name)
+            depth += 1
+            self.allowance.hold_directory(node.length)
+            self.allowance.hold_implied(node.length, depth)
+        return node
+
+    def find(self, path: bytes) -> Child | None:
+        """What the shape has at *path* itself, no symlink followed; None for files, too."""
+        child: Child | None = self.root
+        for name in path.split(b"/") if path else []:
+            if not isinstance(child, Directory):
+                return None
+            child = child.children.get(name)
+        return child
+
+    def exact(self, path: bytes) -> Directory:
+        """The directory at *path* itself; what is there instead, or missing on the way, becomes an implied one."""
+        node = self.root
+        for name in path.split(b"/") if path else []:
+            child = node.children.get(name)
+            node = child if isinstance(child, Directory) else node.add(name)
+        return node
+
+    def all(self) -> list[Directory]:
+        """Every directory, parents before what is in them."""
+        found = []
+        todo = [self.root]
+        while todo:
+            node = todo.pop()
+            found.append(node)
+            todo.extend(node.directories())
+        return found
+
+
+def joined(directory: bytes, names: list[bytes]) -> bytes:
+    """The path of *names* below *directory*."""
+    return b"/".join([directory, *names] if directory else names)
+
+
+def default_entry(path: bytes) -> Entry:
+    """The entry of a directory that no layer has one for."""
+    return Entry(path, Kind.DIRECTORY, mode=DEFAULT_DIRECTORY_MODE)

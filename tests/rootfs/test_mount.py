@@ -1,0 +1,131 @@
+"""Root file systems of images and containers as mounts, recorded, exclusive, and gone when they should be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support import images, stores, treelist
+
+from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
+from arstore.maintenance.remove import remove_images
+from arstore.mounts.table import MountTable
+from arstore.rootfs import mount as rootfs
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts]
+
+EXAMPLE = images.example()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with stores.opened(tmp_path) as made:
+        yield made
+        rootfs.umount_all(made)
+
+
+def entries(store):
+    return [entry.record for entry in MountTable(store.directories).list()]
+
+
+@pytest.mark.parametrize("pictures", [[], ["a"], ["a", "b"]], ids=["none", "one", "two"])
+def test_images_of_few_layers(store, pictures):
+    stores.bring(store, stores.simple(*pictures, names=("x:1",)))
+    record = rootfs.mount_image(store, store.find("x:1"))
+    assert sorted(os.listdir(record.target)) == pictures
+    with pytest.raises(OSError, match="Read-only"):
+        Path(record.target, "new").touch()
+    container = rootfs.create_container(store, store.find("x:1"))
+    writable = rootfs.mount_container(store, container)
+    Path(writable.target, "new").touch()
+    assert sorted(os.listdir(writable.target)) == sorted([*pictures, "new"])
+    assert sorted(os.listdir(record.target)) == pictures
+
+
+def test_it_shows_what_the_layers_say(store, tmp_path):
+    stores.bring(store, EXAMPLE)
+    record = rootfs.mount_image(store, store.find("example:1"))
+    found = treelist.listing(record.target)
+    assert found[b"data/old"].sha256 == images.sha256(b"new")[7:]
+    assert b"gone/a" not in found
+    assert b"gone/c" in found
+    assert b"bin/dangling" not in found
+    assert found[b"bin/tool"].mode == 0o4755
+    assert found[b"bin/tool"].linked == found[b"bin/tool-again"].linked is not None
+
+
+def test_a_target_of_the_users(store, tmp_path):
+    stores.bring(store, EXAMPLE)
+    target = tmp_path / "target"
+    target.mkdir()
+    record = rootfs.mount_image(store, store.find("example:1"), str(target))
+    assert record.target == str(target)
+    assert (target / "etc/passwd").exists()
+    with pytest.raises(ConflictError):
+        rootfs.mount_image(store, store.find("example:1"), str(target))
+    assert [one.id for one in entries(store)] == [record.id]
+    assert rootfs.umount_all(store) == [record.id]
+    assert list(target.iterdir()) == []
+
+
+def test_a_container_is_mounted_once(store):
+    stores.bring(store, EXAMPLE)
+    container = rootfs.create_container(store, store.find("example:1"), "c")
+    record = rootfs.mount_container(store, container)
+    assert (record.container, record.image) == ("c", EXAMPLE.digest)
+    with pytest.raises(ConflictError):
+        rootfs.mount_container(store, container)
+    Path(record.target, "kept").write_bytes(b"x")
+    rootfs.umount_all(store)
+    record = rootfs.mount_container(store, container)
+    assert Path(record.target, "kept").read_bytes() == b"x"
+    with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` ends that"):
+        rootfs.remove_container(store, "c")
+    rootfs.umount_container(store, container)
+    rootfs.remove_container(store, "c")
+    assert entries(store) == []
+    assert not os.path.exists(record.target)
+    stores.verify_clean(store)
+
+
+def test_a_container_in_use_is_not_removed(store):
+    stores.bring(store, EXAMPLE)
+    container = rootfs.create_container(store, store.find("example:1"), "c")
+    record = rootfs.mount_container(store, container)
+    fd = os.open(record.target, os.O_RDONLY)
+    try:
+        with pytest.raises(InUseError, match="is mounted"):
+            rootfs.remove_container(store, "c")
+        assert store.containers.get("c") == container
+        with pytest.raises(InUseError, match="in use"):
+            rootfs.umount_container(store, container)
+    finally:
+        os.close(fd)
+
+
+def test_what_was_removed_meanwhile_is_not_mounted(store):
+    stores.bring(store, EXAMPLE)
+    image = store.find("example:1")
+    container = rootfs.create_container(store, image, "c")
+    rootfs.remove_container(store, "c")
+    with pytest.raises(NotFoundError):
+        rootfs.mount_container(store, container)
+    with rootfs.lowers(store, image):
+        pass
+    remove_images(store, ["example:1"])
+    with pytest.raises(ArstoreError):
+        rootfs.mount_image(store, image)
+    with pytest.raises(ArstoreError):
+        rootfs.create_container(store, image, "d")
+    assert entries(store) == []
+    assert store.containers.list() == []
+    assert os.listdir(store.directories.ingest) == []
+
+
+def test_lowers_hold_no_descriptor_afterwards(store):
+    stores.bring(store, EXAMPLE)
+    before = len(os.listdir("/proc/self/fd"))
+    with rootfs.lowers(store, store.find("example:1")) as lowers:
+        assert len(lowers) == 3
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The house in figures: files of each folder, lines of each room, floors of imports, modules that an import loads.
+
+A room is a package right below `arstore/`; a floor is what imports only the floors below it. All imports count, also
+those inside functions and those for type checkers. Needs nothing but the standard library and, for the last figure,
+arstore's own dependencies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+LOADED = """
+import sys
+from arstore.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+print(sum(name.split(".")[0] == "arstore" for name in sys.modules), file=sys.stderr)
+"""
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Every module of *package* by its dotted name."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = [package.name, *path.relative_to(package).with_suffix("").parts]
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules among *known* that the file imports, from anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found.update(name if name in known else node.module for name in names)
+    return found & known.keys()
+
+
+def longest(edges: dict[str, set[str]]) -> list[str]:
+    """The longest chain of imports, from what imports to what is imported. There must be no cycle."""
+
+    @cache
+    def chain(name: str) -> tuple[str, ...]:
+        return (name, *max((chain(one) for one in edges[name]), key=len, default=()))
+
+    return list(max(map(chain, edges), key=len))
+
+
+def loaded_by(*words: str) -> int:
+    """How many modules of arstore the process of a command has loaded at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    return int(done.stderr.split()[-1])
+
+
+def figures(package: Path) -> dict[str, object]:
+    """Everything but what commands load."""
+    known = modules(package)
+    edges = {name: imports(path, known) - {name} for name, path in known.items()}
+    lines = {name: len(path.read_text().splitlines()) for name, path in known.items()}
+    folders = Counter(
+        str(path.parent.relative_to(package.parent)) for path in known.values() if path.name != "__init__.py"
+    )
+    rooms: Counter[str] = Counter()
+    for name, count in lines.items():
+        parts = name.split(".")
+        rooms[parts[1] if (package / parts[min(1, len(parts) - 1)]).is_dir() and len(parts) > 1 else "(top)"] += count
+    chain = longest(edges)
+    return {"folders": folders, "rooms": rooms, "lines": sum(lines.values()), "files": len(known), "chain": chain}
+
+
+def main() -> int:
+    """Print all figures."""
+    options = argparse.ArgumentParser(prog="tools/house.py", description=__doc__.split("\n\n")[0])
+    options.add_argument("--checkout", type=Path, default=CHECKOUT, help="another checkout, to compare with")
+    options.add_argument("--import", dest="archive", help="an OCI archive: count the modules that its import loads")
+    asked = options.parse_args()
+    found = figures(asked.checkout / "arstore")
+    folders, rooms, total = found["folders"], found["rooms"], found["lines"]
+    print(f"{found['files']} files, {total} lines")
+    print("files of a folder: " + ", ".join(f"{name} {count}" for name, count in folders.most_common()))
+    print("lines of a room: " + ", ".join(f"{name} {count} ({count / total:.0%})" for name, count in rooms.most_common()))
+    print(f"floors: {len(found['chain'])}; the longest chain: " + " > ".join(found["chain"]))
+    if asked.archive:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as place:
+            places = ("--root", f"{place}/root", "--runroot", f"{place}/run")
+            print(f"modules of arstore loaded by import: {loaded_by(*places, 'import', asked.archive)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
