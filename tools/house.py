@@ -93,7 +93,8 @@ def main() -> int:
     folders, rooms, total = found["folders"], found["rooms"], found["lines"]
     print(f"{found['files']} files, {total} lines")
     print("files of a folder: " + ", ".join(f"{name} {count}" for name, count in folders.most_common()))
-    print("lines of a room: " + ", ".join(f"{name} {count} ({count / total:.0%})" for name, count in rooms.most_common()))
+    shares = (f"{name} {count} ({count / total:.0%})" for name, count in rooms.most_common())
+    print("lines of a room: " + ", ".join(shares))
     print(f"floors: {len(found['chain'])}; the longest chain: " + " > ".join(found["chain"]))
     if asked.archive:
         import tempfile

@@ -5,7 +5,8 @@ up, and gone with its process however that ends (open file description locks, fc
 of several layers claimed lets go of all of them before it waits, so that no two wait for each other. That two digests
 share an offset is as good as impossible, and would only make one wait for the other.
 
-Claims save work and protect nothing: what happens to a store that is used without them is `publication`'s business.
+Claims save work and protect nothing: what happens to a store that is used without them is `store.ingest.publish`'s
+business.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Directories(NamedTuple):
 
     @property
     def mounts(self) -> str:
-        """The records of mounts (`mounts`); made with the first of them."""
+        """The records of mounts (`mounts.table`); made with the first of them."""
         return f"{self.root}/mounts"
 
     @property

@@ -94,7 +94,8 @@ class Graph:
         self._fault: identity.Fault | None = None
         self._access: Access | None = None
         self.is_copy = False
-        """Whether the store was copied, in one that is only read: in others the records of trees tell (`home`)."""
+        """Whether the store was copied, in one that is only read: in others the records of trees tell
+        (`copy_detection`)."""
         self._lock_file = -1
         self._living = 0
         self._spare = Spare(f"{path}/{SPARE}")

@@ -4,8 +4,8 @@ LMDB trusts its file: a flipped bit in a page may make it fail, loop or crash. H
 both meta pages; the trees of the main and of the free database, page by page, with everything in a page accounted for;
 keys in their order and between their separators; and that each page up to the last belongs to exactly one of: the main
 tree, the free database's tree, the list of free pages. So a flip in a page number, a count or a length has nowhere to
-hide; values have seals of their own (`seal`). What nothing reads is not looked at: free pages, the gap in a page, the
-root that the older meta page has, separators that still separate.
+hide; values have seals of their own (`record_checksum`). What nothing reads is not looked at: free pages, the gap in a
+page, the root that the older meta page has, separators that still separate.
 
 The format is that of LMDB 0.9 on 64 bits, little endian (mdb.c, `MDB_page`, `MDB_node`, `MDB_meta`). A writer may be at
 work: pages change only with the meta pages, so a walk that finds faults counts only if these have not changed.

@@ -62,11 +62,11 @@ RULES = "rules:2"
 class TreeRecord(NamedTuple):
     """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it.
 
-    A merged index (`runs`) lists the keys of the trees that it is over, the top one first, in `members`; its `size` is
-    that of the index. `sums` has `name:digest` for the files of the tree's directory that tell about the others, the
-    first 16 bytes of their BLAKE3 in hexadecimal digits, `-` for one that is not there: `listing` of extracted files,
-    `needs.json`. `RULES` among them says that the tree was made as this arstore makes it. Trees that were made by an
-    arstore that did not know sums have none.
+    A merged index (`mounts.merge_plan`) lists the keys of the trees that it is over, the top one first, in `members`;
+    its `size` is that of the index. `sums` has `name:digest` for the files of the tree's directory that tell about the
+    others, the first 16 bytes of their BLAKE3 in hexadecimal digits, `-` for one that is not there: `listing` of
+    extracted files, `needs.json`. `RULES` among them says that the tree was made as this arstore makes it. Trees that
+    were made by an arstore that did not know sums have none.
     """
 
     form: str

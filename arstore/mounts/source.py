@@ -1,7 +1,7 @@
 """Mounts that arstore made and that no record tells of, by what the kernel's table says: their place and their source.
 
 For when the disk of the store has gone, or its records have. Which of a store's own places hold such mounts is found by
-`strays`.
+`unrecorded`.
 """
 
 from __future__ import annotations

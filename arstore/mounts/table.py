@@ -7,9 +7,9 @@
 A record is published first, then the mount is made, and both are told from the kernel's own table afterwards: by the
 mount's source, `arstore:<id>@<store>`, which no other mount has. A record stays as long as the mounted file system
 lives, also after the mount was detached, or where it is mounted only in namespaces that cannot be looked into
-(`mountview`). A record whose boot is over is dropped by the first who lists, and so is one that came with a copy of
+(`view`). A record whose boot is over is dropped by the first who lists, and so is one that came with a copy of
 another store. Directories below the runroot are made and removed here; a target of the user's is never removed.
-Locking and file format: `mountrecord`. Out of scope: mounts that live in a container's own mount namespace and end
+Locking and file format: `record`. Out of scope: mounts that live in a container's own mount namespace and end
 with it.
 """
 
@@ -257,7 +257,7 @@ class MountTable:
 
     @contextlib.contextmanager
     def _published(self, record: MountRecord) -> Iterator[Held]:
-        """*record*, with its lock. Raises as `mountrecord.published`."""
+        """*record*, with its lock. Raises as `record.published`."""
         name = f"{record.id}{mountrecord.SUFFIX}"
         taken = any(os.path.lexists(f"{place}/{name}") for place in (self.directory, self.targets))
         # Not by what an earlier boot has left, which the list drops.

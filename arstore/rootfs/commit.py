@@ -1,6 +1,6 @@
 """Committing: a container's upper directory becomes a layer, and with the layers below it an image.
 
-    upper -> members (`changes`) -> tar -> diff ID -> compress -> digest -> a blob in an ingest -> Store.take
+    upper -> members (`upper`) -> tar -> diff ID -> compress -> digest -> a blob in an ingest -> Store.take
 
 The tar exists only as a stream. What takes the blob in is the same intake as for any image that is imported: it reads
 the blob once more, which verifies it and builds its tree, and publishes layer, config, manifest and name together or

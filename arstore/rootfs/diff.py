@@ -2,7 +2,7 @@
 
 Both are walked together, directory by directory. A name that the same layers have on both sides is the same on both,
 and a directory with content from the same layers is not entered, so the cost is that of what the stacks do not share.
-The merging is overlayfs' own (see `merged`), down to the directories that a layer merely implies.
+The merging is overlayfs' own (see `trees.merged_view`), down to the directories that a layer merely implies.
 
 Files of equal size are compared byte by byte even when their times are equal, since images that are built to be
 reproducible have one time for all files. Out of scope: which names are hard links to one inode.

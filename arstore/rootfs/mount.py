@@ -40,8 +40,9 @@ _ATTEMPTS = 5
 def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator[tuple[LowerDirectory, ...]]:
     """What shows *image*, as overlay layers, top first, for the length of the context; at least two unless *writable*.
 
-    These are its trees, with merged indexes in place of many of them (`runs`); the indexes are made where they are
-    missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
+    These are its trees, with merged indexes in place of many of them (`mounts.merge_plan`); the indexes are made where
+    they are missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs
+    takes.
     """
     with ExitStack() as stack:
         found = _opened_whole(store, image, stack)

@@ -2,7 +2,7 @@
 
 Not a part of the runtime-spec, but of all these programs: `--root DIR --log FILE --log-format json COMMAND ...`.
 Containers are started with `run --detach`, so that the exit status of the runtime is its own and never the
-container's. Out of scope: running the command lines (`session` does) and finding a runtime (`discovery` does).
+container's. Out of scope: running the command lines (`lifecycle.keeper` does) and finding a runtime (`discovery` does).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A tree is built from the entries of one layer's tar, apart from the layer's parents. What an overlay over several trees
 shows must still be what extraction of the layers one onto the other would give, so a build reports what it could not
-know alone: its *needs*. `adapt` and `cap` in this package answer them when a chain is put together.
+know alone: its *needs*. `adaptation` and `cap` in this package answer them when a chain is put together.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Needs:
 class TreeStat(NamedTuple):
     """What a finished build counted: members that the tree shows, and their content bytes before compression.
 
-    `sums` are as in the tree's record (`records.TreeRecord`).
+    `sums` are as in the tree's record (`graph.records.TreeRecord`).
     """
 
     entries: int

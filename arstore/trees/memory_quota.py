@@ -3,7 +3,8 @@
 Both grow with what an archive says, so a builder tells of them as they come. Counts are estimates from above, made once
 and never given back: what is replaced later has been kept as well. The index form gives up its allowance to the
 directory form, which keeps nothing of files; past that one's, the layer is refused. Where several layers are read at a
-time, what they hold comes from one budget (`budget`), and one that finds nothing left there has to be read once more.
+time, what they hold comes from one budget (`workers.shared_budget`), and one that finds nothing left there has to be
+read once more.
 
 Not in scope: buffers, and what one entry may have (`tar.limits`).
 """

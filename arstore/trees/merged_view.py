@@ -5,7 +5,7 @@ that has a name decides; directories are merged down to where a whiteout, an opa
 directory ends it. On top of that the view knows which directories a layer merely implies, and so what metadata a
 directory really has (`directory`), where overlayfs only shows those of the topmost layer.
 
-Not in scope: making the view come true (`adapt`). Directories that were asked for stay in memory.
+Not in scope: making the view come true (`adaptation`). Directories that were asked for stay in memory.
 """
 
 from __future__ import annotations

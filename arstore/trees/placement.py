@@ -2,13 +2,13 @@
 
 Entries are applied in their order, as extraction would do it: the last one at a path wins, and a directory that takes
 the place of something else hides what lower layers have there. A member whose path runs through a symlink of its layer
-goes where a chroot would put it (`shape`). Hard links share what they link to; one whose target the layer lacks is
+goes where a chroot would put it (`skeleton`). Hard links share what they link to; one whose target the layer lacks is
 noted, for a parent may have it. What aufs kept as targets of hard links is there until the end, and shown nowhere.
 
 Whiteouts and opaque marks wait until the end, because they speak of lower layers alone, whatever their place in the
 archive. They hold at their literal path: no symlink of the layer is followed, and where the layer has something else
 than directories on the way, or hides them, there is nothing to say. A directory that only marks speak of is `marked`:
-it may be shown only where the lower layers show one, which `adapt` sees to.
+it may be shown only where the lower layers show one, which `adaptation` sees to.
 
 A form makes things real: it subclasses `Placement` and keeps everything but the directories and symlinks itself. Not in
 scope: what lower layers have.

@@ -9,8 +9,8 @@ show. It takes two readings of a layer, because marks count before the members, 
    opaque that takes a symlink's place, and docker writes such marks as it finds them.
 2. The members come in their order, each where symlinks lead that are there by then, and that no mark hides.
 
-Paths are followed as in a chroot, by their names alone where nothing is. Not in scope: which layers need it (`adapt`),
-and content.
+Paths are followed as in a chroot, by their names alone where nothing is. Not in scope: which layers need it
+(`adaptation`), and content.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Files are on disk, or in the tar; what later entries can run through is here. A path is followed as in a chroot: `..`
 stops at the root, an absolute target starts there, and a path that the layer has only a part of goes on by its names
 alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content;
-both are counted, and so are the steps through symlinks (`allowance`).
+both are counted, and so are the steps through symlinks (`memory_quota`).
 
 Not in scope: the disk, metadata, and what lower layers have.
 """

@@ -4,7 +4,7 @@ Why processes: parsing and extraction are Python, which threads cannot run in pa
 crashes takes nothing with it. Why fork: a job inherits open descriptors and costs a few milliseconds, where a fresh
 interpreter costs a hundred. The caller releases the graph first, because LMDB does not survive a fork.
 
-A child talks to its parent over a pipe: `(done, value)` pairs, either progress in bytes or the outcome, as `answers`.
+A child talks to its parent over a pipe: `(done, value)` pairs, either progress in bytes or the outcome, as `wire`.
 """
 
 from __future__ import annotations

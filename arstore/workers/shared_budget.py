@@ -2,7 +2,7 @@
 
 Each process has an account, a word of a page that all of them share. It draws in steps of a MiB, and looks at all
 accounts before it does. Two that look at the same moment may both find the last step free: never more than a step a
-process is drawn too much. Out of scope: what one layer may take, and what is counted (`allowance`).
+process is drawn too much. Out of scope: what one layer may take, and what is counted (`trees.memory_quota`).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Mending the graph: single records in a transaction, or all of it, where its pages are damaged.
 
 A record in which one bit has flipped is put right by its seal. What else is lost is made again from documents
-(`documents`). A graph with damaged pages is not written to: a new one is made of all records that can be reached in it,
-and of what the documents tell about the others. The old file gets a second name below `graph.damaged-<time>`, and the
-new one takes its place by one rename(2): at every moment there is a graph, and LMDB's lock file and those of owners
-and claims stay what they are, so that whoever waited to open the graph locks what all others lock. It needs the store
-alone, because who has the old file open would go on writing there. Whatever dies before the rename has changed nothing.
+(`rebuild_records`). A graph with damaged pages is not written to: a new one is made of all records that can be reached
+in it, and of what the documents tell about the others. The old file gets a second name below `graph.damaged-<time>`,
+and the new one takes its place by one rename(2): at every moment there is a graph, and LMDB's lock file and those of
+owners and claims stay what they are, so that whoever waited to open the graph locks what all others lock. It needs the
+store alone, because who has the old file open would go on writing there. Whatever dies before the rename has changed
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a look at the root finds, and what the graph knows of it, as values (`surveyor` does the looking).
+"""What a look at the root finds, and what the graph knows of it, as values (`walk` does the looking).
 
 Sizes are bytes allocated on disk (`st_blocks` of 512), as `du -B1` counts them, and like there a file with several hard
 links counts once, where it is first met.

@@ -51,7 +51,7 @@ class RunRequest(NamedTuple):
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
     """Run a new container in the foreground and return how it ended; *created* is told its id.
 
-    Raises the errors of `rootfs.create_container` and `launcher.run`. Unless it is kept, nothing of the container is
+    Raises the errors of `create_container` and `launcher.run`. Unless it is kept, nothing of the container is
     left, whatever happens.
     """
     remove_abandoned(store)
@@ -122,7 +122,7 @@ def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitS
     Raises InUseError when somebody has mounted *container* already.
     """
     try:
-        # Nobody may look meanwhile whether the upper directory is in use (`uppers`).
+        # Nobody may look meanwhile whether the upper directory is in use (`mounts.upper_in_use`).
         with store.graph.write():
             require_unused(container.upper, f"container {container.id}")
             mount_fd = detached(overlay)

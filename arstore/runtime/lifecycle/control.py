@@ -2,7 +2,7 @@
 
 Everything goes by the state file and by pidfds (pidfd_open(2), Linux 5.3): a pid that was given to somebody else in
 the meantime is never signalled, and waiting needs no polling. Any process of the container's owner may do it. Out of
-scope: exec, see `execution`.
+scope: exec, see `lifecycle.exec`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `<container>/bundle` is an empty directory on disk. In the launcher's mount namespace a tmpfs of its own lies over it:
 ```
 bundle/            tmpfs, 0700
-  config.json      the description (`spec`)
+  config.json      the description (`document`)
   hosts hostname resolv.conf    files that the container sees in /etc
   rootfs/          the container's root file system, mounted by the caller's callable
   home-is-given    an empty file, where image or user name HOME

@@ -1,6 +1,6 @@
 """What a user may ask of a container beyond its image, and the small grammars in which it is asked.
 
-Out of scope: what the image itself says; `command`, `users` and `spec` bring the two together.
+Out of scope: what the image itself says; `command`, `users` and `document` bring the two together.
 """
 
 from __future__ import annotations

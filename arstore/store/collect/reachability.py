@@ -1,7 +1,7 @@
 """What images need: their blobs, their layers, and the trees that mounts of them are made of.
 
 A snapshot's tables are read whole for that, once for all images that are asked about, and what is found are numbers
-(`numbers`).
+(`graph.key_numbers`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Putting a chain together: which tree stands for each layer, and what has to lie on top of them all.
 
 The stack has to fit what overlayfs takes: where a cap would be one tree too many, its directories go into a tree of the
-top layer that serves this chain alone. Runs of small trees get a merged index (`runs`).
+top layer that serves this chain alone. Runs of small trees get a merged index (`mounts.merge_plan`).
 
 Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
 directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that

@@ -8,7 +8,7 @@ Before it, every file is written, verified and durable inside an ingest. Then, i
 3. the records and the new `index.json` are written, and the transaction commits with an fsync;
 4. `index.json` takes its place.
 
-Trees that are to be replaced are announced before 2 (see `replacement`). If it dies in 1, nothing happened. If it dies
+Trees that are to be replaced are announced before 2 (see `replace_tree`). If it dies in 1, nothing happened. If it dies
 in 2, there are files without a record, which the ingest lists: the next import or the collector takes them. After 3
 everything is there. Removal goes the other way round: records first, then files, and a file leaves its place only
 inside a write transaction that finds it unrecorded (see `sweep`).

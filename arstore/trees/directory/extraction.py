@@ -1,8 +1,8 @@
 """Extraction: the entries of one layer onto disk, below one open directory.
 
-Every name is reached through directory descriptors (`descriptors`); where it belongs, `placement` says. Directories
-stay private until the end, when they get their metadata, children first. What marks become is the caller's part:
-`directory` makes what overlayfs understands, `unpack` removes files.
+Every name is reached through directory descriptors (`open_directories`); where it belongs, `placement` says.
+Directories stay private until the end, when they get their metadata, children first. What marks become is the caller's
+part: `builder` makes what overlayfs understands, `unpacker` removes files.
 
 A crash leaves a tree without a name; nothing is repaired, it is thrown away.
 """

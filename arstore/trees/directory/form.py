@@ -2,8 +2,8 @@
 
 What overlayfs takes from a lower layer is what `fs/` holds: a whiteout is a character device 0:0, an opaque directory
 has the attribute `trusted.overlay.opaque=y`. A directory that the layer only implies has the default metadata (0755,
-0:0, time 0); `adapt` makes good for it where a chain shows another. Overlayfs never looks at the mark on the root of a
-layer, so whoever puts a stack together has to leave out what lies below an opaque root (`MergedView.mounted`).
+0:0, time 0); `adaptation` makes good for it where a chain shows another. Overlayfs never looks at the mark on the root
+of a layer, so whoever puts a stack together has to leave out what lies below an opaque root (`MergedView.mounted`).
 
 Only root can build it, because only root can give files away: others get OSError (EPERM).
 """
@@ -36,7 +36,7 @@ FILES = "fs"
 """The directory in a tree's directory that holds the files."""
 
 LISTING = "listing"
-"""The file beside it that says what they were when they were made (`listing`)."""
+"""The file beside it that says what they were when they were made (`checksums`)."""
 
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -11,9 +11,9 @@ while one mount reads it, but was slower in every measurement (docs/design/erofs
 reader, 3 times for the second mount of the same tar. What is cached twice can be reclaimed.
 
 Each mount that is made anew has a superblock and a page cache of its own. So where a live process holds a mount of the
-same index (`shared`), that one is cloned, where the kernel can do so (Linux 6.15).
+same index (`shared_mounts`), that one is cloned, where the kernel can do so (Linux 6.15).
 
-A process that is killed leaves nothing, except before Linux 6.15 a mount, which `strays` finds.
+A process that is killed leaves nothing, except before Linux 6.15 a mount, which `mounts.unrecorded` finds.
 """
 
 from __future__ import annotations

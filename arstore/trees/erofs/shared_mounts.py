@@ -5,7 +5,7 @@
 
 Each entry is a symlink that leads nowhere, made and removed in one call each: there is no lock, and no half of one. It
 says that process *pid* has a detached mount open as *fd*, made of the index that is the file *device*, *inode*; see
-`tree.Origin`. The
+`format.Origin`. The
 process holds it for its own use, so the mount dies with the process, and with what was cloned from it; the entry has no
 part in that, and one that a killed process leaves is removed by whoever meets it next.
 
