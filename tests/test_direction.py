@@ -9,6 +9,7 @@ All imports count, those inside functions and those for type checkers too: what 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -117,6 +118,29 @@ def test_packages_import_only_those_before_them():
 
 def test_no_cycle_of_modules():
     assert cycle(sources()) == []
+
+
+MOST_FILES = 20
+"""Of a folder, `__init__.py` apart."""
+
+
+def test_folders_can_be_looked_over():
+    folders = Counter(path.parent for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    assert {str(one): count for one, count in folders.items() if count > MOST_FILES} == {}
+
+
+def test_no_room_is_the_whole_house():
+    lines = Counter()
+    for path in PACKAGE.rglob("*.py"):
+        lines[path.relative_to(PACKAGE).parts[0]] += len(path.read_text().splitlines())
+    assert {room: count for room, count in lines.items() if count > lines.total() / 5} == {}
+
+
+def test_every_package_says_what_is_in_it():
+    silent = [path.parent for path in PACKAGE.rglob("*.py") if not (path.parent / "__init__.py").exists()]
+    assert silent == []
+    for path in PACKAGE.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 def test_only_cli_imports_click():

@@ -257,7 +257,9 @@ class _ContainerGroup(LazyGroup):
     """The commands of `arstore container`."""
 
     sections: ClassVar = {
-        "Commands": {"rm": Entry("containers", "container_rm", "Remove containers, with all that they wrote.")}
+        "Commands": {
+            "rm": Entry("containers.containers", "container_rm", "Remove containers, with all that they wrote.")
+        }
     }
 
 
