@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 LOADED = """
@@ -45,7 +46,7 @@ def modules(package: Path) -> dict[str, Path]:
 
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules among *known* that the file imports, from anywhere in it."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
@@ -60,9 +61,10 @@ def longest(edges: dict[str, set[str]]) -> list[str]:
 
     @cache
     def chain(name: str) -> tuple[str, ...]:
-        return (name, *max((chain(one) for one in edges[name]), key=len, default=()))
+        below = sorted((chain(one) for one in edges[name]), key=len)
+        return (name, *(below[-1] if below else ()))
 
-    return list(max(map(chain, edges), key=len))
+    return list(sorted(map(chain, edges), key=len)[-1])
 
 
 def loaded_by(*words: str) -> int:
@@ -73,8 +75,18 @@ def loaded_by(*words: str) -> int:
     return int(done.stderr.split()[-1])
 
 
-def figures(package: Path) -> dict[str, object]:
-    """Everything but what commands load."""
+class Figures(NamedTuple):
+    """Everything but what commands load: files by folder, lines by room, and the longest chain of imports."""
+
+    folders: Counter[str]
+    rooms: Counter[str]
+    lines: int
+    files: int
+    chain: list[str]
+
+
+def figures(package: Path) -> Figures:
+    """Read every module of *package*."""
     known = modules(package)
     edges = {name: imports(path, known) - {name} for name, path in known.items()}
     lines = {name: len(path.read_text().splitlines()) for name, path in known.items()}
@@ -85,23 +97,21 @@ def figures(package: Path) -> dict[str, object]:
     for name, count in lines.items():
         parts = name.split(".")
         rooms[parts[1] if (package / parts[min(1, len(parts) - 1)]).is_dir() and len(parts) > 1 else "(top)"] += count
-    chain = longest(edges)
-    return {"folders": folders, "rooms": rooms, "lines": sum(lines.values()), "files": len(known), "chain": chain}
+    return Figures(folders, rooms, sum(lines.values()), len(known), longest(edges))
 
 
 def main() -> int:
     """Print all figures."""
-    options = argparse.ArgumentParser(prog="tools/house.py", description=__doc__.split("\n\n")[0])
+    options = argparse.ArgumentParser(prog="tools/house.py", description=(__doc__ or "").split("\n\n")[0])
     options.add_argument("--checkout", type=Path, default=CHECKOUT, help="another checkout, to compare with")
     options.add_argument("--import", dest="archive", help="an OCI archive: count the modules that its import loads")
     asked = options.parse_args()
     found = figures(asked.checkout / "arstore")
-    folders, rooms, total = found["folders"], found["rooms"], found["lines"]
-    print(f"{found['files']} files, {total} lines")
-    print("files of a folder: " + ", ".join(f"{name} {count}" for name, count in folders.most_common()))
-    shares = (f"{name} {count} ({count / total:.0%})" for name, count in rooms.most_common())
+    print(f"{found.files} files, {found.lines} lines")
+    print("files of a folder: " + ", ".join(f"{name} {count}" for name, count in found.folders.most_common()))
+    shares = (f"{name} {count} ({count / found.lines:.0%})" for name, count in found.rooms.most_common())
     print("lines of a room: " + ", ".join(shares))
-    print(f"floors: {len(found['chain'])}; the longest chain: " + " > ".join(found["chain"]))
+    print(f"floors: {len(found.chain)}; the longest chain: " + " > ".join(found.chain))
     if asked.archive:
         import tempfile
 
