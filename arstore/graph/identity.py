@@ -25,6 +25,7 @@ from arstore.digest import HEX_LENGTHS
 from arstore.disk.owner import Owner
 from arstore.disk.paths import STORE_FILE, sync_directory
 from arstore.errors import NoStoreError, StoreDamagedError
+from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -97,19 +98,9 @@ def write(directories: Directories, store_id: str) -> None:
     """Put the id into the root's file, durably. Raises OSError."""
     path = f"{directories.root}/{STORE_FILE}"
     temporary = f"{path}.{Owner.announced(directories.graph).directory_name()}"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(json.dumps({ID: store_id}).encode() + b"\n")
-            file.flush()
-            os.fsync(fd)
-        reached("store.id-written")
-        os.rename(temporary, path)
-        sync_directory(directories.root)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    document = json.dumps({ID: store_id}).encode() + b"\n"
+    replace_file(path, document, temporary, durable=True, written=lambda: reached("store.id-written"))
+    sync_directory(directories.root)
     reached("store.id-placed")
 
 

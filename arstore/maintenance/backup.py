@@ -27,6 +27,7 @@ from arstore.digest import CHUNK, HEX_LENGTHS, Digest
 from arstore.disk.paths import own_names, sync_directory
 from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming
 from arstore.linux.files.copying import reflink
+from arstore.linux.files.writing import replace_file, write_all
 from arstore.maintenance.destination import RECORD, Writer, compare, digest_of, members, record_document, refuse_stores
 from arstore.store.collect.lease import all_leased
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
@@ -211,20 +212,14 @@ def _pass_on(source_fd: int, target_fd: int, digest: Digest) -> Digest:
     state = digest.new_hash()
     while data := os.read(source_fd, CHUNK):
         state.update(data)
-        while data and target_fd >= 0:
-            data = data[os.write(target_fd, data) :]
+        if target_fd >= 0:
+            write_all(target_fd, data)
     return Digest.finished(digest.algorithm, state)
 
 
 def _put(directory: str, name: str, data: bytes) -> None:
     """Replace a document by one that is durable."""
-    partial = f"{directory}/{_PARTIAL}{os.urandom(8).hex()}"
-    with open(partial, "xb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(data)
-        file.flush()
-        os.fdatasync(file.fileno())
-    os.rename(partial, f"{directory}/{name}")
+    replace_file(f"{directory}/{name}", data, f"{directory}/{_PARTIAL}{os.urandom(8).hex()}", durable=True)
 
 
 def _clear(directory: str, needed: AbstractSet[str] | None) -> int:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError
+from arstore.linux.files.writing import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,11 +84,8 @@ def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]])
                 places.append(len(things))
         things.append((kind, what, state))
     with Ingest(store.directories) as ingest:
-        staged = ingest.file(os.path.basename(path))
-        with open(staged, "x", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump({"things": things, "images": images}, file)
-        os.rename(staged, path)
+        document = json.dumps({"things": things, "images": images}).encode()
+        replace_file(path, document, ingest.file(os.path.basename(path)))
 
 
 def _rows(path: str) -> list[tuple[str, str, str, set[str]]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
 from arstore.errors import MountError
+from arstore.linux.files.writing import replace_file
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import passing_name
 
@@ -60,6 +61,4 @@ def _try(directories: Directories, form: TreeFormat) -> bool:
 
 def _write(path: str, answer: dict[str, object]) -> None:
     temporary = f"{os.path.dirname(path)}/{passing_name(os.path.basename(path))}"
-    with open(temporary, "w", encoding="ascii") as file:
-        json.dump(answer, file)
-    os.rename(temporary, path)
+    replace_file(path, json.dumps(answer).encode(), temporary)

@@ -18,6 +18,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
+from arstore.linux.files.writing import write_all
 from arstore.linux.isolation import namespace
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import passing_name
@@ -183,9 +184,7 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
 
 
 def _write(fd: int, record: MountRecord) -> None:
-    data = _encoded(record)
-    while data:
-        data = data[os.write(fd, data) :]
+    write_all(fd, _encoded(record))
 
 
 def _encoded(record: MountRecord) -> bytes:

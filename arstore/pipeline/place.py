@@ -24,6 +24,7 @@ from arstore.digest import Digest
 from arstore.disk.paths import RESERVED
 from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import HostError, InvalidReferenceError
+from arstore.linux.files.writing import replace_file
 from arstore.linux.process import boot_id
 from arstore.oci.reference import parse_name
 
@@ -116,13 +117,8 @@ def last_run(place_fd: int) -> LastRun:
 
 def write_last(place_fd: int, state: str, image: str) -> None:
     """Say how far the run of *image* has come. Raises OSError."""
-    partial = f"{_LAST}.new"
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place_fd)
-    try:
-        os.write(fd, json.dumps(LastRun(state, image, boot_id())._asdict()).encode())
-    finally:
-        os.close(fd)
-    os.rename(partial, _LAST, src_dir_fd=place_fd, dst_dir_fd=place_fd)
+    document = json.dumps(LastRun(state, image, boot_id())._asdict()).encode()
+    replace_file(_LAST, document, f"{_LAST}.new", dir_fd=place_fd)
 
 
 def forget_last(place_fd: int) -> None:

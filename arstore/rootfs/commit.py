@@ -27,6 +27,7 @@ from arstore.digest import CHUNK, Digest
 from arstore.disk.staging import Ingest
 from arstore.errors import BRING_BACK, MissingBlobError, UsageError
 from arstore.linux.files.sync import syncfs
+from arstore.linux.files.writing import write_all
 from arstore.mounts.table import MountState, MountTable
 from arstore.oci import media_type as types
 from arstore.oci.chain import child_chain_id
@@ -38,7 +39,6 @@ from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.rootfs.upper import UpperChanges, unused_mount_points
 from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
-from arstore.store.ingest.layer_pass import write_all
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression, compressor
 from arstore.tar.entry import Kind

@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.errors import ArstoreError, NoSpaceError, RuntimeMissingError, from_os_error
+from arstore.linux.files.writing import replace_file
 from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
 from arstore.linux.process import boot_id
@@ -208,10 +209,8 @@ def _remember(runroot: str, found: OciRuntime) -> None:
         program = _Program.at(found.path)
         entry = {"size": program.size, "mtime_ns": program.mtime_ns, "seccomp": found.seccomp, "note": found.note}
         programs = {**_programs(path), _entry_name(found.path, found.cgroups): entry}
-        temporary = os.path.join(runroot, passing_name(CACHE_NAME))
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"surroundings": _surroundings(), "programs": programs}))
-        os.rename(temporary, path)
+        document = json.dumps({"surroundings": _surroundings(), "programs": programs})
+        replace_file(path, document.encode(), os.path.join(runroot, passing_name(CACHE_NAME)))
 
 
 def _programs(path: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
+from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -159,15 +160,8 @@ def _read(path: str) -> bytes:
 def _replace(path: str, data: bytes) -> None:
     owner = Owner.announced(f"{os.path.dirname(path)}/graph")
     temporary = f"{path}.{owner.directory_name()}"
-    try:
-        _write(temporary, data)
-        reached("layout.replacing")
-        os.rename(temporary, path)
-        reached("layout.replaced")
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    replace_file(path, data, temporary, durable=True, written=lambda: reached("layout.replacing"))
+    reached("layout.replaced")
 
 
 def _write(path: str, data: bytes) -> None:

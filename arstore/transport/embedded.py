@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.store.ingest.layer_pass import write_all
+from arstore.linux.files.writing import write_all
 from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:

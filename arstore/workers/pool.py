@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from arstore.errors import ArstoreError, HostError
+from arstore.linux.files.writing import write_all
 from arstore.linux.process import UMASK, set_parent_death_signal
 from arstore.workers import fatal
 from arstore.workers.wire import LONGEST, packed, unpacked
@@ -237,9 +238,7 @@ def _send(pipe: int, message: tuple[bool, object]) -> None:
 
 def _write_framed(fd: int, data: bytes) -> None:
     for part in (_LENGTH.pack(len(data)), data):
-        rest = memoryview(part)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        write_all(fd, part)
 
 
 class _Basket:

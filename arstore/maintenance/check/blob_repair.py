@@ -17,7 +17,7 @@ from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.disk.paths import sync_directory
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError
-from arstore.store.ingest.layer_pass import write_all
+from arstore.linux.files.writing import write_all
 from arstore.trace import reached
 from arstore.trees.erofs.files import TAR
 

@@ -17,6 +17,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
+from arstore.linux.files.writing import replace_file
 from arstore.mounts.leftovers import passing_name
 from arstore.trees.erofs.files import INDEX, MERGED, TAR
 
@@ -69,16 +70,10 @@ class Listings:
         if len(marks) > 2 * count:
             # Most are of directories that have gone. The others are found again.
             marks = dict(fresh)
-        temporary = f"{runroot}/{passing_name(NAME)}"
-        try:
-            with open(temporary, "xb") as file:
-                file.write(b"%s %d %d\n" % (_FORMAT, device, len(marks)))
-                file.write(array("Q", marks.keys()).tobytes())
-                file.write(array("Q", marks.values()).tobytes())
-            os.rename(temporary, f"{runroot}/{NAME}")
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        head = b"%s %d %d\n" % (_FORMAT, device, len(marks))
+        columns = array("Q", marks.keys()).tobytes() + array("Q", marks.values()).tobytes()
+        with contextlib.suppress(OSError):
+            replace_file(f"{runroot}/{NAME}", head + columns, f"{runroot}/{passing_name(NAME)}")
 
     @classmethod
     def of(cls, runroot: str, device: int) -> Listings:

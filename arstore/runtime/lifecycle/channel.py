@@ -7,6 +7,7 @@ across).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
+from arstore.linux.files.writing import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +43,8 @@ class Sender:
         if self.fd < 0:
             return
         data = json.dumps({"event": name, **fields}).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self.fd, data) :]
-        except BrokenPipeError:
-            pass
+        with contextlib.suppress(BrokenPipeError):
+            write_all(self.fd, data)
 
     def close(self) -> None:
         """End the conversation."""

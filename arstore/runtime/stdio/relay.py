@@ -42,7 +42,7 @@ class Relay:
     ) -> None:
         self._source = source
         self._target = target
-        self._sink = sink or (lambda data: write_all(target, data))
+        self._sink = sink or (lambda data: write_waiting(target, data))
         self._finish = finish
         self._wake_read, self._wake_write = os.pipe()
         self._is_finishing = False
@@ -128,9 +128,9 @@ def _feed(source: int, target: int, ending: bytes | None) -> None:
             data = read(source)
             if not data:
                 break
-            write_all(target, data)
+            write_waiting(target, data)
         if ending is not None:
-            write_all(target, ending)
+            write_waiting(target, ending)
     if ending is None:
         os.close(target)
 
@@ -159,8 +159,8 @@ def read(fd: int) -> bytes:
             raise
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*, however many calls it takes. Raises OSError."""
+def write_waiting(fd: int, data: bytes) -> None:
+    """Write all of *data*, and wait where *fd* does not block and is full. Raises OSError."""
     view = memoryview(data)
     while view:
         try:

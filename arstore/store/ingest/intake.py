@@ -16,10 +16,11 @@ from arstore.disk.paths import opened
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
 from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.files.sync import syncfs
+from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
 from arstore.store.ingest.layer_jobs import Job, Passes
-from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass, take_layer, write_all
+from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass, take_layer
 from arstore.store.ingest.publish import Publication
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits

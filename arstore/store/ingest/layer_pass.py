@@ -19,6 +19,7 @@ from arstore.disk.free_space import Room
 from arstore.disk.rmtree import remove_children
 from arstore.errors import DigestMismatchError
 from arstore.graph.records import RULES
+from arstore.linux.files.writing import write_all
 from arstore.tar.compression import decompressed
 from arstore.tar.limits import ACCEPTED, Limits
 from arstore.tar.reader import TarReader
@@ -321,10 +322,3 @@ def verified_entries(source: Reader, digest: Digest, size: int | None, diff_id: 
         reader.drain()
         plain.verify(what)
     stored.finish()
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """write(2) until all of *data* is written."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])

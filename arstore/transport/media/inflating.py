@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
-from arstore.store.ingest.layer_pass import write_all
+from arstore.linux.files.writing import write_all
 from arstore.tar import codec
 from arstore.tar.compression import decompressed
 from arstore.workers import confinement

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from arstore.linux.files.writing import write_all
 from arstore.trees.metadata import MODE_BITS
 
 if TYPE_CHECKING:
@@ -139,9 +140,7 @@ class Recorder:
         data = bytes(self._buffer)
         self._buffer.clear()
         self._hash.update(data)
-        written = os.write(self._fd, data)
-        while written < len(data):
-            written += os.write(self._fd, data[written:])
+        write_all(self._fd, data)
 
 
 def _attributes(fd: int) -> dict[bytes, bytes]:

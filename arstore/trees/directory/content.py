@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from arstore.errors import LimitError, TarError
+from arstore.linux.files.writing import write_all
 from arstore.tar.entry import Entry, shown
 
 _OF_NOTHING = blake3().digest(16)
@@ -36,7 +37,8 @@ def write_content(fd: int, entry: Entry, content: Content, start: int = 0, seen:
     written = 0
     if entry.size:
         for chunk in content.chunks():
-            written += _write_all(fd, chunk)
+            write_all(fd, chunk)
+            written += len(chunk)
             if seen is not None:
                 seen(chunk)
     if written != entry.size:
@@ -57,7 +59,8 @@ def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
     written = 0
     hasher: blake3 | None = None
     for chunk in content.chunks():
-        written += _write_all(fd, chunk)
+        write_all(fd, chunk)
+        written += len(chunk)
         if written == entry.size and hasher is None:
             # Nearly all files: a hash in one call takes half the time of one that is fed.
             return blake3(chunk).digest(16)
@@ -94,15 +97,8 @@ def _write_sparse(
             if not rest:
                 raise TarError(shown(entry.path), "its sparse map promises more content than there is")
             taken = rest[:length]
-            _write_all(fd, taken)
+            write_all(fd, taken)
             if seen is not None:
                 seen(taken)
             rest = rest[len(taken) :]
             length -= len(taken)
-
-
-def _write_all(fd: int, data: bytes | memoryview) -> int:
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
-    return written
