@@ -33,6 +33,8 @@ INIT_PLACE = "/run/arstore-init"
 
 _CPU_PERIOD = 100_000
 _PREFIX = "org.opencontainers.image."
+_DESCRIPTIVE = (_PREFIX, "org.label-schema.")
+"""Names of labels that describe an image. Runtimes act on others, such as `run.oci.*` and `org.systemd.property.*`."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,7 +71,11 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
 
 
 def image_annotations(config: ImageConfig, labels: Mapping[str, str]) -> dict[str, str]:
-    """The annotations that conversion.md asks for; a label of the same name goes before one made from a field."""
+    """The annotations that conversion.md asks for; a label of the same name goes before one made from a field.
+
+    Of the image's labels only those are among them that no runtime acts on: an image must not choose hooks, sockets or
+    handlers on the host. *labels* are the user's, who may.
+    """
     platform = config.platform
     made = {
         "os": platform.os,
@@ -83,13 +89,17 @@ def image_annotations(config: ImageConfig, labels: Mapping[str, str]) -> dict[st
         "exposedPorts": ",".join(config.exposed_ports),
     }
     found = {_PREFIX + name: value for name, value in made.items() if value}
-    found.update(config.labels)
+    found.update({name: value for name, value in config.labels.items() if _is_descriptive(name)})
     found.update(labels)
     found.pop("", None)
     for name, value in found.items():
         checked(name, "label")
         checked(value, f"label {name!r}")
     return found
+
+
+def _is_descriptive(name: str) -> bool:
+    return "." not in name or name.startswith(_DESCRIPTIVE)
 
 
 def image_volumes(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:

@@ -29,6 +29,18 @@ def spec(options=None, image=None, user=ALICE, **around):
     return build_spec(image or config(), options or RunOptions(), process, surroundings)
 
 
+def test_labels_of_an_image_do_not_steer_the_runtime():
+    odd = ("run.oci.hooks.stdout", "run.oci.seccomp.receiver", "org.systemd.property.X", "org.criu.config",
+           "io.katacontainers.config.hypervisor.path", "module.wasm.image/variant", "dev.gvisor.x")  # fmt: skip
+    image = config(labels={**dict.fromkeys(odd, "x"), "org.opencontainers.image.title": "t", "maintainer": "m"})
+    found = image_annotations(image, {"run.oci.timens_offset": "0"})
+    assert not found.keys() & set(odd)
+    assert found["org.opencontainers.image.title"] == "t"
+    assert found["maintainer"] == "m"
+    # The user may.
+    assert found["run.oci.timens_offset"] == "0"
+
+
 def test_whole_is_json_and_names_the_user():
     found = json.loads(json.dumps(spec(seccomp=seccomp.profile())))
     assert found["process"]["user"] == {"uid": 1000, "gid": 1001, "umask": 18, "additionalGids": [1001, 50]}
