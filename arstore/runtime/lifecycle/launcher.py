@@ -176,7 +176,7 @@ class _Watch:
         remove_cgroups(self._launch.directory)
         reached("run.ended")
         if failure is None and state.status == "starting":
-            failure = RuntimeFailedError(self._launch.id, "the launcher was killed before the container was started")
+            failure = self._unstarted()
         self._last_word(state, status, failure)
         reached("run.told")
         if failure is not None:
@@ -185,6 +185,12 @@ class _Watch:
             why = f"did not end in {self._launch.timeout:g} seconds and was stopped"
             raise PipelineTimeoutError(self._launch.id, why)
         return status
+
+    def _unstarted(self) -> ArstoreError:
+        name = os.path.basename(self._launch.runtime.path)
+        if self._timed_out:
+            return PipelineTimeoutError(self._launch.id, f"{name} did not start it in {self._launch.timeout:g} seconds")
+        return RuntimeFailedError(self._launch.id, f"{name} was stopped before it had started the container")
 
     def _next(self, child: Child, state: RunState) -> Event | None:
         """The next event; when the time is over the container is stopped, and then killed, however far it has come."""

@@ -1,0 +1,138 @@
+"""Pipelines and runtimes that misbehave: one clear line, the documented status, and nothing left on the host."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from support import images, programs
+from support.groups import groups_below
+
+from arstore.errors import PipelineFailedError, PipelineTimeoutError, SubImageError
+
+pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
+
+PROGRAMS = ("sh", "sleep", "seq", "touch", "true", "id", "mknod", "xargs")
+
+
+@pytest.fixture
+def made(store, tmp_path, busybox):
+    """Import an image of busybox under the name job:1, with this command and config."""
+
+    def make(script: str, **config):
+        tools = [images.directory(name) for name in ("bin", "dev", "etc", "proc", "sys", "tmp")]
+        tools.append(images.file("bin/busybox", Path(busybox).read_bytes(), 0o755))
+        tools += [images.symlink(f"bin/{name}", "busybox") for name in PROGRAMS]
+        config = {"Cmd": ["sh", "-c", script], "Env": ["PATH=/bin"], **config}
+        job = images.image(images.layer([images.directory("./"), *tools]), names=["job:1"], config=config)
+        store.ok("import", images.write_oci_archive(tmp_path / "job.tar", job))
+        return store
+
+    return make
+
+
+@pytest.fixture
+def nothing_left(store):
+    """Nothing of the store runs, is mounted or has a control group afterwards."""
+    yield
+    deadline = time.monotonic() + 10
+    while (left := processes_of(store)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+    assert store.json("ps", "--all") == []
+    assert store.json("mounts") == []
+    assert not groups_below(store.root / "containers", store.runroot)
+    store.ok("check")
+
+
+def processes_of(store):
+    """Processes that have a mount of a container of *store*."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if f"{store.root}/containers/" in (entry / "mountinfo").read_text(errors="replace"):
+                    found.append((entry.name, (entry / "cmdline").read_bytes()))
+            except OSError:
+                continue
+    return found
+
+
+def odd_runtime(tmp_path, script):
+    """A runtime that does *script* in place of starting a container, once the file `odd` is there; else it works."""
+    path = tmp_path / "runtime"
+    real = programs.runtime()[0]
+    condition = f'[ -e {tmp_path}/odd ] && case " $* " in *" run "*) {script.replace("REAL", real)};; esac'
+    path.write_text(f'#!/bin/sh\n{condition}\nexec {real} "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def one_line(outcome):
+    (line,) = [line for line in outcome.err.splitlines() if line.startswith("arstore: ") and "took:" not in line][-1:]
+    return line
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exit 1", "echo gibberish >&2; exit 3", "kill -KILL $$", 'REAL "$@" >/dev/null 2>&1; exit 1'],
+    ids=["silent", "gibberish", "killed", "started-and-failed"],
+)
+def test_a_runtime_that_fails_half_way(made, nothing_left, tmp_path, script):
+    store = made("sleep 1000")
+    runtime = odd_runtime(tmp_path, script)
+    store.ok("run", "--runtime", runtime, "job:1", "true")
+    (tmp_path / "odd").touch()
+    outcome = store.run("run", "--runtime", runtime, "job:1", timeout=60)
+    assert (outcome.status, len(outcome.err.splitlines())) == (125, 1), outcome.err
+
+
+def test_a_runtime_that_hangs(made, nothing_left, tmp_path):
+    store = made("true")
+    runtime = odd_runtime(tmp_path, "sleep 1000")
+    store.ok("run", "--runtime", runtime, "job:1", "true")
+    (tmp_path / "odd").touch()
+    began = time.monotonic()
+    words = ("--timeout", "1", "--stop-timeout", "1", "--runtime", runtime)
+    assert store.run("load", *words, "job:1", timeout=60).status == PipelineTimeoutError.exit_code
+    assert time.monotonic() - began < 30
+
+
+def test_a_pipeline_that_forks_for_ever(made, nothing_left):
+    """The usual limit on processes keeps the host alive, and the time-out ends it."""
+    store = made("f() { f | f & }; while :; do f; done 2>/dev/null")
+    words = ("--timeout", "2", "--stop-timeout", "1", "--pids-limit", "200")
+    outcome = store.run("load", *words, "job:1", timeout=90)
+    # A shell that cannot fork may end by itself.
+    assert outcome.status in {PipelineFailedError.exit_code, PipelineTimeoutError.exit_code}, outcome.err
+    assert "the pipeline ended" in one_line(outcome) or "did not end" in one_line(outcome)
+
+
+def test_a_pipeline_that_leaves_ten_thousand_files(made, nothing_left):
+    store = made("cd $ARSTORE_IMAGES && seq 10000 | xargs touch")
+    outcome = store.run("load", "job:1", timeout=120)
+    assert outcome.status == SubImageError.exit_code
+    assert "9999 more" in one_line(outcome)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"HostConfig": {"Privileged": True, "CapAdd": ["SYS_ADMIN"], "Binds": ["/:/host"]}},
+        {"CapAdd": ["ALL"], "Devices": ["/dev/kmsg"], "Privileged": True, "SecurityOpt": ["seccomp=unconfined"]},
+        {"Labels": {"run.oci.keep_original_groups": "1", "run.oci.seccomp.receiver": "/run/receiver"}},
+        {"Volumes": {"/host": {}}, "Labels": {"io.podman.annotations.privileged": "TRUE"}},
+    ],
+    ids=["host-config", "capabilities", "labels", "volumes"],
+)
+def test_an_image_that_asks_for_more_gets_no_more(made, nothing_left, config):
+    script = "while read -r name value; do case $name in CapBnd:|Seccomp:|Groups:) echo $name $value;; esac; done"
+    script += " </proc/self/status; for one in /host/*; do echo $one; done; mknod /tmp/k c 1 11; : </tmp/k"
+    plain = made(script)
+    expected = plain.run("run", "job:1")
+    asking = made(script, **config)
+    found = asking.run("run", "job:1")
+    assert (found.status, found.out) == (expected.status, expected.out)
+    assert b"Seccomp: 2" in found.out
+    assert b"/host/*" in found.out
