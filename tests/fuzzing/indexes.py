@@ -8,8 +8,8 @@ import io
 import os
 from pathlib import Path
 
-from store.erofs import trees
 from support import images
+from trees.erofs import trees
 
 from arstore.errors import StoreDamagedError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits

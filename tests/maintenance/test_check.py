@@ -281,7 +281,7 @@ def test_an_empty_store_is_well(tmp_path):
 
 
 @pytest.mark.skipif(not seccomp.supported(), reason="no seccomp filters for this machine")
-@pytest.mark.parametrize("what", ["blobs._digest", "trees._fault", "examination.against_documents"])
+@pytest.mark.parametrize("what", ["blobs._digest", "trees._fault", "run.against_documents"])
 @pytest.mark.parametrize(
     "deed",
     [

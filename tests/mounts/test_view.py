@@ -28,7 +28,7 @@ from arstore.disk.paths import Directories
 from arstore.mounts.table import MountTable
 print([entry.state.value for entry in MountTable(Directories(*sys.argv[1:])).list()])
 """
-SILENT = "from arstore.store import mountview; mountview.look = lambda device: None"
+SILENT = "from arstore.mounts import view; view.look = lambda device: None"
 
 
 @pytest.fixture

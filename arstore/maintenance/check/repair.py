@@ -18,10 +18,10 @@ from arstore.errors import ArstoreError, StoreDamagedError
 from arstore.linux.files.xattr import remove_acls
 from arstore.maintenance.check.blob_repair import mend_blobs
 from arstore.maintenance.check.blobs import blobs
-from arstore.maintenance.check.check import check
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id
 from arstore.maintenance.check.quick import with_default_acls
+from arstore.maintenance.check.run import check
 from arstore.rootfs.mount import complete_runs
 from arstore.store.layout import write_layout
 from arstore.trace import reached
