@@ -22,6 +22,7 @@ from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
 from arstore.trees.format import Needs, TreeStat
+from arstore.trees.forms import TAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,8 +111,8 @@ def build(form: TreeFormat, fd: int, source: Iterable[images.Member] | Iterable[
 
 def keep_tar(form: TreeFormat, fd: int, data: bytes) -> None:
     """What the import pipeline does for a form that keeps the tar."""
-    if form.keeps_tar:
-        Path(f"/proc/self/fd/{fd}/layer.tar").write_bytes(data)
+    if form.properties.keeps_tar:
+        Path(f"/proc/self/fd/{fd}/{TAR}").write_bytes(data)
 
 
 def entry(path: str, kind: Kind = Kind.FILE, **more: object) -> Entry:
