@@ -1,13 +1,15 @@
 """Where a store is at home: an empty file beside the graph's own tells the store's files from a copy of them.
 
 Copies may lack what files had, and look well: times, owners, attributes, links. Whoever opens a store that was copied
-since somebody last opened it distrusts its extracted trees.
+since somebody last opened it distrusts those trees whose form does not survive a copy. Which forms do, the graph does
+not know: its caller passes *survives_copy*, a function of a form's name.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -17,11 +19,11 @@ from arstore.graph.snapshot import HOME, Snapshot
 from arstore.graph.write import Change
 from arstore.trace import reached
 
-COPIED_FORM = "directory"
-"""The form of trees whose copies cannot be relied on."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def settle(environment: lmdb.Environment, path: str) -> None:
+def settle(environment: lmdb.Environment, path: str, survives_copy: Callable[[str], bool]) -> None:
     """Find out whether the store with the graph in *path* was copied, and if so, distrust what copies may lack.
 
     A full disk is no reason to refuse, nor are records of a newer arstore: the next process tries again.
@@ -31,7 +33,7 @@ def settle(environment: lmdb.Environment, path: str) -> None:
     unwritable = (lmdb.DiskError, lmdb.MapFullError, OSError, StoreVersionError)
     with suppress(*unwritable), environment.begin(write=True) as transaction:
         refuse_unknown_tables(transaction)
-        _settle(Change(transaction, lenient=True), path)
+        _settle(Change(transaction, lenient=True), path, survives_copy)
 
 
 def is_at_home(environment: lmdb.Environment, path: str) -> bool:
@@ -41,8 +43,8 @@ def is_at_home(environment: lmdb.Environment, path: str) -> bool:
     return bool(recorded) and recorded == _sign(path)
 
 
-def _settle(change: Change, path: str) -> None:
-    """Take the store as being at home where it is; unless it is new, no tree of files is trusted any more."""
+def _settle(change: Change, path: str, survives_copy: Callable[[str], bool]) -> None:
+    """Take the store as being at home where it is; unless it is new, trees that no copy survives are distrusted."""
     recorded = change.home()
     if recorded and recorded == _sign(path):
         # Another process was first.
@@ -52,7 +54,7 @@ def _settle(change: Change, path: str) -> None:
     reached("store.home-made")
     if recorded:
         for key, tree in list(change.trees()):
-            if tree.form == COPIED_FORM:
+            if not survives_copy(tree.form):
                 change.put_tree(key, tree._replace(synced=False, boot=""))
     change.put_own(HOME, _sign(path))
 

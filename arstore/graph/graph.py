@@ -79,23 +79,29 @@ _REOPENINGS = 8
 class Graph:
     """The LMDB environment in one directory, opened when it is first used."""
 
-    def __init__(self, path: str, store: Directories | None = None, create: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        store: Directories | None = None,
+        create: bool = True,
+        survives_copy: Callable[[str], bool] = lambda _form: False,
+    ) -> None:
         """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
 
-        Without *create*, a store that was never finished is none, and is not finished.
+        Without *create*, a store that was never finished is none, and is not finished. *survives_copy* tells whether
+        trees of the form with a name can still be relied on when the store was copied.
         """
         self.path = path
         self._store = store
         self._create = create
+        self._survives_copy = survives_copy
         self._root = os.path.dirname(path)
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
         self._fault: identity.Fault | None = None
         self._access: Access | None = None
-        self.is_copy = False
-        """Whether the store was copied, in one that is only read: in others the records of trees tell
-        (`copy_detection`)."""
+        self._is_copy = False
         self._lock_file = -1
         self._living = 0
         self._spare = Spare(f"{path}/{SPARE}")
@@ -189,6 +195,14 @@ class Graph:
                 raise
             return self._fault
 
+    def distrusts(self, form: str) -> bool:
+        """Whether trees of the form with this name may lack something because the store was copied.
+
+        So in a store that is only read, once it was opened: in others the records of such trees say it
+        (`copy_detection`).
+        """
+        return self._is_copy and not self._survives_copy(form)
+
     @property
     def is_open(self) -> bool:
         """Whether this process has the environment open."""
@@ -221,9 +235,9 @@ class Graph:
                     self._is_older = self._format_of(environment) != str(FORMAT)
                     self._verify_identity(environment)
                     if self.access is Access.OWNER:
-                        settle(environment, self.path)
+                        settle(environment, self.path, self._survives_copy)
                     else:
-                        self.is_copy = not is_at_home(environment, self.path)
+                        self._is_copy = not is_at_home(environment, self.path)
                     environment.reader_check()
                 except BaseException:
                     self._close(environment)

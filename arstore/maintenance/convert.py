@@ -59,11 +59,13 @@ def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
     forms = store.tree_forms(name)
     if not forms:
         raise PermissionDeniedError(store.directories.root, "this user may not make trees", as_root())
-    if name == "erofs":
+    if not forms[0].properties.extracts:
         from arstore.mounts.probe import can_mount
+        from arstore.trees.forms import FALLBACK
 
         if not can_mount(store.directories, forms[0]):
-            raise HostError("--tree erofs", "this host cannot mount such trees", "`--tree directory` works everywhere")
+            hint = f"`--tree {FALLBACK.name}` works everywhere"
+            raise HostError(f"--tree {forms[0].name}", "this host cannot mount such trees", hint)
     return forms
 
 

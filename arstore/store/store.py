@@ -144,7 +144,7 @@ class Store:
         if not create:
             require(self.directories)
         make_directories(self.directories)
-        self.graph = Graph(self.directories.graph, self.directories, create)
+        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
         self.moved: list[MovedName] = []
@@ -325,24 +325,26 @@ class Store:
     # --- taking in --------------------------------------------------------------------------------------------------
 
     def tree_forms(self, name: str = "auto") -> tuple[TreeFormat, ...]:
-        """The forms that new trees are to take, the first that can represent a layer: of *name*, then extracted files.
+        """Return the forms for new trees, best first; a layer takes the first that can represent it.
 
-        `auto` is the best that this host can mount. Empty when this process may not make trees at all: they are a
-        cache, and are then made by whoever first mounts. Raises UsageError for a form that is not known.
+        Of *name*, then extracted files; of `auto`, all that this host can mount, by rank. Empty when this process may
+        not make trees at all: they are a cache, and are then made by whoever first mounts. Raises UsageError for a form
+        that is not known.
         """
         from arstore.linux.isolation.capability import may_make_any_file
 
         if not may_make_any_file():
             return ()
-        directory = self.forms["directory"]
-        if name == "auto":
+        from arstore.trees.forms import AUTO, FALLBACK
+
+        if name == AUTO:
             from arstore.mounts.probe import can_mount
 
-            erofs = self.forms.get("erofs")
-            return (erofs, directory) if erofs and can_mount(self.directories, erofs) else (directory,)
+            ranked = sorted(self.forms.values(), key=lambda form: form.properties.rank)
+            return tuple(one for one in ranked if one.properties.extracts or can_mount(self.directories, one))
         if name not in self.forms:
             raise UsageError(name, f"no such form of trees; there are {', '.join(self.forms)}")
-        return tuple(dict.fromkeys((self.forms[name], directory)))
+        return tuple(dict.fromkeys((self.forms[name], self.forms[FALLBACK.name])))
 
     def take(
         self,
@@ -514,6 +516,13 @@ class Store:
                     change.put_tree(key, tree._replace(synced=True))
         reached("collect.settled")
         return len(waiting)
+
+
+def _survives_copy(form: str) -> bool:
+    """Whether trees of the form with this name can be relied on after the store was copied."""
+    from arstore.trees.forms import properties
+
+    return properties(form).survives_copy
 
 
 def _identity(path: str) -> tuple[int, int] | None:

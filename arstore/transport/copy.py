@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ImportOptions:
-    """How to import: a *name* for the one image that comes, which platforms, which tree form (`auto`, `directory`).
+    """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
 
     *single* refuses a source that brings more than one image; *limits* are for its layers, its
     documents and the archive.

@@ -1,7 +1,7 @@
 """A layer as a tree that can be mounted.
 
-`format` is the protocol of a tree form; `directory` and `erofs` are the two forms. `placement` decides where each entry
-of a tar goes, `skeleton` is the result in memory, `adaptation` fits a tree to the layers below it.
-Not here: which layers an image has, and overlay mounts.
+`format` is the protocol of a tree form; `forms` lists the two forms, `directory` and `erofs`, with what they declare.
+`placement` decides where each entry of a tar goes, `skeleton` is the result in memory, `adaptation` fits a tree to the
+layers below it. Not here: which layers an image has, and overlay mounts.
 Start with `format`, then `placement`.
 """

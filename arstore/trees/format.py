@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
+    from arstore.trees.forms import Properties
     from arstore.workers.shared_budget import Account
 
 DEFAULT_DIRECTORY_MODE = 0o755
@@ -161,13 +162,13 @@ class TreeFormat(Protocol):
     """One way to keep trees. A tree lives in a directory of its own, which is given as a directory descriptor."""
 
     name: str
-    """`directory` or `erofs`, as the graph records it."""
+    """That of its properties."""
 
-    keeps_tar: bool
-    """Whether a tree of this form holds the uncompressed tar, as `layer.tar`, which the import pipeline writes.
+    properties: Properties
+    """What it declares (`forms`), for code that decides by it.
 
-    What an entry was read from is in that file before a builder gets the entry, and all of the tar before `finish`, but
-    for what may follow the end of the archive.
+    Where it keeps the tar, what an entry was read from is in that file before a builder gets the entry, and all of the
+    tar before `finish`, but for what may follow the end of the archive.
     """
 
     def load(self) -> None:

@@ -17,12 +17,12 @@ from arstore.tar.reader import TarReader
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.builder import ErofsBuilder
 from arstore.trees.erofs.devices import device_files
-from arstore.trees.erofs.files import INDEX, MERGED, TAR
 from arstore.trees.erofs.form import ErofsFormat
 from arstore.trees.erofs.merging import merge
 from arstore.trees.erofs.superblock import seal
 from arstore.trees.erofs.verification import verify
 from arstore.trees.format import UnrepresentableError
+from arstore.trees.forms import INDEX, MERGED_INDEX, TAR
 from fuzzing import mutators
 from fuzzing.archives import LIMITS, tar_seeds
 from fuzzing.target import Scratch, Target, scratch
@@ -128,7 +128,7 @@ def _bases() -> tuple[tuple[bytes, list[int]], ...]:
         with open(f"{place.path}/{INDEX}", "rb") as file:
             made.append(file.read())
         _member(number, made[-1])
-    fd = place.put(MERGED, b"")
+    fd = place.put(MERGED_INDEX, b"")
     merge([(key, scratch(f"member{number}").path) for number, key in enumerate(_KEYS)], fd)
     made.append(os.pread(fd, 1 << 20, 0))
     return tuple((data, mutators.used(data)) for data in made)
@@ -191,7 +191,7 @@ def devices(data: bytes) -> None:
     """The device table of a merged index."""
     base, places = _bases()[-1]
     head = [at for at in places if layout.SUPER_OFFSET <= at < 3 * layout.BLOCK]
-    files = device_files(scratch("merged").put(MERGED, mutators.patched(base, head, data)), "index")
+    files = device_files(scratch("merged").put(MERGED_INDEX, mutators.patched(base, head, data)), "index")
     assert all(name.startswith("../") and name.endswith((TAR, INDEX)) and "/" not in name[3:67] for name in files)
 
 
@@ -201,7 +201,7 @@ def merge_damaged(data: bytes) -> None:
     members = [
         (key, _damaged(part, number).path) for number, (key, part) in enumerate(((_KEYS[0], one), (_KEYS[1], other)))
     ]
-    fd = scratch("merged").put(MERGED, b"")
+    fd = scratch("merged").put(MERGED_INDEX, b"")
     merge(members, fd)
     device_files(fd, "index")
 

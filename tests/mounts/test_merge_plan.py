@@ -27,7 +27,7 @@ from arstore.rootfs import mount as rootfs
 from arstore.store.ingest import publish as publication
 from arstore.store.store import Store
 from arstore.trees.erofs.devices import device_files
-from arstore.trees.erofs.files import MERGED
+from arstore.trees.forms import MERGED_INDEX
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
@@ -220,8 +220,8 @@ def one(store):
 def test_it_is_published_with_the_image(store, one):
     record = merged(store)[one]
     assert record.members == tuple(store.stack(store.find("many:1"))[1:])
-    assert os.listdir(store.directories.tree(one)) == [MERGED]
-    assert record.size == os.stat(f"{store.directories.tree(one)}/{MERGED}").st_size
+    assert os.listdir(store.directories.tree(one)) == [MERGED_INDEX]
+    assert record.size == os.stat(f"{store.directories.tree(one)}/{MERGED_INDEX}").st_size
     assert (record.form, record.boot, record.synced) == ("merged", boot_id(), False)
     assert measure(store).total == stores.du(store.directories.root)
     assert measure(store).orphans == 0
@@ -252,12 +252,12 @@ def distrust(store, one):
 @pytest.mark.parametrize("harm", [lose, forget, distrust])
 def test_what_is_missing_or_not_to_be_trusted_is_made_by_the_next_mount(store, one, harm):
     expected = shown(store)
-    before = Path(store.directories.tree(one), MERGED).read_bytes()
+    before = Path(store.directories.tree(one), MERGED_INDEX).read_bytes()
     harm(store, one)
     if harm is not forget:
         assert [finding.damage for finding in check(store)] == [Damage.TREE_UNTRUSTED]
     assert lowers(store) == 2
-    assert Path(store.directories.tree(one), MERGED).read_bytes() == before
+    assert Path(store.directories.tree(one), MERGED_INDEX).read_bytes() == before
     assert treelist.differences(expected, shown(store)) == []
     stores.verify_clean(store)
 
@@ -279,7 +279,7 @@ def test_where_it_cannot_be_made_the_trees_serve(store, one, harm, monkeypatch):
 @mountable
 def test_one_that_cannot_be_mounted_is_passed_over(store, one):
     expected = shown(store)
-    Path(store.directories.tree(one), MERGED).write_bytes(b"nonsense" * 1000)
+    Path(store.directories.tree(one), MERGED_INDEX).write_bytes(b"nonsense" * 1000)
     assert lowers(store) == 21
     assert treelist.differences(expected, shown(store)) == []
 
@@ -287,7 +287,7 @@ def test_one_that_cannot_be_mounted_is_passed_over(store, one):
 @mountable
 @pytest.mark.parametrize("place", [900, 1100, 1700, -1])
 def test_check_finds_what_was_altered_and_repair_makes_it_again(store, one, place):
-    path = Path(store.directories.tree(one), MERGED)
+    path = Path(store.directories.tree(one), MERGED_INDEX)
     whole = path.read_bytes()
     data = bytearray(whole)
     data[place] ^= 1
@@ -302,7 +302,7 @@ def test_check_finds_what_was_altered_and_repair_makes_it_again(store, one, plac
 
 @mountable
 def test_the_quick_check_looks_at_its_size(store, one):
-    path = Path(store.directories.tree(one), MERGED)
+    path = Path(store.directories.tree(one), MERGED_INDEX)
     os.truncate(path, 2000)
     found = check(store, quick=True)
     assert [(finding.damage, finding.what) for finding in found] == [(Damage.TREE_ALTERED, one)]
@@ -315,11 +315,11 @@ def test_the_quick_check_looks_at_its_size(store, one):
 @mountable
 def test_with_a_member_that_is_built_again_it_is_made_again(store, one):
     member = merged(store)[one].members[4]
-    inode = os.stat(f"{store.directories.tree(one)}/{MERGED}").st_ino
+    inode = os.stat(f"{store.directories.tree(one)}/{MERGED_INDEX}").st_ino
     expected = shown(store)
     distrust(store, member)
     assert treelist.differences(expected, shown(store)) == []
-    assert os.stat(f"{store.directories.tree(one)}/{MERGED}").st_ino != inode
+    assert os.stat(f"{store.directories.tree(one)}/{MERGED_INDEX}").st_ino != inode
     stores.verify_clean(store)
 
 
@@ -344,7 +344,7 @@ def test_it_goes_with_the_images_that_hold_it(store, one):
     assert len(merged(store)) == 2
     names = []
     for run in (one, other):
-        with open(f"{store.directories.tree(run)}/{MERGED}", "rb") as file:
+        with open(f"{store.directories.tree(run)}/{MERGED_INDEX}", "rb") as file:
             names.append(
                 {os.path.realpath(f"{store.directories.tree(run)}/{n}") for n in device_files(file.fileno(), "")}
             )

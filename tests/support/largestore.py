@@ -19,11 +19,13 @@ from support import images
 from arstore.digest import Digest
 from arstore.graph.records import RULES, BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.process import boot_id
-from arstore.mounts.merge_plan import FORM, Run, build, plan
+from arstore.mounts.merge_plan import Run, plan
 from arstore.oci.chain import chain_ids
 from arstore.store.layout import write_layout
 from arstore.tar.reader import TarReader
 from arstore.trees.erofs.form import ErofsFormat
+from arstore.trees.erofs.merged_index import build
+from arstore.trees.forms import MERGED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,8 +171,8 @@ class _Maker:
             if isinstance(part, Run):
                 place = self._store.directories.tree(part.key)
                 os.mkdir(place, 0o700)
-                stat = build(part, self._store.directories.tree, place)
-                record = TreeRecord(FORM, self._boot, True, stat.entries, stat.size, False, part.members)
+                stat = build(part.members, self._store.directories.tree, place)
+                record = TreeRecord(MERGED.name, self._boot, True, stat.entries, stat.size, False, part.members)
                 self._runs[part.key] = (part, record)
 
     def _blob(self, data: bytes) -> str:

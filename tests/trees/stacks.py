@@ -21,10 +21,10 @@ from arstore.tar.reader import TarReader
 from arstore.trees.adaptation import OwnTree, cap_entries, plan
 from arstore.trees.directory.form import DirectoryFormat, hides_below
 from arstore.trees.directory.unpacker import Unpacker, UnpackReport
-from arstore.trees.erofs.files import MERGED
 from arstore.trees.erofs.merging import merge
 from arstore.trees.erofs.mounting import lower_directory
 from arstore.trees.format import LowerDirectory
+from arstore.trees.forms import MERGED_INDEX
 from arstore.trees.merged_view import MergedView
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Stack:
             members.append((key, str(path)))
         directory = self.directory / f"merged{start}-{end}"
         directory.mkdir()
-        with open(directory / MERGED, "x+b") as file:
+        with open(directory / MERGED_INDEX, "x+b") as file:
             merge(members, file.fileno())
         return directory
 

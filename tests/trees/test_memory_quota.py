@@ -63,7 +63,7 @@ def implied(count):
 @pytest.mark.parametrize("form", FORMS)
 def test_memory(tmp_path, form, make):
     built(tmp_path / "few", form, make(5))
-    with pytest.raises(UnrepresentableError if form.keeps_tar else LimitError, match="memory"):
+    with pytest.raises(UnrepresentableError if not form.properties.extracts else LimitError, match="memory"):
         built(tmp_path / "many", form, make(60))
     built(tmp_path / "raised", form, make(60), replace(ACCEPTED, index_memory=1 << 20))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,9 @@ from arstore.errors import ArstoreError, LimitError, TarError, UnsafePathError
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.reader import TarReader
+from arstore.trees.erofs import merged_index
 from arstore.trees.format import Needs, TreeStat
+from arstore.trees.forms import FORMS, TAR, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 TIME = 1_600_000_000_123_456_789
 CAPABILITY = b"\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+
+PLAIN = [images.directory("d", 0o4711, uid=7), images.file("d/f", b"content", 0o4711, uid=7)]
+"""A layer whose files look otherwise once their owners and modes are lost."""
 
 
 class Bytes:
@@ -110,8 +117,8 @@ def build(form: TreeFormat, fd: int, source: Iterable[images.Member] | Iterable[
 
 def keep_tar(form: TreeFormat, fd: int, data: bytes) -> None:
     """What the import pipeline does for a form that keeps the tar."""
-    if form.keeps_tar:
-        Path(f"/proc/self/fd/{fd}/layer.tar").write_bytes(data)
+    if form.properties.keeps_tar:
+        Path(f"/proc/self/fd/{fd}/{TAR}").write_bytes(data)
 
 
 def entry(path: str, kind: Kind = Kind.FILE, **more: object) -> Entry:
@@ -674,6 +681,67 @@ class TreeContract:
     def test_whiteouts_of_nothing(self, fd: int, victim: Path, name: str) -> None:
         with pytest.raises(ArstoreError):
             build(self.form, fd, [entry(name)])
+
+    # --- what the form declares -------------------------------------------------------------------------------------
+
+    def test_it_is_listed_with_what_it_declares(self) -> None:
+        assert self.form.name == self.form.properties.name
+        assert FORMS[self.form.name] is self.form.properties
+
+    def test_its_directory_tells_the_form(self, fd: int) -> None:
+        build(self.form, fd, PLAIN)
+        names = os.listdir(fd)
+        assert form_of(names) is self.form.properties
+        assert [form for form in FORMS.values() if form.holds(names)] == [self.form.properties]
+        assert set(names) == set(self.form.properties.files)
+
+    def test_it_has_the_tar_that_it_says_it_keeps(self, fd: int) -> None:
+        build(self.form, fd, PLAIN)
+        assert (TAR in os.listdir(fd)) == self.form.properties.keeps_tar
+        kept = len(images.tar(PLAIN)) if self.form.properties.keeps_tar else 0
+        assert self.form.glance(fd, ".", {}) == ("", kept)
+
+    def test_extracted_files_lie_on_the_trees_own_file_system(self, fd: int, tmp_path: Path) -> None:
+        if not self.form.properties.extracts:
+            pytest.skip("what is not extracted has to be mounted")
+        build(self.form, fd, PLAIN)
+        with self.form.lower(str(tmp_path / "tree")) as lower:
+            assert os.fstat(lower.fd).st_dev == os.fstat(fd).st_dev
+            assert Path(f"/proc/self/fd/{lower.fd}/d/f").read_bytes() == b"content"
+
+    def test_a_copy_of_bytes_alone_shows_the_same_if_the_form_survives_it(self, fd: int, tmp_path: Path) -> None:
+        tree = build(self.form, fd, PLAIN)
+        found = shutil.copytree(tmp_path / "tree", tmp_path / "copy", copy_function=shutil.copyfile)
+        shutil.rmtree(tmp_path / "tree")
+        copied = os.open(found, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            again = Tree(self.form, copied, tree.needs, tree.stat)
+            assert again.read("d/f") == b"content"
+            as_it_was = all(
+                (node := again.node(path)) is not None and (node.entry.mode, node.entry.uid) == (0o4711, 7)
+                for path in ("d", "d/f")
+            )
+            assert as_it_was == self.form.properties.survives_copy
+        finally:
+            os.close(copied)
+
+    def test_what_is_mergeable_can_be_merged(self, fd: int, tmp_path: Path) -> None:
+        build(self.form, fd, PLAIN)
+        place = {f"sha256:{'a' * 64}": str(tmp_path / "tree")}
+        (tmp_path / "merged").mkdir()
+        if not self.form.properties.mergeable:
+            with pytest.raises((OSError, ArstoreError)):
+                merged_index.build(list(place), place.__getitem__, str(tmp_path / "merged"))
+            return
+        counted = merged_index.build(list(place), place.__getitem__, str(tmp_path / "merged"))
+        assert counted.entries == 2
+        parent = os.open(tmp_path, os.O_PATH)
+        try:
+            assert not merged_index.glance(parent, "merged", counted.size)
+            assert merged_index.glance(parent, "merged", counted.size + 1)
+        finally:
+            os.close(parent)
+        assert not merged_index.fault(str(tmp_path / "merged"), counted.size, list(place), place.__getitem__)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.option import option
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from arstore.transport.copy import ImportOptions
     from arstore.transport.skipped import Skipped
 
-FORMS = ("auto", "directory", "erofs")
-
 
 @exit_statuses(*SOURCE_ERRORS)
 @click.command("import", cls=Command)
@@ -40,7 +39,7 @@ FORMS = ("auto", "directory", "erofs")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
-@option("--tree", type=click.Choice(FORMS), default="auto", show_default=True, help="The form of new trees.")
+@option("--tree", type=click.Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
 @limit_option
 @strict_xattrs_option
 @progress_option
@@ -115,7 +114,7 @@ def _options(
     from arstore.transport.copy import ImportOptions
     from arstore.transport.selection import Wanted
 
-    if tree != "auto" and tree not in store.forms:
+    if tree != AUTO and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
     wanted = Wanted(None if platform is None else parse(platform), all_platforms)

@@ -10,6 +10,7 @@ from arstore import errors
 from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
 from arstore.cli.option import option
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 @option("--all", "everything", is_flag=True, help="All images.")
 @option(
     "--tree",
-    type=click.Choice(("auto", "directory", "erofs")),
-    default="auto",
+    type=click.Choice((AUTO, *FORMS)),
+    default=AUTO,
     show_default=True,
     help="The form that the trees are to have.",
 )

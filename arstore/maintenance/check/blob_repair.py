@@ -19,7 +19,7 @@ from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError
 from arstore.linux.files.writing import write_all
 from arstore.trace import reached
-from arstore.trees.erofs.files import TAR
+from arstore.trees.forms import TAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -11,7 +11,6 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.graph.copy_detection import COPIED_FORM
 from arstore.linux.files.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.scan.walk import outline
@@ -100,8 +99,9 @@ class TreeRecords:
         self._directories = store.directories
         self._boot = store.inventory().boot
         self._forms = store.forms.keys()
-        with store.graph.read(lenient=True):
-            self._is_copy = store.graph.is_copy
+        self._graph = store.graph
+        # Whether it is a copy's is known once it was opened.
+        self._graph.verify()
 
     def fault(
         self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
@@ -113,7 +113,7 @@ class TreeRecords:
         if not synced and boot != self._boot:
             why = "may not be whole since something was cut off; rebuilt when used"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
-        if self._is_copy and form == COPIED_FORM:
+        if self._graph.distrusts(form):
             why = "the store was copied, and copies of such trees may lack something"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
         if not is_there and not os.path.isdir(self._directories.tree(key)):

@@ -13,7 +13,7 @@ from arstore.maintenance.check.blobs import glances_at_blobs
 from arstore.maintenance.check.quick import TreeRecords
 from arstore.maintenance.check.trees import named_sums
 from arstore.maintenance.scan.size_table import Sizes
-from arstore.mounts.merge_plan import glance as run_glance
+from arstore.trees.erofs.merged_index import glance as run_glance
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:

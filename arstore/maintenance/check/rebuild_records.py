@@ -21,7 +21,7 @@ from arstore.oci.document import BOUNDS, STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.tar.compression import decompressed
-from arstore.trees.erofs.files import INDEX, MERGED, TAR
+from arstore.trees.forms import MERGED, TAR, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -213,8 +213,8 @@ class Reconstruction:
             names = os.listdir(self.directories.tree(key))
         except OSError:
             return False
-        if MERGED in names:
+        form = form_of(names)
+        if form is MERGED:
             return False
-        form = "erofs" if INDEX in names or TAR in names else "directory"
-        self._put("trees", key, TreeRecord(form, "", False, 0, 0, False))
+        self._put("trees", key, TreeRecord(form.name, "", False, 0, 0, False))
         return True

@@ -25,6 +25,7 @@ from arstore.maintenance.check.run import check
 from arstore.rootfs.mount import complete_runs
 from arstore.store.layout import write_layout
 from arstore.trace import reached
+from arstore.trees.forms import properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +147,7 @@ def _consequence(store: Store, digest: str) -> str:
             if others:
                 return f"; the layer's content is still there in blob {others[0]}"
             tree = snapshot.tree(layer.tree) if layer.tree else None
-            if tree is not None and tree.form == "erofs":
+            if tree is not None and properties(tree.form).keeps_tar:
                 return "; the layer's tar is still there, which does not give the compressed bytes back"
     return ""
 
@@ -208,16 +209,21 @@ def _rebuild_trees(store: Store) -> None:
         for image in store.images():
             if not image.record.is_index:
                 with suppress(ArstoreError, OSError):
-                    if _is_of_files(store, image):
-                        forms = store.tree_forms("directory")
-                        store.take([store.incoming(image)], [], store.own_blob, forms)
+                    if form := _form_to_keep(store, image):
+                        store.take([store.incoming(image)], [], store.own_blob, store.tree_forms(form))
                     complete_runs(store, image)
 
 
-def _is_of_files(store: Store, image: StoredImage) -> bool:
-    """Whether all trees of *image* that have to be built again were trees of files, which they are to stay."""
+def _form_to_keep(store: Store, image: StoredImage) -> str:
+    """The form in which the trees of *image* are built again: extracted files stay so where all of these were.
+
+    "" for the form that is best here.
+    """
     inventory = store.inventory()
     with store.graph.read() as snapshot:
         trees = {layer.tree: snapshot.tree(layer.tree) for _, layer in snapshot.chain(image.record.top)}
     forms = {record.form for key, record in trees.items() if record is not None and not inventory.is_trusted(key)}
-    return forms == {"directory"}
+    if len(forms) != 1:
+        return ""
+    form = forms.pop()
+    return form if properties(form).extracts else ""

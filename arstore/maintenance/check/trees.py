@@ -17,14 +17,13 @@ from arstore.disk.access import Access
 from arstore.disk.paths import opened
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, StoreDamagedError, reason
-from arstore.graph.copy_detection import COPIED_FORM
 from arstore.maintenance.check.findings import Damage, Finding
-from arstore.mounts.merge_plan import fault as run_fault
-from arstore.mounts.merge_plan import glance as run_glance
 from arstore.store.ingest.layer_pass import LayerPass, take_layer
-from arstore.trees.directory.form import FILES, LISTING
 from arstore.trees.directory.verification import differences, listing_of
+from arstore.trees.erofs.merged_index import fault as run_fault
+from arstore.trees.erofs.merged_index import glance as run_glance
 from arstore.trees.format import Made
+from arstore.trees.forms import FILES, LISTING, properties
 from arstore.trees.needs import NAME as NEEDS
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Candidate:
     @property
     def content(self) -> Content:
         """What is in it."""
-        if self.record.form != "directory":
+        if not properties(self.record.form).extracts:
             return Content.INDEX
         return Content.FILES if self.record.sums else Content.UNRECORDED
 
@@ -79,7 +78,7 @@ def candidates(
         record = records.get(key)
         if record is None or (not record.synced and record.boot != boot):
             return 0
-        if store.graph.is_copy and record.form == COPIED_FORM:
+        if store.graph.distrusts(record.form):
             return 0
         if not record.members and record.form not in store.forms:
             return 0
@@ -95,16 +94,18 @@ def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Fin
     try:
         if tree.content is Content.UNRECORDED:
             return _unrecorded(store, tree, report)
-        if tree.record.members:
-            found = run_fault(tree.key, tree.record, store.directories.tree)
-        else:
-            found = _fault(store, tree, report)
+        found = _run_fault(store, tree) if tree.record.members else _fault(store, tree, report)
     except StoreDamagedError as error:
         # Of a merged index it is a member that is damaged, which is found by itself.
         found = "" if tree.record.members else f"{error.what}: {error.why}"
     except OSError as error:
         found = f"cannot be read: {reason(error)}"
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
+
+
+def _run_fault(store: Store, tree: Candidate) -> str:
+    place = store.directories.tree
+    return run_fault(place(tree.key), tree.record.size, tree.record.members, place)
 
 
 def glance(store: Store, tree: Candidate) -> Finding | None:
@@ -122,7 +123,7 @@ def _glimpse(store: Store, tree: Candidate, parent: int, name: str) -> str:
     if record.members:
         return run_glance(parent, name, record.size)
     form = store.forms[record.form]
-    if form.keeps_tar and tree.layer is None:
+    if form.properties.keeps_tar and tree.layer is None:
         return ""
     found, size = form.glance(parent, name, named_sums(record.sums))
     if not found and size and tree.layer is not None and size != tree.layer.size:
@@ -141,7 +142,7 @@ def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
         form = store.forms[tree.record.form]
         if tree.layer is not None:
             made = Made(tree.layer.diff_id, tree.layer.size, sums)
-        elif form.keeps_tar:
+        elif form.properties.keeps_tar:
             return ""
         else:
             made = Made("", 0, sums)
@@ -160,9 +161,8 @@ def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) ->
         return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files; `--repair` builds it anew")
     with Ingest(store.directories) as ingest, open(store.directories.blob(blob), "rb", buffering=0) as file:
         place = ingest.directory("tree")
-        work = LayerPass(
-            Digest(blob), None, Digest(layer.diff_id), "", forms=(store.forms["directory"],), tree=place, sync=False
-        )
+        form = store.forms[tree.record.form]
+        work = LayerPass(Digest(blob), None, Digest(layer.diff_id), "", forms=(form,), tree=place, sync=False)
         try:
             outcome = take_layer(work, file, report)
         except ArstoreError:
@@ -171,6 +171,8 @@ def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) ->
                 Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
             )
         sums = named_sums(outcome.stat.sums) if outcome.stat is not None else {}
+        if LISTING not in sums:
+            return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files")
         with opened(place) as listed_fd, opened(store.directories.tree(tree.key)) as fd:
             found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None

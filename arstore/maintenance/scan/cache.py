@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import replace_file
 from arstore.mounts.leftovers import passing_name
-from arstore.trees.erofs.files import INDEX, MERGED, TAR
+from arstore.trees.forms import FORMS, MERGED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,8 +28,10 @@ NAME = "listings"
 """The file's name below the runroot."""
 
 _FORMAT = b"arstore listings 1"
-_KINDS = ((INDEX, TAR), (MERGED,))
-"""What may be in a directory, sorted, by the number of its kind."""
+_KINDS = tuple(tuple(sorted(form.files)) for form in (*FORMS.values(), MERGED) if not form.extracts)
+"""What may be in a directory, sorted, by the number of its kind. Other kinds, or another order, are another _FORMAT."""
+_BITS = (len(_KINDS) - 1).bit_length()
+"""What the number takes of a mark, at its end."""
 _BY_NAMES = {names: kind for kind, names in enumerate(_KINDS)}
 _FEWEST = 10_000
 """Directories that are worth a file."""
@@ -50,14 +52,15 @@ class Listings:
     def names(self, status: os.stat_result) -> tuple[str, ...]:
         """What the directory of this *status* holds; nothing where that is not known."""
         mark = self._marks.get(status.st_ino)
-        if mark is None or mark >> 1 != status.st_ctime_ns:
+        if mark is None or mark >> _BITS != status.st_ctime_ns:
             return ()
-        return _KINDS[mark & 1]
+        kind = mark & (1 << _BITS) - 1
+        return _KINDS[kind] if kind < len(_KINDS) else ()
 
     def mark(self, status: os.stat_result, names: Collection[str]) -> int | None:
         """The mark of a directory that held *names*, and had this *status* before; None for one to list each time."""
         kind = _BY_NAMES.get(tuple(sorted(names)))
-        return None if kind is None or status.st_ctime_ns > self._latest else status.st_ctime_ns << 1 | kind
+        return None if kind is None or status.st_ctime_ns > self._latest else status.st_ctime_ns << _BITS | kind
 
     def remember(self, runroot: str, device: int, fresh: Mapping[int, int], count: int) -> None:
         """Know *fresh* marks by inode, too. There are *count* directories in all.

@@ -27,6 +27,7 @@ from arstore.tar.whiteout import Mark, mark_of
 from arstore.trace import reached
 from arstore.trees.adaptation import OwnTree, cap_entries, plan
 from arstore.trees.format import UnrepresentableError
+from arstore.trees.forms import FALLBACK
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.merged_view import MergedView
 from arstore.trees.needs import NO_NEEDS, read_needs
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from arstore.trees.format import Content, EntryReader, Needs, TreeBuilder, TreeFormat
 
     Adapt = Callable[[LayerPass, str], None]
-
-CAP_FORM = "directory"
-"""The form of caps: they hold a few directories and no content."""
 
 
 class Assembly:
@@ -168,7 +166,7 @@ class Assembly:
         return key
 
     def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
-        form = self._inventory.forms[CAP_FORM]
+        form = self._inventory.forms[FALLBACK.name]
         directory = self._ingest.directory(f"tree-{Digest(key).hex}")
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         builder = form.builder(fd)
@@ -198,7 +196,7 @@ class Assembly:
         """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
         staged = self._publication.blobs.get(layer.digest)
         blob = staged[0] if staged else self._inventory.directories.blob(layer.digest)
-        forms = (self._place(layer.diff_id)[0], self._inventory.forms[CAP_FORM])
+        forms = (self._place(layer.diff_id)[0], self._inventory.forms[FALLBACK.name])
         return LayerPass(
             layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
         )

@@ -14,7 +14,6 @@ import time
 from typing import TYPE_CHECKING
 
 from arstore.errors import StoreDamagedError
-from arstore.graph.copy_detection import COPIED_FORM
 from arstore.linux.process import boot_id
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class Inventory:
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
         if key in self.again or (not record.synced and record.boot != self.boot):
             return False
-        if self.graph.is_copy and record.form == COPIED_FORM:
+        if self.graph.distrusts(record.form):
             return False
         identity = _identity(self.directories.tree(key), stat.S_IFDIR)
         if identity is not None:

@@ -198,7 +198,7 @@ class Passes:
             form.load()
         for work in works:
             work.diff_id.new_hash()
-        extracts = any(not form.keeps_tar for form in forms.values())
+        extracts = any(form.properties.extracts for form in forms.values())
         confined = (confinement.making if extracts else confinement.writing)(self._ingest.path)
         confined.shed()
         confined.enter()
@@ -238,7 +238,7 @@ def _budgets(groups: list[list[Job]], *, alone: bool) -> list[Budget]:
 
 def _most_held(job: Job) -> int:
     form = job.work.form
-    return 0 if form is None else most_held(job.work.limits, index=form.keeps_tar)
+    return 0 if form is None else most_held(job.work.limits, index=not form.properties.extracts)
 
 
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:

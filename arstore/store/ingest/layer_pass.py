@@ -27,6 +27,7 @@ from arstore.tar.whiteout import classify
 from arstore.trace import reached
 from arstore.trees.attributes import Attributes
 from arstore.trees.format import Needs, TreeStat, UnrepresentableError
+from arstore.trees.forms import TAR
 from arstore.trees.needs import write_needs
 from arstore.workers.readahead import ReadAhead
 from arstore.workers.wire import answer
@@ -291,7 +292,7 @@ def _room(work: LayerPass, what: str) -> Room | None:
 
 def _tar_path(work: LayerPass) -> str:
     """Where the uncompressed tar is to be kept; "" when the form does not want it."""
-    return f"{work.tree}/layer.tar" if work.form is not None and work.form.keeps_tar else ""
+    return f"{work.tree}/{TAR}" if work.form is not None and work.form.properties.keeps_tar else ""
 
 
 @contextmanager

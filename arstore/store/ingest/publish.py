@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 from arstore.disk.paths import sync_directory
 from arstore.errors import ArstoreError
 from arstore.graph.records import TreeRecord
-from arstore.mounts.merge_plan import FORM, MEMBER_FORM, build
 from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.layout import published_change
 from arstore.store.leftovers import places_of
 from arstore.trace import reached
+from arstore.trees.erofs.merged_index import build
+from arstore.trees.forms import MERGED, properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,9 +81,9 @@ class Publication:
         Raises UnrepresentableError, StoreDamagedError, OSError.
         """
         directory = ingest.directory(f"run-{run.key.hex}")
-        stat = build(run, place, directory)
+        stat = build(run.members, place, directory)
         reached("take.run-merged")
-        record = TreeRecord(FORM, inventory.boot, False, stat.entries, stat.size, False, run.members)
+        record = TreeRecord(MERGED.name, inventory.boot, False, stat.entries, stat.size, False, run.members)
         self.add_tree(run.key, directory, record, inventory.tree_record(run.key))
 
     def drop_unused_trees(self) -> None:
@@ -176,7 +177,8 @@ def _place_trees(
         known = change.tree(key)
         if known is not None and not replacement.may_replace(change, key, held):
             continue
-        if not all((member := change.tree(one)) is not None and member.form == MEMBER_FORM for one in record.members):
+        members = map(change.tree, record.members)
+        if not all(member is not None and properties(member.form).mergeable for member in members):
             continue
         replacement.place(key, staged)
         placed.append(directories.tree(key))

@@ -23,6 +23,7 @@ from arstore.linux.files.xattr import read_xattrs
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED, Limits
 from arstore.trees.format import FileRange, LowerDirectory, Node
+from arstore.trees.forms import DIRECTORY, FILES, LISTING
 from arstore.trees.inode_entry import KINDS, OPAQUE, OVERLAY, inode_entry
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
     from arstore.trees.format import Made
     from arstore.workers.shared_budget import Account
 
-FILES = "fs"
-"""The directory in a tree's directory that holds the files."""
-
-LISTING = "listing"
-"""The file beside it that says what they were when they were made (`checksums`)."""
-
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -45,8 +40,8 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class DirectoryFormat:
     """Trees of extracted files."""
 
-    name = "directory"
-    keeps_tar = False
+    name = DIRECTORY.name
+    properties = DIRECTORY
 
     def load(self) -> None:
         """Import the builder."""

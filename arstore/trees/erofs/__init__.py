@@ -2,4 +2,5 @@
 
 Files are never extracted: the index's inodes point into the tar, which is the image's second device. `form` is what the
 store uses, `builder` and `image` write, `reader` and `verification` read, `mounting` mounts; `format` has the layout.
+`merging` makes one index of several, which the store keeps as `merged_index` says.
 """

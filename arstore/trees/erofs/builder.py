@@ -20,11 +20,11 @@ from arstore.trees.attributes import Attributes
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.attributes import SharedAttributes, taken
 from arstore.trees.erofs.directories import attributes_of
-from arstore.trees.erofs.files import INDEX, TAR
 from arstore.trees.erofs.image import Image
 from arstore.trees.erofs.inline_content import FilePart, OwnContent
 from arstore.trees.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, altered, packed
 from arstore.trees.format import Needs, TreeStat, UnrepresentableError
+from arstore.trees.forms import INDEX, TAR
 from arstore.trees.memory_quota import NAME, Allowance
 from arstore.trees.metadata import MODE_BITS
 from arstore.trees.placement import Placement

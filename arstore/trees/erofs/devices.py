@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from arstore.trees.erofs.files import INDEX, TAR
 from arstore.trees.erofs.superblock import damaged, devices
+from arstore.trees.forms import INDEX, TAR
 
 TAG = re.compile(rb"[0-9a-f]{64}")
 

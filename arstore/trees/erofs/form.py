@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_tree_at
 from arstore.tar.limits import ACCEPTED, Limits
-from arstore.trees.erofs.files import INDEX, TAR
 from arstore.trees.erofs.mounting import forget_attached, lower_directory
+from arstore.trees.forms import EROFS, INDEX, TAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class ErofsFormat:
     """Trees that are indexes over tars, mounted anew unless a mount in *shared* can be cloned."""
 
-    name = "erofs"
-    keeps_tar = True
+    name = EROFS.name
+    properties = EROFS
 
     def __init__(self, shared: SharedMounts | None = None) -> None:
         self._shared = shared

@@ -8,9 +8,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.tar.entry import Entry, Kind
-from arstore.trees.erofs.files import TAR
 from arstore.trees.erofs.reader import Index, walk
 from arstore.trees.format import FileRange, Node
+from arstore.trees.forms import TAR
 from arstore.trees.inode_entry import KINDS, OPAQUE, OVERLAY
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from arstore.disk.owner import Owner
 from arstore.linux import features
 from arstore.linux.mounting import loop, mount
 from arstore.linux.mounting.mountinfo import read_mounts
-from arstore.trees.erofs.files import INDEX, MERGED, TAR
 from arstore.trees.erofs.shared_mounts import file_system
 from arstore.trees.format import LowerDirectory, Origin
+from arstore.trees.forms import INDEX, MERGED_INDEX, TAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
 
 def _origin(tree_path: str) -> Origin | None:
     """The index that is in the directory *tree_path* now, merged or not."""
-    for name in (INDEX, MERGED):
+    for name in (INDEX, MERGED_INDEX):
         with contextlib.suppress(OSError):
             fd = os.open(f"{tree_path}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -108,7 +108,7 @@ def _origin(tree_path: str) -> Origin | None:
 
 def _files(tree_path: str) -> list[str]:
     """The index in the directory *tree_path*, then the files of its devices, relative to that directory."""
-    path = f"{tree_path}/{MERGED}"
+    path = f"{tree_path}/{MERGED_INDEX}"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -116,7 +116,7 @@ def _files(tree_path: str) -> list[str]:
     try:
         from arstore.trees.erofs.devices import device_files
 
-        return [MERGED, *device_files(fd, path)]
+        return [MERGED_INDEX, *device_files(fd, path)]
     finally:
         os.close(fd)
 

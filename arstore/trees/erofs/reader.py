@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.trees.erofs import format as layout
-from arstore.trees.erofs.files import INDEX
 from arstore.trees.erofs.superblock import damaged, parse
+from arstore.trees.forms import INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,13 +29,14 @@ from arstore.linux.isolation import namespace
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountid import unique_mount_id
 from arstore.linux.process import boot_id
-from arstore.trees.erofs.files import UUID_OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from arstore.trees.format import Origin
 
+_UUID_OFFSET = 1024 + 48
+"""Where an index has its uuid, merged or not."""
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ATTEMPTS = 3
 
@@ -45,7 +46,7 @@ SHARED = "shared"
 
 def file_system(index_fd: int) -> int:
     """What statfs(2) tells of a mount of this index (`uuid_to_fsid` in the kernel). Raises OSError."""
-    uuid = os.pread(index_fd, 16, UUID_OFFSET)
+    uuid = os.pread(index_fd, 16, _UUID_OFFSET)
     return int.from_bytes(uuid[:8], "little") ^ int.from_bytes(uuid[8:], "little")
 
 

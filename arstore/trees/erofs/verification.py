@@ -10,9 +10,9 @@ from arstore.digest import Digest
 from arstore.disk.page_cache import chunks
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
-from arstore.trees.erofs.files import TAR
 from arstore.trees.erofs.reader import Index
 from arstore.trees.erofs.superblock import check_digest, damaged
+from arstore.trees.forms import TAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from arstore.maintenance.gc import collect
 from arstore.maintenance.scan import cache as module
 from arstore.maintenance.scan.cache import NAME, Listings
 from arstore.maintenance.scan.walk import Parts, survey
-from arstore.trees.erofs.files import INDEX, MERGED, TAR
+from arstore.trees.forms import INDEX, MERGED_INDEX, TAR
 
 LONG_AGO = 5_000_000_000
 
@@ -93,7 +93,7 @@ def test_what_changed_a_moment_ago_is_not_remembered(place):
     [
         ([TAR, INDEX], True),
         ([INDEX, TAR], True),
-        ([MERGED], True),
+        ([MERGED_INDEX], True),
         ([TAR], False),
         ([], False),
         ([TAR, INDEX, "needs.json"], False),

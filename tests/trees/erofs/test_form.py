@@ -21,6 +21,7 @@ from arstore.trees.directory.form import DirectoryFormat, hides_below
 from arstore.trees.erofs.form import ErofsFormat
 from arstore.trees.erofs.verification import verify
 from arstore.trees.format import FileRange
+from arstore.trees.forms import EROFS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -36,7 +37,7 @@ class Either:
     """Trees of both forms in turn."""
 
     name = "either"
-    keeps_tar = True
+    properties = EROFS
 
     def __init__(self) -> None:
         self._forms: list[DirectoryFormat | ErofsFormat] = [DirectoryFormat(), ErofsFormat()]

@@ -20,12 +20,12 @@ from arstore.errors import LimitError, StoreDamagedError, TarError, UnsafePathEr
 from arstore.mounts.merge_plan import MOST
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.devices import device_files
-from arstore.trees.erofs.files import MERGED
 from arstore.trees.erofs.merging import merge
 from arstore.trees.erofs.mounting import Way, lower_directory, mounted
 from arstore.trees.erofs.reader import Index, walk
 from arstore.trees.erofs.superblock import Device, SuperBlock, devices
 from arstore.trees.format import UnrepresentableError
+from arstore.trees.forms import MERGED_INDEX
 
 pytestmark = [pytest.mark.root, mountable]
 
@@ -191,7 +191,7 @@ def test_what_a_merged_index_says(merged: Path) -> None:
 
 
 def test_it_holds_no_content(merged: Path) -> None:
-    with open(merged / MERGED, "rb") as file:
+    with open(merged / MERGED_INDEX, "rb") as file:
         names = device_files(file.fileno(), "x")
         data = file.read()
     assert sorted(os.path.realpath(merged / name) for name in names) == [
@@ -207,8 +207,8 @@ def test_equal_members_make_equal_bytes(merged: Path, tmp_path: Path) -> None:
     with Stack(copy, FORM) as stack:
         for layer in LAYERS:
             stack.add(layer)
-        assert (stack.merged(0, 3) / MERGED).read_bytes() == (merged / MERGED).read_bytes()
-        assert (stack.merged(0, 2) / MERGED).read_bytes() != (merged / MERGED).read_bytes()
+        assert (stack.merged(0, 3) / MERGED_INDEX).read_bytes() == (merged / MERGED_INDEX).read_bytes()
+        assert (stack.merged(0, 2) / MERGED_INDEX).read_bytes() != (merged / MERGED_INDEX).read_bytes()
 
 
 @checkable
@@ -231,7 +231,7 @@ def test_attached_for_a_kernel_that_takes_no_detached_mount(merged: Path) -> Non
     with lower_directory(str(merged), detached=False) as lower:
         assert os.path.dirname(lower.path) == str(merged)
         assert Path(lower.path, "top").read_bytes() == b"top"
-    assert os.listdir(merged) == [MERGED]
+    assert os.listdir(merged) == [MERGED_INDEX]
 
 
 def test_at_a_path_that_is_longer_than_an_option(merged: Path, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_content_that_no_tar_has_comes_from_the_members_index(tmp_path: Path) ->
             assert treelist.differences(expected, treelist.listing(whole)) == []
         assert expected[b"copy"].sha256 == images.sha256(b"lower content" * 200)[7:]
         directory = next(tmp_path.glob("merged*"))
-        with open(directory / MERGED, "rb") as file:
+        with open(directory / MERGED_INDEX, "rb") as file:
             names = [os.path.realpath(directory / name) for name in device_files(file.fileno(), "x")]
             starts = [device.start for device in devices(file.fileno(), "x")]
     assert sum(name.endswith("layer.erofs") for name in names) == 2
@@ -308,7 +308,7 @@ def test_members_with_nothing_in_them_need_no_device(tmp_path: Path) -> None:
         for _ in range(3):
             stack.add([ROOT, images.directory("d"), images.file("empty"), images.symlink("l", "d")])
         directory = stack.merged(0, 3)
-        with open(directory / MERGED, "rb") as file:
+        with open(directory / MERGED_INDEX, "rb") as file:
             assert devices(file.fileno(), "x") == []
         fd = mounted(str(directory))
     try:
@@ -362,14 +362,14 @@ def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tag", [b"", b"../../../etc/passwd", b"A" * 64, b"f" * 63])
 def test_no_device_but_a_tree_is_opened(tmp_path: Path, tag: bytes) -> None:
     block = SuperBlock(1, 1, 0, 9, 8, 4, 0, (Device(tag, 1, layout.TAR_START),)).block()
-    (tmp_path / MERGED).write_bytes(bytes(1024) + block)
+    (tmp_path / MERGED_INDEX).write_bytes(bytes(1024) + block)
     with pytest.raises(StoreDamagedError, match="no tree's"):
         mounted(str(tmp_path))
 
 
 @pytest.mark.parametrize("data", [b"", bytes(1100), bytes(4096)])
 def test_a_file_that_is_no_index(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / MERGED).write_bytes(data)
+    (tmp_path / MERGED_INDEX).write_bytes(data)
     with pytest.raises(StoreDamagedError):
         mounted(str(tmp_path))
 

@@ -18,9 +18,9 @@ from trees.tree_contract import Bytes, Tree, keep_tar
 from arstore.linux import features
 from arstore.tar.reader import TarReader
 from arstore.trees.erofs.devices import device_files
-from arstore.trees.erofs.files import MERGED
 from arstore.trees.erofs.form import ErofsFormat
 from arstore.trees.erofs.mounting import mounted
+from arstore.trees.forms import MERGED_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,10 +113,10 @@ def listing(directory: Path) -> treelist.Listing:
 def fsck(directory: Path) -> None:
     """Fails when fsck.erofs finds anything in the tree in *directory*, merged or not."""
     program = programs.program("fsck.erofs") or ""
-    if (directory / MERGED).exists():
-        with open(directory / MERGED, "rb") as file:
+    if (directory / MERGED_INDEX).exists():
+        with open(directory / MERGED_INDEX, "rb") as file:
             devices = [f"--device={directory / name}" for name in device_files(file.fileno(), str(directory))]
-        command = [program, "--extract", *devices, str(directory / MERGED)]
+        command = [program, "--extract", *devices, str(directory / MERGED_INDEX)]
     else:
         command = [program, "--extract", f"--device={directory / TAR}", str(directory / INDEX)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

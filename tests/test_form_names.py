@@ -1,0 +1,71 @@
+"""No form of trees is known by its name outside `arstore.trees`: code asks what a form declares."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from arstore.trees.forms import FORMS, INDEX, MERGED, MERGED_INDEX, TAR
+
+PACKAGE = Path(__file__).resolve().parent.parent / "arstore"
+NAMES = frozenset({*FORMS, MERGED.name})
+FILES = frozenset({TAR, INDEX, MERGED_INDEX})
+"""Files that only a tree has: whoever spells one knows how a form keeps its trees."""
+
+OTHERS = {
+    ("linux/features.py", "erofs"): "the file system's type",
+    ("cli/images/unpack.py", "directory"): "an argument of the command",
+    ("cli/upkeep/backup.py", "directory"): "an argument of the command",
+    ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",
+}
+"""Where the word means something else."""
+
+
+def spelled(tree, words=NAMES | FILES):
+    """The *words* that are string constants of *tree*, or begin or end a path in one; docstrings are prose."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            parts = text.split("/")
+            found |= words & ({text} | ({parts[0], parts[-1]} & FILES))
+    return found
+
+
+def spelled_in(package):
+    """What modules below *package* spell, by their path in it; `trees/` is the forms' own place."""
+    return {
+        (str(name), word)
+        for path in sorted(package.rglob("*.py"))
+        if (name := path.relative_to(package)).parts[0] != "trees"
+        for word in spelled(ast.parse(path.read_text(), str(path)))
+    }
+
+
+def test_only_trees_spells_the_names_of_forms():
+    assert spelled_in(PACKAGE) - OTHERS.keys() == set()
+
+
+def test_the_list_of_other_meanings_has_no_leftovers():
+    assert OTHERS.keys() - spelled_in(PACKAGE) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('if record.form == "erofs":\n    pass', {"erofs"}),
+        ("forms = {'directory'}", {"directory"}),
+        ('Record(form="merged")', {"merged"}),
+        ('FORM = "directory"\n"""The form."""', {"directory"}),
+        ('path = f"{tree}/layer.tar"', {"layer.tar"}),
+        ('os.stat("layer.erofs", dir_fd=fd)', {"layer.erofs"}),
+        ('name == b"erofs" or name.endswith(b"/layer.tar")', {"erofs", "layer.tar"}),
+        ('"""Keeps layer.tar in erofs."""', set()),
+        ("from arstore.trees.forms import EROFS\nname = EROFS.name", set()),
+        ('kind = "a directory"', set()),
+    ],
+)
+def test_a_name_is_found(text, expected):
+    assert spelled(ast.parse(text)) == expected
