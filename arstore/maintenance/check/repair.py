@@ -23,6 +23,7 @@ from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id
 from arstore.maintenance.check.quick import with_default_acls
 from arstore.rootfs.mount import complete_runs
+from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.layout import write_layout
 from arstore.trace import reached
 
@@ -210,7 +211,7 @@ def _rebuild_trees(store: Store) -> None:
                 with suppress(ArstoreError, OSError):
                     if _is_of_files(store, image):
                         forms = store.tree_forms("directory")
-                        store.take([store.incoming(image)], [], store.own_blob, forms)
+                        store.take([store.incoming(image)], [], NoBlobs(), forms)
                     complete_runs(store, image)
 
 
