@@ -138,7 +138,7 @@ class Confinement(NamedTuple):
         version = landlock.version()
         if not version:
             return
-        ruleset = landlock.create_ruleset(version)
+        ruleset = landlock.create_ruleset(version, connects=self.sockets)
         try:
             if self.directory:
                 access = landlock.known(_MAKE if self.making_files else _WRITE, version)

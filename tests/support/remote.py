@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     from arstore.transport.source import Window
 
-Tamper = Mapping[str, "Callable[[bytes], bytes]"]
-
+    Tamper = Mapping[str, Callable[[bytes], bytes]]
 
 class Request(NamedTuple):
     """What the server has seen."""
