@@ -371,12 +371,13 @@ class Store:
 
         self.graph.verify()
         attempts = 0
+        kept: dict[str, str] = {}
         self.clearance.make()
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again)
                 with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits)
+                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
@@ -396,6 +397,7 @@ class Store:
                     except (ArstoreError, OSError):
                         if not inventory.has_lost():
                             raise
+                    kept |= intake.keep_blobs()
                     claims.release()
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     Tamper = Mapping[str, Callable[[bytes], bytes]]
 
+
 class Request(NamedTuple):
     """What the server has seen."""
 

@@ -1,4 +1,4 @@
-"""Images from sources that are no files: a network, which no worker may ask, and streams; in one run from end to end."""
+"""Imports from sources without files: a network, which no worker may ask, and streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from arstore.errors import (
     SizeMismatchError,
     TruncatedError,
 )
+from arstore.maintenance.gc import collect
+from arstore.store.ingest import publish as publication
 from arstore.store.ingest.layer_pass import SMALL
+from arstore.store.store import Store
 from arstore.tar.limits import Limits
 from arstore.transport.copy import ImportOptions, import_opened
 from arstore.workers import confinement
@@ -135,7 +138,7 @@ def test_a_remote_layer_is_opened_once_and_in_a_fetching_process(store, tmp_path
     with source_of("remote", tmp_path, one) as source:
         bring(store, source)
         times, processes = fetched(source)
-        assert times == Counter({blob: 1 for blob in (one.config_digest, *(layer.digest for layer in one.layers))})
+        assert times == Counter(dict.fromkeys((one.config_digest, *(layer.digest for layer in one.layers)), 1))
         assert source.server.requests("HEAD") == []
         # The config was read here; groups of layers share a process.
         assert os.getpid() in processes
@@ -185,6 +188,37 @@ def test_a_layer_that_takes_another_form_is_not_fetched_again(store, tmp_path, m
     stores.verify_clean(store)
 
 
+def test_a_second_attempt_asks_for_nothing_again(store, tmp_path, monkeypatch):
+    """Another process deletes what was reused; what was fetched by then stays."""
+    one = mixed("gzip")
+    two = images.image(*one.layers[:2], small(8, "zstd"), large("gzip", "other"), names=["two:1"])
+    stores.bring(store, one)
+    publish, attempts = publication.publish, []
+
+    def first_delete(*arguments):
+        attempts.append(arguments)
+        if len(attempts) == 1:
+            store.close()
+            stores.forked(lambda: remove_everything(store.directories))
+        publish(*arguments)
+
+    monkeypatch.setattr(publication, "publish", first_delete)
+    with source_of("remote", tmp_path, two) as source:
+        bring(store, source)
+        times, _ = fetched(source)
+    assert len(attempts) == 2
+    assert times == Counter(dict.fromkeys([two.config_digest, *(layer.digest for layer in two.layers)], 1))
+    stores.verify_clean(store)
+
+
+def remove_everything(directories):
+    with Store(directories.root, directories.runroot) as other:
+        with other.graph.write() as change:
+            for name in list(stores.names(other)):
+                change.delete("names", name)
+        collect(other)
+
+
 # --- what does not --------------------------------------------------------------------------------------------------
 
 FAULTS = {
@@ -223,9 +257,10 @@ def test_what_fails_in_the_fetching_process_is_the_error(store, tmp_path, which,
     before = stores.State(store)
     one = mixed("gzip")
     bad = one.layers[which].digest
-    with source_of("remote", tmp_path, one, **{fault: frozenset({bad})}) as source, pytest.raises(
-        (ArstoreError, OSError)
-    ) as caught:
+    with (
+        source_of("remote", tmp_path, one, **{fault: frozenset({bad})}) as source,
+        pytest.raises((ArstoreError, OSError)) as caught,
+    ):
         bring(store, source)
     if fault == "absent":
         assert isinstance(caught.value, MissingBlobError)
@@ -310,11 +345,27 @@ def test_an_endless_layer_is_given_up(store):
 
 def test_a_full_disk_is_found_before_it_is_full(store):
     before = stores.State(store)
+    source = remote.Streams(mixed("none"))
+    source.is_remote = True
     with pytest.raises(NoSpaceError):
-        source = remote.Streams(mixed("none"))
-        source.is_remote = True
         bring(store, source, limits=Limits(reserve=1 << 62))
     before.verify()
+
+
+MISSING = {
+    "no Landlock": ["arstore.linux.isolation.landlock.version"],
+    "no seccomp": ["arstore.linux.isolation.seccomp.supported"],
+    "neither": ["arstore.linux.isolation.landlock.version", "arstore.linux.isolation.seccomp.supported"],
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_a_host_that_lacks_something_imports_as_well(store, tmp_path, monkeypatch, what):
+    for name in MISSING[what]:
+        monkeypatch.setattr(name, lambda: 0)
+    with source_of("remote", tmp_path, mixed("gzip")) as source:
+        bring(store, source)
+    stores.verify_clean(store)
 
 
 # --- the rights of both processes -----------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ import io
 import os
 import subprocess
 import threading
-from contextlib import ExitStack
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from support import images, remote
