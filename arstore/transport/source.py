@@ -6,8 +6,8 @@ Where each method is called, so that a source may be a network:
 
 * In the importing process: everything but `open_blob` of layers. No method but `open_manifest` and `open_blob` reads
   content. `place` does no I/O at all. No process is forked while a blob is open here.
-* In a worker, before it gives up its rights: `open_blob` of the layers of a source that is not remote, unless a group
-  of layers is small: these are all opened before the first is read. Each layer is opened once.
+* In a worker, before it gives up its rights: `open_blob` of the layers of a source that is not remote. Each layer is
+  opened once; of small layers, up to 64 are open at a time. They are read later, when nothing can be opened any more.
 * In a fetching process: `open_blob` of the layers of a remote source, and all reading of them. One layer after the
   other is opened, read to its end and closed. The process is forked for these layers, has no capabilities, opens no
   files but those that name resolution and TLS need, starts no programs, and may open sockets (`confinement.fetching`).
