@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from arstore.disk.access import require_writable
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError, as_root
 from arstore.store.collect.holders import tree_holders
+from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.store import chain_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def convert(
         again = frozenset(key for key, one in plan.items() if one.outcome is Outcome.PLANNED)
         try:
             if again:
-                store.take([store.incoming(image)], [], store.own_blob, forms, progress, again=again)
+                store.take([store.incoming(image)], [], NoBlobs(), forms, progress, again=again)
         except ArstoreError as error:
             for one in plan.values():
                 failed = replace(one, outcome=Outcome.FAILED, why=str(error), error=error)

@@ -38,7 +38,7 @@ from arstore.oci.instruction import changed
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.rootfs.upper import UpperChanges, unused_mount_points
-from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
+from arstore.store.ingest.incoming import IncomingImage, IncomingLayer, Window
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression, compressor
 from arstore.tar.entry import Kind
@@ -108,7 +108,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
             sockets = _write_layer(store, container, image, options, layer)
             reached("commit.layer-written")
             made = _image(base, container, options, layer, created, name)
-            taken = store.take([made], [], layer.open, store.tree_forms(), NoProgress(), spool, limits=OWN)
+            taken = store.take([made], [], layer, store.tree_forms(), NoProgress(), spool, limits=OWN)
             progress.finish(container.id)
         finally:
             os.close(fd)
@@ -232,10 +232,22 @@ class _LayerBlob:
         self.digest = Digest.finished("sha256", self._stored)
         self.diff_id = Digest.finished("sha256", self._plain)
 
-    def open(self, digest: Digest) -> _StagedBlob:
-        """The blob again, for the intake, which finds all others in the store. Raises MissingBlobError."""
+    # A `BlobSource` of this one blob, for the intake, which finds all others in the store.
+
+    is_remote = False
+
+    def place(self, digest: Digest) -> Window | None:
+        """Where the blob lies in its file; None for any other."""
+        return Window(self._fd, 0, self.size) if digest == self.digest else None
+
+    def require_blob(self, digest: Digest) -> None:
+        """Raise MissingBlobError for any other blob."""
         if digest != self.digest:
             raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
+
+    def open_blob(self, digest: Digest) -> _StagedBlob:
+        """The blob again. Raises MissingBlobError."""
+        self.require_blob(digest)
         return _StagedBlob(self._fd, self.size)
 
     def _pass_on(self) -> None:
@@ -251,7 +263,7 @@ class _LayerBlob:
 
 
 class _StagedBlob:
-    """A blob in a spooled file, read from its beginning whatever the descriptor's position."""
+    """A `BlobReader` of a spooled file, read from its beginning whatever the descriptor's position."""
 
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
@@ -259,15 +271,11 @@ class _StagedBlob:
         self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """See BlobStream."""
+        """At most *size* bytes, b"" at the end."""
         left = self._size - self._at
         data = os.pread(self._fd, left if size < 0 else min(size, left), self._at)
         self._at += len(data)
         return data
 
-    def window(self) -> tuple[int, int, int]:
-        """See BlobStream."""
-        return self._fd, 0, self._size
-
     def close(self) -> None:
-        """See BlobStream; the descriptor is its maker's."""
+        """Release nothing: the descriptor is its maker's."""

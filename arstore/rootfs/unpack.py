@@ -19,6 +19,7 @@ from arstore.store.collect.lease import leased
 from arstore.store.ingest.layer_pass import verified_entries
 from arstore.tar import codec
 from arstore.trees.directory.unpacker import Unpacker
+from arstore.trees.preload import preload
 from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 
@@ -108,8 +109,7 @@ class _Work(NamedTuple):
     def _open(self, layer: IncomingLayer, stack: ExitStack) -> io.FileIO:
         """The layer's blob, with what undoes its compression and verifies it imported."""
         file = stack.enter_context(io.FileIO(self.directories.blob(layer.digest)))
-        codec.load(os.pread(file.fileno(), codec.HEAD, 0))
-        layer.diff_id.new_hash()
+        preload(heads=[os.pread(file.fileno(), codec.HEAD, 0)], digests=[layer.digest, layer.diff_id])
         return file
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from arstore.digest import Digest
 from arstore.disk.access import Access
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
     from arstore.store.containers import Containers
-    from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, OpenBlob, TakenImage
+    from arstore.store.ingest.incoming import BlobSource, IncomingImage, IncomingIndex, TakenImage
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
@@ -350,14 +350,14 @@ class Store:
         self,
         images: Sequence[IncomingImage],
         indexes: Sequence[IncomingIndex],
-        open_blob: OpenBlob,
+        blobs: BlobSource,
         forms: tuple[TreeFormat, ...],
         progress: Progress | None = None,
         spool: Ingest | None = None,
         again: frozenset[str] = frozenset(),
         limits: Limits | None = None,
     ) -> list[TakenImage]:
-        """Bring *images* into the store, all of them or none, and return what they became.
+        """Bring *images* into the store, all of them or none, and return what they became; *blobs* has their layers.
 
         Layers that another process is taking at this moment are waited for, and then reused.
 
@@ -373,12 +373,13 @@ class Store:
 
         self.graph.verify()
         attempts = 0
+        kept: dict[str, str] = {}
         self.clearance.make()
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again)
                 with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, open_blob, forms, progress or NoProgress(), spool, limits)
+                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
@@ -398,6 +399,7 @@ class Store:
                     except (ArstoreError, OSError):
                         if not inventory.has_lost():
                             raise
+                    kept |= intake.keep_blobs()
                     claims.release()
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
 
@@ -459,7 +461,9 @@ class Store:
         if not forms:
             hint = ", or ".join(filter(None, (as_root(), "use `arstore unpack IMAGE DIR`, which needs no trees")))
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
-        self.take([self.incoming(image)], [], self.own_blob, forms, progress)
+        from arstore.store.ingest.incoming import NoBlobs
+
+        self.take([self.incoming(image)], [], NoBlobs(), forms, progress)
         found = self._trusted_stack(self.find(image.digest))
         if found is None:
             why = f"its trees could not be built here: {self._denied}" if self._denied else "its trees are gone again"
@@ -475,10 +479,6 @@ class Store:
         if image.record.cap:
             keys.insert(0, image.record.cap)
         return self.inventory().trusted_records(list(dict.fromkeys(keys)))
-
-    def own_blob(self, digest: Digest) -> NoReturn:
-        """The source of what the store has already: there is nothing to open. Raises MissingBlobError."""
-        raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
 
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:

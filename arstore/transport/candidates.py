@@ -131,7 +131,7 @@ class Candidates:
         if known is None:
             raw = self._documents.get(entry)
             manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
-            config = self._documents.get(manifest.config)
+            config = self._documents.config(manifest.config)
             known = ImageConfig.parse(config, f"config {manifest.config.digest}", self._bounds).platform
             self._platforms[entry.digest] = known
         return known

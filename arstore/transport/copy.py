@@ -83,7 +83,7 @@ def import_opened(
         images = list(selection.images.values())
         indexes = list(selection.indexes.values())
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
-            return store.take(images, indexes, blobs.open_blob, forms, progress, spool, limits=options.limits)
+            return store.take(images, indexes, blobs, forms, progress, spool, limits=options.limits)
 
 
 def _rename(selection: Selection, name: str, what: str) -> None:

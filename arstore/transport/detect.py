@@ -18,6 +18,7 @@ from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.tar.peeking import Resumed, head_of
 from arstore.transport.dir import Dir, is_dir
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive
 from arstore.transport.hybrid import Hybrid
@@ -29,7 +30,7 @@ from arstore.transport.media.bounds import bounds_of
 from arstore.transport.media.directory import Directory
 from arstore.transport.media.inflating import inflating
 from arstore.transport.media.magic import HEAD, is_tar
-from arstore.transport.media.stream import DescriptorReader, Resumed, head_of
+from arstore.transport.media.stream import DescriptorReader
 from arstore.transport.names import EVERYTHING, Choice
 from arstore.transport.refusal import compression_of, no_archive, no_image, no_layout
 
@@ -140,13 +141,13 @@ def _in_directory(directory: Directory, request: _Request) -> Medium:
 
 def _in_stream(stream: Reader, request: _Request) -> Medium:
     """The source in something that is read once: compressed, a pipe, or no archive at all."""
-    head = head_of(stream)
+    head = head_of(stream, HEAD)
     compression = compression_of(head, request.what)
     content: Reader = Resumed(head, stream)
     if compression is Compression.NONE:
         return _in_tar(content, head, compression, request)
     with inflating(content, head, request.what, compression, request.limits) as inflated:
-        first = head_of(inflated)
+        first = head_of(inflated, HEAD)
         return _in_tar(Resumed(first, inflated), first, compression, request)
 
 

@@ -21,7 +21,7 @@ from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
 
 if TYPE_CHECKING:
-    from arstore.transport.source import BlobReader
+    from arstore.transport.media.blob import Extent
 
 _VERSION = b"Directory Transport Version: "
 _PATTERNS = ("{}", "{}.manifest.json", "{}.tar")
@@ -49,7 +49,7 @@ class Dir(Medium):
         media_type = document_type(parse(raw, what, self._bounds), what=what)
         return [(Descriptor(media_type, Digest.of(raw), len(raw)), ())]
 
-    def find(self, digest: Digest) -> BlobReader | None:
+    def find(self, digest: Digest) -> Extent | Bytes | None:
         """The manifest from memory, everything else from its file."""
         for pattern in _PATTERNS:
             blob = self._container.open(pattern.format(digest.hex))

@@ -32,7 +32,6 @@ from arstore.transport.names import EVERYTHING, Choice, Claims
 
 if TYPE_CHECKING:
     from arstore.transport.media.blob import Extent
-    from arstore.transport.source import BlobReader
 
 
 class Item(NamedTuple):
@@ -88,12 +87,12 @@ class DockerArchive(Medium):
         """A manifest made for each image of `manifest.json`, with its tags."""
         return [(self.manifest(item), item.names) for item in items(self._members, self._bounds)]
 
-    def find(self, digest: Digest) -> BlobReader | None:
+    def find(self, digest: Digest) -> Extent | Bytes | None:
         """A layer from its member; a config or a manifest from memory."""
         self.images()
         return self.held(digest)
 
-    def held(self, digest: Digest) -> BlobReader | None:
+    def held(self, digest: Digest) -> Extent | Bytes | None:
         """As `find`, for the images that `manifest` was called for."""
         document = self._documents.get(digest)
         if document is not None:

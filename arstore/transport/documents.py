@@ -18,9 +18,11 @@ from arstore.tar.limits import Limits, raising
 from arstore.transport.media.bounds import bounds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arstore.digest import Digest, Reader
     from arstore.oci.descriptor import Descriptor
-    from arstore.transport.source import ImageSource
+    from arstore.transport.source import BlobReader, ImageSource
 
 
 class Nature(NamedTuple):
@@ -45,13 +47,20 @@ class Documents:
         """Verified content of blobs that are not there."""
 
     def get(self, entry: Descriptor | Flawed) -> bytes:
-        """A whole document, verified.
+        """A whole manifest or index, verified.
 
         Raises ManifestError for a flawed entry, MissingBlobError, DigestMismatchError, SizeMismatchError,
         TruncatedError, LimitError.
         """
         if isinstance(entry, Flawed):
             raise entry.error
+        return self._get(entry, lambda: self._source.open_manifest(entry))
+
+    def config(self, descriptor: Descriptor) -> bytes:
+        """A whole config, verified: to a source it is a blob. Raises as `get`."""
+        return self._get(descriptor, lambda: self._source.open_blob(descriptor.digest))
+
+    def _get(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
         digest = entry.digest
         known = self._held.get(digest)
         if known is not None:
@@ -61,19 +70,19 @@ class Documents:
         if trouble is not None:
             raise trouble
         try:
-            return self._verified(entry)
+            return self._verified(entry, opened)
         except ArstoreError as error:
             # Whoever asks again gets the same answer, and nothing is read for it.
             self._trouble[digest, entry.size] = error
             raise
 
-    def _verified(self, entry: Descriptor) -> bytes:
+    def _verified(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
         digest = entry.digest
         most = self._bounds.document
         if entry.size > most:
             why = f"has {entry.size} bytes; a document may have {most}"
             raise self._bounds.passed("document", str(digest), why)
-        data = self._read(entry, most + 1)
+        data = _read(entry, opened, most + 1)
         self._bytes += len(data)
         if self._bytes > self._limits.documents:
             why = f"has more than {self._limits.documents} bytes of manifests and configs"
@@ -109,22 +118,23 @@ class Documents:
 
     def _is_here(self, digest: Digest) -> bool:
         try:
-            self._source.open_blob(digest).close()
+            self._source.require_blob(digest)
         except MissingBlobError:
             return False
         return True
 
-    def _read(self, descriptor: Descriptor, most: int) -> bytes:
-        try:
-            blob = self._source.open_blob(descriptor.digest)
-        except MissingBlobError:
-            if descriptor.data is None:
-                raise
-            return descriptor.data
-        try:
-            return _read_at_most(blob, most)
-        finally:
-            blob.close()
+
+def _read(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> bytes:
+    try:
+        blob = opened()
+    except MissingBlobError:
+        if descriptor.data is None:
+            raise
+        return descriptor.data
+    try:
+        return _read_at_most(blob, most)
+    finally:
+        blob.close()
 
 
 def _read_at_most(blob: Reader, limit: int) -> bytes:

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
     from arstore.transport.docker_archive import Item
+    from arstore.transport.media.blob import Bytes, Extent
     from arstore.transport.media.members import Members
     from arstore.transport.names import Claims
-    from arstore.transport.source import BlobReader
 
 
 class _Look(NamedTuple):
@@ -97,7 +97,7 @@ class Hybrid(Medium):
         """As for a layout."""
         return self._layout.choose(claims)
 
-    def find(self, digest: Digest) -> BlobReader | None:
+    def find(self, digest: Digest) -> Extent | Bytes | None:
         """A blob of the layout, or a document that was made, or a member of the docker-archive."""
         found = self._layout.find(digest)
         if found is None:

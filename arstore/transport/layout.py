@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from arstore.digest import Digest
-    from arstore.transport.source import BlobReader
+    from arstore.transport.media.blob import Bytes, Extent
 
 MAX_LOOKED_INTO = 1000
 """Manifests and indexes that are looked into for one descriptor of `index.json`."""
@@ -69,7 +69,7 @@ class Layout(Medium):
                 return Choice(name=names[-1]) if names else self._choice
         return self._choice
 
-    def find(self, digest: Digest) -> BlobReader | None:
+    def find(self, digest: Digest) -> Extent | Bytes | None:
         """The blob in its place under `blobs/`."""
         return self._container.open(f"blobs/{digest.algorithm}/{digest.hex}")
 

@@ -1,11 +1,30 @@
 """The Protocol that every medium implements to be read from.
 
 A source lists images by descriptor and opens blobs by digest. It verifies nothing: `copy` does, whatever the medium.
+
+Where each method is called, so that a source may be a network:
+
+* In the importing process: everything but `open_blob` of layers. No method but `open_manifest` and `open_blob` reads
+  content. `place` does no I/O at all. No process is forked while a blob is open here.
+* In a worker, before it gives up its rights: `open_blob` of the layers of a source that is not remote. Each layer is
+  opened once; of small layers, up to 64 are open at a time. They are read later, when nothing can be opened any more.
+* In a fetching process: `open_blob` of the layers of a remote source, and all reading of them. One layer after the
+  other is opened, read to its end and closed. The process is forked for these layers, has no capabilities, opens no
+  files but those that name resolution and TLS need, starts no programs, and may open sockets (`confinement.fetching`).
+  It sends what it reads through a pipe to the worker, which opens nothing. So:
+
+  - A connection that the importing process has open must not be used there. Credentials, CA certificates and modules
+    are loaded before (`images` is a good moment).
+  - Retries and ranges belong into `read`. Whoever reads sees one stream.
+  - At most one byte more than the layer's size is asked for, and memory holds one read.
+  - An error ends the import, and is printed as it is: an ArstoreError, or an OSError.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from arstore.store.ingest.incoming import BlobReader, BlobSource, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +32,8 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor, Flawed
+
+__all__ = ["BlobReader", "ImageSource", "SourceImage", "Spool", "Window"]
 
 
 class SourceImage(NamedTuple):
@@ -27,20 +48,6 @@ class SourceImage(NamedTuple):
     fallback: str = ""
 
 
-class BlobReader(Protocol):
-    """An open blob: a stream, and where it lies in a file if it lies there as it is."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
-
-    def window(self) -> tuple[int, int, int] | None:
-        """`(fd, offset, length)` when the bytes stand unaltered in an open regular file, for the kernel to copy or
-        share."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
 class Spool(Protocol):
     """A place inside the store for blobs of a stream that cannot be read twice; gone with its ingest."""
 
@@ -48,7 +55,7 @@ class Spool(Protocol):
         """A descriptor, open for reading and writing, of a new nameless or private file on the store's file system."""
 
 
-class ImageSource(Protocol):
+class ImageSource(BlobSource, Protocol):
     """A medium that holds images. Closing it, or leaving its context, releases all that it opened."""
 
     what: str
@@ -62,6 +69,28 @@ class ImageSource(Protocol):
         """The entries in the medium's own order.
 
         Raises UnknownFormatError, ManifestError, TruncatedError, LimitError.
+        """
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `open_blob` takes a connection: layers are then fetched by a process of their own."""
+
+    def place(self, digest: Digest) -> Window | None:
+        """Where the blob lies, unaltered, in a file that is open already; None where it does not, or is not there.
+
+        Opens nothing and asks nobody.
+        """
+
+    def require_blob(self, digest: Digest) -> None:
+        """Make sure, as cheaply as can be, that the blob is there; nothing of it is read.
+
+        Raises MissingBlobError, UnsafePathError.
+        """
+
+    def open_manifest(self, descriptor: Descriptor) -> BlobReader:
+        """The manifest or index that *descriptor* points to, unverified. Its config is a blob.
+
+        Raises MissingBlobError.
         """
 
     def open_blob(self, digest: Digest) -> BlobReader:

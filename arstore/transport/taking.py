@@ -167,7 +167,7 @@ class Taking:
     def _require_layers(self, image: IncomingImage) -> None:
         for layer in image.layers:
             if layer.digest not in self._documents.embedded:
-                self._source.open_blob(layer.digest).close()
+                self._source.require_blob(layer.digest)
 
     def _read(self, entry: Descriptor, raw: bytes) -> IncomingImage:
         what = f"manifest {entry.digest}"
@@ -175,7 +175,7 @@ class Taking:
         if not manifest.is_image:
             kind = manifest.artifact_type or manifest.config.media_type
             raise ManifestError(what, f"is not a container image, but an artifact of type {shown(kind) or 'unknown'}")
-        config_raw = self._documents.get(manifest.config)
+        config_raw = self._documents.config(manifest.config)
         config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"

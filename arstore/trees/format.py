@@ -171,8 +171,8 @@ class TreeFormat(Protocol):
     tar before `finish`, but for what may follow the end of the archive.
     """
 
-    def load(self) -> None:
-        """Import what builds and reads trees of this form, for those who cannot import any more when they do."""
+    modules: tuple[str, ...]
+    """Names of modules that `builder`, `lookup` and `open_file` import late; `preload` imports them for workers."""
 
     def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> TreeBuilder:
         """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer.

@@ -10,7 +10,8 @@ what is open, one directory to work in, and the kernel's permission for little e
     seccomp                 no programs, processes, sockets, mounts, signals, keys, ...
                             no modes, owners, links, removals       -
 
-Work that only reads, to inflate an archive or to check the store, is like the first without a place to write in.
+Work that only reads, to inflate an archive or to check the store, is like the first without a place to write in. Work
+that fetches has sockets besides, no file that was open before, and of the others those that connections need.
 
 Each layer is taken where the kernel has it and left out where it has not: Landlock from Linux 5.13 on, the change of
 root where attributes can be set without /proc (6.13) by somebody who may mount and chroot, seccomp on the
@@ -52,6 +53,16 @@ _CALLS = frozenset(seccomp.names())
 _NEVER = _CALLS - seccomp.MODIFYING
 """What neither kind of work asks for."""
 
+_SOCKETS = frozenset({"bind", "connect", "recvmsg", "sendmsg", "socket", "socketpair"})
+"""What connections and name resolution (a netlink socket among them) take."""
+_RESOLVING = (
+    *(f"/etc/{name}" for name in ("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services")),
+    *(f"/etc/{name}" for name in ("ssl", "pki", "ca-certificates", "crypto-policies", "localtime", "ld.so.cache")),
+    *("/run/systemd/resolve", "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"),
+    *("/usr/share/ca-certificates", "/usr/share/zoneinfo", "/dev/urandom", "/dev/null"),
+)
+"""Files and directories that libc's resolver (which loads libraries), TLS and the standard library read."""
+
 _NOT_HERE = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 
 _READ = landlock.READ_FILE | landlock.READ_DIR
@@ -70,16 +81,18 @@ _MAKE = (
 
 
 class Confinement(NamedTuple):
-    """A place to work in ("" for none), and the rights that the work takes. Made by `reading`, `writing` and `making`.
+    """A place to work in ("" for none), and the rights that the work takes. Made by `reading`, `writing`, `making` and
+    `fetching`.
 
     `readable` holds the files and directories besides *directory* that may be opened for reading; `capabilities` is a
-    bit mask.
+    bit mask; `sockets` lets connections be made.
     """
 
     directory: str
     capabilities: int
     readable: tuple[str, ...] = ()
     change_root: bool = False
+    sockets: bool = False
 
     @property
     def making_files(self) -> bool:
@@ -91,16 +104,17 @@ class Confinement(NamedTuple):
         return os.path.relpath(path, self.directory)
 
     def shed(self) -> None:
-        """Close every directory that is open, through which names outside could be reached.
+        """Close every directory that is open, through which names outside could be reached; before fetching, files too.
 
         Only where the root directory changes: elsewhere Landlock watches over them. Raises OSError.
         """
-        if not self.change_root:
+        if not (self.change_root or self.sockets):
             return
-        for name in os.listdir("/proc/self/fd"):
+        for fd in map(int, os.listdir("/proc/self/fd")):
             with contextlib.suppress(OSError):
-                if stat.S_ISDIR(os.fstat(int(name)).st_mode):
-                    os.close(int(name))
+                mode = os.fstat(fd).st_mode
+                if stat.S_ISDIR(mode) or (self.sockets and stat.S_ISREG(mode) and fd > 2):
+                    os.close(fd)
 
     def enter(self) -> None:
         """Give up the rest, for good; the directory, if there is one, is the working directory then.
@@ -117,13 +131,14 @@ class Confinement(NamedTuple):
         _permitted(self._restrict_paths)
         _permitted(lambda: capability.keep_only(self.capabilities))
         if filtered:
-            _permitted(lambda: seccomp.install(seccomp.program(_NEVER if self.making_files else _CALLS)))
+            denied = _NEVER if self.making_files else _CALLS - _SOCKETS if self.sockets else _CALLS
+            _permitted(lambda: seccomp.install(seccomp.program(denied)))
 
     def _restrict_paths(self) -> None:
         version = landlock.version()
         if not version:
             return
-        ruleset = landlock.create_ruleset(version)
+        ruleset = landlock.create_ruleset(version, connects=self.sockets)
         try:
             if self.directory:
                 access = landlock.known(_MAKE if self.making_files else _WRITE, version)
@@ -157,6 +172,12 @@ def writing(directory: str, *readable: str) -> Confinement:
 def making(directory: str, *readable: str) -> Confinement:
     """For work that makes files of every kind below *directory*; with *readable* it keeps its root directory."""
     return Confinement(directory, MAKING, (*readable, _library()), not readable and _may_change_root())
+
+
+def fetching(*readable: str) -> Confinement:
+    """For work that reads from connections which it makes itself, and writes to pipes; it also reads *readable*."""
+    own = os.path.dirname(os.path.dirname(__file__))
+    return Confinement("", 0, (*readable, *_RESOLVING, _library(), own), sockets=True)
 
 
 def means() -> str:

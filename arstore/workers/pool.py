@@ -5,6 +5,7 @@ crashes takes nothing with it. Why fork: a job inherits open descriptors and cos
 interpreter costs a hundred. The caller releases the graph first, because LMDB does not survive a fork.
 
 A child talks to its parent over a pipe: `(done, value)` pairs, either progress in bytes or the outcome, as `wire`.
+A job may have a second child that feeds it (`Fed`), with what it may not fetch itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import selectors
 import signal
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -26,12 +28,31 @@ from arstore.workers import fatal
 from arstore.workers.wire import LONGEST, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
 
 _LENGTH = struct.Struct("<I")
 _HINT = "what it was reading may have taken it over"
+
+
+Report = Callable[[int], None]
+"""Takes the bytes that a job has handled since it last told."""
+
+
+@dataclass(slots=True, frozen=True)
+class Fed(Generic[T]):
+    """A job that reads from a pipe, given its reading end, and what a second process does to feed it.
+
+    `feed` is given the writing end. It has done enough when the job reads no more; when it fails, it tells the job.
+    """
+
+    feed: Callable[[int], None]
+    job: Callable[[int, Report], T]
+
+
+_FEEDER = -1
+"""In place of a job's index: the process that feeds one."""
 
 
 @dataclass(slots=True)
@@ -53,11 +74,11 @@ class Outcome(Generic[T]):
     value: T | None = None
 
 
-def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | None = None) -> Iterator[Outcome[T]]:
+def run_jobs(jobs: Sequence[Callable[[Report], T] | Fed[T]], limit: int | None = None) -> Iterator[Outcome[T]]:
     """Run every job, each called with a function that it tells its progress to; yield outcomes as they come.
 
     The first error ends all jobs and is raised here: an ArstoreError or OSError as the job raised it, anything else as
-    HostError. *limit* is the number of processes at a time, by default that of the processors this process may use.
+    HostError. *limit* is the number of jobs at a time, by default that of the processors this process may use.
     """
     limit = limit or len(os.sched_getaffinity(0))
     waiting = list(enumerate(jobs))
@@ -66,17 +87,17 @@ def run_jobs(jobs: Sequence[Callable[[Callable[[int], None]], T]], limit: int | 
         running: dict[int, _Child] = {}
         stack.callback(_end, running)
         while waiting or running:
-            while waiting and len(running) < limit:
+            while waiting and sum(child.index != _FEEDER for child in running.values()) < limit:
                 index, job = waiting.pop()
                 with _undisturbed():
-                    child = _spawn(index, job, [other.pipe for other in running.values()])
-                    running[child.pid] = child
-                selector.register(child.pipe, selectors.EVENT_READ, child)
+                    for child in _started(running, index, job):
+                        selector.register(child.pipe, selectors.EVENT_READ, child)
             for key, _ in selector.select():
                 child = key.data
                 data = os.read(child.pipe, 1 << 16)
                 child.buffer += data
-                yield from _outcomes(child)
+                outcomes: Iterator[Outcome[T]] = _outcomes(child)
+                yield from (outcome for outcome in outcomes if outcome.index != _FEEDER)
                 if not data:
                     selector.unregister(child.pipe)
                     with _undisturbed():
@@ -147,8 +168,33 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
 
 def _start(running: dict[int, _Child], job: Callable[[], T]) -> None:
     with _undisturbed():
-        child = _spawn(0, lambda _report: job(), [other.pipe for other in running.values()])
+        _started(running, 0, lambda _report: job())
+
+
+def _started(running: dict[int, _Child], index: int, job: Callable[[Report], T] | Fed[T]) -> list[_Child]:
+    """Start the process of a job, and before it the one that feeds it; they are among *running* then."""
+    if not isinstance(job, Fed):
+        child = _spawn(index, job, [other.pipe for other in running.values()])
         running[child.pid] = child
+        return [child]
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    # Neither end may be open when another job is started: its processes would have it for as long as they live.
+    try:
+        try:
+            feeder = _started(running, _FEEDER, partial(_feed, job.feed, writing, reading))
+        finally:
+            os.close(writing)
+        return feeder + _started(running, index, partial(job.job, reading))
+    finally:
+        os.close(reading)
+
+
+def _feed(feed: Callable[[int], None], writing: int, reading: int, _report: Report) -> None:
+    os.close(reading)
+    # The end of whoever reads is an error of write(2), not the end of this process.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError):
+        feed(writing)
 
 
 def _awaited(running: dict[int, _Child]) -> list[Any]:
@@ -185,7 +231,7 @@ def _undisturbed() -> Iterator[None]:
             handler(signal.SIGINT, None)
 
 
-def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: list[int]) -> _Child:
+def _spawn(index: int, job: Callable[[Report], T], inherited: list[int]) -> _Child:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
     pid = os.fork()
@@ -212,7 +258,7 @@ def _spawn(index: int, job: Callable[[Callable[[int], None]], T], inherited: lis
     raise AssertionError("unreachable")
 
 
-def _work(job: Callable[[Callable[[int], None]], T], pipe: int) -> None:
+def _work(job: Callable[[Report], T], pipe: int) -> None:
     def report(count: int) -> None:
         _send(pipe, (False, count))
 

@@ -32,9 +32,6 @@ OTHER = "s390x"
 class Blob(BytesIO):
     """An open blob in memory."""
 
-    def window(self):
-        return None
-
 
 class Source:
     """Images in memory: parts, or (part, changes to its descriptor)."""
@@ -53,6 +50,12 @@ class Source:
 
     def images(self):
         return self._images
+
+    def open_manifest(self, descriptor):
+        return self.open_blob(descriptor.digest)
+
+    def require_blob(self, digest):
+        self.open_blob(digest).close()
 
     def open_blob(self, digest):
         self.opened.append(str(digest))

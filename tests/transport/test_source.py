@@ -6,14 +6,17 @@ import os
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
-from support import images
+from support import images, remote
 
 from arstore.digest import Digest, VerifiedReader
 from arstore.errors import MissingBlobError
 from arstore.oci.manifest import Manifest
 from arstore.transport.detect import open_source, open_source_fd
+from arstore.transport.media.base import Medium
+from arstore.transport.media.directory import Directory
 
 PICTURE = images.example(["localhost/example:1", "localhost/example:2"])
 
@@ -82,6 +85,26 @@ def from_pipe(path, spool):
         return open_source("-", spool, cat.stdout)
 
 
+class FromNetwork(remote.Remote):
+    """A source that ends its server when it is closed."""
+
+    def __init__(self, path):
+        self._stack = ExitStack()
+        self.server = self._stack.enter_context(remote.served(path, PICTURE))
+        super().__init__(self.server.port, (PICTURE,))
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+
+def from_network(path, _spool):
+    return FromNetwork(path)
+
+
+def from_streams(_path, _spool):
+    return remote.Streams(PICTURE)
+
+
 def compressed_archive(compression):
     def opened(path, spool):
         return open_source(str(images.write_oci_archive(path / "x", PICTURE, compression=compression)), spool)
@@ -116,7 +139,7 @@ def source(request, tmp_path, spool):
 
 def manifest_of(source):
     (image,) = source.images()
-    blob = source.open_blob(image.descriptor.digest)
+    blob = source.open_manifest(image.descriptor)
     raw = blob.read()
     blob.close()
     assert (Digest.of(raw), len(raw)) == (image.descriptor.digest, image.descriptor.size)
@@ -156,14 +179,46 @@ def test_the_layers_have_the_same_content_everywhere(source):
     assert [images.sha256(layer) for layer in layers] == PICTURE.diff_ids
 
 
-def test_a_window_shows_the_same_bytes(source):
+def test_a_place_shows_the_same_bytes(source):
     for layer in manifest_of(source).layers:
-        blob = source.open_blob(layer.digest)
-        window = blob.window()
-        assert window is not None
-        fd, offset, length = window
-        assert images.sha256(os.pread(fd, length, offset)) == layer.digest
-        blob.close()
+        place = source.place(layer.digest)
+        if place is not None:
+            assert images.sha256(os.pread(place.fd, place.length, place.offset)) == layer.digest
+
+
+def test_an_archive_has_a_place_for_every_layer(source):
+    is_archive = isinstance(source, Medium) and not isinstance(source._container, Directory)
+    for layer in manifest_of(source).layers:
+        assert (source.place(layer.digest) is not None) == is_archive
+
+
+def test_asking_for_a_place_opens_nothing(source, monkeypatch):
+    layers = manifest_of(source).layers
+    source.images()
+    before = len(os.listdir("/proc/self/fd"))
+    asked = source.server.requests() if isinstance(source, FromNetwork) else []
+
+    def refuse(*_, **__):
+        raise AssertionError("opened")
+
+    for name in ("open", "stat", "lstat"):
+        monkeypatch.setattr(os, name, refuse)
+    for layer in layers:
+        source.place(layer.digest)
+    assert source.place(Digest.of(b"nobody has this")) is None
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not isinstance(source, FromNetwork) or source.server.requests() == asked
+
+
+def test_what_is_there_is_not_read_to_know_it(source):
+    manifest = manifest_of(source)
+    for blob in (manifest.config, *manifest.layers):
+        source.require_blob(blob.digest)
+    with pytest.raises(MissingBlobError, match="does not hold the blob sha256:"):
+        source.require_blob(Digest.of(b"nobody has this"))
+    if isinstance(source, FromNetwork):
+        assert [one.path for one in source.server.requests("GET")] == [f"/manifests/{PICTURE.digest}"]
 
 
 def test_reads_are_bounded_and_end(source):

@@ -121,6 +121,85 @@ def test_io_uring_is_not_there(place):
     assert confined("writing", place, lambda _: syscall(425, 1, bytes(120))) == "ENOSYS"
 
 
+# --- what fetches ---------------------------------------------------------------------------------------------------
+
+
+def fetching(action):
+    """What *action* returns in a process that fetches."""
+    return confined("fetching", "/nonexistent", lambda _: action())
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_work_that_fetches_connects(listening):
+    def connect():
+        with socket.create_connection(("localhost", listening), 5) as connection:
+            return connection.getpeername()[1]
+
+    assert fetching(connect) == listening
+
+
+@needs_landlock
+def test_work_that_fetches_reaches_no_files(tmp_path, listening):
+    (tmp_path / "secret").write_text("x")
+    left_open = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path / "secret", os.O_RDWR)
+
+    def attempts():
+        found = []
+        for path, flags, at in [
+            (str(tmp_path / "secret"), os.O_RDONLY, None),
+            (str(tmp_path / "new"), os.O_WRONLY | os.O_CREAT, None),
+            ("secret", os.O_RDONLY, left_open[0]),
+            ("/etc/shadow", os.O_RDONLY, None),
+            ("/etc/hosts", os.O_WRONLY, None),
+            ("/proc/self/environ", os.O_RDONLY, None),
+        ]:
+            try:
+                os.close(os.open(path, flags, dir_fd=at))
+                found.append(path)
+            except OSError as error:
+                found.append(errno.errorcode[error.errno])
+        for fd in left_open:
+            try:
+                os.fstat(fd)
+                found.append("open")
+            except OSError as error:
+                found.append(errno.errorcode[error.errno])
+        return found
+
+    assert fetching(attempts) == ["EACCES", "EACCES", "EBADF", "EACCES", "EACCES", "EACCES", "EBADF", "EBADF"]
+    for fd in left_open:
+        os.close(fd)
+
+
+@needs_seccomp
+@pytest.mark.parametrize("name", [name for name in FORBIDDEN if "socket" not in name])
+def test_work_that_fetches_does_nothing_else(name):
+    with pytest.raises(HostError, match="never needs"):
+        fetching(lambda: FORBIDDEN[name](None))
+
+
+@needs_landlock
+@needs_seccomp
+def test_work_that_fetches_takes_no_calls():
+    def bind():
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+
+    def listen():
+        with socket.socket() as server:
+            server.listen()
+
+    if landlock.version() >= 4:
+        assert fetching(bind) == "EACCES"
+    with pytest.raises(HostError, match="never needs"):
+        fetching(listen)
+
+
 # --- what fails -----------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arstore.errors import DigestMismatchError, HostError
-from arstore.workers.pool import Outcome, beside, divided, run_jobs
+from arstore.workers.pool import Fed, Outcome, beside, divided, run_jobs
 
 
 def children():
@@ -325,3 +325,79 @@ def children_are_dead():
 def test_a_context_that_fails_leaves_nothing(start):
     with pytest.raises(KeyError), start():
         raise KeyError("other")
+
+
+# --- jobs that are fed ----------------------------------------------------------------------------------------------
+
+
+def reader(fd, _report):
+    return os.getpid(), b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
+
+
+def feeding(number):
+    return Fed(lambda fd: os.write(fd, b"%d of %d" % (number, os.getpid())), reader)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_job_is_fed_by_a_process_of_its_own(limit):
+    found = values([feeding(number) if number % 2 else partial(answer, number) for number in range(9)], limit)
+    processes = set()
+    for number in range(1, 9, 2):
+        process, text = found[number]
+        told, _, feeder = text.partition(b" of ")
+        assert told == b"%d" % number
+        processes |= {process, int(feeder)}
+    assert len(processes) == 8
+    assert os.getpid() not in processes
+
+
+def test_the_limit_is_of_jobs():
+    """A job that waits for its feeder must not wait for a place for it."""
+    assert len(values([feeding(number) for number in range(6)], 1)) == 6
+
+
+def test_a_job_that_has_enough_ends_its_feeder():
+    def endless(fd):
+        while True:
+            os.write(fd, bytes(1 << 16))
+
+    assert values([Fed(endless, lambda fd, _report: os.read(fd, 1))]) == {0: b"\0"}
+
+
+def test_a_failing_job_ends_a_feeder_that_waits():
+    def fail(_fd, _report):
+        raise DigestMismatchError("x", "differs")
+
+    with pytest.raises(DigestMismatchError):
+        values([Fed(lambda _fd: time.sleep(1000), fail)])
+
+
+def test_a_feeder_that_dies_is_an_error():
+    def read(fd, _report):
+        os.read(fd, 1)
+        time.sleep(1000)
+
+    with pytest.raises(HostError, match="ended unexpectedly"):
+        values([Fed(lambda _fd: os.kill(os.getpid(), signal.SIGKILL), read)])
+
+
+def test_a_feeder_that_fails_is_an_error():
+    def feed(_fd):
+        raise ValueError("no")
+
+    with pytest.raises(HostError, match="unexpected ValueError"):
+        values([Fed(feed, lambda fd, _report: (os.read(fd, 1), time.sleep(1000)))])
+
+
+def test_nobody_else_keeps_the_pipe_open():
+    """A later job that inherited an end would keep a reader from its end, or a feeder from the news."""
+    slow = Fed(lambda fd: (time.sleep(0.3), os.write(fd, b"x")), reader)
+
+    def waiting(_report):
+        time.sleep(3)
+
+    started = time.monotonic()
+    outcomes = run_jobs([slow, waiting], 2)
+    assert next(outcomes).value[1] == b"x"
+    assert time.monotonic() - started < 2
+    outcomes.close()

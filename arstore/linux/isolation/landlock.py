@@ -23,8 +23,8 @@ _NEWEST = 6
 """The version of the interface that has all that is used here."""
 _KINDS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16}
 """How many kinds of access to files each version knows."""
-_NETWORK = 0b11
-"""TCP: bind and connect (version 4)."""
+_BIND, _CONNECT = 0b01, 0b10
+"""TCP (version 4)."""
 _SCOPES = 0b11
 """Abstract Unix sockets and signals, of and to processes outside (version 6)."""
 
@@ -42,15 +42,16 @@ def known(access: int, newest: int) -> int:
     return access & ((1 << _KINDS[min(newest, _NEWEST)]) - 1)
 
 
-def create_ruleset(newest: int) -> int:
+def create_ruleset(newest: int, *, connects: bool = False) -> int:
     """A descriptor of a ruleset that denies all that version *newest* can deny, as no rule is in it yet.
 
+    Unless it *connects*: TCP connections may be made then.
     Raises OSError: ENOSYS, EOPNOTSUPP where the kernel has it switched off.
     """
     newest = min(newest, _NEWEST)
     words = [known(-1, newest)]
     if newest >= 4:
-        words.append(_NETWORK)
+        words.append(_BIND if connects else _BIND | _CONNECT)
     if newest >= 6:
         words.append(_SCOPES)
     attributes = struct.pack(f"={len(words)}Q", *words)

@@ -23,6 +23,7 @@ from arstore.maintenance.check.graph_repair import complete_records, mend_record
 from arstore.maintenance.check.quick import with_default_acls
 from arstore.maintenance.check.run import check
 from arstore.rootfs.mount import complete_runs
+from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.layout import write_layout
 from arstore.trace import reached
 from arstore.trees.forms import properties
@@ -210,7 +211,7 @@ def _rebuild_trees(store: Store) -> None:
             if not image.record.is_index:
                 with suppress(ArstoreError, OSError):
                     if form := _form_to_keep(store, image):
-                        store.take([store.incoming(image)], [], store.own_blob, store.tree_forms(form))
+                        store.take([store.incoming(image)], [], NoBlobs(), store.tree_forms(form))
                     complete_runs(store, image)
 
 

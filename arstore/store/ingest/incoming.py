@@ -4,25 +4,67 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from arstore.errors import BRING_BACK, MissingBlobError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import NoReturn
 
     from arstore.digest import Digest
 
-    OpenBlob = Callable[[Digest], "BlobStream"]
+
+class Window(NamedTuple):
+    """Bytes that lie unaltered in an open regular file: *length* of them from *offset* on.
+
+    *fd* is valid until the source is closed.
+    """
+
+    fd: int
+    offset: int
+    length: int
 
 
-class BlobStream(Protocol):
-    """An open blob of the source."""
+class BlobReader(Protocol):
+    """An open blob."""
 
     def read(self, size: int = -1, /) -> bytes:
         """At most *size* bytes, b"" at the end."""
 
-    def window(self) -> tuple[int, int, int] | None:
-        """`(fd, offset, length)` when the bytes stand in an open file."""
-
     def close(self) -> None:
         """Release it."""
+
+
+class BlobSource(Protocol):
+    """What blobs are read from; nothing in it is verified. `ImageSource` is one, and says how each method is used."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether opening a blob takes a connection."""
+
+    def place(self, digest: Digest) -> Window | None:
+        """Where the blob lies in a file that is open already; opens nothing."""
+
+    def require_blob(self, digest: Digest) -> None:
+        """Raise MissingBlobError when the blob is not there; read nothing of it."""
+
+    def open_blob(self, digest: Digest) -> BlobReader:
+        """Open the blob. Raises MissingBlobError."""
+
+
+class NoBlobs:
+    """The `BlobSource` of work on what the store has already."""
+
+    is_remote = False
+
+    def place(self, _digest: Digest, /) -> None:
+        """None: there is no file."""
+
+    def require_blob(self, digest: Digest, /) -> NoReturn:
+        """Raise MissingBlobError."""
+        raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
+
+    def open_blob(self, digest: Digest, /) -> NoReturn:
+        """Raise MissingBlobError."""
+        self.require_blob(digest)
 
 
 class IncomingLayer(NamedTuple):

@@ -28,14 +28,15 @@ from arstore.trace import reached
 from arstore.trees.attributes import Dropped
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.needs import NO_NEEDS, read_needs
+from arstore.trees.preload import preload
 from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from arstore.disk.staging import Ingest
-    from arstore.store.ingest.incoming import IncomingLayer, OpenBlob
+    from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.trees.format import TreeFormat
@@ -67,21 +68,23 @@ class Intake:
         self,
         inventory: Inventory,
         ingest: Ingest,
-        open_blob: OpenBlob,
+        blobs: BlobSource,
         forms: tuple[TreeFormat, ...],
         progress: Progress,
         spool: Ingest | None = None,
         limits: Limits | None = None,
+        kept: Mapping[str, str] | None = None,
     ) -> None:
         self._inventory = inventory
         self._ingest = ingest
-        self._open_blob = open_blob
+        self._blobs = blobs
         self._spool = spool
+        self._kept = kept or {}
         self._limits = limits or DEFAULT_LIMITS
         self._forms = forms
         self._progress = progress
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
-        self._passes = Passes(ingest, open_blob, self._limits, progress, self._room)
+        self._passes = Passes(ingest, blobs, self._limits, progress, self._room)
         # Of what the store has accepted, trees can always be made again.
         self._steps = Allowance(limits or ACCEPTED)
         self._taken = _Taken()
@@ -142,6 +145,24 @@ class Intake:
             self._record_index(index)
         self._publication.drop_unused_trees()
         return self._publication
+
+    def keep_blobs(self) -> dict[str, str]:
+        """Move the layers' blobs that were read, which are whole and verified, to the spool; their paths by digest.
+
+        They are for another attempt, which need not ask the source again. Raises OSError.
+        """
+        if self._spool is None:
+            return {}
+        kept: dict[str, str] = {}
+        for digest, (path, record) in self._publication.blobs.items():
+            # What was published and taken back is not in its place any more.
+            if not record.diff_id or not os.path.exists(path):
+                continue
+            kept[digest] = path
+            if os.path.dirname(path) != self._spool.path:
+                kept[digest] = self._spool.file(f"kept-{Digest(digest).hex}")
+                os.rename(path, kept[digest])
+        return kept
 
     def taken(self, image: IncomingImage) -> TakenImage:
         """*image* as it is in the store after the publication."""
@@ -209,11 +230,12 @@ class Intake:
             self._look_for_dropped(layer)
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
-        blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
         limits = replace(ACCEPTED, strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
+        kept = self._inventory.directories.blob(layer.digest) if stored else self._kept.get(layer.digest, "")
+        blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
-        return Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
+        return Job(layer, work, reads_store=stored is not None, reads_file=bool(kept), is_fetched=is_fetched)
 
     def _look_for_dropped(self, layer: IncomingLayer) -> None:
         """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
@@ -226,18 +248,20 @@ class Intake:
             raise TarError(f"layer {layer.digest}", str(dropped), "without --strict-xattrs this is accepted")
         self._taken.dropped[layer.diff_id] = dropped
 
-    def _staging(self, layer: IncomingLayer) -> tuple[str, bool]:
-        """Where the blob will lie in an ingest, and whether it has to be written: the transport may have spooled it."""
-        stream = self._open_blob(layer.digest)
-        try:
-            window = stream.window()
-            if self._spool is not None and window is not None and window[1] == 0:
-                spooled = self._spool.spooled(window[0])
-                if spooled is not None and os.fstat(window[0]).st_size == window[2] == layer.size:
-                    return spooled, False
-        finally:
-            stream.close()
-        return self._ingest.file(f"blob-{layer.digest.hex}"), True
+    def _staging(self, layer: IncomingLayer) -> tuple[str, bool, bool]:
+        """Where the blob will lie in an ingest, whether it has to be written, and whether it has to be fetched.
+
+        The transport may have spooled it. Raises MissingBlobError.
+        """
+        place = self._blobs.place(layer.digest)
+        if place is None and not self._blobs.is_remote:
+            # Before anything is read for the others. Whether a remote source has it is found when it is fetched.
+            self._blobs.require_blob(layer.digest)
+        if self._spool is not None and place is not None and place.offset == 0:
+            spooled = self._spool.spooled(place.fd)
+            if spooled is not None and os.fstat(place.fd).st_size == place.length == layer.size:
+                return spooled, False, False
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True, place is None and self._blobs.is_remote
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -344,12 +368,9 @@ class Intake:
 
         def read(report: Callable[[int], None]) -> LayerOutcome:
             with open(work.blob, "rb", buffering=0) as file:
-                codec.load(os.pread(file.fileno(), codec.HEAD, 0))
-                # The trees below may have any form.
-                for form in self._inventory.forms.values():
-                    form.load()
-                work.diff_id.new_hash()
-                # It also looks into the trees below, which lie in the store and in the ingest.
+                head = os.pread(file.fileno(), codec.HEAD, 0)
+                # It also looks into the trees below, which lie in the store and in the ingest, and may have any form.
+                preload(heads=[head], digests=[work.digest, work.diff_id], forms=self._inventory.forms.values())
                 confined = confinement.making(self._ingest.path, self._inventory.directories.trees, work.blob)
                 confined.enter()
                 return take_layer(work.moved(confined.inside), file, report)

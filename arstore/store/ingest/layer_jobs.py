@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 from arstore.disk.rmtree import remove_children
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
+from arstore.tar.peeking import Resumed, head_of
 from arstore.trace import reached
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.memory_quota import CrowdedError, most_held
+from arstore.trees.preload import preload, preload_codecs
 from arstore.workers import confinement
-from arstore.workers.pool import run_jobs
+from arstore.workers.fetching import Fetched, Wanted, fetch
+from arstore.workers.pool import Fed, run_jobs
 from arstore.workers.shared_budget import Budget
 from arstore.workers.wire import answer
 
@@ -31,11 +34,12 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.disk.free_space import Room
     from arstore.disk.staging import Ingest
-    from arstore.store.ingest.incoming import IncomingLayer, OpenBlob
+    from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.progress import Progress
     from arstore.tar.limits import Limits
     from arstore.trees.format import TreeFormat
     from arstore.workers.confinement import Confinement
+    from arstore.workers.pool import Report
 
 _FEWEST, _MOST = 4, 64
 """Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
@@ -65,14 +69,16 @@ class Job:
     reads_store: bool
     reads_file: bool = False
     """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
+    is_fetched: bool = False
+    """Whether the blob comes through a pipe, from a process that fetches it."""
 
 
 class Passes:
     """The reading of the layers that one piece of work needs, inside its ingest."""
 
-    def __init__(self, ingest: Ingest, open_blob: OpenBlob, limits: Limits, progress: Progress, room: Room) -> None:
+    def __init__(self, ingest: Ingest, blobs: BlobSource, limits: Limits, progress: Progress, room: Room) -> None:
         self._ingest = ingest
-        self._open_blob = open_blob
+        self._blobs = blobs
         self._limits = limits
         self._progress = progress
         self._room = room
@@ -107,7 +113,10 @@ class Passes:
         found: list[tuple[Job, LayerOutcome | _Again]] = []
         sizes = (0, 0)
         budgets = _budgets(groups, alone=alone)
-        works = [partial(self._read_group, group) for group in groups]
+        if any(job.is_fetched for group in groups for job in group):
+            # Once for all workers: what they are to inflate cannot be looked at before they are confined.
+            preload_codecs()
+        works = [self._work(group) for group in groups]
         for outcome in run_jobs(works, 1 if alone else _processes()):
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
@@ -151,13 +160,27 @@ class Passes:
         self._limits.check_inflated(inflated, stored, "the image")
         return stored, inflated
 
-    def _read_group(self, group: list[Job], report: Callable[[int], None]) -> list[LayerOutcome | _Again]:
-        """In a worker: read these layers.
+    def _work(
+        self, group: list[Job]
+    ) -> Callable[[Report], list[LayerOutcome | _Again]] | Fed[list[LayerOutcome | _Again]]:
+        """How these layers are read: by a worker, and where they are fetched by a process that feeds it."""
+        wanted = [
+            Wanted(f"blob {job.layer.digest}", job.layer.size, partial(self._blobs.open_blob, job.layer.digest))
+            for job in group
+            if job.is_fetched
+        ]
+        if not wanted:
+            return partial(self._read_group, group, -1)
+        return Fed(partial(_fetch, wanted), partial(self._read_group, group))
+
+    def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | _Again]:
+        """In a worker: read these layers, those that are fetched from *pipe*.
 
         Of several, the blobs are made durable together, when all are written.
         """
         with ExitStack() as stack:
-            sources = [self._source(job, stack) for job in group]
+            fetched = Fetched(pipe)
+            sources = [fetched.next() if job.is_fetched else self._source(job, stack) for job in group]
             spooled = [_opened(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
@@ -181,23 +204,20 @@ class Passes:
     def _source(self, job: Job, stack: ExitStack) -> Reader:
         """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
         if job.reads_file:
-            file = io.FileIO(_opened(job.work.blob, stack), closefd=False)
-            codec.load(os.pread(file.fileno(), codec.HEAD, 0))
-            return file
-        stream = self._open_blob(job.layer.digest)
-        stack.callback(stream.close)
-        window = stream.window()
-        if window is not None:
-            codec.load(os.pread(window[0], min(window[2], codec.HEAD), window[1]))
-        return stream
+            stream: Reader = io.FileIO(_opened(job.work.blob, stack), closefd=False)
+        else:
+            blob = stream = self._blobs.open_blob(job.layer.digest)
+            stack.callback(blob.close)
+        # Read, not looked at in its place: a stream need not have one.
+        head = head_of(stream, codec.HEAD)
+        preload(heads=[head])
+        return Resumed(head, stream)
 
     def _confine(self, works: Sequence[LayerPass]) -> Confinement:
         """In a worker: from here on it has the rights that these passes take, and no others."""
         forms = {form.name: form for work in works for form in work.forms[:1]}
-        for form in forms.values():
-            form.load()
-        for work in works:
-            work.diff_id.new_hash()
+        digests = [digest for work in works for digest in (work.digest, work.diff_id)]
+        preload(digests=digests, forms=forms.values())
         extracts = any(form.properties.extracts for form in forms.values())
         confined = (confinement.making if extracts else confinement.writing)(self._ingest.path)
         confined.shed()
@@ -244,7 +264,8 @@ def _most_held(job: Job) -> int:
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
     """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
     remove_children(job.work.tree)
-    return replace(job, work=job.work._replace(keep=False, sync=True, forms=forms), reads_file=True)
+    work = job.work._replace(keep=False, sync=True, forms=forms)
+    return replace(job, work=work, reads_file=True, is_fetched=False)
 
 
 def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | _Again:
@@ -257,6 +278,14 @@ def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> 
         if len(work.forms) < 2:
             raise
         return _Again.OTHER_FORM
+
+
+def _fetch(wanted: list[Wanted], pipe: int) -> None:
+    """In a fetching process: give up the rest, and send these blobs."""
+    confined = confinement.fetching()
+    confined.shed()
+    confined.enter()
+    fetch(wanted, pipe)
 
 
 def _unreported(_count: int) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from arstore.digest import Digest
-    from arstore.transport.source import BlobReader, SourceImage
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.media.blob import Bytes, Extent
+    from arstore.transport.source import BlobReader, SourceImage, Window
 
 Container = Directory | Members
 """What holds files by name: a directory, or an archive's table."""
@@ -48,8 +50,8 @@ class Medium(ABC):
         """The images as the medium lists them, each with the names claimed for it there."""
 
     @abstractmethod
-    def find(self, digest: Digest) -> BlobReader | None:
-        """The blob *digest*, or None when the medium has none."""
+    def find(self, digest: Digest) -> Extent | Bytes | None:
+        """The blob *digest*, or None when the medium has none; in an archive this opens nothing."""
 
     def images(self) -> Sequence[SourceImage]:
         """The images in the medium's own order, or the one that the user asked for.
@@ -64,6 +66,27 @@ class Medium(ABC):
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for, in terms of the names claimed; a medium may have its own way to say it."""
         return self._choice
+
+    @property
+    def is_remote(self) -> bool:
+        """False: blobs are files, or parts of one."""
+        return False
+
+    def place(self, digest: Digest) -> Window | None:
+        """Where the blob lies in the archive, or in a spool file; None in a directory, whose files are not open.
+
+        Raises UnsafePathError when something other than a regular file has its name.
+        """
+        blob = None if isinstance(self._container, Directory) else self.find(digest)
+        return None if blob is None else blob.window()
+
+    def require_blob(self, digest: Digest) -> None:
+        """Raise as `open_blob`."""
+        self.open_blob(digest).close()
+
+    def open_manifest(self, descriptor: Descriptor) -> BlobReader:
+        """The blob of the descriptor's digest: media keep manifests and blobs in one place. Raises as `open_blob`."""
+        return self.open_blob(descriptor.digest)
 
     def open_blob(self, digest: Digest) -> BlobReader:
         """The blob of this digest, unverified.

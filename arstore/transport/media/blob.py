@@ -10,6 +10,7 @@ import os
 
 from arstore.errors import TruncatedError
 from arstore.oci.document import BOUNDS, Bounds
+from arstore.store.ingest.incoming import Window
 
 
 class OpenFile:
@@ -77,9 +78,9 @@ class Extent:
         """The position, counted from the extent's start."""
         return self._position
 
-    def window(self) -> tuple[int, int, int]:
-        """`(fd, offset, length)` of the bytes; the descriptor is valid until the extent or its source is closed."""
-        return self._file.fd, self.offset, self.length
+    def window(self) -> Window:
+        """Where the bytes lie; the descriptor is valid until the file is closed."""
+        return Window(self._file.fd, self.offset, self.length)
 
     def close(self) -> None:
         """Close the file when it is owned."""

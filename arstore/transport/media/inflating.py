@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
 from arstore.linux.files.writing import write_all
-from arstore.tar import codec
 from arstore.tar.compression import decompressed
+from arstore.trees.preload import preload
 from arstore.workers import confinement
 from arstore.workers.pool import beside
 
@@ -44,7 +44,7 @@ def inflating(source: Reader, head: bytes, what: str, compression: Compression, 
 
             def inflate() -> None:
                 os.close(reading)
-                codec.load(head)
+                preload(heads=[head])
                 confinement.reading().enter()
                 inflated = decompressed(source, what, compression, limits=limits)
                 while data := inflated.read(CHUNK):

@@ -42,10 +42,7 @@ class DirectoryFormat:
 
     name = DIRECTORY.name
     properties = DIRECTORY
-
-    def load(self) -> None:
-        """Import the builder."""
-        import arstore.trees.directory.builder  # noqa: F401
+    modules: tuple[str, ...] = ("arstore.trees.directory.builder",)
 
     def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""

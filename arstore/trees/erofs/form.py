@@ -34,14 +34,10 @@ class ErofsFormat:
 
     name = EROFS.name
     properties = EROFS
+    modules: tuple[str, ...] = ("arstore.trees.erofs.builder", "arstore.trees.erofs.lookup")
 
     def __init__(self, shared: SharedMounts | None = None) -> None:
         self._shared = shared
-
-    def load(self) -> None:
-        """Import the builder, and what looks into trees."""
-        import arstore.trees.erofs.builder
-        import arstore.trees.erofs.lookup  # noqa: F401
 
     def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""

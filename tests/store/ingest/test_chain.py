@@ -14,6 +14,7 @@ from arstore.maintenance.gc import collect
 from arstore.mounts.overlay import MAX_LOWERS
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
+from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.store import Store
 from arstore.tar.limits import Limits
 from arstore.transport.copy import ImportOptions, import_reference
@@ -307,7 +308,7 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
     import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 200)))
     image = store.find("x:1")
     keys = store.stack(image)
-    store.take([store.incoming(image)], [], store.own_blob, store.tree_forms(), again=frozenset(keys))
+    store.take([store.incoming(image)], [], NoBlobs(), store.tree_forms(), again=frozenset(keys))
     stores.verify_clean(store)
 
 
