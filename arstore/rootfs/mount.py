@@ -226,12 +226,13 @@ def create_container(store: Store, image: StoredImage, container_id: str = "", e
     return container if ephemeral else store.containers.get(container.id)
 
 
-def remove_abandoned(store: Store) -> list[str]:
-    """Remove the containers whose process was killed, and what of them is mounted; return their ids.
+def remove_abandoned(store: Store) -> dict[str, int]:
+    """Remove the containers whose process was killed, and what of them is mounted.
 
-    One that something still ends in, or that somebody has come to use, is left for the next time. Raises OSError.
+    Returns their ids, each with the bytes on disk that this freed. One that something still ends in, or that somebody
+    has come to use, is left for the next time. Raises OSError.
     """
-    gone = []
+    gone = {}
     for container in store.containers.list():
         if container.abandoned:
             from arstore.disk.cgroups import is_populated, remove_cgroups
@@ -241,8 +242,7 @@ def remove_abandoned(store: Store) -> list[str]:
             with suppress(NotFoundError, InUseError, MountError):
                 remove_cgroups(container.path)
                 umount_container(store, container)
-                remove_container(store, container.id)
-                gone.append(container.id)
+                gone[container.id] = remove_container(store, container.id)
     return gone
 
 
@@ -266,13 +266,13 @@ def umount_all(store: Store) -> list[str]:
     return done
 
 
-def remove_container(store: Store, container_id: str) -> None:
-    """Remove a container that nothing runs in, with all that it wrote.
+def remove_container(store: Store, container_id: str) -> int:
+    """Remove a container that nothing runs in, with all that it wrote; return the bytes on disk that this freed.
 
     Raises NotFoundError, InUseError when it is mounted, OSError.
     """
     require_unmounted(store, store.containers.get(container_id))
-    store.containers.remove(container_id)
+    return store.containers.remove(container_id)
 
 
 def require_unmounted(store: Store, container: Container) -> None:

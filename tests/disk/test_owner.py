@@ -44,7 +44,7 @@ from arstore.maintenance.gc import collect
 from arstore.store.store import Store
 with Store(sys.argv[1], sys.argv[2]) as store:
     found = collect(store)
-    print(found.ingests + found.leases + found.containers + found.images)
+    print([*found.ingests, *found.leases, *found.containers, *found.images])
 """
 
 
@@ -102,7 +102,7 @@ def test_what_lives_here_is_seen_from_another_namespace(store):
         store.untag("x:1")
         assert collected(store, *SECOND) == "[]"
         assert os.path.isdir(ingest.path)
-    assert collect(store).images == [digest]
+    assert collect(store).images == (digest,)
 
 
 def test_what_cannot_be_known_counts_as_alive(tmp_path):

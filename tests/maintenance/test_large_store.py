@@ -158,14 +158,15 @@ def test_what_one_image_alone_needs_is_collected(filled):
     own = layers_of(filled, doomed)[SHAPE.base + SHAPE.common :]
     filled.untag("project-9/app:9")
     plan = plan_collection(filled)
-    assert plan.images == [doomed.digest]
+    assert plan.images == (doomed.digest,)
     assert set(plan.blobs) == {doomed.digest, doomed.record.config, *own}
     assert set(own) < set(plan.trees)
     assert len(plan.trees) == len(own) + 1
     assert len(plan.layers) == SHAPE.own
     before = survey(filled.directories)
-    collect(filled)
+    done = collect(filled)
     after = survey(filled.directories)
     assert before.total - before.frame - (after.total - after.frame) == plan.bytes
+    assert (done.bytes, done.by_kind()) == (plan.bytes, plan.by_kind())
     assert not plan_collection(filled)
     assert check(filled) == []
