@@ -1,11 +1,11 @@
 """Looking for damage, and mending it.
 
     findings     what can be found
-    quick        the graph, sizes, and that things exist
+    structure    quick: the graph, sizes, and that things exist
     graph        the graph's own pages and records, and the records against the documents that they were made from
     blobs trees  deep: every byte of what the store holds
     affected     which images a finding hits
-    check        `check`: all of it, in processes
+    examination  `check`: all of it, in processes
     repair       `repair`: what an intact blob, the graph or another source can mend
 
 Nothing is held while bytes are read, so what was removed or replaced meanwhile is no finding.

@@ -233,4 +233,4 @@ def test_it_is_a_file_of_the_runroot_that_gc_leaves(store):
     stores.bring(store, images.example())
     collect(store)
     measure(store)
-    assert collect(store).leftovers == []
+    assert collect(store).leftovers == ()
