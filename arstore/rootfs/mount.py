@@ -277,18 +277,6 @@ def umount_container(store: Store, container: Container) -> None:
             table.umount(entry.record.id)
 
 
-def umount_all(store: Store) -> list[str]:
-    """Unmount everything that the table knows; return the ids of what was. Raises as `MountTable.umount`."""
-    table = MountTable(store.directories)
-    done = []
-    for entry in table.list():
-        # Somebody else may have been faster.
-        with suppress(NotFoundError):
-            table.umount(entry.record.id)
-            done.append(entry.record.id)
-    return done
-
-
 def remove_container(store: Store, container_id: str) -> int:
     """Remove a container that nothing runs in, with all that it wrote; return the bytes on disk that this freed.
 

@@ -26,7 +26,6 @@ from arstore.maintenance.check import check
 from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect, plan_clutter, plan_collection
 from arstore.maintenance.remove import plan_removal, remove_images
-from arstore.maintenance.scan.walk import survey
 from arstore.mounts.leftovers import passing_name
 from arstore.mounts.table import MountState, MountTable
 from arstore.rootfs import mount as rootfs
@@ -347,7 +346,7 @@ def test_what_is_mounted_stays(store):
     with pytest.raises(InUseError, match="mounted"):
         remove_images(store, [store.images()[0].digest])
     assert not collect(store)
-    (entry,) = rootfs.umount_all(store)
+    (entry,) = stores.umount_all(store)
     assert entry
     assert len(collect(store).images) == 1
 
@@ -434,7 +433,7 @@ def test_what_is_mounted_after_it_was_marked_stays(store, how):
         trace.listen(None)
     assert len(seen) == 1
     assert [image.digest for image in store.images()] == [one.digest]
-    assert rootfs.umount_all(store)
+    assert stores.umount_all(store)
     stores.verify_clean(store)
 
 
@@ -553,7 +552,7 @@ def test_the_bytes_are_those_that_were_freed(store, how, tmp_path):
 
 def content(store):
     """The bytes of blobs, trees and containers on disk."""
-    found = survey(store.directories)
+    found = stores.survey(store.directories)
     return found.blobs.total + found.trees.total + found.containers.total
 
 

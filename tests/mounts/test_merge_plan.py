@@ -113,7 +113,7 @@ def test_the_key_tells_members_and_their_order():
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def layers(count, start=0):

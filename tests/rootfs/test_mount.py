@@ -28,7 +28,7 @@ EXAMPLE = images.example()
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def entries(store):
@@ -71,7 +71,7 @@ def test_a_target_of_the_users(store, tmp_path):
     with pytest.raises(ConflictError):
         rootfs.mount_image(store, store.find("example:1"), str(target))
     assert [one.id for one in entries(store)] == [record.id]
-    assert rootfs.umount_all(store) == [record.id]
+    assert stores.umount_all(store) == [record.id]
     assert list(target.iterdir()) == []
 
 
@@ -83,7 +83,7 @@ def test_a_container_is_mounted_once(store):
     with pytest.raises(ConflictError):
         rootfs.mount_container(store, container)
     Path(record.target, "kept").write_bytes(b"x")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     record = rootfs.mount_container(store, container)
     assert Path(record.target, "kept").read_bytes() == b"x"
     with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` ends that"):

@@ -47,15 +47,11 @@ _MOST_LOOKED_AT = 10_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def survey(directories: Directories) -> Survey:
-    """Look at everything below the root. What vanishes meanwhile is passed over. Raises OSError."""
-    return _Surveyor(directories).run()
-
-
 class Parts:
-    """The same in parts, each of which can be looked at in another process: trees by their first digit, and the rest.
+    """A look at everything below the root in parts, each of which another process can do.
 
-    Part 0 is the rest, the largest. A part is what its number says at the moment when the process first looks.
+    Trees are divided by their first digit; part 0 is the rest, the largest. What vanishes meanwhile is passed over. A
+    part is what its number says at the moment when the process first looks.
     """
 
     COUNT = 1 + len(_HEX)

@@ -64,7 +64,7 @@ def test_a_run_that_is_kept(store):
     assert {"new", "greeting", "tmp"} <= set(os.listdir(record.target))
     with pytest.raises(InUseError, match="mounted"):
         remove(store, "kept")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     remove(store, "kept")
     stores.verify_clean(store)
 

@@ -232,7 +232,7 @@ def test_a_tree_that_cannot_be_relied_on_is_built_again(store, harm, way):
     assert stores.records(store) == before
     record = rootfs.mount_image(store, store.find("example:1"))
     passwd = Path(record.target, "etc/passwd").read_bytes()
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert passwd.startswith(b"root:")
     stores.verify_clean(store)
 
@@ -441,5 +441,5 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
     assert len(stores.trees(store)) == 1
     record = rootfs.mount_image(store, store.find("large:1"))
     size = os.path.getsize(f"{record.target}/zeros")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert size == 300 << 20
