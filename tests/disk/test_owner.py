@@ -190,3 +190,13 @@ def test_another_start_time_is_settled_by_the_lock(store, recorded):
             assert not owner.is_alive(graph)
         finally:
             process.kill()
+
+
+def test_the_same_identity_whoever_asks():
+    assert Owner.of(os.getpid()) == Owner.current()
+    assert Owner.current().runs_here()
+    assert not Owner.current().is_elsewhere
+    elsewhere = Owner.current()._replace(boot=f"{boot_id()}+4026530000")
+    assert (elsewhere.is_elsewhere, elsewhere.runs_here(), elsewhere.is_alive()) == (True, False, True)
+    with pytest.raises(ProcessLookupError):
+        Owner.of(1 << 22)

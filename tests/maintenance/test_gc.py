@@ -571,6 +571,27 @@ def test_the_bytes_of_containers_ingests_and_orphans_count(store):
     assert (done.bytes, done.by_kind()) == (plan.bytes, plan.by_kind())
 
 
+def test_the_plan_keeps_what_the_sweep_keeps(store):
+    """The blob that a layer which stays would be built from, although no image lists it."""
+    one = named(images.image(layer("aa")), ["x:1"])
+    stores.bring(store, one, named(images.image(layer("aa", compression="gzip")), ["y:1"]))
+    store.untag("y:1")
+    (gzipped,) = [record.layers[0] for digest, record in image_records(store) if digest != one.digest]
+    with store.graph.write() as change:
+        record = change.layer(one.chain_ids[0])
+        change.put_layer(one.chain_ids[0], record._replace(blobs=(gzipped,)))
+    plan = plan_collection(store)
+    assert gzipped not in plan.blobs
+    assert measure(store).reclaimable == plan.bytes
+    assert collect(store).by_kind() == plan.by_kind()
+    assert os.path.exists(store.directories.blob(gzipped))
+
+
+def image_records(store):
+    with store.graph.read() as snapshot:
+        return list(snapshot.images())
+
+
 def test_trees_are_durable_afterwards(store):
     stores.bring(store, images.example())
     assert not any(record.synced for _, record in tree_records(store))

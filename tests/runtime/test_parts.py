@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support import stores
 
 from arstore.disk.cgroups import cgroups_path, delegated, is_populated, remove_cgroups
+from arstore.disk.owner import Owner
 from arstore.errors import (
     ArstoreError,
     ImageConfigError,
@@ -28,7 +29,7 @@ from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.channel import Event, Receiver, Sender, error_of
 from arstore.runtime.lifecycle.control import kill, wait
 from arstore.runtime.lifecycle.signals import parse_signal
-from arstore.runtime.lifecycle.state import ProcessId, RunState, status, write_state
+from arstore.runtime.lifecycle.state import RunState, status, write_state
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.volumes import private_volumes
 from arstore.runtime.stdio.logs import LONGEST_LINE, LogWriter, read_log_lines
@@ -83,7 +84,7 @@ def test_log_is_followed_to_its_end(tmp_path):
 
 
 def state_of(pid: int, **fields) -> RunState:
-    process = ProcessId.of(pid)
+    process = Owner.of(pid)
     return RunState("x", "running", "/runc", process, process, process, ("a",), **fields)
 
 
@@ -106,8 +107,8 @@ def test_state_of_a_launcher_that_is_gone(tmp_path):
 
 
 def test_state_of_another_boot_is_dead(tmp_path):
-    own = ProcessId.of(os.getpid())
-    other = ProcessId(own.pid, own.start, "another boot")
+    own = Owner.of(os.getpid())
+    other = Owner(own.pid, own.start, "another boot")
     write_state(str(tmp_path), RunState("x", "running", "/runc", other, other))
     assert status(str(tmp_path)).status == "dead"
 
