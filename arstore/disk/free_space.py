@@ -42,18 +42,26 @@ def free_space(place: str | int) -> tuple[int, int]:
 class Room:
     """What may still be written where *place* (a path, or an open descriptor) lies.
 
-    `announced` is how many bytes are known to come: whoever writes keeps it up to date. *what* names the whole for
-    people. Raises OSError when the file system cannot be asked.
+    *announced* is how many bytes are known to come; *what* names the whole for people. Several threads of one pass may
+    note what they write. Raises OSError when the file system cannot be asked.
     """
 
-    __slots__ = ("_place", "_reserve", "_unchecked", "_what", "announced")
+    __slots__ = ("_announced", "_place", "_reserve", "_unchecked", "_what")
 
     def __init__(self, place: str | int, limits: Limits, what: str, announced: int = 0) -> None:
         self._place = place
         self._what = what
         self._unchecked = 0
-        self.announced = announced
+        self._announced = announced
         self._reserve = limits.reserve
+
+    def expect(self, count: int) -> None:
+        """Have *count* bytes announced, in place of what was."""
+        self._announced = count
+
+    def came(self, count: int) -> None:
+        """Note that *count* of the bytes that were announced are written."""
+        self._announced -= count
 
     def note(self, count: int) -> None:
         """Look again when a MiB has been written since; *count* bytes more were now. Raises NoSpaceError, OSError."""
@@ -68,7 +76,7 @@ class Room:
         if not size:
             return
         reserve = default_reserve(size) if self._reserve is None else self._reserve
-        if self.announced + reserve > free:
-            come = f"{self.announced} bytes are to come" if self.announced else "there is more to come"
+        if self._announced + reserve > free:
+            come = f"{self._announced} bytes are to come" if self._announced else "there is more to come"
             why = f"no space left: {come}, {free} are free, and {reserve} are to stay so"
             raise NoSpaceError(self._what, why, "free some space, or `arstore gc`, or change --limit reserve")

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from arstore.disk.access import give_to_owner
 from arstore.linux.files.filelock import is_locked, lock_byte
 from arstore.linux.isolation.namespace import identity
-from arstore.linux.process import boot_id, is_alive, own_start_time, runs
+from arstore.linux.process import boot_id, is_alive, own_start_time, runs, start_time
 
 FILE = "owners"
 
@@ -41,6 +41,11 @@ class Owner(NamedTuple):
     def current(cls) -> Owner:
         """The process that asks."""
         return cls(os.getpid(), own_start_time(), own_boot())
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """The process that has this pid now. Raises ProcessLookupError."""
+        return cls(pid, start_time(pid), own_boot())
 
     @classmethod
     def announced(cls, graph: str) -> Owner:
@@ -76,6 +81,15 @@ class Owner(NamedTuple):
         if present is not None:
             return present
         return own != theirs or is_alive(self.pid, self.start, boot)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its pid counts in another pid namespace than ours, so that it can be neither seen nor signalled."""
+        return self.boot != own_boot() and self.boot.partition("+")[0] == boot_id()
+
+    def runs_here(self) -> bool:
+        """Whether it still runs, as far as this process sees it: one in another pid namespace does not count."""
+        return self.boot == own_boot() and is_alive(self.pid, self.start, boot_id())
 
     def directory_name(self) -> str:
         """A fresh name for a directory of this process."""

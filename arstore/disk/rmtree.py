@@ -17,6 +17,9 @@ from arstore.linux.mounting.mountinfo import mount_id_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BLOCK = 512
+"""Bytes of a unit of st_blocks (stat(2))."""
+
 _DEEPEST = 32
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 
@@ -24,31 +27,41 @@ MOUNTED = "a file system is mounted in it, which has to be unmounted first"
 
 
 class _Frame:
-    """An open directory, and the directories in it that are still to be removed."""
+    """An open directory without its files, the directories in it that are still to be removed, and the bytes freed."""
 
-    __slots__ = ("fd", "left", "name")
+    __slots__ = ("fd", "freed", "left", "name")
 
     def __init__(self, parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None) -> None:
         self.name = name
         self.fd = _enter(parent_fd, name)
         try:
-            self.left = _unlink_all(self.fd, gone)
+            own = os.fstat(self.fd).st_blocks * BLOCK
+            self.left, freed = _unlink_all(self.fd, gone)
+            self.freed = own + freed
         except BaseException:
             os.close(self.fd)
             raise
 
 
-def remove_tree(path: str) -> None:
-    """Delete the directory *path* and all below it, following no symlink; a path that is not there is no error.
+def freed_with(status: os.stat_result) -> int:
+    """Return the bytes on disk that are freed when a name of the file with this *status* is deleted.
 
-    Raises OSError: EBUSY when a file system is mounted inside.
+    0 as long as the file has other names.
+    """
+    return status.st_blocks * BLOCK if status.st_nlink == 1 else 0
+
+
+def remove_tree(path: str) -> int:
+    """Delete the directory *path* and all below it, following no symlink; return the bytes that this freed.
+
+    A path that does not exist is not an error. Raises OSError: EBUSY when a file system is mounted inside.
     """
     if not os.path.lexists(path):
-        return
+        return 0
     parent, name = os.path.split(path)
     parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        remove_tree_at(parent_fd, os.fsencode(name))
+        return remove_tree_at(parent_fd, os.fsencode(name))
     except OSError as error:
         # What is nested is known there by its last name alone.
         if error.errno == errno.EBUSY:
@@ -64,25 +77,29 @@ def remove_children(path: str) -> None:
         remove(f"{path}/{name}")
 
 
-def remove(path: str) -> None:
-    """Delete *path*, a directory with all below it. Raises as `remove_tree`."""
+def remove(path: str) -> int:
+    """Delete *path*, a directory with all below it; return the bytes that this freed. Raises as `remove_tree`."""
     if os.path.isdir(path) and not os.path.islink(path):
-        remove_tree(path)
-    else:
-        os.unlink(path)
+        return remove_tree(path)
+    freed = freed_with(os.lstat(path))
+    os.unlink(path)
+    return freed
 
 
-def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None = None) -> None:
-    """Remove the directory *name* in *parent_fd* and all that is in it; *gone* is told of each non-directory.
+def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None = None) -> int:
+    """Remove the directory *name* in *parent_fd* and all that is in it; return the bytes that this freed.
 
-    Raises OSError: FileNotFoundError when there is none, EBUSY for a mount point.
+    *gone* gets the status of each file before it is deleted. Raises OSError: FileNotFoundError when there is no such
+    directory, EBUSY for a mount point.
     """
+    freed = 0
     stack = [_Frame(parent_fd, name, gone)]
     try:
         while stack:
             top = stack[-1]
             if not top.left:
                 os.rmdir(top.name, dir_fd=stack[-2].fd if len(stack) > 1 else parent_fd)
+                freed += top.freed
                 os.close(stack.pop().fd)
             elif len(stack) < _DEEPEST:
                 stack.append(_Frame(top.fd, top.left.pop(), gone))
@@ -91,6 +108,7 @@ def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result],
     finally:
         for frame in stack:
             os.close(frame.fd)
+    return freed
 
 
 def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
@@ -104,19 +122,22 @@ def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
         top.left.append(moved)
 
 
-def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> list[bytes]:
-    """Unlink everything in *fd* but directories, whose names are returned."""
+def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> tuple[list[bytes], int]:
+    """Unlink everything in *fd* but directories; return the names of these, and the bytes that were freed."""
     directories = []
+    freed = 0
     with os.scandir(fd) as listing:
         names = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]
     for name, is_directory in names:
         if is_directory:
             directories.append(name)
             continue
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if gone is not None:
-            gone(os.stat(name, dir_fd=fd, follow_symlinks=False))
+            gone(status)
         os.unlink(name, dir_fd=fd)
-    return directories
+        freed += freed_with(status)
+    return directories, freed
 
 
 def _enter(parent_fd: int, name: bytes) -> int:

@@ -40,6 +40,8 @@ class Ingest:
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
         self._overlay: bool | None = None
+        self.freed = 0
+        """Bytes on disk that were freed by deleting what was in here; complete when the context has ended."""
 
     def __enter__(self) -> Ingest:
         os.mkdir(self.path, 0o700)
@@ -50,7 +52,7 @@ class Ingest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         reached("ingest.leaving")
-        _empty(self.path)
+        self.freed += _empty(self.path)
         remove_tree(self.path)
         reached("ingest.removed")
 
@@ -108,7 +110,7 @@ class Ingest:
         there, EBUSY for a mount point.
         """
         if self._is_on_overlay() and not os.path.isdir(path):
-            os.unlink(path)
+            self.freed += remove(path)
             return
         try:
             os.rename(path, self.file(name))
@@ -117,7 +119,7 @@ class Ingest:
                 raise OSError(errno.EBUSY, MOUNTED, path) from error
             if error.errno != errno.EXDEV:
                 raise
-            remove_tree(path)
+            self.freed += remove_tree(path)
 
     def _is_on_overlay(self) -> bool:
         if self._overlay is None:
@@ -131,11 +133,12 @@ class Ingest:
         return path
 
 
-def _empty(path: str) -> None:
+def _empty(path: str) -> int:
     """As `remove_children`, on all processors: the kernel takes its time to let go of the pages of large files.
 
-    What cannot be deleted is left for whoever deletes the directory, and learns why.
+    Returns the bytes that this freed. What cannot be deleted is left for whoever deletes the directory, and learns why.
     """
+    freed: list[int] = []
     with suppress(FileNotFoundError):
         names = os.listdir(path)
         # The popping of a list is one step for all threads.
@@ -146,7 +149,7 @@ def _empty(path: str) -> None:
                 while True:
                     name = names.pop()
                     with suppress(OSError):
-                        remove(f"{path}/{name}")
+                        freed.append(remove(f"{path}/{name}"))
 
         threads = [threading.Thread(target=work) for _ in range(more)]
         for thread in threads:
@@ -154,3 +157,4 @@ def _empty(path: str) -> None:
         work()
         for thread in threads:
             thread.join()
+    return sum(freed)

@@ -12,11 +12,13 @@ from itertools import accumulate, chain
 from operator import add, mul, sub
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.maintenance.gc import add_files, known_to, plan_records, strays
+from arstore.maintenance.clutter import find_clutter, strays
 from arstore.maintenance.remove import Membership
-from arstore.maintenance.scan.walk import Parts
+from arstore.maintenance.scan.totals import Known
+from arstore.maintenance.scan.walk import Parts, weigh
+from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import Reach
-from arstore.store.collect.sweep import mark
+from arstore.store.collect.sweep import mark, planned
 from arstore.workers.pool import divided
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class ImageUsage(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Usage:
-    """Bytes allocated on disk; `total` is the sum of the first six."""
+    """Bytes allocated on disk; `total` is the sum of `parts`."""
 
     blobs: int
     trees: int
@@ -55,10 +57,21 @@ class Usage:
     basis: object = field(default=None, repr=False, compare=False)
     """What the figures were made of, for who ends soon: of a large store it takes a while to take that apart."""
 
+    def parts(self) -> dict[str, int]:
+        """Return what the total is made of, in the order in which `du` prints it."""
+        return {
+            "blobs": self.blobs,
+            "trees": self.trees,
+            "containers": self.containers,
+            "metadata": self.metadata,
+            "ingest": self.ingest,
+            "orphans": self.orphans,
+        }
+
     @property
     def total(self) -> int:
         """Everything below the root."""
-        return self.blobs + self.trees + self.containers + self.metadata + self.ingest + self.orphans
+        return sum(self.parts().values())
 
 
 def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
@@ -73,19 +86,20 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
     with divided(parts.survey, parts.COUNT) as surveyed:
         with store.graph.read() as snapshot:
             reach = Reach(snapshot)
-            known = known_to(snapshot, reach)
-            plan = plan_records(store, snapshot, reach)
+            known = Known.of(snapshot, blobs=reach.blobs.recorded, trees=reach.trees.recorded)
+            doomed = planned(snapshot, reach, roots(store.directories, snapshot, reach.names)).removed
             shares = _Shares(reach)
         found, *others = surveyed()
     for other in others:
         found.add(other)
     parts.remember(found)
-    lost = add_files(store, plan, found, known)
+    clutter = find_clutter(store, found, known)
     shares.weigh(found)
     wanted = reach.images if images is None else [i.digest for i in images if i.digest in reach.images]
-    blobs, trees, containers = (
-        sum(map(getattr(found, table).__getitem__, keys)) for table, keys in lost._asdict().items()
-    )
+    lost = clutter.unrecorded
+    blobs = sum(map(found.blobs.__getitem__, lost.blobs))
+    trees = sum(map(found.trees.__getitem__, lost.trees))
+    containers = sum(map(found.containers.__getitem__, lost.containers))
     return Usage(
         blobs=found.blobs.total - blobs,
         trees=found.trees.total - trees,
@@ -93,7 +107,7 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
         metadata=found.frame,
         ingest=found.ingests.total,
         orphans=blobs + trees + containers + found.strange.total,
-        reclaimable=plan.bytes,
+        reclaimable=weigh(store.directories, [*doomed.places(), *clutter.places()]),
         images=tuple(map(shares.item, wanted)),
         strays={name: found.strange[name] for name in strays(found)},
         basis=shares,

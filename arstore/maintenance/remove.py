@@ -7,12 +7,9 @@ the way that `sweep` describes.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from arstore.disk.paths import Directories
 from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
 from arstore.graph.soundness import require_sound
@@ -21,11 +18,10 @@ from arstore.store.collect.holders import image_holders
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.store.layout import write_layout
-from arstore.store.leftovers import places_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
@@ -35,34 +31,32 @@ if TYPE_CHECKING:
 class Disposal:
     """What `remove_images` does: names that stand for nothing any more, and what is removed.
 
-    `freed` counts the bytes on disk of blobs and trees, as du(1) does.
+    `freed` counts the bytes on disk of blobs and trees: of a plan as du(1) does, else as they were deleted.
     """
 
     untagged: tuple[str, ...]
-    removed: Removed = field(default_factory=Removed)
-    freed: int = 0
+    removed: Removed
+    freed: int
 
 
-Weigh = Callable[[Directories, Iterable[str]], int]
-"""Measures files and directories by their names below the root, in bytes on disk."""
-
-
-def plan_removal(store: Store, texts: Sequence[str], weigh: Weigh) -> Disposal:
+def plan_removal(store: Store, texts: Sequence[str]) -> Disposal:
     """What `remove_images` would do now. Raises as it does."""
+    from arstore.maintenance.scan.walk import weigh
+
     with store.graph.read() as snapshot:
         plan = _planned(store, snapshot, texts)
     removed = plan.sweep.removed
-    return _disposal(plan, removed, weigh(store.directories, places_of(removed.blobs, removed.trees)))
+    return _disposal(plan, removed, weigh(store.directories, removed.places()))
 
 
-def remove_images(store: Store, texts: Sequence[str], weigh: Weigh | None = None) -> Disposal:
-    """Remove what *texts* mean, all of it or nothing; *weigh* measures what this frees.
+def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
+    """Remove what *texts* mean, all of it or nothing.
 
     A name of several is only taken away; the last one takes its image along, as a digest does. An index takes along
     those of its images that have no other name. Raises the errors of `Store.find`, and InUseError.
     """
     with store.graph.spare_given_up():
-        return _dispose(store, texts, weigh)
+        return _dispose(store, texts)
 
 
 class _Plan(NamedTuple):
@@ -74,8 +68,7 @@ class _Plan(NamedTuple):
     sweep: Sweep
 
 
-def _dispose(store: Store, texts: Sequence[str], weigh: Weigh | None) -> Disposal:
-    freed = 0
+def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
     with Ingest(store.directories) as ingest:
         with store.graph.read() as snapshot:
             moment, plan = snapshot.number(), _planned(store, snapshot, texts)
@@ -94,15 +87,11 @@ def _dispose(store: Store, texts: Sequence[str], weigh: Weigh | None) -> Disposa
             note_removal(ingest, plan.sweep)
             removed = sweep(change, plan.sweep)
         reached("remove.recorded")
-        take_files(store.directories, store.graph, ingest, removed)
+        gone = take_files(store.directories, store.graph, ingest, removed)
         ingest.forget_places()
-        if weigh is not None:
-            # Only now, because somebody may have brought some of it again, who keeps it.
-            place = ingest.path.removeprefix(f"{store.directories.root}/")
-            freed = weigh(store.directories, [f"{place}/{name}" for name in os.listdir(ingest.path)])
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
-    return _disposal(plan, removed, freed)
+    return _disposal(plan, gone, ingest.freed)
 
 
 def _disposal(plan: _Plan, removed: Removed, freed: int) -> Disposal:
@@ -113,7 +102,7 @@ def _disposal(plan: _Plan, removed: Removed, freed: int) -> Disposal:
 def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
     untagged, doomed = _meant(store, texts)
     if not doomed:
-        return _Plan(untagged, doomed, set(), Sweep(Removed()))
+        return _Plan(untagged, doomed, set(), Sweep())
     reach = Reach(snapshot)
     members = Membership(reach, frozenset(untagged))
     gone = members.gone_with(doomed)

@@ -35,8 +35,11 @@ def left_in(directory: str) -> list[str]:
         return []
 
 
-def remove_leftover(runroot: str, name: str) -> None:
-    """Remove what lies below *runroot* under *name*, and the control groups of a container there. Raises OSError."""
+def remove_leftover(runroot: str, name: str) -> bool:
+    """Remove what lies below *runroot* under *name*, and the control groups of a container there.
+
+    Returns whether it was still there. Raises OSError.
+    """
     from arstore.disk.cgroups import remove_cgroups
     from arstore.trees.erofs.shared_mounts import SHARED
 
@@ -44,13 +47,18 @@ def remove_leftover(runroot: str, name: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         remove_cgroups(path)
         remove_tree(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
+        return True
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        was_there = False
+    else:
+        was_there = True
     if name.startswith(f"{SHARED}/"):
         with contextlib.suppress(OSError):
             # Nobody else holds a mount of this tree.
             os.rmdir(os.path.dirname(path))
+    return was_there
 
 
 def _is_left(name: str) -> bool:

@@ -205,12 +205,14 @@ class MountTable:
         return begins[0]
 
     def prune(self) -> tuple[str, ...]:
-        """Remove what is stale; the ids."""
-        stale = tuple(entry.record.id for entry in self.list() if entry.state is MountState.STALE)
-        for mount_id in stale:
-            with contextlib.suppress(NotFoundError):
-                self.umount(mount_id)
-        return stale
+        """Remove the records of mounts that are gone; return the ids of those that were still there."""
+        gone = []
+        for entry in self.list():
+            if entry.state is MountState.STALE:
+                with contextlib.suppress(NotFoundError):
+                    self.umount(entry.record.id)
+                    gone.append(entry.record.id)
+        return tuple(gone)
 
     def add(self, record: MountRecord) -> None:
         """Record a mount that the caller makes, whose source it has to give to the kernel.

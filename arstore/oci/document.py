@@ -251,23 +251,9 @@ class Fields:
             raise self.error(key, "is negative or too large")
         return value
 
-    def boolean(self, key: str) -> bool:
-        """True or false; false when absent."""
-        value = self.values.get(key)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise self.error(key, f"is {_kind(value)}, not true or false")
-        return value
-
     def strings(self, key: str) -> tuple[str, ...]:
         """A list of texts."""
         return tuple(self._text(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key)))
-
-    def string_map(self, key: str) -> dict[str, str]:
-        """An object of texts, such as annotations or labels; a null value is the empty text."""
-        members = self.child(key)
-        return {} if members is None else {name: members.string(name) for name in members._names()}
 
     def texts(self, key: str) -> dict[str, str]:
         """The texts in an object, such as annotations; whatever is something else is left out, and never an error."""

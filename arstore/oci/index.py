@@ -19,9 +19,6 @@ from arstore.oci.listing import Listing, read_common
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-LAYOUT: Mapping[str, str] = {"imageLayoutVersion": "1.0.0"}
-"""What the file `oci-layout` holds."""
-
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Index(Listing):
@@ -76,8 +73,3 @@ class Index(Listing):
         if annotations and not types.is_docker(media_type):
             document["annotations"] = dict(annotations)
         return encode(document)
-
-
-def build_layout() -> bytes:
-    """The bytes of the file `oci-layout`."""
-    return encode(LAYOUT)

@@ -20,7 +20,6 @@ Kind = Literal["manifest", "index"]
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -60,7 +59,6 @@ OCI_LAYERS: Mapping[str, str] = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zst
 DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}
 """The Docker type of a layer by its compression."""
 
-_FOREIGN = frozenset({OCI_FOREIGN, OCI_FOREIGN_GZIP, OCI_FOREIGN_ZSTD, DOCKER_FOREIGN, DOCKER_FOREIGN_GZIP})
 _COMPRESSED = (f"{OCI_LAYER}+", f"{OCI_FOREIGN}+", f"{DOCKER_LAYER}.", f"{DOCKER_FOREIGN}.")
 _MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
 
@@ -106,22 +104,9 @@ def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> st
     return ""
 
 
-def is_foreign(media_type: str) -> bool:
-    """Whether the type is a layer's that is kept elsewhere (nondistributable)."""
-    return media_type in _FOREIGN
-
-
 def is_docker(media_type: str) -> bool:
     """Whether the type is one of Docker's own."""
     return media_type.startswith("application/vnd.docker.")
-
-
-def document_kind(document: dict[str, Any], announced: str | None = None, what: str = "") -> Kind:
-    """Whether *document* is a manifest or an index, which its fields, its `mediaType` and *announced* must agree on.
-
-    *announced* is the media type of the descriptor that led here. Raises ManifestError.
-    """
-    return _kind_of(document_type(document, announced, what), what)
 
 
 def document_type(document: dict[str, Any], announced: str | None = None, what: str = "") -> str:

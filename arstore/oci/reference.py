@@ -72,12 +72,6 @@ class Query(NamedTuple):
         """The spellings to look the name up under; none without a name."""
         return [] if self.name is None else candidates(self.name)
 
-    def matches(self, digest: Digest) -> bool:
-        """Whether *digest* is what the query's digest or prefix means."""
-        if self.digest is not None:
-            return digest == self.digest
-        return bool(self.prefix) and self.algorithm in {"", digest.algorithm} and digest.hex.startswith(self.prefix)
-
 
 def parse_name(text: str, default_tag: str = DEFAULT_TAG) -> Name:
     """Read a name, with *default_tag* where it has no tag.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from arstore.store.containers import Container
+    from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.tar.entry import Entry
     from arstore.trees.format import Node
@@ -101,19 +102,21 @@ class Stacks:
         self._resources = resources
         self._known: dict[str, StackLayer] = {}
 
-    def image(self, image: StoredImage) -> Stack:
+    def image(self, image: StoredImage, progress: Progress | None = None) -> Stack:
         """All layers of *image*, which a lease holds meanwhile.
 
         Raises as `Store.stack`, NotFoundError when the image was removed, MountError, OSError.
         """
         self._resources.enter_context(leased(self._store.graph, image.digest, "diff"))
         # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
-        self._store.stack(image)
+        self._store.stack(image, progress)
         with self._store.graph.read() as snapshot:
             chain = chain_of(snapshot, image)
         return tuple(self._tree(layer.tree) for _, layer in reversed(chain))
 
-    def container(self, container: Container, mount_points: frozenset[bytes] = frozenset()) -> Stack:
+    def container(
+        self, container: Container, mount_points: frozenset[bytes] = frozenset(), progress: Progress | None = None
+    ) -> Stack:
         """The container's upper directory, without what a runtime made for mounts, and the layers of its image.
 
         Raises as `image`.
@@ -122,10 +125,11 @@ class Stacks:
         image = self._store.find(container.record.image)
         fd = os.open(container.upper, DIRECTORY)
         self._resources.callback(os.close, fd)
+        layers = self.image(image, progress)
         with image_view(self._store, image) as lower:
             left_out = unused_mount_points(fd, lower, mount_points)
         upper = StackLayer(f"container {container.id}", fd, frozenset(), left_out)
-        return (upper, *self.image(image))
+        return (upper, *layers)
 
     def _tree(self, key: str) -> StackLayer:
         if key not in self._known:

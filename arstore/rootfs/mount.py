@@ -31,31 +31,34 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
     from arstore.trees.format import LowerDirectory
 
+    Trees = Sequence[tuple[str, TreeRecord]]
 
 _ATTEMPTS = 5
 """How often to look again at trees that somebody else makes anew meanwhile."""
 
 
 @contextmanager
-def lowers(store: Store, image: StoredImage, writable: bool = False) -> Iterator[tuple[LowerDirectory, ...]]:
+def lowers(
+    store: Store, image: StoredImage, writable: bool = False, trees: Trees | None = None
+) -> Iterator[tuple[LowerDirectory, ...]]:
     """What shows *image*, as overlay layers, top first, for the length of the context; at least two unless *writable*.
 
-    These are its trees, with merged indexes in place of many of them (`mounts.merge_plan`); the indexes are made where
-    they are missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs
-    takes.
+    *trees* is what `Store.stack_records` gave, if the caller has asked: it is not asked again then. The layers are its
+    trees, with merged indexes in place of many of them (`mounts.merge_plan`); the indexes are made where they are
+    missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
     """
     with ExitStack() as stack:
-        found = _opened_whole(store, image, stack)
+        found = _opened_whole(store, image, stack, trees)
         wanted = 1 if writable else 2
         for number in range(wanted - len(found)):
             found.append(stack.enter_context(store.blank(number)))
         yield tuple(found)
 
 
-def _opened_whole(store: Store, image: StoredImage, stack: ExitStack) -> list[LowerDirectory]:
+def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Trees | None) -> list[LowerDirectory]:
     """What `_opened` gives, as far down as it can be seen; again when trees were made anew while they were opened."""
     for _ in range(_ATTEMPTS):
-        records = dict(store.stack_records(image))
+        records = dict(store.stack_records(image) if trees is None else trees)
         with ExitStack() as opened:
             found = []
             try:
@@ -64,7 +67,8 @@ def _opened_whole(store: Store, image: StoredImage, stack: ExitStack) -> list[Lo
                     if hides_below(lower):
                         break
             except (OSError, StoreDamagedError, MountError):
-                if dict(store.stack_records(image)) == records:
+                trees = store.trusted_stack(image)
+                if trees is not None and dict(trees) == records:
                     raise
                 continue
             stack.enter_context(opened.pop_all())
@@ -154,28 +158,41 @@ def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
 
 
 def mount_image(
-    store: Store, image: StoredImage, target: str | None = None, *, dev: bool = False, suid: bool = False
+    store: Store,
+    image: StoredImage,
+    target: str | None = None,
+    *,
+    dev: bool = False,
+    suid: bool = False,
+    trees: Trees | None = None,
 ) -> MountRecord:
-    """Mount a read-only view of *image* at *target*, or below the runroot.
+    """Mount a read-only view of *image* at *target*, or below the runroot; *trees* as for `lowers`.
 
     Who made the image is not known here: without *dev* no device in it can be opened, without *suid* no program in it
     raises anybody. Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was
     removed meanwhile.
     """
     for _ in range(_ATTEMPTS):
-        with lowers(store, image) as found, store.graph.unchanging() as snapshot:
+        with lowers(store, image, trees=trees) as found, store.graph.unchanging() as snapshot:
             if snapshot.image(image.digest) is None:
                 raise NotFoundError(image.label, "was removed meanwhile")
             if _are_in_place(snapshot, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
                 return MountTable(store.directories).mount(description, target, image=image.digest)
+        trees = None
     raise _restless(image)
 
 
 def mount_container(
-    store: Store, container: Container, target: str | None = None, *, dev: bool = False, suid: bool = False
+    store: Store,
+    container: Container,
+    target: str | None = None,
+    *,
+    dev: bool = False,
+    suid: bool = False,
+    trees: Trees | None = None,
 ) -> MountRecord:
-    """Mount the writable root of *container* at *target*, or below the runroot; *dev* and *suid* as for an image.
+    """Mount the writable root of *container* at *target*, or below the runroot; the rest as for an image.
 
     An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, InUseError
     when something else writes to it, NotFoundError when it was removed meanwhile, and as `mount_image`.
@@ -185,7 +202,7 @@ def mount_container(
     if (entry := table.of_container(container.id)) is not None:
         raise ConflictError(f"container {container.id}", f"is mounted at {entry.record.target}", _how_to_end(entry))
     image = store.find(container.record.image)
-    with lowers(store, image, writable=True) as found, store.graph.write() as change:
+    with lowers(store, image, writable=True, trees=trees) as found, store.graph.write() as change:
         if change.container(container.id) is None:
             raise NotFoundError(f"container {container.id}", "was removed meanwhile")
         require_unused(container.upper, f"container {container.id}")
@@ -200,14 +217,20 @@ def mount_container(
     return record
 
 
-def create_container(store: Store, image: StoredImage, container_id: str = "", ephemeral: bool = False) -> Container:
-    """A new container over *image*, whose `/` has the attributes that the image's has.
+def create_container(
+    store: Store,
+    image: StoredImage,
+    container_id: str = "",
+    ephemeral: bool = False,
+    trees: Trees | None = None,
+) -> Container:
+    """A new container over *image*, whose `/` has the attributes that the image's has; *trees* as for `lowers`.
 
     Raises the errors of `Containers.create` and `Store.stack`.
     """
     from arstore.store.containers import copy_root_attributes
 
-    with lowers(store, image, writable=True) as found:
+    with lowers(store, image, writable=True, trees=trees) as found:
         try:
             container = store.containers.create(image.digest, container_id, ephemeral=True)
         except ConflictError:
@@ -226,12 +249,13 @@ def create_container(store: Store, image: StoredImage, container_id: str = "", e
     return container if ephemeral else store.containers.get(container.id)
 
 
-def remove_abandoned(store: Store) -> list[str]:
-    """Remove the containers whose process was killed, and what of them is mounted; return their ids.
+def remove_abandoned(store: Store) -> dict[str, int]:
+    """Remove the containers whose process was killed, and what of them is mounted.
 
-    One that something still ends in, or that somebody has come to use, is left for the next time. Raises OSError.
+    Returns their ids, each with the bytes on disk that this freed. One that something still ends in, or that somebody
+    has come to use, is left for the next time. Raises OSError.
     """
-    gone = []
+    gone = {}
     for container in store.containers.list():
         if container.abandoned:
             from arstore.disk.cgroups import is_populated, remove_cgroups
@@ -241,8 +265,7 @@ def remove_abandoned(store: Store) -> list[str]:
             with suppress(NotFoundError, InUseError, MountError):
                 remove_cgroups(container.path)
                 umount_container(store, container)
-                remove_container(store, container.id)
-                gone.append(container.id)
+                gone[container.id] = remove_container(store, container.id)
     return gone
 
 
@@ -254,25 +277,13 @@ def umount_container(store: Store, container: Container) -> None:
             table.umount(entry.record.id)
 
 
-def umount_all(store: Store) -> list[str]:
-    """Unmount everything that the table knows; return the ids of what was. Raises as `MountTable.umount`."""
-    table = MountTable(store.directories)
-    done = []
-    for entry in table.list():
-        # Somebody else may have been faster.
-        with suppress(NotFoundError):
-            table.umount(entry.record.id)
-            done.append(entry.record.id)
-    return done
-
-
-def remove_container(store: Store, container_id: str) -> None:
-    """Remove a container that nothing runs in, with all that it wrote.
+def remove_container(store: Store, container_id: str) -> int:
+    """Remove a container that nothing runs in, with all that it wrote; return the bytes on disk that this freed.
 
     Raises NotFoundError, InUseError when it is mounted, OSError.
     """
     require_unmounted(store, store.containers.get(container_id))
-    store.containers.remove(container_id)
+    return store.containers.remove(container_id)
 
 
 def require_unmounted(store: Store, container: Container) -> None:

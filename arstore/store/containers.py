@@ -162,10 +162,11 @@ class Containers:
             change.put_container(container_id, record._replace(ephemeral=False, pid=0, start=0, boot=""))
         reached("container.kept")
 
-    def remove(self, container_id: str) -> None:
-        """Forget the container and delete its directory; the caller has made sure that nothing runs or is mounted.
+    def remove(self, container_id: str) -> int:
+        """Forget the container and delete its directory; return the bytes on disk that this freed.
 
-        The kernel is asked once more, as far as it can tell. Raises NotFoundError, InUseError, OSError.
+        The caller has made sure that nothing runs or is mounted. The kernel is asked once more, as far as it can tell.
+        Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
@@ -179,6 +180,8 @@ class Containers:
                 if change.container(container_id) is None:
                     _clear(container.path, ingest)
             reached("container.moved")
+            ingest.forget_places()
+        return ingest.freed
 
 
 def _mark(directory: str) -> None:

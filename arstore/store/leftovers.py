@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.free_space import free_space
 from arstore.disk.owner import Owner
-from arstore.disk.rmtree import remove_tree_at
+from arstore.disk.rmtree import freed_with, remove_tree
 from arstore.disk.staging import PLACES
 from arstore.errors import ArstoreError
 from arstore.trace import reached
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
     from arstore.graph.write import Change
-
-BLOCK = 512
-"""Bytes of a unit of st_blocks (stat(2))."""
 
 UNFINISHED = ("index.json.", "oci-layout.")
 """What the names of files in the root begin with that are to take a document's place; an owner's name follows."""
@@ -91,7 +88,7 @@ def take_leftovers(directories: Directories, graph: Graph) -> int:
         for name in os.listdir(directories.ingest):
             if is_left(name, graph.path):
                 with suppress(OSError, ArstoreError):
-                    freed += take_ingest(directories, graph, name)
+                    freed += take_ingest(directories, graph, name) or 0
     with suppress(OSError):
         for name in os.listdir(directories.root):
             if is_unfinished(name, graph.path):
@@ -111,31 +108,21 @@ def is_unfinished(name: str, graph: str) -> bool:
     return any(name.startswith(start) and is_left(name.removeprefix(start), graph) for start in UNFINISHED)
 
 
-def take_ingest(directories: Directories, graph: Graph, name: str) -> int:
-    """Delete the ingest *name*, whose owner is dead, and what it lists; the bytes that this has freed.
+def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None:
+    """Delete the ingest *name*, whose owner is dead, and what it lists; return the bytes that this has freed.
 
-    0 when somebody else has claimed it. Raises OSError (EBUSY for a file system that is mounted inside), and the errors
-    of Graph.
+    None when another process has claimed it. Raises OSError (EBUSY for a file system that is mounted inside), and the
+    errors of Graph.
     """
     claimed = Owner.announced(graph.path).directory_name()
     try:
         os.rename(f"{directories.ingest}/{name}", f"{directories.ingest}/{claimed}")
     except FileNotFoundError:
-        return 0
+        return None
     reached("leftovers.claimed")
     place = f"{directories.ingest}/{claimed}"
     _take_places(directories, graph, place)
-    freed = 0
-
-    def gone(status: os.stat_result) -> None:
-        nonlocal freed
-        freed += _allocated(status)
-
-    parent = os.open(directories.ingest, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree_at(parent, os.fsencode(claimed), gone)
-    finally:
-        os.close(parent)
+    freed = remove_tree(place)
     reached("leftovers.removed")
     return freed
 
@@ -195,8 +182,4 @@ def _unlink(path: str) -> int:
     if not stat.S_ISREG(status.st_mode):
         return 0
     os.unlink(path)
-    return _allocated(status)
-
-
-def _allocated(status: os.stat_result) -> int:
-    return status.st_blocks * BLOCK if status.st_nlink == 1 else 0
+    return freed_with(status)

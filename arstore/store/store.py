@@ -152,8 +152,6 @@ class Store:
         self._clearance: Clearance | None = None
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
-        self._denied = ""
-        """Why the last `take` built no trees, in the kernel's words."""
         self.dropped: Dropped | None = None
         """The extended attributes that the trees of all images that were taken do not have."""
 
@@ -389,9 +387,8 @@ class Store:
                     reached("take.claimed")
                     try:
                         work = intake.take(images, indexes)
-                        publish(self.directories, self.graph, ingest, work)
-                        self.moved += [MovedName(name, was, work.names[name]) for name, was in work.moved.items()]
-                        self._denied = intake.denied
+                        moved = publish(self.directories, self.graph, ingest, work)
+                        self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
                         self._count_dropped(intake.dropped)
                         return [intake.taken(image) for image in images]
                     except VanishedError:
@@ -450,9 +447,11 @@ class Store:
 
     def stack_records(self, image: StoredImage, progress: Progress | None = None) -> list[tuple[str, TreeRecord]]:
         """What `stack` gives, with the records of the trees. Raises as it does."""
-        found = self._trusted_stack(image)
-        if found is not None:
-            return found
+        found = self.trusted_stack(image)
+        return self.build_stack(image, progress) if found is None else found
+
+    def build_stack(self, image: StoredImage, progress: Progress | None = None) -> list[tuple[str, TreeRecord]]:
+        """Build those of the trees of *image* that are missing or not trusted; return them all. Raises as `stack`."""
         hint = "use `arstore unpack IMAGE DIR`, which needs no trees"
         if self.graph.access is Access.FROZEN:
             why = "its trees are missing, or may not be whole, and cannot be built on a read-only file system"
@@ -463,14 +462,18 @@ class Store:
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
         from arstore.store.ingest.incoming import NoBlobs
 
-        self.take([self.incoming(image)], [], NoBlobs(), forms, progress)
-        found = self._trusted_stack(self.find(image.digest))
+        (taken,) = self.take([self.incoming(image)], [], NoBlobs(), forms, progress)
+        found = self.trusted_stack(self.find(image.digest))
         if found is None:
-            why = f"its trees could not be built here: {self._denied}" if self._denied else "its trees are gone again"
+            why = f"its trees could not be built here: {taken.denied}" if taken.denied else "its trees are gone again"
             raise PermissionDeniedError(image.label, why)
         return found
 
-    def _trusted_stack(self, image: StoredImage) -> list[tuple[str, TreeRecord]] | None:
+    def trusted_stack(self, image: StoredImage) -> list[tuple[str, TreeRecord]] | None:
+        """Look for the trees that make *image*'s root file system, top first, with their records; build nothing.
+
+        None when one is missing or may not be relied on. Raises NotFoundError, StoreDamagedError.
+        """
         if image.record.cap is None:
             return None
         with self.graph.read() as snapshot:

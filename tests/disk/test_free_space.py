@@ -77,11 +77,17 @@ def test_what_is_written_ends_at_the_reserve(small):
 
 
 def test_what_is_announced_counts_as_written(small):
-    room = Room(str(small), KEPT, "it", announced=free(small) - 8 * MIB)
+    announced = free(small) - 8 * MIB
+    room = Room(str(small), KEPT, "it", announced)
     room.check()
-    room.announced += 1
+    room.expect(announced + 2)
     with pytest.raises(NoSpaceError, match="bytes are to come"):
         room.check()
+    room.came(1)
+    with pytest.raises(NoSpaceError, match=f" {announced + 1} bytes are to come"):
+        room.check()
+    room.came(1)
+    room.check()
     Room(str(small), ACCEPTED, "it").check()
 
 

@@ -44,7 +44,7 @@ from arstore.maintenance.gc import collect
 from arstore.store.store import Store
 with Store(sys.argv[1], sys.argv[2]) as store:
     found = collect(store)
-    print(found.ingests + found.leases + found.containers + found.images)
+    print([*found.ingests, *found.leases, *found.containers, *found.images])
 """
 
 
@@ -102,7 +102,7 @@ def test_what_lives_here_is_seen_from_another_namespace(store):
         store.untag("x:1")
         assert collected(store, *SECOND) == "[]"
         assert os.path.isdir(ingest.path)
-    assert collect(store).images == [digest]
+    assert collect(store).images == (digest,)
 
 
 def test_what_cannot_be_known_counts_as_alive(tmp_path):
@@ -190,3 +190,13 @@ def test_another_start_time_is_settled_by_the_lock(store, recorded):
             assert not owner.is_alive(graph)
         finally:
             process.kill()
+
+
+def test_the_same_identity_whoever_asks():
+    assert Owner.of(os.getpid()) == Owner.current()
+    assert Owner.current().runs_here()
+    assert not Owner.current().is_elsewhere
+    elsewhere = Owner.current()._replace(boot=f"{boot_id()}+4026530000")
+    assert (elsewhere.is_elsewhere, elsewhere.runs_here(), elsewhere.is_alive()) == (True, False, True)
+    with pytest.raises(ProcessLookupError):
+        Owner.of(1 << 22)

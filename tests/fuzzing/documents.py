@@ -75,10 +75,10 @@ def read_types(data: bytes) -> None:
     """What kind of document it is, and the type in front of it as announced."""
     announced, _, rest = data.partition(b"\n")
     text = announced.decode("utf-8", "replace")
-    for ask in (media_type.is_layer, media_type.is_foreign, media_type.is_docker, media_type.is_index):
+    for ask in (media_type.is_layer, media_type.is_docker, media_type.is_index):
         ask(text)
     document = parse(rest, "document")
-    media_type.document_kind(document, text or None, "document")
+    media_type.document_type(document, text or None, "document")
 
 
 def read_layout(data: bytes) -> None:
@@ -129,7 +129,6 @@ def read_names(data: bytes) -> None:
     elif which == 1:
         query = reference.parse_query(text)
         query.candidates()
-        query.matches(Digest("sha256:" + "0" * 64))
     elif which == 2:
         reference.parse_transport(text)
     elif which == 3:

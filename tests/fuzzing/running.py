@@ -11,12 +11,13 @@ from dataclasses import asdict
 
 from arstore.cli.containers.run import parse_entrypoint
 from arstore.cli.terminal.output import utc_time
+from arstore.disk.owner import Owner
 from arstore.linux.mounting import mountinfo
 from arstore.linux.process import boot_id
 from arstore.runtime import discovery
 from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.signals import parse_signal
-from arstore.runtime.lifecycle.state import STATE_NAME, ProcessId, RunState, status
+from arstore.runtime.lifecycle.state import STATE_NAME, RunState, status
 from arstore.runtime.spec import options
 from arstore.runtime.stdio.logs import LOG_NAME, LogWriter, read_log_lines
 from arstore.tar.limits import Limits, changed
@@ -65,7 +66,7 @@ def read_state(data: bytes) -> None:
     found = status(place.path)
     for time in (found.created, found.started, found.finished):
         assert time is None or utc_time(time)
-    assert not found.keeper.is_alive()
+    assert not found.keeper.runs_here()
     json.dumps(asdict(found))
 
 
@@ -142,7 +143,7 @@ def _typed() -> list[bytes]:
 
 
 def _states() -> list[bytes]:
-    process = ProcessId(1 << 22, 5, boot_id())
+    process = Owner(1 << 22, 5, boot_id())
     fields = asdict(RunState("box", "running", "/usr/bin/runc", process, process, process, ("sh", "-c"), created=1.5))
     changes = (
         {},

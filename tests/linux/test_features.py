@@ -2,11 +2,13 @@ import errno
 import os
 
 import pytest
+from support import features
 
-from arstore.linux import features
 from arstore.linux.isolation import namespace
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import read_mounts
+
+CLONE_NEWUSER = 0x10000000
 
 
 def in_child(action):
@@ -87,7 +89,7 @@ def test_in_a_user_namespace_overlay_is_possible_and_erofs_is_not(tmp_path):
 
     def action():
         try:
-            namespace.unshare(namespace.CLONE_NEWUSER | namespace.CLONE_NEWNS)
+            namespace.unshare(CLONE_NEWUSER | namespace.CLONE_NEWNS)
         except OSError:
             return "no user namespaces"
         for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):

@@ -34,7 +34,7 @@ def store(tmp_path):
         if not can_mount(made.directories, made.forms["erofs"]):
             pytest.skip("this host does not mount EROFS from files or loop devices")
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def converted(store, form, *names):
@@ -63,7 +63,7 @@ def shown(store, name):
     try:
         return treelist.listing(record.target)
     finally:
-        rootfs.umount_all(store)
+        stores.umount_all(store)
 
 
 def verify(store):
@@ -194,7 +194,7 @@ def test_what_is_mounted_is_not_touched(store):
     assert forms(store, "a:1") == ["erofs", "erofs"]
     assert forms(store, "b:1") == ["erofs", "directory"]
     assert treelist.differences(before, treelist.listing(record.target)) == []
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert set(outcomes(converted(store, "directory", "a:1")).values()) == {Outcome.CONVERTED}
     verify(store)
 
@@ -235,7 +235,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
     ((target, before),) = seen
     assert treelist.differences(before, treelist.listing(target)) == []
     assert set(forms(store, "example:1")) == {"erofs"}
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     verify(store)
 
 
@@ -268,7 +268,7 @@ def test_a_mount_that_comes_right_before_the_replacement_stays_whole(store, monk
     assert set(outcomes(done).values()) == {Outcome.IN_USE}
     assert treelist.differences(before, treelist.listing(seen[0])) == []
     assert stores.records(store) == records
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     verify(store)
 
 
@@ -297,7 +297,7 @@ def test_a_mount_does_not_trust_what_is_about_to_be_replaced(store, monkeypatch)
     rootfs.mount_image(store, store.find("example:1"))
     assert {key: os.stat(store.directories.tree(key)).st_ino for key in trees_of(store)} == inodes
     assert treelist.differences(before, treelist.listing(target)) == []
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     verify(store)
 
 

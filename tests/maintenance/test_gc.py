@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from arstore.errors import ConflictError, InUseError, NotFoundError
 from arstore.graph.records import LeaseRecord
 from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
 from arstore.linux.mounting.mount import MS_PRIVATE, MS_REC, mount
+from arstore.maintenance import gc
 from arstore.maintenance.check import check
 from arstore.maintenance.disk_usage import measure
-from arstore.maintenance.gc import collect, plan_collection
-from arstore.maintenance.remove import remove_images
+from arstore.maintenance.gc import collect, plan_clutter, plan_collection
+from arstore.maintenance.remove import plan_removal, remove_images
 from arstore.mounts.leftovers import passing_name
 from arstore.mounts.table import MountState, MountTable
 from arstore.rootfs import mount as rootfs
@@ -175,10 +177,13 @@ class History(Naming):
     def collect(self):
         root = self.store.directories.root
         promised = measure(self.store).reclaimable
+        plan = plan_collection(self.store)
         before = stores.du(root)
-        collect(self.store)
+        done = collect(self.store)
         freed = before - stores.du(root)
         assert abs(freed - promised) <= SLACK
+        assert done.by_kind() == plan.by_kind()
+        assert done.bytes == plan.bytes == promised
         held = set(self.names.values()) | set(self.containers.values())
         while more := {m for d in held for m in self.members.get(d, ())} - held:
             held |= more
@@ -223,7 +228,7 @@ def test_a_name_that_moves_leaves_an_image_for_the_collector(store):
     stores.bring(store, new)
     assert {image.digest: image.names for image in store.images()} == {old.digest: (), new.digest: ("x:1",)}
     found = collect(store)
-    assert found.images == [old.digest]
+    assert found.images == (old.digest,)
     assert [image.digest for image in store.images()] == [new.digest]
     stores.verify_layout(store)
 
@@ -276,7 +281,7 @@ def test_what_lives_stays(store):
         assert os.path.isdir(ingest.path)
     assert index.exists()
     index.unlink()
-    assert (found.images, found.leases) == ([other.digest], ["dead"])
+    assert (found.images, found.leases) == ((other.digest,), ("dead",))
     assert [image.digest for image in store.images()] == [one.digest]
 
 
@@ -288,9 +293,9 @@ def test_an_abandoned_container_goes_and_a_living_one_stays(store):
     rootfs.create_container(store, image, "lost", ephemeral=True)
     dead = stores.dead_owner()
     stores.edit(store, "containers", "lost", start=dead.start)
-    assert plan_collection(store).containers == ["lost"]
+    assert plan_collection(store).containers == ("lost",)
     store.untag("x:1")
-    assert collect(store).containers == ["lost"]
+    assert collect(store).containers == ("lost",)
     assert [container.id for container in store.containers.list()] == ["kept", "mine"]
     assert sorted(os.listdir(store.directories.containers)) == ["kept", "mine"]
     assert store.find(image.digest).names == ()
@@ -305,7 +310,7 @@ def test_an_abandoned_container_goes_with_what_is_mounted_of_it(store):
     assert not store.containers.get("lost").record.ephemeral
     assert not collect(store).containers
     stores.edit(store, "containers", "lost", ephemeral=True, start=stores.dead_owner().start)
-    assert collect(store).containers == ["lost"]
+    assert collect(store).containers == ("lost",)
     assert not os.path.exists(record.target)
     assert os.listdir(store.directories.containers) == []
 
@@ -328,7 +333,7 @@ def test_what_dead_processes_left_in_the_runroot_goes(store):
     (run / f"mounts/.{dead}").parent.mkdir()
     for name in (f"forms.json.{dead}", f"mounts/.{dead}", "other.json", mine):
         (run / name).write_bytes(b"x")
-    assert collect(store).leftovers == [f"forms.json.{dead}", f"mounts/.{dead}", f"trial.{dead}"]
+    assert collect(store).leftovers == (f"forms.json.{dead}", f"mounts/.{dead}", f"trial.{dead}")
     assert {path.name for path in run.iterdir()} - {"forms.json"} == {"mounts", "other.json", mine}
     assert os.listdir(run / "mounts") == []
 
@@ -341,7 +346,7 @@ def test_what_is_mounted_stays(store):
     with pytest.raises(InUseError, match="mounted"):
         remove_images(store, [store.images()[0].digest])
     assert not collect(store)
-    (entry,) = rootfs.umount_all(store)
+    (entry,) = stores.umount_all(store)
     assert entry
     assert len(collect(store).images) == 1
 
@@ -381,7 +386,7 @@ def test_what_is_mounted_in_another_mount_namespace_stays_as_long_as_that_lives(
     for fd in (reading, writing, asking, told):
         os.close(fd)
     found = collect(store)
-    assert (len(found.images), found.mounts) == (1, [os.path.basename(target)])
+    assert (len(found.images), found.mounts) == (1, (os.path.basename(target),))
     assert os.listdir(os.path.dirname(target)) == []
     stores.verify_clean(store)
 
@@ -428,7 +433,7 @@ def test_what_is_mounted_after_it_was_marked_stays(store, how):
         trace.listen(None)
     assert len(seen) == 1
     assert [image.digest for image in store.images()] == [one.digest]
-    assert rootfs.umount_all(store)
+    assert stores.umount_all(store)
     stores.verify_clean(store)
 
 
@@ -456,7 +461,10 @@ def test_clutter_alone(store):
     store.untag("x:1")
     before = stores.records(store)
     orphans(store)
-    collect(store, clutter_only=True)
+    found = collect(store, plan_clutter(store))
+    assert (found.images, found.layers, found.blobs, found.trees) == ((), (), (), ())
+    assert found.orphans
+    assert found.bytes >= 50_000
     after = stores.records(store)
     assert after.keys() == before.keys()
     assert all(after[key] == before[key] for key in after if not key.startswith("trees/"))
@@ -470,6 +478,118 @@ def test_a_plan_changes_nothing(store):
     before = stores.files(store.directories.root), stores.records(store)
     assert plan_collection(store)
     assert (stores.files(store.directories.root), stores.records(store)) == before
+
+
+@pytest.mark.parametrize("plan", [plan_collection, plan_clutter])
+def test_a_plan_is_a_value(store, plan):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    made = plan(store)
+    assert made == plan(store)
+    with pytest.raises(FrozenInstanceError):
+        made.images = ("x",)
+    assert all(isinstance(keys, tuple) for keys in made.by_kind().values())
+
+
+def marks_counted(monkeypatch):
+    seen = []
+    monkeypatch.setattr(gc, "planned", lambda *given: seen.append(given) or planned(*given))
+    return seen
+
+
+def test_what_nothing_holds_is_marked_once(store, monkeypatch):
+    stores.bring(store, stores.simple("a", names=("x:1",)), stores.simple("b", names=("y:1",)))
+    store.untag("x:1")
+    seen = marks_counted(monkeypatch)
+    assert collect(store).images
+    assert len(seen) == 1
+
+
+def test_what_nothing_holds_is_marked_again_after_a_change(store, monkeypatch):
+    one, other = stores.simple("a", names=("x:1",)), stores.simple("b", names=("y:1",))
+    stores.bring(store, one, other)
+    store.untag("x:1")
+    plan = plan_collection(store)
+    store.tag(one.digest, "z:1")
+    store.untag("y:1")
+    seen = marks_counted(monkeypatch)
+    assert plan.images == (one.digest,)
+    assert collect(store, plan).images == (other.digest,)
+    assert len(seen) == 1
+    assert stores.names(store) == {"z:1": one.digest}
+    stores.verify_clean(store)
+
+
+@pytest.mark.parametrize("how", ["gc", "rm"])
+def test_the_bytes_are_those_that_were_freed(store, how, tmp_path):
+    """Not those of the plan: of one blob a backup has a hard link, and another one is imported again meanwhile."""
+    one, other = named(images.image(layer("ee", 90_000)), ["x:1"]), stores.simple("b", names=("y:1",))
+    stores.bring(store, one, other)
+    linked = max(one.blobs(), key=lambda digest: os.stat(store.directories.blob(digest)).st_size)
+    os.link(store.directories.blob(linked), tmp_path / "link")
+    size = os.stat(tmp_path / "link").st_blocks * 512
+    if how == "gc":
+        store.untag("x:1")
+        store.untag("y:1")
+        plan = plan_collection(store)
+        other_process_at("collect.recorded", store, lambda mine: stores.bring(mine, other))
+    else:
+        plan = plan_removal(store, ["x:1", "y:1"])
+        other_process_at("remove.recorded", store, lambda mine: stores.bring(mine, other))
+    before = content(store)
+    try:
+        done = collect(store) if how == "gc" else remove_images(store, ["x:1", "y:1"])
+    finally:
+        trace.listen(None)
+    freed, promised = (done.bytes, plan.bytes) if how == "gc" else (done.freed, plan.freed)
+    removed = done if how == "gc" else done.removed
+    assert freed == before - content(store) - size
+    assert freed <= promised - size
+    assert sorted(removed.images) == sorted([one.digest, other.digest])
+    assert not set(removed.blobs) & set(other.blobs())
+    assert set(removed.blobs) == set(one.blobs()) - set(other.blobs())
+    stores.verify_clean(store)
+
+
+def content(store):
+    """The bytes of blobs, trees and containers on disk."""
+    found = stores.survey(store.directories)
+    return found.blobs.total + found.trees.total + found.containers.total
+
+
+def test_the_bytes_of_containers_ingests_and_orphans_count(store):
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    rootfs.create_container(store, store.find("x:1"), "killed", ephemeral=True)
+    Path(store.directories.containers, "killed/upper/file").write_bytes(bytes(70_000))
+    stores.edit(store, "containers", "killed", start=stores.dead_owner().start)
+    orphans(store)
+    left = Path(store.directories.ingest, stores.dead_owner().directory_name())
+    left.mkdir()
+    (left / "file").write_bytes(bytes(90_000))
+    plan = plan_collection(store)
+    assert plan.bytes >= 210_000
+    done = collect(store)
+    assert (done.bytes, done.by_kind()) == (plan.bytes, plan.by_kind())
+
+
+def test_the_plan_keeps_what_the_sweep_keeps(store):
+    """The blob that a layer which stays would be built from, although no image lists it."""
+    one = named(images.image(layer("aa")), ["x:1"])
+    stores.bring(store, one, named(images.image(layer("aa", compression="gzip")), ["y:1"]))
+    store.untag("y:1")
+    (gzipped,) = [record.layers[0] for digest, record in image_records(store) if digest != one.digest]
+    with store.graph.write() as change:
+        record = change.layer(one.chain_ids[0])
+        change.put_layer(one.chain_ids[0], record._replace(blobs=(gzipped,)))
+    plan = plan_collection(store)
+    assert gzipped not in plan.blobs
+    assert measure(store).reclaimable == plan.bytes
+    assert collect(store).by_kind() == plan.by_kind()
+    assert os.path.exists(store.directories.blob(gzipped))
+
+
+def image_records(store):
+    with store.graph.read() as snapshot:
+        return list(snapshot.images())
 
 
 def test_trees_are_durable_afterwards(store):

@@ -122,7 +122,7 @@ class Held(Naming):
         if self.other is not None:
             self.other.kill()
         self.own.close()
-        rootfs.umount_all(self.store)
+        stores.umount_all(self.store)
         super().teardown()
 
     # --- images -----------------------------------------------------------------------------------------------------

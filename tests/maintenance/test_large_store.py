@@ -17,7 +17,7 @@ from arstore.maintenance.check import Damage, check
 from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.scan.totals import Known
-from arstore.maintenance.scan.walk import Parts, outline, survey
+from arstore.maintenance.scan.walk import Parts, outline
 from arstore.workers.pool import divided
 
 SHAPE = Shape(100, common=3)
@@ -68,7 +68,7 @@ def test_tables_that_are_read_whole_are_what_their_records_say_one_by_one(filled
 
 
 def test_the_bill_is_what_adding_up_gives(filled):
-    found = survey(filled.directories)
+    found = stores.survey(filled.directories)
     assert found.total == stores.du(filled.directories.root)
     images = filled.images()
     blobs = {image.digest: {image.digest, image.record.config, *layers_of(filled, image)} for image in images}
@@ -92,7 +92,7 @@ def test_an_outline_has_what_is_not_known(filled):
         known = Known.of(snapshot)
     nothing = outline(filled.directories, known)
     assert (nothing.blobs, nothing.trees, nothing.strange) == ({}, {}, {})
-    whole = survey(filled.directories)
+    whole = stores.survey(filled.directories)
     all_names = outline(filled.directories, Known(frozenset(), frozenset(), frozenset()))
     assert (set(whole.blobs), set(whole.trees)) == (set(all_names.blobs), set(all_names.trees))
     assert not any(all_names.trees.values())
@@ -108,19 +108,24 @@ def test_a_blob_without_a_record_is_found_beside_the_tree_of_its_name(filled):
 
 
 def test_a_survey_in_parts_is_the_same(filled):
-    assert in_parts(filled) == survey(filled.directories)
+    assert in_parts(filled) == stores.survey(filled.directories)
 
 
 def test_what_is_linked_from_a_blob_and_a_tree_counts_once(filled):
     layer = layers_of(filled, filled.images()[5])[-1]
-    before = survey(filled.directories).total
+    before = stores.survey(filled.directories).total
     blob, tar = filled.directories.blob(layer), f"{filled.directories.tree(layer)}/layer.tar"
     size = os.lstat(tar).st_blocks * 512
     os.rename(tar, f"{filled.directories.root}/../aside")
     try:
         os.link(blob, tar)
         found = in_parts(filled)
-        assert found.total == survey(filled.directories).total == before - size == stores.du(filled.directories.root)
+        assert (
+            found.total
+            == stores.survey(filled.directories).total
+            == before - size
+            == stores.du(filled.directories.root)
+        )
         assert measure(filled).total == before - size
     finally:
         os.unlink(tar)
@@ -158,14 +163,15 @@ def test_what_one_image_alone_needs_is_collected(filled):
     own = layers_of(filled, doomed)[SHAPE.base + SHAPE.common :]
     filled.untag("project-9/app:9")
     plan = plan_collection(filled)
-    assert plan.images == [doomed.digest]
+    assert plan.images == (doomed.digest,)
     assert set(plan.blobs) == {doomed.digest, doomed.record.config, *own}
     assert set(own) < set(plan.trees)
     assert len(plan.trees) == len(own) + 1
     assert len(plan.layers) == SHAPE.own
-    before = survey(filled.directories)
-    collect(filled)
-    after = survey(filled.directories)
+    before = stores.survey(filled.directories)
+    done = collect(filled)
+    after = stores.survey(filled.directories)
     assert before.total - before.frame - (after.total - after.frame) == plan.bytes
+    assert (done.bytes, done.by_kind()) == (plan.bytes, plan.by_kind())
     assert not plan_collection(filled)
     assert check(filled) == []

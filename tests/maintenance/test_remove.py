@@ -37,7 +37,7 @@ def digests(store):
 def test_a_name_of_several_is_only_taken_away(store):
     stores.bring(store, A)
     done = remove_images(store, ["a:1"])
-    assert (done.untagged, done.removed.images) == (("a:1",), [])
+    assert (done.untagged, done.removed.images) == (("a:1",), ())
     assert store.find("a:2").names == ("a:2",)
     stores.verify_layout(store)
 
@@ -45,7 +45,7 @@ def test_a_name_of_several_is_only_taken_away(store):
 def test_the_last_name_takes_the_image_along(store):
     stores.bring(store, A, B)
     done = remove_images(store, ["a:2", "a:1"])
-    assert (sorted(done.untagged), done.removed.images) == (["a:1", "a:2"], [A.digest])
+    assert (sorted(done.untagged), done.removed.images) == (["a:1", "a:2"], (A.digest,))
     assert digests(store) == {B.digest}
     assert stores.blobs(store) == set(B.blobs())
     assert stores.trees(store) == set(B.diff_ids)

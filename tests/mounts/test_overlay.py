@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import features
 
 from arstore.errors import MountError, MountForbiddenError, NoSpaceError
-from arstore.linux import features
 from arstore.linux.isolation import namespace
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_at, read_mounts
@@ -19,6 +19,8 @@ pytestmark = pytest.mark.mounts
 
 BOTH = pytest.mark.parametrize("method", [Method.LAYERS, Method.PAGE])
 EVERY = pytest.mark.parametrize("method", list(Method))
+
+CLONE_NEWUSER = 0x10000000
 
 
 @pytest.fixture
@@ -437,7 +439,7 @@ def test_in_a_user_namespace(stack, target, writable, method):
 
     def action():
         try:
-            namespace.unshare(namespace.CLONE_NEWUSER | namespace.CLONE_NEWNS)
+            namespace.unshare(CLONE_NEWUSER | namespace.CLONE_NEWNS)
         except OSError:
             return "none"
         for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):

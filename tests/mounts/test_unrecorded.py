@@ -34,8 +34,8 @@ def unrecorded(store):
 def test_a_mount_without_a_record_is_found_and_ended(store):
     kept = rootfs.mount_image(store, store.find("x:1"))
     target = unrecorded(store)
-    assert plan_collection(store).mounts == [target]
-    assert collect(store).mounts == [target]
+    assert plan_collection(store).mounts == (target,)
+    assert collect(store).mounts == (target,)
     assert not os.path.exists(target)
     assert os.path.ismount(kept.target)
     MountTable(store.directories).umount(kept.id)
@@ -45,10 +45,10 @@ def test_a_mount_without_a_record_is_found_and_ended(store):
 def test_one_that_is_used_stays_until_it_is_not(store):
     target = unrecorded(store)
     fd = os.open(target, os.O_RDONLY)
-    assert collect(store).mounts == []
+    assert collect(store).mounts == ()
     assert os.path.ismount(target)
     os.close(fd)
-    assert collect(store).mounts == [target]
+    assert collect(store).mounts == (target,)
 
 
 def test_a_tree_that_a_killed_process_attached(store):
@@ -64,6 +64,6 @@ def test_a_tree_that_a_killed_process_attached(store):
         stores.forked(attach, expected=7)
         (stray,) = stray_mounts(store.directories)
         assert Owner.of_directory(os.path.basename(stray).removeprefix(ATTACHED_PREFIX)) is not None
-        assert collect(store).mounts == [stray]
+        assert collect(store).mounts == (stray,)
         assert os.path.ismount(mine.path)
     assert [name for name in os.listdir(tree) if name.startswith(ATTACHED_PREFIX)] == []

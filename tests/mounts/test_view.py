@@ -36,7 +36,7 @@ def store(tmp_path):
     with stores.opened(tmp_path) as made:
         stores.bring(made, stores.simple("a", "b", names=("x:1",)))
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 @pytest.fixture

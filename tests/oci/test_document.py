@@ -160,9 +160,7 @@ def test_shown_text_is_printable_and_short(text, expected):
 METHODS = {
     "string": lambda f: f.string("k"),
     "integer": lambda f: f.integer("k", default=0),
-    "boolean": lambda f: f.boolean("k"),
     "strings": lambda f: f.strings("k"),
-    "string_map": lambda f: f.string_map("k"),
     "keys": lambda f: f.keys("k"),
     "child": lambda f: f.child("k"),
     "objects": lambda f: f.objects("k"),
@@ -171,9 +169,7 @@ METHODS = {
 EMPTY = {
     "string": "",
     "integer": 0,
-    "boolean": False,
     "strings": (),
-    "string_map": {},
     "keys": (),
     "child": None,
     "objects": [],
@@ -205,12 +201,9 @@ def test_a_member_is_typed_or_refused_by_its_path(name, value):
         ("integer", "1", "p.k: is a string, not a whole number"),
         ("integer", -1, "p.k: is negative or too large"),
         ("integer", 2**63, "p.k: is negative or too large"),
-        ("boolean", 1, "p.k: is a number, not true or false"),
         ("strings", "abc", "p.k: is a string, not a list"),
         ("strings", ["a", 1], "p.k[1]: is a number, not a string"),
         ("strings", [None], "p.k[0]: is null, not a string"),
-        ("string_map", {"a": []}, "p.k.a: is a list, not a string"),
-        ("string_map", [], "p.k: is a list, not an object"),
         ("keys", {"/a\0": {}}, "p.k./a\\x00: holds a NUL character"),
         ("objects", [{}, None], "p.k[1]: is null, not an object"),
         ("digests", ["sha256:00"], "p.k[0]: not a sha256 or sha512 digest"),
@@ -235,10 +228,6 @@ def test_required_members():
         Fields({}, "x").integer("k")
     with pytest.raises(ManifestError, match="k: is missing"):
         Fields({}, "x").digest("k")
-
-
-def test_null_annotation_is_empty_text():
-    assert Fields({"k": {"a": None, "b": "c"}}, "x").string_map("k") == {"a": "", "b": "c"}
 
 
 @pytest.mark.parametrize("key", ["Layers", "LAYERS", "layerſ"])

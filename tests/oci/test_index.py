@@ -11,7 +11,7 @@ from arstore.errors import ArstoreError, LimitError, ManifestError
 from arstore.oci import media_type as types
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor
 from arstore.oci.document import BOUNDS, STORED
-from arstore.oci.index import LAYOUT, Index, build_layout
+from arstore.oci.index import Index
 from arstore.oci.platform import Platform, select
 
 D = "sha256:" + "3f" * 32
@@ -155,11 +155,3 @@ def test_build_of_each_type():
 def test_any_bytes_are_refused(data):
     with pytest.raises(ArstoreError):
         Index.parse(data)
-
-
-# --- oci-layout -----------------------------------------------------------------------------------------------------
-
-
-def test_layout_is_what_all_tools_write():
-    assert build_layout() == b'{"imageLayoutVersion":"1.0.0"}'
-    assert json.loads(build_layout()) == LAYOUT

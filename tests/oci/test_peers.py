@@ -10,9 +10,10 @@ from arstore.digest import Digest
 from arstore.oci import media_type as types
 from arstore.oci.config import History, ImageConfig
 from arstore.oci.descriptor import REF_NAME, Descriptor
-from arstore.oci.index import Index, build_layout
+from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.oci.platform import Platform
+from arstore.store.layout import LAYOUT_DOCUMENT
 
 EMPTY_TAR = bytes(10240)
 
@@ -41,7 +42,7 @@ def layout(tmp_path):
     layer = put(root, gzip.compress(EMPTY_TAR, mtime=0), types.OCI_LAYER_GZIP)
     manifest = put(root, Manifest.build(config, [layer, layer], {"a": "b"}), types.OCI_MANIFEST)
     (root / "index.json").write_bytes(Index.build([manifest.with_annotations({REF_NAME: "1.0"})]))
-    (root / "oci-layout").write_bytes(build_layout())
+    (root / "oci-layout").write_bytes(LAYOUT_DOCUMENT)
     return root
 
 

@@ -34,7 +34,7 @@ NOW = 1_700_000_000
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 @pytest.fixture

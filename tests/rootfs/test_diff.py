@@ -35,7 +35,7 @@ WORDS = {
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def listed(store, record):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support import images, stores, treelist
 
+from arstore.cli.containers import mounts
+from arstore.cli.session import Session
+from arstore.disk import rmtree
 from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
+from arstore.maintenance.convert import convert, target_forms
 from arstore.maintenance.remove import remove_images
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
+from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
@@ -22,7 +28,7 @@ EXAMPLE = images.example()
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def entries(store):
@@ -65,7 +71,7 @@ def test_a_target_of_the_users(store, tmp_path):
     with pytest.raises(ConflictError):
         rootfs.mount_image(store, store.find("example:1"), str(target))
     assert [one.id for one in entries(store)] == [record.id]
-    assert rootfs.umount_all(store) == [record.id]
+    assert stores.umount_all(store) == [record.id]
     assert list(target.iterdir()) == []
 
 
@@ -77,7 +83,7 @@ def test_a_container_is_mounted_once(store):
     with pytest.raises(ConflictError):
         rootfs.mount_container(store, container)
     Path(record.target, "kept").write_bytes(b"x")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     record = rootfs.mount_container(store, container)
     assert Path(record.target, "kept").read_bytes() == b"x"
     with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` ends that"):
@@ -129,3 +135,72 @@ def test_lowers_hold_no_descriptor_afterwards(store):
     with rootfs.lowers(store, store.find("example:1")) as lowers:
         assert len(lowers) == 3
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- the look at the trees, and the building of them ------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(store, monkeypatch):
+    """Counts of the looks for trees, and of the work that builds them."""
+    counts = Counter()
+    for name in ("trusted_stack", "take"):
+        real = getattr(Store, name)
+
+        def counted(*given, _real=real, _name=name, **named):
+            counts[_name] += 1
+            return _real(*given, **named)
+
+        monkeypatch.setattr(Store, name, counted)
+    return counts
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_mount_asks_for_the_trees_once(store, looks, writable):
+    stores.bring(store, EXAMPLE)
+    image = store.find("example:1")
+    looks.clear()
+    trees = store.stack_records(image)
+    if writable:
+        container = rootfs.create_container(store, image, trees=trees)
+        rootfs.mount_container(store, container, trees=trees)
+    else:
+        rootfs.mount_image(store, image, trees=trees)
+    assert looks == {"trusted_stack": 1}
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_the_command_asks_for_the_trees_once(store, looks, writable):
+    stores.bring(store, EXAMPLE)
+    looks.clear()
+    mounts._mount(Session(), store, "example:1", None, None, writable, "", {"suid": False, "dev": False})
+    assert looks == {"trusted_stack": 1}
+
+
+def test_a_look_builds_nothing(store, looks):
+    stores.bring(store, EXAMPLE)
+    image = store.find("example:1")
+    found = store.trusted_stack(image)
+    assert [key for key, _ in found] == store.stack(image)
+    key = found[0][0]
+    rmtree.remove_tree(store.directories.tree(key))
+    looks.clear()
+    assert store.trusted_stack(image) is None
+    assert looks == {"trusted_stack": 1}
+    assert store.build_stack(image) == store.trusted_stack(image)
+    assert looks["take"] == 1
+
+
+@pytest.mark.parametrize("how", ["removed", "converted"])
+def test_trees_that_are_not_there_any_more_are_looked_for_again(store, how):
+    stores.bring(store, EXAMPLE)
+    image = store.find("example:1")
+    trees = store.stack_records(image)
+    if how == "removed":
+        for key, _ in trees:
+            rmtree.remove_tree(store.directories.tree(key))
+    else:
+        form = "erofs" if trees[0][1].form == "directory" else "directory"
+        list(convert(store, [image], target_forms(store, form)))
+    record = rootfs.mount_image(store, image, trees=trees)
+    assert treelist.listing(record.target)[b"data/old"].sha256 == images.sha256(b"new")[7:]

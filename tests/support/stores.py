@@ -22,8 +22,11 @@ from support.forking import guarded
 
 from arstore.disk.owner import Owner
 from arstore.disk.paths import STORE_FILE
+from arstore.errors import NotFoundError
 from arstore.graph.record_checksum import sealed, unsealed
 from arstore.maintenance.check import check
+from arstore.maintenance.scan.walk import _Surveyor
+from arstore.mounts.table import MountTable
 from arstore.store.layout import index_document
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
@@ -32,6 +35,8 @@ from arstore.transport.selection import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from arstore.disk.paths import Directories
+    from arstore.maintenance.scan.totals import Survey
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
 
@@ -203,3 +208,20 @@ def make_older(store: Store, version: int = 2) -> None:
                 change.put_raw(key, unsealed(key, value))
     store.close()
     Path(store.directories.root, STORE_FILE).unlink()
+
+
+def umount_all(store: Store) -> list[str]:
+    """Unmount everything that the table knows; return the ids of what was."""
+    table = MountTable(store.directories)
+    done = []
+    for entry in table.list():
+        # Somebody else may have been faster.
+        with contextlib.suppress(NotFoundError):
+            table.umount(entry.record.id)
+            done.append(entry.record.id)
+    return done
+
+
+def survey(directories: Directories) -> Survey:
+    """Look at everything below the root in one go, as the parts together do."""
+    return _Surveyor(directories).run()

@@ -195,8 +195,9 @@ def diff(session: Session, a: str, b: str | None) -> None:
 def _stack(session: Session, store: Store, stacks: Stacks, text: str) -> Stack:
     container, image = _container_or_image(store, text)
     with session.progress() as progress:
-        store.stack(image, progress)
-    return stacks.image(image) if container is None else stacks.container(container, _mount_points(store, container))
+        if container is None:
+            return stacks.image(image, progress)
+        return stacks.container(container, _mount_points(store, container), progress)
 
 
 def _container_or_image(store: Store, text: str) -> tuple[Container | None, StoredImage]:

@@ -128,13 +128,13 @@ def _mount(
         return mount_container(store, container, target, **allowed)
     image = store.find_image(what)
     with session.progress() as progress:
-        store.stack(image, progress)
+        trees = store.stack_records(image, progress)
     if not writable:
-        return mount_image(store, image, target, **allowed)
+        return mount_image(store, image, target, trees=trees, **allowed)
     # Nobody knows of it before it is mounted: until then it goes with this process.
-    container = create_container(store, image, container_id, ephemeral=True)
+    container = create_container(store, image, container_id, ephemeral=True, trees=trees)
     try:
-        return mount_container(store, container, target, **allowed)
+        return mount_container(store, container, target, trees=trees, **allowed)
     except BaseException:
         store.containers.remove(container.id)
         raise

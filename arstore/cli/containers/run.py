@@ -82,10 +82,10 @@ def run(
     with session.store() as store:
         found = store.find_image(image)
         with session.progress() as progress:
-            store.stack(found, progress)
+            trees = tuple(store.stack_records(found, progress))
         warn_of_config(session, store, found)
         runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups)
-        request = containers.RunRequest(found, options, runtime, name, keep, timeout)
+        request = containers.RunRequest(found, options, runtime, name, keep, timeout, trees=trees)
         if not detach:
             ended = containers.run(store, request)
             if ended.oom_killed:

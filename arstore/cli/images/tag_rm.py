@@ -88,10 +88,9 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
     Prints a line for each name and each image that was removed, and the bytes on disk that this has freed.
     """
     from arstore.maintenance.remove import plan_removal, remove_images
-    from arstore.maintenance.scan.walk import weigh
 
     with session.store() as store:
-        done = plan_removal(store, images, weigh) if dry_run else remove_images(store, images, weigh)
+        done = plan_removal(store, images) if dry_run else remove_images(store, images)
     removed = done.removed
     session.done = "the images are removed"
     if session.json:

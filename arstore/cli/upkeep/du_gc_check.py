@@ -28,17 +28,11 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.maintenance.check import Finding, HitImage
     from arstore.maintenance.disk_usage import Usage
-    from arstore.maintenance.gc import Collection
+    from arstore.maintenance.gc import Garbage
     from arstore.store.store import Store
-
-PARTS = ("blobs", "trees", "containers", "metadata", "ingest", "orphans")
-"""What the total is made of, in the order of the bill."""
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20
 """Names in the line of a finding, and images in its JSON object; the document's own list has all."""
-
-KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests", "leases", "mounts", "leftovers")
-"""What the collector takes."""
 
 
 @exit_statuses(*IMAGE_ERRORS)
@@ -61,7 +55,7 @@ def du(session: Session, images: tuple[str, ...]) -> None:
     if session.json:
         write_json(_bill(usage))
         return
-    sizes = {part: getattr(usage, part) for part in (*PARTS, "total", "reclaimable")}
+    sizes = {**usage.parts(), "total": usage.total, "reclaimable": usage.reclaimable}
     rows = [(part, human_size(size), str(size)) for part, size in sizes.items()]
     write_table(("PART", "SIZE>", "BYTES>"), rows)
     if usage.strays:
@@ -84,7 +78,7 @@ def du(session: Session, images: tuple[str, ...]) -> None:
 def _bill(usage: Usage) -> dict[str, Any]:
     return {
         "total": usage.total,
-        **{part: getattr(usage, part) for part in PARTS},
+        **usage.parts(),
         "reclaimable": usage.reclaimable,
         "strays": [{"name": name, "size": size} for name, size in usage.strays.items()],
         "images": [
@@ -114,17 +108,17 @@ def gc(session: Session, dry_run: bool) -> None:
     from arstore.maintenance.gc import collect, plan_collection
 
     with session.store() as store:
-        found = plan_collection(store) if dry_run else collect(store)
+        found: Garbage = plan_collection(store) if dry_run else collect(store)
     session.done = "" if dry_run else f"{human_size(found.bytes)} were freed"
     if session.json:
-        write_json({"dry_run": dry_run, **{kind: list(getattr(found, kind)) for kind in KINDS}, "bytes": found.bytes})
+        write_json({"dry_run": dry_run, **found.by_kind(), "bytes": found.bytes})
     else:
-        _show_collection(found, dry_run)
+        _show_garbage(found, dry_run)
 
 
-def _show_collection(found: Collection, dry_run: bool) -> None:
-    for kind in KINDS:
-        for key in getattr(found, kind):
+def _show_garbage(found: Garbage, dry_run: bool) -> None:
+    for kind, keys in found.by_kind().items():
+        for key in keys:
             write_line(kind.removesuffix("s"), key)
     write_line(f"{human_size(found.bytes)} {'can be' if dry_run else 'were'} freed")
 

@@ -19,7 +19,6 @@ from arstore.linux.syscall import c_string, syscall
 DEFAULT_ACL, ACCESS_ACL = "system.posix_acl_default", "system.posix_acl_access"
 """The attributes that hold the ACL for what is made in a directory, and an inode's own."""
 
-CREATE, REPLACE = os.XATTR_CREATE, os.XATTR_REPLACE
 
 _SETXATTRAT = 463
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
@@ -47,17 +46,17 @@ def read_xattrs(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes, flags: int = 0) -> None:
-    """Set *attribute*; *flags* is 0, CREATE (EEXIST when it is there) or REPLACE (ENODATA when it is not)."""
+def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
+    """Set *attribute*, whether it is there already or not."""
     path = _path(dir_fd, name)
     if not name or not has_calls_by_descriptor():
-        os.setxattr(path, attribute, value, flags, follow_symlinks=not name)
+        os.setxattr(path, attribute, value, follow_symlinks=not name)
         return
     import ctypes
 
     buffer = ctypes.create_string_buffer(value, len(value)) if value else None
     address = ctypes.addressof(buffer) if buffer is not None else 0
-    arguments = struct.pack("=QII", address, len(value), flags)
+    arguments = struct.pack("=QII", address, len(value), 0)
     syscall(_SETXATTRAT, dir_fd, name, _AT_SYMLINK_NOFOLLOW, c_string(attribute), arguments, len(arguments), what=name)
 
 
@@ -69,11 +68,6 @@ def has_calls_by_descriptor() -> bool:
     except OSError as error:
         return error.errno == errno.EBADF
     return True
-
-
-def remove_xattr(dir_fd: int, name: bytes, attribute: bytes) -> None:
-    """Take *attribute* away; ENODATA when there is none."""
-    os.removexattr(_path(dir_fd, name), attribute, follow_symlinks=not name)
 
 
 def has_default_acl(path: str) -> bool:

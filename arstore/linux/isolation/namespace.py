@@ -11,14 +11,11 @@ from arstore.linux.syscall import libc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CLONE_FS, CLONE_FILES = 0x200, 0x400
-CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP = 0x80, 0x20000, 0x2000000
-CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER = 0x4000000, 0x8000000, 0x10000000
-CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_FS = 0x200
+CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
 
-_INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-"""Fixed inode numbers, from the kernel's proc_ns.h."""
+"""A fixed inode number, from the kernel's proc_ns.h."""
 
 _T = TypeVar("_T")
 
@@ -39,11 +36,6 @@ def identity(kind: str, pid: int | None = None) -> int:
     Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to know.
     """
     return os.stat(f"/proc/{'self' if pid is None else pid}/ns/{kind}").st_ino
-
-
-def in_initial_user_namespace() -> bool:
-    """Whether capabilities of this process count for the whole host: needed for `trusted.*` xattrs and device nodes."""
-    return identity("user") == _INITIAL_USER_NAMESPACE
 
 
 def sees_all_processes() -> bool:

@@ -231,16 +231,15 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
 
     Raises OSError and the errors of Graph.
     """
-    from arstore.maintenance.gc import Collection, add_files, strays
+    from arstore.maintenance.clutter import find_clutter, strays
 
-    plan = Collection()
     found = outline(store.directories, known)
-    add_files(store, plan, found, known)
+    there = find_clutter(store, found, known)
     for name in strays(found):
         yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
-    for name in plan.orphans:
+    for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
-    for name in plan.ingests:
+    for name in there.ingests:
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
     for entry in MountTable(store.directories).list():
         if entry.state is MountState.STALE:

@@ -107,11 +107,11 @@ def _repaired(
         _rebuild_trees(store)
         reached("repair.rebuilt")
     if any(finding.damage in _CLUTTER for finding in findings) and not keep:
-        from arstore.maintenance.gc import collect
+        from arstore.maintenance.gc import collect, plan_clutter
 
         # What a damaged record that stays may speak of is no clutter yet.
         with suppress(StoreDamagedError):
-            collect(store, clutter_only=True)
+            collect(store, plan_clutter(store))
         reached("repair.collected")
     if any(finding.damage is Damage.PERMISSIONS for finding in findings):
         os.chmod(store.directories.root, 0o700)

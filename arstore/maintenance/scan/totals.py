@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from arstore.graph.snapshot import Snapshot
 
-_TABLES = ("blobs", "trees", "containers", "ingests", "strange")
-
 
 @answer
 @dataclass(slots=True)
@@ -44,24 +42,35 @@ class Survey:
         self.frame += other.frame
         self.exchange += other.exchange
         self.marks.update(other.marks)
-        for name in _TABLES:
-            getattr(self, name).extend(getattr(other, name))
+        for table, found in zip(self.tables().values(), other.tables().values(), strict=True):
+            table.extend(found)
         for inode, (name, key, size) in other.linked.items():
             if inode in self.linked:
                 self._discount(name, key, size)
         self.linked = {**other.linked, **self.linked}
 
     def _discount(self, name: str, key: str, size: int) -> None:
-        if name in _TABLES:
-            getattr(self, name).lessen(key, size)
+        if name == "frame":
+            self.frame -= size
+        elif name == "exchange":
+            self.exchange -= size
         else:
-            setattr(self, name, getattr(self, name) - size)
+            self.tables()[name].lessen(key, size)
+
+    def tables(self) -> dict[str, Sizes]:
+        """The bytes of what has a key, by the name of its kind."""
+        return {
+            "blobs": self.blobs,
+            "trees": self.trees,
+            "containers": self.containers,
+            "ingests": self.ingests,
+            "strange": self.strange,
+        }
 
     @property
     def total(self) -> int:
         """All of it: what `du -sB1 ROOT/` says."""
-        tables: list[Sizes] = [getattr(self, name) for name in _TABLES]
-        return self.frame + self.exchange + sum(table.total for table in tables)
+        return self.frame + self.exchange + sum(table.total for table in self.tables().values())
 
 
 class Known(NamedTuple):
@@ -72,9 +81,19 @@ class Known(NamedTuple):
     containers: AbstractSet[str]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, **there: AbstractSet[str]) -> Known:
-        """All keys, sorted, of which some are already *there*. Raises the errors of Graph."""
-        return cls(*(there.get(table) or dict.fromkeys(snapshot.keys(table)).keys() for table in cls._fields))
+    def of(
+        cls, snapshot: Snapshot, blobs: AbstractSet[str] | None = None, trees: AbstractSet[str] | None = None
+    ) -> Known:
+        """All keys, sorted; *blobs* and *trees* are those that the caller has read. Raises the errors of Graph."""
+
+        def keys(table: str) -> AbstractSet[str]:
+            return dict.fromkeys(snapshot.keys(table)).keys()
+
+        return cls(
+            keys("blobs") if blobs is None else blobs,
+            keys("trees") if trees is None else trees,
+            keys("containers"),
+        )
 
     def names(self) -> dict[str, frozenset[str]]:
         """What their files and directories are called, by the directory that these are in."""

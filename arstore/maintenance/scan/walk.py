@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.paths import KEPT_ASIDE, RESERVED, is_of_the_disk, opened
+from arstore.disk.rmtree import BLOCK
 from arstore.maintenance.scan.cache import Listings
 from arstore.maintenance.scan.size_table import Sizes
 from arstore.maintenance.scan.totals import Survey
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
     from arstore.disk.paths import Directories
     from arstore.maintenance.scan.totals import Known
-
-BLOCK = 512
-"""Bytes of a unit of st_blocks (stat(2))."""
 
 _LONG = 700
 """Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
@@ -49,15 +47,11 @@ _MOST_LOOKED_AT = 10_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def survey(directories: Directories) -> Survey:
-    """Look at everything below the root. What vanishes meanwhile is passed over. Raises OSError."""
-    return _Surveyor(directories).run()
-
-
 class Parts:
-    """The same in parts, each of which can be looked at in another process: trees by their first digit, and the rest.
+    """A look at everything below the root in parts, each of which another process can do.
 
-    Part 0 is the rest, the largest. A part is what its number says at the moment when the process first looks.
+    Trees are divided by their first digit; part 0 is the rest, the largest. What vanishes meanwhile is passed over. A
+    part is what its number says at the moment when the process first looks.
     """
 
     COUNT = 1 + len(_HEX)
@@ -224,12 +218,12 @@ class _Surveyor:
                 else:
                     self._at = table, what
                     found[what] = self._size("", status)
-        sizes: Sizes = getattr(self._found, table)
+        sizes = self._found.tables()[table]
         sizes.extend(Sizes(found, found.values()))
 
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
         """The same for what is a directory, with everything that is in it."""
-        sizes: Sizes = getattr(self._found, table)
+        sizes = self._found.tables()[table]
         with opened(parent) as directory:
             for name in names:
                 what = key(name)

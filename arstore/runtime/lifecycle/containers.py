@@ -25,6 +25,7 @@ from arstore.trace import reached
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.graph.records import TreeRecord
     from arstore.runtime.driver import Runtime
     from arstore.runtime.lifecycle.launcher import Ended
     from arstore.runtime.spec.options import RunOptions
@@ -46,6 +47,8 @@ class RunRequest(NamedTuple):
     timeout: float | None = None
     stops_on_term: bool = False
     """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) in place of being passed on to it."""
+    trees: tuple[tuple[str, TreeRecord], ...] | None = None
+    """What `Store.stack_records` gave for the image, if the caller has asked."""
 
 
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
@@ -56,7 +59,7 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
     """
     remove_abandoned(store)
     reached("run.abandoned-removed")
-    container = create_container(store, request.image, request.name, ephemeral=not request.keep)
+    container = create_container(store, request.image, request.name, ephemeral=not request.keep, trees=request.trees)
     reached("run.created")
     created(container.id)
     try:
@@ -73,7 +76,7 @@ def start(store: Store, request: RunRequest) -> str:
     """
     remove_abandoned(store)
     # Until it has been started it goes with this process, so that nobody has to remove what never began.
-    container = create_container(store, request.image, request.name, ephemeral=True)
+    container = create_container(store, request.image, request.name, ephemeral=True, trees=request.trees)
     reached("run.created")
     try:
         _launch(store, container, request, launcher.start, volatile=False)
@@ -96,7 +99,7 @@ def _launch(
     """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
     require_text(container.path)
     config = store.config(request.image)
-    with lowers(store, request.image, writable=True) as found, ExitStack() as stack:
+    with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
         mounts = [(lower.fd, lower.origin) for lower in found if lower.origin is not None]
         overlay = Overlay(found, container.upper, container.work, volatile=volatile, nodev=True)
         launch = Launch(

@@ -14,8 +14,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError
-from arstore.runtime.lifecycle.state import ProcessId, RunState, status
+from arstore.runtime.lifecycle.state import RunState, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def kill(directory: str, number: int = signal.SIGKILL) -> None:
     if state.is_running:
         state.require_reachable()
     if state.status == "starting" and number == signal.SIGKILL:
-        process: ProcessId | None = state.keeper
+        process: Owner | None = state.keeper
     else:
         process = state.process if state.is_running else None
     with _opened(process) as pidfd:
@@ -91,7 +92,7 @@ def _readable(pidfd: int, deadline: float | None) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(process: ProcessId | None) -> Iterator[int | None]:
+def _opened(process: Owner | None) -> Iterator[int | None]:
     """A pidfd of *process*; None when it does not run any more."""
     if process is None:
         yield None
@@ -103,6 +104,6 @@ def _opened(process: ProcessId | None) -> Iterator[int | None]:
         return
     try:
         # Asked after opening: a pidfd cannot change hands, so what was alive now is what it refers to.
-        yield pidfd if process.is_alive() else None
+        yield pidfd if process.runs_here() else None
     finally:
         os.close(pidfd)

@@ -13,6 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
@@ -23,7 +24,7 @@ from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Session
 from arstore.runtime.lifecycle.launcher import outer_process
 from arstore.runtime.lifecycle.signals import held_back, passing_on
-from arstore.runtime.lifecycle.state import ProcessId, RunState, status
+from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.options import ExecOptions
@@ -121,14 +122,14 @@ def _exec(
 class _Handle:
     """A namespace or the root of a process, open. Raises NotFoundError when the process has ended."""
 
-    def __init__(self, process: ProcessId, name: str) -> None:
+    def __init__(self, process: Owner, name: str) -> None:
         gone = NotFoundError(f"process {process.pid}", "the container has ended")
         try:
             self.fd = os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise gone from error
         # Asked after opening: the pid may have been somebody else's by then.
-        if not process.is_alive():
+        if not process.runs_here():
             os.close(self.fd)
             raise gone
 
@@ -142,7 +143,7 @@ class _Handle:
 def _follow(child: Child, on_start: Callable[[], None]) -> int:
     """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
     result: int | None = None
-    process: ProcessId | None = None
+    process: Owner | None = None
     failure = None
     while event := child.events.receive():
         if event.name == "started":
@@ -159,7 +160,7 @@ def _follow(child: Child, on_start: Callable[[], None]) -> int:
         return result
     if process is None:
         raise RuntimeFailedError("exec", "it was killed before the command was started")
-    if process.is_alive():
+    if process.runs_here():
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     return _KILLED

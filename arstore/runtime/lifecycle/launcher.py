@@ -33,7 +33,7 @@ from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Session
 from arstore.runtime.lifecycle.launch import Launch, prepare
 from arstore.runtime.lifecycle.signals import held_back, passing_on
-from arstore.runtime.lifecycle.state import ProcessId, RunState, StateFile, Status, graph_of
+from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
 from arstore.runtime.spec.bundle import Bundle
 from arstore.runtime.spec.document import own_mount_points
 from arstore.runtime.stdio.logs import LOG_NAME
@@ -243,8 +243,8 @@ class _Watch:
             id=launch.id,
             status="starting",
             runtime=launch.runtime.path,
-            launcher=ProcessId.of(os.getpid()),
-            keeper=ProcessId.of(child.pid),
+            launcher=Owner.of(os.getpid()),
+            keeper=Owner.of(child.pid),
             args=launch.args,
             detached=self._detached,
             tty=launch.options.tty,
@@ -273,7 +273,7 @@ class _Watch:
             self._write(last)
 
 
-def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
+def outer_process(keeper: int, inner_pid: int) -> Owner | None:
     """The process below *keeper* that has *inner_pid* in its pid namespace; None when it has ended and been reaped."""
     for _ in range(_LOOKS):
         found = _below(keeper, inner_pid, _GENERATIONS)
@@ -282,7 +282,7 @@ def outer_process(keeper: int, inner_pid: int) -> ProcessId | None:
     return None
 
 
-def _below(parent: int, inner_pid: int, generations: int) -> ProcessId | None:
+def _below(parent: int, inner_pid: int, generations: int) -> Owner | None:
     try:
         with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
             children = file.read().split()
@@ -295,7 +295,7 @@ def _below(parent: int, inner_pid: int, generations: int) -> ProcessId | None:
                 ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
             # From our namespace inwards; the container's own, where it is 1, comes last.
             if str(inner_pid) in ids[1:-1]:
-                return ProcessId.of(int(pid))
+                return Owner.of(int(pid))
             if generations > 1 and (found := _below(int(pid), inner_pid, generations - 1)) is not None:
                 return found
     return None

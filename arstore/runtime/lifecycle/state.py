@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from arstore.disk.owner import Owner, own_boot
+from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, StoreDamagedError
-from arstore.linux.process import boot_id, is_alive, start_time
 
 STATE_NAME = "state.json"
 
@@ -42,31 +41,6 @@ ended.
 
 
 @dataclass(slots=True, frozen=True)
-class ProcessId:
-    """One process for good: its pid, when it started (clock ticks since the boot), and the boot, behind which stands
-    the pid namespace unless that is the first (`owner.own_boot`).
-    """
-
-    pid: int
-    start: int
-    boot: str
-
-    @classmethod
-    def of(cls, pid: int) -> ProcessId:
-        """The process that has this pid now. Raises ProcessLookupError."""
-        return cls(pid, start_time(pid), own_boot())
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether its pid counts in another pid namespace than ours, so that it can be neither seen nor signalled."""
-        return self.boot != own_boot() and self.boot.partition("+")[0] == boot_id()
-
-    def is_alive(self) -> bool:
-        """Whether it still runs, where we can see it."""
-        return self.boot == own_boot() and is_alive(self.pid, self.start, boot_id())
-
-
-@dataclass(slots=True, frozen=True)
 class RunState:
     """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first
     process.
@@ -75,9 +49,9 @@ class RunState:
     id: str
     status: Status
     runtime: str
-    launcher: ProcessId
-    keeper: ProcessId
-    process: ProcessId | None = None
+    launcher: Owner
+    keeper: Owner
+    process: Owner | None = None
     args: tuple[str, ...] = ()
     detached: bool = False
     tty: bool = False
@@ -114,7 +88,7 @@ def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(json.dumps(asdict(state)).encode())
+            file.write(json.dumps(_document(state)).encode())
             file.truncate()
     except OSError as error:
         error.filename = temporary
@@ -132,7 +106,7 @@ class StateFile:
         """Write *state*, the first one, and reserve the space. Raises OSError."""
         self._directory = directory
         write_state(directory, state)
-        size = 2 * len(json.dumps(asdict(state))) + _MORE
+        size = 2 * len(json.dumps(_document(state))) + _MORE
         self._reserved = [f"{STATE_NAME}.{number}" for number in range(_LATER_WRITES)]
         for name in self._reserved:
             _reserve(os.path.join(directory, name), size)
@@ -168,7 +142,7 @@ def status(directory: str) -> RunState:
     Raises NotFoundError when the container was never started, StoreDamagedError when the file is not a state.
     """
     state = _read(directory)
-    if not state.is_running or state.keeper.is_alive():
+    if not state.is_running or state.keeper.runs_here():
         return state
     # Between the look at the file and the look at the process, the launcher may have said the last word.
     attended = _is_attended(state, directory)
@@ -180,8 +154,8 @@ def _is_attended(state: RunState, directory: str) -> bool:
     """Whether the launcher lives, in whatever pid namespace."""
     launcher = state.launcher
     if not launcher.is_elsewhere:
-        return launcher.is_alive()
-    return Owner(launcher.pid, launcher.start, launcher.boot).is_alive(graph_of(directory))
+        return launcher.runs_here()
+    return launcher.is_alive(graph_of(directory))
 
 
 def graph_of(directory: str) -> str:
@@ -233,8 +207,15 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     return state
 
 
-def _process(fields: dict[str, Any]) -> ProcessId:
-    found = ProcessId(**fields)
+def _document(state: RunState) -> dict[str, Any]:
+    """*state* as the file has it, each process as an object."""
+    process = None if state.process is None else state.process._asdict()
+    processes = {"launcher": state.launcher._asdict(), "keeper": state.keeper._asdict(), "process": process}
+    return {**asdict(state), **processes}
+
+
+def _process(fields: dict[str, Any]) -> Owner:
+    found = Owner(**fields)
     numbers = type(found.pid) is int and type(found.start) is int
     if not numbers or not 0 < found.pid <= _LARGEST_PID or not isinstance(found.boot, str):
         raise ValueError(found.pid)

@@ -1,6 +1,6 @@
 """Holders: what is alive and stands on an image's trees, so that neither the image may go nor its trees be replaced.
 
-Names hold an image too, against the collector, but nothing stands on its trees because of them.
+Names hold an image too, against the collector (`roots`), but nothing stands on its trees because of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from arstore.errors import StoreDamagedError
 from arstore.mounts.table import MountState, MountTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.table import MountEntry
@@ -23,6 +25,16 @@ class Holder(NamedTuple):
 
     why: str
     hint: str
+
+
+def roots(directories: Directories, snapshot: Snapshot, named: Iterable[str] | None = None) -> frozenset[str]:
+    """Return the digests of the images that something holds: a name, a container, a mount, a living lease.
+
+    *named* are the digests that have names, if the caller has read the names already.
+    """
+    if named is None:
+        named = (digest for _, digest in snapshot.names())
+    return frozenset((*named, *image_holders(directories, snapshot)))
 
 
 def image_holders(directories: Directories, snapshot: Snapshot) -> dict[str, Holder]:

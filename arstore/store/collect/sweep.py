@@ -12,7 +12,7 @@ Removal has three steps, each safe to die after:
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,18 +21,17 @@ from arstore.store.leftovers import places_of
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from arstore.disk.paths import Directories
     from arstore.disk.staging import Ingest
     from arstore.graph.graph import Graph
-    from arstore.graph.records import LayerRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.graph.write import Change
     from arstore.store.collect.reachability import Needs, Reach
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Reachable:
     """What is to stay: digests of images, and numbers that a `Reach` has given to everything else."""
 
@@ -42,17 +41,21 @@ class Reachable:
     trees: set[int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Removed:
-    """Keys whose records were deleted, and whose files are to go."""
+    """Keys of records that are to be deleted or were deleted; the files of the blobs and trees go with them."""
 
-    images: list[str] = field(default_factory=list)
-    blobs: list[str] = field(default_factory=list)
-    layers: list[str] = field(default_factory=list)
-    trees: list[str] = field(default_factory=list)
+    images: tuple[str, ...] = ()
+    blobs: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.images or self.blobs or self.layers or self.trees)
+
+    def places(self) -> Iterator[str]:
+        """Where the blobs and trees are, below the root."""
+        return places_of(self.blobs, self.trees)
 
 
 def mark(reach: Reach, images: Iterable[str]) -> Reachable:
@@ -74,11 +77,15 @@ def mark(reach: Reach, images: Iterable[str]) -> Reachable:
 
 
 class Sweep(NamedTuple):
-    """What is to be deleted at one moment: records, and names; and the layers that stay with fewer blobs."""
+    """What is to be deleted at one moment: records, and names; and the layers that stay, with the blobs they keep."""
 
-    removed: Removed
+    removed: Removed = Removed()
     names: tuple[str, ...] = ()
-    layers: Mapping[str, LayerRecord] = MappingProxyType({})
+    layers: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+class _Layers(NamedTuple):
+    blobs: list[tuple[str, ...]]
 
 
 def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
@@ -88,36 +95,40 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
     tree. *reach* is of this *snapshot*.
     """
     keep = mark(reach, images)
-    removed = Removed(
-        images=[digest for digest in reach.images if digest not in keep.images],
-        layers=reach.layers.besides(keep.layers),
-        trees=reach.trees.besides(keep.trees),
-    )
-    layers: dict[str, LayerRecord] = {}
+    layers: dict[str, tuple[str, ...]] = {}
     blobs = set(keep.blobs)
-    for number, (chain_id, layer) in enumerate(snapshot.layers()):
+    chain_ids, columns = snapshot.columns("layers", _Layers)
+    for number, (chain_id, listed) in enumerate(zip(chain_ids, columns.blobs, strict=True)):
         if number not in keep.layers:
             continue
-        listed = tuple(blob for blob in layer.blobs if reach.blobs.of(blob) in keep.blobs)
-        if not listed:
-            blobs.update(map(reach.blobs.of, layer.blobs))
-        elif listed != layer.blobs:
-            layers[chain_id] = layer._replace(blobs=listed)
-    removed.blobs = reach.blobs.besides(blobs)
-    names = chain.from_iterable(reach.names.get(digest, ()) for digest in removed.images)
-    return Sweep(removed, tuple(sorted(names)), layers)
+        numbers = reach.blobs.all_of(listed)
+        kept = tuple(blob for blob, one in zip(listed, numbers, strict=True) if one in keep.blobs)
+        if not kept:
+            blobs.update(numbers)
+        elif len(kept) != len(listed):
+            layers[chain_id] = kept
+    gone = tuple(digest for digest in reach.images if digest not in keep.images)
+    removed = Removed(
+        images=gone,
+        blobs=tuple(reach.blobs.besides(blobs)),
+        layers=tuple(reach.layers.besides(keep.layers)),
+        trees=tuple(reach.trees.besides(keep.trees)),
+    )
+    names = chain.from_iterable(reach.names.get(digest, ()) for digest in gone)
+    return Sweep(removed, tuple(sorted(names)), MappingProxyType(layers))
 
 
 def note_removal(ingest: Ingest, plan: Sweep) -> None:
     """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded."""
     if plan.removed.blobs or plan.removed.trees:
-        ingest.note_places(places_of(plan.removed.blobs, plan.removed.trees))
+        ingest.note_places(plan.removed.places())
 
 
 def sweep(change: Change, plan: Sweep) -> Removed:
-    """Delete what *plan* says, which must be of this very moment; what that was."""
-    for chain_id, layer in plan.layers.items():
-        change.put_layer(chain_id, layer)
+    """Delete the records of *plan*, which must be of this very moment; return what was deleted."""
+    for chain_id, blobs in plan.layers.items():
+        if (layer := change.layer(chain_id)) is not None:
+            change.put_layer(chain_id, layer._replace(blobs=blobs))
     gone = plan.removed
     for table, keys in (("images", gone.images), ("layers", gone.layers), ("trees", gone.trees), ("blobs", gone.blobs)):
         for key in keys:
@@ -127,18 +138,22 @@ def sweep(change: Change, plan: Sweep) -> Removed:
     return gone
 
 
-def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: Removed) -> None:
-    """Step 2: move the files of *removed* into *ingest*, which deletes them when its context ends."""
+def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: Removed) -> Removed:
+    """Step 2: move the files of *removed* into *ingest*, which deletes them when its context ends.
+
+    Returns *removed* without the blobs and trees that an import has recorded again since: these stay.
+    """
     if not (removed.blobs or removed.trees):
-        return
+        return removed
     with graph.write() as change:
-        for number, digest in enumerate(removed.blobs):
-            if change.blob(digest) is None:
-                _take(ingest, directories.blob(digest), f"blob-{number}")
-        for number, key in enumerate(removed.trees):
-            if change.tree(key) is None:
-                _take(ingest, directories.tree(key), f"tree-{number}")
+        blobs = tuple(digest for digest in removed.blobs if not change.has("blobs", digest))
+        trees = tuple(key for key in removed.trees if not change.has("trees", key))
+        for number, digest in enumerate(blobs):
+            _take(ingest, directories.blob(digest), f"blob-{number}")
+        for number, key in enumerate(trees):
+            _take(ingest, directories.tree(key), f"tree-{number}")
     reached("remove.files-moved")
+    return replace(removed, blobs=blobs, trees=trees)
 
 
 def _take(ingest: Ingest, path: str, name: str) -> None:

@@ -78,7 +78,7 @@ class Assembly:
         straight: dict[bytes, int] = {}
         for layer in layers:
             keys.append(self._tree(layer, keys, straight))
-        cap = self._cap(layers, keys)
+        keys, cap = self._with_cap(layers, keys)
         for key in keys:
             self._reuse(key)
         self._merge([*([cap] if cap else []), *_top_first(keys)])
@@ -139,11 +139,14 @@ class Assembly:
         straight[path] = len(below)
         return True
 
-    def _cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> str:
-        """The key of the cap for *keys*, "" for none; a stack that is full already gets another top tree instead."""
+    def _with_cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> tuple[list[str], str]:
+        """The keys of the trees for *layers*, and the key of their cap, "" for none.
+
+        These are *keys*, unless the stack is full: then the top tree is another one, which holds the cap's directories.
+        """
         needs = [self._needs_of(key) for key in _top_first(keys)]
         if not any(one.implied or one.masked for one in needs):
-            return ""
+            return keys, ""
         with ExitStack() as stack:
             view = self._view(keys, stack)
             for one in needs:
@@ -154,16 +157,15 @@ class Assembly:
             }
             entries = cap_entries(view, masked)
             if not entries:
-                return ""
+                return keys, ""
             if len(plan_runs(self._records(_top_first(keys)[: view.mounted()]), MAX_LOWERS - 1)) >= MAX_LOWERS:
                 only_top = frozenset(path for path in masked if view.layers_of(path) == (0,))
-                keys[-1] = self._capped_top(layers[-1], keys, _Capped(entries, only_top), stack)
-                return ""
+                return [*keys[:-1], self._capped_top(layers[-1], keys[:-1], entries, only_top, stack)], ""
         key = Digest.of(f"cap of {layers[-1].chain_id}".encode())
         if key not in self._publication.trees and not self._inventory.is_trusted(key):
             self._build_cap(key, entries)
         self._reuse(key)
-        return key
+        return keys, key
 
     def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
         form = self._inventory.forms[FALLBACK.name]
@@ -182,11 +184,18 @@ class Assembly:
         record = TreeRecord(form.name, self._inventory.boot, False, stat.entries, stat.size, False, sums=sums)
         self._publication.add_tree(key, directory, record, self._inventory.tree_record(key))
 
-    def _capped_top(self, layer: IncomingLayer, keys: list[str], capped: _Capped, stack: ExitStack) -> str:
-        """The key of a tree of the top *layer* that holds the cap's directories too."""
+    def _capped_top(
+        self,
+        layer: IncomingLayer,
+        below: list[str],
+        cap: Sequence[Entry],
+        only_here: frozenset[bytes],
+        stack: ExitStack,
+    ) -> str:
+        """The key of a tree of the top *layer*, over *below*, that holds the directories of the *cap* too."""
         key = Digest.of(f"capped {layer.chain_id}".encode())
         if key not in self._publication.trees and not self._inventory.is_trusted(key):
-            capped.adaptation = self._plan(layer, keys[:-1], stack)
+            capped = _Capped(self._plan(layer, below, stack), cap, only_here)
             directory = self._ingest.directory(f"tree-{key.hex}")
             self._adapt(self._again(layer, directory, capped), key)
         self._reuse(key)
@@ -263,21 +272,21 @@ class _Capped:
     Whiteouts in directories that only this layer has hide nothing, and overlayfs would show them: they are left out.
     """
 
-    def __init__(self, cap: Sequence[Entry], only_here: frozenset[bytes]) -> None:
-        self.adaptation: Adaptation | None = None
+    def __init__(self, adaptation: Adaptation | None, cap: Sequence[Entry], only_here: frozenset[bytes]) -> None:
+        self._adaptation = adaptation
         self._cap = cap
         self._only_here = only_here
 
     def survey(self, reader: EntryReader) -> None:
-        if self.adaptation is not None:
-            self.adaptation.survey(reader)
+        if self._adaptation is not None:
+            self._adaptation.survey(reader)
 
     def attach(self, builder: TreeBuilder) -> None:
-        if self.adaptation is not None:
-            self.adaptation.attach(builder)
+        if self._adaptation is not None:
+            self._adaptation.attach(builder)
 
     def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
-        own = ((entry, reader) for entry in reader) if self.adaptation is None else self.adaptation.entries(reader)
+        own = ((entry, reader) for entry in reader) if self._adaptation is None else self._adaptation.entries(reader)
         for entry, content in own:
             if entry.parent not in self._only_here or mark_of(entry)[0] is not Mark.WHITEOUT:
                 yield entry, content

@@ -121,10 +121,11 @@ class TakenLayer(NamedTuple):
 
 
 class TakenImage(NamedTuple):
-    """An image that is in the store now."""
+    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why."""
 
     digest: str
     config: str
     names: tuple[str, ...]
     platform: str
     layers: tuple[TakenLayer, ...]
+    denied: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.digest import Digest, verify
 from arstore.disk.free_space import Room
@@ -19,8 +19,8 @@ from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
-from arstore.store.ingest.layer_jobs import Job, Passes
-from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass, take_layer
+from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
+from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
@@ -33,14 +33,16 @@ from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.trees.format import TreeFormat
+    from arstore.workers.pool import Outcome
 
+T = TypeVar("T")
 
 _MANY = 256
 """Files from which on the whole file system is synced, once, in place of each of them."""
@@ -92,11 +94,6 @@ class Intake:
         self._durable = True
 
     @property
-    def denied(self) -> str:
-        """Why no trees were built, in the kernel's words; "" when they were."""
-        return self._taken.denied
-
-    @property
     def dropped(self) -> Dropped:
         """The extended attributes that the trees of all layers do not have, those of reused trees too."""
         found = Dropped()
@@ -130,7 +127,7 @@ class Intake:
 
     def _take(self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]) -> Publication:
         if any(not job.reads_store for job in jobs):
-            self._room.announced = sum(job.layer.size for job in jobs if job.work.keep)
+            self._room.expect(sum(job.layer.size for job in jobs if job.work.keep))
             self._room.check()
         self._run(jobs)
         reached("take.layers-read")
@@ -178,7 +175,8 @@ class Intake:
             )
             for layer in image.layers
         )
-        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers)
+        denied = self._taken.denied if self._publication.images[image.digest].cap is None else ""
+        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers, denied)
 
     def _dropped_of(self, layer: IncomingLayer) -> int:
         dropped = self._taken.dropped.get(layer.diff_id)
@@ -366,23 +364,31 @@ class Intake:
     def _adapt(self, work: LayerPass, key: str) -> None:
         """Build an adapted tree from the layer's blob. Raises as `take_layer`, and _DeniedError."""
 
-        def read(report: Callable[[int], None]) -> LayerOutcome:
+        def read(report: Callable[[int], None]) -> LayerOutcome | Again:
             with open(work.blob, "rb", buffering=0) as file:
                 head = os.pread(file.fileno(), codec.HEAD, 0)
                 # It also looks into the trees below, which lie in the store and in the ingest, and may have any form.
                 preload(heads=[head], digests=[work.digest, work.diff_id], forms=self._inventory.forms.values())
                 confined = confinement.making(self._ingest.path, self._inventory.directories.trees, work.blob)
                 confined.enter()
-                return take_layer(work.moved(confined.inside), file, report)
+                return attempt(work.moved(confined.inside), file, report)
 
         self._inventory.graph.release()
-        for outcome in run_jobs([read]):
-            if outcome.value is not None:
-                if outcome.value.stat is None:
-                    raise _DeniedError(outcome.value.denied)
-                self._add_tree(key, work.tree, outcome.value)
-                self._taken.dropped[work.diff_id] = outcome.value.needs.dropped
+        outcome = _only(run_jobs([read]))
+        if not isinstance(outcome, LayerOutcome):
+            self._adapt(another_pass(work, work.forms[1:]), key)
+            return
+        if outcome.stat is None:
+            raise _DeniedError(outcome.denied)
+        self._add_tree(key, work.tree, outcome)
+        self._taken.dropped[work.diff_id] = outcome.needs.dropped
         reached("take.tree-adapted")
+
+
+def _only(outcomes: Iterable[Outcome[T]]) -> T:
+    """What the one job returned whose *outcomes* these are; an error of it is raised."""
+    (value,) = [outcome.value for outcome in outcomes if outcome.value is not None]
+    return value
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

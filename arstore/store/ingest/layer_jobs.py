@@ -51,7 +51,7 @@ _BESIDES = 8 << 20
 
 
 @answer
-class _Again(Enum):
+class Again(Enum):
     """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
 
     ALONE = auto()
@@ -60,7 +60,7 @@ class _Again(Enum):
     """The first form has no way to say what is in it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Job:
     """A layer that has to be read, and what for."""
 
@@ -99,20 +99,20 @@ class Passes:
         The next form comes in other workers, because it takes rights that the first one does without.
         """
         found = self._read_at_a_time(groups)
-        alone = [[_once_more(job, job.work.forms)] for job, why in found if why is _Again.ALONE]
+        alone = [[_once_more(job, job.work.forms)] for job, why in found if why is Again.ALONE]
         found += self._read_at_a_time(alone, alone=True)
-        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is _Again.OTHER_FORM]
+        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is Again.OTHER_FORM]
         done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
         self._check_inflated(done)
         return done + (self._read(others) if others else [])
 
     def _read_at_a_time(
         self, groups: list[list[Job]], *, alone: bool = False
-    ) -> list[tuple[Job, LayerOutcome | _Again]]:
+    ) -> list[tuple[Job, LayerOutcome | Again]]:
         """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
-        found: list[tuple[Job, LayerOutcome | _Again]] = []
+        found: list[tuple[Job, LayerOutcome | Again]] = []
         sizes = (0, 0)
-        budgets = _budgets(groups, alone=alone)
+        groups, budgets = _budgeted(groups, alone=alone)
         if any(job.is_fetched for group in groups for job in group):
             # Once for all workers: what they are to inflate cannot be looked at before they are confined.
             preload_codecs()
@@ -143,7 +143,7 @@ class Passes:
     def _check_room(self, job: Job, progress: int) -> None:
         """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
         if job.work.keep:
-            self._room.announced -= progress
+            self._room.came(progress)
             self._room.check()
 
     def _check_inflated(
@@ -162,7 +162,7 @@ class Passes:
 
     def _work(
         self, group: list[Job]
-    ) -> Callable[[Report], list[LayerOutcome | _Again]] | Fed[list[LayerOutcome | _Again]]:
+    ) -> Callable[[Report], list[LayerOutcome | Again]] | Fed[list[LayerOutcome | Again]]:
         """How these layers are read: by a worker, and where they are fetched by a process that feeds it."""
         wanted = [
             Wanted(f"blob {job.layer.digest}", job.layer.size, partial(self._blobs.open_blob, job.layer.digest))
@@ -173,7 +173,7 @@ class Passes:
             return partial(self._read_group, group, -1)
         return Fed(partial(_fetch, wanted), partial(self._read_group, group))
 
-    def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | _Again]:
+    def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | Again]:
         """In a worker: read these layers, those that are fetched from *pipe*.
 
         Of several, the blobs are made durable together, when all are written.
@@ -186,7 +186,7 @@ class Passes:
             if len(group) > 1:
                 report = _unreported
             outcomes = [
-                _outcome(job.work.moved(confined.inside), source, report)
+                attempt(job.work.moved(confined.inside), source, report)
                 for job, source in zip(group, sources, strict=True)
             ]
             if len(group) > 1:
@@ -231,11 +231,11 @@ def _grouped(jobs: list[Job]) -> list[list[Job]]:
     small = jobs[len(large) :]
     size = max(_FEWEST, min(_MOST, -(-len(small) // _processes())))
     groups = [small[start : start + size] for start in range(0, len(small), size)]
-    for group in groups:
-        if len(group) > 1:
-            for job in group:
-                job.work = job.work._replace(sync=not job.work.keep)
-    return large + groups
+    return large + [[_synced_together(job) for job in group] if len(group) > 1 else group for group in groups]
+
+
+def _synced_together(job: Job) -> Job:
+    return replace(job, work=job.work._replace(sync=not job.work.keep))
 
 
 def _processes() -> int:
@@ -243,17 +243,19 @@ def _processes() -> int:
     return min(len(os.sched_getaffinity(0)), _PROCESSES)
 
 
-def _budgets(groups: list[list[Job]], *, alone: bool) -> list[Budget]:
-    """Give each group its account; a budget for each, the same one for all unless they are read one by one."""
+def _budgeted(groups: list[list[Job]], *, alone: bool) -> tuple[list[list[Job]], list[Budget]]:
+    """The same groups, each with its account; a budget for each, the same one for all unless they are read alone."""
     most = [max((_most_held(job) for job in group), default=0) for group in groups]
     limit = max(most, default=0)
     extra = max(min(_processes(), len(groups)) - 2, 0)
     shared = Budget(max(limit - extra * _BESIDES, limit // 2), len(groups))
     budgets = [Budget(one, len(groups)) if alone else shared for one in most]
-    for number, (group, budget) in enumerate(zip(groups, budgets, strict=True)):
-        for job in group:
-            job.work = job.work._replace(account=budget.account(number))
-    return budgets
+    accounts = [budget.account(number) for number, budget in enumerate(budgets)]
+    with_accounts = [
+        [replace(job, work=job.work._replace(account=account)) for job in group]
+        for group, account in zip(groups, accounts, strict=True)
+    ]
+    return with_accounts, budgets
 
 
 def _most_held(job: Job) -> int:
@@ -263,21 +265,25 @@ def _most_held(job: Job) -> int:
 
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
     """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
-    remove_children(job.work.tree)
-    work = job.work._replace(keep=False, sync=True, forms=forms)
-    return replace(job, work=work, reads_file=True, is_fetched=False)
+    return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False)
 
 
-def _outcome(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | _Again:
-    """`take_layer` with the first of the forms; or why it has to be read again."""
+def another_pass(work: LayerPass, forms: tuple[TreeFormat, ...]) -> LayerPass:
+    """Empty the tree's directory, and return the work on the blob, which is in its file now, for these *forms*."""
+    remove_children(work.tree)
+    return work._replace(keep=False, sync=True, forms=forms)
+
+
+def attempt(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | Again:
+    """Do one pass, in the first of the forms; or return why there has to be `another_pass`."""
     try:
-        return take_layer(work._replace(forms=work.forms[:1]), source, report)
+        return take_layer(work, source, report)
     except CrowdedError:
-        return _Again.ALONE
+        return Again.ALONE
     except UnrepresentableError:
         if len(work.forms) < 2:
             raise
-        return _Again.OTHER_FORM
+        return Again.OTHER_FORM
 
 
 def _fetch(wanted: list[Wanted], pipe: int) -> None:

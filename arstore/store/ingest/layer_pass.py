@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.disk.free_space import Room
-from arstore.disk.rmtree import remove_children
 from arstore.errors import DigestMismatchError
 from arstore.graph.records import RULES
 from arstore.linux.files.writing import write_all
@@ -63,11 +62,11 @@ class LayerPass(NamedTuple):
     """What is known of a layer's blob beforehand, and what is wanted from the pass.
 
     `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
-    already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. Its form is
-    the first of `forms` that can represent the layer. `adaptation` moves entries for the layer's parents, and has the
-    blob read once more before; it is for blobs that are in their place. `limits` are
-    for blobs from outside: what the store has accepted once is read again without them. `account` has the memory
-    that is shared with other layers.
+    already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. A pass builds
+    the first of `forms`; the others are for further passes, if that one cannot represent the layer (`layer_jobs`).
+    `adaptation` moves entries for the layer's parents, and has the blob read once more before; it is for blobs that are
+    in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
+    `account` has the memory that is shared with other layers.
     """
 
     digest: Digest
@@ -105,23 +104,16 @@ class LayerOutcome(NamedTuple):
 
 
 def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
-    """Read *source* to its end and do what *work* asks.
+    """Read *source* to its end and do what *work* asks, with the first of its forms.
 
-    Raises the errors of VerifiedReader, of `arstore.tar`, DigestMismatchError when the inflated tar does not have the
+    Raises UnrepresentableError when that form cannot represent the layer (the blob is whole and verified then), the
+    errors of VerifiedReader, of `arstore.tar`, DigestMismatchError when the inflated tar does not have the
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
     if work.adaptation is not None:
         _survey(work, work.adaptation)
-    try:
-        return _pass(work, source, report)
-    except UnrepresentableError:
-        if len(work.forms) < 2:
-            raise
-    # The blob is whole and verified by now, and the next form is built from it.
-    remove_children(work.tree)
-    with open(work.blob, "rb", buffering=0) as blob:
-        return take_layer(work._replace(keep=False, forms=work.forms[1:]), blob, lambda _count: None)
+    return _pass(work, source, report)
 
 
 def _survey(work: LayerPass, adaptation: Adaptation) -> None:
@@ -235,7 +227,7 @@ class _Kept:
         if data and self._fd >= 0:
             write_all(self._fd, data)
             if self._room is not None:
-                self._room.announced -= len(data)
+                self._room.came(len(data))
         elif self._fd >= 0 and not self._synced:
             # At the end, which is known to be the right one; the other stages still have work to do meanwhile.
             reached("take.blob-written")

@@ -65,8 +65,6 @@ class Publication:
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
-    moved: dict[str, str] = field(default_factory=dict)
-    """What the names stood for that stood for something else before; known when it has been published."""
     sparing: frozenset[str] = frozenset()
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
@@ -93,12 +91,13 @@ class Publication:
             del self.trees[key]
 
 
-def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> None:
-    """Give *work* its names.
+def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> dict[str, str]:
+    """Give *work* its names; return those of its images' names that had another image, with that one's digest.
 
     Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
     """
     placed: list[str] = []
+    moved: dict[str, str] = {}
     replacement = Replacement(directories, ingest, work.distrusted, work.sparing)
     try:
         replacement.announce(graph)
@@ -115,7 +114,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
             for name, digest in work.names.items():
                 before = change.name(name)
                 if before is not None and before != digest:
-                    work.moved[name] = before
+                    moved[name] = before
                 change.put_name(name, digest)
             reached("publish.recorded")
     except BaseException:
@@ -123,6 +122,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         _take_back(directories, graph, ingest, replacement, placed)
         raise
     ingest.forget_places()
+    return moved
 
 
 def _new_places(change: Change, work: Publication) -> Iterator[str]:

@@ -120,8 +120,9 @@ class _Spooler:
         runs = [(0, entry.size)] if entry.sparse is None else entry.sparse
         if self._room is None:
             self._room = Room(file.fd, self._limits, self._members.what)
-        self._room.announced = sum(length for _, length in runs)
-        if self._room.announced >= EVERY:
+        stored = sum(length for _, length in runs)
+        self._room.expect(stored)
+        if stored >= EVERY:
             self._room.check()
         _fill(file.fd, offset, runs, chunks, self._room)
         if entry.sparse is not None:
@@ -151,7 +152,7 @@ def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[byte
                 if left < 0:
                     return
             written = os.pwrite(fd, rest[:left], base + at)
-            room.announced -= written
+            room.came(written)
             room.note(written)
             rest = rest[written:]
             at += written

@@ -5,6 +5,8 @@ Not in scope: compressions, which `arstore.tar.compression` knows.
 
 from __future__ import annotations
 
+from arstore.tar.header import checksum_matches
+
 HEAD = 4096
 """Bytes that are enough to tell."""
 
@@ -43,15 +45,7 @@ def is_tar(head: bytes) -> bool:
     block = head[:512]
     if len(block) < 512:
         return False
-    if not any(block):
-        return True
-    digits = block[148:156].strip(b" \0")
-    if not digits or digits.strip(b"01234567"):
-        return False
-    announced = int(digits, 8)
-    rest = block[:148] + b" " * 8 + block[156:]
-    signed = sum(rest) - 256 * sum(byte > 127 for byte in rest)
-    return announced in {sum(rest), signed}
+    return not any(block) or checksum_matches(block, block[148:156])
 
 
 def looks_like(head: bytes) -> str:

@@ -34,7 +34,6 @@ _TYPES = {
     b"w": stat.S_IFCHR,
 }
 _OF_THE_HOST = frozenset({b"security.selinux", b"security.ima", b"security.evm", b"security.SMACK64"})
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TOLD = 3
 _PLAIN_TIMES = range(-(1 << 31), 1 << 31)

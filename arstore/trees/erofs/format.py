@@ -59,7 +59,6 @@ IS_EXTENDED = 0x1
 LAYOUT_SHIFT = 1
 PLAIN, INLINE = 0, 2
 """Layouts of an inode's data: in blocks; in blocks but for the last part, which follows the inode."""
-LARGEST_ROOT_NID = (1 << 16) - 1
 
 DIRENT = struct.Struct("<QHBB")
 """nid, offset of the name in the block, file type, reserved."""

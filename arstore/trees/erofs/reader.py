@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _LARGEST_LINK = 4095
 _HEAD = struct.Struct("<H")
-_U32 = struct.Struct("<I")
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 import os
 
 import pytest
+from support import features
 
-from arstore.linux import features
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountid import unique_mount_id
 

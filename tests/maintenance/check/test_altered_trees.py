@@ -53,7 +53,7 @@ def test_found_and_mended(store, name, harm, seen_quickly):
     assert check(store) == []
     record = rootfs.mount_image(store, store.find("example:1"))
     passwd = Path(record.target, "etc/passwd").read_bytes()
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert passwd.startswith(b"root:")
 
 

@@ -14,7 +14,7 @@ from arstore.maintenance.disk_usage import measure
 from arstore.maintenance.gc import collect
 from arstore.maintenance.scan import cache as module
 from arstore.maintenance.scan.cache import NAME, Listings
-from arstore.maintenance.scan.walk import Parts, survey
+from arstore.maintenance.scan.walk import Parts
 from arstore.trees.forms import INDEX, MERGED_INDEX, TAR
 
 LONG_AGO = 5_000_000_000
@@ -203,7 +203,7 @@ def test_the_bill_is_what_du_says_whatever_has_happened(store, name):
     measure(store)
     assert os.path.exists(f"{store.directories.runroot}/{NAME}") == (store.tree_forms()[0].name == "erofs")
     CHANGES[name](trees(store)[1])
-    assert in_parts(store) == survey(store.directories)
+    assert in_parts(store) == stores.survey(store.directories)
     assert measure(store).total == stores.du(store.directories.root)
     assert measure(store).total == stores.du(store.directories.root)
 
@@ -233,4 +233,4 @@ def test_it_is_a_file_of_the_runroot_that_gc_leaves(store):
     stores.bring(store, images.example())
     collect(store)
     measure(store)
-    assert collect(store).leftovers == []
+    assert collect(store).leftovers == ()

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from support import images, stores
 
-from arstore.maintenance.scan.walk import survey
-
 
 @pytest.fixture
 def store(tmp_path):
@@ -30,7 +28,7 @@ def test_it_says_what_du_says(store):
     (root / "pipelines/x/images/left.tar").write_bytes(b"y" * 30_000)
     (root / "strange file").write_bytes(b"z" * 5000)
     (root / "ingest/loose").write_bytes(b"z" * 5000)
-    found = survey(store.directories)
+    found = stores.survey(store.directories)
     assert found.total == stores.du(root)
     assert 70_000 <= found.containers["c"] < 140_000
     assert found.exchange >= 30_000
@@ -54,7 +52,7 @@ def test_paths_of_any_length(store, name):
         fd = below
     os.close(fd)
     before = len(os.listdir("/proc/self/fd"))
-    assert survey(store.directories).total == stores.du(root)
+    assert stores.survey(store.directories).total == stores.du(root)
     assert len(os.listdir("/proc/self/fd")) == before
     subprocess.run(["rm", "-rf", root / "containers/c"], check=True)
 
@@ -64,7 +62,7 @@ def test_names_in_no_encoding(store):
     os.makedirs(root + b"/containers/\xff\xfe/upper")
     with open(root + b"/containers/\xff\xfe/upper/\xe9", "wb") as file:
         file.write(b"x" * 9000)
-    found = survey(store.directories)
+    found = stores.survey(store.directories)
     assert found.total == stores.du(store.directories.root)
     assert list(found.containers) == ["\udcff\udcfe"]
 
@@ -77,8 +75,8 @@ def test_another_file_system_counts_as_for_du(store):
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target], check=True)
     try:
         (target / "big").write_bytes(b"x" * (1 << 20))
-        assert survey(store.directories).total == stores.du(store.directories.root)
-        assert survey(store.directories).containers["c"] > 1 << 20
+        assert stores.survey(store.directories).total == stores.du(store.directories.root)
+        assert stores.survey(store.directories).containers["c"] > 1 << 20
     finally:
         subprocess.run(["umount", target], check=True)
 
@@ -92,7 +90,7 @@ def test_the_lock_file_of_the_graph_is_not_opened(store, monkeypatch):
         return real(path, *rest, **more)
 
     monkeypatch.setattr(os, "open", watching)
-    survey(store.directories)
+    stores.survey(store.directories)
     assert not any("lock.mdb" in str(path) for path in opened)
 
 
@@ -110,7 +108,7 @@ def test_what_vanishes_meanwhile_is_passed_over(store, monkeypatch):
         return real(path, *rest, **more)
 
     monkeypatch.setattr("arstore.maintenance.scan.walk.os.stat", vanishing)
-    survey(store.directories)
+    stores.survey(store.directories)
     assert left == [0]
 
 
@@ -119,7 +117,7 @@ def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
     stores.bring(store, images.example())
     doomed = sorted(Path(store.directories.root, what).iterdir())[0]
     inside = [*doomed.iterdir()] if doomed.is_dir() else []
-    before = survey(store.directories)
+    before = stores.survey(store.directories)
     real = os.lstat
 
     def vanishing(path, *, dir_fd=None):
@@ -130,7 +128,7 @@ def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
         return real(path, dir_fd=dir_fd)
 
     monkeypatch.setattr("arstore.maintenance.scan.walk.os.lstat", vanishing)
-    found = survey(store.directories)
+    found = stores.survey(store.directories)
     monkeypatch.undo()
     assert not doomed.exists()
     assert found.total < before.total

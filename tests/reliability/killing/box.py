@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lmdb
+from support import stores
 from support.forking import guarded
 from support.groups import groups_below
 
@@ -24,7 +25,7 @@ from arstore.maintenance.check import check
 from arstore.maintenance.gc import collect
 from arstore.maintenance.remove import remove_images
 from arstore.mounts.table import MountState, MountTable
-from arstore.rootfs.mount import remove_container, umount_all
+from arstore.rootfs.mount import remove_container
 from arstore.store.store import Store
 from reliability.killing.victim import Ended, Order, command
 
@@ -67,7 +68,7 @@ def _looked(store: Store) -> dict[str, Any]:
 
 
 def _wiped(store: Store) -> None:
-    umount_all(store)
+    stores.umount_all(store)
     for container in store.containers.list():
         remove_container(store, container.id)
     if images := [image.digest for image in store.images()]:

@@ -64,7 +64,7 @@ def test_a_run_that_is_kept(store):
     assert {"new", "greeting", "tmp"} <= set(os.listdir(record.target))
     with pytest.raises(InUseError, match="mounted"):
         remove(store, "kept")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     remove(store, "kept")
     stores.verify_clean(store)
 
@@ -84,7 +84,7 @@ def test_a_detached_one(store):
     with pytest.raises(InUseError):
         remove(store, container_id)
     store.untag("box:1")
-    assert collect(store).images == []
+    assert collect(store).images == ()
     control.kill(container.path)
     control.wait(container.path, 10)
     remove(store, container_id)
@@ -111,4 +111,4 @@ def test_what_a_killed_process_left_goes_with_the_next_run(store):
     assert not containers.container_is_owned(store.containers.get("lost"))
     assert run(store, request_for(store, "true")).status == 0
     assert [one.id for one in store.containers.list()] == ["mine"]
-    assert rootfs.remove_abandoned(store) == []
+    assert not rootfs.remove_abandoned(store)

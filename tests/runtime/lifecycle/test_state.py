@@ -5,16 +5,17 @@ from dataclasses import asdict
 
 import pytest
 
+from arstore.disk.owner import Owner
 from arstore.errors import (
     NotFoundError,
     StoreDamagedError,
 )
 from arstore.runtime.lifecycle.control import kill, wait
-from arstore.runtime.lifecycle.state import ProcessId, RunState, status, write_state
+from arstore.runtime.lifecycle.state import RunState, status, write_state
 
 
 def state_of(pid: int, **fields) -> RunState:
-    process = ProcessId.of(pid)
+    process = Owner.of(pid)
     return RunState("x", "running", "/runc", process, process, process, ("a",), **fields)
 
 
@@ -37,8 +38,8 @@ def test_state_of_a_launcher_that_is_gone(tmp_path):
 
 
 def test_state_of_another_boot_is_dead(tmp_path):
-    own = ProcessId.of(os.getpid())
-    other = ProcessId(own.pid, own.start, "another boot")
+    own = Owner.of(os.getpid())
+    other = Owner(own.pid, own.start, "another boot")
     write_state(str(tmp_path), RunState("x", "running", "/runc", other, other))
     assert status(str(tmp_path)).status == "dead"
 

@@ -57,7 +57,7 @@ def test_a_mount(store):
     by_image, by_tree = holders(store)
     assert record.target in by_image[EXAMPLE.digest].why
     assert set(by_tree) == set(EXAMPLE.diff_ids)
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert holders(store) == ({}, {})
 
 

@@ -131,7 +131,7 @@ def test_a_layer_forgets_blobs_that_went():
     records.tables["layers"]["a"] = LayerRecord("a", "", ("other blob", "blob a"), 1, "tree a")
     records.tables["blobs"]["other blob"] = BlobRecord(1, "a", 1)
     gone = sweep(records, planned(records, Reach(records), ["image 0 a"]))
-    assert gone.blobs == ["other blob"]
+    assert gone.blobs == ("other blob",)
     assert records.tables["layers"]["a"].blobs == ("blob a",)
 
 
@@ -173,7 +173,9 @@ def test_what_was_recorded_again_meanwhile_stays(store):
     stores.bring(store, one)
     inodes = {digest: os.stat(store.directories.blob(digest)).st_ino for digest in one.blobs()}
     with Ingest(store.directories) as ingest:
-        take_files(store.directories, store.graph, ingest, removed)
+        gone = take_files(store.directories, store.graph, ingest, removed)
+    assert gone.images == removed.images
+    assert (gone.blobs, gone.trees, ingest.freed) == ((), (), 0)
     assert {digest: os.stat(store.directories.blob(digest)).st_ino for digest in one.blobs()} == inodes
     stores.verify_clean(store)
 
@@ -182,7 +184,7 @@ def test_files_that_are_not_there_are_no_error(store):
     digest = "sha256:" + "0" * 64
     Path(store.directories.blob(digest)).write_bytes(b"x")
     with Ingest(store.directories) as ingest:
-        removed = Removed(blobs=[digest, "sha256:" + "1" * 64], trees=[digest])
+        removed = Removed(blobs=(digest, "sha256:" + "1" * 64), trees=(digest,))
         take_files(store.directories, store.graph, ingest, removed)
         assert len(os.listdir(ingest.path)) == 1
     assert not os.path.exists(store.directories.blob(digest))

@@ -19,11 +19,12 @@ from support import images, stores
 
 from arstore.errors import DigestMismatchError, PermissionDeniedError, SizeMismatchError, UnsafePathError
 from arstore.rootfs import mount as rootfs
-from arstore.store.ingest import intake
+from arstore.store.ingest import intake, layer_jobs
 from arstore.store.ingest.layer_pass import take_layer
 from arstore.store.store import Store
 from arstore.transport.copy import import_opened, import_reference
 from arstore.transport.detect import open_source
+from arstore.trees.format import UnrepresentableError
 
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
@@ -231,7 +232,7 @@ def test_a_tree_that_cannot_be_relied_on_is_built_again(store, harm, way):
     assert stores.records(store) == before
     record = rootfs.mount_image(store, store.find("example:1"))
     passwd = Path(record.target, "etc/passwd").read_bytes()
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert passwd.startswith(b"root:")
     stores.verify_clean(store)
 
@@ -354,13 +355,35 @@ def test_why_a_tree_was_denied_is_said(store, monkeypatch):
         outcome = take_layer(work, source, report)
         return outcome if work.adaptation is None else outcome._replace(stat=None, denied="not today")
 
-    monkeypatch.setattr(intake, "take_layer", denied)
+    monkeypatch.setattr(layer_jobs, "take_layer", denied)
     stores.bring(store, picture)
     image = store.find("moved:1")
     with pytest.raises(PermissionDeniedError, match="could not be built here: not today"):
         store.stack(image)
     monkeypatch.undo()
     assert picture.chain_ids[-1] in store.stack(image)
+    stores.verify_clean(store)
+
+
+@root
+def test_a_tree_for_one_chain_takes_the_other_form_where_the_first_cannot_represent_it(store, monkeypatch):
+    if store.tree_forms()[0].name == "directory":
+        pytest.skip("this host mounts no EROFS indexes")
+    lower = images.layer([images.directory("usr"), images.symlink("lib", "usr")], "none")
+    picture = images.image(lower, images.layer([images.file("lib/f", b"f")], "none"), names=["moved:1"])
+
+    def refused(work, source, report):
+        if work.adaptation is not None and work.form.name != "directory":
+            Path(work.tree, "begun").touch()
+            raise UnrepresentableError(b"lib/f", "not in this form")
+        return take_layer(work, source, report)
+
+    monkeypatch.setattr(layer_jobs, "take_layer", refused)
+    (taken,) = stores.bring(store, picture)
+    assert taken.denied == ""
+    forms = dict(store.stack_records(store.find("moved:1")))
+    assert forms[picture.chain_ids[-1]].form == "directory"
+    assert not os.path.exists(f"{store.directories.tree(picture.chain_ids[-1])}/begun")
     stores.verify_clean(store)
 
 
@@ -418,5 +441,5 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
     assert len(stores.trees(store)) == 1
     record = rootfs.mount_image(store, store.find("large:1"))
     size = os.path.getsize(f"{record.target}/zeros")
-    rootfs.umount_all(store)
+    stores.umount_all(store)
     assert size == 300 << 20

@@ -125,7 +125,7 @@ def removing(store, monkeypatch, times):
         if left[0]:
             left[0] -= 1
             remove_everything(store)
-        publish(directories, graph, ingest, work)
+        return publish(directories, graph, ingest, work)
 
     monkeypatch.setattr("arstore.store.ingest.publish.publish", first_remove)
     return left
@@ -209,11 +209,11 @@ def test_a_tree_that_somebody_else_made_meanwhile_stays(store, monkeypatch):
         store.close()
         stores.forked(lambda: import_reference(Store(store.directories.root, store.directories.runroot), str(path)))
         seen.update({key: os.stat(store.directories.tree(key)).st_ino for key in stores.trees(store)})
-        publish(*arguments)
+        return publish(*arguments)
 
     seen = {}
     with monkeypatch.context() as patch:
-        patch.setattr("arstore.store.ingest.publish.publish", lambda *a: (patch.undo(), first_let_another(*a)))
+        patch.setattr("arstore.store.ingest.publish.publish", lambda *a: (patch.undo(), first_let_another(*a))[1])
         import_reference(store, str(path))
     assert set(seen) == set(shared(1).diff_ids)
     assert {key: os.stat(store.directories.tree(key)).st_ino for key in seen} == seen

@@ -33,7 +33,7 @@ MEDIA = {
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         yield made
-        rootfs.umount_all(made)
+        stores.umount_all(made)
 
 
 def test_the_defaults_are_those_of_documents():

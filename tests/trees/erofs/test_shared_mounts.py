@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import images
+from support import features, images
 from trees.erofs.trees import built, mountable
 
-from arstore.linux import features
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import leftovers, remove_leftover
 from arstore.trees.erofs.mounting import _origin, lower_directory, mounted

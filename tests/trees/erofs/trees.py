@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from support import images, programs, treelist
+from support import features, images, programs, treelist
 from trees.tree_contract import Bytes, Tree, keep_tar
 
-from arstore.linux import features
 from arstore.tar.reader import TarReader
 from arstore.trees.erofs.devices import device_files
 from arstore.trees.erofs.form import ErofsFormat
