@@ -5,20 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
     SOURCE_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
     limit_option,
-    pass_session,
     progress_option,
 )
-from arstore.cli.option import option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
 from arstore.errors import CheckFailedError
 
@@ -42,10 +39,9 @@ KINDS = ("images", "layers", "blobs", "trees", "orphans", "containers", "ingests
 
 
 @exit_statuses(*IMAGE_ERRORS)
-@click.command("du", cls=Command)
-@click.argument("images", metavar="[IMAGE]...", nargs=-1)
+@command("du")
+@argument("images", metavar="[IMAGE]...", nargs=-1)
 @json_option
-@pass_session
 def du(session: Session, images: tuple[str, ...]) -> None:
     """Tell where every byte of the store is.
 
@@ -101,10 +97,9 @@ def _bill(usage: Usage) -> dict[str, Any]:
 
 
 @exit_statuses()
-@click.command("gc", cls=Command)
+@command("gc")
 @option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
 @json_option
-@pass_session
 def gc(session: Session, dry_run: bool) -> None:
     """Collect what nothing holds any more.
 
@@ -130,7 +125,7 @@ def _show_collection(found: Collection, dry_run: bool) -> None:
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
-@click.command("check", cls=Command)
+@command("check")
 @option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
 @option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
 @option(
@@ -140,7 +135,6 @@ def _show_collection(found: Collection, dry_run: bool) -> None:
 @option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
 @progress_option
 @json_option
-@pass_session
 def check(
     session: Session, quick: bool, mend: bool, sources: tuple[str, ...], limit: tuple[str, ...], nice: bool
 ) -> None:
