@@ -7,11 +7,12 @@ which takes longer to import than a short command takes to work, is imported for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from arstore.cli.command import Command, Declared
 from arstore.cli.group import Group
 from arstore.cli.parameter import Argument, Option, Parameter
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,13 +10,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from operator import add, mul, sub
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.maintenance.gc import add_files, known_to, plan_records, strays
 from arstore.maintenance.remove import Membership
 from arstore.maintenance.scan.walk import Parts
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import mark
+from arstore.values import NamedTuple
 from arstore.workers.pool import divided
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.paths import RESERVED
@@ -31,6 +31,7 @@ from arstore.store.collect.sweep import Removed, Sweep, mark, note_removal, plan
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

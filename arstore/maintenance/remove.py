@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.paths import Directories
 from arstore.disk.staging import Ingest
@@ -23,6 +23,7 @@ from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, s
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import places_of
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

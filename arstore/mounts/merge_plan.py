@@ -12,11 +12,12 @@ pieces of a fixed number of members, so that images which stand on one another s
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest
 from arstore.mounts.overlay import MAX_LOWERS
 from arstore.trees.format import TreeStat, UnrepresentableError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

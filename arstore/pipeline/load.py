@@ -17,7 +17,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.paths import opened
 from arstore.errors import (
@@ -52,6 +52,7 @@ from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
 from arstore.transport.skipped import Skipped
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_children, remove_tree
 from arstore.errors import ConflictError, HostError, from_os_error, naming
@@ -19,6 +19,7 @@ from arstore.store.collect.lease import leased
 from arstore.store.ingest.layer_pass import verified_entries
 from arstore.tar import codec
 from arstore.trees.directory.unpacker import Unpacker
+from arstore.values import NamedTuple
 from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 

@@ -5,7 +5,9 @@ A source lists images by descriptor and opens blobs by digest. It verifies nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

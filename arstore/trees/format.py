@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.tar.limits import ACCEPTED
 from arstore.trees.attributes import Dropped
+from arstore.values import NamedTuple
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from arstore import errors
 from arstore.cli.command import (
@@ -20,6 +20,7 @@ from arstore.cli.containers.meaning import container_meant
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
 from arstore.errors import InUseError, NotFoundError, UsageError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ import os
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
 from arstore.disk.owner import Owner, lock_of
@@ -40,6 +40,7 @@ from arstore.runtime.stdio.logs import LOG_NAME
 from arstore.runtime.stdio.streams import Stdio
 from arstore.runtime.stdio.terminal import raw_mode
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

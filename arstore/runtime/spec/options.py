@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.security import Security
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
