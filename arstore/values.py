@@ -1,8 +1,8 @@
-"""Named tuples that are quick to define: a short command defines about forty, and uses few of them.
+"""Kinds of value that are quick to define: a short command defines about forty, and uses few of them.
 
 `typing.NamedTuple` writes and compiles a constructor for each class, and checks each annotation: 0.08 ms a class. Here
 a class is made in 0.01 ms, and its constructor at its first use. Type checkers see `typing.NamedTuple`.
-Not here: anything else about values.
+A data class takes 0.5 ms, and `Slotted` nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Self
     from typing import NamedTuple as NamedTuple
 else:
     from collections import namedtuple
@@ -79,3 +79,27 @@ else:
     """The interpreter's own attribute of a named tuple, which reads one element."""
     _Marked = type.__new__(_Maker, "NamedTuple", (), {})
     NamedTuple = _Base()
+
+
+class Slotted:
+    """A value with attributes that can be set: its class names them in `__match_args__`, in the order of
+    its constructor's parameters, has them as `__slots__`, and sets all when it is made.
+    """
+
+    __match_args__: tuple[str, ...] = ()
+    __slots__ = __match_args__
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__match_args__)
+
+    __hash__ = None  # type: ignore[assignment] # as of every value that changes
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__match_args__)})"
+
+    def replaced(self, **changes: object) -> Self:
+        """Return a copy with other values of some attributes."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__match_args__}
+        return type(self)(**(values | changes))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.disk.paths import opened
@@ -300,8 +300,7 @@ class _Work:
     def _run_options(self) -> RunOptions:
         asked, directory = self._options.container, self._directory
         pipelines = f"{self._store.directories.root}/pipelines"
-        return replace(
-            asked,
+        return asked._replace(
             env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *asked.env),
             volumes=(Volume(pipelines, pipelines), Volume(directory, directory), *asked.volumes),
             owned=(directory,),

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import stat
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -28,7 +27,7 @@ from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.channel import Event, Receiver, Sender, error_of
 from arstore.runtime.lifecycle.control import kill, wait
 from arstore.runtime.lifecycle.signals import parse_signal
-from arstore.runtime.lifecycle.state import ProcessId, RunState, status, write_state
+from arstore.runtime.lifecycle.state import ProcessId, RunState, encoded, status, write_state
 from arstore.runtime.spec.image_files import RootDirectory
 from arstore.runtime.spec.volumes import private_volumes
 from arstore.runtime.stdio.logs import LONGEST_LINE, LogWriter, read_log_lines
@@ -139,7 +138,7 @@ def test_damaged_state(tmp_path, text):
 )
 def test_a_state_that_no_launcher_writes_is_damaged(tmp_path, change):
     """Who reads a state signals the processes that it names, and shows its times."""
-    state = asdict(state_of(os.getpid()))
+    state = json.loads(encoded(state_of(os.getpid())))
     (tmp_path / "state.json").write_text(json.dumps({**state, **change}))
     with pytest.raises(StoreDamagedError):
         status(str(tmp_path))

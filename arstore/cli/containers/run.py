@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arstore.cli.command import (
@@ -146,8 +145,7 @@ def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
     if words["stop_signal"]:
         parse_signal(words["stop_signal"])
     entrypoint = words["entrypoint"]
-    return replace(
-        run_options(words),
+    return run_options(words)._replace(
         args=args,
         entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
         workdir=words["workdir"],

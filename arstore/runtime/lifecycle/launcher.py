@@ -21,7 +21,6 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
@@ -251,12 +250,11 @@ class _Watch:
         )
 
     def _started(self, state: RunState, keeper: int, inner_pid: int) -> RunState:
-        return replace(state, status="running", started=time.time(), process=outer_process(keeper, inner_pid))
+        return state._replace(status="running", started=time.time(), process=outer_process(keeper, inner_pid))
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
-        last = replace(
-            state,
+        last = state._replace(
             status=end,
             finished=time.time(),
             exit_code=status,

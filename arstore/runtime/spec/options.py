@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from arstore.errors import NotFoundError, UsageError
@@ -42,8 +42,7 @@ class Volume(NamedTuple):
     read_only: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """How a container is to run. The defaults take everything from the image and give no network."""
 
     args: tuple[str, ...] = ()
@@ -69,13 +68,13 @@ class RunOptions:
     tty: bool = False
     interactive: bool = False
     hostname: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     stop_signal: str = ""
     stop_timeout: float = STOP_TIMEOUT
     """Seconds between the stop signal and SIGKILL."""
     init: bool = False
     """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
-    security: Security = field(default_factory=Security)
+    security: Security = Security()
     devices: tuple[Device, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
@@ -92,7 +91,7 @@ class RunOptions:
         """
         security = self.security
         if not self.cgroups and not security.privileged and not {"MKNOD", "ALL"}.intersection(security.added):
-            security = replace(security, dropped=(*security.dropped, "MKNOD"))
+            security = security._replace(dropped=(*security.dropped, "MKNOD"))
         return security.capabilities(available)
 
 

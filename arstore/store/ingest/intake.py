@@ -7,7 +7,7 @@ trusted: a layer costs something only where the store has no intact blob or no t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
@@ -210,7 +210,7 @@ class Intake:
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         blob, keep = (self._inventory.directories.blob(layer.digest), False) if stored else self._staging(layer)
-        limits = replace(ACCEPTED, strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
+        limits = ACCEPTED._replace(strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         return Job(layer, work, reads_store=stored is not None, reads_file=stored is not None)
