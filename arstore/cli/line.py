@@ -30,6 +30,8 @@ class Step(NamedTuple):
     declared: Declared
     arguments: dict[str, Any]
     applied: list[tuple[Callable[[Session, Any], None], Any]]
+    ends: bool
+    """Whether one of these options ends the program, such as --version."""
 
 
 class Line(NamedTuple):
@@ -40,11 +42,13 @@ class Line(NamedTuple):
     def run(self, session: Session) -> int:
         """Run it; return the exit status. Raises what the command raises."""
         result: object = 0
-        for declared, arguments, applied in self.steps:
+        for declared, arguments, applied, step_ends in self.steps:
             if isinstance(declared, Command):
                 session.command = declared
             for apply, value in applied:
                 apply(session, value)
+            if step_ends:
+                return 0
             result = declared.function(session, **arguments)
         return result if isinstance(result, int) else 0
 
@@ -58,6 +62,8 @@ def parse(program: Group, words: Sequence[str], environment: Mapping[str, str]) 
         while isinstance(declared, Group):
             step, rest = _read(declared, rest, environment)
             steps.append(step)
+            if step.ends:
+                return None if rest else Line(tuple(steps))
             found = declared.find(rest.pop(0)) if rest else None
             if found is None:
                 return None
@@ -86,7 +92,7 @@ def _read(declared: Declared, words: list[str], environment: Mapping[str, str]) 
             applied.append((one.apply, _value(one, values)))
         elif one.apply is None and (values is not None or one.name not in arguments):
             arguments[one.name] = one.default if values is None else _value(one, values)
-    return Step(declared, arguments, applied), loose
+    return Step(declared, arguments, applied, any(one.ends for one in given)), loose
 
 
 def _value(one: Parameter, values: list[str]) -> object:
@@ -144,7 +150,7 @@ def _option(known: Mapping[str, Option], given: dict[Parameter, list[str]], word
 
 def _known(known: Mapping[str, Option], name: str) -> Option:
     one = known.get(name)
-    if one is None or one.ends:
+    if one is None:
         raise _NotPlainError
     return one
 

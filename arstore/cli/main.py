@@ -67,9 +67,6 @@ def run(session: Session, words: list[str]) -> int:
 
     click is imported only for a line that is not plain: one that asks for help, or is wrong (see `line`).
     """
-    if words == ["--version"]:
-        _show_version(session, True)
-        return 0
     line = None if COMPLETION in os.environ else parse(cli, words, os.environ)
     if line is not None:
         return line.run(session)

@@ -176,6 +176,15 @@ def test_other_lines_are_for_click(line):
     assert parse(cli, line.split(), {}) is None
 
 
+def test_the_version_ends_a_plain_line(capsys):
+    words = ["--root", "a", "-q", "--version"]
+    line = parse(cli, words, {})
+    assert line is not None
+    assert line.run(Session()) == clicked.run(cli, Session(), words) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == out[1] != ""
+
+
 def test_a_path_that_nobody_may_read_is_for_click(tmp_path):
     (tmp_path / "x").touch()
     with patch("os.access", return_value=False):
