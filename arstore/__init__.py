@@ -2,7 +2,7 @@
 
 The packages below this one depend on each other in one direction only, which `tests/test_direction.py` enforces:
 
-    trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
+    values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
     < {rootfs, trust, transport} < {maintenance, runtime} < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.

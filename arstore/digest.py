@@ -160,3 +160,16 @@ def verify(data: bytes, digest: Digest, size: int | None = None, what: str = "")
     if found != digest:
         raise DigestMismatchError(what, f"its content has the digest {found}")
     return data
+
+
+def short_hash(data: bytes, size: int) -> str:
+    """Return *size* bytes of BLAKE2s of *data* as hexadecimal digits, to make a name from.
+
+    `hashlib` has the same function, and loads OpenSSL (2 to 4 ms).
+    """
+    try:
+        from _blake2 import blake2s
+    except ImportError:
+        from hashlib import blake2s
+    text: str = blake2s(data, digest_size=size).hexdigest()
+    return text

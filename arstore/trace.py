@@ -11,7 +11,9 @@ knows nothing, and all may know it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The direction of imports: every package knows only those before it, and no two modules know each other.
 
-trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
+values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
 < {rootfs, trust, transport} < {maintenance, runtime} < pipeline < api < cli
 
 All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
@@ -18,6 +18,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "arstore"
 
 ORDER = [
+    {"values"},
     {"trace"},
     {"errors"},
     {"digest"},
@@ -33,7 +34,7 @@ ORDER = [
     {"api"},
     {"cli"},
 ]
-NARROWER = {"linux": set(), "oci": {"errors", "digest"}, "tar": {"errors", "digest"}}
+NARROWER = {"linux": {"values"}, "oci": {"values", "errors", "digest"}, "tar": {"values", "errors", "digest"}}
 """Packages that may know less than their place allows."""
 
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(CHECKOUT))
 import click  # noqa: E402 - the checkout need not be installed
 from generated import main  # noqa: E402
 
+from arstore.cli.clicked import clicked  # noqa: E402
 from arstore.cli.main import PROGRAM, cli  # noqa: E402
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ are in one table in [design/exit-statuses.md](design/exit-statuses.md).
 
 def document() -> str:
     """The whole text of the file."""
-    top = click.Context(cli, info_name=PROGRAM, terminal_width=WIDTH, max_content_width=WIDTH)
-    parts = [HEAD, *(f"## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(cli, top))]
+    program = clicked(cli)
+    top = click.Context(program, info_name=PROGRAM, terminal_width=WIDTH, max_content_width=WIDTH)
+    parts = [HEAD, *(f"## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(program, top))]
     return "\n".join(parts)
 
 

@@ -1,18 +1,22 @@
-"""What the commands have in common: exit statuses in their help, `--json`, `--progress`, and how errors end them."""
+"""Commands: their declaration, their exit statuses, how errors end them, and the options that many of them have.
+
+A command is declared without click, which takes longer to import than a short command takes to work: `line` reads plain
+command lines, and `clicked` makes click's command of it for everything else.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
 from arstore import errors
-from arstore.cli.option import WithHelp, option
-from arstore.cli.session import PROGRESS_KINDS, Session
+from arstore.cli.parameter import Choice, Option, option
+from arstore.cli.session import PROGRESS_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.cli.parameter import Parameter
+    from arstore.cli.session import Session
     from arstore.errors import ArstoreError
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -58,24 +62,32 @@ IMAGE_ERRORS: tuple[type[ArstoreError], ...] = (
 MOUNT_ERRORS: tuple[type[ArstoreError], ...] = (errors.MountError, errors.MountForbiddenError)
 
 
-class Command(WithHelp):
-    """A command that tells its exit statuses at the end of its help."""
+class Declared:
+    """A command or a group of commands: its name, its parameters, its help, and the function that it calls.
+
+    The function gets the session, and the parameters as keyword arguments.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], interspersed: bool = True) -> None:
+        self.name = name
+        self.function = function
+        self.parameters: list[Parameter] = vars(function).get("parameters", [])
+        self.help = function.__doc__ or ""
+        self.interspersed = interspersed
+        """Whether options may follow arguments."""
+
+    def has_option(self, name: str) -> bool:
+        """Whether it has the option *name*, such as --json."""
+        return any(isinstance(one, Option) and name in one.names for one in self.parameters)
+
+
+class Command(Declared):
+    """A command that does something."""
 
     errors: tuple[type[ArstoreError], ...] = ()
-    """What can end it, besides ALWAYS."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; the session learns which command this is, and to speak JSON, even if parsing fails."""
-        session = ctx.find_object(Session)
-        if session is None:
-            return super().parse_args(ctx, args)
-        session.command = self
-        words = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError:
-            session.json = session.json or ("--json" in words and any("--json" in p.opts for p in self.params))
-            raise
+    """The errors that can end it, besides ALWAYS."""
+    any_status = False
+    """Whether it can end with the status of a program in a container."""
 
     def status_of(self, error: ArstoreError) -> int:
         """The exit status with which *error* ends this command."""
@@ -87,15 +99,11 @@ class Command(WithHelp):
         found[errors.READER_GONE] = "nobody reads stdout any more, and the command has changed nothing"
         return [(0, "the command did what it was asked to do"), *sorted(found.items())]
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the exit statuses."""
-        super().format_epilog(ctx, formatter)
-        with formatter.section("Exit statuses"):
-            formatter.write_dl([(str(status), text) for status, text in self.statuses()])
-
 
 class ContainerCommand(Command):
     """A command that ends with the status of a program in a container; what is its own comes from 125 up."""
+
+    any_status = True
 
     def status_of(self, error: ArstoreError) -> int:
         """125 to 127, by the convention of other container tools; an interrupt stays what it is."""
@@ -107,7 +115,7 @@ class ContainerCommand(Command):
 
     def statuses(self) -> list[tuple[int, str]]:
         """See Command."""
-        detaching = any("--detach" in parameter.opts for parameter in self.params)
+        detaching = self.has_option("--detach")
         told = (errors.HostError.exit_code, "with --detach: the container was started, but its id could not be printed")
         return [
             *([told] if detaching else []),
@@ -116,13 +124,6 @@ class ContainerCommand(Command):
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),
             (errors.InterruptedByUserError.exit_code, "interrupted before the command was started"),
         ]
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the exit statuses, the command's own first."""
-        WithHelp.format_epilog(self, ctx, formatter)
-        with formatter.section("Exit statuses"):
-            own = ("any", "that of the command in the container; 128 and N when signal N ended it")
-            formatter.write_dl([own, *((str(status), text) for status, text in self.statuses())])
 
 
 def _sentence(cls: type[ArstoreError]) -> str:
@@ -133,26 +134,29 @@ def _sentence(cls: type[ArstoreError]) -> str:
     return text[:1].lower() + text[1:]
 
 
+def command(
+    name: str, cls: type[Command] = Command, interspersed: bool = True
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command of the decorated function."""
+    return lambda function: cls(name, function, interspersed)
+
+
 def exit_statuses(*classes: type[ArstoreError]) -> Callable[[Command], Command]:
     """Decorate a command with the errors that end it, besides those that can end any."""
 
-    def decorate(command: Command) -> Command:
-        command.errors = classes
-        return command
+    def decorate(decorated: Command) -> Command:
+        decorated.errors = classes
+        return decorated
 
     return decorate
 
 
-def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    session = ctx.find_object(Session)
-    if session is not None and value:
-        session.json = True
+def _set_json(session: Session, _: object) -> None:
+    session.json = True
 
 
-def _set_progress(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    session = ctx.find_object(Session)
-    if session is not None and value is not None:
-        session.progress_kind = value
+def _set_progress(session: Session, value: str) -> None:
+    session.progress_kind = value
 
 
 def json_option(function: F) -> F:
@@ -161,8 +165,7 @@ def json_option(function: F) -> F:
         "--json",
         is_flag=True,
         is_eager=True,
-        expose_value=False,
-        callback=_set_json,
+        apply=_set_json,
         help="Write one JSON document to stdout; an error is one JSON object on stderr.",
     )(function)
 
@@ -171,9 +174,8 @@ def progress_option(function: F) -> F:
     """Give a command `--progress`; the session knows the answer."""
     return option(
         "--progress",
-        type=click.Choice(PROGRESS_KINDS),
-        expose_value=False,
-        callback=_set_progress,
+        type=Choice(PROGRESS_KINDS),
+        apply=_set_progress,
         help="How progress is told on stderr; auto is a bar on a terminal and a line a layer elsewhere.",
     )(function)
 
@@ -196,7 +198,3 @@ def strict_xattrs_option(function: F) -> F:
         is_flag=True,
         help="Refuse an image with an extended attribute that cannot be kept, instead of leaving the attribute out.",
     )(function)
-
-
-pass_session = click.make_pass_decorator(Session)
-"""Calls the decorated function with the session before all other arguments."""

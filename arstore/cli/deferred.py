@@ -1,8 +1,7 @@
 """Modules that others import and hardly ever use: each is read when something is first asked of it.
 
-click, and the standard library's dataclasses, import `inspect`, which reads six more modules, the compiler's among
-them: a fifth of what a short command takes. Neither needs it to parse a command line, if the options have clean helps
-(`option`).
+The standard library's dataclasses import `inspect`, which reads six more modules, the compiler's among them. They need
+it only for data classes without a docstring.
 
 In the module's place stands one that reads it at the first look at any of its attributes, and from then on gives what
 that has; whoever imports it meanwhile gets the real one.

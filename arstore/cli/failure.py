@@ -10,8 +10,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from arstore.cli import interrupts
 from arstore.cli.session import write_message
 from arstore.cli.terminal.output import STDOUT, ClosedStreamError, json_text, printable, unwritten
@@ -21,7 +19,6 @@ from arstore.errors import (
     HostError,
     InterruptedByUserError,
     NoSpaceError,
-    UsageError,
     from_os_error,
 )
 
@@ -39,14 +36,12 @@ def guarded(session: Session, body: Callable[[], int]) -> int:
         if failure is None:
             return status
         return _tell_unwritten(session, failure)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return _interrupted(session)
     except (ArstoreError, ClosedStreamError) as error:
         if isinstance(error, ClosedStreamError) or error.what == STDOUT:
             return _tell_unwritten(session, error)
         return _interrupted(session) if interrupts.happened else tell(session, error)
-    except click.ClickException as error:
-        return tell(session, from_click(error))
     except Exception as error:  # the last line of defence, where no caller is left to know more
         if interrupts.happened:
             return _interrupted(session)
@@ -86,15 +81,6 @@ def _tell_unwritten(session: Session, error: ArstoreError | ClosedStreamError) -
             return READER_GONE
         error = HostError(STDOUT, "nobody reads it any more")
     return tell(session, type(error)(error.what, error.why, error.hint or session.done))
-
-
-def from_click(error: click.ClickException) -> UsageError:
-    """What click found wrong with the command line, as an error of ours."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else ""
-    what = path.partition(" ")[2]
-    why = " ".join(error.format_message().split()).rstrip(".")
-    return UsageError(what, why[:1].lower() + why[1:], f"`{path or 'arstore'} --help` tells more")
 
 
 def tell(session: Session, error: ArstoreError) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING
 
-import click
-
-from arstore.cli.option import WithHelp
+from arstore.cli.command import Declared
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 class Entry(NamedTuple):
@@ -62,42 +62,25 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
 """Every command of the program, in the order of its help."""
 
 
-class LazyGroup(WithHelp, click.Group):
+class Group(Declared):
     """A group that imports a command's module when the command is asked for."""
 
-    sections: ClassVar[Mapping[str, Mapping[str, Entry]]] = {}
-    """The table, by the headings of the help."""
+    def __init__(self, name: str, function: Callable[..., Any], sections: Mapping[str, Mapping[str, Entry]]) -> None:
+        super().__init__(name, function, interspersed=False)
+        self.sections = sections
+        """The table, by the headings of the help."""
+        self.epilog = ""
+        """The end of its help."""
 
     def entries(self) -> dict[str, Entry]:
         """The table, without headings."""
         return {name: entry for section in self.sections.values() for name, entry in section.items()}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the table's order."""
-        return list(self.entries())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name, imported now; None when there is none."""
-        entry = self.entries().get(cmd_name)
+    def find(self, name: str) -> Declared | None:
+        """The command or group of this name, imported now. None if the table does not have it."""
+        entry = self.entries().get(name)
         if entry is None:
             return None
         module = importlib.import_module(f"arstore.cli.{entry.module}")
-        found: click.Command = getattr(module, entry.attribute)
+        found: Declared = getattr(module, entry.attribute)
         return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table, without importing what it speaks of."""
-        width = max(map(len, self.entries()))
-        for title, entries in self.sections.items():
-            with formatter.section(title):
-                formatter.write_dl(_rows(entries, width))
-
-
-def _rows(entries: Mapping[str, Entry], width: int) -> Sequence[tuple[str, str]]:
-    return [(name.ljust(width), entry.short) for name, entry in entries.items()]
-
-
-class Program(LazyGroup):
-    """The commands of `arstore`."""
-
-    sections = COMMANDS

@@ -8,13 +8,12 @@ import sys
 from functools import partial
 from typing import NoReturn
 
-import click
-
 import arstore
 from arstore.cli.failure import guarded, tell
-from arstore.cli.group import Program
+from arstore.cli.group import COMMANDS, Group
 from arstore.cli.interrupts import raised_in
-from arstore.cli.option import option
+from arstore.cli.line import parse
+from arstore.cli.parameter import Choice, option
 from arstore.cli.session import LEVELS, Session
 from arstore.cli.terminal.output import write_line
 from arstore.linux.process import UMASK
@@ -22,7 +21,6 @@ from arstore.linux.process import UMASK
 PROGRAM = "arstore"
 COMPLETION = "_ARSTORE_COMPLETE"
 """An environment variable with which a shell asks for completions; click answers."""
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _EPILOG = """\
 The directories have defaults for root, /var/lib/ar and /run/ar, and for others, arstore in XDG's data and runtime
@@ -30,32 +28,25 @@ directories; with a --root of one's own, --runroot is a directory below its defa
 done; every other has one meaning, which each command's --help tells."""
 
 
-def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        write_line(PROGRAM, arstore.__version__)
-        context.exit()
+def _show_version(_session: Session, _value: object) -> None:
+    write_line(PROGRAM, arstore.__version__)
 
 
-@click.group(PROGRAM, cls=Program, epilog=_EPILOG, no_args_is_help=False, context_settings=_SETTINGS)
 @option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
 @option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
-@option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much is told.")
+@option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="How much is told.")
 @option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
-@option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version and exit.",
-)
-@click.pass_obj
-def cli(session: Session, root: str | None, runroot: str | None, log_level: str, quiet: bool) -> None:
+@option("--version", is_flag=True, is_eager=True, apply=_show_version, ends=True, help="Show the version and exit.")
+def _arstore(session: Session, root: str | None, runroot: str | None, log_level: str, quiet: bool) -> None:
     """Keep container images in a store, mount them, and run containers from them."""
     session.root = root
     session.runroot = runroot
     session.level = log_level
     session.quiet = quiet
+
+
+cli = Group(PROGRAM, _arstore, COMMANDS)
+cli.epilog = _EPILOG
 
 
 def main() -> NoReturn:
@@ -74,16 +65,16 @@ def main() -> NoReturn:
 def run(session: Session, words: list[str]) -> int:
     """Run the command line *words*; return the exit status. Raises what `failure.guarded` takes care of.
 
-    click's own `main` is not used: it has its own ideas about interrupts and broken pipes.
+    click is imported only for a line that is not plain: one that asks for help, or is wrong (see `line`).
     """
+    line = None if COMPLETION in os.environ else parse(cli, words, os.environ)
+    if line is not None:
+        return line.run(session)
+    from arstore.cli import clicked
+
     if COMPLETION in os.environ:
-        cli.main(words, prog_name=PROGRAM, complete_var=COMPLETION, obj=session)
-    try:
-        with cli.make_context(PROGRAM, words, obj=session) as context:
-            result = cli.invoke(context)
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    return result if isinstance(result, int) else 0
+        clicked.complete(cli, session, words, COMPLETION)
+    return clicked.run(cli, session, words)
 
 
 def _end(status: int) -> NoReturn:

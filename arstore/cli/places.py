@@ -37,9 +37,9 @@ def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None =
     place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
     if own_root is None:
         return place
-    import hashlib
+    from arstore.digest import short_hash
 
-    mark = hashlib.blake2s(os.fsencode(os.path.realpath(own_root)), digest_size=6).hexdigest()
+    mark = short_hash(os.fsencode(os.path.realpath(own_root)), 6)
     return os.path.join(place, "stores", mark)
 
 

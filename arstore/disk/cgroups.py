@@ -8,10 +8,11 @@ removing can do no harm. Out of scope: making groups and setting limits, which i
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING
+
+from arstore.digest import short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ _DEPTH = 64
 def cgroups_path(directory: str) -> str:
     """`linux.cgroupsPath` of the container that lives in *directory*."""
     place = os.path.realpath(directory)
-    mark = hashlib.blake2s(os.fsencode(place), digest_size=4).hexdigest()
+    mark = short_hash(os.fsencode(place), 4)
     return f"/{PARENT}/{os.path.basename(place)}-{mark}"
 
 

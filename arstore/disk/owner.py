@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import NamedTuple
 
 from arstore.disk.access import give_to_owner
 from arstore.linux.files.filelock import is_locked, lock_byte
 from arstore.linux.isolation.namespace import identity
 from arstore.linux.process import boot_id, is_alive, own_start_time, runs, start_time
+from arstore.values import NamedTuple
 
 FILE = "owners"
 

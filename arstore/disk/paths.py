@@ -16,13 +16,14 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.disk.access import Access, access_to, require_local, require_writable
 from arstore.errors import HostError
 from arstore.linux.files.xattr import remove_acls
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

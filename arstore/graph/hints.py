@@ -10,9 +10,10 @@ none. `gc` removes those whose subject is gone; nothing else touches what it doe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.graph.record_checksum import is_sealed, sealed, unsealed
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

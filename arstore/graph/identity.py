@@ -19,7 +19,7 @@ import enum
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.owner import Owner
@@ -27,6 +27,7 @@ from arstore.disk.paths import STORE_FILE, sync_directory
 from arstore.errors import NoStoreError, StoreDamagedError
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.disk.paths import Directories

@@ -19,9 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.graph.datafile import HALVINGS
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ have 10^5 layers, and `gc` asks for all of them.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arstore.errors import StoreDamagedError
 from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_sealed, unsealed
@@ -22,6 +22,7 @@ from arstore.graph.records import (
     Record,
     TreeRecord,
 )
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import _ctypes
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

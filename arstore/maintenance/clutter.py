@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.paths import RESERVED
@@ -15,6 +15,7 @@ from arstore.mounts.leftovers import left_in, leftovers
 from arstore.mounts.table import MountState, MountTable
 from arstore.mounts.unrecorded import stray_mounts
 from arstore.store.leftovers import places_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

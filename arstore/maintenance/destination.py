@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import BackupRefusedError, ConflictError, UsageError
@@ -20,6 +20,7 @@ from arstore.linux.mounting.place import Place, place_of
 from arstore.oci.descriptor import REF_NAME
 from arstore.oci.document import STORED
 from arstore.store.layout import INDEX
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

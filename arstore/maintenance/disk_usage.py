@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from operator import add, mul, sub
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.maintenance.clutter import find_clutter, strays
 from arstore.maintenance.remove import Membership
@@ -19,6 +19,7 @@ from arstore.maintenance.scan.walk import Parts, weigh
 from arstore.store.collect.holders import roots
 from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import mark, planned
+from arstore.values import NamedTuple
 from arstore.workers.pool import divided
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
@@ -29,6 +29,7 @@ from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, s
 from arstore.store.layout import write_layout
 from arstore.store.leftovers import is_recorded, places_of, take_ingest
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

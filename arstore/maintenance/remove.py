@@ -8,7 +8,7 @@ the way that `sweep` describes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
@@ -19,6 +19,7 @@ from arstore.store.collect.reachability import Reach
 from arstore.store.collect.sweep import Removed, Sweep, note_removal, planned, sweep, take_files
 from arstore.store.layout import write_layout
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,11 +11,12 @@ pieces of a fixed number of members, so that images which stand on one another s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import Digest
 from arstore.mounts.overlay import MAX_LOWERS
 from arstore.trees.forms import properties
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

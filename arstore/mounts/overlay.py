@@ -16,13 +16,14 @@ import enum
 import errno
 import os
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import MountError, MountForbiddenError, from_os_error, reason
 from arstore.linux import features
 from arstore.linux.isolation.namespace import in_directory
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountinfo import mount_below, mount_id_of, read_mounts
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

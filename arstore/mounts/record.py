@@ -15,13 +15,14 @@ import fcntl
 import json
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, InvalidReferenceError, NotFoundError
 from arstore.linux.files.writing import write_all
 from arstore.linux.isolation import namespace
 from arstore.linux.process import boot_id
 from arstore.mounts.leftovers import passing_name
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

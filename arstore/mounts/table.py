@@ -20,7 +20,7 @@ import enum
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import (
     AmbiguousError,
@@ -41,6 +41,7 @@ from arstore.mounts.record import SOURCE_PREFIX, STORE_MARK, MountRecord
 from arstore.mounts.source import store_mark
 from arstore.mounts.view import MountView, shown_at, view_of
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
 from arstore.errors import ImageConfigError
 from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse
 from arstore.oci.kept import KeptFields
 from arstore.oci.platform import Platform
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from binascii import Error, a2b_base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ManifestError
 from arstore.oci.document import Fields, shown
 from arstore.oci.platform import Platform
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,10 +14,11 @@ import math
 import re
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, LimitError, ManifestError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

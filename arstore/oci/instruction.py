@@ -11,12 +11,13 @@ import json
 import posixpath
 import re
 import shlex
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from arstore.errors import UsageError
 from arstore.oci.config import PROCESS_FIELDS
 from arstore.oci.document import STORED, encode, parse, shown
 from arstore.oci.kept import KeptFields
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

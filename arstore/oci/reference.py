@@ -8,11 +8,12 @@ tools use. Not in scope: resolving a name, which takes a store or a registry.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import InvalidReferenceError
 from arstore.oci.document import shown
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

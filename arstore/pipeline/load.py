@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from arstore.disk.paths import opened
 from arstore.errors import (
@@ -52,6 +52,7 @@ from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
 from arstore.transport.skipped import Skipped
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -299,8 +300,7 @@ class _Work:
     def _run_options(self) -> RunOptions:
         asked, directory = self._options.container, self._directory
         pipelines = f"{self._store.directories.root}/pipelines"
-        return replace(
-            asked,
+        return asked._replace(
             env=(f"ARSTORE_PIPELINES={pipelines}", f"ARSTORE_IMAGES={directory}", *asked.env),
             volumes=(Volume(pipelines, pipelines), Volume(directory, directory), *asked.volumes),
             owned=(directory,),

@@ -18,7 +18,7 @@ import json
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.disk.paths import RESERVED
@@ -27,6 +27,7 @@ from arstore.errors import HostError, InvalidReferenceError
 from arstore.linux.files.writing import replace_file
 from arstore.linux.process import boot_id
 from arstore.oci.reference import parse_name
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import gmtime, strftime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.disk.staging import Ingest
@@ -47,6 +47,7 @@ from arstore.tar.writer import TarWriter
 from arstore.trace import reached
 from arstore.trees.merged_view import MergedView
 from arstore.trees.needs import read_needs
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_children, remove_tree
 from arstore.errors import ConflictError, HostError, from_os_error, naming
@@ -20,6 +20,7 @@ from arstore.store.ingest.layer_pass import verified_entries
 from arstore.tar import codec
 from arstore.trees.directory.unpacker import Unpacker
 from arstore.trees.preload import preload
+from arstore.values import NamedTuple
 from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 

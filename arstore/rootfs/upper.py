@@ -21,7 +21,6 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.digest import CHUNK
@@ -269,7 +268,7 @@ def _is_only_touched(upper_fd: int, path: bytes, lower: MergedView) -> bool:
         own = read_node(fd, path)
         if own.entry.kind is not Kind.DIRECTORY or own.opaque or not os.listdir(f"/proc/self/fd/{fd}"):
             return False
-    return replace(own.entry, mtime=node.entry.mtime, offset=node.entry.offset) == node.entry
+    return own.entry.replaced(mtime=node.entry.mtime, offset=node.entry.offset) == node.entry
 
 
 def _mark(directory: bytes, name: bytes) -> Entry:

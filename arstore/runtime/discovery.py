@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, NoSpaceError, RuntimeMissingError, from_os_error
 from arstore.linux.files.writing import replace_file
@@ -23,6 +23,7 @@ from arstore.mounts.leftovers import leftovers, passing_name, remove_leftover
 from arstore.runtime.driver import OciRuntime
 from arstore.runtime.spec import seccomp
 from arstore.runtime.spec.bundle import require_text
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

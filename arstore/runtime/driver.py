@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from arstore.errors import (
     ArstoreError,
@@ -19,6 +19,7 @@ from arstore.errors import (
     NoSpaceError,
     RuntimeFailedError,
 )
+from arstore.values import NamedTuple
 
 _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.paths import sync_directory
@@ -23,6 +23,7 @@ from arstore.graph.records import ContainerRecord
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.disk.paths import Directories

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.disk.access import Access
@@ -30,6 +30,7 @@ from arstore.errors import (
 from arstore.graph.graph import Graph
 from arstore.store.presence import make_directories, require
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

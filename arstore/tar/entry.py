@@ -8,7 +8,8 @@ negative.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+
+from arstore.values import Slotted
 
 
 class Kind(enum.Enum):
@@ -23,8 +24,7 @@ class Kind(enum.Enum):
     FIFO = "p"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Slotted):
     """A member, with everything that its headers said.
 
     `link` is a symlink's target exactly as written, or a hard link's target as a path within the layer. `size` is the
@@ -33,19 +33,52 @@ class Entry:
     hold data; all else in it reads as zeros.
     """
 
-    path: bytes
-    kind: Kind
-    mode: int = 0o755
-    uid: int = 0
-    gid: int = 0
-    mtime: int = 0
-    size: int = 0
-    link: bytes = b""
-    major: int = 0
-    minor: int = 0
-    xattrs: dict[bytes, bytes] = field(default_factory=dict)
-    offset: int = 0
-    sparse: list[tuple[int, int]] | None = None
+    __match_args__ = (
+        "path",
+        "kind",
+        "mode",
+        "uid",
+        "gid",
+        "mtime",
+        "size",
+        "link",
+        "major",
+        "minor",
+        "xattrs",
+        "offset",
+        "sparse",
+    )
+    __slots__ = __match_args__
+
+    def __init__(
+        self,
+        path: bytes,
+        kind: Kind,
+        mode: int = 0o755,
+        uid: int = 0,
+        gid: int = 0,
+        mtime: int = 0,
+        size: int = 0,
+        link: bytes = b"",
+        major: int = 0,
+        minor: int = 0,
+        xattrs: dict[bytes, bytes] | None = None,
+        offset: int = 0,
+        sparse: list[tuple[int, int]] | None = None,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.mtime = mtime
+        self.size = size
+        self.link = link
+        self.major = major
+        self.minor = minor
+        self.xattrs = {} if xattrs is None else xattrs
+        self.offset = offset
+        self.sparse = sparse
 
     @property
     def parent(self) -> bytes:

@@ -7,10 +7,10 @@ what applies them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import LimitError, UsageError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +19,7 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DIGITS_MAX = 18
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The most that is accepted; anything over is a LimitError. Sizes are bytes."""
 
     headers: int = 10_000_000
@@ -100,7 +99,7 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     A value is a whole number above 0 (a reserve may be 0), perhaps with k, m, g or t behind it for the powers of 1024.
     Raises UsageError.
     """
-    names = {field.name.replace("_", "-"): field.name for field in fields(Limits) if field.type != "bool"}
+    names = {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
     values: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -114,7 +113,7 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
         values[names[name]] = int(digits) * _UNITS[unit]
         if not values[names[name]] and name != "reserve":
             raise UsageError(what, "a limit is at least 1")
-    return replace(limits or Limits(), **values)
+    return (limits or Limits())._replace(**values)
 
 
 DEFAULT_LIMITS = Limits()
@@ -136,5 +135,5 @@ ACCEPTED = Limits(
 
 `index_memory` refuses nothing, and holds. Of documents see `oci.document.STORED`.
 """
-OWN = replace(DEFAULT_LIMITS, inflated=_MOST, ratio=_MOST, reserve=0)
+OWN = DEFAULT_LIMITS._replace(inflated=_MOST, ratio=_MOST, reserve=0)
 """What arstore packs itself, from files of a container: nobody announced anything, and what is there has room."""

@@ -6,7 +6,7 @@ images' configs. Not in scope: taking what was found.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
 from arstore.oci.config import ImageConfig
@@ -17,6 +17,7 @@ from arstore.oci.media_type import is_index, is_manifest, may_be_image
 from arstore.oci.platform import Platform, select
 from arstore.tar.limits import raising
 from arstore.transport.media.bounds import bounds_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.digest import Digest

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from io import FileIO
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
@@ -33,6 +33,7 @@ from arstore.transport.media.magic import HEAD, is_tar
 from arstore.transport.media.stream import DescriptorReader
 from arstore.transport.names import EVERYTHING, Choice
 from arstore.transport.refusal import compression_of, no_archive, no_image, no_layout
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.digest import Reader

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest, is_digest
 from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestError, UnknownFormatError
@@ -29,6 +29,7 @@ from arstore.transport.media.base import Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.media.members import Members
 from arstore.transport.names import EVERYTHING, Choice, Claims
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.transport.media.blob import Extent

@@ -6,7 +6,7 @@ blob it has to have the descriptor's digest. Not in scope: which documents are w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, verify
 from arstore.errors import ArstoreError, LimitError, MissingBlobError
@@ -16,6 +16,7 @@ from arstore.oci.manifest import artifact_of
 from arstore.oci.media_type import document_type, is_index
 from arstore.tar.limits import Limits, raising
 from arstore.transport.media.bounds import bounds_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

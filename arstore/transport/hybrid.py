@@ -15,7 +15,7 @@ name in another way, or that could be a mere tag of it, is left out.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
 from arstore.oci.config import ImageConfig
@@ -26,6 +26,7 @@ from arstore.transport.docker_archive import DockerArchive, items
 from arstore.transport.layout import Layout
 from arstore.transport.media.base import Medium
 from arstore.transport.names import EVERYTHING, Choice, same_name, spellings
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

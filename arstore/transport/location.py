@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
 
 from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_transport
 from arstore.tar.entry import shown
 from arstore.transport.names import EVERYTHING, Choice
+from arstore.values import NamedTuple
 
 READABLE = ("oci", "oci-archive", "docker-archive", "dir")
 """The transports that a source is opened from by this package."""

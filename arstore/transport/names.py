@@ -13,7 +13,7 @@ Not in scope: the grammar of names and the meaning of annotations (`arstore.oci.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, NotFoundError
@@ -21,6 +21,7 @@ from arstore.oci import reference
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, Flawed
 from arstore.oci.media_type import may_be_image
 from arstore.transport.source import SourceImage
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Sequence

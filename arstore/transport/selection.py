@@ -13,7 +13,7 @@ manifest.md, image-index.md, config.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import AmbiguousError, ArstoreError, ManifestError, PlatformError
 from arstore.oci.descriptor import Descriptor, Flawed
@@ -27,6 +27,7 @@ from arstore.transport.documents import Documents
 from arstore.transport.entries import image_entries
 from arstore.transport.skipped import Skipped
 from arstore.transport.taking import Taking, joined
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

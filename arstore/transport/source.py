@@ -22,9 +22,10 @@ Where each method is called, so that a source may be a network:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.store.ingest.incoming import BlobReader, BlobSource, Window
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ so it may list more than came. Not in scope: which entries are wanted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ManifestError, MissingBlobError
 from arstore.oci.chain import chain_ids
@@ -20,6 +20,7 @@ from arstore.oci.media_type import is_layer
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
 from arstore.transport.entries import why_no_image
 from arstore.transport.media.bounds import bounds_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,6 @@ copies; the tree built from that stream belongs to the chain, no longer to the d
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -76,7 +75,7 @@ class Adaptation(Relocation):
             for found in self.candidates(entry.link):
                 node = self._view.lookup(found)
                 if node is not None and node.entry.path == found:
-                    self._copy(builder, dataclasses.replace(node.entry, path=entry.path), found)
+                    self._copy(builder, node.entry.replaced(path=entry.path), found)
                     return True
             raise no_target(entry)
 
@@ -149,7 +148,7 @@ def cap_entries(view: MergedView, masked: Iterable[bytes] = ()) -> list[Entry]:
         while path:
             path = path.rpartition(b"/")[0]
             wanted.add(path)
-    return [dataclasses.replace(view.directory(path), path=path) for path in sorted(wanted)]
+    return [view.directory(path).replaced(path=path) for path in sorted(wanted)]
 
 
 def _shows_other(view: MergedView, path: bytes) -> bool:

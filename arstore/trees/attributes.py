@@ -14,11 +14,11 @@ rule leaves out, and what the host refuses later (`metadata`), is counted; a str
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import TarError
 from arstore.tar.entry import Kind, shown
+from arstore.values import Slotted
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
@@ -38,13 +38,18 @@ _EXAMPLES = 3
 
 
 @answer
-@dataclass(slots=True)
-class Dropped:
+class Dropped(Slotted):
     """Extended attributes that were left out: how many, of how many members, and of the first few path, name, why."""
 
-    count: int = 0
-    members: int = 0
-    examples: list[tuple[bytes, bytes, str]] = field(default_factory=list)
+    __match_args__ = ("count", "members", "examples")
+    __slots__ = __match_args__
+
+    def __init__(
+        self, count: int = 0, members: int = 0, examples: list[tuple[bytes, bytes, str]] | None = None
+    ) -> None:
+        self.count = count
+        self.members = members
+        self.examples = [] if examples is None else examples
 
     def add(self, other: Dropped) -> None:
         """Count those of *other*, too."""

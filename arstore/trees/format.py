@@ -8,11 +8,11 @@ know alone: its *needs*. `adaptation` and `cap` in this package answer them when
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.tar.limits import ACCEPTED
 from arstore.trees.attributes import Dropped
+from arstore.values import NamedTuple, Slotted
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class UnrepresentableError(Exception):
 
 
 @answer
-@dataclass(slots=True)
-class Needs:
+class Needs(Slotted):
     """What a layer takes from its parents without saying so.
 
     `implied` holds the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents
@@ -61,12 +60,24 @@ class Needs:
     elsewhere. `dropped` counts the extended attributes of the layer that the tree does not have.
     """
 
-    implied: list[bytes] = field(default_factory=list)
-    absent_links: list[tuple[bytes, bytes]] = field(default_factory=list)
-    masked: list[bytes] = field(default_factory=list)
-    marked: list[bytes] = field(default_factory=list)
-    passed: list[bytes] = field(default_factory=list)
-    dropped: Dropped = field(default_factory=Dropped)
+    __match_args__ = ("implied", "absent_links", "masked", "marked", "passed", "dropped")
+    __slots__ = __match_args__
+
+    def __init__(
+        self,
+        implied: list[bytes] | None = None,
+        absent_links: list[tuple[bytes, bytes]] | None = None,
+        masked: list[bytes] | None = None,
+        marked: list[bytes] | None = None,
+        passed: list[bytes] | None = None,
+        dropped: Dropped | None = None,
+    ) -> None:
+        self.implied = [] if implied is None else implied
+        self.absent_links = [] if absent_links is None else absent_links
+        self.masked = [] if masked is None else masked
+        self.marked = [] if marked is None else marked
+        self.passed = [] if passed is None else passed
+        self.dropped = Dropped() if dropped is None else dropped
 
 
 @answer

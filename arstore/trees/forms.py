@@ -9,7 +9,9 @@ A new form takes its line in `FORMS`, a package with its `TreeFormat`, and a lin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection

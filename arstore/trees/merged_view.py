@@ -11,11 +11,12 @@ Not in scope: making the view come true (`adaptation`). Directories that were as
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.trees.skeleton import MAX_SYMLINKS, default_entry
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

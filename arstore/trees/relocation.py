@@ -15,7 +15,6 @@ Paths are followed as in a chroot, by their names alone where nothing is. Not in
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import UnsafePathError
@@ -179,7 +178,7 @@ class Relocation:
             node.children.pop(name, None)
             if entry.kind is Kind.SYMLINK:
                 node.children[name] = entry.link
-        return dataclasses.replace(entry, path=path)
+        return entry.replaced(path=path)
 
     def _hard_link(self, entry: Entry, node: Directory, name: bytes, path: bytes) -> Entry:
         parent, _, last = entry.link.rpartition(b"/")
@@ -190,7 +189,7 @@ class Relocation:
             node.children.pop(name, None)
         if isinstance(target, bytes):
             node.children[name] = target
-        return dataclasses.replace(entry, path=path, link=joined(source.path, [*missing, last]))
+        return entry.replaced(path=path, link=joined(source.path, [*missing, last]))
 
     def _walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
         """Follow *path* through this layer and those below: the last directory that it has, and the names from there.

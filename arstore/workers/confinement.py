@@ -28,12 +28,13 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.linux.files.xattr import has_calls_by_descriptor
 from arstore.linux.isolation import capability, landlock, seccomp
 from arstore.linux.mounting import mount
 from arstore.linux.process import set_no_new_privileges
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

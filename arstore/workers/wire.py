@@ -11,15 +11,15 @@ outside.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from arstore import errors
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, HostError
+from arstore.values import Slotted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,8 +45,8 @@ _KNOWN: dict[str, Callable[..., Any]] = {}
 def answer(kind: T) -> T:
     """Decorate a class whose values may be in answers.
 
-    It is an enumeration, a named tuple, a dataclass or a kind of text; or has a method `as_answer`, which gives what a
-    class method `of_answer` makes the value of.
+    It is an enumeration, a named tuple, a data class, a slotted value or a kind of text; or has a method `as_answer`,
+    which gives what a class method `of_answer` makes the value of.
     """
     _KNOWN[_name(kind)] = getattr(kind, "of_answer", kind)
     return kind
@@ -83,7 +83,7 @@ def _encoded(value: object) -> object:
     if _name(kind) in _KNOWN:
         return {"k": [_name(kind), *_listed(_fields(value))]}
     if isinstance(value, bytes):
-        return {"b": b64encode(value).decode("ascii")}
+        return {"b": b2a_base64(value, newline=False).decode("ascii")}
     if isinstance(value, tuple):
         return {"t": _listed(value)}
     if isinstance(value, set | frozenset):
@@ -104,8 +104,9 @@ def _fields(value: object) -> Iterable[object]:
         return (value.value,)
     if isinstance(value, str):
         return (str(value),)
-    if dataclasses.is_dataclass(value):
-        return (getattr(value, field.name) for field in dataclasses.fields(value))
+    names = getattr(value, "__dataclass_fields__", value.__match_args__ if isinstance(value, Slotted) else None)
+    if names is not None:
+        return (getattr(value, name) for name in names)
     assert isinstance(value, tuple), "a named tuple"
     return value
 
@@ -128,7 +129,7 @@ def _error(content: list[object]) -> ArstoreError:
 
 
 _MADE: dict[str, Callable[[Any], object]] = {
-    "b": lambda content: b64decode(content, validate=True),
+    "b": lambda content: a2b_base64(content, strict_mode=True),
     "t": lambda content: tuple(map(_decoded, content)),
     "s": lambda content: set(map(_decoded, content)),
     "f": lambda content: frozenset(map(_decoded, content)),

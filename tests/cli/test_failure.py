@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 
-import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,10 +69,8 @@ def test_run_and_exec_have_their_own(capsys, cls, command):
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 42, "arstore: /x: permission denied\n"),
         (OSError(errno.EIO, "Input/output error"), 40, "arstore: input/output error\n"),
         (KeyboardInterrupt(), 130, "arstore: interrupted\n"),
-        (click.Abort(), 130, "arstore: interrupted\n"),
         (ClosedStreamError(), 141, ""),
         (MemoryError(), 40, "arstore: out of memory; free some, or raise the limit on it (`ulimit -v`)\n"),
-        (click.UsageError("No such thing."), 2, "arstore: no such thing; `arstore --help` tells more\n"),
     ],
 )
 def test_other_failures(capfd, error, status, line):

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 
 from arstore.cli.containers.run import parse_entrypoint
 from arstore.cli.terminal.output import utc_time
@@ -17,7 +16,7 @@ from arstore.linux.process import boot_id
 from arstore.runtime import discovery
 from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.signals import parse_signal
-from arstore.runtime.lifecycle.state import STATE_NAME, RunState, status
+from arstore.runtime.lifecycle.state import STATE_NAME, RunState, encoded, status
 from arstore.runtime.spec import options
 from arstore.runtime.stdio.logs import LOG_NAME, LogWriter, read_log_lines
 from arstore.tar.limits import Limits, changed
@@ -54,9 +53,9 @@ def read_options(data: bytes) -> None:
     elif which == 8:
         options.clean_destination(text, text)
     else:
-        found = asdict(changed(text.split(" ")))
+        found = changed(text.split(" "))._asdict()
         assert all(type(number) is int and number > 0 for number in found.values())
-        assert found.keys() == asdict(Limits()).keys()
+        assert found.keys() == set(Limits._fields)
 
 
 def read_state(data: bytes) -> None:
@@ -67,7 +66,7 @@ def read_state(data: bytes) -> None:
     for time in (found.created, found.started, found.finished):
         assert time is None or utc_time(time)
     assert not found.keeper.runs_here()
-    json.dumps(asdict(found))
+    assert json.loads(encoded(found))
 
 
 def read_log(data: bytes) -> None:
@@ -144,7 +143,8 @@ def _typed() -> list[bytes]:
 
 def _states() -> list[bytes]:
     process = Owner(1 << 22, 5, boot_id())
-    fields = asdict(RunState("box", "running", "/usr/bin/runc", process, process, process, ("sh", "-c"), created=1.5))
+    state = RunState("box", "running", "/usr/bin/runc", process, process, process, ("sh", "-c"), created=1.5)
+    fields = json.loads(encoded(state))
     changes = (
         {},
         {"status": "exited", "exit_code": 137, "started": 2, "finished": 3.5, "process": None},

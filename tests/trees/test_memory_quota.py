@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 from trees.tree_contract import Bytes
@@ -65,7 +64,7 @@ def test_memory(tmp_path, form, make):
     built(tmp_path / "few", form, make(5))
     with pytest.raises(UnrepresentableError if not form.properties.extracts else LimitError, match="memory"):
         built(tmp_path / "many", form, make(60))
-    built(tmp_path / "raised", form, make(60), replace(ACCEPTED, index_memory=1 << 20))
+    built(tmp_path / "raised", form, make(60), ACCEPTED._replace(index_memory=1 << 20))
 
 
 def test_files_and_their_names_count_in_an_index(tmp_path):
@@ -88,17 +87,17 @@ def chain(steps):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_steps_through_symlinks(tmp_path, form):
-    limits = replace(SMALL, memory=1 << 20, index_memory=1 << 20)
+    limits = SMALL._replace(memory=1 << 20, index_memory=1 << 20)
     hops = [Entry(b"h%d" % i, Kind.HARDLINK, link=b"l0/gone") for i in range(10)]
     built(tmp_path / "few", form, [*chain(50), hops[0]], limits)
     with pytest.raises(LimitError, match="--limit steps="):
         built(tmp_path / "many", form, [*chain(50), *hops], limits)
-    built(tmp_path / "raised", form, [*chain(50), *hops], replace(limits, steps=1 << 20))
+    built(tmp_path / "raised", form, [*chain(50), *hops], limits._replace(steps=1 << 20))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_deep_directories_that_no_entry_is_for(tmp_path, form):
-    limits = replace(SMALL, memory=1 << 20, index_memory=1 << 20)
+    limits = SMALL._replace(memory=1 << 20, index_memory=1 << 20)
     built(tmp_path / "one", form, [Entry(b"a/" * 10 + b"f", Kind.FILE)], limits)
     with pytest.raises(LimitError, match="--limit steps="):
         built(tmp_path / "many", form, [Entry(b"%d/" % i + b"a/" * 10 + b"f", Kind.FILE) for i in range(9)], limits)

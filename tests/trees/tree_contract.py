@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -123,7 +122,7 @@ def keep_tar(form: TreeFormat, fd: int, data: bytes) -> None:
 
 def entry(path: str, kind: Kind = Kind.FILE, **more: object) -> Entry:
     """An entry that no tar reader stands before."""
-    return replace(Entry(path.encode(), kind, mode=0o644), **more)
+    return Entry(path.encode(), kind, mode=0o644).replaced(**more)
 
 
 class TreeContract:
@@ -248,7 +247,7 @@ class TreeContract:
         assert (tree.needs.dropped.count, tree.needs.dropped.members) == (1, 1)
 
     def test_attributes_that_are_strict(self, fd: int) -> None:
-        limits = replace(ACCEPTED, strict_xattrs=True)
+        limits = ACCEPTED._replace(strict_xattrs=True)
         builder = self.form.builder(fd, limits)
         builder.add(entry("kept", xattrs={b"user.a": b"1"}), Bytes())
         with pytest.raises(TarError, match=r"^l: cannot keep its extended attribute user\.a, because only files"):
@@ -482,7 +481,7 @@ class TreeContract:
             images.hardlink("s/h", "s/f"),
         ]
         tree = build(self.form, fd, members)
-        assert tree["g"] == replace(tree["d/f"], path=b"g")
+        assert tree["g"] == tree["d/f"].replaced(path=b"g")
         assert tree["d/f"].mode == 0o600
         assert tree.read("d/h") == b"x"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 from support import images, stores
@@ -67,7 +66,7 @@ def test_a_layer_that_others_leave_nothing_is_crowded(index):
 
 @pytest.mark.parametrize("total", [1, STEP - 1, STEP, STEP + 1])
 def test_the_last_byte_can_be_drawn(total):
-    alone = Allowance(replace(FEW, memory=total), account=Budget(total, 1).account(0))
+    alone = Allowance(FEW._replace(memory=total), account=Budget(total, 1).account(0))
     alone.hold(total)
     with pytest.raises(LimitError):
         alone.hold(1)

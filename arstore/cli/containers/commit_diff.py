@@ -7,21 +7,18 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
-    pass_session,
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.imports import besides, image_document, in_the_store
-from arstore.cli.option import option
+from arstore.cli.parameter import Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
@@ -51,19 +48,16 @@ _LAYER_ERRORS = (
 @exit_statuses(
     errors.NotFoundError, errors.AmbiguousError, errors.InvalidReferenceError, errors.InUseError, *_LAYER_ERRORS
 )
-@click.command("commit", cls=Command)
-@click.argument("container_id", metavar="CONTAINER")
-@click.argument("name")
+@command("commit")
+@argument("container_id", metavar="CONTAINER")
+@argument("name")
 @option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="A change of the config.")
 @option("-a", "--author", metavar="TEXT", default="", help="Who made the image.")
 @option("-m", "--message", metavar="TEXT", default="", help="A comment for the image's history.")
-@option(
-    "--compression", type=click.Choice(list(COMPRESSIONS)), default="gzip", show_default=True, help="Of the new layer."
-)
-@option("--level", type=click.IntRange(1, 22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
+@option("--compression", type=Choice(list(COMPRESSIONS)), default="gzip", show_default=True, help="Of the new layer.")
+@option("--level", type=Range(int, min=1, max=22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
 @progress_option
 @json_option
-@pass_session
 def commit(
     session: Session,
     container_id: str,
@@ -161,12 +155,11 @@ def _tell_of_sockets(session: Session, sockets: Skipped) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, *MOUNT_ERRORS, errors.PlatformError, *_LAYER_ERRORS)
-@click.command("diff", cls=Command)
-@click.argument("a", metavar="IMAGE|CONTAINER")
-@click.argument("b", metavar="[IMAGE|CONTAINER]", required=False)
+@command("diff")
+@argument("a", metavar="IMAGE|CONTAINER")
+@argument("b", metavar="[IMAGE|CONTAINER]", required=False)
 @progress_option
 @json_option
-@pass_session
 def diff(session: Session, a: str, b: str | None) -> None:
     """Tell what differs between root file systems.
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from arstore import errors
-from arstore.cli.command import Command, ContainerCommand, exit_statuses, json_option, pass_session
+from arstore.cli.command import (
+    ContainerCommand,
+    command,
+    exit_statuses,
+    json_option,
+)
 from arstore.cli.containers.options import environment
-from arstore.cli.group import Entry, LazyGroup
-from arstore.cli.option import option
+from arstore.cli.group import Entry, Group
+from arstore.cli.parameter import RAW, Range, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_bytes, write_json, write_line, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
@@ -29,10 +32,9 @@ FOLLOW_INTERVAL = 0.2
 
 
 @exit_statuses()
-@click.command("ps", cls=Command)
+@command("ps")
 @option("-a", "--all", "every", is_flag=True, help="Also those in which nothing runs.")
 @json_option
-@pass_session
 def ps(session: Session, every: bool) -> None:
     """List the containers.
 
@@ -94,12 +96,11 @@ def _state(container: Container) -> RunState | None:
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
-@click.command("logs", cls=Command)
-@click.argument("container_id", metavar="ID")
+@command("logs")
+@argument("container_id", metavar="ID")
 @option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
 @option("-t", "--timestamps", is_flag=True, help="Put the time before each line.")
 @json_option
-@pass_session
 def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
     """Show what a detached container has written.
 
@@ -136,9 +137,9 @@ def _waiting(container: Container) -> Callable[[], bool]:
     return wait
 
 
-@click.command("exec", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
-@click.argument("container_id", metavar="ID")
-@click.argument("args", metavar="CMD [ARG]...", nargs=-1, type=click.UNPROCESSED)
+@command("exec", cls=ContainerCommand, interspersed=False)
+@argument("container_id", metavar="ID")
+@argument("args", metavar="CMD [ARG]...", nargs=-1, type=RAW)
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @option("-d", "--detach", is_flag=True, help="Return while the command runs; what it writes goes nowhere.")
@@ -146,7 +147,6 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
 @option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
 @json_option
-@pass_session
 def exec_(
     session: Session,
     /,
@@ -179,11 +179,10 @@ def exec_(
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
-@click.command("stop", cls=Command)
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-t", "--time", "seconds", metavar="S", type=click.FloatRange(min=0), help="Seconds until it is killed.")
+@command("stop")
+@argument("ids", metavar="ID...", nargs=-1, required=True)
+@option("-t", "--time", "seconds", metavar="S", type=Range(float, min=0), help="Seconds until it is killed.")
 @json_option
-@pass_session
 def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.
 
@@ -205,10 +204,9 @@ def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
-@click.command("wait", cls=Command)
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@command("wait")
+@argument("ids", metavar="ID...", nargs=-1, required=True)
 @json_option
-@pass_session
 def wait(session: Session, ids: tuple[str, ...]) -> None:
     """Wait until containers have ended.
 
@@ -230,11 +228,10 @@ def wait(session: Session, ids: tuple[str, ...]) -> None:
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
-@click.command("kill", cls=Command)
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@command("kill")
+@argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-s", "--signal", "signal_name", metavar="SIGNAL", default="KILL", show_default=True, help="Which one.")
 @json_option
-@pass_session
 def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
     """Send a signal to a running container.
 
@@ -253,20 +250,20 @@ def kill(session: Session, ids: tuple[str, ...], signal_name: str) -> None:
         write_json({"killed": list(containers), "signal": number})
 
 
-class _ContainerGroup(LazyGroup):
-    """The commands of `arstore container`."""
+@json_option
+def _container(_: Session) -> None:
+    """Manage containers."""
 
-    sections: ClassVar = {
+
+container = Group(
+    "container",
+    _container,
+    {
         "Commands": {
             "rm": Entry("containers.containers", "container_rm", "Remove containers, with all that they wrote.")
         }
-    }
-
-
-@click.group("container", cls=_ContainerGroup, no_args_is_help=False)
-@json_option
-def container() -> None:
-    """Manage containers."""
+    },
+)
 
 
 @exit_statuses(
@@ -276,11 +273,10 @@ def container() -> None:
     errors.MountError,
     errors.MountForbiddenError,
 )
-@click.command("rm", cls=Command)
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@command("rm")
+@argument("ids", metavar="ID...", nargs=-1, required=True)
 @option("-f", "--force", is_flag=True, help="Kill what runs in it, and unmount it, first.")
 @json_option
-@pass_session
 def container_rm(session: Session, ids: tuple[str, ...], force: bool) -> None:
     """Remove containers, with all that they wrote.
 

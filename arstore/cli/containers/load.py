@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
     SOURCE_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
     limit_option,
-    pass_session,
     progress_option,
     strict_xattrs_option,
 )
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.containers.run import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
-from arstore.cli.option import option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
 from arstore.errors import UsageError
 
@@ -55,8 +52,8 @@ _TOLD = 10
     errors.PipelineRefusedError,
     errors.SubImageError,
 )
-@click.command("load", cls=Command)
-@click.argument("image", metavar="[NAME]", default="")
+@command("load")
+@argument("image", metavar="[NAME]", default="")
 @option("-i", "--input", "archive", metavar="FILE", default="", help="The pipeline image's archive; - for stdin.")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
 @option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
@@ -73,7 +70,6 @@ _TOLD = 10
 @strict_xattrs_option
 @progress_option
 @json_option
-@pass_session
 def load(
     session: Session,
     image: str,

@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
-
-import click
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
     MOUNT_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
-    pass_session,
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
-from arstore.cli.option import option
+from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
 from arstore.errors import InUseError, NotFoundError, UsageError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,16 +54,15 @@ class _Allowed(TypedDict):
     errors.MissingBlobError,
     errors.DigestMismatchError,
 )
-@click.command("mount", cls=Command)
-@click.argument("what", metavar="IMAGE|CONTAINER")
-@click.argument("target", required=False, type=click.Path())
+@command("mount")
+@argument("what", metavar="IMAGE|CONTAINER")
+@argument("target", required=False, type=FilePath())
 @option("--rw", "writable", is_flag=True, help="The writable root of a new container over the image.")
 @option("--name", "container_id", metavar="ID", help="The new container's id.")
 @option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
 @option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
 @progress_option
 @json_option
-@pass_session
 def mount(
     session: Session,
     what: str,
@@ -141,12 +138,11 @@ def _mount(
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError, errors.InUseError, *MOUNT_ERRORS)
-@click.command("umount", cls=Command)
-@click.argument("which", metavar="[PATH|ID]...", nargs=-1)
+@command("umount")
+@argument("which", metavar="[PATH|ID]...", nargs=-1)
 @option("-a", "--all", "every", is_flag=True, help="All mounts of this store.")
 @option("-f", "--force", is_flag=True, help="Detach what is in use: it vanishes once nobody uses it any more.")
 @json_option
-@pass_session
 def umount(session: Session, which: tuple[str, ...], every: bool, force: bool) -> None:
     """End mounts.
 
@@ -248,9 +244,8 @@ def _umount_each(session: Session, chosen: list[_Chosen], force: bool) -> Iterat
 
 
 @exit_statuses()
-@click.command("mounts", cls=Command)
+@command("mounts")
 @json_option
-@pass_session
 def mounts(session: Session) -> None:
     """List the mounts.
 

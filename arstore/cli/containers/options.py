@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
-import click
-
-from arstore.cli.option import option
+from arstore.cli.parameter import Choice, Range, option
 from arstore.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 NETWORKS = ("none", "host")
-SECONDS = click.FloatRange(min=0, min_open=True)
+SECONDS = Range(float, min=0, min_open=True)
 _ENV_FILE_LIMIT = 16 << 20
 
 
@@ -62,17 +60,17 @@ _OPTIONS = (
     option(
         "--pids-limit",
         metavar="N",
-        type=click.IntRange(min=-1),
+        type=Range(int, min=-1),
         help="The most processes and threads; 2048 by default, -1 for no limit.",
     ),
     option(
         "--cgroups",
-        type=click.Choice(("enabled", "disabled")),
+        type=Choice(("enabled", "disabled")),
         default="enabled",
         show_default=True,
         help="disabled: make no control groups, where nobody may; nothing is limited then.",
     ),
-    option("--network", type=click.Choice(NETWORKS), default="none", show_default=True, help="The network."),
+    option("--network", type=Choice(NETWORKS), default="none", show_default=True, help="The network."),
     option("--device", metavar="HOST[:PATH][:rwm]", multiple=True, help="A device, or a directory of devices."),
     option("--cap-add", metavar="CAP", multiple=True, help="Add a capability; all for every one."),
     option("--cap-drop", metavar="CAP", multiple=True, help="Drop a capability; all for every one."),
@@ -88,7 +86,7 @@ _OPTIONS = (
     option("--ulimit", metavar="KIND=SOFT[:HARD]", multiple=True, help="A resource limit, such as nofile=1024:4096."),
     option("--shm-size", metavar="N", help="The size of /dev/shm; 64m by default."),
     option(
-        "--stop-timeout", metavar="S", type=click.FloatRange(min=0), help="Seconds from the stop signal to SIGKILL; 10."
+        "--stop-timeout", metavar="S", type=Range(float, min=0), help="Seconds from the stop signal to SIGKILL; 10."
     ),
 )
 

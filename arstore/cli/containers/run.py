@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
-
-from arstore.cli.command import ContainerCommand, json_option, pass_session, progress_option
+from arstore.cli.command import (
+    ContainerCommand,
+    command,
+    json_option,
+    progress_option,
+)
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
-from arstore.cli.option import option
+from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.errors import UsageError
 
@@ -35,9 +37,9 @@ class _Words(ContainerWords):
     stop_signal: str
 
 
-@click.command("run", cls=ContainerCommand, context_settings={"allow_interspersed_args": False})
-@click.argument("image")
-@click.argument("args", metavar="[ARG]...", nargs=-1, type=click.UNPROCESSED)
+@command("run", cls=ContainerCommand, interspersed=False)
+@argument("image")
+@argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
 @option("--name", metavar="ID", default="", help="The container's id; made up by default.")
 @option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
@@ -55,7 +57,6 @@ class _Words(ContainerWords):
 @container_options
 @progress_option
 @json_option
-@pass_session
 def run(
     session: Session,
     /,
@@ -144,8 +145,7 @@ def _options(args: tuple[str, ...], words: _Words) -> RunOptions:
     if words["stop_signal"]:
         parse_signal(words["stop_signal"])
     entrypoint = words["entrypoint"]
-    return replace(
-        run_options(words),
+    return run_options(words)._replace(
         args=args,
         entrypoint=None if entrypoint is None else parse_entrypoint(entrypoint),
         workdir=words["workdir"],

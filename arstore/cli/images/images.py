@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from arstore.cli.command import Command, exit_statuses, json_option, pass_session
+from arstore.cli.command import (
+    command,
+    exit_statuses,
+    json_option,
+)
 from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_json, write_table
 
 if TYPE_CHECKING:
@@ -16,9 +18,8 @@ if TYPE_CHECKING:
 
 
 @exit_statuses()
-@click.command("images", cls=Command)
+@command("images")
 @json_option
-@pass_session
 def images(session: Session) -> None:
     """List the images.
 
@@ -92,9 +93,8 @@ def image_summary(image: StoredImage) -> dict[str, Any]:
 
 
 @exit_statuses()
-@click.command("layers", cls=Command)
+@command("layers")
 @json_option
-@pass_session
 def layers(session: Session) -> None:
     """List the layers.
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     SOURCE_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
     limit_option,
-    pass_session,
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.option import option
+from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
@@ -34,17 +31,16 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(*SOURCE_ERRORS)
-@click.command("import", cls=Command)
-@click.argument("source")
+@command("import")
+@argument("source")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
-@option("--tree", type=click.Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
+@option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
 @limit_option
 @strict_xattrs_option
 @progress_option
 @json_option
-@pass_session
 def import_(
     session: Session,
     source: str,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    command,
+    exit_statuses,
+    json_option,
+)
 from arstore.cli.images.images import image_summary
-from arstore.cli.option import option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import (
     human_size,
     short_digest,
@@ -38,12 +41,11 @@ DOCUMENT_ERRORS = (
 
 
 @exit_statuses(*DOCUMENT_ERRORS)
-@click.command("inspect", cls=Command)
-@click.argument("image")
+@command("inspect")
+@argument("image")
 @option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
 @option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
 @json_option
-@pass_session
 def inspect(session: Session, image: str, part: str | None) -> None:
     """Tell everything about an image.
 
@@ -101,10 +103,9 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
 
 
 @exit_statuses(*DOCUMENT_ERRORS)
-@click.command("history", cls=Command)
-@click.argument("image")
+@command("history")
+@argument("image")
 @json_option
-@pass_session
 def history(session: Session, image: str) -> None:
     """Tell how an image came to be.
 

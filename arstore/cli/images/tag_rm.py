@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session
-from arstore.cli.option import option
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    command,
+    exit_statuses,
+    json_option,
+)
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 
 if TYPE_CHECKING:
@@ -16,11 +19,10 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(*IMAGE_ERRORS)
-@click.command("tag", cls=Command)
-@click.argument("image")
-@click.argument("name")
+@command("tag")
+@argument("image")
+@argument("name")
 @json_option
-@pass_session
 def tag(session: Session, image: str, name: str) -> None:
     """Give an image a name.
 
@@ -39,10 +41,9 @@ def tag(session: Session, image: str, name: str) -> None:
 
 
 @exit_statuses(errors.NotFoundError, errors.InvalidReferenceError)
-@click.command("untag", cls=Command)
-@click.argument("name")
+@command("untag")
+@argument("name")
 @json_option
-@pass_session
 def untag(session: Session, name: str) -> None:
     """Take a name away.
 
@@ -72,11 +73,10 @@ def untag(session: Session, name: str) -> None:
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError)
-@click.command("rm", cls=Command)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@command("rm")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @option("-n", "--dry-run", is_flag=True, help="Only report what would be removed.")
 @json_option
-@pass_session
 def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
     """Remove images, and what nothing else needs.
 

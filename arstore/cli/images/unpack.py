@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
-    pass_session,
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
 
 if TYPE_CHECKING:
@@ -37,13 +35,12 @@ if TYPE_CHECKING:
     errors.UnsafePathError,
     errors.LimitError,
 )
-@click.command("unpack", cls=Command)
-@click.argument("image")
-@click.argument("directory", metavar="DIR", type=click.Path())
+@command("unpack")
+@argument("image")
+@argument("directory", metavar="DIR", type=FilePath())
 @strict_xattrs_option
 @progress_option
 @json_option
-@pass_session
 def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) -> None:
     """Copy an image's root file system to a directory.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import click
-
 from arstore import errors
-from arstore.cli.command import Command, exit_statuses, json_option, pass_session, progress_option
-from arstore.cli.option import option
+from arstore.cli.command import (
+    command,
+    exit_statuses,
+    json_option,
+    progress_option,
+)
+from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 
 if TYPE_CHECKING:
@@ -17,14 +20,13 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(errors.ConflictError, errors.BackupRefusedError, errors.InUseError, errors.MissingBlobError)
-@click.command("backup", cls=Command)
-@click.argument("directory", metavar="DIR", type=click.Path())
+@command("backup")
+@argument("directory", metavar="DIR", type=FilePath())
 @option("--verify", is_flag=True, help="Read what DIR has already, too, and copy again what has been altered.")
 @option("--prune", is_flag=True, help="Remove from DIR what none of its images needs any more.")
 @option("--replace", is_flag=True, help="Replace a backup of another store, or one that would lose images.")
 @progress_option
 @json_option
-@pass_session
 def backup(session: Session, directory: str, verify: bool, prune: bool, replace: bool) -> None:
     """Copy all images, with their names, to a directory.
 

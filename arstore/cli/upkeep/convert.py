@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, Command, exit_statuses, json_option, pass_session, progress_option
-from arstore.cli.option import option
+from arstore.cli.command import (
+    IMAGE_ERRORS,
+    command,
+    exit_statuses,
+    json_option,
+    progress_option,
+)
+from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
@@ -21,12 +25,12 @@ if TYPE_CHECKING:
 
 
 @exit_statuses(*IMAGE_ERRORS, errors.InUseError, errors.MissingBlobError, errors.DigestMismatchError)
-@click.command("convert", cls=Command)
-@click.argument("images", metavar="[IMAGE]...", nargs=-1)
+@command("convert")
+@argument("images", metavar="[IMAGE]...", nargs=-1)
 @option("--all", "everything", is_flag=True, help="All images.")
 @option(
     "--tree",
-    type=click.Choice((AUTO, *FORMS)),
+    type=Choice((AUTO, *FORMS)),
     default=AUTO,
     show_default=True,
     help="The form that the trees are to have.",
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 @option("-n", "--dry-run", is_flag=True, help="Only tell what would be converted.")
 @progress_option
 @json_option
-@pass_session
 def convert(session: Session, images: tuple[str, ...], everything: bool, tree: str, dry_run: bool) -> None:
     """Give the trees of images the other form.
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
     SOURCE_ERRORS,
-    Command,
+    command,
     exit_statuses,
     json_option,
     limit_option,
-    pass_session,
     progress_option,
 )
-from arstore.cli.option import option
+from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import human_size, short_digest, write_json, write_line, write_table
 from arstore.errors import CheckFailedError
 
@@ -36,10 +33,9 @@ _MOST_NAMES, _MOST_IMAGES = 5, 20
 
 
 @exit_statuses(*IMAGE_ERRORS)
-@click.command("du", cls=Command)
-@click.argument("images", metavar="[IMAGE]...", nargs=-1)
+@command("du")
+@argument("images", metavar="[IMAGE]...", nargs=-1)
 @json_option
-@pass_session
 def du(session: Session, images: tuple[str, ...]) -> None:
     """Tell where every byte of the store is.
 
@@ -95,10 +91,9 @@ def _bill(usage: Usage) -> dict[str, Any]:
 
 
 @exit_statuses()
-@click.command("gc", cls=Command)
+@command("gc")
 @option("-n", "--dry-run", is_flag=True, help="Only tell what would be collected.")
 @json_option
-@pass_session
 def gc(session: Session, dry_run: bool) -> None:
     """Collect what nothing holds any more.
 
@@ -124,7 +119,7 @@ def _show_garbage(found: Garbage, dry_run: bool) -> None:
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.CheckFailedError, errors.InUseError)
-@click.command("check", cls=Command)
+@command("check")
 @option("--quick", is_flag=True, help="Look at records, names and sizes, and read no content.")
 @option("--repair", "mend", is_flag=True, help="Mend what can be mended.")
 @option(
@@ -134,7 +129,6 @@ def _show_garbage(found: Garbage, dry_run: bool) -> None:
 @option("--nice", is_flag=True, help="Take only what nobody else wants of disk and processors.")
 @progress_option
 @json_option
-@pass_session
 def check(
     session: Session, quick: bool, mend: bool, sources: tuple[str, ...], limit: tuple[str, ...], nice: bool
 ) -> None:

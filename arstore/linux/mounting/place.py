@@ -6,9 +6,9 @@ Out of scope: overlays, where a file of a lower or upper directory is a file of 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from arstore.linux.mounting.mountinfo import mount_id_of, read_mounts
+from arstore.values import NamedTuple
 
 
 class Place(NamedTuple):

@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import NamedTuple
 
 from arstore.linux.syscall import c_string, libc, syscall
+from arstore.values import NamedTuple
 
 OVERLAY = 0x794C7630
 """OVERLAYFS_SUPER_MAGIC, of magic.h."""

@@ -7,7 +7,7 @@ Not in scope: what the damage does to an image (a lost blob keeps no mounted tre
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
 from arstore.graph.loss import listed
@@ -17,6 +17,7 @@ from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
 from arstore.store.collect.reachability import ImageFields
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

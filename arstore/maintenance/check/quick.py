@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.linux.files.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
@@ -17,6 +17,7 @@ from arstore.maintenance.scan.walk import outline
 from arstore.mounts.table import MountState, MountTable
 from arstore.store import containers
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping

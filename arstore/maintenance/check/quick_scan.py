@@ -5,7 +5,7 @@ Every part reads the records of its own blobs or trees, and asks for their files
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.paths import opened
 from arstore.errors import reason
@@ -14,6 +14,7 @@ from arstore.maintenance.check.quick import TreeRecords
 from arstore.maintenance.check.trees import named_sums
 from arstore.maintenance.scan.size_table import Sizes
 from arstore.trees.erofs.merged_index import glance as run_glance
+from arstore.values import NamedTuple
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:

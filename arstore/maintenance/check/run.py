@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.errors import StoreDamagedError, StoreVersionError
 from arstore.linux.isolation.priority import claim_idle_only
@@ -20,6 +20,7 @@ from arstore.maintenance.check.quick import Layers, clutter, structure, surface
 from arstore.maintenance.check.quick_scan import Glances
 from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
 from arstore.maintenance.scan.totals import Known
+from arstore.values import NamedTuple
 from arstore.workers import confinement
 from arstore.workers.pool import beside, divided, run_jobs
 

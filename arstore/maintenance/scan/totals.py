@@ -7,9 +7,10 @@ links counts once, where it is first met.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.maintenance.scan.size_table import Sizes
+from arstore.values import NamedTuple
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:

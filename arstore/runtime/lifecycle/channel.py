@@ -12,11 +12,12 @@ import json
 import os
 import select
 import time
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
 from arstore.linux.files.writing import write_all
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 
 
-@dataclass(slots=True, frozen=True)
-class Event:
+class Event(NamedTuple):
     """One line: its name, and what belongs to it."""
 
     name: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sender:

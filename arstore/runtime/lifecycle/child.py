@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import ArstoreError
@@ -17,6 +16,7 @@ from arstore.linux.isolation.namespace import CLONE_NEWPID, setns, unshare
 from arstore.linux.process import set_parent_death_signal
 from arstore.runtime.lifecycle.channel import Receiver, Sender
 from arstore.runtime.lifecycle.signals import exit_status, held_back
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,7 @@ opened.
 """
 
 
-@dataclass(slots=True)
-class Child:
+class Child(NamedTuple):
     """A child as its parent sees it: *pid* in the parent's namespace, what it says, and the word that lets it go."""
 
     pid: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from arstore.disk.cgroups import remove_cgroups
 from arstore.errors import InUseError, MountError, MountForbiddenError, NotFoundError, StoreDamagedError
@@ -21,6 +21,7 @@ from arstore.runtime.lifecycle.launch import Launch
 from arstore.runtime.lifecycle.state import status
 from arstore.runtime.spec.bundle import require_text
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from arstore.errors import RuntimeFailedError
 from arstore.runtime.driver import read_log
 from arstore.runtime.lifecycle.signals import FORWARDED, exit_status
 from arstore.runtime.stdio.streams import Stdio, Streams
 from arstore.runtime.stdio.terminal import Console
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import cgroups_path, delegated
 from arstore.errors import ImageConfigError, RuntimeMissingError
@@ -32,6 +32,7 @@ from arstore.runtime.spec.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
 from arstore.runtime.spec.volumes import private_volumes
 from arstore.runtime.stdio.terminal import window_size
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,7 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
 from arstore.disk.owner import Owner, lock_of
@@ -40,6 +39,7 @@ from arstore.runtime.stdio.logs import LOG_NAME
 from arstore.runtime.stdio.streams import Stdio
 from arstore.runtime.stdio.terminal import raw_mode
 from arstore.trace import reached
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,12 +256,11 @@ class _Watch:
         )
 
     def _started(self, state: RunState, keeper: int, inner_pid: int) -> RunState:
-        return replace(state, status="running", started=time.time(), process=outer_process(keeper, inner_pid))
+        return state._replace(status="running", started=time.time(), process=outer_process(keeper, inner_pid))
 
     def _last_word(self, state: RunState, status: int | None, failure: ArstoreError | OSError | None) -> None:
         end: Status = "failed" if failure is not None else "dead" if status is None else "exited"
-        last = replace(
-            state,
+        last = state._replace(
             status=end,
             finished=time.time(),
             exit_code=status,

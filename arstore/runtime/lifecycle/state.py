@@ -12,11 +12,11 @@ import json
 import os
 import signal
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, StoreDamagedError
+from arstore.values import NamedTuple
 
 STATE_NAME = "state.json"
 
@@ -40,8 +40,7 @@ ended.
 """
 
 
-@dataclass(slots=True, frozen=True)
-class RunState:
+class RunState(NamedTuple):
     """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first
     process.
     """
@@ -82,13 +81,22 @@ class RunState:
         return self.status in {"starting", "running"}
 
 
+def encoded(state: RunState) -> bytes:
+    """Return the content of the file for *state*."""
+    fields = state._asdict()
+    for name in ("launcher", "keeper", "process"):
+        process: Owner | None = fields[name]
+        fields[name] = process and process._asdict()
+    return json.dumps(fields).encode()
+
+
 def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp") -> None:
     """Replace the file, by way of a file *name* beside it, which may be one that was reserved. Raises OSError."""
     temporary = os.path.join(directory, name)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(json.dumps(_document(state)).encode())
+            file.write(encoded(state))
             file.truncate()
     except OSError as error:
         error.filename = temporary
@@ -106,7 +114,7 @@ class StateFile:
         """Write *state*, the first one, and reserve the space. Raises OSError."""
         self._directory = directory
         write_state(directory, state)
-        size = 2 * len(json.dumps(_document(state))) + _MORE
+        size = 2 * len(encoded(state)) + _MORE
         self._reserved = [f"{STATE_NAME}.{number}" for number in range(_LATER_WRITES)]
         for name in self._reserved:
             _reserve(os.path.join(directory, name), size)
@@ -147,7 +155,7 @@ def status(directory: str) -> RunState:
     # Between the look at the file and the look at the process, the launcher may have said the last word.
     attended = _is_attended(state, directory)
     state = _read(directory)
-    return replace(state, status="dead") if state.is_running and not attended else state
+    return state._replace(status="dead") if state.is_running and not attended else state
 
 
 def _is_attended(state: RunState, directory: str) -> bool:
@@ -205,13 +213,6 @@ def _parsed(fields: dict[str, Any]) -> RunState:
     ):
         raise ValueError(state.id)
     return state
-
-
-def _document(state: RunState) -> dict[str, Any]:
-    """*state* as the file has it, each process as an object."""
-    process = None if state.process is None else state.process._asdict()
-    processes = {"launcher": state.launcher._asdict(), "keeper": state.keeper._asdict(), "process": process}
-    return {**asdict(state), **processes}
 
 
 def _process(fields: dict[str, Any]) -> Owner:

@@ -19,12 +19,13 @@ import contextlib
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import HostError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
 from arstore.linux.mounting.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount
 from arstore.runtime.driver import Place
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

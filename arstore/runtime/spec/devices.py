@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import NotFoundError, UsageError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ network; the rest are docker's defaults. Out of scope: files of the bundle, and 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.errors import ImageConfigError
@@ -17,6 +17,7 @@ from arstore.runtime.spec.devices import device_section
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.options import MOST_PROCESSES, Volume
 from arstore.runtime.spec.process import Process, checked, process_section
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +38,7 @@ _DESCRIPTIVE = (_PREFIX, "org.label-schema.")
 """Names of labels that describe an image. Runtimes act on others, such as `run.oci.*` and `org.systemd.property.*`."""
 
 
-@dataclass(slots=True, frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What is decided outside the image and the options. *files* maps the container's paths to files of the bundle."""
 
     hostname: str
@@ -49,7 +49,7 @@ class Surroundings:
     rootfs: str = "rootfs"
     init: str = ""
     """The host's program for the container's init; "" for none."""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = MappingProxyType({})
     volumes: Sequence[Volume] = ()
     seccomp: Json | None = None
 

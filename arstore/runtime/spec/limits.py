@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import resource
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
 from arstore.runtime.spec.mount_point import clean_destination
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

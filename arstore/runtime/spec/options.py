@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 from arstore.errors import NotFoundError, UsageError
 from arstore.runtime.lifecycle.state import STOP_TIMEOUT
 from arstore.runtime.spec.defaults import SHM_SIZE
 from arstore.runtime.spec.mount_point import clean_destination
 from arstore.runtime.spec.security import Security
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,7 @@ class Volume(NamedTuple):
     read_only: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """How a container is to run. The defaults take everything from the image and give no network."""
 
     args: tuple[str, ...] = ()
@@ -68,13 +68,13 @@ class RunOptions:
     tty: bool = False
     interactive: bool = False
     hostname: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     stop_signal: str = ""
     stop_timeout: float = STOP_TIMEOUT
     """Seconds between the stop signal and SIGKILL."""
     init: bool = False
     """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
-    security: Security = field(default_factory=Security)
+    security: Security = Security()
     devices: tuple[Device, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
@@ -91,7 +91,7 @@ class RunOptions:
         """
         security = self.security
         if not self.cgroups and not security.privileged and not {"MKNOD", "ALL"}.intersection(security.added):
-            security = replace(security, dropped=(*security.dropped, "MKNOD"))
+            security = security._replace(dropped=(*security.dropped, "MKNOD"))
         return security.capabilities(available)
 
 

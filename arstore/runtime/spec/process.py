@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import resource
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import IdentityError, ImageConfigError, reason
 from arstore.linux.isolation import capability
@@ -18,6 +18,7 @@ from arstore.runtime.spec import defaults
 from arstore.runtime.spec.capabilities import capabilities_section
 from arstore.runtime.spec.command import DEFAULT_PATH
 from arstore.runtime.spec.limits import rlimits
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,11 +6,11 @@ container gets an SELinux label or an AppArmor profile from arstore. An image ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
 from arstore.runtime.spec.capabilities import granted, parse_capability
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,7 @@ _HINT = (
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Security:
+class Security(NamedTuple):
     """The rights of a container. `seccomp` is "" for the default profile, `unconfined`, or the path of a file."""
 
     added: tuple[str, ...] = ()

@@ -7,9 +7,10 @@ namespaces.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import IdentityError, ImageConfigError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

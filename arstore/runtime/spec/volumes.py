@@ -10,11 +10,11 @@ have.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.digest import short_hash
 from arstore.errors import ImageConfigError
 from arstore.linux.files.copying import copy_range, reflink
 from arstore.linux.files.xattr import read_xattrs, set_xattr
@@ -40,7 +40,7 @@ def private_volumes(directory: str, places: tuple[str, ...], root: RootDirectory
 
 
 def _private_volume(base: str, place: str, root: RootDirectory) -> str:
-    name = hashlib.blake2s(os.fsencode(place), digest_size=8).hexdigest()
+    name = short_hash(os.fsencode(place), 8)
     path = os.path.join(base, name)
     if os.path.isdir(path):
         return path

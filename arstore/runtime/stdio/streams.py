@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import NamedTuple
 
 from arstore.runtime.stdio import terminal
 from arstore.runtime.stdio.logs import LogWriter
 from arstore.runtime.stdio.relay import Relay, feed
+from arstore.values import NamedTuple
 
 _PIPE_SIZE = 1 << 20
 

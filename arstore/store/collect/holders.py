@@ -6,11 +6,12 @@ Names hold an image too, against the collector (`roots`), but nothing stands on 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.errors import StoreDamagedError
 from arstore.mounts.table import MountState, MountTable
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

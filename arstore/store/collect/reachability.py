@@ -7,10 +7,11 @@ A snapshot's tables are read whole for that, once for all images that are asked 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.graph.key_numbers import UNKNOWN, Numbers
 from arstore.mounts.merge_plan import FEWEST, MOST, Run, plan, run_key
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, KeysView

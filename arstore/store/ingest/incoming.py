@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.errors import BRING_BACK, MissingBlobError
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from typing import NoReturn

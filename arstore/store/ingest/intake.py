@@ -7,7 +7,7 @@ trusted: a layer costs something only where the store has no intact blob or no t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.digest import Digest, verify
@@ -228,7 +228,7 @@ class Intake:
             self._look_for_dropped(layer)
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
-        limits = replace(ACCEPTED, strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
+        limits = ACCEPTED._replace(strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
         kept = self._inventory.directories.blob(layer.digest) if stored else self._kept.get(layer.digest, "")
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
 from arstore.disk.free_space import Room
@@ -28,6 +28,7 @@ from arstore.trees.attributes import Attributes
 from arstore.trees.format import Needs, TreeStat, UnrepresentableError
 from arstore.trees.forms import TAR
 from arstore.trees.needs import write_needs
+from arstore.values import NamedTuple
 from arstore.workers.readahead import ReadAhead
 from arstore.workers.wire import answer
 

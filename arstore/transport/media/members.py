@@ -10,12 +10,13 @@ the archive, for docker-archives, where `docker save` made them on purpose.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, UnsafePathError
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.entry import Kind, shown
 from arstore.transport.media.blob import Extent, OpenFile, read_all
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from arstore.linux.files.writing import write_all
 from arstore.trees.metadata import MODE_BITS
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

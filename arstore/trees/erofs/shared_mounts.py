@@ -23,12 +23,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from arstore.linux.isolation import namespace
 from arstore.linux.mounting import mount
 from arstore.linux.mounting.mountid import unique_mount_id
 from arstore.linux.process import boot_id
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from arstore.digest import CHUNK
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
+from arstore.values import NamedTuple
 
 _CHECKSUM = slice(4, 8)
 _UUID = slice(48, 64)

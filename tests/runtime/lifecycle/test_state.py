@@ -1,7 +1,6 @@
 import json
 import os
 import stat
-from dataclasses import asdict
 
 import pytest
 
@@ -11,7 +10,7 @@ from arstore.errors import (
     StoreDamagedError,
 )
 from arstore.runtime.lifecycle.control import kill, wait
-from arstore.runtime.lifecycle.state import RunState, status, write_state
+from arstore.runtime.lifecycle.state import RunState, encoded, status, write_state
 
 
 def state_of(pid: int, **fields) -> RunState:
@@ -71,7 +70,7 @@ def test_damaged_state(tmp_path, text):
 )
 def test_a_state_that_no_launcher_writes_is_damaged(tmp_path, change):
     """Who reads a state signals the processes that it names, and shows its times."""
-    state = asdict(state_of(os.getpid()))
+    state = json.loads(encoded(state_of(os.getpid())))
     (tmp_path / "state.json").write_text(json.dumps({**state, **change}))
     with pytest.raises(StoreDamagedError):
         status(str(tmp_path))

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,7 +184,7 @@ def test_owners_and_sizes_around_what_a_compact_inode_has(tmp_path: Path) -> Non
         for one in entries:
             status = os.stat(f"{path}/{one.path.decode()}")
             assert (status.st_uid, status.st_gid, status.st_size) == (one.uid, one.gid, one.size)
-            assert tree[one.path] == replace(one, offset=0)
+            assert tree[one.path] == one.replaced(offset=0)
 
 
 @mountable
@@ -198,7 +197,7 @@ def test_times_of_compact_and_extended_inodes(tmp_path: Path, common: int) -> No
         found = listing(tmp_path / "t")
         size = (tmp_path / "t" / "layer.erofs").stat().st_size
     assert [found[b"%d" % n].mtime for n in range(len(times))] == times
-    with of_entries(tmp_path / "u", bare(replace(one, mtime=n) for n, one in enumerate(members))):
+    with of_entries(tmp_path / "u", bare(one.replaced(mtime=n) for n, one in enumerate(members))):
         assert (tmp_path / "u" / "layer.erofs").stat().st_size > size
 
 

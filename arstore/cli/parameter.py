@@ -1,0 +1,166 @@
+"""Parameters of commands: options, arguments, and the kinds of value that they take.
+
+They are declarations, in click's words, and import no click: `line` reads plain command lines with them, and `clicked`
+makes click's parameters of them for help, usage errors and completion.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from arstore.cli.session import Session
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Text:
+    """Any word, as it is."""
+
+    def read(self, word: str) -> object:
+        """Return the value that *word* gives. Raises ValueError if click must judge the word."""
+        return word
+
+
+class Choice(Text):
+    """One of a few words."""
+
+    def __init__(self, choices: Iterable[str]) -> None:
+        self.choices = tuple(choices)
+
+    def read(self, word: str) -> object:
+        """See Text."""
+        if word not in self.choices:
+            raise ValueError(word)
+        return word
+
+
+class Range(Text):
+    """A number of the type *number*, with bounds that are themselves allowed, except a *min* that is open."""
+
+    def __init__(
+        self,
+        number: type[int] | type[float],
+        min: float | None = None,
+        max: float | None = None,
+        min_open: bool = False,
+    ) -> None:
+        self.number = number
+        self.min, self.max, self.min_open = min, max, min_open
+
+    def read(self, word: str) -> object:
+        """See Text."""
+        value = self.number(word)
+        if self.min is not None and (value <= self.min if self.min_open else value < self.min):
+            raise ValueError(word)
+        if self.max is not None and value > self.max:
+            raise ValueError(word)
+        return value
+
+
+class FilePath(Text):
+    """A path that need not exist. If it does, it must be readable."""
+
+    def read(self, word: str) -> object:
+        """See Text."""
+        if word != "-" and os.path.exists(word) and not os.access(word, os.R_OK):
+            raise ValueError(word)
+        return word
+
+
+TEXT = Text()
+RAW = Text()
+"""As TEXT; click leaves such words alone."""
+
+
+class Parameter:
+    """An option or an argument. `words` are click's keyword arguments for it."""
+
+    __slots__ = ("apply", "declarations", "ends", "kind", "name", "words")
+
+    def __init__(self, declarations: tuple[str, ...], kind: Text, words: dict[str, Any]) -> None:
+        self.declarations = declarations
+        self.kind = kind
+        self.words = words
+        self.apply: Callable[[Session, Any], None] | None = None
+        """Called with the session and the value, if the option was given; the command does not get the value then."""
+        self.ends = False
+        """Whether the program ends after `apply`, and runs no command."""
+        self.name = _name(declarations)
+        """The name of the command's keyword argument."""
+
+    @property
+    def default(self) -> object:
+        """The value without any words for it."""
+        if "default" in self.words:
+            return self.words["default"]
+        if self.words.get("multiple") or self.words.get("nargs") == -1:
+            return ()
+        return False if self.words.get("is_flag") else None
+
+
+class Argument(Parameter):
+    """A parameter that its position names."""
+
+    __slots__ = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether there must be a word for it."""
+        given: bool | None = self.words.get("required")
+        return given if given is not None else "default" not in self.words and self.words.get("nargs") != -1
+
+
+class Option(Parameter):
+    """A parameter that begins with a dash."""
+
+    __slots__ = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The forms in which it is written, such as -q and --quiet."""
+        return tuple(text for text in self.declarations if text.startswith("-"))
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether the next word is its value."""
+        return not self.words.get("is_flag") and "flag_value" not in self.words
+
+
+def _name(declarations: tuple[str, ...]) -> str:
+    """The name of a parameter, by click's rules."""
+    for text in declarations:
+        if not text.startswith("-"):
+            return text
+    return max(declarations, key=lambda text: len(text) - len(text.lstrip("-"))).lstrip("-").replace("-", "_").lower()
+
+
+def option(
+    *declarations: str,
+    help: str,
+    type: Text = TEXT,
+    apply: Callable[[Session, Any], None] | None = None,
+    ends: bool = False,
+    **words: object,
+) -> Callable[[F], F]:
+    """Decorate a command's function with an option. *help* is one paragraph without indentation."""
+    made = Option(declarations, type, {**words, "help": help})
+    made.apply, made.ends = apply, ends
+    return _decorator(made)
+
+
+def argument(name: str, *, type: Text = TEXT, **words: object) -> Callable[[F], F]:
+    """Decorate a command's function with an argument."""
+    return _decorator(Argument((name,), type, words))
+
+
+def _decorator(made: Parameter) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        vars(function).setdefault("parameters", []).insert(0, made)
+        return function
+
+    return decorate

@@ -1,0 +1,209 @@
+"""Plain command lines: what is read without click is what click reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from arstore.cli import clicked
+from arstore.cli.group import Group
+from arstore.cli.line import parse
+from arstore.cli.main import cli
+from arstore.cli.parameter import Argument, Choice, Option, Range, Text
+from arstore.cli.session import Session
+from arstore.errors import UsageError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def below(group, path=()):
+    """Every group and command with the words that name it."""
+    yield path, group
+    for name in group.entries():
+        found = group.find(name)
+        if isinstance(found, Group):
+            yield from below(found, (*path, name))
+        else:
+            yield (*path, name), found
+
+
+DECLARED = dict(below(cli))
+LEAVES = {path: one for path, one in DECLARED.items() if not isinstance(one, Group)}
+GLOBAL = (
+    (),
+    ("-q",),
+    ("--root", "a"),
+    ("--root=b", "--runroot="),
+    ("--root", "a", "--root", "c"),
+    ("--log-level", "debug"),
+    ("-qq", "--log-level=error"),
+    ("--log-level", "loud"),
+    ("--",),
+    ("-h",),
+    ("--version",),
+)
+WORDS = ("x", "a=b", "", "-", "--", "-1", "0", "1.5", " 7 ", "nan", "99", "-x", "--help", "--json", "/", "é")
+ENVIRONMENTS = ({}, {"ARSTORE_ROOT": "/r"}, {"ARSTORE_ROOT": "", "ARSTORE_RUNROOT": "/rr"})
+
+
+def forms(one):
+    """Ways of writing an option, right ones and wrong ones."""
+    kind = one.kind
+    values = ["x", "", "-x", "--json"]
+    if isinstance(kind, Choice):
+        values = [*kind.choices, kind.choices[0].upper()]
+    elif isinstance(kind, Range):
+        values = ["0", "1", "-1", "2.5", "23", "nan", "x"]
+    for name in one.names:
+        if not one.takes_value:
+            yield from ((name,), (f"{name}={values[0]}",), (f"{name}x",))
+            continue
+        yield (name,)
+        for value in values:
+            yield (name, value)
+            yield (f"{name}={value}",) if name.startswith("--") else (f"{name}{value}",)
+
+
+def pieces(declared):
+    """Parts of command lines for *declared*."""
+    options = [one for one in declared.parameters if isinstance(one, Option)]
+    short = [name[1:] for one in options if not one.takes_value for name in one.names if not name.startswith("--")]
+    runs = [(f"-{''.join(short)}",), (f"-{''.join(short)}x",)] if short else []
+    return [form for one in options for form in forms(one)] + [(word,) for word in WORDS] + runs
+
+
+def recorded(run):
+    """What the functions of groups and commands were called with, and what the session knows, when *run* runs."""
+    calls = []
+
+    def recorder(path):
+        return lambda session, **words: calls.append((path, sorted(words.items()))) or len(calls)
+
+    session = Session()
+    with ExitStack() as stack:
+        for path, one in DECLARED.items():
+            stack.enter_context(patch.object(one, "function", recorder(path)))
+        status = run(session)
+    return calls, status, session.json, session.progress_kind, session.command
+
+
+def compare(words, environment):
+    """Read *words* in both ways; whether the line was plain."""
+    line = parse(cli, words, environment)
+    if line is None:
+        return False
+    quick = recorded(lambda session: parse(cli, words, environment).run(session))
+    with patch.dict(os.environ, environment, clear=True):
+        slow = recorded(lambda session: clicked.run(cli, session, list(words)))
+    assert repr(quick) == repr(slow)
+    return True
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_click_reads_a_plain_line_alike(path):
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @given(
+        st.sampled_from(GLOBAL),
+        st.lists(st.sampled_from(pieces(LEAVES[path])), max_size=5),
+        st.sampled_from(ENVIRONMENTS),
+    )
+    @example((), [], {})
+    def alike(first, parts, environment):
+        compare([*first, *path, *(word for part in parts for word in part)], environment)
+
+    alike()
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_each_option_in_each_form(path):
+    declared = LEAVES[path]
+    needed = ["w" for one in declared.parameters if isinstance(one, Argument) and one.required]
+    assert compare([*path, *needed], {})
+    for one in declared.parameters:
+        for form in forms(one) if isinstance(one, Option) else ():
+            compare([*path, *form, *needed], {})
+            compare([*path, *needed, *form], {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--root a --runroot b --quiet images",
+        "images --json",
+        "tag base other",
+        "-q mount base /mnt --suid",
+        "umount --all",
+        "run --rm --network none --runtime crun -it -eA=b base sh -c --help",
+        "run base -- -x",
+        "exec x -- ls --help",
+        "container rm -f x y",
+        "import --tree erofs --progress=none x.tar",
+        "kill --signal TERM x",
+    ],
+)
+def test_common_lines_are_plain(line):
+    assert compare(line.split(), {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "nonsense",
+        "--help",
+        "--version images",
+        "--log-level loud images",
+        "images -h",
+        "images x",
+        "images --nonsense",
+        "images --json=1",
+        "inspect --raw --config x",
+        "tag a",
+        "logs",
+        "container",
+        "run --rm",
+    ],
+)
+def test_other_lines_are_for_click(line):
+    assert parse(cli, line.split(), {}) is None
+
+
+def test_the_version_ends_a_plain_line(capsys):
+    words = ["--root", "a", "-q", "--version"]
+    line = parse(cli, words, {})
+    assert line is not None
+    assert line.run(Session()) == clicked.run(cli, Session(), words) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == out[1] != ""
+
+
+def test_a_path_that_nobody_may_read_is_for_click(tmp_path):
+    (tmp_path / "x").touch()
+    with patch("os.access", return_value=False):
+        assert parse(cli, ["mount", "a", str(tmp_path / "x")], {}) is None
+        assert parse(cli, ["mount", "a", str(tmp_path / "none")], {}) is not None
+
+
+def test_a_wrong_line_is_an_error_of_ours():
+    with pytest.raises(UsageError) as caught:
+        clicked.run(cli, Session(), ["tag", "a"])
+    assert str(caught.value) == "tag: missing argument 'NAME'; `arstore tag --help` tells more"
+
+
+def test_every_word_is_text_unless_said_otherwise():
+    assert Text().read("x") == "x"
+
+
+def test_completions(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "_ARSTORE_COMPLETE": "bash_complete"}
+    environment |= {"COMP_WORDS": "arstore imag", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-m", "arstore"], env=environment, capture_output=True, check=False)
+    assert done.stdout == b"plain,images\n"
