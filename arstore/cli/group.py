@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command: the module below `arstore.cli` that has it, its name there, and the first line of its help."""
 
     module: str
@@ -21,42 +21,46 @@ class Entry(NamedTuple):
     short: str
 
 
-COMMANDS: Mapping[str, Mapping[str, Entry]] = {
+COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Images": {
-        "import": Entry("images.imports", "import_", "Bring images into the store."),
-        "images": Entry("images.images", "images", "List the images."),
-        "layers": Entry("images.images", "layers", "List the layers."),
-        "inspect": Entry("images.inspect", "inspect", "Tell everything about an image."),
-        "history": Entry("images.inspect", "history", "Tell how an image came to be."),
-        "tag": Entry("images.tag_rm", "tag", "Give an image a name."),
-        "untag": Entry("images.tag_rm", "untag", "Take a name away."),
-        "rm": Entry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
+        "import": CommandEntry("images.imports", "import_", "Bring images into the store."),
+        "images": CommandEntry("images.images", "images", "List the images."),
+        "layers": CommandEntry("images.images", "layers", "List the layers."),
+        "inspect": CommandEntry("images.inspect", "inspect", "Tell everything about an image."),
+        "history": CommandEntry("images.inspect", "history", "Tell how an image came to be."),
+        "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
+        "untag": CommandEntry("images.tag_rm", "untag", "Take a name away."),
+        "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
     },
     "Root file systems": {
-        "mount": Entry("containers.mounts", "mount", "Mount an image read-only, or a container's writable root."),
-        "umount": Entry("containers.mounts", "umount", "End mounts."),
-        "mounts": Entry("containers.mounts", "mounts", "List the mounts."),
-        "unpack": Entry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
+        "mount": CommandEntry(
+            "containers.mounts", "mount", "Mount an image read-only, or a container's writable root."
+        ),
+        "umount": CommandEntry("containers.mounts", "umount", "End mounts."),
+        "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
+        "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
     },
     "Containers": {
-        "run": Entry("containers.run", "run", "Run a command in a new container."),
-        "ps": Entry("containers.containers", "ps", "List the containers."),
-        "logs": Entry("containers.containers", "logs", "Show what a detached container has written."),
-        "exec": Entry("containers.containers", "exec_", "Run a command in a running container."),
-        "kill": Entry("containers.containers", "kill", "Send a signal to a running container."),
-        "stop": Entry("containers.containers", "stop", "Stop running containers."),
-        "wait": Entry("containers.containers", "wait", "Wait until containers have ended."),
-        "container": Entry("containers.containers", "container", "Manage containers."),
-        "commit": Entry("containers.commit_diff", "commit", "Make an image of what a container changed."),
-        "diff": Entry("containers.commit_diff", "diff", "Tell what differs between root file systems."),
-        "load": Entry("containers.load", "load", "Import a pipeline image, run it, and import the images it makes."),
+        "run": CommandEntry("containers.run", "run", "Run a command in a new container."),
+        "ps": CommandEntry("containers.containers", "ps", "List the containers."),
+        "logs": CommandEntry("containers.containers", "logs", "Show what a detached container has written."),
+        "exec": CommandEntry("containers.containers", "exec_", "Run a command in a running container."),
+        "kill": CommandEntry("containers.containers", "kill", "Send a signal to a running container."),
+        "stop": CommandEntry("containers.containers", "stop", "Stop running containers."),
+        "wait": CommandEntry("containers.containers", "wait", "Wait until containers have ended."),
+        "container": CommandEntry("containers.containers", "container", "Manage containers."),
+        "commit": CommandEntry("containers.commit_diff", "commit", "Make an image of what a container changed."),
+        "diff": CommandEntry("containers.commit_diff", "diff", "Tell what differs between root file systems."),
+        "load": CommandEntry(
+            "containers.load", "load", "Import a pipeline image, run it, and import the images it makes."
+        ),
     },
     "The store": {
-        "du": Entry("upkeep.du_gc_check", "du", "Tell where every byte of the store is."),
-        "gc": Entry("upkeep.du_gc_check", "gc", "Collect what nothing holds any more."),
-        "convert": Entry("upkeep.convert", "convert", "Give the trees of images the other form."),
-        "backup": Entry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
-        "check": Entry("upkeep.du_gc_check", "check", "Look for damage, and mend it."),
+        "du": CommandEntry("upkeep.du_gc_check", "du", "Tell where every byte of the store is."),
+        "gc": CommandEntry("upkeep.du_gc_check", "gc", "Collect what nothing holds any more."),
+        "convert": CommandEntry("upkeep.convert", "convert", "Give the trees of images the other form."),
+        "backup": CommandEntry("upkeep.backup", "backup", "Copy all images, with their names, to a directory."),
+        "check": CommandEntry("upkeep.du_gc_check", "check", "Look for damage, and mend it."),
     },
 }
 """Every command of the program, in the order of its help."""
@@ -65,14 +69,16 @@ COMMANDS: Mapping[str, Mapping[str, Entry]] = {
 class Group(Declared):
     """A group that imports a command's module when the command is asked for."""
 
-    def __init__(self, name: str, function: Callable[..., Any], sections: Mapping[str, Mapping[str, Entry]]) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], sections: Mapping[str, Mapping[str, CommandEntry]]
+    ) -> None:
         super().__init__(name, function, interspersed=False)
         self.sections = sections
         """The table, by the headings of the help."""
         self.epilog = ""
         """The end of its help."""
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, CommandEntry]:
         """The table, without headings."""
         return {name: entry for section in self.sections.values() for name, entry in section.items()}
 

@@ -33,7 +33,7 @@ class _Frame:
 
     def __init__(self, parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None) -> None:
         self.name = name
-        self.fd = _enter(parent_fd, name)
+        self.fd = _open_to_empty(parent_fd, name)
         try:
             own = os.fstat(self.fd).st_blocks * BLOCK
             self.left, freed = _unlink_all(self.fd, gone)
@@ -116,7 +116,7 @@ def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
     while frame.left:
         name = frame.left[-1]
         moved = fresh + b"%d" % len(frame.left)
-        os.close(_enter(frame.fd, name))
+        os.close(_open_to_empty(frame.fd, name))
         os.rename(name, moved, src_dir_fd=frame.fd, dst_dir_fd=top.fd)
         frame.left.pop()
         top.left.append(moved)
@@ -140,7 +140,7 @@ def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> tuple
     return directories, freed
 
 
-def _enter(parent_fd: int, name: bytes) -> int:
+def _open_to_empty(parent_fd: int, name: bytes) -> int:
     """Open a directory to be emptied; an owner's lack of permission on it is mended."""
     try:
         fd = _open_here(parent_fd, name)

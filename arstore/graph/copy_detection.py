@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def settle(environment: lmdb.Environment, path: str, survives_copy: Callable[[str], bool]) -> None:
+def detect_copy(environment: lmdb.Environment, path: str, survives_copy: Callable[[str], bool]) -> None:
     """Find out whether the store with the graph in *path* was copied, and if so, distrust what copies may lack.
 
     A full disk is no reason to refuse, nor are records of a newer arstore: the next process tries again.

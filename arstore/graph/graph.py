@@ -34,7 +34,7 @@ from arstore.errors import (
     StoreVersionError,
 )
 from arstore.graph import faults, identity, lockfile
-from arstore.graph.copy_detection import is_at_home, settle
+from arstore.graph.copy_detection import detect_copy, is_at_home
 from arstore.graph.datafile import DAMAGE_HINT
 from arstore.graph.environment import address_limit, no_addresses, opened
 from arstore.graph.newer import refuse_unknown_tables
@@ -99,7 +99,7 @@ class Graph:
         self._environment: lmdb.Environment | None = None
         self._opening = threading.Lock()
         self._is_older = False
-        self._fault: identity.Fault | None = None
+        self._fault: identity.IdentityFault | None = None
         self._access: Access | None = None
         self._is_copy = False
         self._lock_file = -1
@@ -185,7 +185,7 @@ class Graph:
         with self.read():
             pass
 
-    def fault(self) -> identity.Fault | None:
+    def fault(self) -> identity.IdentityFault | None:
         """What is the matter with the store's identity, so that nothing but `fault` works. Raises as `read`."""
         try:
             with self.read():
@@ -235,7 +235,7 @@ class Graph:
                     self._is_older = self._format_of(environment) != str(FORMAT)
                     self._verify_identity(environment)
                     if self.access is Access.OWNER:
-                        settle(environment, self.path, self._survives_copy)
+                        detect_copy(environment, self.path, self._survives_copy)
                     else:
                         self._is_copy = not is_at_home(environment, self.path)
                     environment.reader_check()
@@ -293,7 +293,7 @@ class Graph:
         if fault is None and not self._create:
             raise identity.none_at(self._store.root, identity.UNFINISHED)
 
-    def _refuse(self, fault: identity.Fault | None) -> None:
+    def _refuse(self, fault: identity.IdentityFault | None) -> None:
         if fault is not None and self._store is not None:
             self._fault = fault
             raise fault.error(self._store.root)
@@ -325,7 +325,7 @@ class Graph:
                 fault = identity.between(Snapshot(transaction), self._store, self._is_older)
             if fault is None:
                 return
-        if fault is None or fault.kind is not identity.Kind.UNFINISHED:
+        if fault is None or fault.kind is not identity.IdentityKind.UNFINISHED:
             self._refuse(fault)
         elif self._create:
             require_writable(self._root)

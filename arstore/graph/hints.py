@@ -37,7 +37,7 @@ class Hint(NamedTuple):
 def hint(snapshot: Snapshot, table: str, subject: str, detail: str = "") -> str:
     """What a hint says; "" for none."""
     key = _key(table, subject, detail)
-    return _text(key, snapshot.raw(key)) or ""
+    return _hint_text(key, snapshot.raw(key)) or ""
 
 
 def hints(snapshot: Snapshot, table: str) -> Iterator[Hint]:
@@ -45,7 +45,7 @@ def hints(snapshot: Snapshot, table: str) -> Iterator[Hint]:
     for name in snapshot.keys(f"{TABLE}/{table}"):
         subject, _, detail = name.partition("/")
         key = f"{TABLE}/{table}/{name}".encode()
-        text = _text(key, snapshot.raw(key))
+        text = _hint_text(key, snapshot.raw(key))
         if text is not None:
             yield Hint(subject, detail, text)
 
@@ -97,7 +97,7 @@ def _key(table: str, subject: str, detail: str) -> bytes:
     return "/".join((TABLE, table, subject, *([detail] if detail else []))).encode()
 
 
-def _text(key: bytes, value: bytes | None) -> str | None:
+def _hint_text(key: bytes, value: bytes | None) -> str | None:
     if value is None or not is_sealed(key, value):
         return None
     return unsealed(key, value).decode("utf-8", "replace")

@@ -44,7 +44,7 @@ _LARGEST = 4096
 """Bytes of the file that are read."""
 
 
-class Kind(enum.Enum):
+class IdentityKind(enum.Enum):
     """What is the matter with a store's identity."""
 
     LOST = "lost"
@@ -57,10 +57,10 @@ class Kind(enum.Enum):
     """A store whose making was killed before it had its file; there is nothing in it."""
 
 
-class Fault(NamedTuple):
+class IdentityFault(NamedTuple):
     """Graph and root do not belong together, or cannot be shown to. *what* is relative to the root."""
 
-    kind: Kind
+    kind: IdentityKind
     what: str
     why: str
 
@@ -115,16 +115,16 @@ def holds_content(directories: Directories) -> bool:
     return False
 
 
-def without_graph(directories: Directories, how: str) -> Fault | None:
+def without_graph(directories: Directories, how: str) -> IdentityFault | None:
     """What it means that the graph is not there, or has nothing in it; *how* says which. Raises OSError."""
     holds = holds_content(directories)
     # Read last: what another process is making at this moment has the file before it has content.
     if read(directories.root) is None and not holds:
         return None
-    return Fault(Kind.LOST, "graph", f"{how}, and the store's files are there")
+    return IdentityFault(IdentityKind.LOST, "graph", f"{how}, and the store's files are there")
 
 
-def between(snapshot: Snapshot, directories: Directories, is_older: bool) -> Fault | None:
+def between(snapshot: Snapshot, directories: Directories, is_older: bool) -> IdentityFault | None:
     """What is the matter with a graph and its root.
 
     *is_older* says that the graph is of format 1 or 2. Raises OSError.
@@ -133,29 +133,29 @@ def between(snapshot: Snapshot, directories: Directories, is_older: bool) -> Fau
     if own and own == known:
         return None
     if known is None:
-        return Fault(Kind.UNNAMED, "graph", "the record of its id is damaged")
+        return IdentityFault(IdentityKind.UNNAMED, "graph", "the record of its id is damaged")
     holds = snapshot.holds_records() or holds_content(directories)
     # Once more, after all that comes later than it.
     own = read(directories.root)
     if own == "":
-        return Fault(Kind.UNNAMED, STORE_FILE, "cannot be read")
+        return IdentityFault(IdentityKind.UNNAMED, STORE_FILE, "cannot be read")
     if own is not None:
         if own == known:
             return None
         why = f"belongs to the store {known}, this is {own}" if known else f"was made anew, this is the store {own}"
-        return Fault(Kind.FOREIGN, "graph", why)
+        return IdentityFault(IdentityKind.FOREIGN, "graph", why)
     if is_older:
         return _of_an_older_store(snapshot, directories)
     if holds:
-        return Fault(Kind.UNNAMED, STORE_FILE, "is missing, and the store's files are there")
-    return Fault(Kind.UNFINISHED, STORE_FILE, "is missing, and nothing is there yet")
+        return IdentityFault(IdentityKind.UNNAMED, STORE_FILE, "is missing, and the store's files are there")
+    return IdentityFault(IdentityKind.UNFINISHED, STORE_FILE, "is missing, and nothing is there yet")
 
 
-def _of_an_older_store(snapshot: Snapshot, directories: Directories) -> Fault | None:
+def _of_an_older_store(snapshot: Snapshot, directories: Directories) -> IdentityFault | None:
     from arstore.graph.loss import is_lost
 
     if is_lost(snapshot, directories):
-        return Fault(Kind.LOST, "graph", "is empty, and index.json lists images that are there")
+        return IdentityFault(IdentityKind.LOST, "graph", "is empty, and index.json lists images that are there")
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from arstore.errors import StoreVersionError
 from arstore.graph.record_checksum import is_sealed, unsealed
-from arstore.graph.records import KINDS, TABLES, Codec
+from arstore.graph.records import KINDS, TABLES, RecordCodec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +54,7 @@ def refuse_newer(rows: Iterable[tuple[bytes, bytes]]) -> None:
 def is_newer(key: bytes, value: bytes) -> bool:
     """Whether a record of a known table has fields that only a newer arstore knows."""
     kind = KINDS.get(key.partition(b"/")[0].decode("utf-8", "replace"))
-    return kind is not None and is_sealed(key, value) and Codec.has_more(kind, unsealed(key, value))
+    return kind is not None and is_sealed(key, value) and RecordCodec.has_more(kind, unsealed(key, value))
 
 
 def newer_error(key: bytes) -> StoreVersionError:

@@ -160,7 +160,7 @@ TABLES = frozenset({*KINDS, "names", "meta", "hints"})
 _parse = json.JSONDecoder().decode
 
 
-class Codec:
+class RecordCodec:
     """Records to bytes and back: a JSON object with one member a field."""
 
     separators: ClassVar[tuple[str, str]] = (",", ":")

@@ -14,12 +14,12 @@ from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_seal
 from arstore.graph.records import (
     KINDS,
     BlobRecord,
-    Codec,
     ContainerRecord,
     ImageRecord,
     LayerRecord,
     LeaseRecord,
     Record,
+    RecordCodec,
     TreeRecord,
 )
 from arstore.values import NamedTuple
@@ -126,7 +126,7 @@ class Snapshot:
         for batch in self._rows(table, start, stop):
             try:
                 keys = [name[len(table) + 1 :].decode() for name, _ in batch]
-                columns = Codec.decode_columns(kind, fields, all_unsealed(batch))
+                columns = RecordCodec.decode_columns(kind, fields, all_unsealed(batch))
             except (ValueError, TypeError, RecursionError):
                 records = dict(self._each(table, kind, batch))
                 keys, columns = list(records), [[getattr(one, name) for one in records.values()] for name in fields]
@@ -338,11 +338,11 @@ def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:
     """
     text = unsealed(key, value)
     try:
-        return Codec.decode(kind, text)
+        return RecordCodec.decode(kind, text)
     except TypeError:
         if text is value:
             raise
-        return Codec.decode_newer(kind, text)
+        return RecordCodec.decode_newer(kind, text)
 
 
 def record_key(table: str, key: str) -> bytes:

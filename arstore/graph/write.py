@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore.graph.newer import is_newer, newer_error
 from arstore.graph.record_checksum import sealed
-from arstore.graph.records import Codec
+from arstore.graph.records import RecordCodec
 from arstore.graph.snapshot import FORMAT_KEY, Snapshot, record_key
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Change(Snapshot):
         """Whether nothing has been committed since a snapshot had this *number*."""
         return int(self._txn.id()) == number + 1
 
-    def _put(self, table: str, key: str, record: Record) -> None:
+    def _put_record(self, table: str, key: str, record: Record) -> None:
         name = record_key(table, key)
         self._spare_newer(name)
-        self._txn.put(name, sealed(name, Codec.encode(record)))
+        self._txn.put(name, sealed(name, RecordCodec.encode(record)))
 
     def _spare_newer(self, key: bytes) -> None:
         value = self._txn.get(key)
@@ -67,20 +67,20 @@ class Change(Snapshot):
 
     def put_blob(self, digest: str, record: BlobRecord) -> None:
         """Record a blob that is in its place."""
-        self._put("blobs", digest, record)
+        self._put_record("blobs", digest, record)
 
     def put_layer(self, chain_id: str, record: LayerRecord) -> None:
         """Record a layer whose parent is recorded."""
-        self._put("layers", chain_id, record)
+        self._put_record("layers", chain_id, record)
 
     def put_tree(self, key: str, record: TreeRecord) -> None:
         """Record a tree that is in its place."""
         self._runs = None
-        self._put("trees", key, record)
+        self._put_record("trees", key, record)
 
     def put_image(self, digest: str, record: ImageRecord) -> None:
         """Record an image whose blobs and layers are recorded."""
-        self._put("images", digest, record)
+        self._put_record("images", digest, record)
 
     def put_name(self, name: str, digest: str) -> None:
         """Let *name* stand for the image *digest* from now on."""
@@ -89,11 +89,11 @@ class Change(Snapshot):
 
     def put_container(self, container_id: str, record: ContainerRecord) -> None:
         """Record a container."""
-        self._put("containers", container_id, record)
+        self._put_record("containers", container_id, record)
 
     def put_lease(self, lease_id: str, record: LeaseRecord) -> None:
         """Record a lease."""
-        self._put("leases", lease_id, record)
+        self._put_record("leases", lease_id, record)
 
     def put_own(self, key: str, text: str) -> None:
         """Record what the graph says of itself under *key*."""

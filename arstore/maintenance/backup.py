@@ -92,7 +92,7 @@ def back_up(
     refuse_stores(directory, store.directories)
     # Before anything is made: a store that cannot be read backs up nothing.
     store.graph.verify()
-    with naming(directory), _opened(directory), all_leased(store.graph, "backup", _state) as state:
+    with naming(directory), _opened_destination(directory), all_leased(store.graph, "backup", _state) as state:
         loss = compare(directory, state.writer, state.index, replace)
         report = BackupReport(state.images, len(state.blobs), forgotten_images=loss.images, forgotten_names=loss.names)
         # First, because they take room: of what killed backups left nothing is ever used again.
@@ -106,11 +106,13 @@ def back_up(
             report.bytes += size if copied else 0
         for algorithm in HEX_LENGTHS:
             sync_directory(f"{directory}/blobs/{algorithm}")
-        _put(directory, LAYOUT, LAYOUT_DOCUMENT)
+        _put_document(directory, LAYOUT, LAYOUT_DOCUMENT)
         # The record first: it knows the index that it finds, and the one that follows.
-        _put(directory, RECORD, record_document(state.writer, {*_index_there(directory), digest_of(state.index)}))
+        _put_document(
+            directory, RECORD, record_document(state.writer, {*_index_there(directory), digest_of(state.index)})
+        )
         sync_directory(directory)
-        _put(directory, INDEX, state.index)
+        _put_document(directory, INDEX, state.index)
         sync_directory(directory)
         needed = {*state.blobs, *members(directory, state.indexes)} if prune else None
         report.pruned = _clear(directory, needed)
@@ -138,7 +140,7 @@ def _state(snapshot: Snapshot) -> _State:
 
 
 @contextlib.contextmanager
-def _opened(directory: str) -> Iterator[None]:
+def _opened_destination(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
@@ -217,7 +219,7 @@ def _pass_on(source_fd: int, target_fd: int, digest: Digest) -> Digest:
     return Digest.finished(digest.algorithm, state)
 
 
-def _put(directory: str, name: str, data: bytes) -> None:
+def _put_document(directory: str, name: str, data: bytes) -> None:
     """Replace a document by one that is durable."""
     replace_file(f"{directory}/{name}", data, f"{directory}/{_PARTIAL}{os.urandom(8).hex()}", durable=True)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arstore.trees.format import TreeFormat
 
 
-class Outcome(enum.Enum):
+class Fate(enum.Enum):
     """What became of a tree."""
 
     CONVERTED = "converted"
@@ -44,7 +44,7 @@ class Conversion:
     """
 
     key: str
-    outcome: Outcome
+    outcome: Fate
     form: str
     why: str = ""
     hint: str = ""
@@ -93,14 +93,14 @@ def convert(
     for image in images:
         plan = _planned(store, image, form, seen)
         seen |= plan.keys()
-        again = frozenset(key for key, one in plan.items() if one.outcome is Outcome.PLANNED)
+        again = frozenset(key for key, one in plan.items() if one.outcome is Fate.PLANNED)
         try:
             if again:
                 store.take([store.incoming(image)], [], NoBlobs(), forms, progress, again=again)
         except ArstoreError as error:
             for one in plan.values():
-                failed = replace(one, outcome=Outcome.FAILED, why=str(error), error=error)
-                yield failed if one.outcome is Outcome.PLANNED else one
+                failed = replace(one, outcome=Fate.FAILED, why=str(error), error=error)
+                yield failed if one.outcome is Fate.PLANNED else one
             continue
         yield from _done(store, plan.values(), form)
 
@@ -116,11 +116,11 @@ def _planned(store: Store, image: StoredImage, form: str, seen: Iterable[str]) -
             if tree is None or layer.tree in known or layer.tree in found:
                 continue
             if tree.form == form:
-                one = Conversion(layer.tree, Outcome.UNCHANGED, form)
+                one = Conversion(layer.tree, Fate.UNCHANGED, form)
             elif (holder := held.get(layer.tree)) is not None:
-                one = Conversion(layer.tree, Outcome.IN_USE, tree.form, holder.why, holder.hint)
+                one = Conversion(layer.tree, Fate.IN_USE, tree.form, holder.why, holder.hint)
             else:
-                one = Conversion(layer.tree, Outcome.PLANNED, tree.form)
+                one = Conversion(layer.tree, Fate.PLANNED, tree.form)
             found[layer.tree] = one
     return found
 
@@ -132,12 +132,12 @@ def _done(store: Store, plan: Iterable[Conversion], form: str) -> Iterator[Conve
         records = {one.key: snapshot.tree(one.key) for one in plan}
     for one in plan:
         record = records[one.key]
-        if one.outcome is not Outcome.PLANNED or record is None:
+        if one.outcome is not Fate.PLANNED or record is None:
             yield one
         elif record.form == form:
-            yield replace(one, outcome=Outcome.CONVERTED, form=form)
+            yield replace(one, outcome=Fate.CONVERTED, form=form)
         elif (holder := held.get(one.key)) is not None:
-            yield replace(one, outcome=Outcome.IN_USE, why=holder.why, hint=holder.hint)
+            yield replace(one, outcome=Fate.IN_USE, why=holder.why, hint=holder.hint)
         else:
             why = f"its layer holds something that the form {form} cannot represent here"
-            yield replace(one, outcome=Outcome.UNREPRESENTABLE, why=why)
+            yield replace(one, outcome=Fate.UNREPRESENTABLE, why=why)

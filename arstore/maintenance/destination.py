@@ -53,7 +53,7 @@ class Writer(NamedTuple):
         return cls(own(identity.ID) or "", own(identity.LINEAGE) or "", snapshot.home(), snapshot.number())
 
 
-class Listing(NamedTuple):
+class BackupListing(NamedTuple):
     """What an index.json lists."""
 
     images: frozenset[str]
@@ -76,7 +76,7 @@ def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss
     Raises BackupRefusedError unless that is what the store of the backup itself has removed, or *replace*; OSError.
     """
     old, after = _content(f"{directory}/{INDEX}"), listing(index)
-    before = Listing(frozenset(), frozenset()) if old is None else listing(old)
+    before = BackupListing(frozenset(), frozenset()) if old is None else listing(old)
     if replace and before is None:
         return Loss(0, 0)
     if before is None or after is None:
@@ -110,13 +110,13 @@ def _doubt(found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: st
     return "this store is a copy of the one it is a backup of" if known.home != writer.home else ""
 
 
-def listing(document: bytes) -> Listing | None:
+def listing(document: bytes) -> BackupListing | None:
     """What an index.json lists; None where it is none."""
     try:
         entries: Any = json.loads(document)["manifests"]
         images = frozenset(str(entry["digest"]) for entry in entries)
         names = [(entry.get("annotations") or {}).get(REF_NAME) for entry in entries]
-        return Listing(images, frozenset(str(name) for name in names if name and name not in images))
+        return BackupListing(images, frozenset(str(name) for name in names if name and name not in images))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 

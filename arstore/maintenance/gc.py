@@ -185,7 +185,7 @@ def _apply(store: Store, plan: Plan) -> Collected:
     ingests = _remove_ingests(store, plan.ingests)
     # Last, because it needs space, of which a full disk has some only now.
     write_layout(store.directories, store.graph)
-    store.settle()
+    store.sync_trees()
     return Collected(
         images=gone.images,
         layers=gone.layers,

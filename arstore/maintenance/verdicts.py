@@ -39,7 +39,7 @@ def known(store: Store) -> dict[str, list[str]]:
 
     Raises the errors of Graph.
     """
-    things, images = _read(store.directories.damage)
+    things, images = _read_verdicts(store.directories.damage)
     if not images:
         return {}
     with store.graph.read(lenient=True) as snapshot:
@@ -69,10 +69,10 @@ def record(store: Store, hits: Mapping[Thing, Iterable[str]], whole: bool) -> No
                 merged[kind, what] = (state, before)
         for (kind, what), digests in hits.items():
             merged[kind, what] = (_state(store.directories, snapshot, kind, what), set(digests))
-    _write(store, path, merged)
+    _write_verdicts(store, path, merged)
 
 
-def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]]) -> None:
+def _write_verdicts(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]]) -> None:
     from arstore.disk.staging import Ingest
 
     things: list[tuple[str, str, str]] = []
@@ -89,7 +89,7 @@ def _write(store: Store, path: str, found: Mapping[Thing, tuple[str, set[str]]])
 
 
 def _rows(path: str) -> list[tuple[str, str, str, set[str]]]:
-    things, images = _read(path)
+    things, images = _read_verdicts(path)
     rows: list[tuple[str, str, str, set[str]]] = [(*thing, set()) for thing in things]
     for digest, places in images.items():
         for place in places:
@@ -98,7 +98,7 @@ def _rows(path: str) -> list[tuple[str, str, str, set[str]]]:
     return [row for row in rows if row[3]]
 
 
-def _read(path: str) -> tuple[list[tuple[str, str, str]], dict[str, list[int]]]:
+def _read_verdicts(path: str) -> tuple[list[tuple[str, str, str]], dict[str, list[int]]]:
     """The two members of the file; empty where there is none, or it is spoilt."""
     try:
         with open(path, "rb") as file:

@@ -88,9 +88,9 @@ def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None
     Raises MountError with the kernel's message, MountForbiddenError when this process may not mount; OSError when the
     target, the upper or the work directory cannot be opened.
     """
-    _check(overlay, target)
+    _check_layers(overlay, target)
     with contextlib.ExitStack() as stack:
-        target_fd = _opened(target, stack)
+        target_fd = _opened_lower(target, stack)
         fs_fd = None if method is Method.PAGE else _context(overlay, target, method, stack)
         if fs_fd is None:
             _mount_by_page(overlay, target, target_fd, stack)
@@ -105,7 +105,7 @@ def detached(overlay: Overlay, what: str = "overlay") -> int:
 
     Raises as `perform` does, naming *what*; MountError too where the kernel is too old for it (before 6.7).
     """
-    _check(overlay, what)
+    _check_layers(overlay, what)
     with contextlib.ExitStack() as stack:
         fs_fd = _context(overlay, what, Method.LAYERS, stack)
         if fs_fd is None:
@@ -119,12 +119,12 @@ def attach(mount_fd: int, target: str) -> None:
     Raises MountError, MountForbiddenError; OSError when the target cannot be opened.
     """
     with contextlib.ExitStack() as stack:
-        target_fd = _opened(target, stack)
+        target_fd = _opened_lower(target, stack)
         with _explained(None, target):
             mount.move_mount(mount_fd, target_fd, target)
 
 
-def _check(overlay: Overlay, what: str) -> None:
+def _check_layers(overlay: Overlay, what: str) -> None:
     count = len(overlay.lowers)
     if count > MAX_LOWERS:
         raise MountError(what, f"has {count} layers, overlayfs takes at most {MAX_LOWERS}", FORBIDDEN_HINT)
@@ -132,7 +132,7 @@ def _check(overlay: Overlay, what: str) -> None:
         raise MountError(what, "an overlay needs two lower layers, or one and an upper directory")
 
 
-def _opened(path: str, stack: contextlib.ExitStack) -> int:
+def _opened_lower(path: str, stack: contextlib.ExitStack) -> int:
     fd = os.open(path, _DIRECTORY)
     stack.callback(os.close, fd)
     return fd
@@ -142,7 +142,7 @@ def _writable(overlay: Overlay, stack: contextlib.ExitStack) -> list[_Writable]:
     if overlay.read_only:
         return []
     places = (("upperdir", overlay.upper), ("workdir", overlay.work))
-    return [_Writable(key, _opened(path, stack), path) for key, path in places]
+    return [_Writable(key, _opened_lower(path, stack), path) for key, path in places]
 
 
 # --- the new mount API ----------------------------------------------------------------------------------------------

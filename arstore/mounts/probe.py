@@ -35,7 +35,7 @@ def can_mount(directories: Directories, form: TreeFormat) -> bool:
     answer = _try(directories, form)
     with contextlib.suppress(OSError):
         # Read again: another process may have tried another form meanwhile.
-        _write(path, {**_answers(path, here), **here, form.name: answer})
+        _write_answer(path, {**_answers(path, here), **here, form.name: answer})
     return answer
 
 
@@ -69,6 +69,6 @@ def _try(directories: Directories, form: TreeFormat) -> bool:
             return False
 
 
-def _write(path: str, answer: dict[str, object]) -> None:
+def _write_answer(path: str, answer: dict[str, object]) -> None:
     temporary = f"{os.path.dirname(path)}/{passing_name(os.path.basename(path))}"
     replace_file(path, json.dumps(answer).encode(), temporary)

@@ -101,7 +101,7 @@ def published(directory: str, record: MountRecord) -> Iterator[Held]:
     with contextlib.ExitStack() as stack:
         fd = _unpublished(directory, stack)
         fcntl.flock(fd, fcntl.LOCK_EX)
-        _write(fd, record)
+        _write_record(fd, record)
         _link(fd, directory, record.id)
         yield Held(record, fd)
 
@@ -184,7 +184,7 @@ def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
     return fd
 
 
-def _write(fd: int, record: MountRecord) -> None:
+def _write_record(fd: int, record: MountRecord) -> None:
     write_all(fd, _encoded(record))
 
 

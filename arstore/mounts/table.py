@@ -96,7 +96,7 @@ class MountTable:
         Raises ConflictError when the id is taken or *target* shows an image already, NotFoundError when it does not
         exist, MountError and MountForbiddenError; OSError. After any of these nothing is left.
         """
-        record = self._record(target, mount_id, description.read_only, image, container)
+        record = self._new_record(target, mount_id, description.read_only, image, container)
         if record.own_target:
             os.makedirs(self.targets, mode=0o700, exist_ok=True)
         else:
@@ -153,8 +153,8 @@ class MountTable:
         entries: list[MountEntry] = []
         for record, busy in sorted(found, key=lambda item: item[0].created):
             if record.boot != boot:
-                self._drop(record)
-            elif (entry := self._entry(record, busy, view)) is not None:
+                self._drop_record(record)
+            elif (entry := self._mount_entry(record, busy, view)) is not None:
                 entries.append(entry)
         return tuple(entries)
 
@@ -231,7 +231,7 @@ class MountTable:
         with self._held(mount_id) as held:
             self._forget(held.record)
 
-    def _record(
+    def _new_record(
         self, target: str | None, mount_id: str | None, read_only: bool, image: str, container: str
     ) -> MountRecord:
         name = os.urandom(6).hex() if mount_id is None else mountrecord.check_id(mount_id)
@@ -297,7 +297,7 @@ class MountTable:
         mark = record.source.rpartition(STORE_MARK)[2] if STORE_MARK in record.source else ""
         return mark not in {"", self._mark} and not _is_on_overlay(self._root)
 
-    def _entry(self, record: MountRecord, busy: bool, view: MountView) -> MountEntry | None:
+    def _mount_entry(self, record: MountRecord, busy: bool, view: MountView) -> MountEntry | None:
         places = tuple(info.mount_point for info in view.places(record))
         if places:
             return MountEntry(record, MountState.MOUNTED, places)
@@ -306,7 +306,7 @@ class MountTable:
         if view.lives(record):
             return MountEntry(record, MountState.DETACHED if record.detached else MountState.PENDING)
         if record.detached:
-            self._drop(record)
+            self._drop_record(record)
             return None
         # It was mounted when its lock was asked for, perhaps, and unmounted since.
         try:
@@ -320,7 +320,7 @@ class MountTable:
             mount.umount(record.target, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
         self._forget(record)
 
-    def _drop(self, record: MountRecord) -> None:
+    def _drop_record(self, record: MountRecord) -> None:
         with contextlib.suppress(NotFoundError), self._held(record.id) as held:
             if held.record.source == record.source and held.record.boot == record.boot:
                 self._forget(held.record)

@@ -97,10 +97,10 @@ class MountView:
     def _table(self, identity: int) -> list[MountInfo]:
         """The mounts of the namespace of this identity; none when it cannot be looked into, or is gone."""
         if identity not in self._tables:
-            self._tables[identity] = self._read() if identity == self.own else self._read_elsewhere(identity)
+            self._tables[identity] = self._read_mounts() if identity == self.own else self._read_elsewhere(identity)
         return self._tables[identity]
 
-    def _read(self, pid: int | None = None) -> list[MountInfo]:
+    def _read_mounts(self, pid: int | None = None) -> list[MountInfo]:
         return find_mounts(self._source, pid) if self._source else read_mounts(pid)
 
     def _read_elsewhere(self, identity: int) -> list[MountInfo]:
@@ -113,7 +113,7 @@ class MountView:
                 with contextlib.suppress(OSError):
                     if os.readlink(f"/proc/{pid}/root") == "/":
                         self._hidden.discard(identity)
-                        return self._read(pid)
+                        return self._read_mounts(pid)
         if not inhabited and namespace.sees_all_processes() and not namespace.is_held("mnt", identity):
             self._hidden.discard(identity)
         return []

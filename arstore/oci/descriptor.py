@@ -111,11 +111,15 @@ def listed(fields: Fields) -> Descriptor | Flawed:
         return Descriptor.read(fields)
     except ManifestError as error:
         return Flawed(
-            _text(fields, "mediaType"), _text(fields, "digest"), fields.texts("annotations"), _platform(fields), error
+            _text_field(fields, "mediaType"),
+            _text_field(fields, "digest"),
+            fields.texts("annotations"),
+            _platform(fields),
+            error,
         )
 
 
-def _text(fields: Fields, key: str) -> str:
+def _text_field(fields: Fields, key: str) -> str:
     value = fields.values.get(key)
     return shown(value) if isinstance(value, str) else ""
 

@@ -237,7 +237,7 @@ class Fields:
             value = ""
         if required and value == "":
             raise self.error(key, "is missing")
-        return self._text(value, self.at(key))
+        return self._text_at(value, self.at(key))
 
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number, 0 or more and below 2**63; without a *default* it has to be there."""
@@ -254,7 +254,7 @@ class Fields:
 
     def strings(self, key: str) -> tuple[str, ...]:
         """A list of texts."""
-        return tuple(self._text(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key)))
+        return tuple(self._text_at(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key)))
 
     def texts(self, key: str) -> dict[str, str]:
         """The texts in an object, such as annotations; whatever is something else is left out, and never an error."""
@@ -266,7 +266,7 @@ class Fields:
     def keys(self, key: str) -> tuple[str, ...]:
         """The keys of an object that stands for a set, as in `{"/data": {}}`."""
         members = self.child(key)
-        return () if members is None else tuple(members._names())
+        return () if members is None else tuple(members._field_names())
 
     def child(self, key: str) -> Fields | None:
         """An object's members."""
@@ -307,11 +307,11 @@ class Fields:
             raise self.error(key, f"is {_kind(value)}, not a list")
         return value
 
-    def _names(self) -> Iterator[str]:
+    def _field_names(self) -> Iterator[str]:
         for name in self.values:
-            yield self._text(name, self.at(name))
+            yield self._text_at(name, self.at(name))
 
-    def _text(self, value: object, at: str) -> str:
+    def _text_at(self, value: object, at: str) -> str:
         if not isinstance(value, str):
             raise ManifestError(self.what, f"{at}: is {_kind(value)}, not a string")
         if "\0" in value:

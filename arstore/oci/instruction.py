@@ -80,7 +80,7 @@ def _command(key: str) -> Callable[[Json, str], None]:
     return change
 
 
-def _text(key: str) -> Callable[[Json, str], None]:
+def _text_setter(key: str) -> Callable[[Json, str], None]:
     def change(process: Json, text: str) -> None:
         process[key] = text
 
@@ -137,7 +137,7 @@ _CHANGES: dict[str, Callable[[Json, str], None]] = {
     "EXPOSE": _ports,
     "LABEL": _labels,
     "STOPSIGNAL": _stop_signal,
-    "USER": _text("User"),
+    "USER": _text_setter("User"),
     "VOLUME": _volumes,
     "WORKDIR": _working_directory,
 }

@@ -93,15 +93,15 @@ def artifact_of(document: dict[str, Any]) -> str:
     return types.artifact_type(
         _type_of(document.get("config")),
         [_type_of(layer) for layer in layers] if isinstance(layers, list) else [],
-        _text(document.get("artifactType")),
+        _text_or_empty(document.get("artifactType")),
     )
 
 
 def _type_of(descriptor: object) -> str:
-    return _text(descriptor.get("mediaType")) if isinstance(descriptor, dict) else ""
+    return _text_or_empty(descriptor.get("mediaType")) if isinstance(descriptor, dict) else ""
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 

@@ -71,7 +71,7 @@ class Seen:
 
     def put(self, parts: tuple[bytes, ...], status: os.stat_result) -> None:
         """Remember what has this *status*."""
-        self._entries[parts] = _identity(status)
+        self._entries[parts] = _change_identity(status)
 
     def put_tree(self, parts: tuple[bytes, ...], fd: int) -> None:
         """Remember the directory that is open as *fd*, and everything in it. Raises LimitError, OSError."""
@@ -81,7 +81,7 @@ class Seen:
         while todo:
             below = todo.pop()
             with opened_directory(fd, below) as directory:
-                names = _names(directory, MAX_ENTRIES - seen)
+                names = _sorted_names(directory, MAX_ENTRIES - seen)
                 seen += len(names)
                 for name in names:
                     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -99,14 +99,14 @@ class Seen:
                 _remove(parent, parts[-1], identity)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _change_identity(status: os.stat_result) -> tuple[int, int]:
     """Inode and last change; of a directory the inode alone, because to delete what is in it changes it."""
     return status.st_ino, 0 if stat.S_ISDIR(status.st_mode) else status.st_ctime_ns
 
 
 def _remove(parent_fd: int, name: bytes, identity: tuple[int, int]) -> None:
     status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-    if _identity(status) != identity:
+    if _change_identity(status) != identity:
         return
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(name, dir_fd=parent_fd)
@@ -131,7 +131,7 @@ def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
     while todo:
         parts = todo.pop()
         with opened_directory(directory_fd, parts) as fd:
-            names = _names(fd, MAX_ENTRIES - count)
+            names = _sorted_names(fd, MAX_ENTRIES - count)
             if parts and _is_image_directory(names):
                 found.append(Leaving(parts, is_directory=True))
                 continue
@@ -157,7 +157,7 @@ def _mount_id(fd: int, name: bytes) -> int:
         os.close(child)
 
 
-def _names(fd: int, most: int) -> list[bytes]:
+def _sorted_names(fd: int, most: int) -> list[bytes]:
     """The names in the directory *fd*, sorted. Raises LimitError for more than *most*, before they take much memory."""
     with os.scandir(fd) as listing:
         names = [os.fsencode(entry.name) for entry in islice(listing, most + 1)]

@@ -51,7 +51,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
-from arstore.transport.skipped import Skipped
+from arstore.transport.skipped import SkippedTop
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -127,16 +127,16 @@ class Loaded:
     failed: tuple[Failure, ...] = ()
     kept: tuple[str, ...] = ()
     """Paths below the images directory that came or were changed after they had been looked at."""
-    skipped: dict[str, Skipped] = field(default_factory=dict)
+    skipped: dict[str, SkippedTop] = field(default_factory=dict)
     """What was passed over, by the path of what holds it: the pipeline's archive, or a path below the directory."""
     set_aside: str = ""
     """Where what an earlier run had left lies now; "" when there was nothing."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each part took: `import` of the pipeline, `run`, `leavings`."""
 
-    def skipped_in(self, path: str) -> Skipped:
+    def skipped_in(self, path: str) -> SkippedTop:
         """The report of what is passed over in *path*."""
-        return self.skipped.setdefault(path, Skipped())
+        return self.skipped.setdefault(path, SkippedTop())
 
     @property
     def label(self) -> str:

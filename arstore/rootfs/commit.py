@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
-    from arstore.trees.metadata import Skipped
+    from arstore.trees.metadata import SkippedEntries
 
 _LAST_SECOND = 253402300799
 """31 December 9999: the last time that RFC 3339 can write."""
@@ -85,7 +85,7 @@ class Committed(NamedTuple):
     """The image as it is in the store, and the sockets that it could not hold."""
 
     image: TakenImage
-    sockets: Skipped
+    sockets: SkippedEntries
 
 
 def commit(store: Store, container: Container, options: CommitOptions, progress: Progress | None = None) -> Committed:
@@ -118,7 +118,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
 
 def _write_layer(
     store: Store, container: Container, image: StoredImage, options: CommitOptions, layer: _LayerBlob
-) -> Skipped:
+) -> SkippedEntries:
     """Write the members of the container's upper directory to *layer*; the sockets that were left out."""
     container.verify_whole()
     upper = os.open(container.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -40,7 +40,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 
-class Change(enum.Enum):
+class DiffKind(enum.Enum):
     """What became of a path; the values are the letters that `docker diff` prints."""
 
     ADDED = "A"
@@ -53,7 +53,7 @@ class Difference:
     """One path, and for a changed one in what: type, mode, owner, size, content, target, device, mtime, xattrs."""
 
     path: bytes
-    change: Change
+    change: DiffKind
     what: tuple[str, ...] = ()
 
 
@@ -159,7 +159,7 @@ def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> li
     )
     what = _what(was or _NOTHING, now or _NOTHING)
     if what:
-        found.append(Difference(b"", Change.CHANGED, what))
+        found.append(Difference(b"", DiffKind.CHANGED, what))
     todo = [(b"", was.layers if was else (), now.layers if now else ())]
     while todo:
         path, old, new = todo.pop()
@@ -186,7 +186,7 @@ def _compare_directory(
     path: bytes, old: Stack, new: Stack, report: Callable[[Difference], None]
 ) -> list[tuple[bytes, Stack, Stack]]:
     """Compare what is directly in a directory; the directories in it that are to be compared next."""
-    names_before, names_after = _names(old, path), _names(new, path)
+    names_before, names_after = _names_by_layer(old, path), _names_by_layer(new, path)
     below = []
     for name in names_before.keys() | names_after.keys():
         layers_before, layers_after = names_before.get(name, ()), names_after.get(name, ())
@@ -196,18 +196,18 @@ def _compare_directory(
         was, now = _seen(layers_before, child), _seen(layers_after, child)
         if now is None:
             if was is not None:
-                report(Difference(child, Change.DELETED))
+                report(Difference(child, DiffKind.DELETED))
             continue
         if was is None:
-            report(Difference(child, Change.ADDED))
+            report(Difference(child, DiffKind.ADDED))
         elif what := _what(was, now):
-            report(Difference(child, Change.CHANGED, what))
+            report(Difference(child, DiffKind.CHANGED, what))
         if now.layers:
             below.append((child, was.layers if was else (), now.layers))
     return below
 
 
-def _names(layers: Stack, path: bytes) -> dict[bytes, Stack]:
+def _names_by_layer(layers: Stack, path: bytes) -> dict[bytes, Stack]:
     """Every name in the directory *path* with the layers that say something about it, whiteouts included."""
     found: dict[bytes, Stack] = {}
     for layer in layers:

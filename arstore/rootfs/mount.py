@@ -56,13 +56,13 @@ def lowers(
 
 
 def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Trees | None) -> list[LowerDirectory]:
-    """What `_opened` gives, as far down as it can be seen; again when trees were made anew while they were opened."""
+    """Return what `_opened_lowers` gives; open again when trees were made anew meanwhile."""
     for _ in range(_ATTEMPTS):
         records = dict(store.stack_records(image) if trees is None else trees)
         with ExitStack() as opened:
             found = []
             try:
-                for lower in _opened(store, image, records, opened):
+                for lower in _opened_lowers(store, image, records, opened):
                     found.append(lower)
                     if hides_below(lower):
                         break
@@ -100,7 +100,7 @@ def _are_in_place(snapshot: Snapshot, image: StoredImage, lowers: Sequence[Lower
     return all(record is not None and (record.synced or record.boot == boot) for record in records)
 
 
-def _opened(
+def _opened_lowers(
     store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack
 ) -> Iterator[LowerDirectory]:
     """The layers of *image*, which has these trees, top first, each opened in *stack* when it is its turn."""

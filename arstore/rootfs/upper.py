@@ -34,7 +34,7 @@ from arstore.tar.names import NAME_MAX
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX
 from arstore.trees.format import Node
 from arstore.trees.inode_entry import KINDS, OPAQUE, inode_entry
-from arstore.trees.metadata import Skipped
+from arstore.trees.metadata import SkippedEntries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator
@@ -59,7 +59,7 @@ class UpperChanges:
     """
 
     def __init__(self, upper_fd: int, lower: MergedView, left_out: Collection[bytes] = ()) -> None:
-        self.sockets = Skipped()
+        self.sockets = SkippedEntries()
         self._upper = upper_fd
         self._lower = lower
         self._left_out = left_out
@@ -109,7 +109,7 @@ class UpperChanges:
             child = path + b"/" + name if path else name
             if child in self._left_out:
                 continue
-            _check(child, name)
+            _check_name(child, name)
             self._current = os.open(name, _LOOK, dir_fd=fd)
             try:
                 if stat.S_ISDIR(os.fstat(self._current).st_mode):
@@ -275,7 +275,7 @@ def _mark(directory: bytes, name: bytes) -> Entry:
     return Entry(directory + b"/" + name if directory else name, Kind.FILE, mode=0)
 
 
-def _check(path: bytes, name: bytes) -> None:
+def _check_name(path: bytes, name: bytes) -> None:
     if name.startswith(PREFIX):
         why = "a layer cannot hold a name that begins with .wh., which means a removal there"
         raise TarError(shown(path), why, "rename it, or remove it")

@@ -37,7 +37,7 @@ _LOGFMT = r'msg="((?:[^"\\]|\\.)*)"'
 # Not compiled here: that costs every run a millisecond, and only a failure needs them.
 
 
-class Place(NamedTuple):
+class StatePlace(NamedTuple):
     """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories'
     files.
     """
@@ -61,19 +61,19 @@ class Runtime(Protocol):
     def cgroups(self) -> bool:
         """Whether the containers that it makes have control groups of their own."""
 
-    def run(self, place: Place, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
+    def run(self, place: StatePlace, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
         """Create and start the container *name*, detached; *console* is the socket that gets the terminal."""
 
-    def exec(self, place: Place, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
+    def exec(self, place: StatePlace, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
         """Start one more process, described in the file *process*, detached."""
 
-    def state(self, place: Place, name: str) -> list[str]:
+    def state(self, place: StatePlace, name: str) -> list[str]:
         """Print the container's state as JSON."""
 
-    def kill(self, place: Place, name: str, number: int) -> list[str]:
+    def kill(self, place: StatePlace, name: str, number: int) -> list[str]:
         """Send a signal to the container's process."""
 
-    def delete(self, place: Place, name: str) -> list[str]:
+    def delete(self, place: StatePlace, name: str) -> list[str]:
         """Remove what is left of the container, killing it first."""
 
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
@@ -96,25 +96,25 @@ class OciRuntime(NamedTuple):
         """The program's file name."""
         return os.path.basename(self.path)
 
-    def run(self, place: Place, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
+    def run(self, place: StatePlace, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
         """See Runtime."""
         words = ["run", "--detach", "--bundle", bundle, "--pid-file", pid_file]
         return self._argv(place, *words, *_console(console), name)
 
-    def exec(self, place: Place, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
+    def exec(self, place: StatePlace, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
         """See Runtime."""
         words = ["exec", "--detach", "--process", process, "--pid-file", pid_file]
         return self._argv(place, *words, *_console(console), name)
 
-    def state(self, place: Place, name: str) -> list[str]:
+    def state(self, place: StatePlace, name: str) -> list[str]:
         """See Runtime."""
         return self._argv(place, "state", name)
 
-    def kill(self, place: Place, name: str, number: int) -> list[str]:
+    def kill(self, place: StatePlace, name: str, number: int) -> list[str]:
         """See Runtime."""
         return self._argv(place, "kill", name, str(number))
 
-    def delete(self, place: Place, name: str) -> list[str]:
+    def delete(self, place: StatePlace, name: str) -> list[str]:
         """See Runtime."""
         return self._argv(place, "delete", "--force", name)
 
@@ -129,7 +129,7 @@ class OciRuntime(NamedTuple):
             return CommandNotExecutableError(what, _reason(message))
         return RuntimeFailedError(what, f"{self.name}: {message or 'failed without a message'}")
 
-    def _argv(self, place: Place, *words: str) -> list[str]:
+    def _argv(self, place: StatePlace, *words: str) -> list[str]:
         options = ["--root", place.root, "--log", place.log, "--log-format", "json"]
         if not self.cgroups:
             options.append("--cgroup-manager=disabled")

@@ -111,7 +111,7 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
             moment = change.number()
             document = index_document(change, heads=heads)
             _complete(directories)
-            _write(staged, document)
+            _write_durably(staged, document)
             reached("layout.written")
         reached("layout.committed")
         with graph.write() as change:
@@ -119,7 +119,7 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
             current = document if change.number() == moment + 1 else index_document(change, heads=heads)
             if current != document:
                 os.unlink(staged)
-                _write(staged, current)
+                _write_durably(staged, current)
             os.rename(staged, f"{directories.root}/index.json")
         reached("layout.placed")
     except BaseException:
@@ -140,17 +140,17 @@ def write_layout(directories: Directories, graph: Graph) -> None:
     with graph.write() as change:
         if not change.follows(moment):
             document = index_document(change)
-        if _read(f"{directories.root}/index.json") != document:
+        if _read_document(f"{directories.root}/index.json") != document:
             _replace(f"{directories.root}/index.json", document)
     _complete(directories)
 
 
 def _complete(directories: Directories) -> None:
-    if _read(f"{directories.root}/{LAYOUT}") != LAYOUT_DOCUMENT:
+    if _read_document(f"{directories.root}/{LAYOUT}") != LAYOUT_DOCUMENT:
         _replace(f"{directories.root}/{LAYOUT}", LAYOUT_DOCUMENT)
 
 
-def _read(path: str) -> bytes:
+def _read_document(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -165,7 +165,7 @@ def _replace(path: str, data: bytes) -> None:
     reached("layout.replaced")
 
 
-def _write(path: str, data: bytes) -> None:
+def _write_durably(path: str, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
         file.write(data)

@@ -41,7 +41,7 @@ def require(directories: Directories) -> None:
         return
     if not os.path.lexists(root):
         raise none_at(root, "it does not exist")
-    names = _names(root)
+    names = _root_names(root)
     if not names:
         raise none_at(root, "it is empty")
     if _may_be_store(root, names):
@@ -59,7 +59,7 @@ def make_directories(directories: Directories) -> None:
 
     Raises HostError where something else is; OSError.
     """
-    root, names = directories.root, _names(directories.root)
+    root, names = directories.root, _root_names(directories.root)
     hint = "name an empty directory, or a new one"
     if names and not _may_be_store(root, names):
         if _is_layout(names):
@@ -77,7 +77,7 @@ def make_directories(directories: Directories) -> None:
     directories.create(graph=not was_used)
 
 
-def _names(root: str) -> list[str]:
+def _root_names(root: str) -> list[str]:
     """What is in the root, but for what mkfs puts there; nothing where there is no such directory. Raises OSError."""
     try:
         return own_names(root)

@@ -496,7 +496,7 @@ class Store:
         finally:
             os.close(fd)
 
-    def settle(self) -> int:
+    def sync_trees(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
         from arstore.linux.files.sync import syncfs
         from arstore.linux.process import boot_id
@@ -506,7 +506,7 @@ class Store:
             waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
         if not waiting:
             return 0
-        places = {key: _identity(self.directories.tree(key)) for key in waiting}
+        places = {key: _directory_identity(self.directories.tree(key)) for key in waiting}
         fd = os.open(self.directories.trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             syncfs(fd)
@@ -516,7 +516,7 @@ class Store:
         with self.graph.write() as change:
             for key, tree in waiting.items():
                 # Not by the record alone: a tree that was removed and made again since has the same.
-                if change.tree(key) == tree and _identity(self.directories.tree(key)) == places[key]:
+                if change.tree(key) == tree and _directory_identity(self.directories.tree(key)) == places[key]:
                     change.put_tree(key, tree._replace(synced=True))
         reached("collect.settled")
         return len(waiting)
@@ -529,7 +529,7 @@ def _survives_copy(form: str) -> bool:
     return properties(form).survives_copy
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _directory_identity(path: str) -> tuple[int, int] | None:
     """What tells a directory from another one that took its place; None while there is none."""
     try:
         status = os.lstat(path)

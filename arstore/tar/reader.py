@@ -138,7 +138,7 @@ class TarReader:
                     self._headers += len(self._globals)
                     all_records = [*self._globals.items(), *(records or ())]
                     extension = pax.extension(all_records, self._limits, self._what)
-                return self._entry(kind, block, fields, extension, long_name, long_link)
+                return self._made_entry(kind, block, fields, extension, long_name, long_link)
             letter = fields[7]
             if letter in (b"x", b"X"):
                 records = pax.records(self._extension_content(fields, self._limits.pax), self._what)
@@ -157,7 +157,7 @@ class TarReader:
         """What is left of the current entry's stored bytes, in order, as views of read-only buffers."""
         while self._left:
             if self._position == len(self._buffer):
-                self._fill()
+                self._fill_buffer()
             chunk = memoryview(self._buffer)[self._position : self._position + self._left]
             self._position += len(chunk)
             self._left -= len(chunk)
@@ -191,7 +191,7 @@ class TarReader:
 
     # --- entries ---------------------------------------------------------------------------------------------------
 
-    def _entry(
+    def _made_entry(
         self,
         kind: Kind,
         block: bytes,
@@ -232,7 +232,7 @@ class TarReader:
         elif (kind is Kind.CHARACTER or kind is Kind.BLOCK) and magic.startswith(b"ustar"):
             entry.major = number(major, what, "device number")
             entry.minor = number(minor, what, "device number")
-        self._check(entry)
+        self._check_numbers(entry)
         if entry.sparse is not None:
             self._count_holes(entry)
         return entry
@@ -282,7 +282,7 @@ class TarReader:
             raise LimitError(self._what, f"the target of the symlink {excerpt(entry.path)} has {len(target)} bytes")
         return target
 
-    def _check(self, entry: Entry) -> None:
+    def _check_numbers(self, entry: Entry) -> None:
         """Refuse numbers that no file can have."""
         if not 0 <= entry.uid <= _ID_MAX or not 0 <= entry.gid <= _ID_MAX:
             raise TarError(self._what, f"{excerpt(entry.path)} has an owner that no Linux system can have")
@@ -365,7 +365,7 @@ class TarReader:
         self._left -= BLOCK
         return self._sparse_block()
 
-    def _fill(self) -> None:
+    def _fill_buffer(self) -> None:
         """Replace the buffer, which has been used up, by bytes of the content that is being read."""
         data = self._source.read(min(CHUNK, max(self._left, _SEEKING_CHUNK)) if self._seekable else CHUNK)
         self._base += len(self._buffer)
@@ -386,7 +386,7 @@ class TarReader:
                 self._seek(count, padding)
                 return
             try:
-                self._fill()
+                self._fill_buffer()
             except TruncatedError:
                 if count > padding:
                     raise

@@ -79,7 +79,7 @@ def _stored_size(entry: Entry) -> int:
 
 def _headers(entry: Entry, size: int) -> bytes:
     """The header of a member that takes *size* bytes in the archive, after its extended header if it needs one."""
-    _check(entry)
+    _check_entry(entry)
     name = entry.path + b"/" if entry.kind is Kind.DIRECTORY else entry.path
     if not entry.path:
         name = b"./"
@@ -98,7 +98,7 @@ def _headers(entry: Entry, size: int) -> bytes:
     )
     if not records:
         return block
-    data = b"".join(_record(*record) for record in records)
+    data = b"".join(_pax_record(*record) for record in records)
     extended_name = _EXTENDED_NAME + _ascii(entry.name)[: _NAME_SIZE - len(_EXTENDED_NAME)]
     return _block(extended_name, b"x", len(data)) + data + bytes(-len(data) % BLOCK) + block
 
@@ -173,7 +173,7 @@ def _xattr_record(name: bytes, value: bytes) -> Record:
     return LIBARCHIVE_XATTR + quote_from_bytes(name, safe="").encode("ascii"), encoded
 
 
-def _record(keyword: bytes, value: bytes) -> bytes:
+def _pax_record(keyword: bytes, value: bytes) -> bytes:
     """`LENGTH KEYWORD=VALUE\\n`, where the length counts its own digits."""
     rest = len(keyword) + len(value) + 3
     length = rest + len(str(rest))
@@ -199,7 +199,7 @@ def _sparse_map(entry: Entry) -> bytes:
     return text + bytes(-len(text) % BLOCK)
 
 
-def _check(entry: Entry) -> None:
+def _check_entry(entry: Entry) -> None:
     if any(b"\0" in text for text in (entry.path, entry.link, *entry.xattrs)):
         raise TarError(excerpt(entry.path), "a NUL in its name, link or xattrs cannot be stored")
     if min(entry.size, entry.uid, entry.gid, entry.mode, entry.major, entry.minor) < 0:

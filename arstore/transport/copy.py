@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.skipped import Skipped
+    from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
     from arstore.transport.taking import Selection
 
@@ -51,7 +51,7 @@ def import_reference(
     reference: str,
     options: ImportOptions = DEFAULTS,
     progress: Progress | None = None,
-    skipped: Skipped | None = None,
+    skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
     """Import every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; *skipped* learns of the rest.
 
@@ -69,7 +69,7 @@ def import_opened(
     opened: Callable[[Spool], ImageSource],
     options: ImportOptions = DEFAULTS,
     progress: Progress | None = None,
-    skipped: Skipped | None = None,
+    skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
     store.clearance.make()

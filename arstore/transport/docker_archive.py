@@ -67,7 +67,7 @@ def items(members: Members, bounds: Bounds = BOUNDS) -> tuple[Item, ...]:
     if raw is None:
         raise UnknownFormatError(members.what, "is no docker-archive: it has no manifest.json")
     found = (Fields.of(each, what, f"[{place}]") for place, each in enumerate(parse_list(raw, what, bounds)))
-    return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _names(each)) for each in found)
+    return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _repo_tags(each)) for each in found)
 
 
 class DockerArchive(Medium):
@@ -172,7 +172,7 @@ def _compressed(blob: Extent, compression: Compression) -> Descriptor:
     return Descriptor(kind, Digest.finished("sha256", hasher), blob.length)
 
 
-def _names(fields: Fields) -> tuple[str, ...]:
+def _repo_tags(fields: Fields) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for text in fields.strings("RepoTags"):
         with suppress(InvalidReferenceError):

@@ -83,7 +83,7 @@ class Documents:
         if entry.size > most:
             why = f"has {entry.size} bytes; a document may have {most}"
             raise self._bounds.passed("document", str(digest), why)
-        data = _read(entry, opened, most + 1)
+        data = _read_descriptor(entry, opened, most + 1)
         self._bytes += len(data)
         if self._bytes > self._limits.documents:
             why = f"has more than {self._limits.documents} bytes of manifests and configs"
@@ -125,7 +125,7 @@ class Documents:
         return True
 
 
-def _read(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> bytes:
+def _read_descriptor(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> bytes:
     try:
         blob = opened()
     except MissingBlobError:

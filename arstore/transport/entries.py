@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from arstore.tar.limits import Limits
     from arstore.transport.candidates import Candidates
     from arstore.transport.documents import Documents
-    from arstore.transport.skipped import Skipped
+    from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, SourceImage
 
 
 def image_entries(
-    source: ImageSource, documents: Documents, candidates: Candidates, skipped: Skipped, limits: Limits
+    source: ImageSource, documents: Documents, candidates: Candidates, skipped: SkippedTop, limits: Limits
 ) -> list[SourceImage]:
     """The entries of *source* that are images or indexes of images; *skipped* learns of the others.
 

@@ -25,7 +25,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.candidates import Candidates
 from arstore.transport.documents import Documents
 from arstore.transport.entries import image_entries
-from arstore.transport.skipped import Skipped
+from arstore.transport.skipped import SkippedTop
 from arstore.transport.taking import Taking, joined
 from arstore.values import NamedTuple
 
@@ -52,7 +52,7 @@ class Selector:
     """Reads the documents of one source; *skipped* learns what is passed over."""
 
     def __init__(
-        self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS, skipped: Skipped | None = None
+        self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS, skipped: SkippedTop | None = None
     ) -> None:
         self._source = source
         self._limits = limits
@@ -60,7 +60,7 @@ class Selector:
         self._platform = wanted.platform or host()
         self._documents = Documents(source, limits)
         self._candidates = Candidates(self._documents, limits)
-        self._skipped = Skipped() if skipped is None else skipped
+        self._skipped = SkippedTop() if skipped is None else skipped
         self._taking = Taking(source, self._documents, self._skipped, limits)
         self._best: dict[Hashable, Candidate | None] = {}
         self._passed: list[SourceImage] = []
@@ -186,11 +186,11 @@ class Selector:
         """Raise AmbiguousError when two of the entries of one name have different images for one platform."""
         seen: dict[Platform, Digest] = {}
         for top in tops:
-            for platform, digest in self._below(top).items():
+            for platform, digest in self._images_below(top).items():
                 if seen.setdefault(platform, digest) != digest:
                     raise self._ambiguous(names[0], platform, [seen[platform], digest])
 
-    def _below(self, top: Descriptor) -> dict[Platform, Digest]:
+    def _images_below(self, top: Descriptor) -> dict[Platform, Digest]:
         """The images that were taken below an entry at the top, by their platforms; the first one of each."""
         known = self._members.get(top.digest)
         if known is None:

@@ -36,7 +36,7 @@ class SkippedEntry(NamedTuple):
         return f"{self.name} ({digest})" if self.name else digest
 
 
-class Skipped:
+class SkippedTop:
     """The first of the entries that were passed over, and the number of all."""
 
     def __init__(self) -> None:

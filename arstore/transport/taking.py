@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.tar.limits import Limits
     from arstore.transport.documents import Documents
-    from arstore.transport.skipped import Skipped
+    from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource
 
     Absent = list[tuple[Descriptor | Flawed, MissingBlobError]]
@@ -62,7 +62,7 @@ class Found(NamedTuple):
 class Taking:
     """Fills a selection; *skipped* learns what an index lists and does not come."""
 
-    def __init__(self, source: ImageSource, documents: Documents, skipped: Skipped, limits: Limits) -> None:
+    def __init__(self, source: ImageSource, documents: Documents, skipped: SkippedTop, limits: Limits) -> None:
         self._source = source
         self._documents = documents
         self._skipped = skipped
@@ -79,7 +79,7 @@ class Taking:
             raise entry.error
         known = self.selection.images.get(entry.digest)
         if known is None:
-            known = self._read(entry, raw)
+            known = self._read_manifest(entry, raw)
         self.selection.images[entry.digest] = known._replace(names=joined(known.names, names))
 
     def look(self, entry: Descriptor | Flawed, absent: Absent) -> Found | None:
@@ -100,7 +100,7 @@ class Taking:
         """Take an image of an index; when a part of it is not there, it goes to *absent*. Raises as `image`."""
         try:
             if entry.digest not in self.selection.images:
-                image = self._read(entry, self._documents.get(entry))
+                image = self._read_manifest(entry, self._documents.get(entry))
                 self._require_layers(image)
             self.image(entry)
         except MissingBlobError as error:
@@ -126,7 +126,7 @@ class Taking:
         absent: Absent = []
         taken: dict[Digest, None] = {}
         for entry in index.entries:
-            if self._entry(entry, absent, depth) and not isinstance(entry, Flawed):
+            if self._take_entry(entry, absent, depth) and not isinstance(entry, Flawed):
                 taken[entry.digest] = None
         self.report_absent(absent, bool(taken))
         if taken:
@@ -148,7 +148,7 @@ class Taking:
             platform = f" for {entry.platform}" if entry.platform is not None else ""
             self._skipped.add(entry, f"an image{platform} that is absent: {self._source.what} {error.why}")
 
-    def _entry(self, entry: Descriptor | Flawed, absent: Absent, depth: int) -> bool:
+    def _take_entry(self, entry: Descriptor | Flawed, absent: Absent, depth: int) -> bool:
         """Take what an entry of an index stands for; whether that is anything. What is not there goes to *absent*."""
         why = why_no_image(entry, self._documents)
         if why:
@@ -170,7 +170,7 @@ class Taking:
             if layer.digest not in self._documents.embedded:
                 self._source.require_blob(layer.digest)
 
-    def _read(self, entry: Descriptor, raw: bytes) -> IncomingImage:
+    def _read_manifest(self, entry: Descriptor, raw: bytes) -> IncomingImage:
         what = f"manifest {entry.digest}"
         manifest = Manifest.parse(raw, what, entry.media_type or None, self._bounds)
         if not manifest.is_image:

@@ -49,7 +49,7 @@ _FIRST = 5
 
 @answer
 @dataclass(slots=True)
-class Skipped:
+class SkippedEntries:
     """How many entries something was left out of, and the paths of the first few."""
 
     count: int = 0
@@ -68,8 +68,8 @@ class Metadata:
     def __init__(self, privileged: bool, attributes: Attributes | None = None) -> None:
         self.privileged = privileged
         self.attributes = attributes or Attributes()
-        self.owners = Skipped()
-        self.devices = Skipped()
+        self.owners = SkippedEntries()
+        self.devices = SkippedEntries()
         self._uid = os.geteuid()
         self._gid = os.getegid()
         self._masked = _umask() | 0o7000

@@ -24,14 +24,14 @@ from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import PREFIX, PSEUDO_LINKS, Mark, classify, is_whiteout_device
 from arstore.trees.attributes import Attributes
 from arstore.trees.memory_quota import NAME, Allowance
-from arstore.trees.skeleton import Directory, Missing, Shape, default_entry
+from arstore.trees.skeleton import DirectoryNode, Missing, Shape, default_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.trees.format import Content
 
-    Answer = Callable[[Entry, Directory, bytes], bool]
+    Answer = Callable[[Entry, DirectoryNode, bytes], bool]
     """From a hard link, and the directory and name at which it is wanted."""
 
 _NO_NAMES = frozenset({b"", b".", b".."})
@@ -49,9 +49,10 @@ class Placement(ABC):
 
     `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once;
     `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer. `passed` holds the
-    paths (sorted, after `settle`) that members ran through while the layer had no entry for them, though it is not an
-    implied directory that it has there in the end. `answer` is asked for a hard link whose target this layer lacks:
-    whether it has made the name from elsewhere. `attributes` has counted the extended attributes that were left out.
+    paths (sorted, after `decide_marks`) that members ran through while the layer had no entry for them, though it is
+    not an implied directory that it has there in the end. `answer` is asked for a hard link whose target this layer
+    lacks: whether it has made the name from elsewhere. `attributes` has counted the extended attributes that were left
+    out.
     """
 
     def __init__(self, allowance: Allowance | None = None, attributes: Attributes | None = None) -> None:
@@ -69,7 +70,7 @@ class Placement(ABC):
         self._parent_node = self.shape.root
         self._places = {b"": self.shape.root}
         """The directories that the archive's paths lead to, as long as nothing that stands in these is replaced."""
-        self._makers: dict[Kind, Callable[[Directory, bytes, Entry], None]] = {
+        self._makers: dict[Kind, Callable[[DirectoryNode, bytes, Entry], None]] = {
             Kind.DIRECTORY: self._add_directory,
             Kind.SYMLINK: self._add_symlink,
             Kind.HARDLINK: self._add_link,
@@ -119,7 +120,7 @@ class Placement(ABC):
         opaque: list[tuple[bytes, bytes | None]] = [(path, None) for path in self._opaque]
         return opaque + [(parent, name) for parent, _, name in (path.rpartition(b"/") for path in self._whiteouts)]
 
-    def settle(self) -> list[Directory]:
+    def decide_marks(self) -> list[DirectoryNode]:
         """Make all directories but the marked ones, and decide about the marks; return the directories, parents first.
 
         A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
@@ -151,7 +152,7 @@ class Placement(ABC):
             todo.extend((child, hidden) for child in node.directories())
         return nodes
 
-    def has(self, node: Directory, name: bytes) -> bool:
+    def has(self, node: DirectoryNode, name: bytes) -> bool:
         """Whether the layer has anything at *name*. Raises OSError."""
         return name in node.children or self._exists(node, name)
 
@@ -163,21 +164,21 @@ class Placement(ABC):
         node = self.shape.root
         for name in path.split(b"/"):
             child = node.children.get(name)
-            if not isinstance(child, Directory):
+            if not isinstance(child, DirectoryNode):
                 return self.has(node, name)
             if child.fresh or (not child.made and self._exists(node, name)):
                 return True
             node = child
         return False
 
-    def drop_marked(self, nodes: list[Directory]) -> None:
+    def drop_marked(self, nodes: list[DirectoryNode]) -> None:
         """Forget those of *nodes* that only marks speak of."""
         for node in nodes:
             if node.marked and node.parent is not None:
                 node.parent.children.pop(node.name, None)
 
     @staticmethod
-    def _end_marks(node: Directory, hidden: bool) -> None:
+    def _end_marks(node: DirectoryNode, hidden: bool) -> None:
         """Of marks at or below what *node* hides, only that a directory of this layer hides what lies below is left."""
         for child in list(node.directories()):
             if not hidden and child.name not in node.whiteouts:
@@ -194,35 +195,35 @@ class Placement(ABC):
     # --- what a form does -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _make_file(self, node: Directory, name: bytes, entry: Entry, content: Content) -> None:
+    def _make_file(self, node: DirectoryNode, name: bytes, entry: Entry, content: Content) -> None:
         """Make a regular file, in place of all that may be there (`_replace` first), and count it."""
 
     @abstractmethod
-    def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _make_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         """Make a symlink, in place of a file that may be there, and count it."""
 
     @abstractmethod
-    def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _make_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         """Make a device or a FIFO, and count it; nothing is there any more."""
 
     @abstractmethod
-    def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
+    def _make_link(self, source: DirectoryNode, last: bytes, node: DirectoryNode, name: bytes) -> bool:
         """Let *name* be the file *last* of *source*, and count it; False when there is none."""
 
     @abstractmethod
-    def _make_directory(self, node: Directory) -> None:
+    def _make_directory(self, node: DirectoryNode) -> None:
         """Make the directory, if that has not been done; it is `fresh` where it takes the place of a file."""
 
     @abstractmethod
-    def _exists(self, node: Directory, name: bytes) -> bool:
+    def _exists(self, node: DirectoryNode, name: bytes) -> bool:
         """Whether the layer has anything but a directory at *name*."""
 
     @abstractmethod
-    def _drop(self, node: Directory, name: bytes) -> None:
+    def _drop_file(self, node: DirectoryNode, name: bytes) -> None:
         """Remove the file at *name*, if there is one."""
 
     @abstractmethod
-    def _drop_directory(self, child: Directory) -> None:
+    def _drop_directory(self, child: DirectoryNode) -> None:
         """Remove a directory that has left the shape, with all that is in it."""
 
     # --- marks ------------------------------------------------------------------------------------------------------
@@ -246,12 +247,12 @@ class Placement(ABC):
         self._allowance.hold(NAME + len(path))
         self._whiteouts.append(path)
 
-    def _marked(self, path: bytes) -> Directory | None:
+    def _marked(self, path: bytes) -> DirectoryNode | None:
         """The directory that a mark is about; None when this layer has something else there, which hides all below."""
         node = self.shape.root
         for name in path.split(b"/") if path else ():
             child = node.children.get(name)
-            if not isinstance(child, Directory):
+            if not isinstance(child, DirectoryNode):
                 if child is not None or self._exists(node, name):
                     return None
                 child = self.shape.imply(node, [name])
@@ -267,7 +268,7 @@ class Placement(ABC):
         self.attributes.sift(entry)
         self.shape.root.entry = entry
 
-    def _place(self, parent: bytes) -> Directory:
+    def _place(self, parent: bytes) -> DirectoryNode:
         """The directory that *parent* leads to, which is kept at hand."""
         node = self._places.get(parent)
         if node is None:
@@ -276,7 +277,7 @@ class Placement(ABC):
         self._parent, self._parent_node = parent, node
         return node
 
-    def _remember(self, path: bytes, node: Directory) -> None:
+    def _remember(self, path: bytes, node: DirectoryNode) -> None:
         if len(path) > _LONGEST_PLACE:
             return
         if len(self._places) >= _MOST_PLACES:
@@ -287,9 +288,9 @@ class Placement(ABC):
         self._places = {b"": self.shape.root}
         self._parent, self._parent_node = b"", self.shape.root
 
-    def _add_directory(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _add_directory(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         child = node.children.get(name)
-        if not isinstance(child, Directory):
+        if not isinstance(child, DirectoryNode):
             if child is not None:
                 self._forget_places()
             child = node.add(name)
@@ -301,7 +302,7 @@ class Placement(ABC):
             self._allowance.hold_xattrs(entry)
         child.entry = entry
 
-    def _add_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _add_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         target = entry.link
         if not target or b"\0" in target or len(target) > _LONGEST_TARGET:
             raise TarError(shown(entry.path), "the target of the symbolic link is empty, too long or contains a NUL")
@@ -310,15 +311,15 @@ class Placement(ABC):
         self._make_symlink(node, name, entry)
         self._set_symlink(node, name, target)
 
-    def _add_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _add_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         is_device = entry.kind is not Kind.FIFO
         if is_device and not (0 <= entry.major <= _MOST_MAJOR and 0 <= entry.minor <= _MOST_MINOR):
             raise TarError(shown(entry.path), f"no device has the number {entry.major}:{entry.minor}")
         self._replace(node, name)
-        self._drop(node, name)
+        self._drop_file(node, name)
         self._make_node(node, name, entry)
 
-    def _set_symlink(self, node: Directory, name: bytes, target: bytes) -> None:
+    def _set_symlink(self, node: DirectoryNode, name: bytes, target: bytes) -> None:
         """Have a symlink in the shape. Where nothing was, a path may have come by all the same, and back by `..`."""
         node.children[name] = target
         if self.shape.crossed:
@@ -326,7 +327,7 @@ class Placement(ABC):
 
     # --- hard links -------------------------------------------------------------------------------------------------
 
-    def _add_link(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _add_link(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         parent, _, last = entry.link.rpartition(b"/")
         if last in _NO_NAMES or b"\0" in entry.link:
             raise TarError(shown(entry.path), "a hard link to a directory")
@@ -336,24 +337,24 @@ class Placement(ABC):
         target = None if missing else source.children.get(last)
         # What only a lower layer can answer: a directory that is merely implied may be a symlink there, and a target
         # that goes away because the link takes the place of its directory may still be there.
-        below = isinstance(target, Directory) and target.entry is None
-        if isinstance(target, Directory) and not below:
+        below = isinstance(target, DirectoryNode) and target.entry is None
+        if isinstance(target, DirectoryNode) and not below:
             raise TarError(shown(entry.path), "a hard link to a directory")
         there = node.children.get(name)
-        below = below or (isinstance(there, Directory) and source.is_below(there))
+        below = below or (isinstance(there, DirectoryNode) and source.is_below(there))
         self._replace(node, name)
         if isinstance(target, Missing):
-            self._drop(node, name)
+            self._drop_file(node, name)
             self._allowance.hold(NAME)
             node.children[name] = target
         elif missing or below or not self._make_link(source, last, node, name):
-            self._drop(node, name)
+            self._drop_file(node, name)
             self._link_to_lower(node, name, entry)
         elif isinstance(target, bytes):
             self._allowance.hold(NAME)
             self._set_symlink(node, name, target)
 
-    def _link_to_lower(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _link_to_lower(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         if self.answer is not None and self.answer(entry, node, name):
             if isinstance(found := node.children.get(name), bytes):
                 self._set_symlink(node, name, found)
@@ -364,17 +365,17 @@ class Placement(ABC):
 
     # --- what is in the way -----------------------------------------------------------------------------------------
 
-    def _replace(self, node: Directory, name: bytes) -> None:
+    def _replace(self, node: DirectoryNode, name: bytes) -> None:
         """Forget what the shape knows at *name*. A directory goes from the tree too, anything else stays there."""
         child = node.children.pop(name, None)
         if child is None:
             return
         self._forget_places()
-        if isinstance(child, Directory):
+        if isinstance(child, DirectoryNode):
             self._pass_all(child)
             self._drop_directory(child)
 
-    def _pass_all(self, node: Directory) -> None:
+    def _pass_all(self, node: DirectoryNode) -> None:
         """Note every directory at or below *node*, which goes, that has no entry."""
         todo = [node]
         while todo:

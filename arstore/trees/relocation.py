@@ -21,7 +21,7 @@ from arstore.errors import UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.whiteout import OPAQUE_NAME, PREFIX, Mark, mark_of
 from arstore.trees.memory_quota import Allowance
-from arstore.trees.skeleton import MAX_SYMLINKS, Directory, Shape, joined
+from arstore.trees.skeleton import MAX_SYMLINKS, DirectoryNode, Shape, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -158,7 +158,7 @@ class Relocation:
             elif mark is Mark.IGNORED:
                 yield entry, reader
         for place, name in self._marks:
-            if isinstance(self._shape.find(place), Directory) or self._lower.is_directory(place):
+            if isinstance(self._shape.find(place), DirectoryNode) or self._lower.is_directory(place):
                 last = OPAQUE_NAME if name is None else PREFIX + name
                 yield Entry(joined(place, [last]), Kind.FILE, mode=0), NOTHING
 
@@ -172,7 +172,7 @@ class Relocation:
         if entry.kind is Kind.HARDLINK:
             return self._hard_link(entry, node, name, path)
         if entry.kind is Kind.DIRECTORY:
-            if not isinstance(node.children.get(name), Directory):
+            if not isinstance(node.children.get(name), DirectoryNode):
                 self._shape.allowance.hold_directory(node.add(name).length)
         else:
             node.children.pop(name, None)
@@ -180,7 +180,7 @@ class Relocation:
                 node.children[name] = entry.link
         return entry.replaced(path=path)
 
-    def _hard_link(self, entry: Entry, node: Directory, name: bytes, path: bytes) -> Entry:
+    def _hard_link(self, entry: Entry, node: DirectoryNode, name: bytes, path: bytes) -> Entry:
         parent, _, last = entry.link.rpartition(b"/")
         source, missing = self._walk(parent)
         target = None if missing else source.children.get(last)
@@ -191,7 +191,7 @@ class Relocation:
             node.children[name] = target
         return entry.replaced(path=path, link=joined(source.path, [*missing, last]))
 
-    def _walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+    def _walk(self, path: bytes) -> tuple[DirectoryNode, list[bytes]]:
         """Follow *path* through this layer and those below: the last directory that it has, and the names from there.
 
         Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
@@ -210,10 +210,10 @@ class Relocation:
                     node = node.parent or node
                 continue
             child = None if missing else node.children.get(name)
-            if isinstance(child, Directory):
+            if isinstance(child, DirectoryNode):
                 node = child
                 continue
-            target = self._below(node, missing, name) if child is None else child
+            target = self._target_below(node, missing, name) if child is None else child
             if not isinstance(target, bytes):
                 missing.append(name)
                 continue
@@ -227,7 +227,7 @@ class Relocation:
             todo.extend(reversed(more))
         return node, missing
 
-    def _below(self, node: Directory, missing: list[bytes], name: bytes) -> bytes | None:
+    def _target_below(self, node: DirectoryNode, missing: list[bytes], name: bytes) -> bytes | None:
         """The target of the symlink that lower layers have there, unless this layer hides or replaces it."""
         path = joined(node.path, [*missing, name])
         self._shape.allowance.look_up(path, 1)

@@ -38,7 +38,7 @@ class Missing(enum.Enum):
     """A hard link whose target only a lower layer has."""
 
 
-class Directory:
+class DirectoryNode:
     """One directory: implied by its members as long as it has no `entry`. There may be very many, so it is small.
 
     `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
@@ -61,7 +61,7 @@ class Directory:
         "whiteouts",
     )
 
-    def __init__(self, parent: Directory | None, name: bytes) -> None:
+    def __init__(self, parent: DirectoryNode | None, name: bytes) -> None:
         self.parent = parent
         self.name = name
         self.children: dict[bytes, Child] = {}
@@ -94,12 +94,12 @@ class Directory:
             node = node.parent
         return depth
 
-    def add(self, name: bytes) -> Directory:
+    def add(self, name: bytes) -> DirectoryNode:
         """A new implied directory in this one, in place of whatever the shape knew there.
 
         Raises LimitError when the name or the path is longer than the kernel takes.
         """
-        child = Directory(self, name)
+        child = DirectoryNode(self, name)
         if len(name) > MAX_NAME or child.length > MAX_PATH:
             raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
         child.fresh = name in self.children
@@ -118,19 +118,19 @@ class Directory:
         if isinstance(self.whiteouts, set):
             self.whiteouts.discard(name)
 
-    def directories(self) -> Iterator[Directory]:
+    def directories(self) -> Iterator[DirectoryNode]:
         """The directories directly in this one."""
-        return (child for child in self.children.values() if isinstance(child, Directory))
+        return (child for child in self.children.values() if isinstance(child, DirectoryNode))
 
-    def is_below(self, other: Directory) -> bool:
+    def is_below(self, other: DirectoryNode) -> bool:
         """Whether this is *other* or lies anywhere in it."""
-        node: Directory | None = self
+        node: DirectoryNode | None = self
         while node is not None and node is not other:
             node = node.parent
         return node is other
 
 
-Child: TypeAlias = Directory | bytes | Missing
+Child: TypeAlias = DirectoryNode | bytes | Missing
 
 
 class Shape:
@@ -143,11 +143,11 @@ class Shape:
     __slots__ = ("allowance", "crossed", "root")
 
     def __init__(self, allowance: Allowance | None = None) -> None:
-        self.root = Directory(None, b"")
+        self.root = DirectoryNode(None, b"")
         self.crossed: set[bytes] = set()
         self.allowance = allowance or Allowance()
 
-    def walk(self, path: bytes) -> tuple[Directory, list[bytes]]:
+    def walk(self, path: bytes) -> tuple[DirectoryNode, list[bytes]]:
         """Follow *path*, a final symlink too: the last directory reached, and the names from there that are not there.
 
         Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
@@ -169,7 +169,7 @@ class Shape:
                     node = node.parent or node
                 continue
             child = None if missing else node.children.get(name)
-            if isinstance(child, Directory):
+            if isinstance(child, DirectoryNode):
                 node = child
             elif isinstance(child, bytes):
                 links += 1
@@ -189,15 +189,15 @@ class Shape:
             self.allowance.hold_passed(path)
             self.crossed.add(path)
 
-    def directory(self, path: bytes) -> Directory:
+    def directory(self, path: bytes) -> DirectoryNode:
         """The directory that *path* leads to; what is missing on the way is made, as implied.
 
-        Raises as `walk`, `Directory.add` and `Allowance.hold`.
+        Raises as `walk`, `DirectoryNode.add` and `Allowance.hold`.
         """
         node, missing = self.walk(path)
         return self.imply(node, missing) if missing else node
 
-    def imply(self, node: Directory, names: list[bytes]) -> Directory:
+    def imply(self, node: DirectoryNode, names: list[bytes]) -> DirectoryNode:
         """The directory *names* below *node*, each made, as implied. Raises as `directory`."""
         depth = node.depth
         for name in names:
@@ -211,20 +211,20 @@ class Shape:
         """What the shape has at *path* itself, no symlink followed; None for files, too."""
         child: Child | None = self.root
         for name in path.split(b"/") if path else []:
-            if not isinstance(child, Directory):
+            if not isinstance(child, DirectoryNode):
                 return None
             child = child.children.get(name)
         return child
 
-    def exact(self, path: bytes) -> Directory:
+    def exact(self, path: bytes) -> DirectoryNode:
         """The directory at *path* itself; what is there instead, or missing on the way, becomes an implied one."""
         node = self.root
         for name in path.split(b"/") if path else []:
             child = node.children.get(name)
-            node = child if isinstance(child, Directory) else node.add(name)
+            node = child if isinstance(child, DirectoryNode) else node.add(name)
         return node
 
-    def all(self) -> list[Directory]:
+    def all(self) -> list[DirectoryNode]:
         """Every directory, parents before what is in them."""
         found = []
         todo = [self.root]

@@ -35,7 +35,7 @@ class Budget:
         """What stands in an account."""
         return self._page[number]
 
-    def settle(self, number: int) -> None:
+    def give_back(self, number: int) -> None:
         """Give back what stands in an account, whose process has ended."""
         self._page[number] = 0
 

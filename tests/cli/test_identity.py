@@ -361,7 +361,7 @@ def whole(arstore, tmp_path):
         stores.bring(store, OTHER)
         container = rootfs.create_container(store, store.find("example:1"), "box")
         Path(container.upper, "mine").write_text("mine")
-        store.settle()
+        store.sync_trees()
     return arstore
 
 

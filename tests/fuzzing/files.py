@@ -17,11 +17,11 @@ from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_seal
 from arstore.graph.records import (
     KINDS,
     BlobRecord,
-    Codec,
     ContainerRecord,
     ImageRecord,
     LayerRecord,
     LeaseRecord,
+    RecordCodec,
     TreeRecord,
 )
 from arstore.mounts import record as mountrecord
@@ -53,14 +53,14 @@ def read_record(data: bytes) -> None:
     """Records of a kind, lines of text; the first byte says of which. All at once, and parts of them, are the same."""
     kind = list(KINDS.values())[data[0] % len(KINDS)] if data else BlobRecord
     texts = data[1:].split(b"\n")
-    records = [Codec.decode(kind, text) for text in texts]
+    records = [RecordCodec.decode(kind, text) for text in texts]
     # As text: NaN does not equal itself.
-    for many in (texts, texts * 2, [*texts, Codec.encode(records[0])]):
-        columns = Codec.decode_columns(kind, kind._fields, many)
+    for many in (texts, texts * 2, [*texts, RecordCodec.encode(records[0])]):
+        columns = RecordCodec.decode_columns(kind, kind._fields, many)
         assert repr([kind(*row) for row in zip(*columns, strict=True)][: len(records)]) == repr(records)
     for names in _parts(kind):
         wanted = [[getattr(record, name) for record in records] for name in names]
-        assert repr(Codec.decode_columns(kind, names, texts)) == repr(wanted)
+        assert repr(RecordCodec.decode_columns(kind, names, texts)) == repr(wanted)
 
 
 def read_answer(data: bytes) -> None:
@@ -179,7 +179,7 @@ def _records() -> list[bytes]:
         ImageRecord("t", 1, "linux/amd64", "", 1.5, digest, (digest,), digest), ContainerRecord(digest, 1.5),
         LeaseRecord((digest,), "import", 1, 2, "b", 1.5),
     )  # fmt: skip
-    made = [bytes([number]) + Codec.encode(record) for number, record in enumerate(records)]
+    made = [bytes([number]) + RecordCodec.encode(record) for number, record in enumerate(records)]
     two = made[1] + b"\n" + made[1][1:].replace(b"[", b"[[],", 1)
     return [*made, two, b"\0" + b"[" * 3000, b'\0{"size":1e999}', b'\0{"size":NaN,"size":2}', b"\1[1]", b"\2null"]
 

@@ -440,7 +440,7 @@ def test_check_and_repair_leave_hints_alone(store):
         pages[4096 + 18] ^= 1
         data.write_bytes(pages)
         repair(now, check(now))
-        now.settle()
+        now.sync_trees()
         assert check(now) == []
     assert {key: value for key, value in rows(store).items() if key.startswith(b"hints/")} == before
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arstore.graph.records import BlobRecord, Codec, ContainerRecord, ImageRecord, LayerRecord, LeaseRecord, TreeRecord
+from arstore.graph.records import (
+    BlobRecord,
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    LeaseRecord,
+    RecordCodec,
+    TreeRecord,
+)
 
 TEXT = st.text(max_size=40)
 WHOLE = st.integers(0, 1 << 63)
@@ -27,8 +35,8 @@ RECORDS = st.one_of(
 
 @given(RECORDS)
 def test_what_is_written_is_read(record):
-    data = Codec.encode(record)
-    assert Codec.decode(type(record), data) == record
+    data = RecordCodec.encode(record)
+    assert RecordCodec.decode(type(record), data) == record
     assert list(json.loads(data)) == list(record._fields)
     assert b"\n" not in data
 
@@ -36,11 +44,11 @@ def test_what_is_written_is_read(record):
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b"\xff", b'{"size":1,"other":2}', b'{"size":1'])
 def test_anything_else_is_refused(data):
     with pytest.raises((ValueError, TypeError)):
-        Codec.decode(LayerRecord, data)
+        RecordCodec.decode(LayerRecord, data)
 
 
 def test_an_older_record_may_lack_what_has_a_default():
-    assert Codec.decode(BlobRecord, b'{"size":7}') == BlobRecord(7, "", 0)
+    assert RecordCodec.decode(BlobRecord, b'{"size":7}') == BlobRecord(7, "", 0)
 
 
 def test_what_is_an_index():

@@ -24,7 +24,7 @@ def store(tmp_path):
         for number in range(12):
             stores.bring(made, stores.simple(*(f"{number}-{n}" for n in range(4)), names=(f"image-{number}:1",)))
         stores.bring(made, images.example())
-        made.settle()
+        made.sync_trees()
         made.close()
         yield made
 

@@ -13,7 +13,7 @@ from support import images, stores, treelist
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
 from arstore.maintenance.check import Damage, check, repair
-from arstore.maintenance.convert import Outcome, convert, plan_conversion, target_forms
+from arstore.maintenance.convert import Fate, convert, plan_conversion, target_forms
 from arstore.maintenance.gc import collect
 from arstore.mounts.probe import can_mount
 from arstore.rootfs import mount as rootfs
@@ -117,7 +117,7 @@ def test_there_and_back_the_files_are_the_same(store, picture):
 def test_what_has_the_form_is_left_alone(store):
     stores.bring(store, EXAMPLE)
     before = stores.State(store)
-    assert set(outcomes(converted(store, "auto")).values()) == {Outcome.UNCHANGED}
+    assert set(outcomes(converted(store, "auto")).values()) == {Fate.UNCHANGED}
     before.verify()
 
 
@@ -126,7 +126,7 @@ def test_each_tree_is_converted_once(store):
     stores.bring(store, stores.simple("common", "b", names=("b:1",)))
     done = converted(store, "directory")
     assert len(done) == 3
-    assert set(outcomes(done).values()) == {Outcome.CONVERTED}
+    assert set(outcomes(done).values()) == {Fate.CONVERTED}
     assert len({one.key for one in done}) == 3
 
 
@@ -162,8 +162,8 @@ def test_a_layer_that_the_form_cannot_represent_stays(store):
     converted(store, "directory")
     inode = os.stat(store.directories.tree(sparse_layer().diff_id)).st_ino
     done = converted(store, "erofs")
-    (stays,) = [one for one in done if one.outcome is not Outcome.CONVERTED]
-    assert (stays.key, stays.outcome) == (sparse_layer().diff_id, Outcome.UNREPRESENTABLE)
+    (stays,) = [one for one in done if one.outcome is not Fate.CONVERTED]
+    assert (stays.key, stays.outcome) == (sparse_layer().diff_id, Fate.UNREPRESENTABLE)
     assert "cannot represent" in stays.why
     assert os.stat(store.directories.tree(stays.key)).st_ino == inode
     assert treelist.differences(before, shown(store, "example:1")) == []
@@ -174,7 +174,7 @@ def test_a_plan_changes_nothing(store):
     stores.bring(store, EXAMPLE)
     before = stores.State(store)
     plan = plan_conversion(store, store.images(), "directory")
-    assert {(one.outcome, one.form) for one in plan} == {(Outcome.PLANNED, "erofs")}
+    assert {(one.outcome, one.form) for one in plan} == {(Fate.PLANNED, "erofs")}
     before.verify()
     assert {one.key for one in converted(store, "directory")} == {one.key for one in plan}
 
@@ -188,14 +188,14 @@ def test_what_is_mounted_is_not_touched(store):
     record = rootfs.mount_image(store, store.find("a:1"))
     before = treelist.listing(record.target)
     done = converted(store, "directory")
-    used = [one for one in done if one.outcome is Outcome.IN_USE]
+    used = [one for one in done if one.outcome is Fate.IN_USE]
     assert len(used) == 2
     assert all(record.target in one.why and "umount" in one.hint for one in used)
     assert forms(store, "a:1") == ["erofs", "erofs"]
     assert forms(store, "b:1") == ["erofs", "directory"]
     assert treelist.differences(before, treelist.listing(record.target)) == []
     stores.umount_all(store)
-    assert set(outcomes(converted(store, "directory", "a:1")).values()) == {Outcome.CONVERTED}
+    assert set(outcomes(converted(store, "directory", "a:1")).values()) == {Fate.CONVERTED}
     verify(store)
 
 
@@ -203,19 +203,19 @@ def test_what_a_container_stands_on_is_not_touched(store):
     stores.bring(store, EXAMPLE)
     container = rootfs.create_container(store, store.find("example:1"))
     done = converted(store, "directory")
-    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    assert set(outcomes(done).values()) == {Fate.IN_USE}
     assert container.id in done[0].why
     rootfs.remove_container(store, container.id)
-    assert set(outcomes(converted(store, "directory")).values()) == {Outcome.CONVERTED}
+    assert set(outcomes(converted(store, "directory")).values()) == {Fate.CONVERTED}
 
 
 def test_what_a_lease_holds_is_not_touched(store):
     stores.bring(store, EXAMPLE)
     with leased(store.graph, EXAMPLE.digest, "test"):
         done = converted(store, "directory")
-        assert set(outcomes(done).values()) == {Outcome.IN_USE}
+        assert set(outcomes(done).values()) == {Fate.IN_USE}
         assert str(os.getpid()) in done[0].why
-    assert set(outcomes(converted(store, "directory")).values()) == {Outcome.CONVERTED}
+    assert set(outcomes(converted(store, "directory")).values()) == {Fate.CONVERTED}
 
 
 def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
@@ -231,7 +231,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("arstore.store.ingest.publish.publish", first_mount)
         done = converted(store, "directory")
-    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    assert set(outcomes(done).values()) == {Fate.IN_USE}
     ((target, before),) = seen
     assert treelist.differences(before, treelist.listing(target)) == []
     assert set(forms(store, "example:1")) == {"erofs"}
@@ -265,7 +265,7 @@ def test_a_mount_that_comes_right_before_the_replacement_stays_whole(store, monk
     with monkeypatch.context() as patch:
         patch.setattr(Replacement, "announce", then_mount)
         done = converted(store, "erofs")
-    assert set(outcomes(done).values()) == {Outcome.IN_USE}
+    assert set(outcomes(done).values()) == {Fate.IN_USE}
     assert treelist.differences(before, treelist.listing(seen[0])) == []
     assert stores.records(store) == records
     stores.umount_all(store)
@@ -375,7 +375,7 @@ def test_an_image_that_lacks_a_blob_does_not_keep_the_others(store):
     os.unlink(store.directories.blob(lost))
     done = converted(store, "directory")
     assert sorted(one.outcome.value for one in done) == ["converted", "converted", "failed"]
-    (failed,) = [one for one in done if one.outcome is Outcome.FAILED]
+    (failed,) = [one for one in done if one.outcome is Fate.FAILED]
     assert isinstance(failed.error, ArstoreError)
     assert lost in failed.why
     assert forms(store, "b:1") == ["erofs"]

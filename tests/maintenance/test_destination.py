@@ -240,14 +240,14 @@ def test_a_killed_one_is_still_the_backup_of_its_store(store, target):
     def killed():
         from arstore.maintenance import backup
 
-        real = backup._put
+        real = backup._put_document
 
         def put(directory, name, data):
             if name == "index.json":
                 os.kill(os.getpid(), 9)
             real(directory, name, data)
 
-        backup._put = put
+        backup._put_document = put
         with Store(store.directories.root, store.directories.runroot) as own:
             make(own, target)
 

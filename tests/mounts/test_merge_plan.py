@@ -226,7 +226,7 @@ def test_it_is_published_with_the_image(store, one):
     assert measure(store).total == stores.du(store.directories.root)
     assert measure(store).orphans == 0
     assert not plan_collection(store)
-    assert store.settle() == 22
+    assert store.sync_trees() == 22
     assert merged(store)[one].synced
     before = stores.State(store)
     stores.bring(store, picture(20))

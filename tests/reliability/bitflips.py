@@ -46,7 +46,7 @@ class Place:
         self.store = stores.opened(directory)
         self.sources = [str(path) for path in self._fill()]
         rootfs.create_container(self.store, self.store.find("rich:1"), "box")
-        self.store.settle()
+        self.store.sync_trees()
         found = check(self.store)
         if found:
             raise RuntimeError(f"the store is not well to begin with: {found}")
@@ -100,7 +100,7 @@ class Place:
 
     def differences(self) -> list[str]:
         """How the store is not as it was; nothing when all is mended."""
-        self.store.settle()
+        self.store.sync_trees()
         wrong = [f"{finding.damage.value} {finding.what}: {finding.why}" for finding in check(self.store)]
         now = self._records()
         wrong += [f"record {key}" for key in now.keys() | self.records.keys() if now.get(key) != self.records.get(key)]

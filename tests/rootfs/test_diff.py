@@ -13,7 +13,7 @@ from support.scrambling import scramble, socket_at
 from arstore.mounts.table import MountTable
 from arstore.rootfs import diff as module
 from arstore.rootfs import mount as rootfs
-from arstore.rootfs.diff import Change, differences, opened_stacks
+from arstore.rootfs.diff import DiffKind, differences, opened_stacks
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
 
@@ -52,16 +52,16 @@ def expected(before, after):
         old, new = before.get(path), after.get(path)
         parent = after.get(path.rpartition(b"/")[0])
         if old is None:
-            found[path] = (Change.ADDED, set())
+            found[path] = (DiffKind.ADDED, set())
         elif new is None:
             if parent is not None and parent.kind == "d":
-                found[path] = (Change.DELETED, set())
+                found[path] = (DiffKind.DELETED, set())
         else:
             what = {word for field, word in WORDS.items() if getattr(old, field) != getattr(new, field)}
             if old.kind != "f" or new.kind != "f":
                 what -= {"size", "content"}
             if what:
-                found[path] = (Change.CHANGED, what)
+                found[path] = (DiffKind.CHANGED, what)
     return dict(sorted(found.items()))
 
 
@@ -123,7 +123,7 @@ def test_content_counts_where_size_and_time_are_equal(store):
         for data in (b"aaaa", b"bbbb")
     )
     stores.bring(store, one, other)
-    assert compared(store, "aaaa:1", "bbbb:1") == {b"f": (Change.CHANGED, {"content"})}
+    assert compared(store, "aaaa:1", "bbbb:1") == {b"f": (DiffKind.CHANGED, {"content"})}
 
 
 def test_long_files_are_compared_to_their_end(store):
@@ -133,7 +133,7 @@ def test_long_files_are_compared_to_their_end(store):
         for name, content in (("a:1", data), ("b:1", data[:-1] + b"1"))
     )
     stores.bring(store, one, other)
-    assert compared(store, "a:1", "b:1") == {b"f": (Change.CHANGED, {"content"})}
+    assert compared(store, "a:1", "b:1") == {b"f": (DiffKind.CHANGED, {"content"})}
 
 
 def test_shared_layers_are_not_walked(store, monkeypatch):
@@ -218,15 +218,15 @@ def test_two_containers(store, box):
     with opened_stacks(store) as stacks:
         found = told(differences(stacks.container(box), stacks.container(other)))
     assert found == expected(*listings)
-    assert found[b"a"][0] is Change.DELETED
-    assert found[b"opt"][0] is Change.ADDED
+    assert found[b"a"][0] is DiffKind.DELETED
+    assert found[b"opt"][0] is DiffKind.ADDED
 
 
 def test_mount_points_do_not_count(store, box):
     record = rootfs.mount_container(store, box)
     (Path(record.target) / "proc").mkdir()
     assert changes_of(store, box, mount_points=frozenset({b"proc"})) == {}
-    assert changes_of(store, box) == {b"": (Change.CHANGED, {"mtime"}), b"proc": (Change.ADDED, set())}
+    assert changes_of(store, box) == {b"": (DiffKind.CHANGED, {"mtime"}), b"proc": (DiffKind.ADDED, set())}
 
 
 def test_a_socket_is_nothing(store, box):
@@ -236,7 +236,7 @@ def test_a_socket_is_nothing(store, box):
     socket_at(Path(record.target, "etc/issue"))
     found = changes_of(store, box)
     assert b"data/socket" not in found
-    assert found[b"etc/issue"] == (Change.DELETED, set())
+    assert found[b"etc/issue"] == (DiffKind.DELETED, set())
 
 
 def test_what_goes_away_meanwhile_is_not_there(store, box, monkeypatch):

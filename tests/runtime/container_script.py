@@ -17,7 +17,7 @@ from arstore.runtime.driver import OciRuntime
 from arstore.runtime.lifecycle.exec import exec_in, start_exec
 from arstore.runtime.lifecycle.launch import Launch
 from arstore.runtime.lifecycle.launcher import run, start
-from arstore.runtime.spec.devices import Device
+from arstore.runtime.spec.devices import HostDevice
 from arstore.runtime.spec.limits import Tmpfs, Ulimit
 from arstore.runtime.spec.options import ExecOptions, RunOptions, Volume
 from arstore.runtime.spec.security import Security
@@ -35,7 +35,7 @@ def main(spec: dict) -> int:
     if spec["mode"] == "exec":
         return exec_in(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
     options["security"] = Security(**tuples(options.get("security", {})))
-    options["devices"] = tuple(Device(*fields) for fields in options.get("devices", ()))
+    options["devices"] = tuple(HostDevice(*fields) for fields in options.get("devices", ()))
     options["ulimits"] = tuple(Ulimit(*fields) for fields in options.get("ulimits", ()))
     options["tmpfs"] = tuple(Tmpfs(place, tuple(words)) for place, words in options.get("tmpfs", ()))
     options["volumes"] = tuple(Volume(*fields) for fields in options.get("volumes", ()))

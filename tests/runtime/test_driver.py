@@ -3,7 +3,7 @@ import json
 import pytest
 
 from arstore.errors import CommandNotExecutableError, CommandNotFoundError, NoSpaceError, RuntimeFailedError
-from arstore.runtime.driver import OciRuntime, Place, last_message, read_log
+from arstore.runtime.driver import OciRuntime, StatePlace, last_message, read_log
 
 RUNTIME = OciRuntime("/usr/bin/runc")
 RUN = "runc run failed: unable to start container process: "
@@ -55,12 +55,12 @@ def test_without_a_log_what_was_printed_counts():
 
 def test_command_line_without_control_groups():
     without = OciRuntime("/usr/bin/crun", cgroups=False)
-    assert "--cgroup-manager=disabled" in without.exec(Place("/s", "/l"), "id", "p", "pid")
-    assert "--cgroup-manager=disabled" not in RUNTIME.exec(Place("/s", "/l"), "id", "p", "pid")
+    assert "--cgroup-manager=disabled" in without.exec(StatePlace("/s", "/l"), "id", "p", "pid")
+    assert "--cgroup-manager=disabled" not in RUNTIME.exec(StatePlace("/s", "/l"), "id", "p", "pid")
 
 
 def test_command_lines():
-    place = Place("/s", "/l")
+    place = StatePlace("/s", "/l")
     start = ["/usr/bin/runc", "--root", "/s", "--log", "/l", "--log-format", "json"]
     assert RUNTIME.run(place, "id", "/b", "pid") == [
         *start,

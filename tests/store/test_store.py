@@ -168,7 +168,7 @@ def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(
         os.mkdir(path)
 
     monkeypatch.setattr("arstore.linux.files.sync.syncfs", syncs)
-    store.settle()
+    store.sync_trees()
     with store.graph.read() as snapshot:
         found = {key: record.synced for key, record in snapshot.trees()}
     assert not found[EXAMPLE.diff_ids[0]]

@@ -17,7 +17,7 @@ from trees.erofs.trees import mountable
 
 from arstore.errors import HostError
 from arstore.maintenance.check import Damage, check, repair
-from arstore.maintenance.convert import Outcome, convert, plan_conversion, target_forms
+from arstore.maintenance.convert import Fate, convert, plan_conversion, target_forms
 from arstore.mounts import probe
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
@@ -142,9 +142,9 @@ def test_trees_are_converted_between_all_forms(declare, tmp_path):
         expected = shown(store, "example:1")
         for name in ("erofs", "plain", "indexed", "directory", "plain"):
             plan = plan_conversion(store, store.images(), name)
-            assert {one.outcome for one in plan} == {Outcome.PLANNED}
+            assert {one.outcome for one in plan} == {Fate.PLANNED}
             done = list(convert(store, store.images(), target_forms(store, name)))
-            assert {one.outcome for one in done} == {Outcome.CONVERTED}
+            assert {one.outcome for one in done} == {Fate.CONVERTED}
             assert set(recorded(store, "example:1")) == {name}
             assert shown(store, "example:1") == expected
             stores.verify_clean(store)
@@ -156,7 +156,7 @@ def test_only_what_survives_a_copy_is_relied_on_in_one(declare, tmp_path, surviv
     declare(INDEXED._replace(survives_copy=survives))
     with opened(tmp_path / "one") as store:
         stores.bring(store, MANY)
-        store.settle()
+        store.sync_trees()
     shutil.copytree(tmp_path / "one", tmp_path / "two", symlinks=True)
     with opened(tmp_path / "two") as store:
         keys = {layer.tree for _, layer in chain(store)}
@@ -175,7 +175,7 @@ def chain(store: Store):
 def test_a_form_that_is_not_known_is_not_relied_on_in_a_copy(tmp_path):
     with opened(tmp_path / "one") as store:
         stores.bring(store, EXAMPLE)
-        store.settle()
+        store.sync_trees()
         with store.graph.read() as snapshot:
             key = next(key for key, _ in snapshot.trees())
         stores.edit(store, "trees", key, form="unheard-of")

@@ -39,7 +39,7 @@ def original(tmp_path_factory):
         store.tag("deep:1", f"name-{number}:1")
     for number in range(0, 100, 3):
         store.untag(f"name-{number}:1")
-    store.settle()
+    store.sync_trees()
     store.close()
     images.write_oci_archive(place / "other.tar", stores.simple("other", names=("other:1",)))
     return place

@@ -17,7 +17,7 @@ from arstore.errors import (
 from arstore.oci.platform import parse
 from arstore.transport.detect import open_source
 from arstore.transport.selection import Selector, Wanted
-from arstore.transport.skipped import MOST, Skipped
+from arstore.transport.skipped import MOST, SkippedTop
 
 HERE, THERE, AFAR = (oddities.picture(architecture) for architecture in (HOST, OTHER, THIRD))
 MODES = {"default": Wanted(), "platform": Wanted(parse(f"linux/{HOST}")), "all": Wanted(every=True)}
@@ -29,7 +29,7 @@ class Found:
     """The selection from the archive *name*, by digests."""
 
     def __init__(self, path, spool, wanted, reference="{}"):
-        self.skipped = Skipped()
+        self.skipped = SkippedTop()
         with open_source(reference.format(path), spool) as source:
             selection = Selector(source, wanted, skipped=self.skipped).select()
         self.images = {one.digest: one.names for one in selection.images.values()}

@@ -34,7 +34,7 @@ def test_processes_see_what_others_have_drawn():
     assert budget.account(1).drawn == 2 * STEP
     assert budget.account(0).draw(5 * STEP) == STEP
     assert budget.account(2).draw(1) == 0
-    budget.settle(1)
+    budget.give_back(1)
     assert (budget.account(2).draw(STEP), budget.account(0).drawn) == (STEP, STEP)
 
 
@@ -91,7 +91,7 @@ def imported(store, tmp_path, layers, tree, limits=FEW):
 @pytest.fixture
 def kept(monkeypatch):
     """No process gives back what it has drawn: as if all of them were at work all the time."""
-    monkeypatch.setattr(Budget, "settle", lambda _budget, _number: None)
+    monkeypatch.setattr(Budget, "give_back", lambda _budget, _number: None)
 
 
 @pytest.mark.root

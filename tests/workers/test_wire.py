@@ -16,12 +16,12 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.check.quick_scan import Glance
 from arstore.maintenance.scan.size_table import Sizes
 from arstore.maintenance.scan.totals import Survey
-from arstore.store.ingest.layer_jobs import _Again
+from arstore.store.ingest.layer_jobs import Again
 from arstore.store.ingest.layer_pass import LayerOutcome
 from arstore.trees.attributes import Dropped
 from arstore.trees.directory.unpacker import UnpackReport
 from arstore.trees.format import Needs, TreeStat
-from arstore.trees.metadata import Skipped
+from arstore.trees.metadata import SkippedEntries
 from arstore.workers.wire import packed, unpacked
 
 DIGEST = Digest("sha256:" + "a" * 64)
@@ -50,8 +50,8 @@ def test_values_come_back_with_their_types(value):
     [
         LayerOutcome(5, Needs([b"\xff"], [(b"a", b"b")], [b""]), TreeStat(1, 2, ("listing:00",)), "erofs", ""),
         LayerOutcome(5, Needs(), None, denied="chown: no"),
-        [_Again.ALONE, _Again.OTHER_FORM],
-        UnpackReport(1, 2, 3, Skipped(), Skipped(), Dropped(2, 1, [(b"a", b"user.b", "why")])),
+        [Again.ALONE, Again.OTHER_FORM],
+        UnpackReport(1, 2, 3, SkippedEntries(), SkippedEntries(), Dropped(2, 1, [(b"a", b"user.b", "why")])),
         (Finding(Damage.BLOB_SIZE, "what", "why", True), Damage.ORPHAN),
         Glance(frozenset({b"blobs/x"}), suspects=(DIGEST,), tars=Sizes(["a", "b"], [1, -1])),
         Survey(1, Sizes(["a"], [2]), containers=Sizes(["\udcff"], [3]), exchange=4, linked={7: ("blobs", "a", 2)}),
@@ -118,7 +118,7 @@ HOSTILE = {
     "a long number": b"1" * 100_000,
     "no JSON": b"\xff\xfe\0",
     "nothing": b"",
-    "an enumeration without this value": json.dumps({"k": ["arstore.store.ingest.layer_jobs._Again", 77]}).encode(),
+    "an enumeration without this value": json.dumps({"k": ["arstore.store.ingest.layer_jobs.Again", 77]}).encode(),
     "an array that is cut short": json.dumps(
         {"k": ["arstore.maintenance.scan.size_table.Sizes", "a", {"b": "AAAA"}]}
     ).encode(),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arstore.rootfs.diff import Difference, Stack, Stacks
     from arstore.store.containers import Container
     from arstore.store.store import Store, StoredImage
-    from arstore.trees.metadata import Skipped
+    from arstore.trees.metadata import SkippedEntries
 
 COMPRESSIONS = {"gzip": 9, "zstd": 22, "none": 0}
 """The compressions of a new layer, each with its highest level."""
@@ -147,7 +147,7 @@ def _mount_points(store: Store, container: Container) -> frozenset[bytes]:
     return frozenset(os.fsencode(os.path.normpath("/" + place).lstrip("/")) for place in places)
 
 
-def _tell_of_sockets(session: Session, sockets: Skipped) -> None:
+def _tell_of_sockets(session: Session, sockets: SkippedEntries) -> None:
     if sockets.count:
         paths = ", ".join("/" + os.fsdecode(path) for path in sockets.paths)
         more = ", ..." if sockets.count > len(sockets.paths) else ""

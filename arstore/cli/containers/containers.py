@@ -14,7 +14,7 @@ from arstore.cli.command import (
     json_option,
 )
 from arstore.cli.containers.options import environment
-from arstore.cli.group import Entry, Group
+from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import RAW, Range, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_bytes, write_json, write_line, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
@@ -260,7 +260,7 @@ container = Group(
     _container,
     {
         "Commands": {
-            "rm": Entry("containers.containers", "container_rm", "Remove containers, with all that they wrote.")
+            "rm": CommandEntry("containers.containers", "container_rm", "Remove containers, with all that they wrote.")
         }
     },
 )

@@ -90,7 +90,7 @@ def mount(
         record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
         try:
             if session.json:
-                write_json(_record(record))
+                write_json(_record_json(record))
             else:
                 write_path(record.target)
         except BaseException:
@@ -261,7 +261,7 @@ def mounts(session: Session) -> None:
         recorded = {entry.record.target for entry in entries}
         orphans = [path for path in orphaned_mounts(directories) if path not in recorded]
     if session.json:
-        write_json([*map(_entry, entries), *map(_orphan, orphans)])
+        write_json([*map(_entry_json, entries), *map(_orphan, orphans)])
         return
     rows = [
         (
@@ -278,8 +278,8 @@ def mounts(session: Session) -> None:
     write_table(("ID", "IMAGE", "CONTAINER", "MODE", "STATE", "TARGET"), rows)
 
 
-def _entry(entry: MountEntry) -> dict[str, Any]:
-    return _record(entry.record) | {"state": entry.state.value, "places": list(entry.places)}
+def _entry_json(entry: MountEntry) -> dict[str, Any]:
+    return _record_json(entry.record) | {"state": entry.state.value, "places": list(entry.places)}
 
 
 def _orphan(path: str) -> dict[str, Any]:
@@ -288,7 +288,7 @@ def _orphan(path: str) -> dict[str, Any]:
     return {"id": os.path.basename(path), "path": path, **unknown, "state": _ORPHANED, "places": [path]}
 
 
-def _record(record: MountRecord) -> dict[str, Any]:
+def _record_json(record: MountRecord) -> dict[str, Any]:
     return {
         "id": record.id,
         "path": record.target,

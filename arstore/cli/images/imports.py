@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
-    from arstore.transport.skipped import Skipped
+    from arstore.transport.skipped import SkippedTop
 
 
 @exit_statuses(*SOURCE_ERRORS)
@@ -67,7 +67,7 @@ def import_(
     """
     from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import import_reference
-    from arstore.transport.skipped import Skipped
+    from arstore.transport.skipped import SkippedTop
 
     refuse_terminal(source)
     if platform is not None and all_platforms:
@@ -78,7 +78,7 @@ def import_(
         options = _options(store, name, platform, all_platforms, tree, limits)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
-        skipped = Skipped()
+        skipped = SkippedTop()
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress, skipped)
         session.done = in_the_store([image.digest for image in taken])
@@ -124,7 +124,7 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
 
 
 def _render(
-    session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: Skipped
+    session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: SkippedTop
 ) -> None:
     if session.json:
         document: dict[str, Any] = {

@@ -81,7 +81,7 @@ class Bars:
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """Work on a layer begins; one that was begun before begins anew."""
-        self._drop(key)
+        self._drop_bar(key)
         self._begun += 1
         self._active[key] = _Layer(self._begun, label, total)
         self._count += 1
@@ -117,7 +117,7 @@ class Bars:
         self._draw()
         self._picture.stop()
 
-    def _drop(self, key: str) -> None:
+    def _drop_bar(self, key: str) -> None:
         layer = self._active.pop(key, None)
         if layer is not None:
             self._count -= 1

@@ -71,7 +71,7 @@ class LineProgress:
         size = "" if total is None else f" {human_size(total)}"
         rate = "" if total is None or reused else f", {human_size(total / seconds)}/s"
         told = "reused" if reused else f"{seconds:.1f} s{rate}"
-        _write(self._stream, f"{_named(self._noun, label)}{size}: {told}\n")
+        _write_quietly(self._stream, f"{_named(self._noun, label)}{size}: {told}\n")
 
 
 class JsonProgress:
@@ -102,7 +102,7 @@ class JsonProgress:
         self._event("finish", key, reused=reused)
 
     def _event(self, name: str, key: str, **fields: object) -> None:
-        _write(self._stream, json_text({"event": name, "layer": key, **fields}) + "\n")
+        _write_quietly(self._stream, json_text({"event": name, "layer": key, **fields}) + "\n")
 
 
 class BarProgress:
@@ -149,7 +149,7 @@ class Unfailing:
 
     def write(self, text: str) -> int:
         """Write, and flush, which is where it fails."""
-        _write(self._stream, text)
+        _write_quietly(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
@@ -159,7 +159,7 @@ class Unfailing:
         return getattr(self._stream, name)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write_quietly(stream: TextIO, text: str) -> None:
     """Write and flush; progress that cannot be told does not stop the work."""
     try:
         stream.write(text)

@@ -47,7 +47,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
 
     Prints a line a tree: what became of it, its key, and why it is not converted.
     """
-    from arstore.maintenance.convert import Outcome, plan_conversion, target_forms
+    from arstore.maintenance.convert import Fate, plan_conversion, target_forms
     from arstore.maintenance.convert import convert as convert_trees
 
     if bool(images) == everything:
@@ -71,7 +71,7 @@ def convert(session: Session, images: tuple[str, ...], everything: bool, tree: s
     for one in done:
         if one.error is not None:
             raise one.error
-        if one.outcome is Outcome.IN_USE:
+        if one.outcome is Fate.IN_USE:
             raise errors.InUseError(f"tree {one.key}", one.why, one.hint)
 
 

@@ -42,7 +42,7 @@ def read_mounts(pid: int | None = None) -> list[MountInfo]:
 
     Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to read.
     """
-    return [parse(line) for line in _read(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()]
+    return [parse(line) for line in _read_whole(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()]
 
 
 def find_mounts(source: str, pid: int | None = None) -> list[MountInfo]:
@@ -51,7 +51,7 @@ def find_mounts(source: str, pid: int | None = None) -> list[MountInfo]:
     *source* must hold nothing that the kernel escapes: blanks, backslashes, newlines. Raises as `read_mounts`.
     """
     wanted = b" " + os.fsencode(source) + b" "
-    lines = _read(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()
+    lines = _read_whole(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()
     return [found for line in lines if wanted in line and (found := parse(line)).source == source]
 
 
@@ -64,7 +64,7 @@ def mount_at(path: str) -> MountInfo | None:
     try:
         mount_id = mount_id_of(fd)
         place = os.fsencode(os.readlink(f"/proc/self/fd/{fd}"))
-        for line in _read("/proc/self/mountinfo").splitlines():
+        for line in _read_whole("/proc/self/mountinfo").splitlines():
             if line.startswith(b"%d " % mount_id):
                 found = parse(line)
                 return found if os.fsencode(found.mount_point) == place else None
@@ -84,7 +84,7 @@ def mount_below(path: str | int) -> MountInfo | None:
     finally:
         if fd != path:
             os.close(fd)
-    for line in _read("/proc/self/mountinfo").splitlines():
+    for line in _read_whole("/proc/self/mountinfo").splitlines():
         if line.startswith(beginning):
             return parse(line)
     return None
@@ -104,7 +104,7 @@ def mount_id_at(path: str) -> int:
 
 def mount_id_of(fd: int) -> int:
     """The id of the mount that *fd* was opened on; the table has none of a detached mount, or one elsewhere."""
-    found = _MOUNT_ID.search(_read(f"/proc/self/fdinfo/{fd}"))
+    found = _MOUNT_ID.search(_read_whole(f"/proc/self/fdinfo/{fd}"))
     return int(found[1]) if found else -1
 
 
@@ -123,23 +123,23 @@ def parse(line: bytes) -> MountInfo:
         parent_id=int(parent_id),
         major=int(major),
         minor=int(minor),
-        root=_text(root),
-        mount_point=_text(point),
-        options=_text(options),
-        propagation=tuple(_text(p) for p in propagation if p),
-        fs_type=_text(fs_type),
-        source=_text(source),
-        super_options=_text(super_options),
+        root=_unescaped(root),
+        mount_point=_unescaped(point),
+        options=_unescaped(options),
+        propagation=tuple(_unescaped(p) for p in propagation if p),
+        fs_type=_unescaped(fs_type),
+        source=_unescaped(source),
+        super_options=_unescaped(super_options),
     )
 
 
-def _text(field: bytes) -> str:
+def _unescaped(field: bytes) -> str:
     if b"\\" not in field:
         return os.fsdecode(field)
     return os.fsdecode(_ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), field))
 
 
-def _read(path: str) -> bytes:
+def _read_whole(path: str) -> bytes:
     """The whole file, unbuffered: the less time passes between the calls, the less the table changes."""
     fd = os.open(path, os.O_RDONLY)
     try:

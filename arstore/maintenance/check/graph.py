@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import is_digest
 from arstore.errors import ArstoreError, reason
-from arstore.graph.identity import ID, LINEAGE, Kind
+from arstore.graph.identity import ID, LINEAGE, IdentityKind
 from arstore.graph.record_checksum import BrokenSealError, is_sealed, unsealed
 from arstore.graph.records import KINDS, TABLES
 from arstore.graph.snapshot import FORMAT_KEY, decoded
@@ -59,7 +59,7 @@ def belonging(store: Store) -> list[Finding]:
     fault = store.graph.fault()
     if fault is None:
         return []
-    damage = Damage.STORE_ID if fault.kind is Kind.UNNAMED else Damage.GRAPH_LOST
+    damage = Damage.STORE_ID if fault.kind is IdentityKind.UNNAMED else Damage.GRAPH_LOST
     return [Finding(damage, fault.what, fault.why)]
 
 
@@ -112,8 +112,8 @@ def against_documents(
         if image.is_index:
             continue
         try:
-            manifest = Manifest.parse(_read(directories, digest), digest, image.media_type, STORED)
-            config = ImageConfig.parse(_read(directories, manifest.config.digest), bounds=STORED)
+            manifest = Manifest.parse(_read_blob(directories, digest), digest, image.media_type, STORED)
+            config = ImageConfig.parse(_read_blob(directories, manifest.config.digest), bounds=STORED)
         except (ArstoreError, OSError):
             continue
         chain = chain_ids(config.diff_ids)
@@ -138,6 +138,6 @@ def against_documents(
             parent = chain_id
 
 
-def _read(directories: Directories, digest: str) -> bytes:
+def _read_blob(directories: Directories, digest: str) -> bytes:
     with open(directories.blob(digest), "rb") as file:
         return file.read()

@@ -30,7 +30,7 @@ from arstore.graph.lmdb_pages import walk
 from arstore.graph.loss import listed
 from arstore.graph.newer import refuse_newer
 from arstore.graph.record_checksum import mended, sealed, unsealed
-from arstore.graph.records import KINDS, Codec, ContainerRecord, ImageRecord, LayerRecord
+from arstore.graph.records import KINDS, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
 from arstore.graph.snapshot import HOME, decoded
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.check.rebuild_records import Reconstruction, manifests
@@ -132,7 +132,7 @@ def _typed(rows: Iterable[tuple[bytes, bytes]]) -> Records:
 
 
 def _value(key: bytes, record: Record | str) -> bytes:
-    return sealed(key, record.encode() if isinstance(record, str) else Codec.encode(record))
+    return sealed(key, record.encode() if isinstance(record, str) else RecordCodec.encode(record))
 
 
 def _reconstructed(store: Store, known: Records, search: bool = False) -> Reconstruction:
@@ -159,7 +159,7 @@ def rebuild_graph(store: Store) -> str:
     with _alone(path), Ingest(store.directories) as ingest:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
         records = _typed(rows.items())
-        store_id, is_own = _identity(store, records, is_whole)
+        store_id, is_own = _store_identity(store, records, is_whole)
         if is_own:
             refuse_newer(rows.items())
         if not is_own:
@@ -215,7 +215,7 @@ def restore_id(store: Store) -> bool:
     return True
 
 
-def _identity(store: Store, records: Records, is_whole: bool) -> tuple[str, bool]:
+def _store_identity(store: Store, records: Records, is_whole: bool) -> tuple[str, bool]:
     """The id that the store is to have, and whether *records* are of this store's own graph.
 
     What can be read of a damaged graph is taken for the store's, unless it has another id. One that *is_whole* and has

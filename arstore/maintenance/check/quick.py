@@ -84,7 +84,7 @@ def surface(
     images = snapshot.every("images", _Image)
     known = frozenset(chain_ids)
     yield from _root(store)
-    yield from _names(snapshot, images)
+    yield from _name_findings(snapshot, images)
     yield from _images(images, known, trees, recorded)
     yield from _containers(store, snapshot)
     yield from _index(store, snapshot, images)
@@ -141,7 +141,7 @@ def with_default_acls(directories: Directories) -> list[str]:
     return [path for path in (directories.root, *directories.own()) if has_default_acl(path)]
 
 
-def _names(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
+def _name_findings(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
     for name, digest in snapshot.names():
         if digest not in images:
             yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")

@@ -96,8 +96,10 @@ class Reconstruction:
                     self._add_image(digest, data, found)
         for digest, data, index in indexes:
             there = tuple(str(one.digest) for one in index.manifests if f"images/{one.digest}" in self.records)
-            self._put("blobs", digest, BlobRecord(len(data)))
-            self._put("images", digest, ImageRecord(index.media_type, len(data), "", "", self._now, manifests=there))
+            self._put_record("blobs", digest, BlobRecord(len(data)))
+            self._put_record(
+                "images", digest, ImageRecord(index.media_type, len(data), "", "", self._now, manifests=there)
+            )
 
     def add_found(self, digests: Iterable[str]) -> None:
         """Record images that nothing lists, found among the blobs, where all their blobs are there.
@@ -121,7 +123,7 @@ class Reconstruction:
         members = {member for _, index in indexes for member in map(str, (one.digest for one in index.manifests))}
         for digest in unlisted:
             if digest not in members and f"images/{digest}" in self.records:
-                self._put("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
+                self._put_record("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
 
     def _are_there(self, manifest: Manifest) -> bool:
         return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
@@ -131,16 +133,16 @@ class Reconstruction:
         for digest, own in names.items():
             for name in own:
                 if f"images/{digest}" in self.records:
-                    self._put("names", name, digest)
+                    self._put_record("names", name, digest)
 
     def add_containers(self) -> None:
         """Record the containers whose directories are there and whose records are not, over an image nobody knows."""
         for name in os.listdir(self.directories.containers):
             path = self.directories.container(name)
             if os.path.isdir(f"{path}/upper"):
-                self._put("containers", name, ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime))
+                self._put_record("containers", name, ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime))
 
-    def _put(self, table: str, key: str, record: Record | str) -> None:
+    def _put_record(self, table: str, key: str, record: Record | str) -> None:
         self.records.setdefault(f"{table}/{key}", record)
 
     def _add_image(self, digest: str, data: bytes, manifest: Manifest) -> None:
@@ -150,8 +152,8 @@ class Reconstruction:
             return
         chain = chain_ids(config.diff_ids)
         size = len(data) + len(config_raw) + sum(layer.size for layer in manifest.layers)
-        self._put("blobs", digest, BlobRecord(len(data)))
-        self._put("blobs", manifest.config.digest, BlobRecord(len(config_raw)))
+        self._put_record("blobs", digest, BlobRecord(len(data)))
+        self._put_record("blobs", manifest.config.digest, BlobRecord(len(config_raw)))
         parent = ""
         for descriptor, diff_id, chain_id in zip(manifest.layers, config.diff_ids, chain, strict=True):
             tar_size = self._add_layer_blob(descriptor.digest, descriptor.size, diff_id)
@@ -162,9 +164,9 @@ class Reconstruction:
                     self.records[f"layers/{chain_id}"] = known._replace(blobs=blobs)
             else:
                 record = LayerRecord(diff_id, parent, (descriptor.digest,), tar_size, self._tree(diff_id, chain_id))
-                self._put("layers", chain_id, record)
+                self._put_record("layers", chain_id, record)
             parent = chain_id
-        self._put(
+        self._put_record(
             "images",
             digest,
             ImageRecord(
@@ -216,5 +218,5 @@ class Reconstruction:
         form = form_of(names)
         if form is MERGED:
             return False
-        self._put("trees", key, TreeRecord(form.name, "", False, 0, 0, False))
+        self._put_record("trees", key, TreeRecord(form.name, "", False, 0, 0, False))
         return True

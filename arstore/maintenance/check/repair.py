@@ -182,7 +182,7 @@ def _take_altered_blobs(store: Store, digests: list[str]) -> None:
     """Remove the files of these blobs; whoever imports one at this moment brings a good one, which stays."""
     altered: dict[str, tuple[int, int] | None] = {}
     for digest in digests:
-        identity = _identity(store.directories.blob(digest))
+        identity = _file_identity(store.directories.blob(digest))
         with store.graph.read(lenient=True) as snapshot:
             record = snapshot.blob(digest)
         if record is not None and any(blobs(store.directories, [(digest, record)], lambda _count: None)):
@@ -192,11 +192,11 @@ def _take_altered_blobs(store: Store, digests: list[str]) -> None:
     with Ingest(store.directories) as ingest, store.graph.write():
         for number, (digest, identity) in enumerate(altered.items()):
             path = store.directories.blob(digest)
-            if identity is not None and _identity(path) == identity:
+            if identity is not None and _file_identity(path) == identity:
                 ingest.take(path, f"altered-{number}")
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _file_identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.lstat(path)
     except FileNotFoundError:

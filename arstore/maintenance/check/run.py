@@ -18,7 +18,7 @@ from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
 from arstore.maintenance.check.graph import against_documents, belonging, damaged_record, pages
 from arstore.maintenance.check.quick import Layers, clutter, structure, surface
 from arstore.maintenance.check.quick_scan import Glances
-from arstore.maintenance.check.trees import Candidate, Content, altered, candidates, glance, is_still_there
+from arstore.maintenance.check.trees import Aspect, TreeCandidate, altered, candidates, glance, is_still_there
 from arstore.maintenance.scan.totals import Known
 from arstore.values import NamedTuple
 from arstore.workers import confinement
@@ -50,7 +50,7 @@ class _Known(NamedTuple):
     blobs: dict[str, BlobRecord]
     layers: dict[str, LayerRecord]
     images: dict[str, ImageRecord]
-    trees: list[Candidate]
+    trees: list[TreeCandidate]
 
 
 def extent(store: Store) -> int | None:
@@ -175,7 +175,7 @@ def _second_look(store: Store, suspects: set[str]) -> Iterator[Finding]:
     yield from _standing(store, relied_on, (finding for finding in found if finding is not None))
 
 
-def _standing(store: Store, candidates: list[Candidate], found: Iterable[Finding]) -> Iterator[Finding]:
+def _standing(store: Store, candidates: list[TreeCandidate], found: Iterable[Finding]) -> Iterator[Finding]:
     """Those of *found* whose things are still what they were when the graph was read."""
     trees = {tree.key: tree for tree in candidates}
     for finding in found:
@@ -228,10 +228,10 @@ def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
     for some in _grouped(list(known.blobs.items()), lambda item: item[1].size):
         jobs.append((sum(record.size for _, record in some), partial(_read_blobs, store, some), plain))
     for kind, confined in (
-        (Content.INDEX, plain),
-        (Content.FILES, confinement.reading(root, attributes=True)),
+        (Aspect.INDEX, plain),
+        (Aspect.FILES, confinement.reading(root, attributes=True)),
         # These are extracted anew to compare them, which takes other rights.
-        (Content.UNRECORDED, None),
+        (Aspect.UNRECORDED, None),
     ):
         for trees in _grouped([tree for tree in known.trees if tree.content is kind], lambda tree: tree.bytes):
             jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees), confined))
@@ -259,7 +259,7 @@ def _read_blobs(store: Store, records: list[tuple[str, BlobRecord]], report: Rep
     return list(blobs(store.directories, records, report))
 
 
-def _read_trees(store: Store, trees: list[Candidate], report: Report) -> list[Finding]:
+def _read_trees(store: Store, trees: list[TreeCandidate], report: Report) -> list[Finding]:
     found = (altered(store, tree, report) for tree in trees)
     return [finding for finding in found if finding is not None]
 

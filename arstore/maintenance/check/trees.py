@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
-class Content(Enum):
+class Aspect(Enum):
     """What looking at a tree is about."""
 
     INDEX = auto()
@@ -43,7 +43,7 @@ class Content(Enum):
 
 
 @dataclass(slots=True, frozen=True)
-class Candidate:
+class TreeCandidate:
     """A tree to look at: its record, a layer that it shows (None for caps and merged indexes), and its inode."""
 
     key: str
@@ -52,11 +52,11 @@ class Candidate:
     inode: int
 
     @property
-    def content(self) -> Content:
+    def content(self) -> Aspect:
         """What is in it."""
         if not properties(self.record.form).extracts:
-            return Content.INDEX
-        return Content.FILES if self.record.sums else Content.UNRECORDED
+            return Aspect.INDEX
+        return Aspect.FILES if self.record.sums else Aspect.UNRECORDED
 
     @property
     def bytes(self) -> int:
@@ -66,7 +66,7 @@ class Candidate:
 
 def candidates(
     store: Store, chains: Mapping[str, LayerRecord], records: Mapping[str, TreeRecord]
-) -> Iterator[Candidate]:
+) -> Iterator[TreeCandidate]:
     """The trees with these *records* that are in their places and relied on. Raises OSError."""
     boot = store.inventory().boot
     layers = {layer.tree: layer for layer in chains.values() if layer.tree}
@@ -86,13 +86,13 @@ def candidates(
 
     for key, record in records.items():
         if (found := inode(key)) and all(map(inode, record.members)):
-            yield Candidate(key, record, layers.get(key), found)
+            yield TreeCandidate(key, record, layers.get(key), found)
 
 
-def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
+def altered(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> Finding | None:
     """What is wrong with one tree, all of which is read. The graph is not read."""
     try:
-        if tree.content is Content.UNRECORDED:
+        if tree.content is Aspect.UNRECORDED:
             return _unrecorded(store, tree, report)
         found = _run_fault(store, tree) if tree.record.members else _fault(store, tree, report)
     except StoreDamagedError as error:
@@ -103,12 +103,12 @@ def altered(store: Store, tree: Candidate, report: Callable[[int], None]) -> Fin
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
-def _run_fault(store: Store, tree: Candidate) -> str:
+def _run_fault(store: Store, tree: TreeCandidate) -> str:
     place = store.directories.tree
     return run_fault(place(tree.key), tree.record.size, tree.record.members, place)
 
 
-def glance(store: Store, tree: Candidate) -> Finding | None:
+def glance(store: Store, tree: TreeCandidate) -> Finding | None:
     """What names and sizes tell of one tree that is relied on."""
     try:
         with opened(store.directories.trees) as parent:
@@ -118,7 +118,7 @@ def glance(store: Store, tree: Candidate) -> Finding | None:
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
-def _glimpse(store: Store, tree: Candidate, parent: int, name: str) -> str:
+def _glimpse(store: Store, tree: TreeCandidate, parent: int, name: str) -> str:
     record = tree.record
     if record.members:
         return run_glance(parent, name, record.size)
@@ -136,7 +136,7 @@ def named_sums(sums: tuple[str, ...]) -> dict[str, str]:
     return dict(part.split(":", 1) for part in sums) if sums else {}
 
 
-def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
+def _fault(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> str:
     with opened(store.directories.tree(tree.key)) as fd:
         sums = named_sums(tree.record.sums)
         form = store.forms[tree.record.form]
@@ -150,7 +150,7 @@ def _fault(store: Store, tree: Candidate, report: Callable[[int], None]) -> str:
         return found or _needs_fault(fd, sums.get(NEEDS, ""))
 
 
-def _unrecorded(store: Store, tree: Candidate, report: Callable[[int], None]) -> Finding | None:
+def _unrecorded(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> Finding | None:
     """What is wrong with a tree of files that nothing was recorded of: they are extracted anew, and compared.
 
     That takes room for a second copy in the store. A tree that does not show its layer alone cannot be told so.
@@ -194,7 +194,7 @@ def _needs_fault(tree_fd: int, wanted: str) -> str:
     return "" if blake3(data).hexdigest(16) == wanted else f"{NEEDS} does not have the digest that is recorded of it"
 
 
-def is_still_there(store: Store, tree: Candidate) -> bool:
+def is_still_there(store: Store, tree: TreeCandidate) -> bool:
     """Whether nobody has removed or replaced the tree since it was listed. Raises the errors of Graph."""
     with store.graph.read(lenient=True) as snapshot:
         record = snapshot.tree(tree.key)

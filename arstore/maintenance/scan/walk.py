@@ -80,7 +80,7 @@ class Parts:
             return _Surveyor(directories).run(but=_DIVIDED)
         if not self._trees:
             self._trees = {digit: [] for digit in _HEX}
-            for name in _names(f"{directories.root}/{_DIVIDED}"):
+            for name in _names_below(f"{directories.root}/{_DIVIDED}"):
                 self._trees.get(name[0], self._trees["0"]).append(name)
         return _Surveyor(directories, listings=self._known_listings()).trees(self._trees[_HEX[number - 1]])
 
@@ -114,7 +114,7 @@ class _Surveyor:
         """Everything, *but* what is in the directory of this name."""
         found = self._found
         found.frame += self._own(os.stat(self._root))
-        for name in _names(self._root):
+        for name in _names_below(self._root):
             path = f"{self._root}/{name}"
             match name:
                 case _ if name == but:
@@ -129,7 +129,7 @@ class _Surveyor:
                     self._directories(path, self._unknown(path, "containers"), "containers", str)
                 case "ingest":
                     self._parent(path)
-                    self._directories(path, _names(path), "ingests", str)
+                    self._directories(path, _names_below(path), "ingests", str)
                 case _ if self._is_frame(name, path):
                     self._at = "frame", ""
                     found.frame += self._whole(path)
@@ -188,11 +188,11 @@ class _Surveyor:
         self._found.frame += self._size(path, os.lstat(path), alone=True)
 
     def _unknown(self, parent: str, table: str) -> list[str]:
-        return _names(parent, self._known.get(table, frozenset()))
+        return _names_below(parent, self._known.get(table, frozenset()))
 
     def _blobs(self, blobs: str) -> None:
         self._parent(blobs)
-        for algorithm in _names(blobs):
+        for algorithm in _names_below(blobs):
             path = f"{blobs}/{algorithm}"
             if algorithm in HEX_LENGTHS and _is_directory(path):
                 self._parent(path)
@@ -422,7 +422,7 @@ def _tree_key(name: str) -> str:
     return f"{algorithm}:{name}" if algorithm and not name.strip(_HEX) else ""
 
 
-def _names(path: str, known: frozenset[str] = frozenset()) -> list[str]:
+def _names_below(path: str, known: frozenset[str] = frozenset()) -> list[str]:
     """What the directory *path* holds, sorted, but for *known* names; nothing once it has gone."""
     try:
         return sorted(name for name in os.listdir(path) if name not in known)

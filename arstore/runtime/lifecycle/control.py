@@ -37,7 +37,7 @@ def kill(directory: str, number: int = signal.SIGKILL) -> None:
         process: Owner | None = state.keeper
     else:
         process = state.process if state.is_running else None
-    with _opened(process) as pidfd:
+    with _opened_pidfd(process) as pidfd:
         if pidfd is None:
             raise NotFoundError(f"container {state.id}", "is not running")
         with contextlib.suppress(ProcessLookupError):
@@ -54,7 +54,7 @@ def wait(directory: str, timeout: float | None = None) -> RunState:
     while state.is_running:
         state.require_reachable()
         # A foreground launcher outlives its container, a detached one ends with it: the keeper is what both have.
-        with _opened(state.keeper) as pidfd:
+        with _opened_pidfd(state.keeper) as pidfd:
             if pidfd is not None and not _readable(pidfd, deadline):
                 return status(directory)
         state = _settled(directory)
@@ -92,7 +92,7 @@ def _readable(pidfd: int, deadline: float | None) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(process: Owner | None) -> Iterator[int | None]:
+def _opened_pidfd(process: Owner | None) -> Iterator[int | None]:
     """A pidfd of *process*; None when it does not run any more."""
     if process is None:
         yield None

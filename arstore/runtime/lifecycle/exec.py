@@ -17,11 +17,11 @@ from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
-from arstore.runtime.driver import OciRuntime, Place
+from arstore.runtime.driver import OciRuntime, StatePlace
 from arstore.runtime.lifecycle.channel import Sender, error_of
 from arstore.runtime.lifecycle.child import Child, spawn
 from arstore.runtime.lifecycle.detach import detached
-from arstore.runtime.lifecycle.keeper import Errand, Session
+from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launcher import outer_process
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
@@ -178,7 +178,7 @@ def _attend(
     """The child's life, inside the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
     os.setsid()
     become_subreaper()
-    session = Session(stdio, report)
+    session = Keeper(stdio, report)
     session.catch_signals(_ORPHANED)
     mount_namespace, root = entrance
     setns(mount_namespace, CLONE_NEWNS)
@@ -190,7 +190,7 @@ def _attend(
     name = f"run/exec-{os.getpid()}"
     os.mkdir(name, 0o700)
     process = bundle.write_spec(_process(bundle, args, options), f"{name}/process.json")
-    place = Place(bundle.place.root, os.path.join(bundle.path, name, "log"))
+    place = StatePlace(bundle.place.root, os.path.join(bundle.path, name, "log"))
     runtime = OciRuntime(state.runtime, cgroups=state.cgroups)
     session.attend(
         Errand(

@@ -44,7 +44,7 @@ class Errand(NamedTuple):
     console: str = ""
 
 
-class Session:
+class Keeper:
     """Starts and attends one process. Signals are caught from the beginning and delivered once there is somebody to
     take them.
     """

@@ -29,7 +29,7 @@ from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedErro
 from arstore.runtime.lifecycle.channel import Sender, error_of
 from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
-from arstore.runtime.lifecycle.keeper import Errand, Session
+from arstore.runtime.lifecycle.keeper import Errand, Keeper
 from arstore.runtime.lifecycle.launch import Launch, prepare
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, StateFile, Status, graph_of
@@ -160,7 +160,7 @@ class _Watch:
             self._deadline = time.monotonic() + self._launch.timeout
         while event := self._next(child, state):
             if event.name == "started":
-                state = self._write(self._started(state, child.pid, event.fields["pid"]))
+                state = self._write_state(self._started(state, child.pid, event.fields["pid"]))
                 reached("run.started")
                 on_start(event)
                 if self._is_stopping:
@@ -234,7 +234,7 @@ class _Watch:
                 number = signal.SIGKILL
         child.send_signal(number)
 
-    def _write(self, state: RunState) -> RunState:
+    def _write_state(self, state: RunState) -> RunState:
         return state if self._file is None else self._file.write(state)
 
     def _first_state(self, child: Child) -> RunState:
@@ -269,19 +269,19 @@ class _Watch:
         )
         # The directory may have been removed under us; there is nobody left to tell then.
         with contextlib.suppress(FileNotFoundError):
-            self._write(last)
+            self._write_state(last)
 
 
 def outer_process(keeper: int, inner_pid: int) -> Owner | None:
     """The process below *keeper* that has *inner_pid* in its pid namespace; None when it has ended and been reaped."""
     for _ in range(_LOOKS):
-        found = _below(keeper, inner_pid, _GENERATIONS)
+        found = _descendant(keeper, inner_pid, _GENERATIONS)
         if found is not None:
             return found
     return None
 
 
-def _below(parent: int, inner_pid: int, generations: int) -> Owner | None:
+def _descendant(parent: int, inner_pid: int, generations: int) -> Owner | None:
     try:
         with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
             children = file.read().split()
@@ -295,7 +295,7 @@ def _below(parent: int, inner_pid: int, generations: int) -> Owner | None:
             # From our namespace inwards; the container's own, where it is 1, comes last.
             if str(inner_pid) in ids[1:-1]:
                 return Owner.of(int(pid))
-            if generations > 1 and (found := _below(int(pid), inner_pid, generations - 1)) is not None:
+            if generations > 1 and (found := _descendant(int(pid), inner_pid, generations - 1)) is not None:
                 return found
     return None
 
@@ -307,7 +307,7 @@ def _absolute(launch: Launch) -> Launch:
 def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
     """The keeper's life."""
     os.setsid()
-    session = Session(stdio, report)
+    session = Keeper(stdio, report)
     session.catch_signals()
     bundle = Bundle(launch.directory)
     bundle.enter(launch.mount_rootfs)

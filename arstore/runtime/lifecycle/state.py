@@ -149,12 +149,12 @@ def status(directory: str) -> RunState:
 
     Raises NotFoundError when the container was never started, StoreDamagedError when the file is not a state.
     """
-    state = _read(directory)
+    state = _read_state(directory)
     if not state.is_running or state.keeper.runs_here():
         return state
     # Between the look at the file and the look at the process, the launcher may have said the last word.
     attended = _is_attended(state, directory)
-    state = _read(directory)
+    state = _read_state(directory)
     return state._replace(status="dead") if state.is_running and not attended else state
 
 
@@ -171,7 +171,7 @@ def graph_of(directory: str) -> str:
     return f"{os.path.dirname(os.path.dirname(os.path.abspath(directory)))}/graph"
 
 
-def _read(directory: str) -> RunState:
+def _read_state(directory: str) -> RunState:
     path = os.path.join(directory, STATE_NAME)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import HostError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, unshare
 from arstore.linux.mounting.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE, mount
-from arstore.runtime.driver import Place
+from arstore.runtime.driver import StatePlace
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class Bundle(NamedTuple):
         return os.path.join(self.path, "run")
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StatePlace:
         """The same, as a runtime wants it."""
-        return Place(os.path.join(self.run, "state"), os.path.join(self.run, "runtime.log"))
+        return StatePlace(os.path.join(self.run, "state"), os.path.join(self.run, "runtime.log"))
 
     def enter(self, mount_rootfs: Callable[[str], None]) -> None:
         """Make this process's mounts private, lay the tmpfs and mount the root file system; the working directory is

@@ -64,7 +64,7 @@ class Lookup(NamedTuple):
     def covered(self, path: str) -> bool:
         """Whether a mount may show something else at *path* than the image does."""
         places = [*_RUNTIME_MOUNTS, *self.mounts, *(self.root.canonical(m) for m in self.mounts)]
-        return _below(os.path.normpath(path), places) or _below(self.root.canonical(path), places)
+        return _is_below(os.path.normpath(path), places) or _is_below(self.root.canonical(path), places)
 
 
 def check_command(name: str, lookup: Lookup) -> None:
@@ -102,7 +102,7 @@ def _candidates(name: str, lookup: Lookup) -> list[str]:
     return [os.path.join(lookup.cwd, directory, name) for directory in lookup.search_path.split(":")]
 
 
-def _below(path: str, places: Iterable[str]) -> bool:
+def _is_below(path: str, places: Iterable[str]) -> bool:
     return any(path == place or path.startswith(place.rstrip("/") + "/") for place in places)
 
 

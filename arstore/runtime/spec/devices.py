@@ -1,6 +1,6 @@
 """Devices of the host that a container is given: `--device`, and all of them for `--privileged`.
 
-Format: OCI runtime-spec config-linux.md, "Devices" and "Allowed Device list". A device that an image has in its own
+Format: OCI runtime-spec config-linux.md, "Devices" and "Allowed HostDevice list". A device that an image has in its own
 root file system is never opened: the root file system is mounted nodev.
 """
 
@@ -25,7 +25,7 @@ _OWN = frozenset({"console", "core", "fd", "full", "mqueue", "null", "ptmx", "pt
 """Names in /dev that every container has of its own."""
 
 
-class Device(NamedTuple):
+class HostDevice(NamedTuple):
     """A device node, or a directory of such, of the host; its place in the container; `r`, `w` and `m` (mknod)."""
 
     source: str
@@ -33,7 +33,7 @@ class Device(NamedTuple):
     access: str = "rwm"
 
 
-def parse_device(text: str) -> Device:
+def parse_device(text: str) -> HostDevice:
     """Read `HOST[:CONTAINER][:rwm]`. Raises UsageError for the form, NotFoundError when HOST does not exist."""
     from arstore.oci.document import shown
 
@@ -43,7 +43,7 @@ def parse_device(text: str) -> Device:
     destination = parts[1] if len(parts) > 1 else source
     if len(parts) > 2 or not source.startswith("/") or not destination.startswith("/") or "\0" in text:
         raise UsageError(shown(text), "not a device", "write HOST[:CONTAINER][:rwm], with absolute paths")
-    device = Device(os.path.normpath(source), os.path.normpath(destination), access)
+    device = HostDevice(os.path.normpath(source), os.path.normpath(destination), access)
     if not any(_nodes(device)):
         if not os.path.exists(source):
             raise NotFoundError(shown(source), "no such device on this host")
@@ -51,7 +51,7 @@ def parse_device(text: str) -> Device:
     return device
 
 
-def device_section(devices: tuple[Device, ...], privileged: bool) -> tuple[list[Json], list[Json]]:
+def device_section(devices: tuple[HostDevice, ...], privileged: bool) -> tuple[list[Json], list[Json]]:
     """The entries of `linux.devices`, and the rules for `linux.resources.devices` that follow the default ones.
 
     Raises OSError.
@@ -70,14 +70,14 @@ def _is_access(text: str) -> bool:
     return bool(text) and set(text) <= set("rwm")
 
 
-def _nodes(device: Device) -> Iterator[Json]:
+def _nodes(device: HostDevice) -> Iterator[Json]:
     """The device itself, or all in the directory that it is, as entries of `linux.devices`."""
     if not os.path.isdir(device.source):
-        entry = _entry(device.source, device.destination)
+        entry = _device_entry(device.source, device.destination)
         if entry is not None:
             yield entry
         return
-    yield from _below(device.source, device.destination, _MOST)
+    yield from _devices_below(device.source, device.destination, _MOST)
 
 
 def _host_nodes() -> Iterator[Json]:
@@ -85,17 +85,17 @@ def _host_nodes() -> Iterator[Json]:
         for found in sorted(names, key=lambda entry: entry.name):
             if found.name in _OWN or found.is_symlink():
                 continue
-            yield from _nodes(Device(found.path, found.path))
+            yield from _nodes(HostDevice(found.path, found.path))
 
 
-def _below(source: str, destination: str, most: int) -> Iterator[Json]:
+def _devices_below(source: str, destination: str, most: int) -> Iterator[Json]:
     device = os.stat(source).st_dev
     for place, directories, names in os.walk(source):
         # Other file systems below, such as a devpts, have devices that are somebody's own.
         directories[:] = sorted(name for name in directories if os.lstat(f"{place}/{name}").st_dev == device)
         for name in sorted(names):
             path = f"{place}/{name}"
-            entry = None if os.path.islink(path) else _entry(path, destination + path.removeprefix(source))
+            entry = None if os.path.islink(path) else _device_entry(path, destination + path.removeprefix(source))
             if entry is not None:
                 most -= 1
                 if most < 0:
@@ -103,7 +103,7 @@ def _below(source: str, destination: str, most: int) -> Iterator[Json]:
                 yield entry
 
 
-def _entry(source: str, destination: str) -> Json | None:
+def _device_entry(source: str, destination: str) -> Json | None:
     try:
         status = os.stat(source)
     except FileNotFoundError:

@@ -20,7 +20,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from arstore.runtime.spec.devices import Device
+    from arstore.runtime.spec.devices import HostDevice
     from arstore.runtime.spec.limits import Tmpfs, Ulimit
 
 _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -75,7 +75,7 @@ class RunOptions(NamedTuple):
     init: bool = False
     """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
     security: Security = Security()
-    devices: tuple[Device, ...] = ()
+    devices: tuple[HostDevice, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     owned: tuple[str, ...] = ()

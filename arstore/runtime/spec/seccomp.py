@@ -66,7 +66,7 @@ _AF_VSOCK = 40
 def profile(machine: str = "", capabilities: Iterable[str] = ()) -> Json:
     """The `linux.seccomp` section for *machine* (as uname(2) names it; this one without) and these capabilities."""
     machine = machine or os.uname().machine
-    allowed = {name for names in _names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
+    allowed = {name for names in _call_names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
     allowed |= {name for capability in capabilities for name in _CALLS_OF.get(capability, ())}
     section: Json = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM}
     if machine in ARCHITECTURES:
@@ -89,7 +89,7 @@ def _allow(name: str, index: int, operator: str, value: int) -> Json:
     return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]}
 
 
-def _names() -> dict[str, list[str]]:
+def _call_names() -> dict[str, list[str]]:
     with open(os.path.join(os.path.dirname(__file__), "seccomp.json"), encoding="ascii") as file:
         names: dict[str, list[str]] = json.load(file)
     return names

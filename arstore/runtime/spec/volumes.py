@@ -51,12 +51,12 @@ def _private_volume(base: str, place: str, root: RootDirectory) -> str:
         shutil.rmtree(partial)
     os.mkdir(partial, _MODE)
     os.chmod(partial, _MODE)
-    _fill(partial, place, root)
+    _fill_volume(partial, place, root)
     os.rename(partial, path)
     return path
 
 
-def _fill(target: str, place: str, root: RootDirectory) -> None:
+def _fill_volume(target: str, place: str, root: RootDirectory) -> None:
     about = root.stat(place)
     if about is None:
         return

@@ -50,22 +50,22 @@ class LogWriter:
         for line in lines:
             self._line(line, b"F")
         while len(self._rest) >= LONGEST_LINE:
-            self._put(self._rest[:LONGEST_LINE], b"P")
+            self._put_line(self._rest[:LONGEST_LINE], b"P")
             self._rest = self._rest[LONGEST_LINE:]
 
     def finish(self) -> None:
         """Write what has no newline yet, as a part."""
         if self._rest:
-            self._put(self._rest, b"P")
+            self._put_line(self._rest, b"P")
             self._rest = b""
 
     def _line(self, line: bytes, tag: bytes) -> None:
         while len(line) > LONGEST_LINE:
-            self._put(line[:LONGEST_LINE], b"P")
+            self._put_line(line[:LONGEST_LINE], b"P")
             line = line[LONGEST_LINE:]
-        self._put(line, tag)
+        self._put_line(line, tag)
 
-    def _put(self, content: bytes, tag: bytes) -> None:
+    def _put_line(self, content: bytes, tag: bytes) -> None:
         try:
             os.write(self._fd, b"%b %b %b %b\n" % (_now(), self._stream, tag, content))
         except OSError:

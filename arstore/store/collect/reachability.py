@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot
 
 
-class Needs(NamedTuple):
+class ImageNeeds(NamedTuple):
     """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
 
     An index needs nothing but its own blob; its `images` are the digests of those of its images that are in the store.
@@ -70,7 +70,7 @@ class Reach:
         self._parents = self.layers.known(layers.parent)
         self._tree_of = self.trees.all_of(layers.tree)
         self._none = self.trees.of("")
-        self._found: dict[str, Needs] = {}
+        self._found: dict[str, ImageNeeds] = {}
 
     @cached_property
     def _shapes(self) -> dict[str, _Tree]:
@@ -79,19 +79,19 @@ class Reach:
             return {}
         return self._snapshot.every("trees", _Tree)
 
-    def of(self, digest: str) -> Needs | None:
+    def of(self, digest: str) -> ImageNeeds | None:
         """What the image *digest* needs; None where there is none. Gaps are passed over."""
         found = self._found.get(digest)
         if found is None and (image := self._images.get(digest)) is not None:
             found = self._found[digest] = self._needs(digest, image)
         return found
 
-    def _needs(self, digest: str, image: ImageFields) -> Needs:
+    def _needs(self, digest: str, image: ImageFields) -> ImageNeeds:
         if not image.config:
-            return Needs((self.blobs.of(digest),), images=image.manifests, is_index=True)
+            return ImageNeeds((self.blobs.of(digest),), images=image.manifests, is_index=True)
         layers, stack = self._chain(image)
         blobs = dict.fromkeys(self.blobs.all_of((digest, image.config, *image.layers)))
-        return Needs(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
+        return ImageNeeds(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
 
     @property
     def images(self) -> KeysView[str]:

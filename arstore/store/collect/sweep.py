@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
     from arstore.graph.write import Change
-    from arstore.store.collect.reachability import Needs, Reach
+    from arstore.store.collect.reachability import ImageNeeds, Reach
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,7 +61,7 @@ class Removed:
 
 def mark(reach: Reach, images: Iterable[str]) -> Reachable:
     """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
-    every: dict[str, Needs] = {}
+    every: dict[str, ImageNeeds] = {}
     todo = list(images)
     while todo:
         digest = todo.pop()

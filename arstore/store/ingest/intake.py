@@ -137,7 +137,7 @@ class Intake:
         for index in indexes:
             self._document(index.digest, index.document)
         for image in images:
-            self._record(image)
+            self._record_image(image)
         for index in indexes:
             self._record_index(index)
         self._publication.drop_unused_trees()
@@ -323,7 +323,7 @@ class Intake:
 
     # --- recording --------------------------------------------------------------------------------------------------
 
-    def _record(self, image: IncomingImage) -> None:
+    def _record_image(self, image: IncomingImage) -> None:
         assembly = Assembly(self._inventory, self._ingest, self._publication, self._adapt, self._steps)
         trees, cap = ([""] * len(image.layers), None)
         if self._forms and not self._taken.denied:

@@ -123,7 +123,7 @@ class Inventory:
             return False
         if self.graph.distrusts(record.form):
             return False
-        identity = _identity(self.directories.tree(key), stat.S_IFDIR)
+        identity = _tree_identity(self.directories.tree(key), stat.S_IFDIR)
         if identity is not None:
             self._seen["tree", key] = identity
         return identity is not None
@@ -134,7 +134,7 @@ class Inventory:
             for (table, key), identity in self._seen.items():
                 record = snapshot.blob(key) if table == "blob" else snapshot.tree(key)
                 path = self.directories.blob(key) if table == "blob" else self.directories.tree(key)
-                if record is None or _identity(path) != identity:
+                if record is None or _tree_identity(path) != identity:
                     return True
         return False
 
@@ -166,7 +166,7 @@ class Inventory:
         return found
 
 
-def _identity(path: str, kind: int = 0) -> tuple[int, int] | None:
+def _tree_identity(path: str, kind: int = 0) -> tuple[int, int] | None:
     """The inode number of what lies at *path* and the time of its last change, for numbers are given again at once.
 
     None for nothing, or for something of another type than *kind*.

@@ -91,9 +91,9 @@ class Passes:
         `take_layer`, LimitError for all together, NoSpaceError, HostError and OSError.
         """
         self._durable = durable
-        return self._read(_grouped(jobs))
+        return self._read_layers(_grouped(jobs))
 
-    def _read(self, groups: list[list[Job]]) -> list[tuple[Job, LayerOutcome]]:
+    def _read_layers(self, groups: list[list[Job]]) -> list[tuple[Job, LayerOutcome]]:
         """Read these layers, at a time; then those that others left no memory for, one by one; then the next form's.
 
         The next form comes in other workers, because it takes rights that the first one does without.
@@ -104,7 +104,7 @@ class Passes:
         others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is Again.OTHER_FORM]
         done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
         self._check_inflated(done)
-        return done + (self._read(others) if others else [])
+        return done + (self._read_layers(others) if others else [])
 
     def _read_at_a_time(
         self, groups: list[list[Job]], *, alone: bool = False
@@ -120,7 +120,7 @@ class Passes:
         for outcome in run_jobs(works, 1 if alone else _processes()):
             group = groups[outcome.index]
             if outcome.done and outcome.value is not None:
-                budgets[outcome.index].settle(outcome.index)
+                budgets[outcome.index].give_back(outcome.index)
                 done = list(zip(group, outcome.value, strict=True))
                 found += done
                 sizes = self._check_inflated(
@@ -181,7 +181,7 @@ class Passes:
         with ExitStack() as stack:
             fetched = Fetched(pipe)
             sources = [fetched.next() if job.is_fetched else self._source(job, stack) for job in group]
-            spooled = [_opened(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
+            spooled = [_opened_blob(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
                 report = _unreported
@@ -204,7 +204,7 @@ class Passes:
     def _source(self, job: Job, stack: ExitStack) -> Reader:
         """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
         if job.reads_file:
-            stream: Reader = io.FileIO(_opened(job.work.blob, stack), closefd=False)
+            stream: Reader = io.FileIO(_opened_blob(job.work.blob, stack), closefd=False)
         else:
             blob = stream = self._blobs.open_blob(job.layer.digest)
             stack.callback(blob.close)
@@ -298,7 +298,7 @@ def _unreported(_count: int) -> None:
     """For layers that are small, and many."""
 
 
-def _opened(path: str, stack: ExitStack) -> int:
+def _opened_blob(path: str, stack: ExitStack) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return fd

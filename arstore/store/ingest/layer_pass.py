@@ -150,7 +150,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
 def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
     """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
     if work.form is None:
-        _check(reader, work.limits)
+        _check_entries(reader, work.limits)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -161,7 +161,7 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
         return (*built, "")
     # What was kept of the layer is let go, and the rest of it read for its errors.
     built = built.with_traceback(None)
-    _check(reader, work.limits)
+    _check_entries(reader, work.limits)
     if isinstance(built, UnrepresentableError):
         return built
     return Needs(), None, built.strerror or "not permitted"
@@ -175,7 +175,7 @@ def _filled(
     if work.adaptation is not None:
         work.adaptation.attach(builder)
     try:
-        needs, stat = _fill(builder, _entries(work, reader))
+        needs, stat = _build_tree(builder, _entries(work, reader))
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except (PermissionError, UnrepresentableError) as error:
@@ -191,13 +191,13 @@ def _entries(work: LayerPass, reader: TarReader) -> Iterable[tuple[Entry, Conten
     return ((entry, reader) for entry in reader)
 
 
-def _fill(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) -> tuple[Needs, TreeStat]:
+def _build_tree(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) -> tuple[Needs, TreeStat]:
     for entry, content in entries:
         builder.add(entry, content)
     return builder.finish()
 
 
-def _check(reader: TarReader, limits: Limits) -> None:
+def _check_entries(reader: TarReader, limits: Limits) -> None:
     """Read the entries for their errors alone."""
     attributes = Attributes(limits.strict_xattrs)
     for entry in reader:

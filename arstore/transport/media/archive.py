@@ -124,7 +124,7 @@ class _Spooler:
         self._room.expect(stored)
         if stored >= EVERY:
             self._room.check()
-        _fill(file.fd, offset, runs, chunks, self._room)
+        _write_runs(file.fd, offset, runs, chunks, self._room)
         if entry.sparse is not None:
             os.ftruncate(file.fd, offset + entry.size)
         return Member(Kind.FILE, file, offset, entry.size)
@@ -140,7 +140,9 @@ class _Spooler:
         return self._shared, offset
 
 
-def _fill(fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview], room: Room) -> None:
+def _write_runs(
+    fd: int, base: int, runs: list[tuple[int, int]], chunks: Iterable[bytes | memoryview], room: Room
+) -> None:
     """Write the stored bytes of a member, run by run, to the file *fd* from *base* on."""
     places = iter(runs)
     at = left = 0

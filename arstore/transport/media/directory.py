@@ -84,7 +84,7 @@ class Directory:
 
     def _regular(self, at: int, last: str, name: str) -> Extent:
         # The first look keeps devices and FIFOs from being opened; the second is about what was opened in fact.
-        self._check(os.stat(last, dir_fd=at, follow_symlinks=False).st_mode, name)
+        self._check_kind(os.stat(last, dir_fd=at, follow_symlinks=False).st_mode, name)
         try:
             fd = os.open(last, _FILE, dir_fd=at)
         except OSError as error:
@@ -94,13 +94,13 @@ class Directory:
         file = OpenFile(fd)
         try:
             status = os.fstat(fd)
-            self._check(status.st_mode, name)
+            self._check_kind(status.st_mode, name)
         except BaseException:
             file.close()
             raise
         return Extent(file, 0, status.st_size, self._named(name), owned=True)
 
-    def _check(self, mode: int, name: str) -> None:
+    def _check_kind(self, mode: int, name: str) -> None:
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
             raise UnsafePathError(self._named(name), f"is {kind}, where only a regular file is read")

@@ -56,10 +56,10 @@ def looks_like(head: bytes) -> str:
     for offset, magic, kind in _AT_OFFSET:
         if head[offset : offset + len(magic)] == magic:
             return kind
-    return _text(head)
+    return _described_text(head)
 
 
-def _text(head: bytes) -> str:
+def _described_text(head: bytes) -> str:
     start = head[:512].lstrip()
     if start[:1] in {b"{", b"["}:
         return "a JSON document"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from arstore.tar.entry import Entry
     from arstore.trees.format import Content
-    from arstore.trees.skeleton import Directory
+    from arstore.trees.skeleton import DirectoryNode
     from arstore.workers.shared_budget import Account
 
 
@@ -55,7 +55,7 @@ class DirectoryBuilder:
         Raises UnsafePathError, TarError, OSError.
         """
         extraction = self._extraction
-        nodes = extraction.settle()
+        nodes = extraction.decide_marks()
         masked = [node.path for node in nodes if self._write_marks(node)]
         implied = [node.path for node in nodes if node.entry is None]
         extraction.apply_directories(nodes)
@@ -79,7 +79,7 @@ class DirectoryBuilder:
             os.close(self._root)
             self._root = -1
 
-    def _write_marks(self, node: Directory) -> bool:
+    def _write_marks(self, node: DirectoryNode) -> bool:
         """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
         if not node.opaque and not node.whiteouts:
             return False

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from arstore.tar.entry import Entry
-    from arstore.trees.skeleton import Directory
+    from arstore.trees.skeleton import DirectoryNode
 
 NAME = "listing"
 """The name of the file."""
@@ -71,11 +71,11 @@ class Recorder:
         self._fd = os.open(NAME, flags, 0o600, dir_fd=tree_fd)
         self._buffer = bytearray(_HEAD)
         self._hash = blake3()
-        self._node: Directory | None = None
+        self._node: DirectoryNode | None = None
 
-    def add(self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int, data: bytes) -> None:
+    def add(self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int, data: bytes) -> None:
         """*name* was made in *node* of *entry*, which has the attributes that were set."""
-        self._enter(node)
+        self._enter_directory(node)
         mtime = entry.mtime
         if not -_LAST < mtime < _LAST:
             mtime = _LAST
@@ -87,19 +87,19 @@ class Recorder:
             self._flush()
 
     def add_attributed(
-        self, node: Directory, name: bytes, kind: bytes, size: int, data: bytes, status: os.stat_result, fd: int
+        self, node: DirectoryNode, name: bytes, kind: bytes, size: int, data: bytes, status: os.stat_result, fd: int
     ) -> None:
         """*name* was made in *node*, and has attributes: what *status* and *fd* show of it."""
-        self._enter(node)
-        self._write(kind, name, data, packed(_attributes(fd)), status, size)
+        self._enter_directory(node)
+        self._write_record(kind, name, data, packed(_attributes(fd)), status, size)
 
     def add_directory(self, path: bytes, status: os.stat_result, fd: int) -> None:
         """The directory *path* is as it is to be."""
-        self._write(b"d", b"", path, packed(_attributes(fd)), status, 0)
+        self._write_record(b"d", b"", path, packed(_attributes(fd)), status, 0)
 
-    def note(self, node: Directory, name: bytes, kind: bytes, data: bytes = b"") -> None:
+    def note(self, node: DirectoryNode, name: bytes, kind: bytes, data: bytes = b"") -> None:
         """A whiteout (`w`), a hard link (`h`) to the path *data*, or a name that is gone (`-`)."""
-        self._enter(node)
+        self._enter_directory(node)
         self._buffer += _RECORD.pack(kind, len(name), len(data), 0, 0, 0, 0, 0, 0) + name + data
         if len(self._buffer) > _FLUSH:
             self._flush()
@@ -120,13 +120,13 @@ class Recorder:
             os.close(self._fd)
             self._fd = -1
 
-    def _enter(self, node: Directory) -> None:
+    def _enter_directory(self, node: DirectoryNode) -> None:
         if node is not self._node:
             self._node = node
             path = node.path
             self._buffer += _RECORD.pack(b">", 0, len(path), 0, 0, 0, 0, 0, 0) + path
 
-    def _write(
+    def _write_record(
         self, kind: bytes, name: bytes, data: bytes, attributes: bytes, status: os.stat_result, size: int
     ) -> None:
         mtime = max(-_LAST, min(status.st_mtime_ns, _LAST))

@@ -23,7 +23,7 @@ from arstore.trees.directory.checksums import runs_of
 from arstore.trees.directory.content import write_content, write_hashed
 from arstore.trees.directory.open_directories import Descriptors
 from arstore.trees.placement import Placement
-from arstore.trees.skeleton import Directory, default_entry, joined
+from arstore.trees.skeleton import DirectoryNode, default_entry, joined
 
 if TYPE_CHECKING:
     from arstore.trees.directory.checksums import Recorder
@@ -52,7 +52,7 @@ class Extraction(Placement):
         self._recorder = recorder
         _end_inheritance(root_fd)
 
-    def apply_directories(self, nodes: list[Directory]) -> None:
+    def apply_directories(self, nodes: list[DirectoryNode]) -> None:
         """Give *nodes* (parents first) their metadata, the last first. Raises TarError, OSError."""
         for node in reversed(nodes):
             fd = self.descriptors.open(node)
@@ -60,12 +60,12 @@ class Extraction(Placement):
             if self._recorder is not None:
                 self._recorder.add_directory(node.path, os.fstat(fd), fd)
 
-    def discard(self, node: Directory, name: bytes) -> None:
+    def discard(self, node: DirectoryNode, name: bytes) -> None:
         """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
         child = node.children.pop(name, None)
-        if isinstance(child, Directory):
+        if isinstance(child, DirectoryNode):
             self._drop_directory(child)
-        self._drop(node, name)
+        self._drop_file(node, name)
 
     def close(self) -> None:
         """Close every descriptor but the root's."""
@@ -73,11 +73,11 @@ class Extraction(Placement):
 
     # --- members ----------------------------------------------------------------------------------------------------
 
-    def _make_directory(self, node: Directory) -> None:
+    def _make_directory(self, node: DirectoryNode) -> None:
         if not node.made:
             self.descriptors.open(node)
 
-    def _make_file(self, node: Directory, name: bytes, entry: Entry, content: Content) -> None:
+    def _make_file(self, node: DirectoryNode, name: bytes, entry: Entry, content: Content) -> None:
         if name in node.children:
             self._replace(node, name)
         parent = self.descriptors.open(node)
@@ -99,7 +99,7 @@ class Extraction(Placement):
         self.size += entry.size
 
     def _record_file(
-        self, recorder: Recorder, node: Directory, name: bytes, entry: Entry, content: Content, fd: int
+        self, recorder: Recorder, node: DirectoryNode, name: bytes, entry: Entry, content: Content, fd: int
     ) -> None:
         """Write content and metadata, and record both."""
         kind, data = b"f", write_hashed(fd, entry, content)
@@ -112,13 +112,13 @@ class Extraction(Placement):
             recorder.add(node, name, kind, entry, entry.size, data)
 
     def _record_name(
-        self, node: Directory, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
+        self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
     ) -> None:
         """Record what is no file and no directory."""
         if self._recorder is not None:
             self._recorder.add(node, name, kind, entry, size, data)
 
-    def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _make_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         parent = self.descriptors.open(node)
         try:
             os.symlink(entry.link, name, dir_fd=parent)
@@ -129,7 +129,7 @@ class Extraction(Placement):
         self._record_name(node, name, b"l", entry, data=entry.link)
         self.files += 1
 
-    def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _make_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         is_device = entry.kind is not Kind.FIFO
         if is_device and not self.metadata.privileged:
             self.metadata.devices.note(entry.path)
@@ -142,7 +142,7 @@ class Extraction(Placement):
         self._record_name(node, name, entry.kind.value.encode(), entry, size=number)
         self.files += 1
 
-    def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
+    def _make_link(self, source: DirectoryNode, last: bytes, node: DirectoryNode, name: bytes) -> bool:
         if not source.made:
             return False
         source_fd = self.descriptors.open(source)
@@ -166,7 +166,7 @@ class Extraction(Placement):
 
     # --- what is in the way -----------------------------------------------------------------------------------------
 
-    def _exists(self, node: Directory, name: bytes) -> bool:
+    def _exists(self, node: DirectoryNode, name: bytes) -> bool:
         if not node.made:
             return False
         try:
@@ -177,14 +177,14 @@ class Extraction(Placement):
             raise
         return True
 
-    def _drop(self, node: Directory, name: bytes) -> None:
+    def _drop_file(self, node: DirectoryNode, name: bytes) -> None:
         if node.made:
             with contextlib.suppress(FileNotFoundError):
                 self._unlink(self.descriptors.open(node), name)
                 if self._recorder is not None:
                     self._recorder.note(node, name, b"-")
 
-    def _drop_directory(self, child: Directory) -> None:
+    def _drop_directory(self, child: DirectoryNode) -> None:
         self.descriptors.forget(child)
         if self._recorder is not None:
             self._recorder.drop_directory(child.path)

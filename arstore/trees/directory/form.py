@@ -64,7 +64,7 @@ class DirectoryFormat:
     def lookup(self, tree_fd: int, path: bytes) -> Node | None:
         """The node at *path*, or the one that stands in the way to it. Raises OSError."""
         try:
-            fd, found = openat2(tree_fd, _below(path), _LOOK, _GUARD), path
+            fd, found = openat2(tree_fd, _below_files(path), _LOOK, _GUARD), path
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -121,7 +121,7 @@ class DirectoryFormat:
         remove_tree_at(parent_fd, os.fsencode(name))
 
 
-def _below(path: bytes) -> bytes:
+def _below_files(path: bytes) -> bytes:
     return FILES.encode() + b"/" + path if path else FILES.encode()
 
 

@@ -16,7 +16,7 @@ from arstore.linux.files.opening import DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.trees.skeleton import Directory
+    from arstore.trees.skeleton import DirectoryNode
 
 CAPACITY = 64
 """Directories kept open, besides roots."""
@@ -36,10 +36,10 @@ class Descriptors:
     def __init__(self, clear: Callable[[int, bytes], None], capacity: int = CAPACITY) -> None:
         self._clear = clear
         self._capacity = capacity
-        self._open: OrderedDict[Directory, None] = OrderedDict()
-        self._last: Directory | None = None
+        self._open: OrderedDict[DirectoryNode, None] = OrderedDict()
+        self._last: DirectoryNode | None = None
 
-    def open(self, node: Directory, keep: Directory | None = None) -> int:
+    def open(self, node: DirectoryNode, keep: DirectoryNode | None = None) -> int:
         """The descriptor of *node*, valid until the next call; *keep* stays valid beyond this one. Raises OSError."""
         if node is self._last:
             return node.fd
@@ -53,7 +53,7 @@ class Descriptors:
         if keep is not None and keep in self._open:
             self._open.move_to_end(keep)
         for below in reversed(chain):
-            below.fd = self._enter(up.fd, below)
+            below.fd = self._open_child(up.fd, below)
             self._open[below] = None
             if len(self._open) > self._capacity:
                 self._close_oldest(keep)
@@ -61,7 +61,7 @@ class Descriptors:
         self._last = node
         return node.fd
 
-    def forget(self, node: Directory) -> None:
+    def forget(self, node: DirectoryNode) -> None:
         """Close *node* and everything open below it, before it goes away."""
         for one in [one for one in self._open if one.is_below(node)]:
             self._close(one)
@@ -71,7 +71,7 @@ class Descriptors:
         for one in list(self._open):
             self._close(one)
 
-    def _enter(self, parent_fd: int, node: Directory) -> int:
+    def _open_child(self, parent_fd: int, node: DirectoryNode) -> int:
         if not node.made:
             try:
                 os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
@@ -82,13 +82,13 @@ class Descriptors:
             node.made = True
         return os.open(node.name, DIRECTORY, dir_fd=parent_fd)
 
-    def _close_oldest(self, keep: Directory | None) -> None:
+    def _close_oldest(self, keep: DirectoryNode | None) -> None:
         for one in self._open:
             if one is not keep:
                 self._close(one)
                 return
 
-    def _close(self, node: Directory) -> None:
+    def _close(self, node: DirectoryNode) -> None:
         del self._open[node]
         if self._last is node:
             self._last = None

@@ -27,9 +27,9 @@ from arstore.trees.attributes import Attributes, Dropped
 from arstore.trees.directory.extraction import Extraction, link_name
 from arstore.trees.directory.open_directories import BUILDING_MODE
 from arstore.trees.format import Needs
-from arstore.trees.metadata import Metadata, Skipped
+from arstore.trees.metadata import Metadata, SkippedEntries
 from arstore.trees.relocation import Relocation
-from arstore.trees.skeleton import Directory, Shape, joined
+from arstore.trees.skeleton import DirectoryNode, Shape, joined
 from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class UnpackReport:
     layers: int
     members: int
     size: int
-    owners: Skipped
-    devices: Skipped
+    owners: SkippedEntries
+    devices: SkippedEntries
     attributes: Dropped
 
     @property
@@ -65,7 +65,7 @@ class Unpacker:
     """
 
     def __init__(self, directory_fd: int, privileged: bool, strict: bool = False) -> None:
-        if any(True for _ in _names(directory_fd)):
+        if any(True for _ in _names_in(directory_fd)):
             raise ConflictError("the directory to unpack into", "is not empty")
         self._root = directory_fd
         self._metadata = Metadata(privileged, Attributes(strict))
@@ -81,15 +81,15 @@ class Unpacker:
         """
         self._layers += 1
         if self._layers == 1:
-            self._fill(self._target, opened)
-            self._target.drop_marked(self._target.settle())
+            self._extract_entries(self._target, opened)
+            self._target.drop_marked(self._target.decide_marks())
             if self._target.absent_links:
                 path, link = self._target.absent_links[0]
                 raise no_target(Entry(path, Kind.HARDLINK, link=link))
             return
         below = _ShapeBelow(self._target.shape)
         with self._staging() as (staged, name):
-            self._fill(staged, opened)
+            self._extract_entries(staged, opened)
             over = _Overlaying(self._target, staged, name)
             if is_straight(over.needs, below):
                 over.run()
@@ -114,7 +114,9 @@ class Unpacker:
         """Release all descriptors but the directory's."""
         self._target.close()
 
-    def _fill(self, extraction: Extraction, opened: Callable[[], AbstractContextManager[EntryReader]]) -> None:
+    def _extract_entries(
+        self, extraction: Extraction, opened: Callable[[], AbstractContextManager[EntryReader]]
+    ) -> None:
         with opened() as reader:
             for entry in reader:
                 extraction.add(entry, reader)
@@ -147,7 +149,7 @@ class _LowerLinks:
         self._staged = staged
         self._relocation = relocation
 
-    def __call__(self, entry: Entry, node: Directory, name: bytes) -> bool:
+    def __call__(self, entry: Entry, node: DirectoryNode, name: bytes) -> bool:
         if self._relocation is None:
             # Only what is clear: with what is left the layer is read once more.
             parent, _, last = entry.link.rpartition(b"/")
@@ -158,14 +160,14 @@ class _LowerLinks:
                 return True
         raise no_target(entry)
 
-    def _link(self, entry: Entry, place: bytes, node: Directory, name: bytes) -> bool:
+    def _link(self, entry: Entry, place: bytes, node: DirectoryNode, name: bytes) -> bool:
         """Link *name* to what the target has at *place*; whether it has anything there."""
         parent, _, last = place.rpartition(b"/")
         below = self._target.shape.find(parent)
-        if not isinstance(below, Directory) or not below.made:
+        if not isinstance(below, DirectoryNode) or not below.made:
             return False
         child = below.children.get(last)
-        if isinstance(child, Directory):
+        if isinstance(child, DirectoryNode):
             raise TarError(shown(entry.path), "a hard link to a directory")
         try:
             link_name(self._target.descriptors.open(below), last, self._staged.descriptors.open(node), name)
@@ -185,7 +187,7 @@ class _Overlaying:
         self._target = target
         self._staged = staged
         self._staging = staging
-        self._nodes = staged.settle()
+        self._nodes = staged.decide_marks()
         implied = [node.path for node in self._nodes if node.entry is None]
         # A directory that only marks speak of is not made here, whatever the target has.
         self.needs = Needs(implied, staged.absent_links, passed=staged.passed)
@@ -198,23 +200,23 @@ class _Overlaying:
         self._staged.drop_marked(self._nodes)
         todo = [self._staged.shape.root]
         while todo:
-            todo.extend(self._put(todo.pop()))
+            todo.extend(self._put_in_place(todo.pop()))
 
-    def _hide(self, node: Directory) -> None:
+    def _hide(self, node: DirectoryNode) -> None:
         """Remove from the target what *node*'s marks hide."""
         place = self._target.shape.find(node.path)
-        if not isinstance(place, Directory):
+        if not isinstance(place, DirectoryNode):
             return
         if node.opaque:
             fd = self._target.descriptors.open(place)
-            hidden = {name for name, _ in _names(fd)} | place.children.keys()
+            hidden = {name for name, _ in _names_in(fd)} | place.children.keys()
             hidden.discard(self._staging if place.parent is None else b"")
         else:
             hidden = set(node.whiteouts)
         for name in sorted(hidden):
             self._target.discard(place, name)
 
-    def _put(self, node: Directory) -> list[Directory]:
+    def _put_in_place(self, node: DirectoryNode) -> list[DirectoryNode]:
         """Move what is in *node* to its place; return the directories in it that have to be gone into."""
         place = self._target.shape.exact(node.path)
         if node.entry is not None:
@@ -222,19 +224,19 @@ class _Overlaying:
         self._put_files(node, place)
         left = []
         for child in list(node.directories()):
-            if isinstance(place.children.get(child.name), Directory):
+            if isinstance(place.children.get(child.name), DirectoryNode):
                 left.append(child)
             else:
                 self._put_whole(node, child, place)
         return left
 
-    def _put_files(self, node: Directory, place: Directory) -> None:
+    def _put_files(self, node: DirectoryNode, place: DirectoryNode) -> None:
         source = self._staged.descriptors.open(node)
-        names = [name for name, is_directory in _names(source) if not is_directory]
+        names = [name for name, is_directory in _names_in(source) if not is_directory]
         if not names:
             return
         for name in names:
-            if isinstance(place.children.get(name), Directory):
+            if isinstance(place.children.get(name), DirectoryNode):
                 self._target.discard(place, name)
         parent = self._target.descriptors.open(place)
         for name in names:
@@ -245,7 +247,7 @@ class _Overlaying:
             else:
                 place.children.pop(name, None)
 
-    def _put_whole(self, node: Directory, child: Directory, place: Directory) -> None:
+    def _put_whole(self, node: DirectoryNode, child: DirectoryNode, place: DirectoryNode) -> None:
         """Move a directory that the target has nothing like, with all that is in it."""
         self._target.discard(place, child.name)
         self._staged.descriptors.forget(child)
@@ -267,7 +269,7 @@ class _ShapeBelow:
         return found if isinstance(found, bytes) else None
 
     def is_directory(self, path: bytes) -> bool:
-        return isinstance(self._shape.find(path), Directory)
+        return isinstance(self._shape.find(path), DirectoryNode)
 
     def resolve(self, path: bytes) -> bytes:
         node, missing = self._shape.walk(path)
@@ -286,13 +288,13 @@ class _OwnShape:
             if node.opaque or name in node.whiteouts:
                 return True
             child = node.children.get(name)
-            if not isinstance(child, Directory):
+            if not isinstance(child, DirectoryNode):
                 return self._staged.has(node, name)
             node = child
         return node.entry is not None
 
 
-def _names(fd: int) -> Iterator[tuple[bytes, bool]]:
+def _names_in(fd: int) -> Iterator[tuple[bytes, bool]]:
     """The names in an open directory, and whether each is a directory."""
     with os.scandir(fd) as listing:
         found = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]

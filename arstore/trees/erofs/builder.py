@@ -22,7 +22,7 @@ from arstore.trees.erofs.attributes import SharedAttributes, taken
 from arstore.trees.erofs.directories import attributes_of
 from arstore.trees.erofs.image import Image
 from arstore.trees.erofs.inline_content import FilePart, OwnContent
-from arstore.trees.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, Inode, altered, packed
+from arstore.trees.erofs.inodes import EXTENDED, LARGEST_TAIL, MODE_HIGH, WrittenInode, altered, packed
 from arstore.trees.format import Needs, TreeStat, UnrepresentableError
 from arstore.trees.forms import INDEX, TAR
 from arstore.trees.memory_quota import NAME, Allowance
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from arstore.trees.erofs.attributes import Attribute
     from arstore.trees.erofs.inodes import Record
     from arstore.trees.format import Content
-    from arstore.trees.skeleton import Directory
+    from arstore.trees.skeleton import DirectoryNode
     from arstore.workers.shared_budget import Account
 
 _FILE, _LINK = 0o100000, 0o120777
@@ -63,10 +63,10 @@ class ErofsBuilder(Placement):
         super().__init__(Allowance(limits, index=True, account=account), Attributes(limits.strict_xattrs))
         self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
-        self._records: dict[Directory, dict[bytes, Record]] = {}
-        self._node: Directory | None = None
+        self._records: dict[DirectoryNode, dict[bytes, Record]] = {}
+        self._node: DirectoryNode | None = None
         self._here: dict[bytes, Record] = {}
-        self._attributed: list[Inode] = []
+        self._attributed: list[WrittenInode] = []
         self._times: dict[int, int] = {}
         self._made = 0
         self._tar_end = layout.TAR_START
@@ -77,7 +77,7 @@ class ErofsBuilder(Placement):
 
         Raises UnsafePathError, TarError, LimitError, UnrepresentableError, OSError.
         """
-        nodes = self.settle()
+        nodes = self.decide_marks()
         masked = [node.path for node in nodes if node.whiteouts and self._write_whiteouts(node)]
         implied = [node.path for node in nodes if node.entry is None]
         self._keep_within_tar()
@@ -97,7 +97,7 @@ class ErofsBuilder(Placement):
             os.close(self._fd)
             self._fd = -1
 
-    def _write_whiteouts(self, node: Directory) -> bool:
+    def _write_whiteouts(self, node: DirectoryNode) -> bool:
         """Give *node* its whiteouts; whether it has any. For a name that the layer has a file at, none is made."""
         here = self._records.setdefault(node, {})
         wanted = [name for name in sorted(node.whiteouts - node.children.keys()) if name not in here]
@@ -107,13 +107,13 @@ class ErofsBuilder(Placement):
             here[name] = packed(_WHITEOUT, _TYPES[Kind.CHARACTER], self._made)
         return bool(wanted)
 
-    def _epoch(self, nodes: list[Directory]) -> int:
+    def _epoch(self, nodes: list[DirectoryNode]) -> int:
         """The time (ns) that most inodes have, as far as a sample shows: those can be compact."""
         for node in nodes:
             self._count_time(node.entry.mtime if node.entry is not None else 0)
         return max(self._times, key=lambda time: (self._times[time], -time))
 
-    def _attributes(self, nodes: list[Directory]) -> Iterator[tuple[Attribute, ...]]:
+    def _attributes(self, nodes: list[DirectoryNode]) -> Iterator[tuple[Attribute, ...]]:
         """The attributes of every inode that has any, each inode once."""
         for node in nodes:
             if node.opaque or (node.entry is not None and node.entry.xattrs):
@@ -124,12 +124,12 @@ class ErofsBuilder(Placement):
 
     # --- members ----------------------------------------------------------------------------------------------------
 
-    def _make_file(self, node: Directory, name: bytes, entry: Entry, content: Content) -> None:
+    def _make_file(self, node: DirectoryNode, name: bytes, entry: Entry, content: Content) -> None:
         if name in node.children:
             self._replace(node, name)
-        here = self._here if node is self._node else self._enter(node)
+        here = self._here if node is self._node else self._records_of(node)
         if name in here:
-            self._drop(node, name)
+            self._drop_file(node, name)
         size = entry.size
         address = 0
         if size:
@@ -141,51 +141,51 @@ class ErofsBuilder(Placement):
                 end = address + (size + _IN_BLOCK >> _BLOCK_BITS)
                 if end > self._tar_end:
                     self._tar_end = end
-        here[name] = self._record(name, entry, _FILE | entry.mode & MODE_BITS, size, address, layout.PLAIN)
+        here[name] = self._inode_record(name, entry, _FILE | entry.mode & MODE_BITS, size, address, layout.PLAIN)
         self.files += 1
         self.size += size
 
-    def _make_symlink(self, node: Directory, name: bytes, entry: Entry) -> None:
-        here = self._enter(node)
-        self._drop(node, name)
+    def _make_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
+        here = self._records_of(node)
+        self._drop_file(node, name)
         target = entry.link
-        record = self._record(name, entry, _LINK, len(target), 0, layout.INLINE)
-        if isinstance(record, Inode):
+        record = self._inode_record(name, entry, _LINK, len(target), 0, layout.INLINE)
+        if isinstance(record, WrittenInode):
             record.data = target
         elif len(target) > LARGEST_TAIL:
-            record = Inode(record, (), target)
+            record = WrittenInode(record, (), target)
         else:
             record += target
         here[name] = record
         self.files += 1
 
-    def _make_node(self, node: Directory, name: bytes, entry: Entry) -> None:
+    def _make_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         number = 0 if entry.kind is Kind.FIFO else layout.device_number(entry.major, entry.minor)
         mode = _TYPES[entry.kind] | entry.mode & MODE_BITS
-        self._enter(node)[name] = self._record(name, entry, mode, 0, number, layout.PLAIN)
+        self._records_of(node)[name] = self._inode_record(name, entry, mode, 0, number, layout.PLAIN)
         self.files += 1
 
-    def _make_link(self, source: Directory, last: bytes, node: Directory, name: bytes) -> bool:
+    def _make_link(self, source: DirectoryNode, last: bytes, node: DirectoryNode, name: bytes) -> bool:
         there = self._records.get(source, {})
         record = there.get(last)
         if record is None:
             return False
         _check_name(name, name)
         if isinstance(record, bytes):
-            record = there[last] = Inode(record[:EXTENDED], (), record[EXTENDED:])
+            record = there[last] = WrittenInode(record[:EXTENDED], (), record[EXTENDED:])
         record.links += 1
         self._allowance.hold(NAME + 2 * len(name))
-        self._drop(node, name)
-        self._enter(node)[name] = record
+        self._drop_file(node, name)
+        self._records_of(node)[name] = record
         self.files += 1
         return True
 
-    def _make_directory(self, node: Directory) -> None:
+    def _make_directory(self, node: DirectoryNode) -> None:
         if node.parent is not None and self._exists(node.parent, node.name):
-            self._drop(node.parent, node.name)
+            self._drop_file(node.parent, node.name)
             node.fresh = True
 
-    def _record(self, name: bytes, entry: Entry, mode: int, size: int, address: int, data_layout: int) -> Record:
+    def _inode_record(self, name: bytes, entry: Entry, mode: int, size: int, address: int, data_layout: int) -> Record:
         """The inode of *entry*. Raises TarError, LimitError, UnrepresentableError."""
         if len(name) > _USUAL_NAME:
             _check_name(name, entry.path)
@@ -197,7 +197,7 @@ class ErofsBuilder(Placement):
         head = packed(entry, mode, number, size, address, 1, data_layout)
         if entry.xattrs and (found := taken(entry)):
             self._allowance.hold_xattrs(entry)
-            inode = Inode(head, found)
+            inode = WrittenInode(head, found)
             self._attributed.append(inode)
             return inode
         return head
@@ -229,7 +229,7 @@ class ErofsBuilder(Placement):
 
     def _is_last(self, record: Record) -> bool:
         """Whether a file ends where the last one in the tar ends."""
-        head = record.head if isinstance(record, Inode) else record
+        head = record.head if isinstance(record, WrittenInode) else record
         if head[MODE_HIGH] >> 4 != _REGULAR_HIGH:
             return False
         size, address = _EXTENT.unpack_from(head)
@@ -237,33 +237,33 @@ class ErofsBuilder(Placement):
 
     def _copied(self, name: bytes, record: Record, tar: int) -> Record:
         """*record* with its content in the index."""
-        head = record.head if isinstance(record, Inode) else record
+        head = record.head if isinstance(record, WrittenInode) else record
         size, address = _EXTENT.unpack_from(head)
         part = FilePart(tar, (address - layout.TAR_START) * layout.BLOCK, size)
         head = altered(head, 0, address=self._content.take(Entry(name, Kind.FILE, size=size), part))
-        if isinstance(record, Inode):
+        if isinstance(record, WrittenInode):
             record.head = head
             return record
         return head
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
-    def _enter(self, node: Directory) -> dict[bytes, Record]:
+    def _records_of(self, node: DirectoryNode) -> dict[bytes, Record]:
         """The records of *node*, at hand for the next file too."""
         if node is not self._node:
             self._node = node
             self._here = self._records.setdefault(node, {})
         return self._here
 
-    def _exists(self, node: Directory, name: bytes) -> bool:
+    def _exists(self, node: DirectoryNode, name: bytes) -> bool:
         return name in self._records.get(node, {})
 
-    def _drop(self, node: Directory, name: bytes) -> None:
+    def _drop_file(self, node: DirectoryNode, name: bytes) -> None:
         here = self._records.get(node)
         if here and (record := here.pop(name, None)) is not None:
             self._gone(record)
 
-    def _drop_directory(self, child: Directory) -> None:
+    def _drop_directory(self, child: DirectoryNode) -> None:
         self._node = None
         todo = [child]
         while todo:
@@ -274,7 +274,7 @@ class ErofsBuilder(Placement):
 
     def _gone(self, record: Record) -> None:
         self.files -= 1
-        if isinstance(record, Inode):
+        if isinstance(record, WrittenInode):
             record.links -= 1
             if record.links:
                 return

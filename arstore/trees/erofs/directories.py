@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.attributes import OPAQUE, taken
-from arstore.trees.skeleton import Directory
+from arstore.trees.skeleton import DirectoryNode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DIRENT = layout.DIRENT.size
 
 
-class Place:
+class DirectoryPlace:
     """A directory with a place among the inodes, its `nid`.
 
     `counts` says how many of its `names` each block has, `tail` how long the last block is, which stands behind `head`,
@@ -36,14 +36,14 @@ class Place:
         *("nid", "node", "parent_nid", "records", "tail"),
     )
 
-    def __init__(self, node: Directory, records: dict[bytes, Record], parent_nid: int) -> None:
+    def __init__(self, node: DirectoryNode, records: dict[bytes, Record], parent_nid: int) -> None:
         self.node = node
         self.records = records
         self.parent_nid = parent_nid
         names = [b".", b"..", *records]
         self.links = 2
         if node.children:
-            below = [name for name, child in node.children.items() if isinstance(child, Directory)]
+            below = [name for name, child in node.children.items() if isinstance(child, DirectoryNode)]
             self.links += len(below)
             names += below
         names.sort()
@@ -54,7 +54,7 @@ class Place:
         self.is_inline = False
 
 
-def attributes_of(node: Directory) -> tuple[Attribute, ...]:
+def attributes_of(node: DirectoryNode) -> tuple[Attribute, ...]:
     """The extended attributes that a directory's inode gets. Raises as `attributes.taken`."""
     found = taken(node.entry) if node.entry is not None and node.entry.xattrs else ()
     return (*found, OPAQUE) if node.opaque else found

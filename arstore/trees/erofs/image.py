@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.attributes import words
-from arstore.trees.erofs.directories import Place, attributes_of, dirents
+from arstore.trees.erofs.directories import DirectoryPlace, attributes_of, dirents
 from arstore.trees.erofs.inodes import (
     COMPACT,
     EXTENDED,
     LARGEST_TAIL,
     MODE_HIGH,
     TIME,
-    Inode,
+    WrittenInode,
     altered,
     compacted,
     packed,
@@ -32,16 +32,16 @@ from arstore.trees.erofs.inodes import (
 from arstore.trees.erofs.superblock import SuperBlock, seal
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.metadata import MODE_BITS
-from arstore.trees.skeleton import Directory, default_entry
+from arstore.trees.skeleton import DirectoryNode, default_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from arstore.trees.erofs.attributes import Attribute, SharedAttributes
     from arstore.trees.erofs.inodes import Record
-    from arstore.trees.erofs.superblock import Device
+    from arstore.trees.erofs.superblock import DeviceRow
 
-    Records = dict[Directory, dict[bytes, Record]]
+    Records = dict[DirectoryNode, dict[bytes, Record]]
 
 _SLOT_BITS = 5
 _PARTS = 1 << 14
@@ -63,7 +63,7 @@ class Image:
         epoch: int,
         content_end: int,
         made: int,
-        attributes: Callable[[Directory], tuple[Attribute, ...]] = attributes_of,
+        attributes: Callable[[DirectoryNode], tuple[Attribute, ...]] = attributes_of,
     ) -> None:
         """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number.
 
@@ -85,17 +85,19 @@ class Image:
         self._inodes = bytearray(layout.SLOT)
         self._position = layout.SLOT
 
-    def write(self, fd: int, root: Directory, tar_blocks: int, devices: tuple[Device, ...] | None = None) -> None:
+    def write(
+        self, fd: int, root: DirectoryNode, tar_blocks: int, devices: tuple[DeviceRow, ...] | None = None
+    ) -> None:
         """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar or over *devices*, into *fd*.
 
         Raises TarError, UnrepresentableError, OSError.
         """
-        top = Place(root, self._records.pop(root, {}), 0)
+        top = DirectoryPlace(root, self._records.pop(root, {}), 0)
         top.parent_nid = self._reserve(top)
         todo = [top]
         while todo:
             place = todo.pop()
-            todo.extend(reversed(self._fill(place)))
+            todo.extend(reversed(self._fill_directory(place)))
             place.records.clear()
         inode_start = self._next_block
         end = inode_start + layout.blocks(self._position)
@@ -103,21 +105,21 @@ class Image:
             raise UnrepresentableError(b"", "its index would be too long")
         _write_parts(fd, chain([layout.padded(self._shared.area)], self._data), self._content_end * layout.BLOCK)
         self._inodes += bytes(-self._position % layout.BLOCK)
-        _write(fd, self._inodes, inode_start * layout.BLOCK)
+        _write_at(fd, self._inodes, inode_start * layout.BLOCK)
         start = self._content_end
         block = SuperBlock(top.nid, self._count, self._epoch_ns, end, inode_start, start, tar_blocks, devices)
         seal(fd, block.block())
 
     # --- directories ------------------------------------------------------------------------------------------------
 
-    def _fill(self, place: Place) -> list[Place]:
+    def _fill_directory(self, place: DirectoryPlace) -> list[DirectoryPlace]:
         """Give places to all that is in a directory, then write its entries; return the directories in it."""
         epoch, records, file_types = self._epoch, place.records, layout.FILE_TYPES
         inodes = self._inodes
         position = self._position
         nids: list[int] = []
         types: list[int] = []
-        below: list[Place] = []
+        below: list[DirectoryPlace] = []
         for name in place.names:
             record = records.get(name)
             if isinstance(record, bytes):
@@ -131,12 +133,12 @@ class Image:
                     position += len(record)
                     continue
                 self._position = position
-                nids.append(self._put(record))
+                nids.append(self._add_inode(record))
             else:
                 self._position = position
                 if record is None:
                     types.append(_DIRECTORY)
-                    nids.append(self._enter(place, name, below))
+                    nids.append(self._enter_directory(place, name, below))
                 else:
                     types.append(file_types[record.head[MODE_HIGH] >> 4])
                     nids.append(self._put_inode(record))
@@ -146,19 +148,19 @@ class Image:
         self._write_entries(place, nids, types)
         return below
 
-    def _enter(self, place: Place, name: bytes, below: list[Place]) -> int:
+    def _enter_directory(self, place: DirectoryPlace, name: bytes, below: list[DirectoryPlace]) -> int:
         """The nid of the directory *name* in *place*, which is added to *below* when it is a new one."""
         if name == b".":
             return place.nid
         if name == b"..":
             return place.parent_nid
         node = place.node.children[name]
-        assert isinstance(node, Directory)
-        child = Place(node, self._records.pop(node, {}), place.nid)
+        assert isinstance(node, DirectoryNode)
+        child = DirectoryPlace(node, self._records.pop(node, {}), place.nid)
         below.append(child)
         return self._reserve(child)
 
-    def _reserve(self, place: Place) -> int:
+    def _reserve(self, place: DirectoryPlace) -> int:
         """Give a directory's inode its place, with room for the end of its data; its nid."""
         node = place.node
         entry = node.entry or _DEFAULT
@@ -180,12 +182,12 @@ class Image:
         if head[TIME] == self._epoch:
             head = compacted(head)
         place.head = head + body
-        place.nid = self._put(place.head + bytes(place.tail) if place.is_inline else place.head)
+        place.nid = self._add_inode(place.head + bytes(place.tail) if place.is_inline else place.head)
         # The entries follow when all that is in the directory has its place.
         place.index = place.nid << _SLOT_BITS
         return place.nid
 
-    def _write_entries(self, place: Place, nids: list[int], types: list[int]) -> None:
+    def _write_entries(self, place: DirectoryPlace, nids: list[int], types: list[int]) -> None:
         """Write a directory's data: whole blocks to the others, the end behind its inode if it is to be there."""
         names = place.names
         if len(place.counts) == 1:
@@ -206,7 +208,7 @@ class Image:
 
     # --- other inodes -----------------------------------------------------------------------------------------------
 
-    def _put_inode(self, inode: Inode) -> int:
+    def _put_inode(self, inode: WrittenInode) -> int:
         """Give an inode that is not an ordinary one its place, if it has none yet; its nid."""
         if inode.nid >= 0:
             self._count -= 1
@@ -226,10 +228,10 @@ class Image:
         )
         if head[TIME] == self._epoch:
             head = compacted(head)
-        inode.nid = self._put(head + body + data)
+        inode.nid = self._add_inode(head + body + data)
         return inode.nid
 
-    def _put(self, record: bytes) -> int:
+    def _add_inode(self, record: bytes) -> int:
         """Add an inode with all that follows it; its nid.
 
         That it has attributes alone sets no limit, but with what follows them they are at most LARGEST_TAIL.
@@ -258,11 +260,11 @@ def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:
     """Write *parts* one behind the other from byte *offset* on, many at a time and never all at once."""
     source = iter(parts)
     while chunk := b"".join(islice(source, _PARTS)):
-        _write(fd, chunk, offset)
+        _write_at(fd, chunk, offset)
         offset += len(chunk)
 
 
-def _write(fd: int, data: bytes | bytearray, offset: int) -> None:
+def _write_at(fd: int, data: bytes | bytearray, offset: int) -> None:
     with memoryview(data) as view:
         done = 0
         while done < len(view):

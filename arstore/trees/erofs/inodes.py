@@ -1,7 +1,8 @@
 """Inodes on their way into an index.
 
 There may be a million of them, so an ordinary one is a bytes object: the 64 bytes of an extended inode, ready but for
-its place, and after them, for a symlink, its target. Only what has to be changed or extended later is an `Inode`.
+its place, and after them, for a symlink, its target. Only what has to be changed or extended later is a
+`WrittenInode`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _LARGEST_COMPACT_LINKS = (1 << 16) - 1
 _pack = layout.EXTENDED.pack
 
 
-class Inode:
+class WrittenInode:
     """An inode with several names, with attributes, or with data that does not fit behind it.
 
     `head` is as of an ordinary one, `data` a symlink's target; `links` counts names, none when it was replaced, and
@@ -52,7 +53,7 @@ class Inode:
         self.nid = -1
 
 
-Record: TypeAlias = "bytes | Inode"
+Record: TypeAlias = "bytes | WrittenInode"
 
 
 def packed(

@@ -8,21 +8,21 @@ import stat
 from typing import TYPE_CHECKING
 
 from arstore.tar.entry import Entry, Kind
-from arstore.trees.erofs.reader import Index, walk
+from arstore.trees.erofs.reader import IndexReader, walk
 from arstore.trees.format import FileRange, Node
 from arstore.trees.forms import TAR
 from arstore.trees.inode_entry import KINDS, OPAQUE, OVERLAY
 
 if TYPE_CHECKING:
-    from arstore.trees.erofs.reader import Inode
+    from arstore.trees.erofs.reader import FoundInode
 
 _NO_NAMES = frozenset({b"", b".", b".."})
 
 
 def lookup(tree_fd: int, path: bytes) -> Node | None:
     """The node at *path*, or the one that stands in the way to it. Raises StoreDamagedError, OSError."""
-    _check(path)
-    with Index(tree_fd) as index:
+    _check_path(path)
+    with IndexReader(tree_fd) as index:
         found, inode = list(walk(index, path))[-1]
         if found != path and inode.is_directory:
             return None
@@ -31,8 +31,8 @@ def lookup(tree_fd: int, path: bytes) -> Node | None:
 
 def open_file(tree_fd: int, path: bytes) -> FileRange:
     """The regular file at *path*. Raises FileNotFoundError, StoreDamagedError, OSError."""
-    _check(path)
-    with Index(tree_fd) as index:
+    _check_path(path)
+    with IndexReader(tree_fd) as index:
         found, inode = list(walk(index, path))[-1]
         if found != path or not stat.S_ISREG(inode.mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file of the tree", path)
@@ -43,12 +43,12 @@ def open_file(tree_fd: int, path: bytes) -> FileRange:
     return FileRange(tar, start, inode.size)
 
 
-def _check(path: bytes) -> None:
+def _check_path(path: bytes) -> None:
     if path and not _NO_NAMES.isdisjoint(path.split(b"/")):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
 
 
-def _node(index: Index, inode: Inode, path: bytes) -> Node:
+def _node(index: IndexReader, inode: FoundInode, path: bytes) -> Node:
     kind = KINDS[stat.S_IFMT(inode.mode)]
     major, minor = index.device(inode)
     if kind is Kind.CHARACTER and not major and not minor:

@@ -22,18 +22,18 @@ from arstore.tar.entry import Entry, Kind
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.attributes import OPAQUE, ORIGIN, SharedAttributes, kept
 from arstore.trees.erofs.image import Image
-from arstore.trees.erofs.inodes import LARGEST_TAIL, SECOND, Inode
-from arstore.trees.erofs.reader import Index
-from arstore.trees.erofs.superblock import Device, damaged
+from arstore.trees.erofs.inodes import LARGEST_TAIL, SECOND, WrittenInode
+from arstore.trees.erofs.reader import IndexReader
+from arstore.trees.erofs.superblock import DeviceRow, damaged
 from arstore.trees.format import TreeStat, UnrepresentableError
-from arstore.trees.skeleton import Directory
+from arstore.trees.skeleton import DirectoryNode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from arstore.trees.erofs.attributes import Attribute
     from arstore.trees.erofs.inodes import Record
-    from arstore.trees.erofs.reader import Inode as Found
+    from arstore.trees.erofs.reader import FoundInode
 
 MOST_MEMBERS = 1 << 14
 """Of each there may be two devices, and their number is one of 16 bits."""
@@ -56,19 +56,19 @@ def merge(members: Sequence[tuple[str, str]], fd: int) -> TreeStat:
         for key, path in members:
             tree_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, tree_fd)
-            opened.append(_Member(Digest(key), stack.enter_context(Index(tree_fd, whole=True))))
+            opened.append(_Member(Digest(key), stack.enter_context(IndexReader(tree_fd, whole=True))))
         return _Merger().run(opened, fd)
 
 
 class _Member:
     """A layer's index, and the devices that stand for its tar and for its own content, once they are used."""
 
-    def __init__(self, key: Digest, index: Index) -> None:
+    def __init__(self, key: Digest, index: IndexReader) -> None:
         self.tag = key.hex.encode()
         self.index = index
         self.tar = -1
         self.own = -1
-        self.links: dict[int, Inode] = {}
+        self.links: dict[int, WrittenInode] = {}
         """Inodes with several names, by their nid."""
         self._entered: set[int] = set()
 
@@ -76,7 +76,7 @@ class _Member:
         """Its root directory."""
         return self, self.index.inode(self.index.super.root_nid)
 
-    def enter(self, directory: Found) -> None:
+    def enter(self, directory: FoundInode) -> None:
         """Come to a directory, which can be done once: in a damaged index one may be in itself, without end.
 
         Raises StoreDamagedError.
@@ -87,9 +87,9 @@ class _Member:
 
 
 if TYPE_CHECKING:
-    _Source = tuple[_Member, Found]
+    _Source = tuple[_Member, FoundInode]
     """A directory of one member."""
-    _Todo = tuple[Directory, list[_Source], bool, bool]
+    _Todo = tuple[DirectoryNode, list[_Source], bool, bool]
     """A directory, what it is made of, whether that ends with a mark, whether it lies below an opaque directory."""
 
 
@@ -97,11 +97,11 @@ class _Merger:
     """The merged tree as it grows."""
 
     def __init__(self) -> None:
-        self._records: dict[Directory, dict[bytes, Record]] = {}
-        self._attributes: dict[Directory, tuple[Attribute, ...]] = {}
+        self._records: dict[DirectoryNode, dict[bytes, Record]] = {}
+        self._attributes: dict[DirectoryNode, tuple[Attribute, ...]] = {}
         self._attributed: list[tuple[Attribute, ...]] = []
         self._times: dict[int, int] = {}
-        self._devices: list[Device] = []
+        self._devices: list[DeviceRow] = []
         self._next = layout.TAR_START
         self._made = 0
         self._entries = 0
@@ -109,10 +109,10 @@ class _Merger:
 
     def run(self, members: Sequence[_Member], fd: int) -> TreeStat:
         """Merge, and write. Raises as `merge`."""
-        root = Directory(None, b"")
+        root = DirectoryNode(None, b"")
         todo: list[_Todo] = [(root, [member.root() for member in members], False, False)]
         while todo:
-            todo.extend(self._fill(*todo.pop()))
+            todo.extend(self._fill_directory(*todo.pop()))
         shared = SharedAttributes((*self._attributes.values(), *self._attributed))
         epoch = max(self._times, key=lambda time: (self._times[time], -time))
         start = layout.first_block(len(self._devices))
@@ -122,7 +122,7 @@ class _Merger:
 
     # --- directories ------------------------------------------------------------------------------------------------
 
-    def _fill(self, node: Directory, sources: list[_Source], ended: bool, hidden: bool) -> list[_Todo]:
+    def _fill_directory(self, node: DirectoryNode, sources: list[_Source], ended: bool, hidden: bool) -> list[_Todo]:
         """Decide what is in a directory; the directories in it."""
         attributes: Mapping[bytes, bytes] = {}
         for depth, (member, inode) in enumerate(sources):
@@ -137,19 +137,19 @@ class _Merger:
         top = sources[0][1]
         node.entry = Entry(b"", Kind.DIRECTORY, top.mode & _PERMISSIONS, top.uid, top.gid, top.mtime)
         self._count(top.mtime)
-        here, below, masked = self._names(sources, hidden)
+        here, below, masked = self._merged_names(sources, hidden)
         self._records[node] = here
         marks = (*([OPAQUE] if ended else []), *([ORIGIN] if masked else []))
         if attributes or marks:
             self._attributes[node] = kept(attributes, *marks)
         todo = []
         for name, (parts, closed) in below.items():
-            child = node.children[name] = Directory(node, name)
+            child = node.children[name] = DirectoryNode(node, name)
             self._entries += 1
             todo.append((child, parts, closed, hidden))
         return todo
 
-    def _names(
+    def _merged_names(
         self, sources: list[_Source], hidden: bool
     ) -> tuple[dict[bytes, Record], dict[bytes, tuple[list[_Source], bool]], bool]:
         """What shows in a directory: inodes, directories with whether something ends them, and if any is a whiteout."""
@@ -178,16 +178,16 @@ class _Merger:
                         if hidden:
                             gone.add(name)
                         else:
-                            here[name] = self._record(member, inode)
+                            here[name] = self._inode_record(member, inode)
                             masked = True
                     else:
-                        here[name] = self._record(member, inode)
+                        here[name] = self._inode_record(member, inode)
                         self._entries += 1
         return here, below, masked
 
     # --- inodes -----------------------------------------------------------------------------------------------------
 
-    def _record(self, member: _Member, inode: Found) -> Record:
+    def _inode_record(self, member: _Member, inode: FoundInode) -> Record:
         """The inode as it is written again, which may be one that has been met by another name."""
         known = member.links.get(inode.nid)
         if known is not None:
@@ -212,12 +212,12 @@ class _Merger:
             self._attributed.append(attributes)
         elif inode.links == 1 and (is_inline or not target):
             return head + target
-        record = Inode(head, attributes, target)
+        record = WrittenInode(head, attributes, target)
         if inode.links > 1:
             member.links[inode.nid] = record
         return record
 
-    def _address(self, member: _Member, inode: Found) -> int:
+    def _address(self, member: _Member, inode: FoundInode) -> int:
         """The number that the first block of a file has here."""
         if not inode.size:
             return 0
@@ -236,7 +236,7 @@ class _Merger:
         self._next += blocks
         if self._next - layout.TAR_START > layout.TAR_BLOCKS:
             raise UnrepresentableError(b"", "the tars are too long")
-        self._devices.append(Device(member.tag, blocks, first))
+        self._devices.append(DeviceRow(member.tag, blocks, first))
         return first
 
     def _count(self, mtime: int) -> None:

@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<H")
 
 
 @dataclass(slots=True)
-class Inode:
+class FoundInode:
     """One inode. `mtime` is in ns; `address` is a block's number, or what a device is; places are bytes of the index.
 
     `body` is where its attributes begin and `tail` where they end, which is where inline data is.
@@ -50,7 +50,7 @@ class Inode:
         return stat.S_ISDIR(self.mode)
 
 
-class Index:
+class IndexReader:
     """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError.
 
     *whole*: it is read into memory at once, for whoever looks at most of it.
@@ -72,7 +72,7 @@ class Index:
         self._inodes = self.super.inode_start * layout.BLOCK
         self._attributes = self.super.attribute_start * layout.BLOCK
 
-    def __enter__(self) -> Index:
+    def __enter__(self) -> IndexReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,13 +84,13 @@ class Index:
 
     # --- inodes -----------------------------------------------------------------------------------------------------
 
-    def inode(self, nid: int) -> Inode:
+    def inode(self, nid: int) -> FoundInode:
         """The inode *nid*."""
         place = self._inodes + nid * layout.SLOT
-        data = self._read(place, layout.COMPACT.size)
+        data = self._read_at(place, layout.COMPACT.size)
         form = _HEAD.unpack_from(data)[0]
         if form & layout.IS_EXTENDED:
-            data = self._read(place, layout.EXTENDED.size)
+            data = self._read_at(place, layout.EXTENDED.size)
             _, words, mode, _, size, address, _, uid, gid, seconds, rest, links = layout.EXTENDED.unpack(data)
             mtime = seconds * _SECOND + rest
         else:
@@ -101,18 +101,18 @@ class Index:
             self._damaged(nid, "is of no known kind")
         body = place + len(data)
         tail = body + (layout.ATTRIBUTES.size + 4 * (words - 1) if words else 0)
-        return Inode(nid, mode, links, size, address, uid, gid, mtime, kind == layout.INLINE, body, tail)
+        return FoundInode(nid, mode, links, size, address, uid, gid, mtime, kind == layout.INLINE, body, tail)
 
-    def attributes(self, inode: Inode) -> dict[bytes, bytes]:
+    def attributes(self, inode: FoundInode) -> dict[bytes, bytes]:
         """Its extended attributes."""
         if inode.tail == inode.body:
             return {}
-        _, shared = layout.ATTRIBUTES.unpack(self._read(inode.body, layout.ATTRIBUTES.size))
+        _, shared = layout.ATTRIBUTES.unpack(self._read_at(inode.body, layout.ATTRIBUTES.size))
         own = inode.body + layout.ATTRIBUTES.size + 4 * shared
         if own > inode.tail:
             self._damaged(inode.nid, "has more shared attributes than room for them")
         found = {}
-        places = struct.unpack(f"<{shared}I", self._read(own - 4 * shared, 4 * shared))
+        places = struct.unpack(f"<{shared}I", self._read_at(own - 4 * shared, 4 * shared))
         for place in places:
             name, value, _ = self._attribute(inode, self._attributes + 4 * place, self._inodes)
             found[name] = value
@@ -121,29 +121,29 @@ class Index:
             found[name] = value
         return found
 
-    def _attribute(self, inode: Inode, place: int, end: int) -> tuple[bytes, bytes, int]:
+    def _attribute(self, inode: FoundInode, place: int, end: int) -> tuple[bytes, bytes, int]:
         """The attribute at *place*, which has to end by *end*, and where the next one is."""
-        length, number, size = layout.ATTRIBUTE.unpack(self._read(place, layout.ATTRIBUTE.size))
+        length, number, size = layout.ATTRIBUTE.unpack(self._read_at(place, layout.ATTRIBUTE.size))
         start = place + layout.ATTRIBUTE.size
         prefix = layout.ATTRIBUTE_PREFIXES.get(number)
         if prefix is None or start + length + size > end:
             self._damaged(inode.nid, "has an attribute that goes past its end")
-        data = self._read(start, length + size)
+        data = self._read_at(start, length + size)
         return prefix + data[:length], data[length:], start + length + size + -(length + size) % 4
 
-    def target(self, inode: Inode) -> bytes:
+    def target(self, inode: FoundInode) -> bytes:
         """The target of a symlink."""
         if not 0 < inode.size <= _LARGEST_LINK:
             self._damaged(inode.nid, "is a symlink with an impossible target")
         return b"".join(self._data(inode, number) for number in range(layout.blocks(inode.size)))
 
-    def device(self, inode: Inode) -> tuple[int, int]:
+    def device(self, inode: FoundInode) -> tuple[int, int]:
         """The numbers of a device; zeros for all else."""
         if stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
             return layout.device_pair(inode.address)
         return 0, 0
 
-    def extent(self, inode: Inode) -> tuple[bool, int]:
+    def extent(self, inode: FoundInode) -> tuple[bool, int]:
         """Where the content of a regular file begins: whether that is in the tar, not in the index, and at which byte.
 
         That it lies within is checked against what the index says of the tar.
@@ -163,7 +163,7 @@ class Index:
 
     # --- directories ------------------------------------------------------------------------------------------------
 
-    def entries(self, directory: Inode, number: int) -> list[tuple[bytes, int, int]]:
+    def entries(self, directory: FoundInode, number: int) -> list[tuple[bytes, int, int]]:
         """The entries in the block *number* of a directory: name, nid, file type."""
         data = self._data(directory, number)
         first = self._offset(directory, data, 0)
@@ -182,7 +182,7 @@ class Index:
             found.append((name, nid, kind))
         return found
 
-    def find(self, directory: Inode, name: bytes) -> int | None:
+    def find(self, directory: FoundInode, name: bytes) -> int | None:
         """The nid that *name* has in a directory; None when it is not there."""
         low, high = 0, layout.blocks(directory.size)
         while high - low > 1:
@@ -196,13 +196,13 @@ class Index:
                 return nid
         return None
 
-    def _first_name(self, directory: Inode, number: int) -> bytes:
+    def _first_name(self, directory: FoundInode, number: int) -> bytes:
         data = self._data(directory, number)
         start = self._offset(directory, data, 0)
         end = self._offset(directory, data, 1) if start > layout.DIRENT.size else len(data)
         return data[start:end].rstrip(b"\0")
 
-    def _offset(self, directory: Inode, data: bytes, at: int) -> int:
+    def _offset(self, directory: FoundInode, data: bytes, at: int) -> int:
         """Where the name of the entry *at* begins in a directory's block."""
         if len(data) < (at + 1) * layout.DIRENT.size:
             self._damaged(directory.nid, "is a directory with a broken block")
@@ -211,14 +211,14 @@ class Index:
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 
-    def _data(self, inode: Inode, number: int) -> bytes:
+    def _data(self, inode: FoundInode, number: int) -> bytes:
         """The block *number* of a directory or a symlink, as far as it is used."""
         length = min(layout.BLOCK, inode.size - number * layout.BLOCK)
         if inode.is_inline and number == layout.blocks(inode.size) - 1:
-            return self._read(inode.tail, length)
-        return self._read((inode.address + number) * layout.BLOCK, length)
+            return self._read_at(inode.tail, length)
+        return self._read_at((inode.address + number) * layout.BLOCK, length)
 
-    def _read(self, place: int, length: int) -> bytes:
+    def _read_at(self, place: int, length: int) -> bytes:
         if not 0 <= place <= self.size - length:
             damaged(self.what, f"points at byte {place}, which it does not have")
         if self._bytes is not None:
@@ -232,7 +232,7 @@ class Index:
         damaged(self.what, f"its inode {nid} {why}")
 
 
-def walk(index: Index, path: bytes) -> Iterator[tuple[bytes, Inode]]:
+def walk(index: IndexReader, path: bytes) -> Iterator[tuple[bytes, FoundInode]]:
     """The inodes from the root to *path*, each with its own path, as far as there are any.
 
     What is no directory ends the walk. Raises StoreDamagedError, OSError.

@@ -87,7 +87,7 @@ class SharedMounts:
             names = os.listdir(place)
             if not all(map(_is_ours, (self._runroot, self._directory, place))):
                 return None
-            wanted = _text(origin)
+            wanted = _source_text(origin)
             for entry in sorted(filter(None, map(_Entry.of, names))):
                 path = f"{place}/{entry}"
                 with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ class SharedMounts:
                 with contextlib.suppress(OSError):
                     number = unique_mount_id(fd)
                     if number:
-                        made.append(self._put(_Entry(number, os.getpid(), fd), origin))
+                        made.append(self._put_origin(_Entry(number, os.getpid(), fd), origin))
             yield
         finally:
             for path in made:
@@ -123,9 +123,9 @@ class SharedMounts:
         """What processes that have died have left, as names below the runroot. Raises OSError."""
         found = []
         beginning = _beginning()
-        for tree in _names(self._directory):
+        for tree in _mount_names(self._directory):
             place = f"{self._directory}/{tree}"
-            for name in _names(place):
+            for name in _mount_names(place):
                 entry = _Entry.of(name)
                 with contextlib.suppress(OSError):
                     text = os.readlink(f"{place}/{name}")
@@ -135,13 +135,13 @@ class SharedMounts:
                         found.append(f"{SHARED}/{tree}/{name}")
         return found
 
-    def _put(self, entry: _Entry, origin: Origin) -> str:
+    def _put_origin(self, entry: _Entry, origin: Origin) -> str:
         place = f"{self._directory}/{origin.tree}"
         path = f"{place}/{entry}"
         for attempt in range(_ATTEMPTS):
             os.makedirs(place, mode=0o700, exist_ok=True)
             try:
-                os.symlink(_text(origin), path)
+                os.symlink(_source_text(origin), path)
             except FileNotFoundError:
                 # The last holder before us has just removed the directory.
                 if attempt == _ATTEMPTS - 1:
@@ -155,7 +155,7 @@ def _beginning() -> str:
     return f"{boot_id()}.{namespace.identity('pid')}."
 
 
-def _text(origin: Origin) -> str:
+def _source_text(origin: Origin) -> str:
     return f"{_beginning()}{origin.device}.{origin.inode}.{origin.file_system}"
 
 
@@ -165,7 +165,7 @@ def _is_ours(path: str) -> bool:
     return private and stat.S_ISDIR(status.st_mode)
 
 
-def _names(path: str) -> list[str]:
+def _mount_names(path: str) -> list[str]:
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):

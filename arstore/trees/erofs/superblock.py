@@ -22,7 +22,7 @@ _FEATURES = layout.INCOMPAT_DEVICE_TABLE
 HINT = "remove the tree's directory: it is built again when it is used"
 
 
-class Device(NamedTuple):
+class DeviceRow(NamedTuple):
     """A row of the device table: so many *blocks* of another file, numbered from *start* on; *tag* is its name."""
 
     tag: bytes
@@ -43,13 +43,13 @@ class SuperBlock(NamedTuple):
     inode_start: int
     attribute_start: int
     tar_blocks: int
-    devices: tuple[Device, ...] | None = None
+    devices: tuple[DeviceRow, ...] | None = None
 
     def block(self) -> bytes:
         """The super block with the device table behind it, in whole blocks, without uuid and checksum."""
         devices = self.devices
         if devices is None:
-            devices = (Device(layout.DEVICE_TAG, self.tar_blocks, layout.TAR_START),)
+            devices = (DeviceRow(layout.DEVICE_TAG, self.tar_blocks, layout.TAR_START),)
         seconds, rest = divmod(self.epoch, _SECOND)
         head = layout.SUPER.pack(
             layout.MAGIC,
@@ -109,7 +109,7 @@ def _checksum(block: bytes) -> int:
     return layout.checksum(block)
 
 
-def devices(fd: int, what: str) -> list[Device]:
+def devices(fd: int, what: str) -> list[DeviceRow]:
     """The device table of the index *fd*, as it stands there: the kernel sees to the checksum.
 
     Raises StoreDamagedError, naming *what*, where there is none; OSError.
@@ -122,7 +122,7 @@ def devices(fd: int, what: str) -> list[Device]:
     table = os.pread(fd, count * layout.DEVICE.size, slot * layout.DEVICE.size)
     if fields[0] != layout.MAGIC or len(table) < count * layout.DEVICE.size:
         damaged(what, "is no EROFS image with a device table")
-    return [Device(tag.rstrip(b"\0"), blocks, start) for tag, blocks, start, _ in layout.DEVICE.iter_unpack(table)]
+    return [DeviceRow(tag.rstrip(b"\0"), blocks, start) for tag, blocks, start, _ in layout.DEVICE.iter_unpack(table)]
 
 
 def check_digest(fd: int, block: bytes, what: str) -> None:

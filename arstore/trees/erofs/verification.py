@@ -10,14 +10,14 @@ from arstore.digest import Digest
 from arstore.disk.page_cache import chunks
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
-from arstore.trees.erofs.reader import Index
+from arstore.trees.erofs.reader import IndexReader
 from arstore.trees.erofs.superblock import check_digest, damaged
 from arstore.trees.forms import TAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.trees.erofs.reader import Inode
+    from arstore.trees.erofs.reader import FoundInode
 
 _NOT_IN_NAMES = (b"/", b"\0")
 
@@ -61,7 +61,7 @@ def verify(tree_fd: int) -> int:
     the tar must have every byte that the index points at. That the tar is the layer's is for its diff ID to say.
     Raises StoreDamagedError with the first thing that is wrong, OSError.
     """
-    with Index(tree_fd) as index:
+    with IndexReader(tree_fd) as index:
         if index.size != index.super.blocks * layout.BLOCK:
             damaged(index.what, f"has {index.size} bytes instead of {index.super.blocks * layout.BLOCK}")
         if not layout.FIRST_BLOCK <= index.super.attribute_start <= index.super.inode_start < index.super.blocks:
@@ -78,7 +78,7 @@ def verify(tree_fd: int) -> int:
 class _Walk:
     """A visit to every directory entry of an index over a tar of *tar_size* bytes."""
 
-    def __init__(self, index: Index, tar_size: int) -> None:
+    def __init__(self, index: IndexReader, tar_size: int) -> None:
         self._index = index
         self._tar_size = tar_size
         self._directories: set[int] = set()
@@ -104,9 +104,9 @@ class _Walk:
             damaged(index.what, f"has {self._seen + len(self._directories)} inodes instead of {index.super.inodes}")
         return index.super.inodes
 
-    def _visit(self, directory: Inode, parent: int) -> list[Inode]:
+    def _visit(self, directory: FoundInode, parent: int) -> list[FoundInode]:
         """Check what is in a directory; return the directories in it."""
-        below: list[Inode] = []
+        below: list[FoundInode] = []
         own = {b".": directory.nid, b"..": parent}
         last = b""
         for number in range(layout.blocks(directory.size)):
@@ -124,12 +124,12 @@ class _Walk:
                 if inode.is_directory:
                     below.append(inode)
                 else:
-                    self._check(inode)
+                    self._check_inode(inode)
         if own:
             self._damaged(directory, "is a directory without itself or its parent")
         return below
 
-    def _check(self, inode: Inode) -> None:
+    def _check_inode(self, inode: FoundInode) -> None:
         left = self._names.get(inode.nid)
         if left is not None:
             if not left:
@@ -148,5 +148,5 @@ class _Walk:
         elif stat.S_ISLNK(inode.mode) and b"\0" in self._index.target(inode):
             self._damaged(inode, "is a symlink with an impossible target")
 
-    def _damaged(self, inode: Inode, why: str) -> None:
+    def _damaged(self, inode: FoundInode, why: str) -> None:
         damaged(self._index.what, f"its inode {inode.nid} {why}")

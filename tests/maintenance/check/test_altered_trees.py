@@ -69,7 +69,7 @@ def extracted(tmp_path):
     with stores.opened(tmp_path) as made:
         path = stores.archive_for(made, EXAMPLE)
         import_reference(made, str(path), ImportOptions(tree="directory"))
-        made.settle()
+        made.sync_trees()
         assert check(made) == []
         yield made
 

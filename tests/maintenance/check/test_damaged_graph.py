@@ -33,7 +33,7 @@ def store(tmp_path):
         stores.bring(made, EXAMPLE)
         stores.bring(made, OTHER)
         rootfs.create_container(made, made.find("example:1"), "box")
-        made.settle()
+        made.sync_trees()
         assert check(made) == []
         yield made
 
@@ -58,7 +58,7 @@ def mended(store, records):
     """Repair, and see that all is as it was but for what only the graph has known."""
     left = [finding for finding in repair(store, check(store)) if not finding.repaired]
     assert left == []
-    store.settle()
+    store.sync_trees()
     stores.verify_clean(store)
     assert stores.records(store) == records
 
@@ -95,7 +95,7 @@ def test_a_record_of_which_nothing_is_left(store, table):
         change.put_raw(f"{table}/{key}".encode(), b"\xff" * 70)
     assert Damage.RECORD_DAMAGED in kinds(check(store))
     repair(store, check(store))
-    store.settle()
+    store.sync_trees()
     left = kinds(check(store))
     # What a container stood on is known to the graph alone: its files stay, and it says so.
     assert left == ({Damage.CONTAINER_IMAGE} if table == "containers" else set())
@@ -155,7 +155,7 @@ def test_a_lost_graph_is_made_from_the_documents(store, harm):
     is_left = data(store).exists() and data(store).stat().st_size > 0
     assert kinds(findings) == {Damage.GRAPH_PAGES if is_left else Damage.GRAPH_LOST}
     assert all(finding.repaired for finding in findings[:0] + repair(store, findings) if finding.what == "graph")
-    store.settle()
+    store.sync_trees()
     after = stores.records(store)
     assert {key for key in before if not key.startswith("leases")} == set(after)
     for key in before:
@@ -289,7 +289,7 @@ def test_what_is_no_record_of_ours_goes(store):
         change.put_raw(b"images/sh\xb2" + key[10:-9], b"\xff" + value[1:])
     assert Damage.RECORD_DAMAGED in kinds(check(store))
     assert [finding for finding in repair(store, check(store)) if not finding.repaired] == []
-    store.settle()
+    store.sync_trees()
     stores.verify_clean(store)
     assert stores.records(store).keys() == records.keys()
 
@@ -336,7 +336,7 @@ def test_a_repair_that_is_killed_leaves_something_to_repair(store):
         left = [finding for finding in repair(store, check(store), [str(archive)]) if not finding.repaired]
         assert left == []
         repair(store, check(store))
-        store.settle()
+        store.sync_trees()
         stores.verify_clean(store)
         assert stores.names(store) == {key[6:]: value for key, value in records.items() if key.startswith("names/")}
         store.close()

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.root
 def store(tmp_path):
     with stores.opened(tmp_path) as made:
         stores.bring(made, EXAMPLE)
-        made.settle()
+        made.sync_trees()
         assert check(made) == []
         yield made
 
@@ -186,7 +186,7 @@ def test_what_the_store_can_mend(store, damage, harm):
     repaired = repair(store, findings)
     assert [dataclasses.replace(finding, repaired=False) for finding in repaired] == findings
     assert all(finding.repaired for finding in repaired)
-    store.settle()
+    store.sync_trees()
     assert stores.records(store) == records
     stores.verify_clean(store)
 
@@ -197,7 +197,7 @@ def test_what_documents_tell_of_the_graph(store, damage, harm):
     findings = check(store)
     assert damage in {finding.damage for finding in findings}
     assert all(finding.repaired for finding in repair(store, findings))
-    store.settle()
+    store.sync_trees()
     stores.verify_clean(store)
     assert store.find("example:1").record.layers == tuple(layer.digest for layer in EXAMPLE.layers)
 

@@ -17,7 +17,7 @@ from trees.stacks import Stack, shown, unpack
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
 from arstore.rootfs.commit import CommitOptions, commit
-from arstore.rootfs.diff import Change, differences, opened_stacks
+from arstore.rootfs.diff import DiffKind, differences, opened_stacks
 from arstore.rootfs.unpack import unpack_image
 from arstore.store.progress import NoProgress
 from arstore.transport.copy import ImportOptions, import_reference
@@ -107,19 +107,19 @@ def _unmounting(store: Store, record: MountRecord) -> Iterator[Path]:
         MountTable(store.directories).umount(record.id)
 
 
-def _differing(store: Store) -> dict[bytes, Change]:
+def _differing(store: Store) -> dict[bytes, DiffKind]:
     with opened_stacks(store) as stacks:
         before, after = (stacks.image(store.find_image(name)) for name in ("part:1", "whole:1"))
         return {one.path: one.change for one in differences(before, after)}
 
 
-def _expected_differences(before: View, after: View) -> dict[bytes, Change]:
-    found = {path: Change.CHANGED for path in before.keys() & after.keys() if before[path] != after[path]}
-    found |= dict.fromkeys(after.keys() - before.keys(), Change.ADDED)
+def _expected_differences(before: View, after: View) -> dict[bytes, DiffKind]:
+    found = {path: DiffKind.CHANGED for path in before.keys() & after.keys() if before[path] != after[path]}
+    found |= dict.fromkeys(after.keys() - before.keys(), DiffKind.ADDED)
     for path in before.keys() - after.keys():
         parent = path.rpartition(b"/")[0]
         if parent in after and after[parent][0] == "d":
-            found[path] = Change.DELETED
+            found[path] = DiffKind.DELETED
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from arstore.errors import ArstoreError, UsageError
 from arstore.runtime.spec.capabilities import DEFAULT, NAMES, capabilities_section, granted, parse_capability
-from arstore.runtime.spec.devices import Device, device_section, parse_device
+from arstore.runtime.spec.devices import HostDevice, device_section, parse_device
 from arstore.runtime.spec.limits import Tmpfs, Ulimit, parse_tmpfs, parse_ulimit, rlimits
 from arstore.runtime.spec.seccomp_file import load_profile
 from arstore.runtime.spec.security import Security, parse_security
@@ -95,10 +95,10 @@ def test_security_options_refused(text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("/dev/null", Device("/dev/null", "/dev/null")),
-        ("/dev/null:r", Device("/dev/null", "/dev/null", "r")),
-        ("/dev/null:/dev/x", Device("/dev/null", "/dev/x")),
-        ("/dev/null:/dev/x:rw", Device("/dev/null", "/dev/x", "rw")),
+        ("/dev/null", HostDevice("/dev/null", "/dev/null")),
+        ("/dev/null:r", HostDevice("/dev/null", "/dev/null", "r")),
+        ("/dev/null:/dev/x", HostDevice("/dev/null", "/dev/x")),
+        ("/dev/null:/dev/x:rw", HostDevice("/dev/null", "/dev/x", "rw")),
     ],
 )
 def test_devices(text, expected):
@@ -114,7 +114,7 @@ def test_devices_refused(text):
 
 
 def test_device_section():
-    entries, rules = device_section((Device("/dev/null", "/dev/mine", "r"),), privileged=False)
+    entries, rules = device_section((HostDevice("/dev/null", "/dev/mine", "r"),), privileged=False)
     assert entries[0] | {"fileMode": 0} == {
         "path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0, "uid": 0, "gid": 0,
     }  # fmt: skip

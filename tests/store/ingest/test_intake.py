@@ -192,7 +192,7 @@ def replace_by_directory(path):
 def test_an_import_brings_a_lost_blob_again(store, harm, which):
     one = images.example()
     stores.bring(store, one)
-    store.settle()
+    store.sync_trees()
     digest = {"manifest": one.digest, "config": one.config_digest, "layer": one.layers[0].digest}[which]
     before = stores.records(store)
     harm(Path(store.directories.blob(digest)))
@@ -241,8 +241,8 @@ def test_a_tree_that_cannot_be_relied_on_is_built_again(store, harm, way):
 def test_a_synced_tree_of_another_boot_is_relied_on(store):
     one = images.example()
     stores.bring(store, one)
-    assert store.settle() > 0
-    assert store.settle() == 0
+    assert store.sync_trees() > 0
+    assert store.sync_trees() == 0
     for key in stores.trees(store):
         stores.edit(store, "trees", key, boot=OTHER_BOOT)
     inodes = {key: os.stat(store.directories.tree(key)).st_ino for key in stores.trees(store)}

@@ -142,7 +142,7 @@ def test_work_that_reused_what_was_removed_is_done_again(store, monkeypatch):
     assert stores.trees(store) == set(shared(2).diff_ids)
 
 
-@pytest.mark.parametrize("moment", ["_run", "_document", "_record", "_add_blob"])
+@pytest.mark.parametrize("moment", ["_run", "_document", "_record_image", "_add_blob"])
 def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, moment):
     """At whatever moment of the work somebody removes everything."""
     stores.bring(store, shared(1))

@@ -22,8 +22,8 @@ from arstore.trees.erofs import format as layout
 from arstore.trees.erofs.devices import device_files
 from arstore.trees.erofs.merging import merge
 from arstore.trees.erofs.mounting import Way, lower_directory, mounted
-from arstore.trees.erofs.reader import Index, walk
-from arstore.trees.erofs.superblock import Device, SuperBlock, devices
+from arstore.trees.erofs.reader import IndexReader, walk
+from arstore.trees.erofs.superblock import DeviceRow, SuperBlock, devices
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.forms import MERGED_INDEX
 
@@ -348,7 +348,7 @@ def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
         stack.add([images.directory("d"), images.directory("d/e"), images.directory("d/f")])
         stack.add([images.file("g")])
         tree_fd = os.open(tmp_path / "tree0", os.O_RDONLY | os.O_DIRECTORY)
-        with Index(tree_fd) as index:
+        with IndexReader(tree_fd) as index:
             directory = list(walk(index, b"d"))[-1][1]
             at = [name for name, _, _ in index.entries(directory, 0)].index(b"e")
         os.close(tree_fd)
@@ -361,7 +361,7 @@ def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tag", [b"", b"../../../etc/passwd", b"A" * 64, b"f" * 63])
 def test_no_device_but_a_tree_is_opened(tmp_path: Path, tag: bytes) -> None:
-    block = SuperBlock(1, 1, 0, 9, 8, 4, 0, (Device(tag, 1, layout.TAR_START),)).block()
+    block = SuperBlock(1, 1, 0, 9, 8, 4, 0, (DeviceRow(tag, 1, layout.TAR_START),)).block()
     (tmp_path / MERGED_INDEX).write_bytes(bytes(1024) + block)
     with pytest.raises(StoreDamagedError, match="no tree's"):
         mounted(str(tmp_path))

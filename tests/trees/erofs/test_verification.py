@@ -17,7 +17,7 @@ from trees.erofs.trees import FORM, built
 from arstore.errors import StoreDamagedError
 from arstore.trees.erofs import format as layout
 from arstore.trees.erofs import verification
-from arstore.trees.erofs.reader import Index, walk
+from arstore.trees.erofs.reader import IndexReader, walk
 from arstore.trees.erofs.superblock import seal
 from arstore.trees.erofs.verification import verify
 
@@ -32,7 +32,7 @@ MEMBERS = [
 ]
 PATHS = [b"d/f", b"h", b"l", b"long", b"last", b"many/" + b"0" * 60, b"none/x", b"d/none"]
 
-Change = Callable[[Index, bytearray], None]
+Change = Callable[[IndexReader, bytearray], None]
 
 
 class Damaged:
@@ -46,7 +46,7 @@ class Damaged:
 
     def change(self, change: Change, sealed: bool = True) -> None:
         data = bytearray(self.original)
-        with Index(self.fd) as index:
+        with IndexReader(self.fd) as index:
             change(index, data)
         self.index.write_bytes(data)
         if sealed:
@@ -72,7 +72,7 @@ def damaged(tmp_path: Path):
         os.close(tree.fd)
 
 
-def inode_at(index: Index, path: bytes) -> tuple[int, bool]:
+def inode_at(index: IndexReader, path: bytes) -> tuple[int, bool]:
     """Where the inode of *path* is, and whether it is an extended one."""
     found, inode = list(walk(index, path))[-1]
     assert found == path
@@ -97,7 +97,7 @@ def set_words(path: bytes, count: int) -> Change:
 
 
 def set_links(path: bytes, count: int) -> Change:
-    def change(index: Index, data: bytearray) -> None:
+    def change(index: IndexReader, data: bytearray) -> None:
         place, extended = inode_at(index, path)
         put(data, place + (44 if extended else 6), "I" if extended else "H", count)
 
@@ -109,7 +109,7 @@ def set_size(path: bytes, size: int) -> Change:
 
 
 def swap(old: bytes, new: bytes) -> Change:
-    def change(_: Index, data: bytearray) -> None:
+    def change(_: IndexReader, data: bytearray) -> None:
         at = data.index(old)
         data[at : at + len(old)] = new
 
@@ -119,7 +119,7 @@ def swap(old: bytes, new: bytes) -> Change:
 def set_entry(path: bytes, name: bytes, nid_of: bytes | None, kind: int | None = None) -> Change:
     """Let the entry *name* of the inline directory *path* lead elsewhere."""
 
-    def change(index: Index, data: bytearray) -> None:
+    def change(index: IndexReader, data: bytearray) -> None:
         directory = list(walk(index, path))[-1][1]
         names = [entry for entry, _, _ in index.entries(directory, 0)]
         place = directory.tail + names.index(name) * layout.DIRENT.size
@@ -179,7 +179,7 @@ def test_reading_damage_is_no_other_failure(damaged: Damaged, name: str) -> None
 
 @pytest.mark.parametrize("place", [0, 1, 8, 12, 44, 90, 130, 200, 300])
 def test_the_super_block_is_not_believed(damaged: Damaged, place: int) -> None:
-    def change(_: Index, data: bytearray) -> None:
+    def change(_: IndexReader, data: bytearray) -> None:
         data[layout.SUPER_OFFSET + place] ^= 0x55
 
     damaged.change(change, sealed=False)
@@ -191,7 +191,7 @@ def test_the_super_block_is_not_believed(damaged: Damaged, place: int) -> None:
 
 @pytest.mark.parametrize("place", [-1, 1600, 2000, 4000])
 def test_an_altered_byte_is_found(damaged: Damaged, place: int) -> None:
-    def change(_: Index, data: bytearray) -> None:
+    def change(_: IndexReader, data: bytearray) -> None:
         data[place] ^= 0x01
 
     damaged.change(change, sealed=False)
@@ -257,7 +257,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory):
 def test_no_change_is_any_other_failure(victim: Damaged, changes: list[tuple[int, int]]) -> None:
     """Bytes anywhere behind the super block, sealed again: verification finds them or does not, and so does reading."""
 
-    def change(_: Index, data: bytearray) -> None:
+    def change(_: IndexReader, data: bytearray) -> None:
         first = layout.FIRST_BLOCK * layout.BLOCK
         for place, value in changes:
             data[first + place % (len(data) - first)] = value
