@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import images
-
-from arstore.linux import features
+from support import features, images
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
