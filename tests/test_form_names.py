@@ -15,7 +15,6 @@ FILES = frozenset({TAR, INDEX, MERGED_INDEX})
 """Files that only a tree has: whoever spells one knows how a form keeps its trees."""
 
 OTHERS = {
-    ("linux/features.py", "erofs"): "the file system's type",
     ("cli/images/unpack.py", "directory"): "an argument of the command",
     ("cli/upkeep/backup.py", "directory"): "an argument of the command",
     ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",

@@ -226,7 +226,7 @@ def test_what_is_mounted_while_the_new_tree_is_built_stays(store, monkeypatch):
     def first_mount(*arguments):
         record = rootfs.mount_image(store, store.find("example:1"))
         seen.append((record.target, treelist.listing(record.target)))
-        publish(*arguments)
+        return publish(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr("arstore.store.ingest.publish.publish", first_mount)
@@ -253,10 +253,10 @@ def test_a_mount_that_comes_right_before_the_replacement_stays_whole(store, monk
             monkeypatch.setattr(rootfs, "_are_in_place", lambda *_arguments: True)
             store_of_mount = rootfs._opened_whole
 
-            def trusting(own, image, stack):
+            def trusting(own, image, stack, trees):
                 with monkeypatch.context() as patch:
                     patch.setattr(type(own.inventory()), "_is_intact", lambda *_arguments: True)
-                    return store_of_mount(own, image, stack)
+                    return store_of_mount(own, image, stack, trees)
 
             with monkeypatch.context() as patch:
                 patch.setattr(rootfs, "_opened_whole", trusting)

@@ -72,7 +72,7 @@ def opened(place: Path) -> Iterator[Store]:
         try:
             yield store
         finally:
-            rootfs.umount_all(store)
+            stores.umount_all(store)
 
 
 def recorded(store: Store, name: str) -> list[str]:

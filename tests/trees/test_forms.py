@@ -37,7 +37,7 @@ def test_a_form_has_a_rank_and_files_of_its_own():
     assert forms.AUTO not in FORMS
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=lambda form: form.name)
+@pytest.mark.parametrize("form", list(FORMS.values()), ids=lambda form: form.name)
 def test_what_is_declared_fits_together(form):
     assert form.files
     assert not (form.extracts and form.survives_copy)
