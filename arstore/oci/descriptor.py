@@ -100,9 +100,23 @@ class Flawed(NamedTuple):
     platform: Platform | None
     error: ManifestError
 
+    @property
+    def why(self) -> str:
+        """What people are told of an entry that is passed over for its flaw."""
+        return f"a malformed entry ({self.error.why})"
+
+
+def entry_at(value: object, what: str, path: str) -> Descriptor | Flawed:
+    """Read one entry of a list, which may be anything. Raises as `listed`."""
+    try:
+        fields = Fields.of(value, what, path)
+    except ManifestError as error:
+        return Flawed("", "", {}, None, error)
+    return listed(fields)
+
 
 def listed(fields: Fields) -> Descriptor | Flawed:
-    """Read one entry of a list.
+    """Read one entry of a list that is an object.
 
     Raises ManifestError only for fields in another letter case: readers would differ over what the entry is.
     """

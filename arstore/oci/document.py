@@ -107,6 +107,16 @@ def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa
     return value
 
 
+def is_json(data: bytes, what: str, bounds: Bounds = BOUNDS) -> bool:
+    """Whether any reader, however lenient, would take *data* for JSON. Raises LimitError for levels past *bounds*."""
+    _check_nesting(data, what, bounds)
+    try:
+        json.loads(data.decode("utf-8", "replace"), parse_int=str, parse_float=str)
+    except ValueError:
+        return False
+    return True
+
+
 def encode(value: object) -> bytes:
     """*value* as compact JSON with sorted keys: the same bytes for equal values. Half surrogates become `?`."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -276,6 +286,10 @@ class Fields:
     def objects(self, key: str) -> list[Fields]:
         """A list of objects."""
         return [Fields.of(value, self.what, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]
+
+    def places(self, key: str) -> list[tuple[object, str]]:
+        """A list of anything: each value, and its path."""
+        return [(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]
 
     def digest(self, key: str) -> Digest:
         """A digest, which has to be there."""

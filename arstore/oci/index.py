@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from arstore.digest import Digest
 from arstore.errors import ManifestError
 from arstore.oci import media_type as types
-from arstore.oci.descriptor import Descriptor, Flawed, listed
+from arstore.oci.descriptor import Descriptor, Flawed, entry_at
 from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse
 from arstore.oci.listing import Listing, read_common
 
@@ -47,14 +47,14 @@ class Index(Listing):
             raise ManifestError(what, "is a manifest, not an index")
         fields = Fields(document, what)
         common = read_common(fields)
-        manifests = fields.objects("manifests")
+        manifests = fields.places("manifests")
         if len(manifests) > bounds.manifests:
             why = f"lists {len(manifests)} manifests; {bounds.manifests} are allowed"
             raise bounds.passed("manifests", what, why)
         return cls(
             raw=raw,
             media_type=own_type,
-            entries=tuple(map(listed, manifests)),
+            entries=tuple(entry_at(value, what, path) for value, path in manifests),
             **common,
         )
 

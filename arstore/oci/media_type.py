@@ -104,6 +104,13 @@ def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> st
     return ""
 
 
+def is_foreign(document: dict[str, Any]) -> bool:
+    """Whether no reader would take *document*, of which nothing else tells the type, for a manifest or an index."""
+    own = document.get("mediaType")
+    marks = {"config", "layers", "manifests", "fslayers"}
+    return not (isinstance(own, str) and own and may_be_image(own)) and marks.isdisjoint(map(str.casefold, document))
+
+
 def is_docker(media_type: str) -> bool:
     """Whether the type is one of Docker's own."""
     return media_type.startswith("application/vnd.docker.")

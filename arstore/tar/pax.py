@@ -4,8 +4,9 @@ POSIX.1-2024 pax, "pax Extended Header"; xattrs as star and GNU tar (`SCHILY.xat
 (`LIBARCHIVE.xattr.NAME=base64`, the name percent-encoded) write them; GNU's sparse formats 0.0, 0.1 and 1.0.
 
 Values are taken as bytes, so `hdrcharset` changes nothing. Ignored: owner names (numeric ids count), atime and ctime,
-ACLs as text, device numbers, and every keyword that is not known, as POSIX asks. Numbers are read as Go reads them
-(strconv.ParseInt): any number of leading zeros, and a sign.
+device numbers, and every keyword that is not known, as POSIX asks. Numbers are read as Go reads them
+(strconv.ParseInt): any number of leading zeros, and a sign. Access control lists as text, and xattrs that cannot be
+decoded, stay among the xattrs under their keyword: no file can have them, so they are counted as left out.
 """
 
 from __future__ import annotations
@@ -26,10 +27,20 @@ if TYPE_CHECKING:
 SCHILY_XATTR = b"SCHILY.xattr."
 LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 SPARSE = b"GNU.sparse."
+NO_OWNER = frozenset({-1, (1 << 32) - 1})
+"""The numbers that chown takes for "leave the owner as it is"."""
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_PADDING = re.compile(rb"[=_]")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_BLANKS = re.compile(rb"[ \t\r\n]")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
+_TEXT_ACLS = {
+    b"SCHILY.acl.access": b"system.posix_acl_access",
+    b"SCHILY.acl.default": b"system.posix_acl_default",
+    b"SCHILY.acl.ace": b"",
+}
+"""Access control lists as text, with the xattr that may say the same."""
+_MODE_ALONE = re.compile(rb"(?:u|user|g|group|o|other)::?[rwx-]*")
 _DIGITS_MAX = 20
+_OWNERS = frozenset({b"uid", b"gid"})
 _OF_ONE_MEMBER = frozenset({b"path", b"linkpath", b"size"})
 _NANOSECONDS = 1_000_000_000
 
@@ -95,6 +106,7 @@ def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
     Raises TarError for a malformed value, LimitError for xattrs or sparse maps that are too large.
     """
     result = Extension()
+    lists: dict[bytes, bytes] = {}
     for keyword, value in found:
         if keyword == b"mtime":
             result.mtime = nanoseconds(value, what) if value else None
@@ -105,17 +117,23 @@ def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
         elif keyword == b"size":
             result.size = decimal(value, what, "size") if value else None
         elif keyword == b"uid":
-            result.uid = decimal(value, what, "uid") if value else None
+            result.uid = integer(value, what, "uid") if value else None
         elif keyword == b"gid":
-            result.gid = decimal(value, what, "gid") if value else None
+            result.gid = integer(value, what, "gid") if value else None
         elif keyword.startswith(SCHILY_XATTR):
             _add_xattr(result.xattrs, keyword[len(SCHILY_XATTR) :], value, limits, what)
         elif keyword.startswith(LIBARCHIVE_XATTR):
             name = _unquoted(keyword[len(LIBARCHIVE_XATTR) :])
-            _add_xattr(result.xattrs, name, _from_base64(value), limits, what)
+            decoded = _from_base64(value)
+            _add_xattr(result.xattrs, *((keyword, value) if decoded is None else (name, decoded)), limits, what)
+        elif keyword in _TEXT_ACLS:
+            lists[keyword] = value
         elif keyword.startswith(SPARSE):
             result.sparse = result.sparse or Sparse()
             _add_sparse(result.sparse, keyword[len(SPARSE) :], value, limits, what)
+    for keyword, value in lists.items():
+        if _TEXT_ACLS[keyword] not in result.xattrs and _says_more_than_a_mode(value):
+            _add_xattr(result.xattrs, keyword, value, limits, what)
     if len(result.xattrs) and sum(map(len, result.xattrs)) + sum(map(len, result.xattrs.values())) > limits.xattrs:
         raise LimitError(what, f"a member has more than {limits.xattrs} bytes of extended attributes")
     return result
@@ -125,13 +143,16 @@ def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[R
     """Return those of *found*, the records of a global header, that change the members after it.
 
     Left out: what can only be about one member (`path`, `linkpath`, `size`, sparse files), what this module ignores,
-    and a malformed value, because Go ignores it there. Raises LimitError.
+    a malformed value, because Go ignores it there, and an owner that is none: members have their own. Raises
+    LimitError.
     """
     taken: list[Record] = []
     for keyword, value in found:
         if keyword in _OF_ONE_MEMBER or keyword.startswith(SPARSE):
             continue
         try:
+            if keyword in _OWNERS and value and integer(value, what, "owner") in NO_OWNER:
+                continue
             changes = extension([(keyword, value)], limits, what) != Extension()
         except TarError:
             continue
@@ -142,10 +163,25 @@ def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[R
 
 def decimal(value: bytes, what: str, name: str) -> int:
     """Parse a decimal number from 0 to 20 digits, zeros before them not counted. Raises TarError."""
-    number = _value(value)
+    number = 0 if _is_minus_zero(value) else _value(value)
     if number < 0:
         raise TarError(what, f"an extended header's {name} is not a number from 0 up")
     return number
+
+
+def integer(value: bytes, what: str, name: str) -> int:
+    """As `decimal`, for a number that may be below 0. Raises TarError."""
+    if not value.startswith(b"-"):
+        return decimal(value, what, name)
+    digits = value[1:]
+    number = _value(digits) if digits.isdigit() else -1
+    if number < 0:
+        raise TarError(what, f"an extended header's {name} is not a number")
+    return -number
+
+
+def _is_minus_zero(value: bytes) -> bool:
+    return value.startswith(b"-0") and not value[1:].strip(b"0")
 
 
 def _value(text: bytes) -> int:
@@ -185,12 +221,20 @@ def _unquoted(name: bytes) -> bytes:
     return _QUOTED.sub(lambda found: bytes([int(found[1], 16)]), name)
 
 
-def _from_base64(value: bytes) -> bytes:
-    """Decode as libarchive does, which alone writes and reads this: it skips what is not base64, and never fails."""
-    digits = _NOT_BASE64.sub(b"", _PADDING.split(value, 1)[0])
-    if len(digits) % 4 == 1:
-        digits = digits[:-1]
+def _from_base64(value: bytes) -> bytes | None:
+    """Decode what libarchive writes, with or without padding and line ends; None for what is not base64.
+
+    libarchive itself reads on past what is wrong: a file would get another value than the archive says.
+    """
+    digits = _BLANKS.sub(b"", value).rstrip(b"=_")
+    if len(digits) % 4 == 1 or not _BASE64.fullmatch(digits):
+        return None
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def _says_more_than_a_mode(text: bytes) -> bool:
+    """Whether an access control list has more than the three entries that every mode has."""
+    return not all(_MODE_ALONE.fullmatch(entry) for entry in _BLANKS.sub(b",", text).split(b",") if entry)
 
 
 def _add_sparse(sparse: Sparse, keyword: bytes, value: bytes, limits: Limits, what: str) -> None:

@@ -283,15 +283,26 @@ class TarReader:
         return target
 
     def _check_numbers(self, entry: Entry) -> None:
-        """Refuse numbers that no file can have."""
+        """Refuse numbers that no file can have; owners below 0 are read first."""
         if not 0 <= entry.uid <= _ID_MAX or not 0 <= entry.gid <= _ID_MAX:
-            raise TarError(self._what, f"{excerpt(entry.path)} has an owner that no Linux system can have")
+            entry.uid, entry.gid = self._owner(entry, entry.uid), self._owner(entry, entry.gid)
         if not -_TIME_LIMIT <= entry.mtime < _TIME_LIMIT:
             raise TarError(self._what, f"{excerpt(entry.path)} has a time that no Linux system can have")
         if not 0 <= entry.major <= _MAJOR_MAX or not 0 <= entry.minor <= _MINOR_MAX:
             raise TarError(self._what, f"{excerpt(entry.path)} has a device number that no Linux system can have")
         if not 0 <= entry.size <= _SIZE_MAX:
             raise TarError(self._what, f"{excerpt(entry.path)} has a size that no Linux system can have")
+
+    def _owner(self, entry: Entry, number: int) -> int:
+        """The owner that podman and umoci give a file for *number*: chown takes its 32 bits, with a sign or without.
+
+        No owner at all (-1) leaves the file to root, who makes it. What 32 bits cannot say would become another owner.
+        """
+        if number in pax.NO_OWNER:
+            return 0
+        if -(1 << 31) <= number <= _ID_MAX:
+            return number & ((1 << 32) - 1)
+        raise TarError(self._what, f"{excerpt(entry.path)} has an owner that no Linux system can have")
 
     # --- extension headers -----------------------------------------------------------------------------------------
 

@@ -59,12 +59,19 @@ class Candidates:
         """The one of the manifests below *entry* that suits *wanted* best, its platform known; None for none.
 
         One whose descriptor tells its platform has to be there and sound. Of the others, which have to be asked
-        themselves, those that cannot be are passed over while another one suits. Raises the errors of `Documents`.
+        themselves, those that cannot be are passed over while another one suits. One that is `Flawed` is returned where
+        nothing else suits, or where it says that it suits: it may be the one. Raises the errors of `Documents`.
         """
         candidates = self.below(entry)
         trouble: ArstoreError | None = None
+        flawed: Candidate | None = None
         for position in select([one.platform for one in candidates], wanted):
             one = candidates[position]
+            if isinstance(one.entry, Flawed):
+                if one.platform is not None and one.platform.is_known:
+                    return one
+                flawed = flawed or one
+                continue
             if one.platform is not None and one.platform.is_known:
                 if not self._documents.nature(one.entry).artifact:
                     return one
@@ -79,7 +86,7 @@ class Candidates:
                 return Candidate(one.entry, platform)
         if trouble is not None:
             raise trouble
-        return None
+        return flawed
 
     def platform(self, entry: Descriptor | Flawed) -> Platform | None:
         """The platform of a manifest, as its descriptor or its config tells it. Raises as `best`."""
@@ -102,7 +109,7 @@ class Candidates:
         found: list[Candidate] = []
         raw = self._documents.get(index)
         for entry in Index.parse(raw, what, index.media_type or None, self._bounds).entries:
-            if not may_be_image(entry.media_type):
+            if not may_be_image(entry.media_type) or self._documents.is_foreign(entry):
                 continue
             if isinstance(entry, Descriptor) and self._is_index(entry):
                 if entry.digest not in visited:

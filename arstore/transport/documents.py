@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, verify
-from arstore.errors import ArstoreError, LimitError, MissingBlobError
+from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
 from arstore.oci.descriptor import Flawed
-from arstore.oci.document import parse
+from arstore.oci.document import is_json, parse, parse_value
 from arstore.oci.manifest import artifact_of
-from arstore.oci.media_type import document_type, is_index
+from arstore.oci.media_type import document_type, is_foreign, is_index
 from arstore.tar.limits import Limits, raising
 from arstore.transport.media.bounds import bounds_of
 from arstore.values import NamedTuple
@@ -42,6 +42,7 @@ class Documents:
         self._bounds = bounds_of(limits)
         self._held: dict[Digest, bytes] = {}
         self._natures: dict[tuple[str, str], Nature] = {}
+        self._foreign: dict[Digest, bool] = {}
         self._trouble: dict[tuple[str, int], ArstoreError] = {}
         self._bytes = 0
         self.embedded: dict[Digest, bytes] = {}
@@ -106,6 +107,30 @@ class Documents:
             known = Nature(is_index=True) if index else Nature(artifact=artifact_of(document))
             self._natures[key] = known
         return known
+
+    def is_foreign(self, entry: Descriptor | Flawed) -> bool:
+        """Whether nothing says that *entry* is an image: it has no type, and its content is no document of an image.
+
+        False for what is not there. Raises as `get`, but no MissingBlobError.
+        """
+        if isinstance(entry, Flawed) or entry.media_type:
+            return False
+        known = self._foreign.get(entry.digest)
+        if known is None:
+            try:
+                raw = self.get(entry)
+            except MissingBlobError:
+                return False
+            known = self._foreign[entry.digest] = self._is_no_document(raw, f"blob {entry.digest}")
+        return known
+
+    def _is_no_document(self, raw: bytes, what: str) -> bool:
+        try:
+            value = parse_value(raw, what, self._bounds)
+        except ManifestError:
+            # What is JSON for another reader, such as one that takes a key twice, may be an image for that one.
+            return not is_json(raw, what, self._bounds)
+        return not isinstance(value, dict) or is_foreign(value)
 
     def embed(self, descriptor: Descriptor) -> None:
         """Let the content that *descriptor* embeds stand for a blob that is not there.

@@ -56,6 +56,8 @@ def why_no_image(entry: Descriptor | Flawed, documents: Documents) -> str:
     if not may_be_image(entry.media_type):
         return f"not an image, but {shown(entry.media_type)}"
     try:
+        if documents.is_foreign(entry):
+            return "not an image, but something without a type that is no manifest and no index"
         nature = documents.nature(entry)
     except MissingBlobError:
         # What points to it is all that is there.

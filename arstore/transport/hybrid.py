@@ -82,7 +82,7 @@ class Hybrid(Medium):
             item = None if look.whole else self._instead(entry, look, table)
             if item is None:
                 # However often an entry is repeated, its tags are told once.
-                key = (entry.digest, entry.media_type, entry.platform)
+                key = (type(entry), entry.digest, entry.media_type, entry.platform)
                 claims.append((entry, self._names(entry, table.names(look.configs), again=key in told)))
                 told.add(key)
             else:

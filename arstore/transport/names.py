@@ -79,7 +79,7 @@ def named(claims: Claims, file_name: str) -> tuple[SourceImage, ...]:
         key: Hashable = place if isinstance(entry, Flawed) else (entry.digest, entry.media_type, entry.platform)
         found.setdefault(key, entry)
         brought.setdefault(key, {}).update(dict.fromkeys(names))
-    unnamed = [key for key, entry in found.items() if not brought[key] and _may_be_image(entry)]
+    unnamed = [key for key, entry in found.items() if not brought[key] and _takes_file_name(entry)]
     after_file = str(reference.from_file_name(file_name) or "") if file_name else ""
     if any(after_file in names for names in brought.values()):
         after_file = ""
@@ -96,6 +96,7 @@ def chosen(images: Sequence[SourceImage], choice: Choice, what: str) -> tuple[So
     """
     if choice.digest is not None:
         found = [image for image in images if image.descriptor.digest == choice.digest]
+        found.sort(key=lambda image: isinstance(image.descriptor, Flawed))
         return (_first(found, what, f"has no image {choice.digest}", images),)
     if choice.position is not None:
         found = list(images[choice.position : choice.position + 1])
@@ -122,8 +123,10 @@ def spellings(text: str) -> list[str]:
         return []
 
 
-def _may_be_image(entry: Descriptor | Flawed) -> bool:
+def _takes_file_name(entry: Descriptor | Flawed) -> bool:
     platform = entry.platform
+    if isinstance(entry, Flawed):
+        return False
     return may_be_image(entry.media_type) and (platform is None or not platform.is_denied)
 
 

@@ -36,6 +36,11 @@ class SkippedEntry(NamedTuple):
         return f"{self.name} ({digest})" if self.name else digest
 
 
+def skipped_entry(entry: Descriptor | Flawed, why: str, names: Sequence[str] = ()) -> SkippedEntry:
+    """What is said of *entry*, which brings *names*."""
+    return SkippedEntry(shown(entry.digest, 140), shown(entry.media_type), names[0] if names else "", why)
+
+
 class SkippedTop:
     """The first of the entries that were passed over, and the number of all."""
 
@@ -47,8 +52,7 @@ class SkippedTop:
         """Record that *entry*, which brings *names*, was passed over."""
         self.count += 1
         if len(self.entries) < MOST:
-            name = names[0] if names else ""
-            self.entries.append(SkippedEntry(shown(entry.digest, 140), shown(entry.media_type), name, why))
+            self.entries.append(skipped_entry(entry, why, names))
 
     def documents(self) -> list[dict[str, str]]:
         """The entries that are kept, for JSON: `digest`, `media_type`, `name` and `why`; "" for what an entry lacks."""

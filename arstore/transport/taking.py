@@ -67,6 +67,7 @@ class Taking:
         self._documents = documents
         self._skipped = skipped
         self._bounds = bounds_of(limits)
+        self._empty: set[Digest] = set()
         self.selection = Selection(embedded=documents.embedded)
 
     def image(self, entry: Descriptor | Flawed, names: Sequence[str] = ()) -> None:
@@ -121,6 +122,8 @@ class Taking:
         if digest in self.selection.indexes:
             self.selection.name_index(digest, names)
             return True
+        if digest in self._empty:
+            return False
         raw = self._documents.get(descriptor)
         index = Index.parse(raw, what, descriptor.media_type or None, self._bounds)
         absent: Absent = []
@@ -131,6 +134,8 @@ class Taking:
         self.report_absent(absent, bool(taken))
         if taken:
             self.add_index(IncomingIndex(digest, index.media_type, raw, tuple(taken), joined(names)))
+        else:
+            self._empty.add(digest)
         return bool(taken)
 
     def add_index(self, index: IncomingIndex) -> None:
@@ -153,6 +158,9 @@ class Taking:
         why = why_no_image(entry, self._documents)
         if why:
             self._skipped.add(entry, why)
+            return False
+        if isinstance(entry, Flawed):
+            self._skipped.add(entry, entry.why)
             return False
         found = self.look(entry, absent)
         if found is None:

@@ -28,6 +28,8 @@ CAPABILITY = b"security.capability"
 ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
 
 _NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
+_UNREAD = (b"SCHILY.acl.", b"LIBARCHIVE.xattr.")
+"""Keywords of PAX records under which `tar.pax` leaves what it cannot decode."""
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _LONGEST_NAME, _LARGEST_VALUE, _LARGEST_LIST = 255, 1 << 16, 1 << 16
 _CAPABILITY_SIZES = {20: 2, 24: 3}
@@ -114,6 +116,8 @@ class Attributes:
 
 def unfit(kind: Kind, name: bytes, value: bytes) -> str:
     """Why no member of this *kind* can have the attribute *name* with this *value*; "" when it can."""
+    if name.startswith(_UNREAD):
+        return "the archive has it in a form that is not read"
     if not name.startswith(_NAMESPACES):
         return "Linux has no such attributes"
     if name.startswith(_OVERLAY):

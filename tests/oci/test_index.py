@@ -90,7 +90,6 @@ def test_buildkit_index_with_attestations_offers_only_the_image():
         ({"schemaVersion": 2}, "is neither an image manifest nor an index"),
         ({"schemaVersion": 2, "config": {}, "layers": []}, "is a manifest, not an index"),
         ({"schemaVersion": 2, "manifests": {}}, "manifests: is an object"),
-        ({"schemaVersion": 2, "manifests": [ENTRY, None]}, "manifests[1]: is null"),
         ({"schemaVersion": 2, "manifests": [ENTRY | {"Size": 1}]}, "manifests[0].Size: this field is spelt size"),
         ({"schemaVersion": 2, "manifests": [], "layers": []}, "has the fields of a manifest and of an index"),
     ],
@@ -100,6 +99,13 @@ def test_bad_indexes_are_refused_in_one_line(document, why):
         Index.parse(json.dumps(document).encode(), "index.json")
     assert caught.value.what == "index.json"
     assert caught.value.why.startswith(why)
+
+
+@pytest.mark.parametrize("entry", [None, 5, "x", [], True, {}])
+def test_an_entry_that_is_no_descriptor_is_flawed(entry):
+    index = Index.parse(json.dumps({"schemaVersion": 2, "manifests": [ENTRY, entry]}).encode(), "index.json")
+    assert len(index.manifests) == 1
+    assert str(index.entries[1].error).startswith("index.json: manifests[1]")
 
 
 @pytest.mark.parametrize(

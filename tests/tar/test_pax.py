@@ -98,10 +98,17 @@ def test_values_and_what_takes_them_back() -> None:
 
 
 @pytest.mark.parametrize("keyword", [b"uid", b"gid", b"size"])
-@pytest.mark.parametrize("value", [b"-2", b"x", b"1" * 21, b"0x1", b" 1"])
+@pytest.mark.parametrize("value", [b"-", b"--2", b"x", b"1" * 21, b"-" + b"1" * 21, b"0x1", b" 1", b"- 1"])
 def test_numbers_that_are_none(keyword: bytes, value: bytes) -> None:
     with pytest.raises(TarError):
         said((keyword, value))
+
+
+def test_owners_may_have_a_sign_and_sizes_may_not() -> None:
+    got = said((b"uid", b"-2"), (b"gid", b"-000"), (b"size", b"-0"))
+    assert (got.uid, got.gid, got.size) == (-2, 0, 0)
+    with pytest.raises(TarError):
+        said((b"size", b"-2"))
 
 
 def test_xattrs_of_both_spellings() -> None:
@@ -125,21 +132,31 @@ def test_names_that_no_file_can_have_are_left_to_whoever_makes_the_file(name: by
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [
-        (b"*", b""),
-        (b"e", b""),
-        (b"eA", b"x"),
-        (b"eA==", b"x"),
-        (b"e\nA=\n", b"x"),
-        (b"eA=eHh4", b"x"),
-        (b"eA_eHh4", b"x"),
-        (b"eHh4e", b"xxx"),
-        (b"\xffeA", b"x"),
-        (b"", b""),
-    ],
+    [(b"eA", b"x"), (b"eA==", b"x"), (b"e\nA=\n", b"x"), (b"eHh4", b"xxx"), (b"", b""), (b"+/+/", b"\xfb\xff\xbf")],
 )
-def test_base64_is_read_as_libarchive_reads_it(text: bytes, value: bytes) -> None:
-    assert said((b"LIBARCHIVE.xattr.user.a", text)).xattrs == {b"user.a": value}
+def test_base64_with_and_without_padding(text: bytes, value: bytes) -> None:
+    assert said((b"LIBARCHIVE.xattr.user%2ea", text)).xattrs == {b"user.a": value}
+
+
+@pytest.mark.parametrize("text", [b"*", b"e", b"eA=eHh4", b"eA_eHh4", b"eHh4e", b"\xffeA", b"a-b_"])
+def test_what_is_not_base64_is_left_to_be_counted(text: bytes) -> None:
+    assert said((b"LIBARCHIVE.xattr.user.a", text)).xattrs == {b"LIBARCHIVE.xattr.user.a": text}
+
+
+ACL = b"user::rw-,group::r--,other::r--,user:1234:r--,mask::r--"
+
+
+def test_access_control_lists_as_text_are_left_to_be_counted() -> None:
+    for keyword in (b"SCHILY.acl.access", b"SCHILY.acl.default", b"SCHILY.acl.ace"):
+        assert said((keyword, ACL)).xattrs == {keyword: ACL}
+        assert said((keyword, ACL), (keyword, b"")) == Extension()
+
+
+def test_a_list_that_is_said_otherwise_is_not_counted() -> None:
+    for text in (b"user::rw-,group::r--,other::r--", b"user::rwx\ngroup::---\nother::r-x\n", b"u::rw-,g::r--,o::r--"):
+        assert said((b"SCHILY.acl.access", text)) == Extension()
+    binary = (b"SCHILY.xattr.system.posix_acl_access", b"\2\0\0\0")
+    assert list(said((b"SCHILY.acl.access", ACL), binary).xattrs) == [b"system.posix_acl_access"]
 
 
 def test_numbers_with_zeros_and_a_plus() -> None:

@@ -146,8 +146,8 @@ def test_devices() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"uid": base256(-1, 8)},
-        {"gid": base256(0xFFFFFFFF, 8)},
+        {"uid": base256(-(1 << 31) - 1, 8)},
+        {"gid": base256(1 << 32, 8)},
         {"mtime": base256(1 << 63)},
         {"mtime": base256(-(1 << 63) - 1)},
         {"size": base256(-1)},

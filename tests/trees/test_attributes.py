@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import programs
+from support import peers, programs
 
 from arstore.errors import TarError
 from arstore.linux.files.xattr import set_xattr
 from arstore.tar.entry import Entry, Kind
+from arstore.tar.reader import TarReader
 from arstore.trees.attributes import Attributes, Dropped, unfit
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ VALUES = [
     (b"system.nfs4_acl", b"x"),
     (b"system.posix_acl_access.more", acl(NAMED)),
     (b"com.apple.provenance", b"x"),
+    (b"SCHILY.acl.access", b"user:1000:r--"),
     (b"", b"x"),
     (b"security.capability", CAPABILITY),
     (b"security.capability", CAPABILITY[:12]),
@@ -169,3 +174,33 @@ def test_strict_attributes_refuse_the_first() -> None:
         "a\\xff: cannot keep its extended attribute system.nfs4_acl, because it belongs to another file system; "
         "without --strict-xattrs it is left out"
     )
+
+
+def test_what_an_archive_says_in_another_form_is_applied_or_counted() -> None:
+    info = tarfile.TarInfo("f")
+    info.pax_headers = {
+        "LIBARCHIVE.xattr.user%2Eread": "aGk",
+        "LIBARCHIVE.xattr.user.garbled": "not base64!",
+        "SCHILY.acl.access": "user::rw-,user:1234:r--,group::r--,mask::r--,other::r--",
+    }
+    archive = io.BytesIO(info.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    (entry,) = TarReader(archive)
+    attributes = Attributes()
+    attributes.sift(entry)
+    assert entry.xattrs == {b"user.read": b"hi"}
+    assert attributes.dropped.count == 2
+    assert "a form that is not read" in str(attributes.dropped)
+
+
+def test_what_bsdtar_writes_of_a_file(place: int, tmp_path: Path) -> None:
+    peers.need("bsdtar", "setfacl")
+    set_xattr(place, b"file", b"user.a", b"\0value")
+    subprocess.run(["setfacl", "-m", "u:1234:r", tmp_path / "file"], check=True)
+    command = ["bsdtar", "--format", "pax", "--xattrs", "--acls", "-C", tmp_path, "-cf-", "file"]
+    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    assert b"LIBARCHIVE.xattr.user.a=" in archive
+    (entry,) = TarReader(io.BytesIO(archive))
+    attributes = Attributes()
+    attributes.sift(entry)
+    assert entry.xattrs[b"user.a"] == b"\0value"
+    assert [name for _, name, _ in attributes.dropped.examples] == [b"SCHILY.acl.access"]
