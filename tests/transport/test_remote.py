@@ -200,7 +200,7 @@ def test_a_second_attempt_asks_for_nothing_again(store, tmp_path, monkeypatch):
         if len(attempts) == 1:
             store.close()
             stores.forked(lambda: remove_everything(store.directories))
-        publish(*arguments)
+        return publish(*arguments)
 
     monkeypatch.setattr(publication, "publish", first_delete)
     with source_of("remote", tmp_path, two) as source:
