@@ -162,9 +162,20 @@ class Graph:
                 refuse_unknown_tables(transaction)
                 if advances:
                     _advance(transaction)
-                yield Change(transaction, lenient)
+                change = Change(transaction, lenient)
+                yield change
+                lineage = change.own(identity.LINEAGE)
+            self._note(lineage)
         if advances:
             self._is_older = False
+
+    def _note(self, lineage: str | None) -> None:
+        """Have the root's file tell of what was committed to the graph, which has this *lineage*."""
+        if self._store is None or self._environment is None or not lineage or self.access is not Access.OWNER:
+            return
+        reached("store.change-committed")
+        # Not the transaction's own number: LMDB gives none to one that has changed nothing.
+        identity.note(self._store, identity.Seen(lineage, self._environment.info()["last_txnid"]))
 
     @contextmanager
     def unchanging(self) -> Iterator[Snapshot]:
@@ -319,10 +330,12 @@ class Graph:
         if self._store is None:
             return
         fault = None
-        for _ in range(2):
+        for _ in range(3):
             # Again in another snapshot: an older store gets its id in the graph first, and a file after the snapshot.
+            # And what the file has seen may be read while it is written.
+            seen = identity.read_seen(self._store.root)
             with environment.begin() as transaction:
-                fault = identity.between(Snapshot(transaction), self._store, self._is_older)
+                fault = identity.between(Snapshot(transaction), self._store, self._is_older, seen)
             if fault is None:
                 return
         if fault is None or fault.kind is not identity.IdentityKind.UNFINISHED:
@@ -345,7 +358,10 @@ class Graph:
                 change.put_own(identity.ID, store_id)
             reached("store.older-named")
         if identity.read(store.root) != store_id:
-            identity.write(store, store_id)
+            with environment.begin() as transaction:
+                snapshot = Snapshot(transaction)
+                lineage, number = snapshot.own(identity.LINEAGE), snapshot.number()
+            identity.write(store, store_id, identity.Seen(lineage, number) if lineage else None)
 
     def spare_given_up(self) -> AbstractContextManager[None]:
         """For the length of what frees space: give back the space that is set aside for that.

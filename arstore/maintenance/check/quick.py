@@ -11,12 +11,13 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from arstore.graph.identity import ID
 from arstore.linux.files.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.scan.walk import outline
 from arstore.mounts.table import MountState, MountTable
 from arstore.store import containers
-from arstore.store.layout import LAYOUT_DOCUMENT, index_document
+from arstore.store.layout import LAYOUT_DOCUMENT, index_document, without_id
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> It
     if found is None:
         if images:
             yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
-    elif found != index_document(snapshot, images) and not snapshot.passed_over:
+    elif snapshot.passed_over:
+        return
+    elif found not in {(document := index_document(snapshot, images)), without_id(document, snapshot.own(ID) or "")}:
         yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
 
 
@@ -238,6 +241,9 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
     there = find_clutter(store, found, known)
     for name in strays(found):
         yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
+    for name in there.unrecorded.kept:
+        why = "holds what was written in it, and the graph does not know it"
+        yield Finding(Damage.CONTAINER_UNRECORDED, name, why)
     for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in there.ingests:

@@ -45,6 +45,7 @@ _GAPS = frozenset(
         Damage.IMAGE_LAYER,
         Damage.NAME_IMAGE,
         Damage.CONTAINER_IMAGE,
+        Damage.CONTAINER_UNRECORDED,
     }
 )
 _DISTRUSTED = frozenset({Damage.TREE_ALTERED, Damage.TREE_UNRECORDED})
@@ -76,7 +77,7 @@ def repair(
         mend_blobs(store, [finding.what for finding in findings if finding.damage in _BLOBS], sources, limits)
         if records:
             mend_records(store, records)
-        complete_records(store)
+        complete_records(store, [one.what for one in findings if one.damage is Damage.CONTAINER_UNRECORDED])
         before, findings = findings, check(store)
         there = {(finding.damage, finding.what) for finding in findings}
         done += [replace(one, repaired=True) for one in before if (one.damage, one.what) not in there]
