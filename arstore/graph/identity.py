@@ -168,14 +168,21 @@ def _replace(directories: Directories, document: bytes, written: Callable[[], No
     replace_file(path, document, temporary, durable=True, written=written)
 
 
-def note(directories: Directories, seen: Seen) -> None:
-    """Have the root's file tell of a transaction that was committed.
+def note(directories: Directories, seen: Seen, own: str | None) -> None:
+    """Have the root's file tell of a transaction that was committed; *own* is the graph's id.
+
+    A file that is missing was taken by who made the store and had nothing for it, at the moment when others opened it.
 
     Written in place and not synced: after a power cut it may tell of an earlier one, which is no fault. What keeps it
     from being written, such as a full disk, has the same effect, and is passed over.
     """
     with suppress(OSError):
-        fd = os.open(f"{directories.root}/{STORE_FILE}", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fd = os.open(f"{directories.root}/{STORE_FILE}", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if own:
+                write(directories, own, seen)
+            return
         try:
             old = os.read(fd, _LARGEST)
             store_id, known = _parsed(old)

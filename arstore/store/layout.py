@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.graph.identity import ANNOTATION, ID
+from arstore.linux.files.reading import read_file
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -163,9 +164,12 @@ def _complete(directories: Directories) -> None:
 
 def _read_document(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_file(path)
     except FileNotFoundError:
+        return b""
+    except OSError:
+        if os.path.isfile(path):
+            raise
         return b""
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -159,6 +160,7 @@ def rebuild_graph(store: Store) -> str:
     """
     store.graph.release()
     path = store.directories.graph
+    set_aside(store.directories, "graph")
     os.makedirs(path, mode=0o700, exist_ok=True)
     with _alone(path), Ingest(store.directories) as ingest:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
@@ -192,6 +194,7 @@ def rebuild_graph(store: Store) -> str:
         fresh.release()
         reached("repair.graph-made")
         # The old graph is none of this lineage: whatever dies here, it is not believed any more.
+        set_aside(store.directories, STORE_FILE)
         identity.write(store.directories, store_id, seen)
         aside = _kept(store, path)
         reached("repair.graph-kept")
@@ -217,6 +220,7 @@ def restore_id(store: Store) -> bool:
         if identity.witness(directories.root) not in {"", known}:
             return False
         if isinstance(known, str):
+            set_aside(directories, STORE_FILE)
             identity.write(directories, known)
         elif records.get("meta/format") in OLDER:
             # It gets its id with its next change.
@@ -277,6 +281,20 @@ def _still_there(directories: Directories, records: Records) -> Records:
         return table != "leases" and (table != "containers" or os.path.isdir(directories.container(name)))
 
     return {key: record for key, record in records.items() if stays(key, record)}
+
+
+def set_aside(directories: Directories, name: str) -> None:
+    """Move what is in the place *name* below the root, and is of the wrong kind, to a name of its own. Raises OSError.
+
+    Documents are files, and all else are directories; `gc` leaves it alone there.
+    """
+    path = f"{directories.root}/{name}"
+    with suppress(FileNotFoundError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind) is (name in {STORE_FILE, "index.json", "oci-layout"}):
+            os.rename(
+                path, f"{directories.root}/{name.replace('/', '-')}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+            )
 
 
 def _kept(store: Store, path: str) -> str:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from arstore.graph.identity import ID
+from arstore.linux.files.reading import read_file
 from arstore.linux.files.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.scan.walk import outline
@@ -224,10 +225,14 @@ def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
 def _content(path: str) -> bytes | None:
     """What the file at *path* holds; None where there is none."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_file(path)
     except FileNotFoundError:
         return None
+    except OSError:
+        if os.path.isfile(path):
+            raise
+        # Something else is in its place, which a repair replaces unless it is a directory.
+        return b""
 
 
 def clutter(store: Store, known: Known) -> Iterator[Finding]:

@@ -1,0 +1,64 @@
+"""Something of the wrong kind in a place of the store, a root that leads nowhere, and imports that make no store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support import images, stores
+
+from arstore.errors import CheckFailedError, NoStoreError, UnknownFormatError
+
+IMAGE = stores.simple("one", names=("one:1",))
+
+
+@pytest.fixture
+def filled(arstore, tmp_path):
+    arstore.ok("import", images.write_oci_archive(tmp_path / "one.tar", IMAGE))
+    return arstore
+
+
+def gone(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, Path.touch])
+@pytest.mark.parametrize("name", ["index.json", "oci-layout", "store.json", "graph", "graph/data.mdb"])
+def test_check_mends_what_is_of_the_wrong_kind(filled, name, make):
+    path = filled.root / name
+    gone(path)
+    make(path)
+    if name == "graph" and make is os.mkdir:
+        assert filled("images").status != 0
+    result = filled("check")
+    assert result.status == CheckFailedError.exit_code, result.text + result.err
+    filled.ok("check", "--repair")
+    filled.ok("check")
+    assert [image["names"] for image in filled.ok("images", "--json").json] == [["one:1"]]
+
+
+def test_an_import_that_fails_makes_no_store(program, tmp_path):
+    (tmp_path / "text").write_text("no image\n" * 100)
+    for words in (("import", tmp_path / "text"), ("load", "-i", tmp_path / "text")):
+        assert program(*words).status == UnknownFormatError.exit_code
+        for reading in (("images",), ("check",), ("backup", tmp_path / "backup")):
+            assert program(*reading).status == NoStoreError.exit_code, reading
+    program.ok("import", images.write_oci_archive(tmp_path / "one.tar", IMAGE))
+    program.ok("check")
+    assert program("import", tmp_path / "text").status == UnknownFormatError.exit_code
+    program.ok("images")
+
+
+@pytest.mark.parametrize(("target", "says"), [("missing/place", "which is not there"), ("root", "in a circle")])
+def test_a_root_that_leads_nowhere(program, tmp_path, target, says):
+    program.root.parent.mkdir(parents=True, exist_ok=True)
+    program.root.symlink_to(target)
+    archive = images.write_oci_archive(tmp_path / "one.tar", IMAGE)
+    for words in (("gc",), ("images",), ("check",), ("import", archive), ("load", "-i", archive)):
+        result = program(*words)
+        assert (result.status, says in result.err) == (NoStoreError.exit_code, True), result.err
