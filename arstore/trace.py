@@ -59,6 +59,7 @@ STORE = {
     "store.graph-named": Point("the graph has its format and the store's id, durably", _UNFINISHED),
     "store.id-written": Point("the root's file with the id lies beside its place", f"{_UNFINISHED}; `gc` takes this"),
     "store.id-placed": Point("the file has its place, durably; blobs and containers come after it", _DONE),
+    "store.change-committed": Point("a change is committed to the graph", "the next one is noted in the root's file"),
     "store.older-named": Point("the graph of an older store has an id, durably", "the next change goes on from there"),
     "store.home-made": Point("the file that tells a store from a copy is made", "the next command records it"),
     "store.spare-made": Point("the graph's spare file is there, still empty", "the next command goes on from there"),

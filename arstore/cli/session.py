@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,6 +60,8 @@ class Session:
     @contextmanager
     def store(self, create: bool = False) -> Iterator[Store]:
         """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
+        from arstore.disk.paths import STORE_FILE
+        from arstore.errors import ArstoreError
         from arstore.store.store import Store
         from arstore.workers import fatal
 
@@ -67,6 +69,7 @@ class Session:
         root, runroot = self.directories()
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
+        is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
         with naming(self.place), Store(root, runroot, create=create) as store:
             store.relief = partial(_reclaim, store)
             if create:
@@ -74,6 +77,12 @@ class Session:
                 store.graph.verify()
             try:
                 yield store
+            except BaseException:
+                if is_new:
+                    # Only what takes images in makes a store.
+                    with suppress(ArstoreError, OSError):
+                        store.graph.unmake()
+                raise
             finally:
                 self._tell_besides(store)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.disk.access import Access, access_to, require_local, require_writable
-from arstore.errors import HostError
+from arstore.errors import HostError, StoreDamagedError
 from arstore.linux.files.xattr import remove_acls
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -123,6 +123,10 @@ class Directories(NamedTuple):
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
         missing = [path for path in self.own() if not os.path.isdir(path) and (graph or path != self.graph)]
+        for path in missing:
+            if os.path.lexists(path) and path != self.graph:
+                hint = "move it away, then run `arstore check --repair`"
+                raise StoreDamagedError(path, "is not a directory, and has the place of one of the store's", hint)
         if missing:
             require_local(self.root, self.root)
             # What is made below gets the ACL that the root has got from its parent, and containers would show it.

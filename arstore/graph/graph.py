@@ -16,6 +16,7 @@ after a fork (`release` it before), its map is reserved once at its full size an
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from arstore.disk.access import Access, access_to, require_local, require_lockless, require_writable
+from arstore.disk.paths import STORE_FILE
 from arstore.disk.reserve import SPARE, Spare
 from arstore.errors import (
     ArstoreError,
@@ -162,9 +164,33 @@ class Graph:
                 refuse_unknown_tables(transaction)
                 if advances:
                     _advance(transaction)
-                yield Change(transaction, lenient)
+                change = Change(transaction, lenient)
+                yield change
+                lineage, store_id = change.own(identity.LINEAGE), change.own(identity.ID)
+            self._note(lineage, store_id)
         if advances:
             self._is_older = False
+
+    def unmake(self) -> None:
+        """Have a store in which nothing is, and which nobody else uses, be one that was never finished.
+
+        For who made it and then had nothing to take in. Raises as `write`.
+        """
+        if self._store is None:
+            return
+        with self._errors(), self._begun(write=True) as transaction:
+            # What comes in has its place inside a transaction, and whoever opens the graph is a reader of it.
+            if Snapshot(transaction).holds_records() or identity.holds_content(self._store) or self.has_others():
+                return
+            os.unlink(f"{self._store.root}/{STORE_FILE}")
+
+    def _note(self, lineage: str | None, store_id: str | None) -> None:
+        """Have the root's file tell of what was committed to the graph, which has this *lineage*."""
+        if self._store is None or self._environment is None or not lineage or self.access is not Access.OWNER:
+            return
+        reached("store.change-committed")
+        # Not the transaction's own number: LMDB gives none to one that has changed nothing.
+        identity.note(self._store, identity.Seen(lineage, self._environment.info()["last_txnid"]), store_id)
 
     @contextmanager
     def unchanging(self) -> Iterator[Snapshot]:
@@ -273,12 +299,17 @@ class Graph:
 
         def how() -> str:
             try:
-                return "" if os.stat(f"{self.path}/data.mdb").st_size else "is empty"
+                status = os.stat(f"{self.path}/data.mdb")
             except FileNotFoundError:
                 return "is missing"
+            except NotADirectoryError:
+                return "is not a directory"
             except PermissionError:
                 # LMDB says so.
                 return ""
+            if not stat.S_ISREG(status.st_mode):
+                return "has something in the place of data.mdb that is no file"
+            return "" if status.st_size else "is empty"
 
         self._may_begin(how)
 
@@ -319,10 +350,12 @@ class Graph:
         if self._store is None:
             return
         fault = None
-        for _ in range(2):
+        for _ in range(3):
             # Again in another snapshot: an older store gets its id in the graph first, and a file after the snapshot.
+            # And what the file has seen may be read while it is written.
+            seen = identity.read_seen(self._store.root)
             with environment.begin() as transaction:
-                fault = identity.between(Snapshot(transaction), self._store, self._is_older)
+                fault = identity.between(Snapshot(transaction), self._store, self._is_older, seen)
             if fault is None:
                 return
         if fault is None or fault.kind is not identity.IdentityKind.UNFINISHED:
@@ -345,7 +378,10 @@ class Graph:
                 change.put_own(identity.ID, store_id)
             reached("store.older-named")
         if identity.read(store.root) != store_id:
-            identity.write(store, store_id)
+            with environment.begin() as transaction:
+                snapshot = Snapshot(transaction)
+                lineage, number = snapshot.own(identity.LINEAGE), snapshot.number()
+            identity.write(store, store_id, identity.Seen(lineage, number) if lineage else None)
 
     def spare_given_up(self) -> AbstractContextManager[None]:
         """For the length of what frees space: give back the space that is set aside for that.

@@ -87,7 +87,7 @@ def walk(path: str, map_size: int, visit: Visit) -> Walk:
 
     Raises OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         done = Walk()
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.digest import is_digest
 from arstore.graph.snapshot import HOME
+from arstore.linux.files.reading import read_file
 from arstore.oci.descriptor import REF_NAME
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def listed(directories: Directories) -> dict[str, list[str]]:
 def read_list(directories: Directories) -> dict[str, list[str]] | None:
     """As `listed`; None where index.json is missing or cannot be read."""
     try:
-        with open(f"{directories.root}/index.json", "rb") as file:
-            document: Any = json.loads(file.read())
+        document: Any = json.loads(read_file(f"{directories.root}/index.json"))
         found: dict[str, list[str]] = {}
         for entry in document["manifests"]:
             digest, name = entry["digest"], entry["annotations"][REF_NAME]

@@ -14,7 +14,8 @@ from arstore.disk.paths import RESERVED
 from arstore.mounts.leftovers import left_in, leftovers
 from arstore.mounts.table import MountState, MountTable
 from arstore.mounts.unrecorded import stray_mounts
-from arstore.store.leftovers import places_of
+from arstore.store.containers import holds_files, read_record
+from arstore.store.leftovers import listed_places, places_of
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Unrecorded(NamedTuple):
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
     containers: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    """Containers in which something was written, and which no process is just bringing or removing: no clutter."""
 
     def places(self) -> Iterator[str]:
         """Where they are, below the root."""
@@ -91,11 +94,31 @@ def find_unrecorded(store: Store, found: Survey, known: Known) -> Unrecorded:
         def besides(table: str, sizes: Sizes, keys: Collection[str]) -> tuple[str, ...]:
             return tuple(key for key in sizes.besides(keys) if not snapshot.has(table, key))
 
-        return Unrecorded(
-            besides("blobs", found.blobs, known.blobs),
-            besides("trees", found.trees, known.trees),
-            besides("containers", found.containers, known.containers),
-        )
+        blobs = besides("blobs", found.blobs, known.blobs)
+        trees = besides("trees", found.trees, known.trees)
+        containers = besides("containers", found.containers, known.containers)
+    kept = _written_in(store, containers) if containers else ()
+    return Unrecorded(blobs, trees, tuple(name for name in containers if name not in kept), kept)
+
+
+def _written_in(store: Store, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of these containers without a record those that hold what somebody has written, and that none is removing.
+
+    Whoever removes one lists its place until the directory has gone. One of a `run` whose process has died goes, too.
+    """
+    listed = listed_places(store.directories)
+    found = []
+    for name in names:
+        path = store.directories.container(name)
+        if f"containers/{name}" in listed or not holds_files(path):
+            continue
+        record = read_record(path, name)
+        if record is None or not record.ephemeral:
+            found.append(name)
+    if not found:
+        return ()
+    with store.graph.read() as snapshot:
+        return tuple(name for name in found if not snapshot.has("containers", name))
 
 
 def strays(found: Survey) -> list[str]:

@@ -2,6 +2,7 @@
 
     containers/<id>/upper, work     what overlayfs writes to
     containers/<id>/whole           an empty file with an attribute, which tells whether a copy has kept any
+    containers/<id>/record          its record in the graph once more, for who has to make the graph again
     containers/<id>/…               what the runtime package keeps there (bundle, log, state)
 
 An *ephemeral* container belongs to one process and is removed with it; when that process was killed, the next one that
@@ -13,13 +14,16 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.disk.paths import sync_directory
 from arstore.disk.staging import Ingest
 from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
-from arstore.graph.records import ContainerRecord
+from arstore.graph.record_checksum import is_sealed, sealed, unsealed
+from arstore.graph.records import ContainerRecord, RecordCodec
+from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused
 from arstore.trace import reached
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from arstore.graph.graph import Graph
 
 _MARKED, _MARK = "whole", "trusted.arstore"
+_RECORD = "record"
+_LONGEST_RECORD = 4096
 MIN_PREFIX = 2
 """Characters of an id that are enough to mean its container, where no other's starts so."""
 
@@ -107,6 +113,7 @@ class Containers:
             os.mkdir(f"{staged}/upper", 0o755)
             os.mkdir(f"{staged}/work", 0o700)
             _mark(staged)
+            write_record(staged, container_id, record)
             reached("container.staged")
             with self._graph.write() as change:
                 if change.container(container_id) is not None:
@@ -152,7 +159,9 @@ class Containers:
 
         Its directories are synced, and what was written below them is as durable as whoever wrote it has made it.
         """
-        path = self.get(container_id).path
+        container = self.get(container_id)
+        path, lasting = container.path, container.record._replace(ephemeral=False, pid=0, start=0, boot="")
+        write_record(path, container_id, lasting, durable=True)
         _sync_file(f"{path}/{_MARKED}")
         for directory in (f"{path}/upper", f"{path}/work", path, self._directories.containers):
             sync_directory(directory)
@@ -183,6 +192,37 @@ class Containers:
             reached("container.moved")
             ingest.forget_places()
         return ingest.freed
+
+
+def write_record(directory: str, container_id: str, record: ContainerRecord, durable: bool = False) -> None:
+    """Leave the container's record beside its files. Raises OSError."""
+    data = sealed(_sealed_as(container_id), RecordCodec.encode(record))
+    replace_file(f"{directory}/{_RECORD}", data, f"{directory}/{_RECORD}.new", durable=durable)
+
+
+def read_record(directory: str, container_id: str) -> ContainerRecord | None:
+    """The record that lies beside a container's files; None where there is none that can be read."""
+    key = _sealed_as(container_id)
+    with suppress(OSError, ValueError, TypeError, RecursionError):
+        fd = os.open(f"{directory}/{_RECORD}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            data = os.read(fd, _LONGEST_RECORD)
+        finally:
+            os.close(fd)
+        if is_sealed(key, data):
+            return RecordCodec.decode(ContainerRecord, unsealed(key, data))
+    return None
+
+
+def _sealed_as(container_id: str) -> bytes:
+    return f"containers/{container_id}".encode("utf-8", "surrogateescape")
+
+
+def holds_files(directory: str) -> bool:
+    """Whether something was written in the container whose directory this is. Raises OSError."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{directory}/upper") as entries:
+        return next(entries, None) is not None
+    return False
 
 
 def _mark(directory: str) -> None:

@@ -1,5 +1,7 @@
 """The store as an OCI image layout: `oci-layout` and `index.json`, derived from the graph.
 
+`index.json` begins with an annotation that has the store's id (`graph.identity`).
+
 Every name is one descriptor with the annotation `org.opencontainers.image.ref.name`; an image without a name gets its
 own digest there, so that tools which find images by that annotation alone see it too. OCI image-spec,
 image-layout.md.
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
+from arstore.graph.identity import ANNOTATION, ID
+from arstore.linux.files.reading import read_file
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -31,6 +35,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_DOCUMENT = b'{"imageLayoutVersion":"1.0.0"}\n'
 """What `oci-layout` holds."""
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+_ANNOTATIONS = f' "annotations": {{{{\n  "{ANNOTATION}": "{{}}"\n }}}},\n'
 
 # json.dumps with an indent is Python, and takes a second for 10^4 images; this is what it writes.
 _QUOTED = json.encoder.encode_basestring_ascii
@@ -73,7 +78,14 @@ def index_document(
     named.sort()
     lines = [f"{head}{_QUOTED(name)}\n   }}\n  }}" for _, name, head in named]
     manifests = "[\n" + ",\n".join(lines) + "\n ]" if lines else "[]"
-    return f'{{\n "schemaVersion": 2,\n "mediaType": "{_INDEX_TYPE}",\n "manifests": {manifests}\n}}\n'.encode()
+    store_id = snapshot.own(ID) or ""
+    own = _ANNOTATIONS.format(store_id) if store_id else ""
+    return f'{{\n "schemaVersion": 2,\n "mediaType": "{_INDEX_TYPE}",\n{own} "manifests": {manifests}\n}}\n'.encode()
+
+
+def without_id(document: bytes, store_id: str) -> bytes:
+    """The *document* as an arstore wrote it that knew of no id there."""
+    return document.replace(_ANNOTATIONS.format(store_id).encode(), b"", 1)
 
 
 def _heads(snapshot: Snapshot, images: Mapping[str, _Typed] | None = None) -> dict[str, str]:
@@ -152,9 +164,12 @@ def _complete(directories: Directories) -> None:
 
 def _read_document(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_file(path)
     except FileNotFoundError:
+        return b""
+    except OSError:
+        if os.path.isfile(path):
+            raise
         return b""
 
 

@@ -140,6 +140,16 @@ def _take_places(directories: Directories, graph: Graph, ingest: str) -> None:
     reached("leftovers.places-taken")
 
 
+def listed_places(directories: Directories) -> set[str]:
+    """All places that an ingest lists, of the living and the dead. Raises OSError."""
+    found: set[str] = set()
+    for name in os.listdir(directories.ingest):
+        # It goes with its process.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found.update(_listed(f"{directories.ingest}/{name}/{PLACES}"))
+    return found
+
+
 def _listed(path: str) -> Iterator[str]:
     """The names in a list of places; a line that a power cut has spoilt is passed over."""
     try:

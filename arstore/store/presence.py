@@ -6,6 +6,7 @@ taken for a store without images.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -36,11 +37,18 @@ def require(directories: Directories) -> None:
     except FileNotFoundError:
         pass
     except NotADirectoryError:
+        require_reachable(root)
         raise none_at(root, "the path leads through a file") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        require_reachable(root)
+        raise none_at(root, "the path leads through a symlink that leads in a circle") from None
     else:
         return
     if not os.path.lexists(root):
         raise none_at(root, "it does not exist")
+    require_reachable(root)
     names = _root_names(root)
     if not names:
         raise none_at(root, "it is empty")
@@ -54,11 +62,27 @@ def require(directories: Directories) -> None:
     raise NoStoreError(root, f"there is no store: it holds {shown}", "name the store with --root")
 
 
+def require_reachable(root: str) -> None:
+    """See to it that a root that is a symlink leads somewhere. Raises NoStoreError."""
+    if not os.path.islink(root):
+        return
+    try:
+        os.stat(root)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
+            return
+        where = os.readlink(root)
+        leads = "in a circle" if error.errno == errno.ELOOP else f"to {where}, which is not there"
+        hint = "see whether the file system that it leads to is mounted, or remove the symlink"
+        raise NoStoreError(root, f"there is no store: it is a symlink that leads {leads}", hint) from None
+
+
 def make_directories(directories: Directories) -> None:
     """Make what a store needs and lacks, or a new store's directories.
 
     Raises HostError where something else is; OSError.
     """
+    require_reachable(directories.root)
     root, names = directories.root, _root_names(directories.root)
     hint = "name an empty directory, or a new one"
     if names and not _may_be_store(root, names):

@@ -72,6 +72,12 @@ def arstore(store_root, runroot, capfdbinary):
 
 
 @pytest.fixture
+def storeless(store_root, runroot, capfdbinary):
+    """The program where there is no store."""
+    return Program(store_root, runroot, capfdbinary)
+
+
+@pytest.fixture
 def picture():
     """A small image named example:1."""
     return images.example(names=["example:1", "example:latest"])

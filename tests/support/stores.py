@@ -27,7 +27,7 @@ from arstore.graph.record_checksum import sealed, unsealed
 from arstore.maintenance.check import check
 from arstore.maintenance.scan.walk import _Surveyor
 from arstore.mounts.table import MountTable
-from arstore.store.layout import index_document
+from arstore.store.layout import index_document, without_id
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.transport.selection import Wanted
@@ -198,7 +198,10 @@ def forked(work: Callable[[], object], expected: int | None = 0) -> None:
 
 def make_older(store: Store, version: int = 2) -> None:
     """Make *store* one of an earlier format, as an arstore of that time left it; it is closed."""
+    index = Path(store.directories.root, "index.json")
     with store.graph.write() as change:
+        if index.exists():
+            index.write_bytes(without_id(index.read_bytes(), change.own("id") or ""))
         change.delete("meta", "id")
         change.delete("meta", "lineage")
         text = str(version).encode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 RWF_DONTCACHE = 0x80
 """preadv2(2), Linux 6.14: pages that this read brings in are dropped after it, and those that were there stay."""
@@ -19,3 +21,15 @@ def read_uncached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
 def drop_from_cache(fd: int) -> None:
     """Let the kernel forget the pages of the file that *fd* has open, whoever else reads them. Raises OSError."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_file(path: str) -> bytes:
+    """All of the regular file *path*. Raises OSError (EINVAL where something else is, which is not waited for)."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", path)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)

@@ -26,6 +26,7 @@ class Damage(enum.Enum):
     NAME_IMAGE = "name-image"
     CONTAINER_IMAGE = "container-image"
     CONTAINER_MISSING = "container-missing"
+    CONTAINER_UNRECORDED = "container-unrecorded"
     CONTAINER_ATTRIBUTES = "container-attributes"
     GRAPH_PAGES = "graph-pages"
     GRAPH_LOST = "graph-lost"

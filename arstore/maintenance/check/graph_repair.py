@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from arstore.graph.datafile import MAP_SIZE
 from arstore.graph.graph import OLDER, Graph
 from arstore.graph.identity import ID, LINEAGE, new_id
 from arstore.graph.lmdb_pages import walk
-from arstore.graph.loss import listed
+from arstore.graph.loss import listed, read_list
 from arstore.graph.newer import refuse_newer
 from arstore.graph.record_checksum import mended, sealed, unsealed
 from arstore.graph.records import KINDS, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
@@ -72,9 +73,10 @@ def mend_records(store: Store, names: Iterable[str]) -> None:
     reached("repair.records-mended")
 
 
-def complete_records(store: Store) -> None:
+def complete_records(store: Store, containers: Iterable[str] = ()) -> None:
     """Record what the recorded images, and those that names and containers stand for, need and lack in the graph.
 
+    These *containers*, which have no record, get one.
     Raises OSError and the errors of Graph.
     """
     with store.graph.write(lenient=True) as change:
@@ -82,7 +84,8 @@ def complete_records(store: Store) -> None:
         found = Reconstruction(store.directories, known)
         images = [key.partition("/")[2] for key in known if key.startswith("images/")]
         images += [record for key, record in known.items() if key.startswith("names/") and isinstance(record, str)]
-        images += [record.image for record in known.values() if isinstance(record, ContainerRecord)]
+        found.add_containers(containers)
+        images += [record.image for record in found.records.values() if isinstance(record, ContainerRecord)]
         found.add_images(dict.fromkeys(images))
         for name, record in found.records.items():
             if known.get(name) != record:
@@ -107,7 +110,9 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
         if record is not None:
             change.put_raw(key, _value(key, record))
         elif key == f"meta/{LINEAGE}".encode():
-            change.put_own(LINEAGE, new_id())
+            # The file has the same one, unless an earlier arstore wrote it.
+            seen = identity.read_seen(store.directories.root)
+            change.put_own(LINEAGE, seen.lineage if seen else new_id())
         elif key.startswith((b"trees/", b"hints/", b"meta/created")) or not _may_be_ours(key):
             # A cache, a hint, a date, or no record of ours at all.
             change.delete_raw(key)
@@ -143,7 +148,7 @@ def _reconstructed(store: Store, known: Records, search: bool = False) -> Recons
     found.add_names(names)
     if search or not names:
         found.add_found(manifests(store.directories))
-    found.add_containers()
+    found.add_containers(os.listdir(store.directories.containers))
     return found
 
 
@@ -155,6 +160,7 @@ def rebuild_graph(store: Store) -> str:
     """
     store.graph.release()
     path = store.directories.graph
+    set_aside(store.directories, "graph")
     os.makedirs(path, mode=0o700, exist_ok=True)
     with _alone(path), Ingest(store.directories) as ingest:
         rows, is_whole = _salvaged(f"{path}/{_DATA}")
@@ -169,6 +175,9 @@ def rebuild_graph(store: Store) -> str:
             records = _reconstructed(store, records, search=has_written).records
         elif not is_whole or not any(name.startswith("images/") for name in records):
             records = _reconstructed(store, records).records
+        else:
+            # It can be read, and is not believed: changes are missing in it.
+            records = _reconstructed(store, _still_there(store.directories, records), search=True).records
         fresh = Graph(ingest.directory("graph"))
         with fresh.write() as change:
             for name, record in records.items():
@@ -180,10 +189,13 @@ def rebuild_graph(store: Store) -> str:
             change.put_own(LINEAGE, new_id())
             # Where it is it will find out in its place.
             change.delete("meta", HOME)
+        with fresh.read() as snapshot:
+            seen = identity.Seen(snapshot.own(LINEAGE) or "", snapshot.number())
         fresh.release()
         reached("repair.graph-made")
-        if identity.read(store.directories.root) != store_id:
-            identity.write(store.directories, store_id)
+        # The old graph is none of this lineage: whatever dies here, it is not believed any more.
+        set_aside(store.directories, STORE_FILE)
+        identity.write(store.directories, store_id, seen)
         aside = _kept(store, path)
         reached("repair.graph-kept")
         os.rename(f"{fresh.path}/{_DATA}", f"{path}/{_DATA}")
@@ -205,7 +217,10 @@ def restore_id(store: Store) -> bool:
         known = records.get(f"meta/{ID}")
         if not is_whole or not _knows_what_is_there(directories, records):
             return False
+        if identity.witness(directories.root) not in {"", known}:
+            return False
         if isinstance(known, str):
+            set_aside(directories, STORE_FILE)
             identity.write(directories, known)
         elif records.get("meta/format") in OLDER:
             # It gets its id with its next change.
@@ -221,7 +236,9 @@ def _store_identity(store: Store, records: Records, is_whole: bool) -> tuple[str
     What can be read of a damaged graph is taken for the store's, unless it has another id. One that *is_whole* and has
     no id, where the root has one, was made anew by an older arstore.
     """
-    own, known = identity.read(store.directories.root), records.get(f"meta/{ID}")
+    # Of three places two may have been replaced together; what lies beside the blobs is the store's.
+    own = identity.witness(store.directories.root) or identity.read(store.directories.root)
+    known = records.get(f"meta/{ID}")
     if own:
         return own, own == known or (known is None and not is_whole)
     is_own = not is_whole or _knows_what_is_there(store.directories, records)
@@ -240,6 +257,44 @@ def _knows_what_is_there(directories: Directories, records: Records) -> bool:
     if not there <= images or not containers <= records.keys():
         return False
     return bool(images & there) or not (images or any(manifests(directories)))
+
+
+def _still_there(directories: Directories, records: Records) -> Records:
+    """Those of an older graph's *records* whose files are there, and what index.json does not contradict.
+
+    What was removed since then is gone from there.
+    """
+    names = read_list(directories)
+
+    def stays(key: str, record: Record | str) -> bool:
+        table, _, name = key.partition("/")
+        if table == "names":
+            return names is None or name in names.get(str(record), [])
+        if table == "images":
+            return name in (names or {}) or os.path.exists(directories.blob(name))
+        if table == "blobs":
+            return os.path.exists(directories.blob(name))
+        if table == "trees":
+            return os.path.isdir(directories.tree(name))
+        if isinstance(record, LayerRecord):
+            return any(os.path.exists(directories.blob(blob)) for blob in record.blobs)
+        return table != "leases" and (table != "containers" or os.path.isdir(directories.container(name)))
+
+    return {key: record for key, record in records.items() if stays(key, record)}
+
+
+def set_aside(directories: Directories, name: str) -> None:
+    """Move what is in the place *name* below the root, and is of the wrong kind, to a name of its own. Raises OSError.
+
+    Documents are files, and all else are directories; `gc` leaves it alone there.
+    """
+    path = f"{directories.root}/{name}"
+    with suppress(FileNotFoundError):
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind) is (name in {STORE_FILE, "index.json", "oci-layout"}):
+            os.rename(
+                path, f"{directories.root}/{name.replace('/', '-')}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+            )
 
 
 def _kept(store: Store, path: str) -> str:

@@ -11,12 +11,14 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from arstore.graph.identity import ID
+from arstore.linux.files.reading import read_file
 from arstore.linux.files.xattr import has_default_acl
 from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.scan.walk import outline
 from arstore.mounts.table import MountState, MountTable
 from arstore.store import containers
-from arstore.store.layout import LAYOUT_DOCUMENT, index_document
+from arstore.store.layout import LAYOUT_DOCUMENT, index_document, without_id
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -205,7 +207,9 @@ def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> It
     if found is None:
         if images:
             yield Finding(Damage.INDEX_STALE, "index.json", "is missing")
-    elif found != index_document(snapshot, images) and not snapshot.passed_over:
+    elif snapshot.passed_over:
+        return
+    elif found not in {(document := index_document(snapshot, images)), without_id(document, snapshot.own(ID) or "")}:
         yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
 
 
@@ -221,10 +225,14 @@ def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
 def _content(path: str) -> bytes | None:
     """What the file at *path* holds; None where there is none."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_file(path)
     except FileNotFoundError:
         return None
+    except OSError:
+        if os.path.isfile(path):
+            raise
+        # Something else is in its place, which a repair replaces unless it is a directory.
+        return b""
 
 
 def clutter(store: Store, known: Known) -> Iterator[Finding]:
@@ -238,6 +246,9 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
     there = find_clutter(store, found, known)
     for name in strays(found):
         yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
+    for name in there.unrecorded.kept:
+        why = "holds what was written in it, and the graph does not know it"
+        yield Finding(Damage.CONTAINER_UNRECORDED, name, why)
     for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in there.ingests:

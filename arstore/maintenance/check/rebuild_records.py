@@ -20,6 +20,7 @@ from arstore.oci.config import ImageConfig
 from arstore.oci.document import BOUNDS, STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
+from arstore.store.containers import read_record
 from arstore.tar.compression import decompressed
 from arstore.trees.forms import MERGED, TAR, form_of
 
@@ -135,12 +136,16 @@ class Reconstruction:
                 if f"images/{digest}" in self.records:
                     self._put_record("names", name, digest)
 
-    def add_containers(self) -> None:
-        """Record the containers whose directories are there and whose records are not, over an image nobody knows."""
-        for name in os.listdir(self.directories.containers):
+    def add_containers(self, names: Iterable[str]) -> None:
+        """Record those of these containers whose directories are there and whose records are not.
+
+        What lies beside a container's files tells its image. One that belonged to a process stays such a one.
+        """
+        for name in names:
             path = self.directories.container(name)
             if os.path.isdir(f"{path}/upper"):
-                self._put_record("containers", name, ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime))
+                record = read_record(path, name) or ContainerRecord(_UNKNOWN_IMAGE, os.stat(path).st_ctime)
+                self._put_record("containers", name, record)
 
     def _put_record(self, table: str, key: str, record: Record | str) -> None:
         self.records.setdefault(f"{table}/{key}", record)

@@ -19,7 +19,7 @@ from arstore.linux.files.xattr import remove_acls
 from arstore.maintenance.check.blob_repair import mend_blobs
 from arstore.maintenance.check.blobs import blobs
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
-from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id
+from arstore.maintenance.check.graph_repair import complete_records, mend_records, rebuild_graph, restore_id, set_aside
 from arstore.maintenance.check.quick import with_default_acls
 from arstore.maintenance.check.run import check
 from arstore.rootfs.mount import complete_runs
@@ -45,6 +45,7 @@ _GAPS = frozenset(
         Damage.IMAGE_LAYER,
         Damage.NAME_IMAGE,
         Damage.CONTAINER_IMAGE,
+        Damage.CONTAINER_UNRECORDED,
     }
 )
 _DISTRUSTED = frozenset({Damage.TREE_ALTERED, Damage.TREE_UNRECORDED})
@@ -76,7 +77,7 @@ def repair(
         mend_blobs(store, [finding.what for finding in findings if finding.damage in _BLOBS], sources, limits)
         if records:
             mend_records(store, records)
-        complete_records(store)
+        complete_records(store, [one.what for one in findings if one.damage is Damage.CONTAINER_UNRECORDED])
         before, findings = findings, check(store)
         there = {(finding.damage, finding.what) for finding in findings}
         done += [replace(one, repaired=True) for one in before if (one.damage, one.what) not in there]
@@ -118,6 +119,8 @@ def _repaired(
         for path in with_default_acls(store.directories):
             remove_acls(path)
     if not any(finding.damage in _RECORDS for finding in findings):
+        for name in ("index.json", "oci-layout"):
+            set_aside(store.directories, name)
         write_layout(store.directories, store.graph)
     left = {(finding.damage, finding.what) for finding in check(store, quick=True)}
     left |= {(Damage.TREE_ALTERED, key) for key in kept}

@@ -39,7 +39,11 @@ class Replacement:
         self._ingest = ingest
         self._outdated = dict(outdated)
         self._sparing = sparing
-        self._other_rules = {key for key, record in outdated.items() if record.is_outdated}
+        boot = boot_id()
+        # What is not relied on is of no use to whatever stands on it.
+        self._other_rules = {
+            key for key, one in outdated.items() if one.is_outdated and (one.synced or one.boot == boot)
+        }
         self._good: dict[str, TreeRecord] = {}
         self._exchanged: dict[str, str] = {}
 

@@ -145,7 +145,7 @@ def _with_garbage(box: Box) -> None:
         box.ok("untag", name)
     box.inside(_leave_garbage)
     (box.root / "blobs/sha256" / ("0" * 64)).write_bytes(b"orphan")
-    for directory in (box.root / "trees" / ("1" * 64) / "fs", box.root / "containers/x/upper"):
+    for directory in (box.root / "trees" / ("1" * 64) / "fs", box.root / "containers/x/work"):
         directory.mkdir(parents=True)
         (directory / "file").write_bytes(b"orphan")
 
