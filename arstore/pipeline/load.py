@@ -148,15 +148,15 @@ def load(
     store: Store,
     source: Archive | InStore,
     options: LoadOptions,
-    runtime: Callable[[], Runtime],
+    runtime: Callable[[float | None], Runtime],
     progress: Progress | None = None,
     loaded: Loaded | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
     """Run the pipeline image *source* once, import what it leaves, and empty its images directory.
 
-    *loaded* is filled in along the way; *note* is told, in words, what is about to be done. Raises the errors of
-    importing and running, NotFoundError, InUseError when another process loads the same pipeline,
+    *runtime* finds the OCI runtime in the seconds that it is given. *loaded* is filled in along the way; *note* is
+    told, in words, what is about to be done. Raises the errors of importing and running, NotFoundError, InUseError when another process loads the same pipeline,
     PipelineRefusedError for an image without the label, PipelineFailedError when the container ends with another
     status than 0, PipelineTimeoutError, and SubImageError when something it left could not be imported.
     """
@@ -273,7 +273,7 @@ class _Work:
         """Whether the last run was one of this very image."""
         return self._last.image == digest
 
-    def run(self, image: StoredImage, runtime: Callable[[], Runtime], clock: Clock) -> None:
+    def run(self, image: StoredImage, runtime: Callable[[float | None], Runtime], clock: Clock) -> None:
         """Run the container to its end. Raises PipelineFailedError and the errors of running."""
         loaded, options = self._loaded, self._options
 
@@ -283,7 +283,7 @@ class _Work:
         request = RunRequest(
             image=image,
             options=self._run_options(),
-            runtime=runtime(),
+            runtime=runtime(clock.most(options.timeout)),
             timeout=clock.most(options.timeout),
             stops_on_term=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -97,6 +98,68 @@ def test_a_runtime_that_hangs(made, nothing_left, tmp_path):
     words = ("--timeout", "1", "--stop-timeout", "1", "--runtime", runtime)
     assert store.run("load", *words, "job:1", timeout=60).status == PipelineTimeoutError.exit_code
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("run", "--timeout", "1"), 125),
+        (("load", "--timeout", "1"), PipelineTimeoutError.exit_code),
+        (("load", "--timeout-total", "1"), PipelineTimeoutError.exit_code),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_runtime_that_hangs_in_its_trial(made, nothing_left, tmp_path, words, status):
+    store = made("true")
+    runtime = odd_runtime(tmp_path, "exec sleep 100")
+    (tmp_path / "odd").touch()
+    began = time.monotonic()
+    outcome = store.run(*words, "--runtime", runtime, "job:1", timeout=60)
+    assert time.monotonic() - began < 20
+    assert (outcome.status, "did not run a trial container in" in one_line(outcome)) == (status, True), outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("tried", [False, True], ids=["in its trial", "later"])
+def test_a_runtime_that_hangs_ends_with_a_signal(made, nothing_left, tmp_path, number, tried):
+    """One that asks the command to end, whether the container is a trial's or the command's."""
+    store = made("true")
+    runtime = odd_runtime(tmp_path, f"touch {tmp_path}/hangs; exec sleep 100")
+    if tried:
+        store.ok("run", "--runtime", runtime, "job:1", "true")
+    (tmp_path / "odd").touch()
+    process = store.start("run", "--runtime", runtime, "job:1", "true")
+    end_when_it_hangs(process, tmp_path, number)
+    # An interrupt has its own status; any other signal ends a trial as it ends every command.
+    expected = {130} if number == signal.SIGINT else {125} if tried else {-number}
+    assert {process.returncode} == expected, process.stderr.read()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 125), (signal.SIGINT, 130)])
+def test_a_runtime_that_hangs_in_an_exec(made, nothing_left, tmp_path, number, status):
+    store = made("sleep 100")
+    real = programs.runtime()[0]
+    path = tmp_path / "runtime"
+    path.write_text(
+        f'#!/bin/sh\ncase " $* " in *" exec "*) touch {tmp_path}/hangs; exec sleep 100;; esac\nexec {real} "$@"\n'
+    )
+    path.chmod(0o755)
+    store.ok("run", "-d", "--name", "box", "--runtime", str(path), "job:1")
+    process = store.start("exec", "box", "true")
+    end_when_it_hangs(process, tmp_path, number)
+    assert process.returncode == status, process.stderr.read()
+    store.ok("container", "rm", "-f", "box")
+
+
+def end_when_it_hangs(process, tmp_path, number):
+    """Send the signal once the runtime hangs, and wait for the end of the command."""
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "hangs").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.wait(timeout=20)
 
 
 def test_a_pipeline_that_forks_for_ever(made, nothing_left):

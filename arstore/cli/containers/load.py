@@ -139,9 +139,9 @@ def _load(
 ) -> None:
     from arstore.pipeline.load import load as load_pipeline
 
-    def runtime() -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
+    def runtime(timeout: float | None) -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
         warn_of_config(session, store, store.find(loaded.image))
-        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups)
+        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups, timeout=timeout)
 
     with session.progress() as progress, stdout_as_stderr():
         load_pipeline(store, source, options, runtime, progress, loaded, session.note)

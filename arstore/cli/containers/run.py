@@ -85,7 +85,7 @@ def run(
         with session.progress() as progress:
             trees = tuple(store.stack_records(found, progress))
         warn_of_config(session, store, found)
-        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups)
+        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups, timeout=timeout)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout, trees=trees)
         if not detach:
             ended = containers.run(store, request)
@@ -127,12 +127,17 @@ def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
         session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
 
 
-def working_runtime(session: Session, store: Store, explicit: str | None, *, cgroups: bool) -> Runtime:
-    """The OCI runtime to use; the graph is closed meanwhile, because trying one forks. Raises RuntimeMissingError."""
+def working_runtime(
+    session: Session, store: Store, explicit: str | None, *, cgroups: bool, timeout: float | None
+) -> Runtime:
+    """The OCI runtime to use; *timeout* (seconds) limits trying. The graph is closed meanwhile, because trying forks.
+
+    Raises as `find_runtime`.
+    """
     from arstore.runtime.discovery import find_runtime
 
     store.close()
-    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups)
+    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups, timeout=timeout)
     if runtime.note:
         session.warn(runtime.note)
     return runtime

@@ -14,7 +14,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
-from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
+from arstore.errors import ArstoreError, InterruptedByUserError, NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
 from arstore.runtime.driver import OciRuntime, StatePlace
@@ -114,9 +114,16 @@ def _exec(
                 pid_namespace,
                 _ORPHANED,
             )
-            stack.enter_context(passing_on(child.send_signal))
+            interrupts: list[int] = []
+
+            def pass_on(number: int) -> None:
+                if number == signal.SIGINT:
+                    interrupts.append(number)
+                child.send_signal(number)
+
+            stack.enter_context(passing_on(pass_on))
         child.let_go()
-        return _follow(child, on_start)
+        return _follow(child, on_start, interrupts)
 
 
 class _Handle:
@@ -140,13 +147,18 @@ class _Handle:
         os.close(self.fd)
 
 
-def _follow(child: Child, on_start: Callable[[], None]) -> int:
-    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
+def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -> int:
+    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then.
+
+    *interrupts* has each SIGINT that was passed on.
+    """
     result: int | None = None
     process: Owner | None = None
-    failure = None
+    has_started = False
+    failure: ArstoreError | OSError | None = None
     while event := child.events.receive():
         if event.name == "started":
+            has_started = True
             process = outer_process(child.pid, event.fields["pid"])
             on_start()
         elif event.name == "exited":
@@ -154,6 +166,8 @@ def _follow(child: Child, on_start: Callable[[], None]) -> int:
         else:
             failure = error_of(event)
     child.wait()
+    if failure is not None and interrupts and not has_started:
+        failure = InterruptedByUserError("", "interrupted")
     if failure is not None:
         raise failure
     if result is not None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
 from arstore.disk.owner import Owner, lock_of
-from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
+from arstore.errors import ArstoreError, InterruptedByUserError, PipelineTimeoutError, RuntimeFailedError
 from arstore.runtime.lifecycle.channel import Sender, error_of
 from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
@@ -135,7 +135,8 @@ class _Watch:
                 child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
                 self._child = child
                 stack.callback(self._end)
-                stack.enter_context(passing_on(self._pass_on))
+                if launch.passes_signals:
+                    stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
             stack.callback(self._file.close)
@@ -175,7 +176,7 @@ class _Watch:
         self.oom_killed = oom_kills(self._launch.directory) > 0
         remove_cgroups(self._launch.directory)
         reached("run.ended")
-        if failure is None and state.status == "starting":
+        if state.status == "starting" and (failure is None or self._interrupts):
             failure = self._unstarted()
         self._last_word(state, status, failure)
         reached("run.told")
@@ -188,6 +189,8 @@ class _Watch:
 
     def _unstarted(self) -> ArstoreError:
         name = os.path.basename(self._launch.runtime.path)
+        if self._interrupts:
+            return InterruptedByUserError("", "interrupted")
         if self._timed_out:
             return PipelineTimeoutError(self._launch.id, f"{name} did not start it in {self._launch.timeout:g} seconds")
         return RuntimeFailedError(self._launch.id, f"{name} was stopped before it had started the container")
