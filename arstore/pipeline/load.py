@@ -156,9 +156,10 @@ def load(
     """Run the pipeline image *source* once, import what it leaves, and empty its images directory.
 
     *runtime* finds the OCI runtime in the seconds that it is given. *loaded* is filled in along the way; *note* is
-    told, in words, what is about to be done. Raises the errors of importing and running, NotFoundError, InUseError when another process loads the same pipeline,
-    PipelineRefusedError for an image without the label, PipelineFailedError when the container ends with another
-    status than 0, PipelineTimeoutError, and SubImageError when something it left could not be imported.
+    told, in words, what is about to be done. Raises the errors of importing and running, NotFoundError, InUseError when
+    another process loads the same pipeline, PipelineRefusedError for an image without the label, PipelineFailedError
+    when the container ends with another status than 0, PipelineTimeoutError, and SubImageError when something it left
+    could not be imported.
     """
     loaded = Loaded() if loaded is None else loaded
     clock = Clock(options.total)

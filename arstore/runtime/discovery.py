@@ -143,9 +143,7 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
         options = RunOptions(args=(_true(),), cgroups=runtime.cgroups, stop_timeout=0)
         name = os.path.basename(directory)
         patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
-        launch = Launch(
-            name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False
-        )
+        launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False)
         status = run(launch).status
     if status != 0:
         raise RuntimeMissingError(runtime.path, f"its trial ended with status {status}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from support import images, programs
 from support.groups import groups_below
 
-from arstore.errors import PipelineFailedError, PipelineTimeoutError, SubImageError
+from arstore.errors import HostError, PipelineFailedError, PipelineTimeoutError, SubImageError
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -160,6 +161,31 @@ def end_when_it_hangs(process, tmp_path, number):
         time.sleep(0.05)
     process.send_signal(number)
     process.wait(timeout=20)
+
+
+@pytest.mark.parametrize(("way", "why"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_output_that_cannot_be_passed_on(made, nothing_left, way, why, verb):
+    """A command that ended with 0 does not count as having worked when its output is lost."""
+    store = made("sleep 100")
+    store.ok("run", "-d", "--name", "box", "job:1")
+    words = ["run", "job:1"] if verb == "run" else ["exec", "box"]
+
+    def ended(script, redirection):
+        line = ["sh", "-c", f'"$@" {redirection}', "sh", *store.words(*words, "sh", "-c", script)]
+        done = subprocess.run(line, capture_output=True, check=False, env=store.environment(), timeout=60)
+        return done.returncode, done.stderr.decode()
+
+    status, err = ended("echo there", way)
+    assert (status, err.count("\n"), f"standard output: {why}" in err) == (HostError.exit_code, 1, True), err
+    status, err = ended("echo there; exit 7", way)
+    assert (status, f"warning: standard output: {why}" in err) == (7, True), err
+    assert ended(":", way) == (0, "")
+    assert ended("exit 3", way) == (3, "")
+    assert ended("echo there >&2", "2>/dev/full")[0] == HostError.exit_code
+    # A reader who has gone ends the command in the container as it does everywhere.
+    assert "standard output" not in ended("while echo y; do :; done", "| head -1 >/dev/null")[1]
+    store.ok("container", "rm", "-f", "box")
 
 
 def test_a_pipeline_that_forks_for_ever(made, nothing_left):

@@ -13,6 +13,7 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
 )
+from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import environment
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import RAW, Range, argument, option
@@ -175,7 +176,7 @@ def exec_(
     if detach:
         start_exec(container.path, args, options)
         return 0
-    return exec_in(container.path, args, options)
+    return status_of(session, exec_in(container.path, args, options))
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)

@@ -10,6 +10,7 @@ from arstore.cli.command import (
     json_option,
     progress_option,
 )
+from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.parameter import RAW, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
@@ -91,7 +92,7 @@ def run(
             ended = containers.run(store, request)
             if ended.oom_killed:
                 session.warn(out_of_memory(found.label, options.memory))
-            return ended.status
+            return status_of(session, ended)
         container_id = containers.start(store, request)
     # The command was started: what fails from here on has its own status, and not that of a `run` that failed.
     session.done = f"container {container_id} was started and goes on"

@@ -1,8 +1,8 @@
 """What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that
 it died.
 
-Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255) and `failed` (an error, carried
-across).
+Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255), `unwritten` (`stream`, `errno`:
+what the container wrote to it could not be passed on) and `failed` (an error, carried across).
 """
 
 from __future__ import annotations
@@ -89,6 +89,13 @@ class Receiver:
         poll.register(self.fd, select.POLLIN)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
+
+
+class Unwritten(NamedTuple):
+    """What the container wrote to *stream*, `stdout` or `stderr`, could not be passed on, because of *errno*."""
+
+    stream: str
+    errno: int
 
 
 def error_of(event: Event) -> ArstoreError | OSError:

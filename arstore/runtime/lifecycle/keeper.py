@@ -104,7 +104,8 @@ class Keeper:
         status = reaper.wait_for(pid)
         self._pid, self._ended = 0, True
         self._report.send("exited", status=exit_status(status))
-        streams.drain()
+        for stream, error in streams.drain().items():
+            self._report.send("unwritten", stream=stream, errno=error.errno or 0)
 
     def _on_signal(self, number: int, _: object) -> None:
         if self._ended:
