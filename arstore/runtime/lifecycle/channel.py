@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
-import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
 from arstore.linux.files.writing import write_all
+from arstore.linux.waiting import readable
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -73,7 +72,8 @@ class Receiver:
         Raises TimeoutError when *deadline*, a value of time.monotonic(), passes first.
         """
         while b"\n" not in self._buffer:
-            self._wait(deadline)
+            if deadline is not None and not readable(self.fd, deadline):
+                raise TimeoutError
             data = os.read(self.fd, _CHUNK)
             if not data:
                 return None
@@ -81,14 +81,6 @@ class Receiver:
         line, _, self._buffer = self._buffer.partition(b"\n")
         fields = json.loads(line)
         return Event(fields.pop("event"), fields)
-
-    def _wait(self, deadline: float | None) -> None:
-        if deadline is None:
-            return
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
 
 
 class Unwritten(NamedTuple):
