@@ -55,7 +55,9 @@ class ContainerWords(TypedDict):
 _OPTIONS = (
     option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value."),
     option("--env-file", metavar="FILE", multiple=True, help="A file of variables, a line each; # begins a comment."),
-    option("-v", "--volume", metavar="SRC:DST[:ro]", multiple=True, help="A host file or directory, seen at DST."),
+    option(
+        "-v", "--volume", metavar="SRC:DST[:OPT,...]", multiple=True, help="A host path, seen at DST; ro: read-only."
+    ),
     option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as."),
     option("--group-add", metavar="GROUP", multiple=True, help="One more group for it."),
     option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g."),
