@@ -11,7 +11,15 @@ import pytest
 from support import images, programs
 from support.groups import groups_below
 
-from arstore.errors import HostError, PipelineFailedError, PipelineTimeoutError, SubImageError
+from arstore.errors import (
+    HostError,
+    ImageConfigError,
+    InvalidReferenceError,
+    NotFoundError,
+    PipelineFailedError,
+    PipelineTimeoutError,
+    SubImageError,
+)
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -225,3 +233,47 @@ def test_an_image_that_asks_for_more_gets_no_more(made, nothing_left, config):
     assert (found.status, found.out) == (expected.status, expected.out)
     assert b"Seccomp: 2" in found.out
     assert b"/host/*" in found.out
+
+
+def test_many_bad_leavings_are_a_few_lines(made, nothing_left):
+    store = made("cd $ARSTORE_IMAGES && seq 3000 | xargs touch")
+    outcome = store.run("load", "--json", "job:1", timeout=120)
+    assert outcome.status == SubImageError.exit_code
+    assert len(outcome.err.splitlines()) < 20
+    assert "2990 more could not be imported" in outcome.err
+    assert len(outcome.json["failed"]) == 3000
+
+
+def test_an_image_without_a_command_is_no_pipeline(store, tmp_path):
+    bare = images.image(images.layer([images.directory("./")]), names=["bare:1"], config={"Cmd": None})
+    archive = images.write_oci_archive(tmp_path / "bare.tar", bare)
+    outcome = store.run("load", "-i", archive)
+    assert (outcome.status, "running" in outcome.err) == (ImageConfigError.exit_code, False)
+    assert "bare:1: the image has neither an entrypoint nor a command" in one_line(outcome)
+
+
+def test_a_name_that_no_pipeline_can_have(made, nothing_left, tmp_path):
+    """It is refused before anything is imported; an image that has it already can be loaded by its digest."""
+    store = made("true")
+    before = store.json("images")
+    bare = images.image(images.layer([images.file("x", b"x")]), names=[])
+    archive = images.write_oci_archive(tmp_path / "bare.tar", bare)
+    outcome = store.run("load", "-i", archive, "--name", "blobs")
+    assert (outcome.status, "--name" in one_line(outcome)) == (InvalidReferenceError.exit_code, True)
+    assert store.json("images") == before
+    store.ok("tag", "job:1", "blobs:9")
+    store.ok("untag", "job:1")
+    outcome = store.run("load", "blobs:9")
+    assert (outcome.status, "arstore tag blobs:9 NAME" in one_line(outcome)) == (InvalidReferenceError.exit_code, True)
+    store.ok("load", before[0]["digest"])
+
+
+def test_discarding_what_no_pipeline_left(made, nothing_left):
+    store = made("exit 3")
+    assert store.run("load", "--discard-failed", "jbo").status == NotFoundError.exit_code
+    for _ in range(2):
+        assert store.run("load", "job:1").status == PipelineFailedError.exit_code
+    plan = store.run("load", "--discard-failed", "--dry-run", "job").text.splitlines()
+    assert [line.startswith("would delete ") for line in plan] == [True] * len(plan)
+    done = store.run("load", "--discard-failed", "job").text.splitlines()
+    assert [f"would delete {line}" for line in done] == plan

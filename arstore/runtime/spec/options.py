@@ -158,9 +158,9 @@ def parse_volume(text: str) -> Volume:
     """`SRC:DST[:OPTION,...]`: a host path, made absolute, and the container's path for it.
 
     SRC may contain colons, DST may not. OPTION is one of ro, rw, noexec, exec, nosuid, nodev, private, rprivate, slave
-    and rslave, as podman has them. z and Z are taken and have no effect: there are no SELinux labels. A plain word is a path relative to the working directory, never a named volume.
-    Raises UsageError for the form and for a DST that is not absolute or is the root, NotFoundError when SRC does not
-    exist.
+    and rslave, as podman has them. z and Z are taken and have no effect: there are no SELinux labels. A plain word is a
+    path relative to the working directory, never a named volume. Raises UsageError for the form, for an OPTION, and for
+    a DST that is not absolute or is the root; NotFoundError when SRC does not exist.
     """
     source, colon, destination = text.rpartition(":")
     words: list[str] = []
