@@ -147,7 +147,7 @@ class _GivenPath(click.Path):
 
 
 def _refuse_empty(
-    kind: click.ParamType, value: object, param: click.Parameter | None, ctx: click.Context | None
+    kind: click.ParamType[Any], value: object, param: click.Parameter | None, ctx: click.Context | None
 ) -> None:
     """Refuse an empty word. Defaults come here too, and may be empty."""
     if value != "" or param is None or ctx is None or param.name is None:

@@ -143,13 +143,13 @@ def parse_cpus(text: str) -> float:
     except ValueError:
         raise _refused(text, "not a number of processors") from None
     if not 0.01 <= cpus <= 100_000:
-        raise _refused(text, "the number of processors must be 0.01 or more")
+        raise _refused(text, "the number of processors must be from 0.01 to 100000")
     return cpus
 
 
 def check_pids_limit(number: int) -> int:
     """*number* of processes and threads, -1 for no limit. Raises UsageError for less."""
-    if number != -1 and number < 1:
+    if number != -1 and not 1 <= number <= _LARGEST:
         raise _refused(str(number), "not a number of processes", "write -1 for no limit")
     return number
 

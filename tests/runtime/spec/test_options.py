@@ -6,6 +6,7 @@ from arstore.errors import ArstoreError, NotFoundError, UsageError
 from arstore.runtime.spec.options import (
     Volume,
     check_hostname,
+    check_pids_limit,
     parse_cpus,
     parse_env,
     parse_memory,
@@ -57,6 +58,13 @@ def test_memory_has_a_floor():
 def test_no_cpus(text):
     with pytest.raises(UsageError):
         parse_cpus(text)
+
+
+def test_limits_name_both_bounds():
+    with pytest.raises(UsageError, match=r"from 0\.01 to 100000"):
+        parse_cpus("99999999")
+    with pytest.raises(UsageError, match="not a number of processes"):
+        check_pids_limit(10**20)
 
 
 def test_volumes(tmp_path, monkeypatch):
