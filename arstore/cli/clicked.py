@@ -6,13 +6,14 @@ A plain command line needs none of this (see `line`).
 from __future__ import annotations
 
 from inspect import cleandoc
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from arstore.cli.command import Command, Declared
 from arstore.cli.group import Group
-from arstore.cli.parameter import RAW, Argument, Choice, FilePath, Parameter, Range
+from arstore.cli.parameter import RAW, Argument, Choice, FilePath, Option, Parameter, Range
 from arstore.cli.session import Session
 from arstore.cli.terminal.output import write_text
 from arstore.errors import UsageError
@@ -107,10 +108,52 @@ def _type(one: Parameter) -> Any:  # noqa: ANN401 - generic since click 8.4
         return click.Choice(list(kind.choices))
     if isinstance(kind, Range):
         words: dict[str, Any] = {"min": kind.min, "max": kind.max, "min_open": kind.min_open}
-        return click.IntRange(**words) if kind.number is int else click.FloatRange(**words)
+        return click.IntRange(**words) if kind.number is int else _FiniteRange(**words)
     if isinstance(kind, FilePath):
-        return click.Path()
-    return click.UNPROCESSED if kind is RAW else None
+        return _GivenPath()
+    if kind is RAW:
+        return click.UNPROCESSED
+    is_flag = isinstance(one, Option) and not one.takes_value
+    return None if kind.empty or is_flag else _GivenText()
+
+
+class _FiniteRange(click.FloatRange):
+    """A range without infinity and what is not a number, which compares with no bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See click."""
+        found = super().convert(value, param, ctx)
+        if not isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
+
+
+class _GivenText(click.types.StringParamType):
+    """A text that is not empty if it was given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See click."""
+        _refuse_empty(self, value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _GivenPath(click.Path):
+    """A path that is not empty if it was given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """See click."""
+        _refuse_empty(self, value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_empty(
+    kind: click.ParamType[Any], value: object, param: click.Parameter | None, ctx: click.Context | None
+) -> None:
+    """Refuse an empty word. Defaults come here too, and may be empty."""
+    if value != "" or param is None or ctx is None or param.name is None:
+        return
+    if ctx.get_parameter_source(param.name) is not click.core.ParameterSource.DEFAULT:
+        kind.fail("is empty", param, ctx)
 
 
 class _WithHelp(click.Command):

@@ -116,9 +116,11 @@ class ContainerCommand(Command):
     def statuses(self) -> list[tuple[int, str]]:
         """See Command."""
         detaching = self.has_option("--detach")
-        told = (errors.HostError.exit_code, "with --detach: the container was started, but its id could not be printed")
+        late = "the command ended with 0, but what it wrote could not be passed on"
+        if detaching:
+            late += "; with --detach: it was started, but the container's id could not be printed"
         return [
-            *([told] if detaching else []),
+            (errors.HostError.exit_code, late),
             (errors.RUN_FAILED, "arstore or the OCI runtime failed; with --json, `kind` tells more"),
             (errors.RUN_CANNOT_INVOKE, "the command cannot be invoked, or its user, group or directory does not exist"),
             (errors.RUN_NOT_FOUND, "the command does not exist in the container"),

@@ -13,7 +13,7 @@ from arstore.cli.failure import guarded, tell
 from arstore.cli.group import COMMANDS, Group
 from arstore.cli.interrupts import raised_in
 from arstore.cli.line import parse
-from arstore.cli.parameter import Choice, option
+from arstore.cli.parameter import ANY, Choice, option
 from arstore.cli.session import LEVELS, Session
 from arstore.cli.terminal.output import write_line
 from arstore.linux.process import UMASK
@@ -32,8 +32,10 @@ def _show_version(_session: Session, _value: object) -> None:
     write_line(PROGRAM, arstore.__version__)
 
 
-@option("--root", metavar="DIR", envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
-@option("--runroot", metavar="DIR", envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot.")
+@option("--root", metavar="DIR", type=ANY, envvar="ARSTORE_ROOT", show_envvar=True, help="The store.")
+@option(
+    "--runroot", metavar="DIR", type=ANY, envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot."
+)
 @option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="How much is told.")
 @option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
 @option("--version", is_flag=True, is_eager=True, apply=_show_version, ends=True, help="Show the version and exit.")

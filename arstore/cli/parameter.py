@@ -7,6 +7,7 @@ makes click's parameters of them for help, usage errors and completion.
 from __future__ import annotations
 
 import os
+from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -19,10 +20,15 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Text:
-    """Any word, as it is."""
+    """A word, as it is. Unless *empty*, an empty one is refused: scripts give it for a variable that was never set."""
+
+    def __init__(self, empty: bool = False) -> None:
+        self.empty = empty
 
     def read(self, word: str) -> object:
         """Return the value that *word* gives. Raises ValueError if click must judge the word."""
+        if not word and not self.empty:
+            raise ValueError(word)
         return word
 
 
@@ -30,6 +36,7 @@ class Choice(Text):
     """One of a few words."""
 
     def __init__(self, choices: Iterable[str]) -> None:
+        super().__init__()
         self.choices = tuple(choices)
 
     def read(self, word: str) -> object:
@@ -40,7 +47,7 @@ class Choice(Text):
 
 
 class Range(Text):
-    """A number of the type *number*, with bounds that are themselves allowed, except a *min* that is open."""
+    """A finite number of the type *number*. Its bounds are themselves allowed, except a *min* that is open."""
 
     def __init__(
         self,
@@ -49,12 +56,15 @@ class Range(Text):
         max: float | None = None,
         min_open: bool = False,
     ) -> None:
+        super().__init__()
         self.number = number
         self.min, self.max, self.min_open = min, max, min_open
 
     def read(self, word: str) -> object:
         """See Text."""
         value = self.number(word)
+        if not isfinite(value):
+            raise ValueError(word)
         if self.min is not None and (value <= self.min if self.min_open else value < self.min):
             raise ValueError(word)
         if self.max is not None and value > self.max:
@@ -63,18 +73,20 @@ class Range(Text):
 
 
 class FilePath(Text):
-    """A path that need not exist. If it does, it must be readable."""
+    """A path that need not exist. If it does, it must be readable. An empty one would be the current directory."""
 
     def read(self, word: str) -> object:
         """See Text."""
-        if word != "-" and os.path.exists(word) and not os.access(word, os.R_OK):
+        if not word or (word != "-" and os.path.exists(word) and not os.access(word, os.R_OK)):
             raise ValueError(word)
         return word
 
 
 TEXT = Text()
-RAW = Text()
-"""As TEXT; click leaves such words alone."""
+ANY = Text(empty=True)
+"""Where an empty word has a meaning, or that of a word that is not given."""
+RAW = Text(empty=True)
+"""As ANY; click leaves such words alone."""
 
 
 class Parameter:

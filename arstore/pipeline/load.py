@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,13 @@ from arstore.disk.paths import opened
 from arstore.errors import (
     ArstoreError,
     ImageConfigError,
+    InvalidReferenceError,
     PipelineFailedError,
     PipelineRefusedError,
     SubImageError,
     from_os_error,
 )
+from arstore.oci.reference import parse_name
 from arstore.pipeline.clock import Clock
 from arstore.pipeline.leavings import Seen, find_leavings, opened_leaving
 from arstore.pipeline.place import (
@@ -55,7 +57,7 @@ from arstore.transport.skipped import SkippedTop
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from arstore.pipeline.leavings import Leaving
     from arstore.runtime.driver import Runtime
@@ -148,17 +150,18 @@ def load(
     store: Store,
     source: Archive | InStore,
     options: LoadOptions,
-    runtime: Callable[[], Runtime],
+    runtime: Callable[[float | None], Runtime],
     progress: Progress | None = None,
     loaded: Loaded | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
     """Run the pipeline image *source* once, import what it leaves, and empty its images directory.
 
-    *loaded* is filled in along the way; *note* is told, in words, what is about to be done. Raises the errors of
-    importing and running, NotFoundError, InUseError when another process loads the same pipeline,
-    PipelineRefusedError for an image without the label, PipelineFailedError when the container ends with another
-    status than 0, PipelineTimeoutError, and SubImageError when something it left could not be imported.
+    *runtime* finds the OCI runtime in the seconds that it is given. *loaded* is filled in along the way; *note* is
+    told, in words, what is about to be done. Raises the errors of importing and running, NotFoundError, InUseError when
+    another process loads the same pipeline, PipelineRefusedError for an image without the label, PipelineFailedError
+    when the container ends with another status than 0, PipelineTimeoutError, and SubImageError when something it left
+    could not be imported.
     """
     loaded = Loaded() if loaded is None else loaded
     clock = Clock(options.total)
@@ -169,8 +172,9 @@ def load(
     if options.require_label and labels.get(LABEL) != "true":
         why = f"does not have the label {LABEL}=true, which --require-label asks for"
         raise PipelineRefusedError(loaded.label, why)
+    _require_command(store, image, options, loaded.label)
     root = store.directories.root
-    directory = images_directory(root, loaded.image, loaded.names)
+    directory = _directory(root, source, loaded)
     place = os.path.dirname(directory)
     with made(root, place) as place_fd, only_load(place_fd, loaded.label):
         for path in (f"{root}/pipelines", directory):
@@ -206,21 +210,68 @@ def _pipeline(
         names = dict.fromkeys((found.label, *found.names)) if found.names else ()
         loaded.image, loaded.names = found.digest, tuple(name for name in names if name in found.names)
         return found
+    if source.name:
+        # Before anything is imported under a name that no pipeline can have.
+        images_directory(store.directories.root, "", (str(parse_name(source.name)),))
     wanted = ImportOptions(name=source.name, single=True, limits=options.limits)
     (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
     loaded.image, loaded.names = taken.digest, taken.names
     return store.find(taken.digest)
 
 
+def _directory(root: str, source: Archive | InStore, loaded: Loaded) -> str:
+    """The images directory. An image that was not asked for by its name gets that of its first name that fits.
+
+    Raises InvalidReferenceError.
+    """
+    try:
+        return images_directory(root, loaded.image, loaded.names)
+    except InvalidReferenceError as error:
+        if isinstance(source, Archive):
+            raise
+        if _is_name(source.text, loaded):
+            hint = f"give the image another with `arstore tag {source.text} NAME`, and load that"
+            raise InvalidReferenceError(error.what, error.why, hint) from error
+    for name in loaded.names[1:]:
+        with suppress(InvalidReferenceError):
+            return images_directory(root, loaded.image, (name,))
+    return images_directory(root, loaded.image, ())
+
+
+def _is_name(text: str, loaded: Loaded) -> bool:
+    """Whether *text* is one of the image's names."""
+    try:
+        return str(parse_name(text)) in loaded.names
+    except InvalidReferenceError:
+        return False
+
+
 def _announcement(store: Store, image: StoredImage, options: LoadOptions, label: str) -> str:
     """One line for people who expect `load` only to import, as other tools have it."""
     config = store.config(image)
     user = config.user if options.container.user is None else options.container.user
-    try:
-        command = " ".join(container_args(config, options.container))
-    except ImageConfigError:
-        command = "no command"
+    command = " ".join(container_args(config, options.container))
     return f"{label}: running `{shown(command.encode())}` as {user or 'root'}; `arstore import` only imports"
+
+
+def _merged(images: Iterable[TakenImage]) -> tuple[TakenImage, ...]:
+    """Each image once, with all the names under which it came."""
+    found: dict[str, TakenImage] = {}
+    for image in images:
+        first = found.setdefault(image.digest, image)
+        found[image.digest] = first._replace(names=tuple(dict.fromkeys((*first.names, *image.names))))
+    return tuple(found.values())
+
+
+def _require_command(store: Store, image: StoredImage, options: LoadOptions, label: str) -> None:
+    """Raise ImageConfigError for an image without a command, which `load` cannot be given."""
+    try:
+        container_args(store.config(image), options.container)
+    except ImageConfigError as error:
+        if error.what != "command":
+            raise
+        why = "the image has neither an entrypoint nor a command, so it is not a pipeline"
+        raise ImageConfigError(label, why, "it is in the store; `arstore run` takes a command") from error
 
 
 def _await_killed(store: Store) -> None:
@@ -273,7 +324,7 @@ class _Work:
         """Whether the last run was one of this very image."""
         return self._last.image == digest
 
-    def run(self, image: StoredImage, runtime: Callable[[], Runtime], clock: Clock) -> None:
+    def run(self, image: StoredImage, runtime: Callable[[float | None], Runtime], clock: Clock) -> None:
         """Run the container to its end. Raises PipelineFailedError and the errors of running."""
         loaded, options = self._loaded, self._options
 
@@ -283,7 +334,7 @@ class _Work:
         request = RunRequest(
             image=image,
             options=self._run_options(),
-            runtime=runtime(),
+            runtime=runtime(clock.most(options.timeout)),
             timeout=clock.most(options.timeout),
             stops_on_term=True,
         )
@@ -325,7 +376,7 @@ class _Work:
                     failed.append(Failure(shown(leaving.path), error))
                 except OSError as error:
                     failed.append(Failure(shown(leaving.path), from_os_error(error, shown(leaving.path))))
-            loaded.imported, loaded.failed = (*loaded.imported, *imported), tuple(failed)
+            loaded.imported, loaded.failed = _merged((*loaded.imported, *imported)), tuple(failed)
             if failed and not (again and (options.rerun or self._last.may_be_torn)):
                 first = failed[0]
                 more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""

@@ -12,9 +12,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, NoSpaceError, RuntimeMissingError, from_os_error
+from arstore.errors import (
+    ArstoreError,
+    NoSpaceError,
+    PipelineTimeoutError,
+    RuntimeMissingError,
+    from_os_error,
+)
 from arstore.linux.files.writing import replace_file
 from arstore.linux.mounting.mount import MS_BIND, MS_PRIVATE, MS_REC, mount
 from arstore.linux.mounting.mountinfo import read_mounts
@@ -56,13 +63,16 @@ class _Program(NamedTuple):
         return cls(path, about.st_size, about.st_mtime_ns)
 
 
-def find_runtime(explicit: str | None, runroot: str, *, cgroups: bool = True) -> OciRuntime:
+def find_runtime(
+    explicit: str | None, runroot: str, *, cgroups: bool = True, timeout: float | None = None
+) -> OciRuntime:
     """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
 
-    Without *cgroups* it is one that makes containers without control groups of their own.
+    Without *cgroups* it is one that makes containers without control groups of their own. *timeout* limits all trials
+    together, in seconds. A signal that ends this process, or raises in it, ends a trial at once.
     Must be called without other threads and without an open LMDB environment, since trying forks. Raises
-    RuntimeMissingError with each one's own reason, NoSpaceError where a trial finds no room, HostError for a *runroot*
-    that runtimes cannot use.
+    RuntimeMissingError with each one's own reason, PipelineTimeoutError when *timeout* is over, NoSpaceError where a
+    trial finds no room, HostError for a *runroot* that runtimes cannot use.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths, cgroups)
@@ -70,13 +80,16 @@ def find_runtime(explicit: str | None, runroot: str, *, cgroups: bool = True) ->
         return cached
     require_text(runroot)
     reasons: list[str] = []
+    deadline = None if timeout is None else time.monotonic() + timeout
     for path in paths:
         try:
-            found = _try_runtime(OciRuntime(path, cgroups=cgroups), runroot)
+            found = _try_runtime(OciRuntime(path, cgroups=cgroups), runroot, deadline)
         except NoSpaceError:
             # That says nothing about the runtime.
             raise
         except ArstoreError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise PipelineTimeoutError(path, f"did not run a trial container in {timeout:g} seconds") from error
             reasons.append(f"{os.path.basename(path)}: {error.why}")
         except OSError as error:
             told = from_os_error(error)
@@ -104,20 +117,20 @@ def _paths(names: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _try_runtime(runtime: OciRuntime, runroot: str) -> OciRuntime:
-    """The runtime, when `true` ran with it. Raises ArstoreError or OSError when not."""
+def _try_runtime(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:
+    """The runtime, when `true` ran with it before *deadline*. Raises ArstoreError or OSError when not."""
     if not seccomp.supported_by_kernel():
         note = "the kernel has no seccomp, so containers run without it"
-        return _trial(runtime._replace(seccomp=False, note=note), runroot)
+        return _trial(runtime._replace(seccomp=False, note=note), runroot, deadline)
     try:
-        return _trial(runtime, runroot)
+        return _trial(runtime, runroot, deadline)
     except ArstoreError as error:
         if "seccomp" not in error.why.lower():
             raise
-    return _trial(runtime._replace(seccomp=False, note=f"{runtime.name} {_NO_SECCOMP}"), runroot)
+    return _trial(runtime._replace(seccomp=False, note=f"{runtime.name} {_NO_SECCOMP}"), runroot, deadline)
 
 
-def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
+def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:
     from arstore.oci.config import ImageConfig
     from arstore.oci.platform import Platform
     from arstore.runtime.lifecycle.launch import Launch
@@ -126,9 +139,11 @@ def _trial(runtime: OciRuntime, runroot: str) -> OciRuntime:
 
     config = ImageConfig(raw=b"", platform=Platform("linux", ""), diff_ids=())
     with _scratch(runroot) as directory, _quiet():
-        options = RunOptions(args=(_true(),), cgroups=runtime.cgroups)
+        # Nothing in a trial is worth a grace: at the end of its time it is killed.
+        options = RunOptions(args=(_true(),), cgroups=runtime.cgroups, stop_timeout=0)
         name = os.path.basename(directory)
-        launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=_PATIENCE)
+        patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
+        launch = Launch(name, directory, config, options, runtime, _bind_host, timeout=patience, passes_signals=False)
         status = run(launch).status
     if status != 0:
         raise RuntimeMissingError(runtime.path, f"its trial ended with status {status}")

@@ -207,3 +207,46 @@ def test_completions(tmp_path):
     environment |= {"COMP_WORDS": "arstore imag", "COMP_CWORD": "1"}
     done = subprocess.run([sys.executable, "-m", "arstore"], env=environment, capture_output=True, check=False)
     assert done.stdout == b"plain,images\n"
+
+
+def fails(words):
+    """The usage error for this line, which both ways of reading must refuse."""
+    assert parse(cli, words, {}) is None
+    with pytest.raises(UsageError) as caught:
+        clicked.run(cli, Session(), words)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "1e15", "1e300"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--timeout", "V", "x"],
+        ["run", "--stop-timeout", "V", "x"],
+        ["load", "--timeout", "V", "x"],
+        ["load", "--timeout-total", "V", "x"],
+        ["stop", "--time", "V", "x"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_seconds_are_finite(words, value):
+    option = words[1]
+    assert option in fails([value if word == "V" else word for word in words])
+
+
+ANY_TEXT = {"entrypoint", "user", "workdir", "hostname", "stop_signal", "args", "author", "message"}
+"""Parameters to which an empty word means something, or the same as none."""
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_an_empty_word_is_refused_by_its_name(path):
+    """A script's variable that was never set must not mean the current directory, or nothing."""
+    declared = LEAVES[path]
+    needed = ["w" for one in declared.parameters if isinstance(one, Argument) and one.required]
+    for one in declared.parameters:
+        if one.name in ANY_TEXT or (path[0], one.name) == ("run", "name"):
+            continue
+        if isinstance(one, Option) and one.takes_value:
+            assert one.names[-1] in fails([*path, one.names[0], "", *needed])
+        elif isinstance(one, Argument):
+            assert "is empty" in fails([*path, *[""] * max(1, len(needed))])

@@ -80,7 +80,7 @@ def options():
 
 
 def run(store, archive, options, loaded=None):
-    def find():
+    def find(_timeout):
         return find_runtime(None, store.directories.runroot)
 
     source = archive if isinstance(archive, InStore) else Archive(str(archive), "builder:1")

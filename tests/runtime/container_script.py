@@ -33,7 +33,7 @@ def main(spec: dict) -> int:
         start_exec(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
         return 0
     if spec["mode"] == "exec":
-        return exec_in(spec["directory"], tuple(spec["args"]), ExecOptions(**options))
+        return exec_in(spec["directory"], tuple(spec["args"]), ExecOptions(**options)).status
     options["security"] = Security(**tuples(options.get("security", {})))
     options["devices"] = tuple(HostDevice(*fields) for fields in options.get("devices", ()))
     options["ulimits"] = tuple(Ulimit(*fields) for fields in options.get("ulimits", ()))

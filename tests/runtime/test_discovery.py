@@ -25,7 +25,7 @@ def test_discovery_names_each_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(discovery, "_MORE_PLACES", ())
 
-    def refuse(runtime, _runroot):
+    def refuse(runtime, _runroot, _deadline):
         raise RuntimeMissingError("x", f"{runtime.name} says no")
 
     monkeypatch.setattr(discovery, "_trial", refuse)
@@ -40,7 +40,7 @@ def test_discovery_remembers_until_the_program_changes(tmp_path, monkeypatch):
     runroot = str(tmp_path / "run")
     tried = []
 
-    def accept(runtime, _runroot):
+    def accept(runtime, _runroot, _deadline):
         tried.append(runtime.path)
         os.makedirs(runroot, exist_ok=True)
         if runtime.seccomp:
@@ -67,7 +67,7 @@ def test_discovery_tries_without_control_groups_apart(tmp_path, monkeypatch):
     runroot = str(tmp_path / "run")
     tried = []
 
-    def accept(runtime, _runroot):
+    def accept(runtime, _runroot, _deadline):
         tried.append(runtime.cgroups)
         os.makedirs(runroot, exist_ok=True)
         return runtime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -9,7 +11,15 @@ import pytest
 from support import images, programs
 from support.groups import groups_below
 
-from arstore.errors import PipelineFailedError, PipelineTimeoutError, SubImageError
+from arstore.errors import (
+    HostError,
+    ImageConfigError,
+    InvalidReferenceError,
+    NotFoundError,
+    PipelineFailedError,
+    PipelineTimeoutError,
+    SubImageError,
+)
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.runtime]
 
@@ -99,6 +109,93 @@ def test_a_runtime_that_hangs(made, nothing_left, tmp_path):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("run", "--timeout", "1"), 125),
+        (("load", "--timeout", "1"), PipelineTimeoutError.exit_code),
+        (("load", "--timeout-total", "1"), PipelineTimeoutError.exit_code),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_runtime_that_hangs_in_its_trial(made, nothing_left, tmp_path, words, status):
+    store = made("true")
+    runtime = odd_runtime(tmp_path, "exec sleep 100")
+    (tmp_path / "odd").touch()
+    began = time.monotonic()
+    outcome = store.run(*words, "--runtime", runtime, "job:1", timeout=60)
+    assert time.monotonic() - began < 20
+    assert (outcome.status, "did not run a trial container in" in one_line(outcome)) == (status, True), outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("tried", [False, True], ids=["in its trial", "later"])
+def test_a_runtime_that_hangs_ends_with_a_signal(made, nothing_left, tmp_path, number, tried):
+    """One that asks the command to end, whether the container is a trial's or the command's."""
+    store = made("true")
+    runtime = odd_runtime(tmp_path, f"touch {tmp_path}/hangs; exec sleep 100")
+    if tried:
+        store.ok("run", "--runtime", runtime, "job:1", "true")
+    (tmp_path / "odd").touch()
+    process = store.start("run", "--runtime", runtime, "job:1", "true")
+    end_when_it_hangs(process, tmp_path, number)
+    # An interrupt has its own status; any other signal ends a trial as it ends every command.
+    expected = {130} if number == signal.SIGINT else {125} if tried else {-number}
+    assert {process.returncode} == expected, process.stderr.read()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 125), (signal.SIGINT, 130)])
+def test_a_runtime_that_hangs_in_an_exec(made, nothing_left, tmp_path, number, status):
+    store = made("sleep 100")
+    real = programs.runtime()[0]
+    path = tmp_path / "runtime"
+    path.write_text(
+        f'#!/bin/sh\ncase " $* " in *" exec "*) touch {tmp_path}/hangs; exec sleep 100;; esac\nexec {real} "$@"\n'
+    )
+    path.chmod(0o755)
+    store.ok("run", "-d", "--name", "box", "--runtime", str(path), "job:1")
+    process = store.start("exec", "box", "true")
+    end_when_it_hangs(process, tmp_path, number)
+    assert process.returncode == status, process.stderr.read()
+    store.ok("container", "rm", "-f", "box")
+
+
+def end_when_it_hangs(process, tmp_path, number):
+    """Send the signal once the runtime hangs, and wait for the end of the command."""
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "hangs").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.wait(timeout=20)
+
+
+@pytest.mark.parametrize(("way", "why"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_output_that_cannot_be_passed_on(made, nothing_left, way, why, verb):
+    """A command that ended with 0 does not count as having worked when its output is lost."""
+    store = made("sleep 100")
+    store.ok("run", "-d", "--name", "box", "job:1")
+    words = ["run", "job:1"] if verb == "run" else ["exec", "box"]
+
+    def ended(script, redirection):
+        line = ["sh", "-c", f'"$@" {redirection}', "sh", *store.words(*words, "sh", "-c", script)]
+        done = subprocess.run(line, capture_output=True, check=False, env=store.environment(), timeout=60)
+        return done.returncode, done.stderr.decode()
+
+    status, err = ended("echo there", way)
+    assert (status, err.count("\n"), f"standard output: {why}" in err) == (HostError.exit_code, 1, True), err
+    status, err = ended("echo there; exit 7", way)
+    assert (status, f"warning: standard output: {why}" in err) == (7, True), err
+    assert ended(":", way) == (0, "")
+    assert ended("exit 3", way) == (3, "")
+    assert ended("echo there >&2", "2>/dev/full")[0] == HostError.exit_code
+    # A reader who has gone ends the command in the container as it does everywhere.
+    assert "standard output" not in ended("while echo y; do :; done", "| head -1 >/dev/null")[1]
+    store.ok("container", "rm", "-f", "box")
+
+
 def test_a_pipeline_that_forks_for_ever(made, nothing_left):
     """The usual limit on processes keeps the host alive, and the time-out ends it."""
     store = made("f() { f | f & }; while :; do f; done 2>/dev/null")
@@ -136,3 +233,47 @@ def test_an_image_that_asks_for_more_gets_no_more(made, nothing_left, config):
     assert (found.status, found.out) == (expected.status, expected.out)
     assert b"Seccomp: 2" in found.out
     assert b"/host/*" in found.out
+
+
+def test_many_bad_leavings_are_a_few_lines(made, nothing_left):
+    store = made("cd $ARSTORE_IMAGES && seq 3000 | xargs touch")
+    outcome = store.run("load", "--json", "job:1", timeout=120)
+    assert outcome.status == SubImageError.exit_code
+    assert len(outcome.err.splitlines()) < 20
+    assert "2990 more could not be imported" in outcome.err
+    assert len(outcome.json["failed"]) == 3000
+
+
+def test_an_image_without_a_command_is_no_pipeline(store, tmp_path):
+    bare = images.image(images.layer([images.directory("./")]), names=["bare:1"], config={"Cmd": None})
+    archive = images.write_oci_archive(tmp_path / "bare.tar", bare)
+    outcome = store.run("load", "-i", archive)
+    assert (outcome.status, "running" in outcome.err) == (ImageConfigError.exit_code, False)
+    assert "bare:1: the image has neither an entrypoint nor a command" in one_line(outcome)
+
+
+def test_a_name_that_no_pipeline_can_have(made, nothing_left, tmp_path):
+    """It is refused before anything is imported; an image that has it already can be loaded by its digest."""
+    store = made("true")
+    before = store.json("images")
+    bare = images.image(images.layer([images.file("x", b"x")]), names=[])
+    archive = images.write_oci_archive(tmp_path / "bare.tar", bare)
+    outcome = store.run("load", "-i", archive, "--name", "blobs")
+    assert (outcome.status, "--name" in one_line(outcome)) == (InvalidReferenceError.exit_code, True)
+    assert store.json("images") == before
+    store.ok("tag", "job:1", "blobs:9")
+    store.ok("untag", "job:1")
+    outcome = store.run("load", "blobs:9")
+    assert (outcome.status, "arstore tag blobs:9 NAME" in one_line(outcome)) == (InvalidReferenceError.exit_code, True)
+    store.ok("load", before[0]["digest"])
+
+
+def test_discarding_what_no_pipeline_left(made, nothing_left):
+    store = made("exit 3")
+    assert store.run("load", "--discard-failed", "jbo").status == NotFoundError.exit_code
+    for _ in range(2):
+        assert store.run("load", "job:1").status == PipelineFailedError.exit_code
+    plan = store.run("load", "--discard-failed", "--dry-run", "job").text.splitlines()
+    assert [line.startswith("would delete ") for line in plan] == [True] * len(plan)
+    done = store.run("load", "--discard-failed", "job").text.splitlines()
+    assert [f"would delete {line}" for line in done] == plan

@@ -18,7 +18,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.images.imports import besides, image_document, in_the_store
-from arstore.cli.parameter import Choice, Range, argument, option
+from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
 from arstore.errors import InUseError, NotFoundError, StoreDamagedError, UsageError
 
@@ -52,8 +52,8 @@ _LAYER_ERRORS = (
 @argument("container_id", metavar="CONTAINER")
 @argument("name")
 @option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="A change of the config.")
-@option("-a", "--author", metavar="TEXT", default="", help="Who made the image.")
-@option("-m", "--message", metavar="TEXT", default="", help="A comment for the image's history.")
+@option("-a", "--author", metavar="TEXT", type=ANY, default="", help="Who made the image.")
+@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="A comment for the image's history.")
 @option("--compression", type=Choice(list(COMPRESSIONS)), default="gzip", show_default=True, help="Of the new layer.")
 @option("--level", type=Range(int, min=1, max=22), help="The compression's level: 1 to 9 for gzip, 22 for zstd.")
 @progress_option

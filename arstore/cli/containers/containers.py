@@ -13,9 +13,10 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
 )
-from arstore.cli.containers.options import environment
+from arstore.cli.containers.ended import status_of
+from arstore.cli.containers.options import GRACE, environment
 from arstore.cli.group import CommandEntry, Group
-from arstore.cli.parameter import RAW, Range, argument, option
+from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_bytes, write_json, write_line, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
@@ -144,8 +145,8 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @option("-d", "--detach", is_flag=True, help="Return while the command runs; what it writes goes nowhere.")
 @option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
-@option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
-@option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as.")
+@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="The working directory.")
+@option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as.")
 @json_option
 def exec_(
     session: Session,
@@ -175,13 +176,13 @@ def exec_(
     if detach:
         start_exec(container.path, args, options)
         return 0
-    return exec_in(container.path, args, options)
+    return status_of(session, exec_in(container.path, args, options))
 
 
 @exit_statuses(errors.NotFoundError, errors.AmbiguousError)
 @command("stop")
 @argument("ids", metavar="ID...", nargs=-1, required=True)
-@option("-t", "--time", "seconds", metavar="S", type=Range(float, min=0), help="Seconds until it is killed.")
+@option("-t", "--time", "seconds", metavar="S", type=GRACE, help="Seconds until it is killed.")
 @json_option
 def stop(session: Session, ids: tuple[str, ...], seconds: float | None) -> None:
     """Stop running containers.

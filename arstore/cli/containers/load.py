@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _TOLD = 10
-"""Paths that stayed in the images directory and are named one by one."""
+"""Paths in the images directory that stayed there, or could not be imported, and are named one by one."""
 
 
 @exit_statuses(
@@ -139,9 +139,9 @@ def _load(
 ) -> None:
     from arstore.pipeline.load import load as load_pipeline
 
-    def runtime() -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
+    def runtime(timeout: float | None) -> Any:  # noqa: ANN401 - a Runtime, whose module is not loaded yet
         warn_of_config(session, store, store.find(loaded.image))
-        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups)
+        return working_runtime(session, store, runtime_path, cgroups=options.container.cgroups, timeout=timeout)
 
     with session.progress() as progress, stdout_as_stderr():
         load_pipeline(store, source, options, runtime, progress, loaded, session.note)
@@ -154,6 +154,9 @@ def _discard(session: Session, image: str, dry_run: bool) -> None:
 
     with session.store() as store:
         place = os.path.dirname(images_directory(store.directories.root, "", (str(parse_name(image)),)))
+        if not os.path.isdir(place):
+            hint = f"what failed runs left is in {store.directories.root}/NAME/failed"
+            raise errors.NotFoundError(image, "no pipeline of this name has run", hint)
         runs: list[FailedRun] = failed_runs(place)
         if not dry_run:
             discard(runs)
@@ -161,7 +164,7 @@ def _discard(session: Session, image: str, dry_run: bool) -> None:
         write_json({"discarded": [run._asdict() for run in runs], "bytes": sum(run.size for run in runs)})
         return
     for run in runs:
-        write_line(run.path, human_size(run.size))
+        write_line(*(["would delete"] if dry_run else []), run.path, human_size(run.size))
 
 
 def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions) -> None:
@@ -175,8 +178,10 @@ def _render(session: Session, store: Store, loaded: Loaded, options: LoadOptions
     for path, skipped in loaded.skipped.items():
         for line in skipped.lines():
             session.note(f"{path}: {line}")
-    for failure in loaded.failed:
+    for failure in loaded.failed[:_TOLD]:
         session.warn(f"{failure.path}: {failure.error}")
+    if len(loaded.failed) > _TOLD:
+        session.warn(f"{len(loaded.failed) - _TOLD} more could not be imported")
     for path in loaded.kept[:_TOLD]:
         session.warn(f"{path}: stays in the images directory, because it came or was changed during the import")
     if len(loaded.kept) > _TOLD:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
-from arstore.cli.parameter import Choice, Range, option
+from arstore.cli.parameter import ANY, Choice, Range, option
 from arstore.errors import UsageError, from_os_error
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 NETWORKS = ("none", "host")
-SECONDS = Range(float, min=0, min_open=True)
+_MOST_SECONDS = 1_000_000_000
+"""More than thirty years, and less than what the kernel's timers take."""
+SECONDS = Range(float, min=0, max=_MOST_SECONDS, min_open=True)
+GRACE = Range(float, min=0, max=_MOST_SECONDS)
 _ENV_FILE_LIMIT = 16 << 20
 
 
@@ -52,8 +55,10 @@ class ContainerWords(TypedDict):
 _OPTIONS = (
     option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value."),
     option("--env-file", metavar="FILE", multiple=True, help="A file of variables, a line each; # begins a comment."),
-    option("-v", "--volume", metavar="SRC:DST[:ro]", multiple=True, help="A host file or directory, seen at DST."),
-    option("-u", "--user", metavar="USER[:GROUP]", help="Who the command runs as."),
+    option(
+        "-v", "--volume", metavar="SRC:DST[:OPT,...]", multiple=True, help="A host path, seen at DST; ro: read-only."
+    ),
+    option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as."),
     option("--group-add", metavar="GROUP", multiple=True, help="One more group for it."),
     option("-m", "--memory", metavar="N", help="The most memory, such as 512m or 2g."),
     option("--cpus", metavar="N", help="The most processors, such as 1.5."),
@@ -85,9 +90,7 @@ _OPTIONS = (
     option("--tmpfs", metavar="PATH[:OPT,...]", multiple=True, help="A file system in memory, such as /tmp:size=1g."),
     option("--ulimit", metavar="KIND=SOFT[:HARD]", multiple=True, help="A resource limit, such as nofile=1024:4096."),
     option("--shm-size", metavar="N", help="The size of /dev/shm; 64m by default."),
-    option(
-        "--stop-timeout", metavar="S", type=Range(float, min=0), help="Seconds from the stop signal to SIGKILL; 10."
-    ),
+    option("--stop-timeout", metavar="S", type=GRACE, help="Seconds from the stop signal to SIGKILL; 10."),
 )
 
 

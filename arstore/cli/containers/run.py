@@ -10,8 +10,9 @@ from arstore.cli.command import (
     json_option,
     progress_option,
 )
+from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
-from arstore.cli.parameter import RAW, argument, option
+from arstore.cli.parameter import ANY, RAW, argument, option
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.errors import UsageError
 
@@ -40,16 +41,16 @@ class _Words(ContainerWords):
 @command("run", cls=ContainerCommand, interspersed=False)
 @argument("image")
 @argument("args", metavar="[ARG]...", nargs=-1, type=RAW)
-@option("--name", metavar="ID", default="", help="The container's id; made up by default.")
+@option("--name", metavar="ID", type=ANY, default="", help="The container's id; made up by default.")
 @option("-d", "--detach", is_flag=True, help="Print the id and leave the container running.")
 @option("-i", "--interactive", is_flag=True, help="Pass stdin to the command.")
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@option("-w", "--workdir", metavar="DIR", default="", help="The working directory.")
-@option("--entrypoint", metavar="X", help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
+@option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="The working directory.")
+@option("--entrypoint", metavar="X", type=ANY, help="In place of the image's ENTRYPOINT and CMD; empty for neither.")
 @option("--read-only", is_flag=True, help="Let the root file system not be written to.")
-@option("--hostname", metavar="NAME", default="", help="The host name; by default the container's id.")
+@option("--hostname", metavar="NAME", type=ANY, default="", help="The host name; by default the container's id.")
 @option("-l", "--label", metavar="K[=V]", multiple=True, help="A label, besides the image's.")
-@option("--stop-signal", metavar="SIGNAL", default="", help="In place of the image's.")
+@option("--stop-signal", metavar="SIGNAL", type=ANY, default="", help="In place of the image's.")
 @option("--timeout", metavar="S", type=SECONDS, help="The most seconds, then it is stopped.")
 @option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @option("--keep", is_flag=True, help="Keep the container when the command has ended.")
@@ -85,13 +86,13 @@ def run(
         with session.progress() as progress:
             trees = tuple(store.stack_records(found, progress))
         warn_of_config(session, store, found)
-        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups)
+        runtime = working_runtime(session, store, runtime_path, cgroups=options.cgroups, timeout=timeout)
         request = containers.RunRequest(found, options, runtime, name, keep, timeout, trees=trees)
         if not detach:
             ended = containers.run(store, request)
             if ended.oom_killed:
                 session.warn(out_of_memory(found.label, options.memory))
-            return ended.status
+            return status_of(session, ended)
         container_id = containers.start(store, request)
     # The command was started: what fails from here on has its own status, and not that of a `run` that failed.
     session.done = f"container {container_id} was started and goes on"
@@ -127,12 +128,17 @@ def warn_of_config(session: Session, store: Store, image: StoredImage) -> None:
         session.warn(f"{image.label}: parts of its config are ignored: {', '.join(left)}")
 
 
-def working_runtime(session: Session, store: Store, explicit: str | None, *, cgroups: bool) -> Runtime:
-    """The OCI runtime to use; the graph is closed meanwhile, because trying one forks. Raises RuntimeMissingError."""
+def working_runtime(
+    session: Session, store: Store, explicit: str | None, *, cgroups: bool, timeout: float | None
+) -> Runtime:
+    """The OCI runtime to use; *timeout* (seconds) limits trying. The graph is closed meanwhile, because trying forks.
+
+    Raises as `find_runtime`.
+    """
     from arstore.runtime.discovery import find_runtime
 
     store.close()
-    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups)
+    runtime = find_runtime(explicit, store.directories.runroot, cgroups=cgroups, timeout=timeout)
     if runtime.note:
         session.warn(runtime.note)
     return runtime

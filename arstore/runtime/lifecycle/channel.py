@@ -1,8 +1,8 @@
 """What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that
 it died.
 
-Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255) and `failed` (an error, carried
-across).
+Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255), `unwritten` (`stream`, `errno`:
+what the container wrote to it could not be passed on) and `failed` (an error, carried across).
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
-import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError, RuntimeFailedError, error_classes
 from arstore.linux.files.writing import write_all
+from arstore.linux.waiting import readable
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -73,7 +72,8 @@ class Receiver:
         Raises TimeoutError when *deadline*, a value of time.monotonic(), passes first.
         """
         while b"\n" not in self._buffer:
-            self._wait(deadline)
+            if deadline is not None and not readable(self.fd, deadline):
+                raise TimeoutError
             data = os.read(self.fd, _CHUNK)
             if not data:
                 return None
@@ -82,13 +82,12 @@ class Receiver:
         fields = json.loads(line)
         return Event(fields.pop("event"), fields)
 
-    def _wait(self, deadline: float | None) -> None:
-        if deadline is None:
-            return
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
+
+class Unwritten(NamedTuple):
+    """What the container wrote to *stream*, `stdout` or `stderr`, could not be passed on, because of *errno*."""
+
+    stream: str
+    errno: int
 
 
 def error_of(event: Event) -> ArstoreError | OSError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
 from arstore.errors import NotFoundError
+from arstore.linux.waiting import readable
 from arstore.runtime.lifecycle.state import RunState, status
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def wait(directory: str, timeout: float | None = None) -> RunState:
         state.require_reachable()
         # A foreground launcher outlives its container, a detached one ends with it: the keeper is what both have.
         with _opened_pidfd(state.keeper) as pidfd:
-            if pidfd is not None and not _readable(pidfd, deadline):
+            if pidfd is not None and not readable(pidfd, deadline):
                 return status(directory)
         state = _settled(directory)
     return state
@@ -82,13 +82,6 @@ def _settled(directory: str) -> RunState:
     while (state := status(directory)).is_running and time.monotonic() < patience:
         time.sleep(_SETTLE)
     return state
-
-
-def _readable(pidfd: int, deadline: float | None) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    remaining = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-    return bool(poll.poll(remaining))
 
 
 @contextlib.contextmanager

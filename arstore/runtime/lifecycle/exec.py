@@ -14,15 +14,15 @@ import signal
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
-from arstore.errors import NotFoundError, RuntimeFailedError, UsageError
+from arstore.errors import ArstoreError, InterruptedByUserError, NotFoundError, RuntimeFailedError, UsageError
 from arstore.linux.isolation.namespace import CLONE_NEWNS, setns
 from arstore.linux.process import become_subreaper
 from arstore.runtime.driver import OciRuntime, StatePlace
-from arstore.runtime.lifecycle.channel import Sender, error_of
+from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
 from arstore.runtime.lifecycle.child import Child, spawn
 from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
-from arstore.runtime.lifecycle.launcher import outer_process
+from arstore.runtime.lifecycle.launcher import Ended, outer_process
 from arstore.runtime.lifecycle.signals import held_back, passing_on
 from arstore.runtime.lifecycle.state import RunState, status
 from arstore.runtime.spec.bundle import HOME_IS_GIVEN, Bundle
@@ -50,8 +50,8 @@ _ORPHANED = signal.SIGRTMIN + 5
 """What the child gets when the caller ends: no signal that anybody sends for another reason."""
 
 
-def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> int:
-    """Run *args* in the container of *directory*, on this process's standard streams; its exit status.
+def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> Ended:
+    """Run *args* in the container of *directory*, on this process's standard streams; return how it ended.
 
     What *options* leave open is as the container's own process has it. Raises NotFoundError when the container does
     not run, CommandNotFoundError, CommandNotExecutableError, ImageConfigError for the user, RuntimeFailedError,
@@ -101,7 +101,7 @@ def _exec(
     options: ExecOptions,
     stdio: Stdio,
     on_start: Callable[[], None],
-) -> int:
+) -> Ended:
     with contextlib.ExitStack() as stack:
         if options.tty and options.interactive and stdio.log_fd is None:
             stack.enter_context(raw_mode(0))
@@ -114,9 +114,16 @@ def _exec(
                 pid_namespace,
                 _ORPHANED,
             )
-            stack.enter_context(passing_on(child.send_signal))
+            interrupts: list[int] = []
+
+            def pass_on(number: int) -> None:
+                if number == signal.SIGINT:
+                    interrupts.append(number)
+                child.send_signal(number)
+
+            stack.enter_context(passing_on(pass_on))
         child.let_go()
-        return _follow(child, on_start)
+        return _follow(child, on_start, interrupts)
 
 
 class _Handle:
@@ -140,30 +147,40 @@ class _Handle:
         os.close(self.fd)
 
 
-def _follow(child: Child, on_start: Callable[[], None]) -> int:
-    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then."""
+def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -> Ended:
+    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then.
+
+    *interrupts* has each SIGINT that was passed on.
+    """
     result: int | None = None
     process: Owner | None = None
-    failure = None
+    has_started = False
+    unwritten: Unwritten | None = None
+    failure: ArstoreError | OSError | None = None
     while event := child.events.receive():
         if event.name == "started":
+            has_started = True
             process = outer_process(child.pid, event.fields["pid"])
             on_start()
         elif event.name == "exited":
             result = event.fields["status"]
+        elif event.name == "unwritten":
+            unwritten = Unwritten(event.fields["stream"], event.fields["errno"])
         else:
             failure = error_of(event)
     child.wait()
+    if failure is not None and interrupts and not has_started:
+        failure = InterruptedByUserError("", "interrupted")
     if failure is not None:
         raise failure
     if result is not None:
-        return result
+        return Ended(result, unwritten=unwritten)
     if process is None:
         raise RuntimeFailedError("exec", "it was killed before the command was started")
     if process.runs_here():
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-    return _KILLED
+    return Ended(_KILLED)
 
 
 def _attend(

@@ -31,6 +31,8 @@ _RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A program starts with the default action of every signal, real-time ones included, whatever the caller ignores."""
 _HIGH = 10
 _CODE = 16
+_STARTING_GRACE = 2.0
+"""Seconds that a runtime has to finish starting a process which somebody wants to end."""
 
 
 class Errand(NamedTuple):
@@ -54,6 +56,8 @@ class Keeper:
         self._report = report
         self._streams: Streams | None = None
         self._pid = 0
+        self._runtime_pid = 0
+        self._gave_up = False
         self._early: list[int] = []
         self._ended = False
 
@@ -65,6 +69,7 @@ class Keeper:
             signal.signal(orphaned, self._on_orphaned)
         for number in FORWARDED:
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGALRM, self._give_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     def attend(self, errand: Errand) -> None:
@@ -76,7 +81,14 @@ class Keeper:
         streams = Streams(self._stdio)
         console = Console(errand.console) if self._stdio.tty else None
         reaper = _Reaper()
-        if reaper.wait_for(_spawn(errand.argv(console.path if console else ""), streams)) != 0:
+        self._runtime_pid = _spawn(errand.argv(console.path if console else ""), streams)
+        failed = reaper.wait_for(self._runtime_pid) != 0
+        self._runtime_pid = 0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if failed:
+            if self._gave_up:
+                why = f"{os.path.basename(errand.runtime.path)} was stopped before it had started the process"
+                raise RuntimeFailedError(errand.what, why)
             log = read_log(errand.log)
             raise errand.runtime.failure(log, streams.printed(), errand.what)
         pid = _read_pid(errand.pid_file)
@@ -92,7 +104,8 @@ class Keeper:
         status = reaper.wait_for(pid)
         self._pid, self._ended = 0, True
         self._report.send("exited", status=exit_status(status))
-        streams.drain()
+        for stream, error in streams.drain().items():
+            self._report.send("unwritten", stream=stream, errno=error.errno or 0)
 
     def _on_signal(self, number: int, _: object) -> None:
         if self._ended:
@@ -103,6 +116,16 @@ class Keeper:
             self._deliver(number)
         else:
             self._early.append(number)
+            if number in _ENDING:
+                # The process gets it when the runtime has started it; one that hangs must not keep it for ever.
+                signal.setitimer(signal.ITIMER_REAL, _STARTING_GRACE)
+
+    def _give_up(self, _number: int, _frame: object) -> None:
+        """End a runtime that does not come to an end by itself."""
+        if self._runtime_pid:
+            self._gave_up = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._runtime_pid, signal.SIGKILL)
 
     def _on_orphaned(self, _number: int, _frame: object) -> None:
         """Nobody is left to attend for: the process goes too, even if it is only about to begin."""
@@ -112,6 +135,7 @@ class Keeper:
             os._exit(0)
         else:
             self._early.append(signal.SIGKILL)
+            signal.setitimer(signal.ITIMER_REAL, _STARTING_GRACE)
 
     def _deliver(self, number: int) -> None:
         if number == signal.SIGWINCH and self._streams is not None and self._stdio.tty:

@@ -62,7 +62,8 @@ class Launch(NamedTuple):
     that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
     when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
     detached, one that was forked from it. `timeout` (seconds) is for the foreground only; so is
-    `stops_on_term`: SIGTERM then stops the container, as the end of that time does, and is not passed on. `kept` are
+    `stops_on_term`: SIGTERM then stops the container, as the end of that time does, and is not passed on. Without
+    `passes_signals` no signal is passed on: each does to the launcher what it did before. `kept` are
     descriptors that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending`
     gives.
     """
@@ -76,6 +77,7 @@ class Launch(NamedTuple):
     on_exit: Callable[[int | None], None] = _ignore_exit
     timeout: float | None = None
     stops_on_term: bool = False
+    passes_signals: bool = True
     kept: tuple[int, ...] = ()
     attending: Callable[[], AbstractContextManager[None]] = nullcontext
 

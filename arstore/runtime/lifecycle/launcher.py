@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.cgroups import oom_kills, remove_cgroups
 from arstore.disk.owner import Owner, lock_of
-from arstore.errors import ArstoreError, PipelineTimeoutError, RuntimeFailedError
-from arstore.runtime.lifecycle.channel import Sender, error_of
+from arstore.errors import ArstoreError, InterruptedByUserError, PipelineTimeoutError, RuntimeFailedError
+from arstore.runtime.lifecycle.channel import Sender, Unwritten, error_of
 from arstore.runtime.lifecycle.child import Child, close_others, spawn
 from arstore.runtime.lifecycle.detach import detached
 from arstore.runtime.lifecycle.keeper import Errand, Keeper
@@ -56,12 +56,13 @@ _GENERATIONS = 3
 
 
 class Ended(NamedTuple):
-    """How a container ended: its exit status (128+N when a signal ended it), and whether the kernel killed a process in
-    it for want of memory.
+    """How a container ended: its exit status (128+N when a signal ended it), whether the kernel killed a process in
+    it for want of memory, and the stream that could not take what the container wrote.
     """
 
     status: int
     oom_killed: bool = False
+    unwritten: Unwritten | None = None
 
 
 def run(launch: Launch) -> Ended:
@@ -76,7 +77,7 @@ def run(launch: Launch) -> Ended:
     with launch.attending(), raw_mode(0) if options.tty and options.interactive else contextlib.nullcontext():
         status = watch.attend(stdio, lambda _: None)
     launch.on_exit(status)
-    return Ended(_KILLED if status is None else status, watch.oom_killed)
+    return Ended(_KILLED if status is None else status, watch.oom_killed, watch.unwritten)
 
 
 def start(launch: Launch) -> None:
@@ -122,6 +123,7 @@ class _Watch:
         self._timed_out = False
         self._file: StateFile | None = None
         self.oom_killed = False
+        self.unwritten: Unwritten | None = None
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
         """From the fork to the last clean-up; the exit status, None when the keeper was killed.
@@ -135,7 +137,8 @@ class _Watch:
                 child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
                 self._child = child
                 stack.callback(self._end)
-                stack.enter_context(passing_on(self._pass_on))
+                if launch.passes_signals:
+                    stack.enter_context(passing_on(self._pass_on))
             state = self._first_state(child)
             self._file = StateFile(self._launch.directory, state)
             stack.callback(self._file.close)
@@ -168,6 +171,8 @@ class _Watch:
             elif event.name == "exited":
                 status = event.fields["status"]
                 reached("run.exited")
+            elif event.name == "unwritten":
+                self.unwritten = Unwritten(event.fields["stream"], event.fields["errno"])
             else:
                 failure = error_of(event)
         self._child = None
@@ -175,7 +180,7 @@ class _Watch:
         self.oom_killed = oom_kills(self._launch.directory) > 0
         remove_cgroups(self._launch.directory)
         reached("run.ended")
-        if failure is None and state.status == "starting":
+        if state.status == "starting" and (failure is None or self._interrupts):
             failure = self._unstarted()
         self._last_word(state, status, failure)
         reached("run.told")
@@ -188,6 +193,8 @@ class _Watch:
 
     def _unstarted(self) -> ArstoreError:
         name = os.path.basename(self._launch.runtime.path)
+        if self._interrupts:
+            return InterruptedByUserError("", "interrupted")
         if self._timed_out:
             return PipelineTimeoutError(self._launch.id, f"{name} did not start it in {self._launch.timeout:g} seconds")
         return RuntimeFailedError(self._launch.id, f"{name} was stopped before it had started the container")

@@ -15,7 +15,7 @@ from arstore.errors import ImageConfigError
 from arstore.runtime.spec import defaults
 from arstore.runtime.spec.devices import device_section
 from arstore.runtime.spec.mount_point import clean_destination
-from arstore.runtime.spec.options import MOST_PROCESSES, Volume
+from arstore.runtime.spec.options import MOST_PROCESSES, PROPAGATIONS, Volume
 from arstore.runtime.spec.process import Process, checked, process_section
 from arstore.values import NamedTuple
 
@@ -204,7 +204,8 @@ def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     for volume in around.volumes:
         destination = clean_destination(checked(volume.destination, "volume"), volume.destination)
         found.pop(destination, None)
-        volumes.append(_bind(checked(volume.source, "volume"), destination, read_only=volume.read_only))
+        source = checked(volume.source, "volume")
+        volumes.append(_bind(source, destination, read_only=volume.read_only, more=volume.options))
     if around.init:
         init = _bind(around.init, INIT_PLACE, read_only=True)
         volumes.append(init | {"options": [*init["options"], "exec"]})
@@ -213,7 +214,8 @@ def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     return [*found.values(), *volumes]
 
 
-def _bind(source: str, destination: str, *, read_only: bool) -> Json:
+def _bind(source: str, destination: str, *, read_only: bool, more: tuple[str, ...] = ()) -> Json:
     """As podman does it: what a container writes into a host's directory raises nobody, there or here."""
-    options = ["rbind", "rprivate", "nosuid", "nodev", "ro" if read_only else "rw"]
+    propagation = [] if any(word in PROPAGATIONS for word in more) else ["rprivate"]
+    options = ["rbind", *propagation, "nosuid", "nodev", "ro" if read_only else "rw", *more]
     return {"destination": destination, "type": "bind", "source": source, "options": options}

@@ -71,7 +71,8 @@ def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
         found[limit.kind] = limit
         _, own = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.kind.upper()}"))
         if own != resource.RLIM_INFINITY and limit.hard > own and not _may_raise():
-            raise _refused(f"{limit.kind}={limit.soft}:{limit.hard}", f"this process may give {own} at most")
+            text = f"{limit.kind}={_shown_number(limit.soft)}:{_shown_number(limit.hard)}"
+            raise _refused(text, f"this process may give {own} at most")
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
 
 
@@ -95,6 +96,10 @@ def _contradicted(word: str, words: Sequence[str]) -> bool:
 
 def _number(text: str) -> int:
     return _UNLIMITED if text in {"-1", "unlimited"} else min(int(text), _UNLIMITED)
+
+
+def _shown_number(number: int) -> str:
+    return "unlimited" if number == _UNLIMITED else str(number)
 
 
 def _may_raise() -> bool:

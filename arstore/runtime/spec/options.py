@@ -28,6 +28,11 @@ _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _LARGEST = 2**63 - 1
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
+PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
+_MOUNT_OPTIONS = ("exec", "noexec", *PROPAGATIONS)
+_VOLUME_OPTIONS = frozenset({"ro", "rw", "z", "Z", "nosuid", "nodev", *_MOUNT_OPTIONS})
+"""Volumes are nosuid and nodev in any case. `shared` is not among these: no mount of a container reaches the host."""
+
 MOST_PROCESSES = 2048
 """Processes and threads of a container that sets no limit of its own: podman's number (containers.conf(5))."""
 LEAST_MEMORY = 6 << 20
@@ -40,6 +45,8 @@ class Volume(NamedTuple):
     source: str
     destination: str
     read_only: bool = False
+    options: tuple[str, ...] = ()
+    """Further options of the mount, in the words of mount(8), which come after the usual ones."""
 
 
 class RunOptions(NamedTuple):
@@ -136,30 +143,30 @@ def parse_cpus(text: str) -> float:
     except ValueError:
         raise _refused(text, "not a number of processors") from None
     if not 0.01 <= cpus <= 100_000:
-        raise _refused(text, "the number of processors must be 0.01 or more")
+        raise _refused(text, "the number of processors must be from 0.01 to 100000")
     return cpus
 
 
 def check_pids_limit(number: int) -> int:
     """*number* of processes and threads, -1 for no limit. Raises UsageError for less."""
-    if number != -1 and number < 1:
+    if number != -1 and not 1 <= number <= _LARGEST:
         raise _refused(str(number), "not a number of processes", "write -1 for no limit")
     return number
 
 
 def parse_volume(text: str) -> Volume:
-    """`SRC:DST[:ro|:rw]`: a host path, made absolute, and the container's path for it.
+    """`SRC:DST[:OPTION,...]`: a host path, made absolute, and the container's path for it.
 
-    SRC may contain colons, DST may not. A plain word is a path relative to the working directory, never a named volume.
-    Raises UsageError for the form and for a DST that is not absolute or is the root, NotFoundError when SRC does not
-    exist.
+    SRC may contain colons, DST may not. OPTION is one of ro, rw, noexec, exec, nosuid, nodev, private, rprivate, slave
+    and rslave, as podman has them. z and Z are taken and have no effect: there are no SELinux labels. A plain word is a
+    path relative to the working directory, never a named volume. Raises UsageError for the form, for an OPTION, and for
+    a DST that is not absolute or is the root; NotFoundError when SRC does not exist.
     """
-    rest, read_only = text, False
-    for suffix in (":ro", ":rw"):
-        if rest.endswith(suffix):
-            rest, read_only = rest.removesuffix(suffix), suffix == ":ro"
-            break
-    source, colon, destination = rest.rpartition(":")
+    source, colon, destination = text.rpartition(":")
+    words: list[str] = []
+    if not destination.startswith("/") and ":/" in source:
+        words = destination.split(",")
+        source, colon, destination = source.rpartition(":")
     if not colon or not source or not destination:
         raise _refused(text, "not a volume", "write SRC:DST or SRC:DST:ro")
     if "\0" in text:
@@ -168,7 +175,22 @@ def parse_volume(text: str) -> Volume:
     absolute = os.path.abspath(source)
     if not os.path.exists(absolute):
         raise NotFoundError(_shown(absolute), "no such file or directory to mount as a volume")
-    return Volume(absolute, place, read_only)
+    for word in words:
+        if word not in _VOLUME_OPTIONS:
+            taken = ", ".join(sorted(_VOLUME_OPTIONS))
+            raise _refused(
+                text, f"not an option of a volume: {_shown(word) or 'an empty word'}", f"it is one of {taken}"
+            )
+    _refuse_contradictions(text, words)
+    return Volume(absolute, place, "ro" in words, tuple(word for word in words if word in _MOUNT_OPTIONS))
+
+
+def _refuse_contradictions(text: str, words: list[str]) -> None:
+    """Raise UsageError for options of a volume that exclude each other."""
+    for group in (("ro", "rw"), ("exec", "noexec"), PROPAGATIONS):
+        chosen = [word for word in dict.fromkeys(words) if word in group]
+        if len(chosen) > 1:
+            raise _refused(text, f"{chosen[0]} and {chosen[1]} exclude each other")
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from arstore.runtime.spec.image_files import RootDirectory
 
-LARGEST_ID = 2**32 - 2
-"""The kernel keeps 2**32 - 1 for "no id"."""
+LARGEST_ID = 2**31 - 1
+"""The kernel takes more, but the usual runtimes refuse it."""
 
 FILE_LIMIT = 4 << 20
 """Bytes of /etc/passwd or /etc/group; a file that is larger is refused."""
@@ -47,8 +47,8 @@ class _Account(NamedTuple):
 def resolve_user(text: str, root: RootDirectory) -> User:
     """The user that *text* names in *root*.
 
-    Raises IdentityError for an unknown name; ImageConfigError for an id out of range, and for an /etc/passwd that is
-    not a regular file or too large.
+    Raises IdentityError for an unknown name and for an id out of range; ImageConfigError for an /etc/passwd that is not
+    a regular file or too large.
     """
     user_text, colon, group_text = text.partition(":")
     if ":" in group_text or (colon and not user_text and not group_text):
@@ -61,7 +61,7 @@ def resolve_user(text: str, root: RootDirectory) -> User:
 
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
     """The groups that *texts*, names or numbers, stand for in *root*. Raises IdentityError for an unknown name."""
-    return tuple(dict.fromkeys(_find_group(text, text, root) for text in texts))
+    return tuple(dict.fromkeys(_find_group(text, text, root, "group") for text in texts))
 
 
 def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:
@@ -79,13 +79,13 @@ def _find_account(wanted: str, text: str, root: RootDirectory) -> _Account:
     return _Account("", number, 0, "")
 
 
-def _find_group(wanted: str, text: str, root: RootDirectory) -> int:
+def _find_group(wanted: str, text: str, root: RootDirectory, noun: str = "user") -> int:
     for name, gid, _ in _groups(root):
         if name == wanted:
             return gid
-    number = _number(wanted, text)
+    number = _number(wanted, text, noun)
     if number is None:
-        raise IdentityError(f"user {text!r}", f"the container's /etc/group has no group {wanted!r}")
+        raise IdentityError(f"{noun} {text!r}", f"the container's /etc/group has no group {wanted!r}")
     return number
 
 
@@ -134,12 +134,12 @@ def _id(field: str) -> int | None:
     return number if number <= LARGEST_ID else None
 
 
-def _number(wanted: str, text: str) -> int | None:
+def _number(wanted: str, text: str, noun: str = "user") -> int | None:
     """*wanted* as an id; None when it is a name."""
     digits = wanted.removeprefix("-").removeprefix("+")
     if not digits.isascii() or not digits.isdigit():
         return None
     number = _id(wanted)
     if number is None:
-        raise ImageConfigError(f"user {text!r}", f"an id must be a number from 0 to {LARGEST_ID}")
+        raise IdentityError(f"{noun} {text!r}", f"an id must be a number from 0 to {LARGEST_ID}")
     return number

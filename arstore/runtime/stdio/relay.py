@@ -34,7 +34,7 @@ class Relay:
     """Moves what *source* has to *target*, a descriptor, or to *sink*; both are left open, *source* is closed.
 
     *finish* is called at the end, whatever it was. An error of the target (EPIPE, ENOSPC) ends the relay: the closed
-    source tells the container.
+    source tells the container, and `error` the caller.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class Relay:
         self._target = target
         self._sink = sink or (lambda data: write_waiting(target, data))
         self._finish = finish
+        self.error: OSError | None = None
+        """Why the target could not be written to; a reader that has gone is not an error."""
         self._wake_read, self._wake_write = os.pipe()
         self._is_finishing = False
         self._splices = sink is None and stat.S_ISFIFO(os.fstat(source).st_mode)
@@ -66,8 +68,10 @@ class Relay:
         try:
             while self._has_more() and self._pass_on():
                 pass
-        except OSError:
+        except BrokenPipeError:
             pass
+        except OSError as error:
+            self.error = error
         finally:
             if self._finish is not None:
                 with contextlib.suppress(OSError):

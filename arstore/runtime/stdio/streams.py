@@ -36,7 +36,7 @@ class Streams:
     def __init__(self, stdio: Stdio) -> None:
         self._stdio = stdio
         self._ends: list[int] = []
-        self._outputs: list[Relay] = []
+        self._outputs: list[tuple[str, Relay]] = []
         self._input_end = -1
         self._errors = -1
         self._master = -1
@@ -69,7 +69,7 @@ class Streams:
         self._ends.append(writing)
         if stream == "stderr":
             self._errors = reading
-        self._outputs.append(self._relay(reading, target, stream))
+        self._outputs.append((stream, self._relay(reading, target, stream)))
         return writing
 
     def _relay(self, source: int, target: int, stream: str) -> Relay:
@@ -94,7 +94,7 @@ class Streams:
     def attach(self, master: int) -> None:
         """Take the container's terminal; before `start`."""
         self._master = master
-        self._outputs.append(self._relay(master, 1, "stdout"))
+        self._outputs.append(("stdout", self._relay(master, 1, "stdout")))
         self.resize()
 
     def resize(self) -> None:
@@ -104,7 +104,7 @@ class Streams:
 
     def start(self) -> None:
         """Begin to move bytes."""
-        for relay in self._outputs:
+        for _, relay in self._outputs:
             relay.start()
         if self._input_end >= 0:
             feed(0, self._input_end)
@@ -112,10 +112,17 @@ class Streams:
             # The end of an input that is not a terminal is typed as the end of file.
             feed(0, os.dup(self._master), terminal.END_OF_FILE)
 
-    def drain(self) -> None:
-        """Pass on all that the process, which has ended, has written; others may still hold its streams."""
-        for relay in self._outputs:
+    def drain(self) -> dict[str, OSError]:
+        """Pass on all that the process, which has ended, has written; others may still hold its streams.
+
+        Returns why a stream could not be written to, by its name (stdout, stderr).
+        """
+        failed = {}
+        for stream, relay in self._outputs:
             relay.finish()
+            if relay.error is not None:
+                failed[stream] = relay.error
+        return failed
 
 
 def _same_file(first: int, second: int) -> bool:

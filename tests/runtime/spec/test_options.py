@@ -6,6 +6,7 @@ from arstore.errors import ArstoreError, NotFoundError, UsageError
 from arstore.runtime.spec.options import (
     Volume,
     check_hostname,
+    check_pids_limit,
     parse_cpus,
     parse_env,
     parse_memory,
@@ -59,14 +60,37 @@ def test_no_cpus(text):
         parse_cpus(text)
 
 
+def test_limits_name_both_bounds():
+    with pytest.raises(UsageError, match=r"from 0\.01 to 100000"):
+        parse_cpus("99999999")
+    with pytest.raises(UsageError, match="not a number of processes"):
+        check_pids_limit(10**20)
+
+
 def test_volumes(tmp_path, monkeypatch):
     (tmp_path / "a:b").mkdir()
     monkeypatch.chdir(tmp_path)
     assert parse_volume("a:b:/x") == Volume(str(tmp_path / "a:b"), "/x")
     assert parse_volume(f"{tmp_path}:/x/../y//z/:ro") == Volume(str(tmp_path), "/y/z", True)
     assert parse_volume(f"{tmp_path}:/x:rw") == Volume(str(tmp_path), "/x", False)
+    for words, read_only, options in (
+        ("z", False, ()),
+        ("Z", False, ()),
+        ("ro,z", True, ()),
+        ("rslave", False, ("rslave",)),
+        ("nosuid,nodev,noexec", False, ("noexec",)),
+        ("rw,exec,rw", False, ("exec",)),
+    ):
+        assert parse_volume(f"{tmp_path}/a:b:/x:{words}") == Volume(str(tmp_path / "a:b"), "/x", read_only, options)
     with pytest.raises(NotFoundError):
         parse_volume("missing:/x")
+
+
+@pytest.mark.parametrize("words", ["U", "ro,rw", "rshared", "ro,", "", "RO", "exec,noexec", "slave,private", "size=1"])
+def test_options_of_a_volume_are_refused_by_name(words):
+    with pytest.raises(UsageError) as caught:
+        parse_volume(f"/tmp:/x:{words}")
+    assert "absolute" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "x", ":/x", "/x:", "/:x", "/:/", "/:/..", "/tmp:/x:zz", "/tmp\0:/x"])

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arstore.errors import ArstoreError, ImageConfigError
+from arstore.errors import ArstoreError, IdentityError, ImageConfigError
 from arstore.runtime.spec.image_files import RootDirectory
-from arstore.runtime.spec.users import FILE_LIMIT, User, resolve_user
+from arstore.runtime.spec.users import FILE_LIMIT, User, added_groups, resolve_user
 
 PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 # comment:x:9:9::/:
@@ -41,7 +41,7 @@ def root(request, tmp_path):
         ("1000:", User(1000, 1001, (50, 60), "alice", "/home/alice")),
         ("1234", User(77, 78, (), "1234", "/n")),
         ("4321", User(4321, 0)),
-        ("4294967294:4294967294", User(4294967294, 4294967294)),
+        ("2147483647:2147483647", User(2147483647, 2147483647)),
     ],
 )
 def test_resolve(root, text, user):
@@ -50,11 +50,17 @@ def test_resolve(root, text, user):
 
 @pytest.mark.parametrize(
     "text",
-    ["bob", "bad", "huge", "broken", "-1", "+1", "4294967295", "99999999999", "alice:none", "a:b:c", ":", "0:-5", "²"],
+    ["bob", "bad", "huge", "broken", "-1", "+1", "2147483648", "99999999999", "alice:none", "a:b:c", ":", "0:-5", "²"],
 )
 def test_refused(root, text):
     with pytest.raises(ImageConfigError):
         resolve_user(text, root)
+
+
+@pytest.mark.parametrize("text", ["nosuch", "-1", "2147483648"])
+def test_an_added_group_is_named_as_a_group(root, text):
+    with pytest.raises(IdentityError, match=f"^group '{text}'"):
+        added_groups([text], root)
 
 
 def test_without_the_files_numbers_do(tmp_path):
