@@ -81,16 +81,18 @@ def images_directory(root: str, digest: str, names: tuple[str, ...]) -> str:
 def made(root: str, path: str) -> Iterator[int]:
     """*path* below *root*, open; made, one component at a time, where it is missing. Symlinks on the way are refused.
 
-    Raises OSError.
+    Raises HostError for anything but a directory on the way, OSError.
     """
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    so_far = root
     try:
         for part in os.path.relpath(path, root).split("/"):
+            so_far = f"{so_far}/{part}"
             is_new = False
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(FileExistsError), _called(so_far):
                 os.mkdir(part, 0o755, dir_fd=fd)
                 is_new = True
-            child = os.open(part, _DIRECTORY, dir_fd=fd)
+            child = _opened_directory(part, fd, so_far)
             os.close(fd)
             fd = child
             if is_new:
@@ -99,6 +101,29 @@ def made(root: str, path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _called(path: str) -> Iterator[None]:
+    """Have an OSError name *path*, of which the call knew a part."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
+
+
+def _opened_directory(name: str, parent_fd: int, path: str) -> int:
+    """The directory *name*, open; *path* is the whole of it. Raises HostError for anything else, OSError."""
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=parent_fd)
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            error.filename = path
+            raise
+        is_link = stat.S_ISLNK(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode)
+        why = "is a symlink, which is not followed here" if is_link else "is not a directory"
+        raise HostError(path, why, "move it away, and load again") from error
 
 
 def last_run(place_fd: int) -> LastRun:
@@ -145,7 +170,7 @@ def set_aside(place: str, place_fd: int) -> str:
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(FAILED, 0o700, dir_fd=place_fd)
-    failed_fd = os.open(FAILED, _DIRECTORY, dir_fd=place_fd)
+    failed_fd = _opened_directory(FAILED, place_fd, f"{place}/{FAILED}")
     try:
         name = _free_name(failed_fd)
         os.rename(IMAGES, name, src_dir_fd=place_fd, dst_dir_fd=failed_fd)

@@ -262,3 +262,21 @@ def test_state_files_that_say_nothing(store, pipeline, place):
         assert load(store, pipeline).status == 0
         assert left(place) == set()
     assert len(set_aside(place)) == 5
+
+
+@pytest.mark.parametrize("part", ["builder", "builder/images", "builder/failed", "pipelines"])
+@pytest.mark.parametrize("kind", ["file", "symlink"])
+def test_something_else_in_a_directorys_place_is_named_by_its_path(store, pipeline, place, part, kind):
+    # A run that has failed has its leavings set aside by the next one.
+    assert load(store, pipeline, "-e", "PIPELINE_EXIT=7").status == 60
+    path = store.root / part
+    if path.exists():
+        path.rename(f"{path}.was")
+    if kind == "file":
+        path.write_text("x")
+    else:
+        path.symlink_to("/tmp")
+    words = ("load", "-i", pipeline, "--name", NAME)
+    line = store.fails("Host", *words)
+    assert f"arstore: {path}: " in line
+    assert ("symlink" in line) == (kind == "symlink")

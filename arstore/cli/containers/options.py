@@ -125,14 +125,16 @@ def run_options(words: ContainerWords) -> RunOptions:
     return RunOptions(
         env=(*_env_files(words["env_file"]), *environment(words["env"])),
         user=words["user"],
-        groups=words["group_add"],
+        groups=_split(words["group_add"]),
         volumes=tuple(map(parse_volume, words["volume"])),
         memory=None if memory is None else parse_memory(memory),
         cpus=None if cpus is None else parse_cpus(cpus),
         pids_limit=None if words["pids_limit"] is None else check_pids_limit(words["pids_limit"]),
         cgroups=words["cgroups"] == "enabled",
         network=words["network"],
-        security=parse_security(words["security_opt"], words["cap_add"], words["cap_drop"], words["privileged"]),
+        security=parse_security(
+            words["security_opt"], _split(words["cap_add"]), _split(words["cap_drop"]), words["privileged"]
+        ),
         devices=tuple(map(parse_device, words["device"])),
         tmpfs=tuple(map(parse_tmpfs, words["tmpfs"])),
         ulimits=tuple(map(parse_ulimit, words["ulimit"])),
@@ -140,6 +142,11 @@ def run_options(words: ContainerWords) -> RunOptions:
         init=words["init"],
         stop_timeout=STOP_TIMEOUT if stop_timeout is None else stop_timeout,
     )
+
+
+def _split(words: Sequence[str]) -> tuple[str, ...]:
+    """Several in one word, with commas between them, as podman takes them."""
+    return tuple(one for word in words for one in word.split(","))
 
 
 def _refuse_limits_without_cgroups(words: ContainerWords) -> None:

@@ -281,3 +281,27 @@ def test_what_the_runtime_made_is_no_change(box, tmp_path):
     assert (root / "srv/deep/y").read_text() == "y\n"
     assert not (root / "srv/deep/host").exists()
     box.ok("umount", "e")
+
+
+def test_several_capabilities_and_groups_in_one_word(box):
+    script = (
+        "while read -r name value; do case $name in CapBnd:|Groups:) echo $name $value;; esac; done </proc/self/status"
+    )
+    apart = box.ok(
+        "run",
+        "--cap-add",
+        "NET_ADMIN",
+        "--cap-add",
+        "SYS_TIME",
+        "--group-add",
+        "5",
+        "--group-add",
+        "6",
+        "box:1",
+        "sh",
+        "-c",
+        script,
+    )
+    joined = box.ok("run", "--cap-add", "NET_ADMIN,SYS_TIME", "--group-add", "5,6", "box:1", "sh", "-c", script)
+    assert joined.text == apart.text
+    assert "Groups: 0 5 6" in joined.text
