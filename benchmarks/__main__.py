@@ -4,7 +4,7 @@ Two processes: this one makes a work directory and starts the other in namespace
 and from where nothing can be left mounted or running; then it removes the directory, however the other ended.
 """
 
-from __future__ import annotations
+from __future__ import compileall
 
 import argparse
 import datetime
@@ -80,6 +80,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("benchmarks: needs root, for mounts and to drop caches", file=sys.stderr)
         return 1
+    # As an installed program is, whatever PYTHONDONTWRITEBYTECODE says.
+    compileall.compile_dir(f"{CHECKOUT}/arstore", quiet=2)
     groups = podman_groups()
     try:
         with work_directory(options.on) as work:
