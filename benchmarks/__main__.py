@@ -4,9 +4,10 @@ Two processes: this one makes a work directory and starts the other in namespace
 and from where nothing can be left mounted or running; then it removes the directory, however the other ended.
 """
 
-from __future__ import compileall
+from __future__ import annotations
 
 import argparse
+import compileall
 import datetime
 import fcntl
 import glob
