@@ -125,13 +125,15 @@ def test_a_store_that_is_older_than_its_backup(store, target, tmp_path):
     """Put back from a copy of the disk: what was imported since is in the backup alone."""
     kept = tmp_path / "kept.mdb"
     store.close()
-    data = Path(store.directories.graph, "data.mdb")
+    data, identity = Path(store.directories.graph, "data.mdb"), Path(store.directories.root, "store.json")
     shutil.copy(data, kept)
+    known = identity.read_bytes()
     stores.bring(store, THREE)
     make(store, target)
     store.close()
     # The same file, as a file system's snapshot gives it back.
     data.write_bytes(kept.read_bytes())
+    identity.write_bytes(known)
     refused(store, target, "older than the backup; 1 of its 3 images and 1 name would")
     make(store, target, replace=True)
 

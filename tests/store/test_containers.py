@@ -27,7 +27,7 @@ def test_a_new_one(store):
     made = store.containers.create(ONE.digest)
     assert store.containers.get(made.id) == made
     assert [one.id for one in store.containers.list()] == [made.id]
-    assert sorted(os.listdir(made.path)) == ["upper", "whole", "work"]
+    assert sorted(os.listdir(made.path)) == ["record", "upper", "whole", "work"]
     assert made.path == store.directories.container(made.id)
     assert not made.abandoned
     assert made.record.image == ONE.digest

@@ -100,7 +100,7 @@ def test_what_is_not_there(filled):
     assert names(filled) == {"example:1": EXAMPLE.digest}
 
 
-@pytest.mark.parametrize("name", ["UPPER", "a b", "../x", "a:" + "t" * 129, "流水线", "", "x" * 300])
+@pytest.mark.parametrize("name", ["UPPER", "a b", "../x", "a:" + "t" * 129, "流水线", "x" * 300])
 def test_names_that_are_none(filled, name):
     filled.fails("InvalidReference", "tag", "example:1", name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -39,7 +40,8 @@ def test_a_store_of_small_images_comes_back_as_documented(tmp_path, count):
     words = Arstore(tmp_path / "new", tmp_path / "new-run", (sys.executable, "-c", MEASURE))
     done = words.ok("-q", *documented(tmp_path / "backup"), timeout=600)
     restored = Arstore(tmp_path / "new", tmp_path / "new-run")
-    assert (restored.root / "index.json").read_bytes() == (store.root / "index.json").read_bytes()
+    lists = [json.loads((one.root / "index.json").read_bytes())["manifests"] for one in (restored, store)]
+    assert lists[0] == lists[1]
     assert len(restored.json("images")) == count
     restored.ok("check", "--quick")
     assert int(done.err.splitlines()[-1]) < 300 << 10

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,9 @@ class Box:
                 key = os.path.relpath(path, self.store)
                 if key in FRAME or key.startswith(KEPT):
                     continue
-                found[key] = (kind, status.st_size if kind == "-" and key not in PAGES else 0)
+                # A container's record has its time and its process in it.
+                tells = kind == "-" and key not in PAGES and not fnmatch(key, "root/containers/*/record")
+                found[key] = (kind, status.st_size if tells else 0)
             names[:] = [name for name in names if os.path.join(directory, name) not in mounted]
         return found
 
