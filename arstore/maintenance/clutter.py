@@ -104,7 +104,9 @@ def find_unrecorded(store: Store, found: Survey, known: Known) -> Unrecorded:
 def _written_in(store: Store, names: tuple[str, ...]) -> tuple[str, ...]:
     """Of these containers without a record those that hold what somebody has written, and that none is removing.
 
-    Whoever removes one lists its place until the directory has gone. One of a `run` whose process has died goes, too.
+    Whoever removes one lists its place until the directory has gone, which a power cut may lose; so the record beside
+    its files says beforehand that it goes (`Containers.remove`). One of a `run` whose process has died goes, too. The
+    record of one that is to stay is durable: without a record that can be read it was never finished.
     """
     listed = listed_places(store.directories)
     found = []
@@ -113,7 +115,7 @@ def _written_in(store: Store, names: tuple[str, ...]) -> tuple[str, ...]:
         if f"containers/{name}" in listed or not holds_files(path):
             continue
         record = read_record(path, name)
-        if record is None or not record.ephemeral:
+        if record is not None and not record.ephemeral:
             found.append(name)
     if not found:
         return ()

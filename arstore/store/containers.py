@@ -181,6 +181,8 @@ class Containers:
         container = self.get(container_id)
         with self._graph.spare_given_up(), Ingest(self._directories) as ingest:
             ingest.note_places([f"containers/{container_id}"])
+            if not container.record.ephemeral:
+                self._announce_removal(container)
             with self._graph.write() as change:
                 # Whatever mounts it needs this lock too, and finds no record of it afterwards.
                 require_unused(container.upper, f"container {container.id}")
@@ -192,6 +194,12 @@ class Containers:
             reached("container.moved")
             ingest.forget_places()
         return ingest.freed
+
+    def _announce_removal(self, container: Container) -> None:
+        """Say durably, beside its files, that the container goes; a full disk does not keep it from going."""
+        with suppress(OSError):
+            write_record(container.path, container.id, container.record._replace(ephemeral=True), durable=True)
+            sync_directory(container.path)
 
 
 def write_record(directory: str, container_id: str, record: ContainerRecord, durable: bool = False) -> None:
