@@ -124,7 +124,8 @@ class Directories(NamedTuple):
         _make_private(self.runroot, _OF_A_BOOT)
         missing = [path for path in self.own() if not os.path.isdir(path) and (graph or path != self.graph)]
         for path in missing:
-            if os.path.lexists(path) and path != self.graph:
+            # Looked at again, after it was seen to be there: another process may have made the directory meanwhile.
+            if os.path.lexists(path) and not os.path.isdir(path) and path != self.graph:
                 hint = "move it away, then run `arstore check --repair`"
                 raise StoreDamagedError(path, "is not a directory, and has the place of one of the store's", hint)
         if missing:
