@@ -31,6 +31,7 @@ from arstore.digest import HEX_LENGTHS
 from arstore.disk.owner import Owner
 from arstore.disk.paths import STORE_FILE, sync_directory
 from arstore.errors import NoStoreError, StoreDamagedError
+from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -103,33 +104,21 @@ def new_id() -> str:
 def read(root: str) -> str | None:
     """The id in the root's file; None where there is no file, "" where it cannot be read. Raises PermissionError."""
     try:
-        fd = os.open(f"{root}/{STORE_FILE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return _parsed(read_start(f"{root}/{STORE_FILE}", _LARGEST))[0]
     except FileNotFoundError:
         return None
     except PermissionError:
         raise
     except OSError:
         return ""
-    try:
-        return _parsed(os.read(fd, _LARGEST))[0]
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
 
 
 def read_seen(root: str) -> Seen | None:
     """What the root's file says of the last transaction; None where it does not say so, or cannot be read."""
     try:
-        fd = os.open(f"{root}/{STORE_FILE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return _parsed(read_start(f"{root}/{STORE_FILE}", _LARGEST))[1]
     except OSError:
         return None
-    try:
-        return _parsed(os.read(fd, _LARGEST))[1]
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
 def _parsed(data: bytes) -> tuple[str, Seen | None]:
@@ -201,15 +190,9 @@ def note(directories: Directories, seen: Seen, own: str | None) -> None:
 def witness(root: str) -> str:
     """The id of the store that wrote `index.json`; "" where none is there."""
     try:
-        fd = os.open(f"{root}/index.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = _WITNESS.search(read_start(f"{root}/index.json", _HEAD).partition(b'"manifests"')[0])
     except OSError:
         return ""
-    try:
-        found = _WITNESS.search(os.read(fd, _HEAD).partition(b'"manifests"')[0])
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
     return found[1].decode() if found else ""
 
 

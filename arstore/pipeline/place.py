@@ -24,6 +24,7 @@ from arstore.digest import Digest
 from arstore.disk.paths import RESERVED
 from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import HostError, InvalidReferenceError
+from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
 from arstore.linux.process import boot_id
 from arstore.oci.reference import parse_name
@@ -129,16 +130,10 @@ def _opened_directory(name: str, parent_fd: int, path: str) -> int:
 def last_run(place_fd: int) -> LastRun:
     """What `.last` in the pipeline's directory says; nothing where it cannot be read."""
     try:
-        fd = os.open(_LAST, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place_fd)
-    except OSError:
-        return LastRun()
-    try:
-        about = json.loads(os.read(fd, _LARGEST))
+        about = json.loads(read_start(_LAST, _LARGEST, place_fd))
         return LastRun(str(about["state"]), str(about["image"]), str(about["boot"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return LastRun()
-    finally:
-        os.close(fd)
 
 
 def write_last(place_fd: int, state: str, image: str) -> None:

@@ -23,6 +23,7 @@ from arstore.disk.staging import Ingest
 from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.graph.record_checksum import is_sealed, sealed, unsealed
 from arstore.graph.records import ContainerRecord, RecordCodec
+from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused
@@ -212,11 +213,7 @@ def read_record(directory: str, container_id: str) -> ContainerRecord | None:
     """The record that lies beside a container's files; None where there is none that can be read."""
     key = _sealed_as(container_id)
     with suppress(OSError, ValueError, TypeError, RecursionError):
-        fd = os.open(f"{directory}/{_RECORD}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            data = os.read(fd, _LONGEST_RECORD)
-        finally:
-            os.close(fd)
+        data = read_start(f"{directory}/{_RECORD}", _LONGEST_RECORD)
         if is_sealed(key, data):
             return RecordCodec.decode(ContainerRecord, unsealed(key, data))
     return None

@@ -1,4 +1,4 @@
-"""Reading files that nobody is going to read again soon."""
+"""Reading files: past the page cache, whole, or only how they begin."""
 
 from __future__ import annotations
 
@@ -31,5 +31,17 @@ def read_file(path: str) -> bytes:
             raise OSError(errno.EINVAL, "is not a regular file", path)
         with open(fd, "rb", closefd=False) as file:
             return file.read()
+    finally:
+        os.close(fd)
+
+
+def read_start(path: str, most: int, dir_fd: int | None = None) -> bytes:
+    """The first bytes of the file *path*, at most *most*; no symlink is followed, no FIFO waited for.
+
+    Raises OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        return os.read(fd, most)
     finally:
         os.close(fd)
