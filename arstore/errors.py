@@ -151,6 +151,12 @@ class UnsafePathError(ArstoreError):
     exit_code = 19
 
 
+class ConversionError(ArstoreError):
+    """A copy would need, or would do, a conversion that is not possible or not allowed."""
+
+    exit_code = 29
+
+
 class LimitError(ArstoreError):
     """The content goes past a limit that protects the host."""
 

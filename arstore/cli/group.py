@@ -24,6 +24,8 @@ class CommandEntry(NamedTuple):
 COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Images": {
         "import": CommandEntry("images.imports", "import_", "Bring images into the store."),
+        "copy": CommandEntry("images.copy", "copy", "Copy images from one medium to another."),
+        "save": CommandEntry("images.copy", "save", "Write images of the store to a file."),
         "images": CommandEntry("images.images", "images", "List the images."),
         "layers": CommandEntry("images.images", "layers", "List the layers."),
         "inspect": CommandEntry("images.inspect", "inspect", "Tell everything about an image."),

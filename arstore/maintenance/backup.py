@@ -28,7 +28,8 @@ from arstore.disk.paths import own_names, sync_directory
 from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming
 from arstore.linux.files.copying import reflink
 from arstore.linux.files.writing import replace_file, write_all
-from arstore.maintenance.destination import RECORD, Writer, compare, digest_of, members, record_document, refuse_stores
+from arstore.maintenance.destination import RECORD, Writer, compare, digest_of, members, record_document
+from arstore.store.apart import refuse_stores
 from arstore.store.collect.lease import all_leased
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT, index_document
 
@@ -89,7 +90,7 @@ def back_up(
     and StoreDamagedError for a blob of the store that cannot be copied: the backup is the earlier one then. OSError.
     """
     directory = os.path.realpath(directory)
-    refuse_stores(directory, store.directories)
+    refuse_stores(directory, store.directories, "a backup")
     # Before anything is made: a store that cannot be read backs up nothing.
     store.graph.verify()
     with naming(directory), _opened_destination(directory), all_leased(store.graph, "backup", _state) as state:

@@ -1,4 +1,4 @@
-"""Where a backup goes: whose backup is there already, what of it would be lost, and that no store is in the way.
+"""Where a backup goes: whose backup is there already, and what of it would be lost.
 
 A backup says in `backup.json` which store wrote it, so that the next one knows what a missing image means: removed
 since by that very store, or never known to this one. Without such a record (an older arstore's backup, or a layout of
@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
-from arstore.errors import BackupRefusedError, ConflictError, UsageError
+from arstore.errors import BackupRefusedError
 from arstore.graph import identity
-from arstore.linux.mounting.place import Place, place_of
 from arstore.oci.descriptor import REF_NAME
 from arstore.oci.document import STORED
 from arstore.store.layout import INDEX
@@ -25,7 +24,6 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
 
 RECORD = "backup.json"
@@ -188,48 +186,6 @@ def _document(directory: str, digest: str) -> object:
 def _blob(directory: str, digest: str) -> str:
     parsed = Digest(digest)
     return f"{directory}/blobs/{parsed.algorithm}/{parsed.hex}"
-
-
-# --- no store in the way --------------------------------------------------------------------------------------------
-
-
-def refuse_stores(directory: str, own: Directories) -> None:
-    """See to it that *directory*, which is resolved, is not in a store, none itself, and has none in it.
-
-    Raises UsageError where it is this store, ConflictError where it is another; OSError.
-    """
-    target, root = place_of(directory), place_of(os.path.realpath(own.root))
-    if _is_within(target, root):
-        raise UsageError(directory, "a backup cannot lie within the store")
-    if _is_within(root, target):
-        raise UsageError(directory, "a backup cannot have the store in it")
-    place = directory
-    while True:
-        if _is_store(place):
-            what = "is a store" if place == directory else f"lies within the store {place}"
-            raise ConflictError(directory, what, "name another directory")
-        if place == os.path.dirname(place):
-            break
-        place = os.path.dirname(place)
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir() and _is_store(entry.path):
-                raise ConflictError(directory, f"has a store in it, {entry.name}", "name another directory")
-
-
-def _is_within(inner: Place, outer: Place) -> bool:
-    """Whether one place is the other, or below it, by whatever mount each is reached."""
-    same = inner.device == outer.device
-    return same and (inner.path == outer.path or inner.path.startswith(outer.path.rstrip("/") + "/"))
-
-
-def _is_store(place: str) -> bool:
-    try:
-        if identity.read(place):
-            return True
-    except PermissionError:
-        return True
-    return os.path.isfile(f"{place}/graph/data.mdb") and os.path.isdir(f"{place}/blobs")
 
 
 def _content(path: str) -> bytes | None:

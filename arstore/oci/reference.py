@@ -111,6 +111,18 @@ def candidates(name: Name | str) -> list[str]:
     return [f"{repository}:{name.tag}" for repository in dict.fromkeys(repositories)]
 
 
+def full_name(text: str) -> str:
+    """The name *text* with the registry that docker and containerd mean by it: `base:1` is `docker.io/library/base:1`.
+
+    Raises InvalidReferenceError.
+    """
+    name = parse_name(text)
+    domain, path = _split_domain(name.repository)
+    if domain in {"", "docker.io", "index.docker.io"}:
+        domain, path = "docker.io", path if "/" in path else f"library/{path}"
+    return f"{domain}/{path}:{name.tag}"
+
+
 def alike(name: Name, known: Iterable[str]) -> list[str]:
     """Those of the *known* names, at most three, that somebody may have meant by *name*, the likeliest first.
 

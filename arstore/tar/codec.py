@@ -293,6 +293,22 @@ def gzip_compressing(level: int) -> Compressing:
         return zlib.compressobj(level, zlib.DEFLATED, 16 + 15)
 
 
+def portable_compressing(compression: Compression, level: int | None = None) -> Compressing | None:
+    """What makes the same bytes on every machine: zlib (level 6) or libzstd (level 3); None for no compression.
+
+    zlib-ng and ISA-L are faster, and their output depends on the processor. Raises CompressionError for xz and bzip2.
+    """
+    if compression is Compression.NONE:
+        return None
+    if compression is Compression.GZIP:
+        import zlib
+
+        return zlib.compressobj(6 if level is None else level, zlib.DEFLATED, 16 + 15)
+    if compression is Compression.ZSTD:
+        return zstd_compressing(3 if level is None else level)
+    raise CompressionError(compression.value, "is a compression that is only read", "use gzip or zstd")
+
+
 def zstd_compressing(level: int) -> Compressing:
     """The state of a zstd frame with a checksum."""
     zstd = _zstd_module()

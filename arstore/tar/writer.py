@@ -71,6 +71,23 @@ class TarWriter:
         self._write(ZEROS + ZEROS)
 
 
+def file_header(name: bytes, size: int) -> bytes:
+    """The header of a regular file of *size* bytes, of mode 0644, root's and from 1970: one block whatever the size.
+
+    From 8 GiB on the size is in GNU's base 256. A *name* that is over 100 bytes or not ASCII takes an extended header
+    besides.
+    """
+    if len(name) > _NAME_SIZE or not name.isascii():
+        return _headers(Entry(name, Kind.FILE, mode=0o644, size=size), size)
+    if size <= _LONG_MAX:
+        return _block(name, b"0", size)
+    block = bytearray(_block(name, b"0", 0))
+    block[124:136] = b"\x80" + size.to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
 def _stored_size(entry: Entry) -> int:
     if entry.kind is not Kind.FILE:
         return 0

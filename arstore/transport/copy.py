@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
-    from arstore.transport.taking import Selection
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,7 +75,7 @@ def import_opened(
     with Ingest(store.directories) as spool, opened(spool) as source:
         selection = Selector(source, options.wanted, options.limits, skipped).select()
         if options.name:
-            _rename(selection, str(parse_name(options.name)), source.what)
+            selection.rename(str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
             raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
         forms = store.tree_forms(options.tree)
@@ -84,17 +83,3 @@ def import_opened(
         indexes = list(selection.indexes.values())
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
             return store.take(images, indexes, blobs, forms, progress, spool, limits=options.limits)
-
-
-def _rename(selection: Selection, name: str, what: str) -> None:
-    """Give the one thing that was selected this name in place of its own."""
-    listed = {digest for index in selection.indexes.values() for digest in index.manifests}
-    indexes = [index for index in selection.indexes.values() if index.digest not in listed]
-    alone = [image for image in selection.images.values() if image.digest not in listed]
-    if len(indexes) + len(alone) != 1:
-        count = len(indexes) + len(alone)
-        raise UsageError(what, f"brings {count} images, and --name can name one", "import them, then `arstore tag`")
-    for index in indexes:
-        selection.indexes[index.digest] = index._replace(names=(name,))
-    for image in alone:
-        selection.images[image.digest] = image._replace(names=(name,))

@@ -62,7 +62,7 @@ def parse_location(text: str) -> Location:
         raise UsageError(shown_text, f"{transport} names no file and no stream, and only these are read here", hint)
     if transport == "dir":
         return Location(rest, transport)
-    path, behind = _split(rest)
+    path, behind = split_path(rest)
     return Location(path, transport, Choice.parse(behind))
 
 
@@ -76,7 +76,8 @@ def _printable(text: str) -> str:
     return shown(path)
 
 
-def _split(rest: str) -> tuple[str, str]:
+def split_path(rest: str) -> tuple[str, str]:
+    """The path and what stands behind it: the longest beginning that exists, else what comes before the first colon."""
     if rest[0] == STREAM and (len(rest) == 1 or rest[1] in ":@"):
         return STREAM, rest[1:]
     places = [match.start() for match in re.finditer("[:@]", rest) if match.start()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.errors import ManifestError, MissingBlobError
+from arstore.errors import ManifestError, MissingBlobError, UsageError
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Flawed
@@ -45,6 +45,19 @@ class Selection:
     images: dict[str, IncomingImage] = field(default_factory=dict)
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
+
+    def rename(self, name: str, what: str) -> None:
+        """Give the one thing that was selected this name in place of its own. Raises UsageError."""
+        listed = {digest for index in self.indexes.values() for digest in index.manifests}
+        indexes = [index for index in self.indexes.values() if index.digest not in listed]
+        alone = [image for image in self.images.values() if image.digest not in listed]
+        if len(indexes) + len(alone) != 1:
+            count = len(indexes) + len(alone)
+            raise UsageError(what, f"brings {count} images, and one name can name one", "name one of them")
+        for index in indexes:
+            self.indexes[index.digest] = index._replace(names=(name,))
+        for image in alone:
+            self.images[image.digest] = image._replace(names=(name,))
 
     def name_index(self, digest: Digest, names: Sequence[str]) -> None:
         """Give an index that was taken these names besides its own."""

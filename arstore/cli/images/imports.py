@@ -85,7 +85,7 @@ def import_(
         indexes = _indexes(store, taken) if all_platforms else []
     for line in skipped.lines():
         session.note(line)
-    _render(session, store, taken, indexes, skipped)
+    render_taken(session, store, taken, skipped, indexes)
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -123,9 +123,14 @@ def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
     return [image for image in store.images() if not digests.isdisjoint(image.record.manifests)]
 
 
-def _render(
-    session: Session, store: Store, taken: Sequence[TakenImage], indexes: Sequence[StoredImage], skipped: SkippedTop
+def render_taken(
+    session: Session,
+    store: Store,
+    taken: Sequence[TakenImage],
+    skipped: SkippedTop,
+    indexes: Sequence[StoredImage] = (),
 ) -> None:
+    """Print what came in: a line for each index and image, or one JSON document."""
     if session.json:
         document: dict[str, Any] = {
             "images": [image_document(image) for image in taken],

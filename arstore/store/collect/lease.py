@@ -18,7 +18,7 @@ from arstore.graph.records import LeaseRecord
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
@@ -32,11 +32,19 @@ def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
 
     Raises NotFoundError when it is not (any more) there, and the errors of Graph.
     """
+    with some_leased(graph, (image,), purpose):
+        yield
+
+
+@contextmanager
+def some_leased(graph: Graph, images: Sequence[str], purpose: str) -> Iterator[None]:
+    """Hold these images for the length of the context. Raises as `leased`."""
 
     def choose(snapshot: Snapshot) -> tuple[tuple[str, ...], None]:
-        if snapshot.image(image) is None:
-            raise NotFoundError(f"image {image}", "was removed")
-        return (image,), None
+        for image in images:
+            if snapshot.image(image) is None:
+                raise NotFoundError(f"image {image}", "was removed")
+        return tuple(images), None
 
     with _held(graph, purpose, choose):
         yield

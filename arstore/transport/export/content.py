@@ -1,0 +1,165 @@
+"""The blobs of a source on their way out: read once, verified, and compressed in another way where that is asked for.
+
+What a stranger has compressed is inflated by a process that can do nothing else, and what lies in a network is fetched
+by one that has no files (`workers.confinement`). This process sees the bytes that come through their pipes, hashes them
+and writes them.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest, VerifiedReader
+from arstore.errors import (
+    BRING_BACK,
+    CompressionError,
+    DigestMismatchError,
+    SizeMismatchError,
+    StoreDamagedError,
+    TruncatedError,
+)
+from arstore.tar.codec import HEAD, Compression, detect, portable_compressing
+from arstore.tar.peeking import Resumed, head_of
+from arstore.transport.media.inflating import inflating
+from arstore.workers import confinement
+from arstore.workers.fetching import Fetched, Wanted, fetch
+from arstore.workers.pool import beside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Reader
+    from arstore.oci.descriptor import Descriptor
+    from arstore.store.ingest.incoming import BlobReader, BlobSource
+    from arstore.tar.limits import Limits
+
+    Tars = Callable[[Digest], BlobReader | None]
+    """Where a layer's tar lies without compression, by its diff ID; None where it lies nowhere."""
+
+
+def _no_tar(_diff_id: Digest, /) -> None:
+    return None
+
+
+class Contents:
+    """The blobs of *source*, and the tars that it has besides."""
+
+    def __init__(self, source: BlobSource, limits: Limits, tars: Tars = _no_tar, *, is_store: bool = False) -> None:
+        self._source = source
+        self._limits = limits
+        self._tars = tars
+        self._is_store = is_store
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether blobs come over a network."""
+        return self._source.is_remote
+
+    def opener(self, descriptor: Descriptor) -> Callable[[], BlobReader]:
+        """What opens the blob, in the process that fetches it."""
+        return partial(self._source.open_blob, descriptor.digest)
+
+    @contextmanager
+    def blob(self, descriptor: Descriptor) -> Iterator[Reader]:
+        """The blob as it is; reading it to its end verifies it.
+
+        Raises MissingBlobError, and when it is read DigestMismatchError, SizeMismatchError or TruncatedError,
+        StoreDamagedError in place of these for a blob of the store, and the errors of the source.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._damage(descriptor.digest))
+            raw = stack.enter_context(self._opened(descriptor))
+            yield VerifiedReader(raw, descriptor.digest, descriptor.size)
+
+    @contextmanager
+    def tar(self, layer: Descriptor, diff_id: Digest) -> Iterator[Reader]:
+        """The tar in a layer's blob; reading it to its end verifies it.
+
+        Raises as `blob`, and CompressionError, LimitError.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._damage(layer.digest))
+            ready = self._tars(diff_id)
+            if ready is not None:
+                stack.callback(ready.close)
+                yield VerifiedReader(ready, diff_id, None, f"the tar of layer {diff_id}")
+                return
+            blob = stack.enter_context(self.blob(layer))
+            what = f"layer {layer.digest}"
+            head = head_of(blob, HEAD)
+            compression = detect(head, what)
+            plain: Reader = Resumed(head, blob)
+            if compression is not Compression.NONE:
+                plain = stack.enter_context(inflating(plain, head, what, compression, self._limits))
+            yield VerifiedReader(plain, diff_id, None, f"the tar of {what}")
+
+    @contextmanager
+    def _opened(self, descriptor: Descriptor) -> Iterator[Reader]:
+        opened = self.opener(descriptor)
+        if not self._source.is_remote:
+            blob = opened()
+            try:
+                yield blob
+            finally:
+                blob.close()
+            return
+        with fetched([Wanted(f"blob {descriptor.digest}", descriptor.size, opened)]) as streams:
+            yield streams.next()
+
+    @contextmanager
+    def _damage(self, digest: Digest) -> Iterator[None]:
+        try:
+            yield
+        except (DigestMismatchError, SizeMismatchError, TruncatedError, CompressionError) as error:
+            if not self._is_store:
+                raise
+            raise StoreDamagedError(digest, f"its file has been altered: {error.why}", BRING_BACK) from error
+
+
+@contextmanager
+def fetched(wanted: list[Wanted]) -> Iterator[Fetched]:
+    """These streams, in their order, read by a process that has sockets and no files."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with ExitStack() as stack:
+        stack.callback(os.close, reading)
+
+        def work() -> None:
+            os.close(reading)
+            confined = confinement.fetching()
+            confined.shed()
+            confined.enter()
+            fetch(wanted, writing)
+
+        try:
+            stack.enter_context(beside(work))
+        finally:
+            os.close(writing)
+        yield Fetched(reading)
+
+
+def compressed(tar: Reader, compression: Compression, level: int | None) -> Iterator[bytes]:
+    """The bytes of *tar*, compressed: always the same for the same tar, level and version of the library.
+
+    gzip comes from zlib, at level 6, zstd from libzstd, at level 3, unless *level* says otherwise. The tar is cut into
+    pieces of CHUNK bytes, whatever its reader gives at a time.
+    """
+    state = portable_compressing(compression, level)
+    for piece in _pieces(tar):
+        if output := piece if state is None else state.compress(piece):
+            yield output
+    if state is not None and (output := state.flush()):
+        yield output
+
+
+def _pieces(tar: Reader) -> Iterator[bytes]:
+    held = b""
+    while data := tar.read(CHUNK):
+        held = held + data if held else data
+        while len(held) >= CHUNK:
+            yield held[:CHUNK]
+            held = held[CHUNK:]
+    if held:
+        yield held

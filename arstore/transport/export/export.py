@@ -1,0 +1,367 @@
+"""Copying images to a sink: layers, configs, manifests, indexes, and names last.
+
+Documents are kept byte for byte, and so are digests, unless the user asks for another format or compression or the
+medium cannot hold what there is. Then layers are made first, the documents that list them follow, and all that nothing
+was changed in stays as it is. An index that lists more than was copied is kept as it is, too.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest, verify
+from arstore.errors import ConversionError, MissingBlobError, SizeMismatchError, UsageError
+from arstore.linux.files.writing import write_all
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.index import Index
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import OCI_LAYER, is_index
+from arstore.oci.platform import Platform, recorded
+from arstore.store.progress import NoProgress
+from arstore.tar.compression import Compression
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.export import conversion
+from arstore.transport.export.content import compressed
+from arstore.transport.export.transfer import pump, put, transfer
+from arstore.transport.media.bounds import bounds_of
+from arstore.transport.sink import OutgoingImage, OutgoingLayer
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Reader
+    from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
+    from arstore.store.progress import Progress
+    from arstore.transport.export.content import Contents
+    from arstore.transport.sink import ImageSink
+    from arstore.transport.source import ImageSource, Spool
+    from arstore.transport.taking import Selection
+
+    TarSize = Callable[[IncomingLayer], int | None]
+
+
+@dataclass(slots=True, frozen=True)
+class ExportOptions:
+    """How to copy: the *form* of documents (`conversion.FORMATS`), the *compression* of layers and its *level*.
+
+    Nothing is changed by default. *preserve_digests* refuses a copy that has to change a digest. *every* brings what an
+    index lists besides images, such as attestations.
+    """
+
+    form: str = ""
+    compression: Compression | None = None
+    level: int | None = None
+    preserve_digests: bool = False
+    every: bool = False
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def converts(self) -> bool:
+        """Whether something is asked for that may change documents."""
+        return bool(self.form) or self.compression is not None
+
+
+class Exported(NamedTuple):
+    """What was copied: what is listed with its names, all images, and entries of indexes that did not come."""
+
+    tops: tuple[OutgoingImage, ...]
+    images: tuple[OutgoingImage, ...]
+    sparse: int = 0
+
+
+@dataclass(slots=True)
+class _Written:
+    """What has been written so far, by the digest that it had in the source."""
+
+    images: dict[Digest, OutgoingImage] = field(default_factory=dict)
+    indexes: dict[Digest, OutgoingImage] = field(default_factory=dict)
+    layers: dict[tuple[Digest, Digest, Compression | None], Descriptor] = field(default_factory=dict)
+    sparse: int = 0
+
+    def of(self, digest: Digest) -> OutgoingImage:
+        """What became of the image or the index with this digest."""
+        return self.indexes.get(digest) or self.images[digest]
+
+    def descriptors(self) -> dict[Digest, Descriptor]:
+        """What each image and index is described by now."""
+        return {digest: one.descriptor for digest, one in {**self.images, **self.indexes}.items()}
+
+
+class Export:
+    """One copy of what *source* has to *sink*. *spool* is where a layer lies whose size has to be known first."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        contents: Contents,
+        sink: ImageSink,
+        spool: Spool,
+        options: ExportOptions,
+        progress: Progress | None = None,
+        tar_size: TarSize = lambda _layer: None,
+    ) -> None:
+        self._source = source
+        self._contents = contents
+        self._sink = sink
+        self._spool = spool
+        self._options = options
+        self._progress = progress or NoProgress()
+        self._tar_size = tar_size
+        self._bounds = bounds_of(options.limits)
+        self._written = _Written()
+
+    def run(self, selection: Selection) -> Exported:
+        """Copy all that was selected, and make it visible in the end.
+
+        Raises UsageError when the medium cannot hold so much, ConversionError, the errors of `Contents` and those of
+        the sink.
+        """
+        listed = {digest for index in selection.indexes.values() for digest in index.manifests}
+        self._require_room(selection, listed)
+        transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
+        for image in selection.images.values():
+            self._written.images[image.digest] = self._image(image)
+        for index in selection.indexes.values():
+            self._written.indexes[index.digest] = self._index(index)
+        named = [(one.digest, one.names) for one in selection.indexes.values()]
+        named += [(one.digest, one.names) for one in selection.images.values()]
+        tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
+        images = tuple(self._written.images.values())
+        self._sink.publish(images, tops)
+        return Exported(tops, images, self._written.sparse)
+
+    def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
+        traits, what = self._sink.traits, self._sink.what
+        count = sum(digest not in listed for digest in (*selection.indexes, *selection.images))
+        if not traits.many and count != 1:
+            raise UsageError(what, f"can hold one image, and {count} are to be copied", "name one of them")
+        if not traits.indexes and selection.indexes:
+            why = "cannot hold an index of several platforms"
+            raise UsageError(what, why, "choose one with --platform, or write an oci-archive")
+        if not traits.manifests and self._options.preserve_digests:
+            raise ConversionError(what, "has no place for a manifest, so the image's digest cannot stay")
+        if not traits.manifests and self._options.form:
+            raise ConversionError(what, "has no place for a manifest, so there is no format to choose")
+        if traits.plain_layers and self._options.compression not in {None, Compression.NONE}:
+            raise ConversionError(what, "has layers without compression only")
+
+    # --- layers -----------------------------------------------------------------------------------------------------
+
+    def _as_they_are(self, selection: Selection) -> Iterator[Descriptor]:
+        """The layers whose bytes stay."""
+        if self._sink.traits.plain_layers:
+            return
+        for image in selection.images.values():
+            manifest = self._manifest(image)
+            for layer in manifest.layers:
+                if self._target(layer, self._form(manifest)) is None:
+                    yield layer
+
+    def _target(self, layer: Descriptor, form: str) -> Compression | None:
+        """The compression that *layer* has to get; None where its bytes stay."""
+        have = conversion.compression_of(layer)
+        want = self._options.compression or have
+        if want is None:
+            return None
+        if not conversion.can_hold(form, want):
+            if self._options.compression is not None:
+                raise ConversionError(f"layer {layer.digest}", f"cannot be {want.value} in Docker's format")
+            want = Compression.GZIP
+        return None if want is have else want
+
+    def _layer(self, layer: IncomingLayer, old: Descriptor, form: str) -> Descriptor:
+        """Have the layer in the sink, and return what describes it there."""
+        if self._sink.traits.plain_layers:
+            return self._plain(layer, old)
+        target = self._target(old, form)
+        if target is None:
+            have = conversion.compression_of(old)
+            same = have is None or form == conversion.format_of(old.media_type)
+            return old if same or have is None else replace(old, media_type=conversion.layer_type(old, have, form))
+        key = (old.digest, layer.diff_id, target)
+        known = self._written.layers.get(key)
+        if known is None:
+            known = self._written.layers[key] = self._compressed(layer, old, target)
+        media_type = conversion.layer_type(old, target, form)
+        return conversion.recompressed(old, media_type, known.digest, known.size)
+
+    def _plain(self, layer: IncomingLayer, old: Descriptor) -> Descriptor:
+        """Write the layer's tar under its diff ID."""
+        key = (layer.diff_id, layer.diff_id, None)
+        known = self._written.layers.get(key)
+        if known is None:
+            known = self._written.layers[key] = self._write_plain(layer, old)
+        return known
+
+    def _write_plain(self, layer: IncomingLayer, old: Descriptor) -> Descriptor:
+        digest = layer.diff_id
+        size = self._tar_size(layer)
+        self._progress.start(digest, digest.short, size)
+        tell = partial(self._progress.advance, digest)
+        with self._contents.tar(old, digest) as tar:
+            if size is None and self._sink.traits.sized:
+                size = self._through_spool(tar, tell, digest)
+            else:
+                size = self._write(tar, Descriptor(OCI_LAYER, digest, size or 0), size, tell)
+        self._progress.finish(digest)
+        return Descriptor(OCI_LAYER, digest, size)
+
+    def _write(self, tar: Reader, descriptor: Descriptor, size: int | None, tell: Callable[[int], object]) -> int:
+        writer = self._sink.writer(descriptor, known=size is not None)
+        try:
+            count = pump(tar, writer.write, tell)
+            if size not in {None, count}:
+                raise SizeMismatchError(f"layer {descriptor.digest}", f"has {count} bytes, and {size} were recorded")
+            writer.finish(descriptor.digest, count)
+        finally:
+            writer.close()
+        return count
+
+    def _through_spool(self, tar: Reader, tell: Callable[[int], object], digest: Digest) -> int:
+        """Write a tar whose size is not known to a sink that has to know it."""
+        with _Spooled(self._spool) as spooled:
+            size = pump(tar, spooled.write, tell)
+            put(self._sink, Descriptor(OCI_LAYER, digest, size), spooled.rewound(), lambda _count: None)
+        return size
+
+    def _compressed(self, layer: IncomingLayer, old: Descriptor, target: Compression) -> Descriptor:
+        """Write the layer in another compression."""
+        if self._options.preserve_digests:
+            why = f"would have to be compressed again ({target.value}), and its digest would change"
+            raise ConversionError(f"layer {old.digest}", why)
+        self._progress.start(layer.diff_id, layer.diff_id.short, None)
+        with self._contents.tar(old, layer.diff_id) as tar:
+            if self._sink.traits.sized:
+                with _Spooled(self._spool) as spooled:
+                    made = self._compress(tar, target, spooled.write)
+                    if not self._sink.holds(made):
+                        put(self._sink, made, spooled.rewound(), lambda _count: None)
+            else:
+                writer = self._sink.writer(Descriptor(OCI_LAYER, layer.diff_id, 0), known=False)
+                try:
+                    made = self._compress(tar, target, writer.write)
+                    if not self._sink.holds(made):
+                        writer.finish(made.digest, made.size)
+                finally:
+                    writer.close()
+        self._progress.finish(layer.diff_id)
+        return made
+
+    def _compress(self, tar: Reader, target: Compression, write: Callable[[bytes], object]) -> Descriptor:
+        hasher = Digest.of(b"").new_hash()
+        size = 0
+        for piece in compressed(tar, target, self._options.level):
+            hasher.update(piece)
+            size += len(piece)
+            write(piece)
+        return Descriptor(OCI_LAYER, Digest.finished("sha256", hasher), size)
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def _manifest(self, image: IncomingImage) -> Manifest:
+        return Manifest.parse(image.manifest, f"manifest {image.digest}", image.media_type, self._bounds)
+
+    def _form(self, manifest: Manifest) -> str:
+        return self._options.form or conversion.format_of(manifest.media_type)
+
+    def _image(self, image: IncomingImage) -> OutgoingImage:
+        """Have an image in the sink, but for its names."""
+        old = self._manifest(image)
+        form = self._form(old)
+        layers = [self._layer(layer, was, form) for layer, was in zip(image.layers, old.layers, strict=True)]
+        config = old.config
+        if form != conversion.format_of(old.media_type):
+            config = replace(config, media_type=conversion.config_type(form), data=None)
+        if not self._sink.traits.manifests:
+            config = Descriptor(conversion.config_type(conversion.OCI), Digest.of(image.config), len(image.config))
+        self._put_config(config, image.config)
+        made = [OutgoingLayer(one, layer.diff_id) for one, layer in zip(layers, image.layers, strict=True)]
+        descriptor = Descriptor(image.media_type, image.digest, len(image.manifest), platform=_platform(image))
+        raw = image.manifest
+        if self._sink.traits.manifests and (tuple(layers), config) != (old.layers, old.config):
+            self._refuse_change(f"manifest {image.digest}")
+            media_type, raw = conversion.manifest(old, config, layers, form)
+            descriptor = replace(descriptor, media_type=media_type, digest=Digest.of(raw), size=len(raw))
+        self._sink.put_manifest(descriptor, raw)
+        return OutgoingImage(descriptor, image.names, image.config, config.digest, tuple(made))
+
+    def _put_config(self, descriptor: Descriptor, raw: bytes) -> None:
+        if not self._sink.holds(descriptor):
+            writer = self._sink.writer(descriptor)
+            try:
+                writer.write(raw)
+                writer.finish(descriptor.digest, len(raw))
+            finally:
+                writer.close()
+
+    def _index(self, index: IncomingIndex) -> OutgoingImage:
+        """Have an index in the sink; its images are there."""
+        old = Index.parse(index.document, f"index {index.digest}", index.media_type, self._bounds)
+        written = self._written.descriptors()
+        form = self._options.form or conversion.format_of(old.media_type)
+        changed = any(written[digest].digest != digest for digest in index.manifests)
+        raw, media_type = index.document, index.media_type
+        if changed or form != conversion.format_of(old.media_type):
+            self._refuse_change(f"index {index.digest}")
+            media_type, raw = conversion.index(old, written, form)
+        elif self._options.every:
+            for entry in old.manifests:
+                if entry.digest not in written:
+                    self._artifact(entry)
+        self._written.sparse += sum(entry.digest not in written for entry in old.entries)
+        descriptor = Descriptor(media_type, Digest.of(raw, index.digest.algorithm), len(raw))
+        self._sink.put_manifest(descriptor, raw)
+        return OutgoingImage(descriptor, index.names, members=tuple(written[d].digest for d in index.manifests))
+
+    def _refuse_change(self, what: str) -> None:
+        if self._options.preserve_digests:
+            raise ConversionError(what, "would have to be changed, and its digest with it")
+
+    def _artifact(self, entry: Descriptor) -> None:
+        """Bring a manifest that is no image's, such as an attestation, with its blobs, where the source has it."""
+        if is_index(entry.media_type) or entry.size > self._bounds.document:
+            return
+        try:
+            reader = self._source.open_manifest(entry)
+        except MissingBlobError:
+            return
+        try:
+            raw = verify(reader.read(entry.size + 1), entry.digest, entry.size)
+        finally:
+            reader.close()
+        manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
+        transfer(self._contents, self._sink, [manifest.config, *manifest.layers], self._progress)
+        self._sink.put_manifest(entry, raw)
+        self._written.sparse -= 1
+
+
+class _Spooled:
+    """A file that is written once and read once."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._fd = spool.create()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes. Raises OSError."""
+        write_all(self._fd, data)
+
+    def rewound(self) -> Reader:
+        """What was written, from its beginning."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return open(self._fd, "rb", buffering=0, closefd=False)
+
+    def __enter__(self) -> _Spooled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def _platform(image: IncomingImage) -> Platform | None:
+    platform = recorded(image.platform)
+    return platform if platform.is_known else None

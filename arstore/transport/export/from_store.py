@@ -1,0 +1,119 @@
+"""The store as a source: some of its images, as they are in one moment.
+
+They are leased while they are read, so whatever others remove meanwhile does not matter. Layers that an index-form tree
+keeps as a tar need not be inflated.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.errors import BRING_BACK, MissingBlobError
+from arstore.oci.descriptor import Descriptor
+from arstore.store.collect.lease import some_leased
+from arstore.transport.media.blob import Extent, OpenFile
+from arstore.transport.source import SourceImage
+from arstore.trees.forms import TAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from arstore.store.ingest.incoming import IncomingLayer
+    from arstore.store.store import Store, StoredImage
+
+
+class StoreSource:
+    """The images that users named in *store*, each with the names that it is to have."""
+
+    complete = True
+    is_remote = False
+
+    def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
+        self.what = store.directories.root
+        self._store = store
+        self._directories = store.directories
+        self._wanted = wanted
+
+    def images(self) -> Sequence[SourceImage]:
+        """The images in the order in which they were named. Raises MissingBlobError."""
+        found = []
+        for image, names in self._wanted:
+            size = self._size(image.digest)
+            found.append(SourceImage(Descriptor(image.record.media_type, image.digest, size), names))
+        return found
+
+    def place(self, digest: Digest) -> None:
+        """None: nothing is open."""
+        del digest
+
+    def require_blob(self, digest: Digest) -> None:
+        """Raise MissingBlobError when the blob's file is not there."""
+        self._size(digest)
+
+    def open_manifest(self, descriptor: Descriptor) -> Extent:
+        """A manifest or an index: a blob like any other. Raises MissingBlobError."""
+        return self.open_blob(descriptor.digest)
+
+    def open_blob(self, digest: Digest) -> Extent:
+        """A blob's file. Raises MissingBlobError, OSError."""
+        try:
+            return _opened(self._directories.blob(digest), str(digest))
+        except FileNotFoundError:
+            raise MissingBlobError(digest, "its file is missing from the store", BRING_BACK) from None
+
+    def open_tar(self, diff_id: Digest) -> Extent | None:
+        """The tar of the layer with this diff ID, where a tree keeps it."""
+        with self._store.graph.read() as snapshot:
+            tree = snapshot.tree(diff_id)
+        form = None if tree is None else self._store.forms.get(tree.form)
+        if form is None or not form.properties.keeps_tar:
+            return None
+        with suppress(OSError):
+            return _opened(f"{self._directories.tree(diff_id)}/{TAR}", f"the tar of layer {diff_id}")
+        return None
+
+    def tar_size(self, layer: IncomingLayer) -> int | None:
+        """The bytes of a layer's tar; None where the graph does not know the layer."""
+        with self._store.graph.read() as snapshot:
+            known = snapshot.layer(layer.chain_id)
+        return None if known is None else known.size
+
+    def _size(self, digest: str) -> int:
+        try:
+            return os.stat(self._directories.blob(digest)).st_size
+        except FileNotFoundError:
+            raise MissingBlobError(digest, "its file is missing from the store", BRING_BACK) from None
+
+    def __enter__(self) -> StoreSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+
+@contextmanager
+def store_source(store: Store, texts: Sequence[str], names: Sequence[str] | None = None) -> Iterator[StoreSource]:
+    """The images that *texts* mean in *store*, leased for the length of the context.
+
+    An image that was named by a digest has all its names; *names*, if given, are those of all. Raises the errors of
+    `Store.find`.
+    """
+    wanted: dict[str, tuple[StoredImage, tuple[str, ...]]] = {}
+    for text in texts:
+        image = store.find(text)
+        own = tuple(names) if names is not None else ((image.called,) if image.called else image.names)
+        known = wanted.get(image.digest)
+        wanted[image.digest] = (image, own if known is None else tuple(dict.fromkeys((*known[1], *own))))
+    with some_leased(store.graph, list(wanted), "copy"):
+        yield StoreSource(store, list(wanted.values()))
+
+
+def _opened(path: str, what: str) -> Extent:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return Extent(OpenFile(fd), 0, os.fstat(fd).st_size, what, owned=True)

@@ -1,0 +1,18 @@
+"""A spool for copies in which no store takes part: nameless files in the directory for temporary files."""
+
+from __future__ import annotations
+
+import os
+
+
+class TemporarySpool:
+    """Files that go when they are closed. TMPDIR says where, as for all programs; else /var/tmp, which is on disk."""
+
+    def create(self) -> int:
+        """A descriptor, open for reading and writing, of a new file without a name. Raises OSError."""
+        import tempfile
+
+        parent = None if os.environ.get("TMPDIR") or not os.path.isdir("/var/tmp") else "/var/tmp"
+        fd, path = tempfile.mkstemp(prefix="arstore-", dir=parent)
+        os.unlink(path)
+        return fd

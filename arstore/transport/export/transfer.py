@@ -1,0 +1,166 @@
+"""Moving blobs as they are from a source to a sink, several at a time where both can.
+
+A local source is read by threads: hashing, reading and writing run without the interpreter's lock. A remote one is read
+by a few fetching processes, one for each thread, which are started before the threads are. A sink that takes blobs one
+after the other gets them so.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, VerifiedReader
+from arstore.transport.export.content import fetched
+from arstore.workers.fetching import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from arstore.digest import Reader
+    from arstore.oci.descriptor import Descriptor
+    from arstore.store.progress import Progress
+    from arstore.transport.export.content import Contents
+    from arstore.transport.sink import BlobWriter, ImageSink
+
+    Opened = Callable[[Descriptor], AbstractContextManager[Reader]]
+
+STREAMS = 4
+"""Blobs that are moved at a time: what registries and their proxies bear, and more than two processors use."""
+
+
+def pump(reader: Reader, write: Callable[[bytes], object], tell: Callable[[int], object]) -> int:
+    """Pass all of *reader* on; the bytes that it gave, of which *tell* hears piece by piece."""
+    count = 0
+    while data := reader.read(CHUNK):
+        write(data)
+        count += len(data)
+        tell(len(data))
+    return count
+
+
+def put(sink: ImageSink, descriptor: Descriptor, reader: Reader, tell: Callable[[int], object]) -> None:
+    """Write the blob that *reader* verifies. Raises the errors of both sides."""
+    writer: BlobWriter = sink.writer(descriptor)
+    try:
+        pump(reader, writer.write, tell)
+        writer.finish(descriptor.digest, descriptor.size)
+    finally:
+        writer.close()
+
+
+def transfer(contents: Contents, sink: ImageSink, blobs: Sequence[Descriptor], progress: Progress) -> None:
+    """Move these blobs, each once; what the sink holds is not moved.
+
+    Raises the errors of `Contents.blob` and of the sink: the first that came; the others are given up.
+    """
+    todo: list[Descriptor] = []
+    for blob in {one.digest: one for one in blobs}.values():
+        progress.start(blob.digest, blob.digest.short, blob.size)
+        if sink.holds(blob):
+            progress.advance(blob.digest, blob.size)
+            progress.finish(blob.digest, reused=True)
+        else:
+            todo.append(blob)
+    if sink.traits.in_order or len(todo) < 2:
+        _one_by_one(contents, sink, todo, progress)
+    else:
+        _Lanes(contents, sink, progress).run(_dealt(todo))
+
+
+def _one_by_one(contents: Contents, sink: ImageSink, blobs: Iterable[Descriptor], progress: Progress) -> None:
+    for blob in blobs:
+        with contents.blob(blob) as reader:
+            put(sink, blob, reader, partial(progress.advance, blob.digest))
+        progress.finish(blob.digest)
+
+
+def _dealt(blobs: Iterable[Descriptor]) -> list[list[Descriptor]]:
+    """The blobs in at most STREAMS lists of about the same size, the largest first."""
+    lists: list[list[Descriptor]] = [[] for _ in range(STREAMS)]
+    for blob in sorted(blobs, key=lambda one: one.size, reverse=True):
+        min(lists, key=lambda some: sum(one.size for one in some)).append(blob)
+    return [some for some in lists if some]
+
+
+class _Lanes:
+    """Threads that move one blob after the other each."""
+
+    def __init__(self, contents: Contents, sink: ImageSink, progress: Progress) -> None:
+        self._contents = contents
+        self._sink = sink
+        self._progress = progress
+        self._news: SimpleQueue[tuple[str, int] | BaseException | None] = SimpleQueue()
+        self._stop = Event()
+
+    def run(self, lanes: Sequence[Sequence[Descriptor]]) -> None:
+        """Move all, and tell of it from this thread."""
+        with ExitStack() as stack:
+            works = [self._work(lane, stack) for lane in lanes]
+            threads = [Thread(target=self._lane, args=work, daemon=True) for work in works]
+            try:
+                for thread in threads:
+                    thread.start()
+                error = self._follow(len(threads))
+            finally:
+                self._stop.set()
+                for thread in threads:
+                    if thread.ident is not None:
+                        thread.join()
+            if error is not None:
+                raise error
+
+    def _work(self, lane: Sequence[Descriptor], stack: ExitStack) -> tuple[Sequence[Descriptor], Opened]:
+        if not self._contents.is_remote:
+            return lane, self._contents.blob
+        wanted = [Wanted(f"blob {one.digest}", one.size, self._contents.opener(one)) for one in lane]
+        streams = stack.enter_context(fetched(wanted))
+
+        def opened(descriptor: Descriptor) -> AbstractContextManager[Reader]:
+            stream = VerifiedReader(streams.next(), descriptor.digest, descriptor.size)
+            return nullcontext(stream)
+
+        return lane, opened
+
+    def _lane(self, blobs: Sequence[Descriptor], opened: Opened) -> None:
+        """In a thread."""
+        try:
+            for blob in blobs:
+                with opened(blob) as reader:
+                    put(self._sink, blob, reader, partial(self._tell, blob.digest))
+                self._news.put((blob.digest, -1))
+        except BaseException as error:
+            self._news.put(error)
+        else:
+            self._news.put(None)
+
+    def _tell(self, key: str, count: int) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+        self._news.put((key, count))
+
+    def _follow(self, running: int) -> BaseException | None:
+        """Hear what the threads have to say, until all have ended; the first error."""
+        error: BaseException | None = None
+        while running:
+            news = self._news.get()
+            if isinstance(news, tuple):
+                key, count = news
+                if count < 0:
+                    self._progress.finish(key)
+                else:
+                    self._progress.advance(key, count)
+                continue
+            running -= 1
+            if news is not None and error is None:
+                error = news
+                self._stop.set()
+        return error
+
+
+class _StoppedError(Exception):
+    """Another thread has failed."""

@@ -1,0 +1,101 @@
+"""The Protocol that every medium implements to be written to.
+
+`export` decides what comes and in which order, reads every byte and verifies it. A sink only puts bytes in their place:
+
+    holds? -> writer -> finish(digest)        a blob: a layer or a config
+    put_manifest                              a manifest or an index, after all that it points to
+    publish                                   the names, last and at once
+
+What is not published is not there for others: a directory keeps its old `index.json`, a file keeps its old content, a
+registry has no new tag. Leaving the context before `publish` takes away what can be taken away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+
+
+class SinkTraits(NamedTuple):
+    """What a medium can hold.
+
+    `plain_layers`: only layers without compression. `indexes`: indexes, and so several platforms of one image. `many`:
+    more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
+    first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte.
+    """
+
+    plain_layers: bool = False
+    indexes: bool = True
+    many: bool = True
+    names: bool = True
+    in_order: bool = False
+    sized: bool = False
+    manifests: bool = True
+
+
+class OutgoingLayer(NamedTuple):
+    """A layer as it was written: what describes it there, and the digest of its tar."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+
+
+class OutgoingImage(NamedTuple):
+    """An image or an index as it was written.
+
+    An index has neither config nor layers, but `members`: those of its images and indexes that were written.
+    """
+
+    descriptor: Descriptor
+    names: tuple[str, ...] = ()
+    config: bytes = b""
+    config_digest: Digest | None = None
+    layers: tuple[OutgoingLayer, ...] = ()
+    members: tuple[Digest, ...] = ()
+
+
+class BlobWriter(Protocol):
+    """A blob on its way into a medium."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Add bytes. Raises OSError, and the errors of the medium."""
+
+    def finish(self, digest: Digest, size: int) -> None:
+        """Keep what was written, *size* bytes, as the blob with this digest. Raises as `write`."""
+
+    def close(self) -> None:
+        """Let go; what was not finished is dropped."""
+
+
+class ImageSink(Protocol):
+    """A medium that images are written to. Leaving its context releases all that it opened."""
+
+    what: str
+    """The medium as the user named it, for messages."""
+    traits: SinkTraits
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the medium has this blob or manifest already, whole."""
+
+    def writer(self, descriptor: Descriptor, *, known: bool = True) -> BlobWriter:
+        """Begin a layer or a config. Unless *known*, digest and size of *descriptor* say nothing yet."""
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """Take a manifest or an index; all that it points to is there, as far as it comes at all."""
+
+    def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
+        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each."""
+
+    def __enter__(self) -> ImageSink: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

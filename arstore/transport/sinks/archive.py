@@ -1,0 +1,181 @@
+"""Writing tar archives: members one behind the other, into a file that appears when it is whole, or into a stream.
+
+A member is a regular file (or a link) of mode 0644 that belongs to root and is as old as the epoch: equal images give
+equal bytes. A header is one block, with the size in GNU's base 256 from 8 GiB on, so that it can be written after the
+content where a file can be sought in; only a name of more than 100 bytes (a sha512 blob's) takes an extended header.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.disk.paths import sync_directory
+from arstore.errors import ConflictError, UsageError, naming
+from arstore.linux.files.writing import write_all
+from arstore.store.apart import refuse_within
+from arstore.tar.entry import Entry, Kind
+from arstore.tar.header import BLOCK, ZEROS
+from arstore.tar.writer import TarWriter, file_header
+from arstore.transport.sinks.files import create, partial_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from arstore.digest import Digest
+
+STREAM = "-"
+"""What stands for standard output."""
+
+
+class _Output:
+    """An open file or stream that is written from its start, and how far that is."""
+
+    def __init__(self, fd: int, what: str, *, is_seekable: bool) -> None:
+        self.fd = fd
+        self.what = what
+        self.is_seekable = is_seekable
+        self.at = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes. Raises OSError."""
+        with naming(self.what):
+            write_all(self.fd, data)
+        self.at += len(data)
+
+    def patch(self, data: bytes, offset: int) -> None:
+        """Write over what stands at *offset*. Raises OSError."""
+        with naming(self.what):
+            os.pwrite(self.fd, data, offset)
+
+    def cut(self, offset: int) -> None:
+        """Take back all from *offset* on. Raises OSError."""
+        with naming(self.what):
+            os.ftruncate(self.fd, offset)
+            os.lseek(self.fd, offset, os.SEEK_SET)
+        self.at = offset
+
+
+class ArchiveFile:
+    """An archive at *path*, or on the descriptor *stream*. Leaving the context before `finish` drops the file.
+
+    A regular file at *path* is replaced at once when the archive is finished; a device or a pipe there is written to.
+    """
+
+    def __init__(self, path: str, stream: int = 1) -> None:
+        """Raises ConflictError for a directory, or a place in a store; OSError."""
+        self.what = "standard output" if path == STREAM else path
+        self._path = ""
+        self._partial = ""
+        self._owned = path != STREAM
+        if path == STREAM:
+            fd = stream
+        elif _is_special(path):
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        else:
+            self._path = os.path.realpath(path)
+            if os.path.isdir(self._path):
+                raise ConflictError(path, "is a directory", "name a file")
+            refuse_within(self._path)
+            self._partial = partial_path(os.path.dirname(self._path))
+            with naming(path):
+                fd = create(self._partial)
+        self._output = _Output(fd, self.what, is_seekable=bool(self._partial))
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether the size of a member may come after its content."""
+        return self._output.is_seekable
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write a small member. Raises OSError."""
+        self._output.write(file_header(name.encode("ascii"), len(data)) + data + bytes(-len(data) % BLOCK))
+
+    def link(self, name: str, target: str) -> None:
+        """Write a symbolic link. Raises OSError."""
+        TarWriter(self._output.write).add(Entry(name.encode(), Kind.SYMLINK, mode=0o777, link=target.encode()))
+
+    def directory(self, name: str) -> None:
+        """Write a directory. Raises OSError."""
+        TarWriter(self._output.write).add(Entry(name.encode(), Kind.DIRECTORY, mode=0o755))
+
+    def begin(self, named: Callable[[Digest], str], digest: Digest | None, size: int | None) -> MemberWriter:
+        """Begin a member, the only one until it is closed; its name is what *named* makes of its digest.
+
+        Digest and size may be None where the archive `is_seekable`. Raises OSError.
+        """
+        return MemberWriter(self._output, named, digest, size)
+
+    def finish(self) -> None:
+        """End the archive, and give the file its name, durably. Raises OSError."""
+        self._output.write(ZEROS + ZEROS)
+        if not self._partial:
+            return
+        with naming(self.what):
+            with suppress(FileNotFoundError):
+                # What is replaced keeps its mode.
+                os.fchmod(self._output.fd, stat.S_IMODE(os.stat(self._path).st_mode))
+            os.fsync(self._output.fd)
+            os.rename(self._partial, self._path)
+            self._partial = ""
+            sync_directory(os.path.dirname(self._path))
+
+    def __enter__(self) -> ArchiveFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._owned:
+            os.close(self._output.fd)
+        if self._partial:
+            with suppress(FileNotFoundError):
+                os.unlink(self._partial)
+
+
+class MemberWriter:
+    """A member on its way into an archive."""
+
+    def __init__(
+        self, output: _Output, named: Callable[[Digest], str], digest: Digest | None, size: int | None
+    ) -> None:
+        self._output = output
+        self._named = named
+        self._is_open = True
+        self._start = output.at
+        self._late = digest is None or size is None
+        output.write(ZEROS if digest is None or size is None else file_header(named(digest).encode("ascii"), size))
+        self._content = output.at
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Add bytes. Raises OSError."""
+        self._output.write(data)
+
+    def finish(self, digest: Digest, size: int) -> None:
+        """Pad the member, and write its header where that was still to come. Raises OSError."""
+        if self._late:
+            self._output.patch(file_header(self._named(digest).encode("ascii"), size), self._start)
+        self._output.write(bytes((self._content - self._output.at) % BLOCK))
+        self._is_open = False
+
+    def close(self) -> None:
+        """Take an unfinished member back, where the archive can be sought in. Raises OSError."""
+        if self._is_open and self._output.is_seekable:
+            self._output.cut(self._start)
+        self._is_open = False
+
+
+def refuse_terminal(path: str) -> None:
+    """Refuse to write an archive to a terminal. Raises UsageError."""
+    if path == STREAM and os.isatty(1):
+        raise UsageError("-", "stdout is a terminal, and an archive is no text", "redirect it, or name a file with -o")
+
+
+def _is_special(path: str) -> bool:
+    with suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+        return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return False

@@ -1,0 +1,108 @@
+"""What a user writes to say where images go: a path, `-`, or `TRANSPORT:PATH` with a name behind it.
+
+A path that ends in a slash or is a directory is a layout (or a `dir:`, if it is one already), any other an OCI archive.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from arstore.errors import InvalidReferenceError, UsageError
+from arstore.oci.reference import parse_name, parse_transport
+from arstore.tar.entry import shown
+from arstore.transport.location import split_path
+from arstore.transport.sinks.archive import STREAM
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from arstore.transport.sink import ImageSink
+
+OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
+KINDS = (OCI_ARCHIVE, DOCKER_ARCHIVE, BOTH, OCI, DIR)
+"""The kinds of files and directories that images are written to."""
+
+
+class Destination(NamedTuple):
+    """Where images go. `ref_name` is a layout's reference as the user wrote it, `name` the image's name, if given."""
+
+    kind: str
+    path: str
+    name: str = ""
+    ref_name: str = ""
+
+    @property
+    def what(self) -> str:
+        """The path for a person."""
+        return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
+
+    def open(self) -> ImageSink:
+        """Begin to write there. Raises UsageError, ConflictError, InUseError, OSError."""
+        if self.kind == OCI:
+            from arstore.transport.sinks.layout import LayoutSink
+
+            return LayoutSink(self.path, self.ref_name)
+        if self.kind == DIR:
+            from arstore.transport.sinks.dir import DirSink
+
+            return DirSink(self.path)
+        if self.kind == DOCKER_ARCHIVE:
+            from arstore.transport.sinks.docker_archive import DockerArchiveSink
+
+            return DockerArchiveSink(self.path)
+        from arstore.transport.sinks.oci_archive import OciArchiveSink
+
+        return OciArchiveSink(self.path, self.ref_name, docker=self.kind == BOTH)
+
+
+def parse_destination(text: str) -> Destination:
+    """Take *text* apart.
+
+    Raises UsageError when it is empty or no place to write to, InvalidReferenceError for a transport that does not
+    exist and for a name that is none.
+    """
+    if not text:
+        raise UsageError("", "the destination is empty")
+    transport, rest = parse_transport(text)
+    if not transport:
+        return Destination(_kind_of_path(text), text)
+    if transport == DIR:
+        return Destination(DIR, rest)
+    if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
+        raise UsageError(text, f"{transport} names no file and no directory")
+    path, behind = split_path(rest)
+    if not behind:
+        return Destination(transport, path)
+    ref_name = behind.removeprefix(":")
+    if behind.startswith("@") or ref_name.startswith("@"):
+        raise UsageError(text, "a digest says what is read, and not what is written", "leave it out")
+    if transport == DOCKER_ARCHIVE:
+        return Destination(transport, path, name=str(parse_name(ref_name)))
+    if not ref_name:
+        raise InvalidReferenceError(text, "nothing stands behind the colon", "leave the colon out")
+    return Destination(transport, path, _whole_name(ref_name), ref_name)
+
+
+def destination_of(path: str, kind: str) -> Destination:
+    """The destination *path*, which is nothing but a path, of this kind. Raises UsageError."""
+    if not path:
+        raise UsageError("", "the destination is empty")
+    if path == STREAM and kind in {OCI, DIR}:
+        raise UsageError(kind, "is a directory, and cannot be written to standard output", "use an archive")
+    return Destination(kind, path)
+
+
+def _kind_of_path(path: str) -> str:
+    if os.path.isfile(f"{path}/version") and not os.path.isfile(f"{path}/index.json"):
+        return DIR
+    return OCI if path.endswith("/") or os.path.isdir(path) else OCI_ARCHIVE
+
+
+def _whole_name(ref_name: str) -> str:
+    """The image's name, where *ref_name* is more than a tag."""
+    if "/" in ref_name or ":" in ref_name:
+        try:
+            return str(parse_name(ref_name))
+        except InvalidReferenceError:
+            return ""
+    return ""

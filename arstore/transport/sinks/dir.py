@@ -1,0 +1,101 @@
+"""Writing skopeo's `dir:` form: one image in a flat directory (containers-transports(5), "dir:path").
+
+    version                     Directory Transport Version: 1.1
+    <hex>                       layers and configs
+    <hex>.manifest.json         the images of an index
+    manifest.json               the image's manifest, or the index
+
+`manifest.json` is replaced last. What an earlier image has left is removed after that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import naming
+from arstore.linux.files.sync import syncfs
+from arstore.store.apart import refuse_stores
+from arstore.transport.sink import SinkTraits
+from arstore.transport.sinks.files import FileWriter, locked_directory, replace_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.sink import OutgoingImage
+
+_VERSION = b"Directory Transport Version: 1.1\n"
+_OWN = re.compile(r"[0-9a-f]{64}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
+"""Names of files that the form has besides `version` and `manifest.json`."""
+
+
+class DirSink:
+    """A `dir:` in *directory*, which is made if it is missing."""
+
+    traits = SinkTraits(many=False, names=False)
+
+    def __init__(self, directory: str) -> None:
+        """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        self.what = directory
+        self._directory = os.path.realpath(directory)
+        refuse_stores(self._directory)
+        self._stack = ExitStack()
+        self._fd = self._stack.enter_context(locked_directory(self._directory, _is_dir, "a dir: image"))
+        self._manifests: dict[Digest, bytes] = {}
+        self._kept: set[str] = set()
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the blob's file is there, with the size that it must have."""
+        with suppress(FileNotFoundError):
+            if os.lstat(self._place(descriptor.digest)).st_size == descriptor.size:
+                self._kept.add(descriptor.digest.hex)
+                return True
+        return False
+
+    def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
+        """Begin a blob. Raises OSError."""
+        del descriptor, known
+        return FileWriter(self._directory, self._place)
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """Keep a manifest until it is known which one is the image's."""
+        self._manifests[descriptor.digest] = raw
+
+    def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
+        """Write the manifests, the image's last, and remove what an earlier image had. Raises OSError."""
+        del images
+        (top,) = tops
+        with naming(self._directory):
+            for digest, raw in self._manifests.items():
+                if digest != top.descriptor.digest:
+                    name = f"{digest.hex}.manifest.json"
+                    replace_document(f"{self._directory}/{name}", raw)
+                    self._kept.add(name)
+            syncfs(self._fd)
+            replace_document(f"{self._directory}/version", _VERSION)
+            replace_document(f"{self._directory}/manifest.json", self._manifests[top.descriptor.digest])
+            for name in os.listdir(self._fd):
+                if name not in self._kept and _OWN.fullmatch(name):
+                    os.unlink(name, dir_fd=self._fd)
+            os.fsync(self._fd)
+
+    def _place(self, digest: Digest) -> str:
+        self._kept.add(digest.hex)
+        return f"{self._directory}/{digest.hex}"
+
+    def __enter__(self) -> DirSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def _is_dir(names: set[str]) -> bool:
+    return "version" in names or "manifest.json" in names

@@ -1,0 +1,131 @@
+"""Files of a directory that is written to: each gets its name when it is whole.
+
+What is in the works has a name that begins with PARTIAL, and no reader of any medium looks at such a name. Files and
+directories get the modes that the user's umask gives.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import ConflictError, InUseError, naming
+from arstore.linux.files.writing import write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Digest
+
+PARTIAL = ".partial-"
+"""What the names of files begin with that are not whole yet."""
+
+
+def partial_path(directory: str) -> str:
+    """A path for a file in *directory* that is not whole yet."""
+    return f"{directory}/{PARTIAL}{os.urandom(8).hex()}"
+
+
+def create(path: str) -> int:
+    """A descriptor of a new file, open for reading and writing. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+class FileWriter:
+    """A blob on its way into *directory*; its path follows from its digest."""
+
+    def __init__(self, directory: str, place: Callable[[Digest], str]) -> None:
+        self._place = place
+        self._partial = partial_path(directory)
+        self._fd = create(self._partial)
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Add bytes. Raises OSError."""
+        with naming(self._partial):
+            write_all(self._fd, data)
+
+    def finish(self, digest: Digest, size: int) -> None:
+        """Give the file its name. Raises OSError."""
+        del size
+        os.rename(self._partial, self._place(digest))
+        self._partial = ""
+
+    def close(self) -> None:
+        """Close the file, and remove it unless it was finished."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        partial, self._partial = self._partial, ""
+        if partial:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
+
+
+def replace_document(path: str, data: bytes) -> None:
+    """Replace the file *path*, durably. Raises OSError."""
+    partial = partial_path(os.path.dirname(path))
+    fd = create(partial)
+    try:
+        try:
+            write_all(fd, data)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        os.rename(partial, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+@contextmanager
+def locked_directory(directory: str, is_own: Callable[[set[str]], bool], kind: str) -> Iterator[int]:
+    """A descriptor of *directory*, made where it is missing, and held by nobody else of ours.
+
+    *is_own* tells from the names in it, of which there is at least one, whether it is *kind*. What killed copies left
+    in it is removed. Raises ConflictError, InUseError, OSError.
+    """
+    made = False
+    with naming(directory):
+        with suppress(FileExistsError):
+            os.mkdir(directory)
+            made = True
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(fd, directory)
+        names = set(os.listdir(fd))
+        partial = {name for name in names if name.startswith(PARTIAL)}
+        own = names - partial - {"lost+found"}
+        if own and not is_own(own):
+            raise ConflictError(directory, f"holds something else than {kind}", "name an empty or a new directory")
+        clear_partial(fd)
+        yield fd
+    except BaseException:
+        if made:
+            # What is in it stays, and so does it then: a copy that is given again goes on from there.
+            with suppress(OSError):
+                os.rmdir(directory)
+        raise
+    finally:
+        os.close(fd)
+
+
+def clear_partial(fd: int) -> None:
+    """Remove from the directory *fd* what killed copies have left. Raises OSError."""
+    for name in os.listdir(fd):
+        if name.startswith(PARTIAL):
+            os.unlink(name, dir_fd=fd)
+
+
+def _lock(fd: int, directory: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUseError(directory, "another copy is being written there") from error
+    except OSError as error:
+        # File systems without locks: then nobody is warned.
+        if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise

@@ -1,0 +1,163 @@
+"""Writing an OCI image layout in a directory (image-spec image-layout.md).
+
+What lies there already stays: blobs that are whole are not written again, and other images keep their entries. An entry
+that has a name which is written now is replaced. `index.json` is replaced last, when everything is durable, so the
+directory holds the old images or the new ones at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import HEX_LENGTHS
+from arstore.errors import ConflictError, naming
+from arstore.linux.files.sync import syncfs
+from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
+from arstore.oci.document import BOUNDS, encode, parse
+from arstore.oci.media_type import OCI_INDEX
+from arstore.oci.reference import full_name
+from arstore.store.apart import refuse_stores
+from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
+from arstore.transport.sink import SinkTraits
+from arstore.transport.sinks.files import FileWriter, clear_partial, locked_directory, replace_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.sink import OutgoingImage
+
+
+class LayoutSink:
+    """A layout in a directory, which is made if it is missing. *ref_name* is the name that the user gave, if any."""
+
+    traits = SinkTraits()
+
+    def __init__(self, directory: str, ref_name: str = "") -> None:
+        """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        self.what = directory
+        self._directory = os.path.realpath(directory)
+        self._ref_name = ref_name
+        refuse_stores(self._directory, noun="a copy")
+        self._stack = ExitStack()
+        self._fd = self._stack.enter_context(locked_directory(self._directory, _is_layout, "an OCI image layout"))
+        with self._closing_on_error(), naming(self._directory):
+            self._old = _read_index(self._directory)
+            for below in ("blobs", "blobs/sha256"):
+                self._make(below)
+            for algorithm in HEX_LENGTHS:
+                fd = os.open(f"{self._directory}/blobs/{algorithm}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    clear_partial(fd)
+                finally:
+                    os.close(fd)
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the blob's file is there, with the size that it must have."""
+        with suppress(FileNotFoundError):
+            status = os.lstat(self._place(descriptor.digest))
+            return status.st_size == descriptor.size
+        return False
+
+    def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
+        """Begin a blob. Raises OSError."""
+        algorithm = descriptor.digest.algorithm if known else "sha256"
+        return FileWriter(f"{self._directory}/blobs/{algorithm}", self._place)
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """Take a manifest: a blob like any other. Raises OSError."""
+        if not self.holds(descriptor):
+            writer = self.writer(descriptor)
+            try:
+                writer.write(raw)
+                writer.finish(descriptor.digest, len(raw))
+            finally:
+                writer.close()
+
+    def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
+        """Make all durable, then list *tops*. Raises OSError."""
+        del images
+        with naming(self._directory):
+            syncfs(self._fd)
+            if not os.path.exists(f"{self._directory}/{LAYOUT}"):
+                replace_document(f"{self._directory}/{LAYOUT}", LAYOUT_DOCUMENT)
+            replace_document(f"{self._directory}/{INDEX}", merged_index(self._old, entries(tops, self._ref_name)))
+            os.fsync(self._fd)
+
+    def _place(self, digest: Digest) -> str:
+        return f"{self._directory}/blobs/{digest.algorithm}/{digest.hex}"
+
+    def _make(self, below: str) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(f"{self._directory}/{below}")
+
+    def _closing_on_error(self) -> ExitStack:
+        stack = ExitStack()
+        stack.push(lambda kind, error, trace: self._stack.__exit__(kind, error, trace) if kind else None)
+        return stack
+
+    def __enter__(self) -> LayoutSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str, Any]]:
+    """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
+
+    The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
+    in `io.containerd.image.name`, where containerd looks. *ref_name* takes the place of the first, as it is.
+    """
+    found = []
+    for top in tops:
+        document = top.descriptor.to_json()
+        for name in top.names or ("",):
+            notes = {}
+            if ref_name or name:
+                notes[REF_NAME] = ref_name or name
+            if name:
+                notes[CONTAINERD_NAME] = full_name(name)
+            found.append(document | {"annotations": notes} if notes else document)
+    return found
+
+
+def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> bytes:
+    """`index.json` with the entries of *old* that stay, in their order, and then *new*."""
+    named = {entry.get("annotations", {}).get(REF_NAME) for entry in new} - {None}
+    digests = {entry["digest"] for entry in new}
+    kept = []
+    for entry in old.get("manifests") or []:
+        name = _ref_name(entry)
+        if name in named or (not name and isinstance(entry, dict) and entry.get("digest") in digests):
+            continue
+        kept.append(entry)
+    return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, **old, "manifests": [*kept, *new]})
+
+
+def _ref_name(entry: object) -> str:
+    notes = entry.get("annotations") if isinstance(entry, dict) else None
+    name = notes.get(REF_NAME) if isinstance(notes, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _is_layout(names: set[str]) -> bool:
+    return LAYOUT in names or INDEX in names or names == {"blobs"}
+
+
+def _read_index(directory: str) -> dict[str, Any]:
+    try:
+        with open(f"{directory}/{INDEX}", "rb") as file:
+            raw = file.read(BOUNDS.document + 1)
+    except FileNotFoundError:
+        return {}
+    document = parse(raw, f"{directory}/{INDEX}", BOUNDS)
+    if not isinstance(document.get("manifests", []), list):
+        raise ConflictError(f"{directory}/{INDEX}", "lists no manifests", "name an empty or a new directory")
+    return document

@@ -1,0 +1,109 @@
+"""Writing an OCI image layout as a tar archive, alone or as one that is a docker-archive as well.
+
+    oci-layout
+    blobs/sha256/<hex>        in the order: layers, configs, manifests, indexes
+    manifest.json             with *docker*, as Docker 25 and later write: readers of either form take it
+    repositories
+    index.json
+
+As a docker-archive it lists the images whose blobs are there already, by their names; layers may be compressed, which
+docker, podman and skopeo all read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
+from arstore.transport.sink import SinkTraits
+from arstore.transport.sinks.archive import ArchiveFile
+from arstore.transport.sinks.docker_documents import DockerItem, legacy_layers, listing, repositories
+from arstore.transport.sinks.layout import entries, merged_index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sinks.archive import MemberWriter
+
+
+class OciArchiveSink:
+    """A layout in the archive at *path*, which may be `-`; *ref_name* is the name that the user gave, if any."""
+
+    def __init__(self, path: str, ref_name: str = "", *, docker: bool = False) -> None:
+        """Raises ConflictError, OSError."""
+        self._archive = ArchiveFile(path)
+        self.what = self._archive.what
+        self.traits = SinkTraits(in_order=True, sized=not self._archive.is_seekable)
+        self._ref_name = ref_name
+        self._docker = docker
+        self._held: set[Digest] = set()
+        self._has_begun = False
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the archive has the blob by now."""
+        return descriptor.digest in self._held
+
+    def writer(self, descriptor: Descriptor, *, known: bool = True) -> MemberWriter:
+        """Begin a blob. Raises OSError."""
+        self._begin()
+        digest, size = (descriptor.digest, descriptor.size) if known else (None, None)
+        return self._archive.begin(self._place, digest, size)
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """Take a manifest: a blob like any other. Raises OSError."""
+        if not self.holds(descriptor):
+            self._begin()
+            self._archive.add(self._place(descriptor.digest), raw)
+
+    def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
+        """Write the lists, and end the archive. Raises OSError."""
+        self._begin()
+        if self._docker:
+            items = _docker_items(images, tops)
+            self._archive.add("manifest.json", listing(items))
+            self._archive.add("repositories", repositories(items))
+        self._archive.add(INDEX, merged_index({}, entries(tops, self._ref_name)))
+        self._archive.finish()
+
+    def _begin(self) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        self._archive.add(LAYOUT, LAYOUT_DOCUMENT)
+        self._archive.directory("blobs")
+        self._archive.directory("blobs/sha256")
+
+    def _place(self, digest: Digest) -> str:
+        self._held.add(digest)
+        return _blob(digest)
+
+    def __enter__(self) -> OciArchiveSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._archive.__exit__(kind, error, trace)
+
+
+def _docker_items(images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> list[DockerItem]:
+    """What docker's readers see: an image for each name, of an index the first that it has."""
+    by_digest = {image.descriptor.digest: image for image in images}
+    items = []
+    for top in tops:
+        found = (by_digest[digest] for digest in (top.descriptor.digest, *top.members) if digest in by_digest)
+        image = next(found, None)
+        if image is not None:
+            layers = tuple(_blob(layer.descriptor.digest) for layer in image.layers)
+            legacy = legacy_layers(image)
+            config = image.config_digest or Digest.of(image.config)
+            items.append(DockerItem(_blob(config), top.names, layers, legacy[-1].id if legacy else config.hex))
+    return items
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
