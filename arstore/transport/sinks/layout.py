@@ -47,14 +47,10 @@ class LayoutSink:
         self._fd = self._stack.enter_context(locked_directory(self._directory, _is_layout, "an OCI image layout"))
         with self._closing_on_error(), naming(self._directory):
             self._old = _read_index(self._directory)
-            for below in ("blobs", "blobs/sha256"):
-                self._make(below)
+            self._make("blobs")
             for algorithm in HEX_LENGTHS:
-                fd = os.open(f"{self._directory}/blobs/{algorithm}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    clear_partial(fd)
-                finally:
-                    os.close(fd)
+                with suppress(FileNotFoundError):
+                    _clear(f"{self._directory}/blobs/{algorithm}")
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
@@ -66,6 +62,7 @@ class LayoutSink:
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
         """Begin a blob. Raises OSError."""
         algorithm = descriptor.digest.algorithm if known else "sha256"
+        self._make(f"blobs/{algorithm}")
         return FileWriter(f"{self._directory}/blobs/{algorithm}", self._place)
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
@@ -145,6 +142,14 @@ def _ref_name(entry: object) -> str:
     notes = entry.get("annotations") if isinstance(entry, dict) else None
     name = notes.get(REF_NAME) if isinstance(notes, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def _clear(directory: str) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        clear_partial(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_layout(names: set[str]) -> bool:
