@@ -160,8 +160,8 @@ def from_file_name(file_name: str) -> Name | None:
 def from_annotations(ref_name: str | None, containerd_name: str | None, file_name: str | None = None) -> Name | None:
     """The name of an image in an OCI layout; arguments are None or empty where there is nothing.
 
-    *containerd_name* (`io.containerd.image.name`) wins when it is valid, unless *ref_name* is the same name in a shorter
-    spelling, as arstore writes it: names stay as they were given. *ref_name*
+    *containerd_name* (`io.containerd.image.name`) wins when it is valid. But where *ref_name* is the same name in a
+    shorter spelling, as arstore writes it, that one is taken: names stay as they were given. *ref_name*
     (`org.opencontainers.image.ref.name`) is a name when podman wrote it, and a tag alone when umoci or docker did:
     `latest`, or a word that starts like a version (`1.0`, `v2`), or that only a tag can be, is taken as the tag of
     what *file_name* names, if that is anything.
