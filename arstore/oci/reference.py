@@ -90,6 +90,11 @@ def parse_name(text: str, default_tag: str = DEFAULT_TAG) -> Name:
     return Name(repository, tag)
 
 
+def is_tag(text: str) -> bool:
+    """Whether *text* follows the grammar of tags."""
+    return _TAG.fullmatch(text) is not None
+
+
 def candidates(name: Name | str) -> list[str]:
     """The spellings under which *name* may be stored, most exact first: as given, then as other tools write it.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
 
@@ -32,7 +33,7 @@ class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
 
     *single* refuses a source that brings more than one image; *limits* are for its layers, its
-    documents and the archive.
+    documents and the archive; *registries* says how registries are reached.
     """
 
     name: str = ""
@@ -40,6 +41,7 @@ class ImportOptions:
     tree: str = "auto"
     single: bool = False
     limits: Limits = DEFAULT_LIMITS
+    registries: RegistryOptions | None = None
 
 
 DEFAULTS = ImportOptions()
@@ -58,7 +60,7 @@ def import_reference(
     """
 
     def opened(spool: Spool) -> ImageSource:
-        return open_source(reference, spool, limits=options.limits)
+        return open_source(reference, spool, limits=options.limits, registries=options.registries)
 
     return import_opened(store, opened, options, progress, skipped)
 

@@ -23,7 +23,7 @@ from arstore.transport.dir import Dir, is_dir
 from arstore.transport.docker_archive import DockerArchive, is_docker_archive
 from arstore.transport.hybrid import Hybrid
 from arstore.transport.layout import Layout, is_layout
-from arstore.transport.location import STREAM, parse_location
+from arstore.transport.location import REGISTRY, STREAM, parse_location
 from arstore.transport.media.archive import indexed, spooled
 from arstore.transport.media.blob import Extent, OpenFile
 from arstore.transport.media.bounds import bounds_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.transport.media.base import Medium
     from arstore.transport.media.members import Members
+    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.source import ImageSource, Spool
 
 _KINDS = {
@@ -61,16 +62,27 @@ class _Request(NamedTuple):
     bounds: Bounds = BOUNDS
 
 
-def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None, limits: Limits = DEFAULT_LIMITS) -> ImageSource:
+def open_source(
+    text: str,
+    spool: Spool,
+    stdin: BinaryIO | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    registries: RegistryOptions | None = None,
+) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
 
-    Without *stdin*, `-` is descriptor 0.
+    Without *stdin*, `-` is descriptor 0. *registries* is for an image in a registry, of which nothing is read yet.
 
     Raises UsageError, InvalidReferenceError, NotFoundError, PermissionDeniedError for the name, and UnknownFormatError,
     TruncatedError, CompressionError, TarError, UnsafePathError, LimitError, ManifestError for the content; OSError when
     the spool cannot be written.
     """
     location = parse_location(text)
+    if location.transport == REGISTRY:
+        # Imported here: HTTP and TLS take longer to import than a small archive to read.
+        from arstore.transport.registry.source import open_registry
+
+        return open_registry(location.path, registries, bounds_of(limits))
     known = (location.what, spool, location.transport, location.choice, location.file_name)
     request = _Request(*known, limits, bounds_of(limits))
     if location.path == STREAM:

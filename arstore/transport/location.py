@@ -15,13 +15,16 @@ from arstore.tar.entry import shown
 from arstore.transport.names import EVERYTHING, Choice
 from arstore.values import NamedTuple
 
-READABLE = ("oci", "oci-archive", "docker-archive", "dir")
+REGISTRY = "docker"
+"""The transport of images in registries; its path is a reference, not a file."""
+
+READABLE = ("oci", "oci-archive", "docker-archive", "dir", REGISTRY)
 """The transports that a source is opened from by this package."""
 
 STREAM = "-"
 """What stands for standard input."""
 
-_KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH")
+_KNOWN = ("oci:PATH[:NAME]", "oci-archive:PATH[:NAME]", "docker-archive:PATH[:NAME]", "dir:PATH", "docker://NAME")
 
 
 class Location(NamedTuple):
@@ -60,7 +63,7 @@ def parse_location(text: str) -> Location:
     if transport not in READABLE:
         hint = f"sources are a path, a stream (-), or {', '.join(_KNOWN)}"
         raise UsageError(shown_text, f"{transport} names no file and no stream, and only these are read here", hint)
-    if transport == "dir":
+    if transport in {"dir", REGISTRY}:
         return Location(rest, transport)
     path, behind = split_path(rest)
     return Location(path, transport, Choice.parse(behind))

@@ -1,0 +1,81 @@
+"""References as Docker writes them: `[DOMAIN[:PORT]/]PATH[:TAG][@DIGEST]`, always with the registry that they mean.
+
+Grammar: the distribution project's reference package. A name without a domain is docker.io's, and one of a single
+component lies in `library/` there. With a tag and a digest, the digest decides what is meant. Not in scope: short names
+(`transport.registry.configuration.short_names`) and what a store calls an image (`reference`).
+"""
+
+from __future__ import annotations
+
+from arstore.digest import Digest
+from arstore.errors import InvalidReferenceError
+from arstore.oci.document import shown
+from arstore.oci.reference import DEFAULT_TAG, parse_name
+from arstore.values import NamedTuple
+
+DOCKER_HUB = "docker.io"
+"""The registry of names that say none."""
+_OLD_HUB = "index.docker.io"
+_OFFICIAL = "library/"
+
+
+class DockerReference(NamedTuple):
+    """A repository `domain`/`path`, with a tag, a digest, both, or neither (a whole repository)."""
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, default_tag: str = DEFAULT_TAG) -> DockerReference:
+        """Read *text*, with *default_tag* where it has neither a tag nor a digest.
+
+        Raises InvalidReferenceError.
+        """
+        if "://" in text:
+            hint = f"write docker://{shown(text.partition('://')[2])}"
+            raise InvalidReferenceError(shown(text), "a reference has no scheme", hint)
+        name, at, digest_text = text.partition("@")
+        digest = Digest(digest_text) if at else None
+        head, colon, tail = name.rpartition(":")
+        has_tag = bool(colon) and "/" not in tail
+        parsed = parse_name(name, "latest")
+        domain, path = _split(parsed.repository)
+        whole = f"{domain}/{path}"
+        # The expanded name has to fit too: the limit of 255 characters is for what registries are asked for.
+        parse_name(whole)
+        tag = parsed.tag if has_tag else "" if digest is not None else default_tag
+        assert not has_tag or head
+        return cls(domain, path, tag, digest)
+
+    @property
+    def repository(self) -> str:
+        """The canonical name of the repository."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def wanted(self) -> str:
+        """What a registry is asked for: the digest, or else the tag."""
+        return self.tag if self.digest is None else self.digest
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.repository}{tag}" if self.digest is None else f"{self.repository}{tag}@{self.digest}"
+
+
+def has_domain(text: str) -> bool:
+    """Whether the first component of *text* says which registry is meant (a dot, a port, capitals, or localhost)."""
+    first, slash, _ = text.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+
+
+def _split(repository: str) -> tuple[str, str]:
+    domain, path = DOCKER_HUB, repository
+    if has_domain(repository):
+        domain, _, path = repository.partition("/")
+    if domain == _OLD_HUB:
+        domain = DOCKER_HUB
+    if domain == DOCKER_HUB and "/" not in path:
+        path = f"{_OFFICIAL}{path}"
+    return domain, path

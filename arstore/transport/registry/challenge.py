@@ -1,0 +1,73 @@
+"""Challenges: how a registry says which credentials it wants (RFC 9110, section 11; RFC 6750; RFC 7617).
+
+The header may come several times, hold several challenges, and have commas within quoted values. What cannot be read is
+passed over: a challenge that is not understood is not answered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LONGEST = 16 << 10
+_MOST = 50
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^ \t",]*)(?=[ \t]*(?:,|$|[ \t]))', re.DOTALL)
+_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
+_SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
+_BLANK = re.compile(r"[ \t]*")
+_BETWEEN = re.compile(r"[ \t,]*")
+
+
+class Challenge(NamedTuple):
+    """A scheme and its parameters, both with names in lower case; of a repeated parameter the first counts."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+def challenges(lines: Iterable[str]) -> tuple[Challenge, ...]:
+    """The challenges in the lines of WWW-Authenticate, in their order."""
+    found: list[Challenge] = []
+    for line in lines:
+        if len(line) <= _LONGEST:
+            found += _of_line(line)
+    return tuple(found[:_MOST])
+
+
+def _of_line(line: str) -> list[Challenge]:
+    found: list[tuple[str, dict[str, str]]] = []
+    place = _end(_BETWEEN.match(line))
+    while place < len(line) and len(found) < _MOST:
+        parameter = _PARAMETER.match(line, place)
+        if parameter is not None:
+            if found:
+                found[-1][1].setdefault(parameter[1].lower(), _unquoted(parameter[2]))
+            place = parameter.end()
+        else:
+            scheme = _SCHEME.match(line, place)
+            if scheme is None:
+                break
+            found.append((scheme[1].lower(), {}))
+            place = scheme.end()
+            after = _end(_BLANK.match(line, place))
+            token = _TOKEN68.match(line, after)
+            # A word that `=` and a value follow is a parameter; one that ends here belongs to the scheme.
+            if token is not None and after > place and _PARAMETER.match(line, after) is None:
+                place = token.end()
+        place = _end(_BETWEEN.match(line, place))
+    return [Challenge(scheme, parameters) for scheme, parameters in found]
+
+
+def _end(match: re.Match[str] | None) -> int:
+    assert match is not None, "it matches nothing too"
+    return match.end()
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL) if text.startswith('"') else text

@@ -1,0 +1,94 @@
+"""How often, and after how long, a request is sent again: back-off with jitter, Retry-After, and a budget.
+
+RFC 9110, section 10.2.3. Not in scope: which requests may be sent again (`client`, `blobs`, `uploads`).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from arstore.errors import RegistryUnreachableError
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which a request that may be repeated is sent again."""
+
+
+class Patience(NamedTuple):
+    """How patient the client is: `tries` in a row without progress, seconds of a wait, seconds of all waits."""
+
+    tries: int = 6
+    first: float = 0.5
+    longest: float = 60.0
+    total: float = 300.0
+    connect: float = 15.0
+    """Seconds to make a connection, and as many for TLS."""
+    head: float = 60.0
+    """Seconds until the head of an answer is complete."""
+    idle: float = 30.0
+    """Seconds without a byte of a body."""
+    slowest: int = 1024
+    """Bytes a second that a body must bring, on average over a minute."""
+    sleep: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+DEFAULT = Patience()
+"""What commands use."""
+
+
+class Budget:
+    """The tries of one operation on *what*. Progress gives back the tries, not the time that was waited."""
+
+    def __init__(self, patience: Patience, what: str) -> None:
+        self._patience = patience
+        self._what = what
+        self._failed = 0
+        self._waited = 0.0
+
+    def progress(self) -> None:
+        """Count tries from here."""
+        self._failed = 0
+
+    def failed(self, why: str, after: float | None = None) -> None:
+        """Wait for the next try; *after* is what Retry-After says, in seconds.
+
+        Raises RegistryUnreachableError when there is no further try.
+        """
+        self._failed += 1
+        patience = self._patience
+        if self._failed >= patience.tries:
+            self._give_up(why)
+        wait = patience.first * 2 ** (self._failed - 1)
+        wait = min(wait, patience.longest / 2) * (0.5 + random.random() / 2)  # no secret
+        if after is not None:
+            wait = max(wait, min(after, patience.longest))
+        if self._waited + wait > patience.total:
+            self._give_up(why)
+        self._waited += wait
+        patience.sleep(wait)
+
+    def _give_up(self, why: str) -> NoReturn:
+        tries = f" (tried {self._failed} times)" if self._failed > 1 else ""
+        raise RegistryUnreachableError(self._what, f"{why}{tries}")
+
+
+def retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that the Retry-After header *value* asks for; None without one, or for one that says nothing."""
+    text = (value or "").strip()
+    if not text or len(text) > 64:
+        return None
+    if re.fullmatch("[0-9]{1,9}", text):
+        return float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now())
+    except (ValueError, OverflowError, OSError, TypeError, IndexError):
+        return None

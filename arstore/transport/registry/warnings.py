@@ -1,0 +1,34 @@
+"""Warnings of registries (distribution-spec, "Warnings"): shown once each, never acted on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from arstore.oci.document import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_LONGEST = 4096
+_MOST = 20
+_WARNING = re.compile(r'299[ \t]+-[ \t]+"((?:[^"\\]|\\.)*)"', re.DOTALL)
+
+
+class Warnings:
+    """Passes on, to *tell*, what registries warn of."""
+
+    def __init__(self, tell: Callable[[str], object] | None = None) -> None:
+        self._tell = tell
+        self._seen: set[str] = set()
+
+    def learn(self, lines: Iterable[str]) -> None:
+        """Read the lines of a Warning header."""
+        for line in lines:
+            if self._tell is None or len(line) > _LONGEST or len(self._seen) >= _MOST:
+                return
+            for match in _WARNING.finditer(line):
+                text = shown(re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL), 1000)
+                if text and text not in self._seen:
+                    self._seen.add(text)
+                    self._tell(f"the registry warns: {text}")

@@ -1,0 +1,179 @@
+"""Connections: TCP, perhaps through a proxy, perhaps TLS, every wait with an end. HTTP/1.1 by the standard library.
+
+A read waits for the time that its phase allows: the whole head of an answer has one deadline, and a body may neither
+stop nor trickle. Failures of the network are `NetworkFaultError`, which says whether another try may help.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import io
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from arstore.errors import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from arstore.transport.registry.patience import Patience
+    from arstore.transport.registry.proxy import Proxy
+    from arstore.transport.registry.url import Url
+
+_BLOCK = 1 << 17
+_WINDOW = 60.0
+_FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
+_TUNNEL_REFUSED = "Tunnel connection failed: 4"
+_PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
+
+
+class NetworkFaultError(Exception):
+    """A connection that could not be made, or broke; `again` is whether another try may go better."""
+
+    def __init__(self, why: str, again: bool = True, *, is_plain: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.again = again
+        self.is_plain = is_plain
+        """Whether the other side seems to speak HTTP where TLS was expected."""
+
+
+def fault_of(error: Exception) -> NetworkFaultError:
+    """What *error*, of a socket or of http.client, means."""
+    if isinstance(error, NetworkFaultError):
+        return error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkFaultError(
+            f"its certificate is not trusted ({error.verify_message or error.reason})", again=False
+        )
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return NetworkFaultError("the connection was closed")
+    if isinstance(error, ssl.SSLError):
+        name = str(error.reason or "TLS failed")
+        return NetworkFaultError(f"TLS failed ({name.lower().replace('_', ' ')})", again=False, is_plain=name in _PLAIN)
+    if isinstance(error, TimeoutError):
+        return NetworkFaultError(str(error) if error.errno is None and str(error) != "timed out" else "timed out")
+    if isinstance(error, socket.gaierror):
+        return NetworkFaultError(
+            f"its name cannot be resolved ({reason(error)})", again=error.errno == socket.EAI_AGAIN
+        )
+    if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
+        return NetworkFaultError("the connection was closed before the answer was complete")
+    if isinstance(error, http.client.HTTPException):
+        return NetworkFaultError(f"the answer is not HTTP ({type(error).__name__})", again=False)
+    if isinstance(error, OSError):
+        final = error.errno in _FINAL or str(error).startswith(_TUNNEL_REFUSED)
+        return NetworkFaultError(reason(error), again=not final)
+    return NetworkFaultError(f"the answer cannot be read ({type(error).__name__})", again=False)
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes that come from a socket, each waited for as long as the phase allows."""
+
+    def __init__(self, owner: _Socket) -> None:
+        self._owner = owner
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """See io.RawIOBase."""
+        return self._owner.receive(buffer)
+
+
+class _Socket:
+    """What http.client sees of a socket: only what it uses, with `receive` in place of its reads."""
+
+    def __init__(self, sock: socket.socket, patience: Patience) -> None:
+        self.sock = sock
+        self._patience = patience
+        self._head_until = 0.0
+        self._waited = 0.0
+        self._count = 0
+
+    def expect_head(self, seconds: float) -> None:
+        """The next bytes are the head of an answer, which is to be complete in *seconds*."""
+        self._head_until = self._patience.clock() + seconds
+
+    def expect_body(self) -> None:
+        """The next bytes are a body."""
+        self._head_until = 0.0
+        self._waited, self._count = 0.0, 0
+
+    def receive(self, buffer: WriteableBuffer) -> int:
+        """Read into *buffer*; the number of bytes, 0 at the end. Raises TimeoutError, OSError."""
+        began = self._patience.clock()
+        if self._head_until:
+            left = self._head_until - began
+            if left <= 0:
+                raise TimeoutError("the answer did not come in time")
+            self.sock.settimeout(left)
+            return self.sock.recv_into(buffer)
+        if self._waited > _WINDOW:
+            if self._count < self._patience.slowest * self._waited:
+                raise TimeoutError("the answer comes too slowly")
+            self._waited, self._count = 0.0, 0
+        self.sock.settimeout(self._patience.idle)
+        got = self.sock.recv_into(buffer)
+        # Only the waiting counts: whoever reads may be slow.
+        self._waited += self._patience.clock() - began
+        self._count += got
+        return got
+
+    def sendall(self, data: ReadableBuffer) -> None:
+        """Send all of *data*. Raises TimeoutError, OSError."""
+        self.sock.settimeout(self._patience.head)
+        self.sock.sendall(data)
+
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
+        """What http.client reads from."""
+        return io.BufferedReader(_Bytes(self), _BLOCK)
+
+    def close(self) -> None:
+        """Close the socket; a second time does nothing."""
+        self.sock.close()
+
+
+class Wire(http.client.HTTPConnection):
+    """A connection that is open, to *url*'s host or to the proxy that leads there."""
+
+    def __init__(
+        self, url: Url, patience: Patience, proxy: Proxy | None, context: Callable[[], ssl.SSLContext]
+    ) -> None:
+        host, port = (url.host, url.port) if proxy is None else (proxy.host, proxy.port)
+        super().__init__(host, port, timeout=patience.connect, blocksize=_BLOCK)
+        self.origin = url.origin
+        self.proxy = proxy if url.scheme == "http" else None
+        """The proxy that is to be given absolute URLs; a tunnel hides its proxy."""
+        if proxy is not None and url.scheme == "https":
+            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            self.set_tunnel(url.host, url.port, headers)
+        try:
+            self.connect()
+            if url.scheme == "https":
+                self.sock = context().wrap_socket(self.sock, server_hostname=url.host)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise fault_of(error) from error
+        except BaseException:
+            self.close()
+            raise
+        self.auto_open = 0
+        self.paced = _Socket(self.sock, patience)
+        self.sock = self.paced  # all that http.client uses
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the other side has closed a plain connection that nothing was asked on."""
+        if isinstance(self.paced.sock, ssl.SSLSocket):
+            return False
+        import select
+
+        poll = select.poll()
+        poll.register(self.paced.sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
