@@ -2,6 +2,7 @@
 
 `export` decides what comes and in which order, reads every byte and verifies it. A sink only puts bytes in their place:
 
+    begin
     holds? -> writer -> finish(digest)        a blob: a layer or a config
     put_manifest                              a manifest or an index, after all that it points to
     publish                                   the names, last and at once
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Protocol
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
+    from arstore.store.ingest.incoming import BlobReader
 
 
 class SinkTraits(NamedTuple):
@@ -29,7 +31,8 @@ class SinkTraits(NamedTuple):
 
     `plain_layers`: only layers without compression. `indexes`: indexes, and so several platforms of one image. `many`:
     more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
-    first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte.
+    first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
+    reads blobs itself (`take`), perhaps more than once.
     """
 
     plain_layers: bool = False
@@ -39,6 +42,7 @@ class SinkTraits(NamedTuple):
     in_order: bool = False
     sized: bool = False
     manifests: bool = True
+    takes: bool = False
 
 
 class OutgoingLayer(NamedTuple):
@@ -82,11 +86,17 @@ class ImageSink(Protocol):
     """The medium as the user named it, for messages."""
     traits: SinkTraits
 
+    def begin(self, tops: Sequence[Descriptor]) -> None:
+        """Hear what is to be listed, should nothing have to be changed; empty when that is not known."""
+
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the medium has this blob or manifest already, whole."""
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> BlobWriter:
         """Begin a layer or a config. Unless *known*, digest and size of *descriptor* say nothing yet."""
+
+    def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
+        """Take a blob that *opened* opens from its start, verify it, and *tell* of its bytes; for one that `takes`."""
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
         """Take a manifest or an index; all that it points to is there, as far as it comes at all."""

@@ -122,6 +122,7 @@ class Export:
         """
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
+        self._sink.begin(() if self._options.converts else _tops(selection, listed))
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
             self._written.images[image.digest] = self._image(image)
@@ -337,6 +338,13 @@ class Export:
         transfer(self._contents, self._sink, [manifest.config, *manifest.layers], self._progress)
         self._sink.put_manifest(entry, raw)
         self._written.sparse -= 1
+
+
+def _tops(selection: Selection, listed: set[Digest]) -> list[Descriptor]:
+    """What is to be listed, as it is in the source."""
+    indexes = [Descriptor(one.media_type, one.digest, len(one.document)) for one in selection.indexes.values()]
+    images = [Descriptor(one.media_type, one.digest, len(one.manifest)) for one in selection.images.values()]
+    return [one for one in (*indexes, *images) if one.digest not in listed]
 
 
 class _Spooled:

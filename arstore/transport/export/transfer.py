@@ -74,8 +74,11 @@ def transfer(contents: Contents, sink: ImageSink, blobs: Sequence[Descriptor], p
 
 def _one_by_one(contents: Contents, sink: ImageSink, blobs: Iterable[Descriptor], progress: Progress) -> None:
     for blob in blobs:
-        with contents.blob(blob) as reader:
-            put(sink, blob, reader, partial(progress.advance, blob.digest))
+        if sink.traits.takes:
+            contents.give(blob, sink, partial(progress.advance, blob.digest))
+        else:
+            with contents.blob(blob) as reader:
+                put(sink, blob, reader, partial(progress.advance, blob.digest))
         progress.finish(blob.digest)
 
 
@@ -115,7 +118,7 @@ class _Lanes:
                 raise error
 
     def _work(self, lane: Sequence[Descriptor], stack: ExitStack) -> tuple[Sequence[Descriptor], Opened]:
-        if not self._contents.is_remote:
+        if self._sink.traits.takes or not self._contents.is_remote:
             return lane, self._contents.blob
         wanted = [Wanted(f"blob {one.digest}", one.size, self._contents.opener(one)) for one in lane]
         streams = stack.enter_context(fetched(wanted))
@@ -130,8 +133,11 @@ class _Lanes:
         """In a thread."""
         try:
             for blob in blobs:
-                with opened(blob) as reader:
-                    put(self._sink, blob, reader, partial(self._tell, blob.digest))
+                if self._sink.traits.takes:
+                    self._contents.give(blob, self._sink, partial(self._tell, blob.digest))
+                else:
+                    with opened(blob) as reader:
+                        put(self._sink, blob, reader, partial(self._tell, blob.digest))
                 self._news.put((blob.digest, -1))
         except BaseException as error:
             self._news.put(error)

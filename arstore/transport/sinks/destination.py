@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_name, parse_transport
 from arstore.tar.entry import shown
-from arstore.transport.location import split_path
+from arstore.transport.location import REGISTRY, split_path
 from arstore.transport.sinks.archive import STREAM
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
 
 OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
@@ -33,11 +34,23 @@ class Destination(NamedTuple):
 
     @property
     def what(self) -> str:
-        """The path for a person."""
+        """The place for a person."""
+        if self.kind == REGISTRY:
+            return f"docker://{self.path}"
         return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
 
-    def open(self) -> ImageSink:
-        """Begin to write there. Raises UsageError, ConflictError, InUseError, OSError."""
+    def open(self, registries: RegistryOptions | None = None, mount_from: str = "") -> ImageSink:
+        """Begin to write there; *registries* says how registries are reached, *mount_from* as for `RegistrySink`.
+
+        Raises UsageError, ConflictError, InUseError, OSError, and the errors of `RegistrySink`.
+        """
+        if self.kind == REGISTRY:
+            # Imported here: HTTP and TLS take longer to import than a small copy takes.
+            from arstore.oci.docker_reference import DockerReference
+            from arstore.transport.registry.access import NO_OPTIONS, Access
+            from arstore.transport.sinks.registry import RegistrySink
+
+            return RegistrySink(DockerReference.parse(self.path), Access(registries or NO_OPTIONS), mount_from)
         if self.kind == OCI:
             from arstore.transport.sinks.layout import LayoutSink
 
@@ -66,8 +79,8 @@ def parse_destination(text: str) -> Destination:
     transport, rest = parse_transport(text)
     if not transport:
         return Destination(_kind_of_path(text), text)
-    if transport == DIR:
-        return Destination(DIR, rest)
+    if transport in {DIR, REGISTRY}:
+        return Destination(transport, rest)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
         raise UsageError(text, f"{transport} names no file and no directory")
     path, behind = split_path(rest)

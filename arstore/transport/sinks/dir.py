@@ -19,7 +19,7 @@ from arstore.errors import naming
 from arstore.linux.files.sync import syncfs
 from arstore.store.apart import refuse_stores
 from arstore.transport.sink import SinkTraits
-from arstore.transport.sinks.files import FileWriter, locked_directory, replace_document
+from arstore.transport.sinks.files import FileSink, FileWriter, locked_directory, replace_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ _OWN = re.compile(r"[0-9a-f]{64}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signa
 """Names of files that the form has besides `version` and `manifest.json`."""
 
 
-class DirSink:
+class DirSink(FileSink):
     """A `dir:` in *directory*, which is made if it is missing."""
 
     traits = SinkTraits(many=False, names=False)

@@ -20,6 +20,7 @@ from arstore.oci.media_type import is_config
 from arstore.transport.sink import SinkTraits
 from arstore.transport.sinks.archive import ArchiveFile
 from arstore.transport.sinks.docker_documents import DockerItem, legacy_layers, listing, repositories
+from arstore.transport.sinks.files import FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _VERSION = b"1.0"
 
 
-class DockerArchiveSink:
+class DockerArchiveSink(FileSink):
     """A docker-archive at *path*, which may be `-`."""
 
     def __init__(self, path: str) -> None:

@@ -16,9 +16,23 @@ from arstore.errors import ConflictError, InUseError, naming
 from arstore.linux.files.writing import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.store.ingest.incoming import BlobReader
+
+
+class FileSink:
+    """What sinks of files and directories have in common: they are written to, and take nothing by themselves."""
+
+    def begin(self, tops: Sequence[Descriptor]) -> None:
+        """Nothing is looked up beforehand."""
+
+    def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
+        """Not for these: they have a `writer`."""
+        raise NotImplementedError
+
 
 PARTIAL = ".partial-"
 """What the names of files begin with that are not whole yet."""

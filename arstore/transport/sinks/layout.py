@@ -21,7 +21,7 @@ from arstore.oci.reference import full_name
 from arstore.store.apart import refuse_stores
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
-from arstore.transport.sinks.files import FileWriter, clear_partial, locked_directory, replace_document
+from arstore.transport.sinks.files import FileSink, FileWriter, clear_partial, locked_directory, replace_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from arstore.transport.sink import OutgoingImage
 
 
-class LayoutSink:
+class LayoutSink(FileSink):
     """A layout in a directory, which is made if it is missing. *ref_name* is the name that the user gave, if any."""
 
     traits = SinkTraits()

@@ -19,6 +19,7 @@ from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
 from arstore.transport.sinks.archive import ArchiveFile
 from arstore.transport.sinks.docker_documents import DockerItem, legacy_layers, listing, repositories
+from arstore.transport.sinks.files import FileSink
 from arstore.transport.sinks.layout import entries, merged_index
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from arstore.transport.sinks.archive import MemberWriter
 
 
-class OciArchiveSink:
+class OciArchiveSink(FileSink):
     """A layout in the archive at *path*, which may be `-`; *ref_name* is the name that the user gave, if any."""
 
     def __init__(self, path: str, ref_name: str = "", *, docker: bool = False) -> None:

@@ -1,0 +1,196 @@
+"""Pushing to a repository of a registry: blobs first, then manifests, children before their index, the tag last.
+
+A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
+A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK, Digest
+from arstore.errors import ConversionError, DigestMismatchError, TruncatedError
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.media_type import is_manifest
+from arstore.transport.registry.access import Access
+from arstore.transport.registry.blobs import head_blob
+from arstore.transport.registry.manifests import head_manifest
+from arstore.transport.registry.referrers import put_referrer
+from arstore.transport.registry.repository import PUSH
+from arstore.transport.registry.uploads import mount, upload
+from arstore.transport.sink import SinkTraits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import IO
+
+    from arstore.oci.docker_reference import DockerReference
+    from arstore.store.ingest.incoming import BlobReader
+    from arstore.transport.sink import OutgoingImage
+
+_IN_MEMORY = 1 << 20
+"""Bytes of a blob that is made here, from which it lies in a temporary file until its digest is known."""
+
+
+class RegistrySink:
+    """The place *reference* in a registry. *access* is the sink's own, and closed with it.
+
+    *mount_from* is the path of a repository on the same host that has the blobs, if there is one.
+    """
+
+    traits = SinkTraits(many=False, names=False, takes=True)
+
+    def __init__(self, reference: DockerReference, access: Access, mount_from: str = "") -> None:
+        """Raises RegistryBlockedError, RegistryConfigError."""
+        self.what = f"docker://{reference}"
+        self._reference = reference
+        self._access = access
+        self._repository = access.to_write(reference)
+        self._mount_from = mount_from
+        self._manifests: dict[Digest, tuple[str, bytes]] = {}
+        self._is_current = False
+
+    def begin(self, tops: Sequence[Descriptor]) -> None:
+        """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
+        tag = self._reference.tag
+        if len(tops) == 1 and tag and is_manifest(tops[0].media_type):
+            # Not for an index: what it lists may still be missing there.
+            found = head_manifest(self._repository, tag, PUSH)
+            self._is_current = found is not None and found.digest == tops[0].digest
+
+    def holds(self, descriptor: Descriptor) -> bool:
+        """Whether the repository has the blob. Raises the errors of `head_blob`."""
+        if self._is_current:
+            return True
+        size = head_blob(self._repository, descriptor.digest, PUSH)
+        return size is not None and size in {-1, descriptor.size}
+
+    def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
+        """Mount or send the blob that *opened* opens from its start.
+
+        Raises the errors of `upload`, DigestMismatchError and TruncatedError for a blob that is not what it must be.
+        """
+        if self._mount_from and mount(self._repository, descriptor.digest, self._mount_from):
+            tell(descriptor.size)
+            return
+        upload(self._repository, descriptor.digest, descriptor.size, _Checked(descriptor, opened, tell))
+
+    def writer(self, descriptor: Descriptor, *, known: bool = True) -> _Kept:
+        """Begin a blob that is made here: it is sent when its digest is known."""
+        del descriptor, known
+        return _Kept(self)
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """Keep a manifest until all blobs are there."""
+        self._manifests[descriptor.digest] = (descriptor.media_type, raw)
+
+    def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
+        """Put the manifests, the one that is named last. Raises the errors of `put_manifest`, ConversionError."""
+        del images
+        if self._is_current:
+            return
+        (top,) = tops
+        wanted, found = self._reference.digest, top.descriptor.digest
+        if wanted not in {None, found}:
+            raise ConversionError(self.what, f"what is copied has the digest {found}", "leave the digest out")
+        last = self._manifests.pop(found)
+        for digest, (media_type, raw) in self._manifests.items():
+            put_referrer(self._repository, digest, media_type, raw)
+        put_referrer(self._repository, self._reference.tag or found, *last)
+
+    def __enter__(self) -> RegistrySink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._access.close()
+
+
+class _Checked:
+    """A blob that is hashed as it is sent, in pieces that follow one another; a piece may come again."""
+
+    def __init__(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
+        self.descriptor = descriptor
+        self._opened = opened
+        self._tell = tell
+        self._hash = descriptor.digest.new_hash()
+        self._hashed = 0
+
+    def at(self, offset: int) -> _Piece:
+        """See `uploads.Blob`."""
+        blob = self._opened()
+        left = offset
+        while left and (data := blob.read(min(left, CHUNK))):
+            left -= len(data)
+        return _Piece(self, blob, offset)
+
+    def check(self, data: bytes, offset: int) -> None:
+        """Take note of *data*, which stands at *offset*. Raises DigestMismatchError at the end."""
+        digest, size = self.descriptor.digest, self.descriptor.size
+        new = data[max(self._hashed - offset, 0) :]
+        if offset > self._hashed or not new:
+            return
+        self._hash.update(new)
+        self._hashed += len(new)
+        self._tell(len(new))
+        if self._hashed >= size:
+            found = Digest.finished(digest.algorithm, self._hash)
+            if found != digest:
+                raise DigestMismatchError(digest, f"its content has the digest {found}")
+
+
+class _Piece:
+    """A blob from some byte on."""
+
+    def __init__(self, whole: _Checked, blob: BlobReader, offset: int) -> None:
+        self._whole = whole
+        self._blob = blob
+        self._at = offset
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes. Raises DigestMismatchError with the last ones, TruncatedError."""
+        data = self._blob.read(size)
+        if not data and size:
+            raise TruncatedError(self._whole.descriptor.digest, f"ends after {self._at} bytes")
+        self._whole.check(data, self._at)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Release it."""
+        self._blob.close()
+
+
+class _Kept:
+    """A blob that is kept in memory until it is too large, then in a temporary file, and sent when it is finished."""
+
+    def __init__(self, sink: RegistrySink) -> None:
+        self._sink = sink
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by close
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Add bytes. Raises OSError."""
+        self._file.write(data)
+
+    def finish(self, digest: Digest, size: int) -> None:
+        """Send it. Raises the errors of `upload`."""
+        descriptor = Descriptor("", digest, size)
+        self._sink.take(descriptor, self._again, lambda _count: None)
+
+    def close(self) -> None:
+        """Drop it."""
+        self._file.close()
+
+    def _again(self) -> BlobReader:
+        self._file.seek(0)
+        return _Borrowed(self._file)
+
+
+class _Borrowed:
+    """A file that its user must not close."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        """Release nothing."""
