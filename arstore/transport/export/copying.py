@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import Spool
@@ -59,13 +60,16 @@ def export_reference(
     name: str = "",
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
+    registries: RegistryOptions | None = None,
 ) -> Exported:
     """Copy every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; no store takes part.
+
+    *registries* says how registries are read.
 
     Raises the errors of the source, of `Selector`, of `Export.run` and of the sink.
     """
     spool = TemporarySpool()
-    with open_source(reference, spool, limits=options.limits) as source:
+    with open_source(reference, spool, limits=options.limits, registries=registries) as source:
         selection = Selector(source, wanted, options.limits, skipped).select()
         if name:
             selection.rename(name, source.what)
