@@ -34,6 +34,14 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "untag": CommandEntry("images.tag_rm", "untag", "Take a name away."),
         "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
     },
+    "Registries": {
+        "pull": CommandEntry("registries.pull", "pull", "Bring an image from a registry into the store."),
+        "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
+        "referrers": CommandEntry("registries.listing", "referrers", "List what refers to an image in a registry."),
+        "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),
+        "login": CommandEntry("registries.login", "login", "Store credentials for a registry."),
+        "logout": CommandEntry("registries.login", "logout", "Forget the credentials for a registry."),
+    },
     "Root file systems": {
         "mount": CommandEntry(
             "containers.mounts", "mount", "Mount an image read-only, or a container's writable root."

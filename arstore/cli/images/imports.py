@@ -16,21 +16,35 @@ from arstore.cli.command import (
     strict_xattrs_option,
 )
 from arstore.cli.parameter import Choice, argument, option
+from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.store.ingest.incoming import TakenImage
+    from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
     from arstore.transport.skipped import SkippedTop
 
 
-@exit_statuses(*SOURCE_ERRORS)
+class ImportWords(AccessWords):
+    """The options of `import` and `pull` as they were typed."""
+
+    name: str
+    platform: str | None
+    all_platforms: bool
+    tree: str
+    limit: tuple[str, ...]
+    strict_xattrs: bool
+
+
+@exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
 @command("import")
 @argument("source")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
@@ -39,24 +53,17 @@ if TYPE_CHECKING:
 @option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
 @limit_option
 @strict_xattrs_option
+@registry_options
 @progress_option
 @json_option
-def import_(
-    session: Session,
-    source: str,
-    name: str,
-    platform: str | None,
-    all_platforms: bool,
-    tree: str,
-    limit: tuple[str, ...],
-    strict_xattrs: bool,
-) -> None:
+def import_(session: Session, source: str, **words: Unpack[ImportWords]) -> None:
     """Bring images into the store.
 
     SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
-    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH. What a path holds is told from its content: an OCI
-    archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip, zstd, xz or bzip2. All its
-    images come in with all their names, or, when anything is wrong, none of them.
+    oci-archive:PATH[:NAME], docker-archive:PATH[:NAME], dir:PATH, docker://NAME[:TAG|@DIGEST]. What a path holds is
+    told from its content: an OCI archive or layout directory, a docker-archive or a dir:, perhaps compressed with gzip,
+    zstd, xz or bzip2. All its images come in with all their names, or, when anything is wrong, none of them. docker://
+    is an image in a registry, as `arstore pull` takes it.
 
     Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
     the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
@@ -65,27 +72,57 @@ def import_(
     Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
     that cannot be kept are left out; their number is printed there too.
     """
+    bring(session, (source,), words)
+
+
+def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
+    """Import the first of *sources* that is there, as `import` and `pull` do, and print what came.
+
+    Raises the last one's error.
+    """
     from arstore.tar.limits import Limits, changed
-    from arstore.transport.copy import import_reference
     from arstore.transport.skipped import SkippedTop
 
-    refuse_terminal(source)
+    platform, all_platforms = words["platform"], words["all_platforms"]
+    for source in sources:
+        refuse_terminal(source)
     if platform is not None and all_platforms:
-        raise errors.UsageError("import", "--platform and --all-platforms exclude each other")
+        raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store(create=True) as store:
-        limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
-        options = _options(store, name, platform, all_platforms, tree, limits)
+        limits = changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
+        options = _options(session, store, words, limits, sources)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         skipped = SkippedTop()
         with session.progress() as progress:
-            taken = import_reference(store, source, options, progress, skipped)
+            taken = _first(store, sources, options, progress, skipped)
         session.done = in_the_store([image.digest for image in taken])
         indexes = _indexes(store, taken) if all_platforms else []
     for line in skipped.lines():
         session.note(line)
     render_taken(session, store, taken, skipped, indexes)
+
+
+def _first(
+    store: Store, sources: Sequence[str], options: ImportOptions, progress: Progress, skipped: SkippedTop
+) -> list[TakenImage]:
+    from arstore.transport.copy import import_reference
+
+    *others, last = sources
+    failed: list[str] = []
+    for source in others:
+        try:
+            return import_reference(store, source, options, progress, skipped)
+        except (errors.RegistryNotFoundError, errors.RegistryAccessError, errors.RegistryUnreachableError) as error:
+            failed.append(str(error))
+    try:
+        return import_reference(store, last, options, progress, skipped)
+    except (errors.RegistryNotFoundError, errors.RegistryAccessError, errors.RegistryUnreachableError) as error:
+        if not failed:
+            raise
+        why = f"{error.why}; the registries before it: {'; '.join(failed)}"
+        raise type(error)(error.what, why, error.hint) from error
 
 
 def in_the_store(digests: Sequence[str]) -> str:
@@ -104,17 +141,20 @@ def refuse_terminal(source: str) -> None:
 
 
 def _options(
-    store: Store, name: str, platform: str | None, all_platforms: bool, tree: str, limits: Limits
+    session: Session, store: Store, words: ImportWords, limits: Limits, sources: Sequence[str]
 ) -> ImportOptions:
     from arstore.oci.platform import parse
     from arstore.transport.copy import ImportOptions
     from arstore.transport.selection import Wanted
 
+    tree, platform = words["tree"], words["platform"]
     if tree != AUTO and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
-    wanted = Wanted(None if platform is None else parse(platform), all_platforms)
-    return ImportOptions(name, wanted, tree, limits=limits)
+    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
+    in_registry = any(one.startswith(PREFIX) for one in sources)
+    registries = registry_access(session, words) if in_registry else None
+    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:

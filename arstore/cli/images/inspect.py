@@ -13,6 +13,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.images.images import image_summary
 from arstore.cli.parameter import argument, option
+from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import (
     human_size,
     short_digest,
@@ -25,6 +26,7 @@ from arstore.cli.terminal.output import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Unpack
 
     from arstore.cli.session import Session
     from arstore.graph.records import LayerRecord
@@ -40,20 +42,27 @@ DOCUMENT_ERRORS = (
 )
 
 
-@exit_statuses(*DOCUMENT_ERRORS)
+@exit_statuses(*DOCUMENT_ERRORS, errors.DigestMismatchError, *REGISTRY_ERRORS)
 @command("inspect")
 @argument("image")
 @option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
 @option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
+@registry_options
 @json_option
-def inspect(session: Session, image: str, part: str | None) -> None:
+def inspect(session: Session, image: str, part: str | None, **access: Unpack[AccessWords]) -> None:
     """Tell everything about an image.
 
-    IMAGE is a name, a digest, or at least four digits that only one digest starts with. Of an index, its image for
-    this host is told about; --raw writes the index itself.
+    IMAGE is a name, a digest, or at least four digits that only one digest starts with; or docker://NAME[:TAG|@DIGEST]
+    for an image in a registry, of which no layer is read. Of an index, its image for this host is told about; --raw
+    writes the index itself.
 
     Writes JSON in any case.
     """
+    if image.startswith(PREFIX):
+        from arstore.cli.registries.inspect import inspect_remote
+
+        inspect_remote(session, image, part, registry_access(session, access))
+        return
     with session.store() as store:
         if part == "raw":
             write_bytes(store.read_blob(store.find(image).digest))
@@ -86,7 +95,12 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
         }
         for digest, (chain_id, layer) in zip(record.layers, chain, strict=False)
     ]
-    return found | {
+    return found | process_details(config)
+
+
+def process_details(config: ImageConfig) -> dict[str, Any]:
+    """What a config says besides its layers, as JSON tells it."""
+    return {
         "author": config.author,
         "user": config.user,
         "env": list(config.env),

@@ -113,6 +113,15 @@ class RegistryClient:
         self._base = base
         return base
 
+    def accepts_credentials(self) -> bool:
+        """Whether the registry takes the credential; False when it asks for none, so that nobody knows.
+
+        Raises RegistryAccessError when it refuses it, and as `send`.
+        """
+        header = self.authorizer.header(())
+        self.send(Ask("GET"), self.host, "to log in", (200,)).discard()
+        return bool(header)
+
     def send(self, ask: Ask, what: str, doing: str, expected: Collection[int]) -> Answer:
         """Send *ask*; the answer has one of the statuses *expected*, and has to be closed.
 

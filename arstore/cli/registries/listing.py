@@ -1,0 +1,148 @@
+"""`list-tags`, `delete` and `referrers`: what a registry has, and taking it away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.parameter import argument, option
+from arstore.cli.registries.options import (
+    LISTING_ERRORS,
+    AccessWords,
+    docker_reference,
+    registry_access,
+    registry_options,
+)
+from arstore.cli.terminal.output import human_size, write_json, write_line, write_table
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.digest import Digest
+    from arstore.transport.registry.repository import Repository
+
+_MOST_TAGS = 100
+"""Tags that `delete` looks at to say which others will be gone."""
+
+
+@exit_statuses(*LISTING_ERRORS)
+@command("list-tags")
+@argument("repository")
+@registry_options
+@json_option
+def list_tags(session: Session, repository: str, **words: Unpack[AccessWords]) -> None:
+    """List the tags of a repository in a registry.
+
+    REPOSITORY is docker://REGISTRY/NAME. Prints one tag a line, in the registry's order. Nothing is pulled, and no
+    mirror is asked.
+    """
+    from arstore.transport.registry.access import Access
+    from arstore.transport.registry.tags import list_tags as listed
+
+    reference = docker_reference(repository, "")
+    if reference.tag or reference.digest:
+        raise errors.UsageError(repository, "names an image, and a repository is wanted", "leave the tag out")
+    with Access(registry_access(session, words)) as access:
+        tags = listed(access.to_write(reference))
+    if session.json:
+        write_json({"repository": reference.repository, "tags": tags})
+        return
+    for tag in tags:
+        write_line(tag)
+
+
+@exit_statuses(*LISTING_ERRORS, errors.DigestMismatchError)
+@command("delete")
+@argument("image")
+@registry_options
+@json_option
+def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
+    """Delete an image from a registry.
+
+    IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. Deleted is the manifest, so every other tag that means the same image
+    is gone too; these are printed to stderr. Blobs are left to the registry. Nothing in the store changes.
+
+    Prints the digest of what was deleted.
+    """
+    from arstore.transport.registry.access import Access
+    from arstore.transport.registry.manifests import delete_manifest, get_manifest, head_manifest
+    from arstore.transport.registry.referrers import forget_referrer, subject_of
+
+    reference = docker_reference(image)
+    with Access(registry_access(session, words)) as access:
+        repository = access.to_write(reference)
+        found = head_manifest(repository, reference.wanted)
+        if found is None:
+            raise errors.RegistryNotFoundError(str(reference), "is not in the registry")
+        raw = get_manifest(repository, found.digest).raw
+        others = [] if reference.digest is not None else _other_tags(repository, reference.tag, found.digest)
+        delete_manifest(repository, found.digest)
+        subject = subject_of(raw)
+        if subject is not None:
+            forget_referrer(repository, subject, found.digest)
+    if others:
+        session.note(f"these tags meant the same image, and are gone too: {', '.join(others)}")
+    if session.json:
+        write_json({"digest": found.digest, "repository": reference.repository, "also": others})
+        return
+    write_line(found.digest)
+
+
+def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
+    """The other tags of the same manifest, where there are few enough to look at."""
+    from arstore.transport.registry.manifests import head_manifest
+    from arstore.transport.registry.tags import list_tags as listed
+
+    try:
+        tags = [one for one in listed(repository) if one != tag]
+        if len(tags) > _MOST_TAGS:
+            return []
+        heads = {one: head_manifest(repository, one) for one in tags}
+    except errors.ArstoreError:
+        return []
+    return [one for one, head in heads.items() if head is not None and head.digest == digest]
+
+
+@exit_statuses(*LISTING_ERRORS, errors.DigestMismatchError)
+@command("referrers")
+@argument("image")
+@option("--artifact-type", metavar="TYPE", default="", help="List only what is of this type.")
+@registry_options
+@json_option
+def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[AccessWords]) -> None:
+    """List what refers to an image in a registry: signatures, attestations and other artifacts.
+
+    IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. A registry that has no such list is asked for the index that tools
+    keep under a tag instead; what that lists is looked at one by one.
+    """
+    from arstore.transport.registry.access import Access
+    from arstore.transport.registry.manifests import head_manifest
+    from arstore.transport.registry.referrers import list_referrers
+
+    reference = docker_reference(image)
+    with Access(registry_access(session, words)) as access:
+        repository = access.to_write(reference)
+        digest = reference.digest
+        if digest is None:
+            found = head_manifest(repository, reference.tag)
+            if found is None:
+                raise errors.RegistryNotFoundError(str(reference), "is not in the registry")
+            digest = found.digest
+        entries, by_api = list_referrers(repository, digest, artifact_type)
+    if session.json:
+        listed = [
+            {
+                "digest": one.digest,
+                "media_type": one.media_type,
+                "artifact_type": one.artifact_type,
+                "size": one.size,
+                "annotations": one.annotations,
+            }
+            for one in entries
+        ]
+        write_json({"digest": digest, "by_api": by_api, "referrers": listed})
+        return
+    rows = [(one.digest, one.artifact_type or "-", human_size(one.size)) for one in entries]
+    write_table(("DIGEST", "TYPE", "SIZE>"), rows)

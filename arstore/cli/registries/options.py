@@ -1,0 +1,89 @@
+"""How a registry is reached: the options of every command that may name one, as skopeo has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from arstore import errors
+from arstore.cli.parameter import Choice, option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from arstore.cli.session import Session
+    from arstore.oci.docker_reference import DockerReference
+    from arstore.transport.registry.access import RegistryOptions
+
+    F = TypeVar("F", bound="Callable[..., Any]")
+
+REGISTRY_ERRORS = (
+    errors.RegistryUnreachableError,
+    errors.RegistryAnswerError,
+    errors.RegistryAccessError,
+    errors.RegistryNotFoundError,
+    errors.RegistryBlockedError,
+    errors.RegistryConfigError,
+)
+"""What can be the matter with a registry."""
+LISTING_ERRORS = (errors.InvalidReferenceError, errors.ManifestError, errors.LimitError, *REGISTRY_ERRORS)
+"""What can be the matter when one is asked."""
+
+PREFIX = "docker://"
+
+
+class AccessWords(TypedDict):
+    """The options as they were typed."""
+
+    creds: str | None
+    no_creds: bool
+    authfile: str | None
+    cert_dir: str | None
+    tls_verify: str | None
+
+
+_OPTIONS = (
+    option("--creds", metavar="USER:PASSWORD", help="Credentials for the registry that is named; see `arstore login`."),
+    option("--no-creds", is_flag=True, help="Send no credentials, whatever the files have."),
+    option("--authfile", metavar="FILE", help="The file with credentials, in place of those that are searched."),
+    option(
+        "--cert-dir", metavar="DIR", help="CA (*.crt) and client certificates (*.cert with *.key) for the registry."
+    ),
+    option(
+        "--tls-verify",
+        type=Choice(("true", "false")),
+        help="false: do not verify the registry's certificate, and use plain http where https does not work.",
+    ),
+)
+
+
+def registry_options(function: F) -> F:
+    """Give a command the options; its function takes `**access: Unpack[AccessWords]`."""
+    for one in reversed(_OPTIONS):
+        function = one(function)
+    return function
+
+
+def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
+    """What the options mean. Raises UsageError."""
+    from arstore.transport.registry.access import RegistryOptions
+    from arstore.transport.registry.credential import Credential
+
+    creds, verify = words["creds"], words["tls_verify"]
+    if creds is not None and words["no_creds"]:
+        raise errors.UsageError("--creds", "and --no-creds exclude each other")
+    return RegistryOptions(
+        tls_verify=None if verify is None else verify == "true",
+        credential=None if creds is None else Credential.parse(creds),
+        anonymous=words["no_creds"],
+        authfile=words["authfile"],
+        cert_dir=words["cert_dir"],
+        tell=session.warn,
+    )
+
+
+def docker_reference(text: str, default_tag: str = "latest") -> DockerReference:
+    """Read `docker://NAME`, or NAME alone with its registry. Raises InvalidReferenceError."""
+    from arstore.oci.docker_reference import DockerReference
+
+    return DockerReference.parse(text.removeprefix(PREFIX), default_tag)

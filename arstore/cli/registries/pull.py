@@ -1,0 +1,66 @@
+"""`pull`: an image from a registry into the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import (
+    SOURCE_ERRORS,
+    command,
+    exit_statuses,
+    json_option,
+    limit_option,
+    progress_option,
+    strict_xattrs_option,
+)
+from arstore.cli.images.imports import ImportWords, bring
+from arstore.cli.parameter import Choice, argument, option
+from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, registry_access, registry_options
+from arstore.trees.forms import AUTO, FORMS
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+
+
+@exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
+@command("pull")
+@argument("image")
+@option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take the image for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
+@option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
+@limit_option
+@strict_xattrs_option
+@registry_options
+@progress_option
+@json_option
+def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
+    """Bring an image from a registry into the store.
+
+    IMAGE is [docker://]REGISTRY/NAME[:TAG][@DIGEST]. Without docker:// it may be a short name, which registries.conf
+    gives a meaning by its aliases and its list of registries to search. Credentials, certificates, mirrors and what is
+    blocked come from the files that podman and skopeo read. Layers that the store has are not fetched.
+
+    Prints the image's digest and its name, as `arstore import` does. Example:
+
+    arstore pull docker.io/library/busybox:latest
+    """
+    bring(session, _sources(session, image, words), words)
+
+
+def _sources(session: Session, image: str, words: ImportWords) -> list[str]:
+    """What *image* may mean, with the transport."""
+    if image.startswith(PREFIX):
+        return [image]
+    from arstore.oci.reference import parse_transport
+    from arstore.transport.registry.access import Access
+    from arstore.transport.registry.configuration.short_names import candidates_for
+
+    transport = parse_transport(image)[0]
+    if transport:
+        raise errors.UsageError(image, f"{transport}: is not a registry", "use `arstore import`")
+    with Access(registry_access(session, words)) as access:
+        return [f"{PREFIX}{one}" for one in candidates_for(image, access.conf, access.places)]
