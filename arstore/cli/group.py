@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
     },
     "Registries": {
+        "push": CommandEntry("registries.push", "push", "Send an image of the store to a registry."),
         "pull": CommandEntry("registries.pull", "pull", "Bring an image from a registry into the store."),
         "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
         "referrers": CommandEntry("registries.listing", "referrers", "List what refers to an image in a registry."),

@@ -13,69 +13,71 @@ from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export, Exported, ExportOptions
 from arstore.transport.export.from_store import store_source
 from arstore.transport.export.spool import TemporarySpool
+from arstore.transport.location import REGISTRY
 from arstore.transport.selection import Selector, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.registry.access import RegistryOptions
-    from arstore.transport.sink import ImageSink
+    from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
-    from arstore.transport.source import Spool
-
-    Opened = Callable[[], ImageSink]
-    """What begins to write to the destination; called when the source was found to be good."""
+    from arstore.transport.source import ImageSource, Spool
 
 
 def export_stored(
     store: Store,
     texts: Sequence[str],
-    sink: Opened,
+    destination: Destination,
     wanted: Wanted,
     options: ExportOptions,
-    name: str = "",
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
+    registries: RegistryOptions | None = None,
 ) -> Exported:
-    """Copy the images that *texts* mean in *store*; *name* is that of the one image that is copied, if given.
+    """Copy the images that *texts* mean in *store*; *registries* says how a registry is reached.
 
     Raises the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink.
     """
     with store_source(store, texts) as source, _spool_in(store) as spool:
         selection = Selector(source, wanted, options.limits, skipped).select()
-        if name:
-            selection.rename(name, source.what)
-        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, sink() as opened:
+        if destination.name:
+            selection.rename(destination.name, source.what)
+        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, destination.open(registries) as sink:
             contents = Contents(blobs, options.limits, source.open_tar, is_store=True)
-            return Export(source, contents, opened, spool, options, progress, source.tar_size).run(selection)
+            return Export(source, contents, sink, spool, options, progress, source.tar_size).run(selection)
 
 
 def export_reference(
     reference: str,
-    sink: Opened,
+    destination: Destination,
     wanted: Wanted,
     options: ExportOptions,
-    name: str = "",
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
     registries: RegistryOptions | None = None,
+    source_registries: RegistryOptions | None = None,
 ) -> Exported:
     """Copy every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; no store takes part.
 
-    *registries* says how registries are read.
+    *source_registries* says how a registry is reached that is read, *registries* one that is written to.
 
     Raises the errors of the source, of `Selector`, of `Export.run` and of the sink.
     """
     spool = TemporarySpool()
-    with open_source(reference, spool, limits=options.limits, registries=registries) as source:
+    with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
         selection = Selector(source, wanted, options.limits, skipped).select()
-        if name:
-            selection.rename(name, source.what)
-        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, sink() as opened:
+        if destination.name:
+            selection.rename(destination.name, source.what)
+        mount_from = repository_beside(source, destination)
+        with (
+            EmbeddedBlobs(source, selection.embedded, spool) as blobs,
+            destination.open(registries, mount_from) as sink,
+        ):
             contents = Contents(blobs, options.limits)
-            return Export(source, contents, opened, spool, options, progress).run(selection)
+            return Export(source, contents, sink, spool, options, progress).run(selection)
 
 
 @contextmanager
@@ -86,3 +88,15 @@ def _spool_in(store: Store) -> Iterator[Spool]:
         return
     with Ingest(store.directories) as ingest:
         yield ingest
+
+
+def repository_beside(source: ImageSource, destination: Destination) -> str:
+    """The path of the repository that *source* is, if *destination* is in the same registry; else ""."""
+    reference = getattr(source, "reference", None)
+    if destination.kind != REGISTRY or reference is None:
+        return ""
+    from arstore.oci.docker_reference import DockerReference
+
+    target = DockerReference.parse(destination.path)
+    is_other = reference.domain == target.domain and reference.path != target.path
+    return str(reference.path) if is_other else ""

@@ -1,0 +1,144 @@
+"""What `copy`, `save` and `push` have in common: their options, what these mean, and what is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from arstore import errors
+from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
+from arstore.cli.parameter import Choice, Range, option
+from arstore.cli.registries.options import AccessWords
+from arstore.cli.terminal.output import write_json, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from arstore.cli.session import Session
+    from arstore.transport.export.export import Exported, ExportOptions
+    from arstore.transport.selection import Wanted
+    from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sinks.destination import Destination
+    from arstore.transport.skipped import SkippedTop
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+COPY_ERRORS = (*SOURCE_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
+"""What can end a copy."""
+
+
+class ExportWords(TypedDict):
+    """The options of `export_options` as they were typed."""
+
+    platform: str | None
+    all_platforms: bool
+    compression: str | None
+    compression_level: int | None
+    preserve_digests: bool
+    limit: tuple[str, ...]
+
+
+class CopyWords(ExportWords, AccessWords):
+    """These, those of registries, and --format."""
+
+    format: str | None
+
+
+def export_options(function: F) -> F:
+    """Give a command the options that say what is copied, and in which form."""
+    for one in (
+        option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
+        option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
+        option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
+        option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
+        option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
+        limit_option,
+        progress_option,
+        json_option,
+    )[::-1]:
+        function = one(function)
+    return function
+
+
+format_option = option(
+    "--format", type=Choice(("oci", "v2s2")), help="Convert documents to OCI's format, or to Docker's schema 2."
+)
+"""Gives a command `--format`."""
+
+
+def wanted_platforms(words: ExportWords) -> Wanted:
+    """Which images of an index are copied. Raises UsageError."""
+    from arstore.oci.platform import parse
+    from arstore.transport.selection import Wanted
+
+    platform, every = words["platform"], words["all_platforms"]
+    if platform is not None and every:
+        raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
+    return Wanted(None if platform is None else parse(platform), every)
+
+
+def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
+    """What the options mean; *form* is the word behind --format. Raises UsageError."""
+    from arstore.tar.compression import Compression
+    from arstore.tar.limits import Limits, changed
+    from arstore.transport.export.export import ExportOptions
+
+    compression = None if words["compression"] is None else Compression(words["compression"])
+    level = words["compression_level"]
+    if level is not None and (
+        compression in {None, Compression.NONE} or (compression is Compression.GZIP and level > 9)
+    ):
+        raise errors.UsageError(f"--compression-level {level}", "does not fit --compression", "gzip: 1-9, zstd: 1-22")
+    return ExportOptions(
+        form or "",
+        compression,
+        level,
+        words["preserve_digests"],
+        words["all_platforms"],
+        changed(words["limit"], Limits()),
+    )
+
+
+def render_copied(session: Session, target: Destination, done: Exported, skipped: SkippedTop) -> None:
+    """Print what was copied: a line for each image, or one JSON document; nothing beside an archive on stdout."""
+    for line in skipped.lines():
+        session.note(line)
+    if done.sparse:
+        noun = "entry" if done.sparse == 1 else "entries"
+        session.note(f"{target.what}: {done.sparse} {noun} of an index did not come along; the index lists them still")
+    if session.json:
+        document = {
+            "images": [_document(image) for image in done.tops],
+            "skipped": skipped.documents(),
+            "skipped_count": skipped.count,
+            "sparse": done.sparse,
+        }
+        if target.path == "-":
+            return
+        write_json(document)
+    elif target.path != "-":
+        for image in done.tops:
+            write_line(image.descriptor.digest, *image.names)
+
+
+def _document(image: OutgoingImage) -> dict[str, Any]:
+    from arstore.oci.chain import chain_ids
+
+    chain: Sequence[str] = chain_ids([layer.diff_id for layer in image.layers])
+    return {
+        "digest": image.descriptor.digest,
+        "media_type": image.descriptor.media_type,
+        "config": image.config_digest,
+        "names": list(image.names),
+        "manifests": list(image.members),
+        "layers": [
+            {
+                "digest": layer.descriptor.digest,
+                "diff_id": layer.diff_id,
+                "chain_id": chain_id,
+                "compressed_size": layer.descriptor.size,
+            }
+            for layer, chain_id in zip(image.layers, chain, strict=True)
+        ],
+        "platform": str(image.descriptor.platform or ""),
+    }

@@ -1,0 +1,61 @@
+"""`push`: an image of the store to a registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import command, exit_statuses
+from arstore.cli.images.copying import (
+    COPY_ERRORS,
+    CopyWords,
+    export_options,
+    format_option,
+    how_to_copy,
+    render_copied,
+    wanted_platforms,
+)
+from arstore.cli.parameter import argument
+from arstore.cli.registries.options import REGISTRY_ERRORS, registry_access, registry_options
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+
+
+@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
+@command("push")
+@argument("image")
+@argument("destination", required=False)
+@format_option
+@export_options
+@registry_options
+def push(session: Session, image: str, destination: str | None, **words: Unpack[CopyWords]) -> None:
+    """Send an image of the store to a registry.
+
+    DESTINATION is [docker://]REGISTRY/NAME[:TAG]; without it the image's own name says where it goes. Blobs that the
+    registry has are not sent, and the tag is given last. Any other destination of `arstore copy` works, too.
+
+    Prints the image's digest in the registry, and its name. Example:
+
+    arstore push app:1 docker://registry.example.com/team/app:1
+    """
+    from arstore.oci.docker_reference import has_domain
+    from arstore.oci.reference import parse_transport
+    from arstore.transport.export.copying import export_stored
+    from arstore.transport.sinks.destination import parse_destination
+    from arstore.transport.skipped import SkippedTop
+
+    target = destination or image
+    if not destination and not has_domain(image):
+        raise errors.UsageError(image, "does not say which registry is meant", "name the destination")
+    if not parse_transport(target)[0]:
+        target = f"docker://{target}"
+    skipped = SkippedTop()
+    place = parse_destination(target)
+    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"])
+    access = registry_access(session, words)
+    with session.store() as store, session.progress() as progress:
+        done = export_stored(store, [image], place, wanted, options, progress, skipped, access)
+    render_copied(session, place, done, skipped)
