@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
-from arstore.transport.registry.exchange import Content
 from arstore.transport.registry.failure import error_of
-from arstore.transport.registry.patience import AGAIN, Budget, retry_after
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.exchange import Content
+from arstore.transport.registry.http.patience import AGAIN, Budget, retry_after
 from arstore.transport.registry.ranges import uploaded
 from arstore.transport.registry.repository import PULL, PUSH
-from arstore.transport.registry.wire import NetworkFaultError
 
 if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.transport.registry.client import Ask
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
+    from arstore.transport.registry.http.url import Url
     from arstore.transport.registry.repository import Repository
-    from arstore.transport.registry.url import Url
 
 _CLOSING = 600.0
 """Seconds that a registry may take to verify what it was sent and to move it to its storage."""
