@@ -21,11 +21,7 @@ from arstore.transport.registry.failure import error_of, refusal_of
 from arstore.transport.registry.http.connection import NetworkFaultError
 from arstore.transport.registry.http.patience import Budget
 from arstore.transport.registry.ranges import content_range
-<<<<<<< HEAD
 from arstore.transport.registry.repository import PULL
-from arstore.transport.registry.wire import NetworkFaultError
-=======
->>>>>>> reg17
 
 if TYPE_CHECKING:
     from arstore.digest import Digest

@@ -16,12 +16,19 @@ from arstore.transport.sinks.archive import STREAM
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.digest import Digest
     from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
 
 OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
 KINDS = (OCI_ARCHIVE, DOCKER_ARCHIVE, BOTH, OCI, DIR)
 """The kinds of files and directories that images are written to."""
+
+
+def _nowhere(_digest: Digest, /) -> str:
+    return ""
 
 
 class Destination(NamedTuple):
@@ -39,7 +46,9 @@ class Destination(NamedTuple):
             return f"docker://{self.path}"
         return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
 
-    def open(self, registries: RegistryOptions | None = None, mount_from: str = "") -> ImageSink:
+    def open(
+        self, registries: RegistryOptions | None = None, mount_from: Callable[[Digest], str] = _nowhere
+    ) -> ImageSink:
         """Begin to write there; *registries* says how registries are reached, *mount_from* as for `RegistrySink`.
 
         Raises UsageError, ConflictError, InUseError, OSError, and the errors of `RegistrySink`.
