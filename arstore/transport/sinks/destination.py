@@ -88,8 +88,10 @@ def parse_destination(text: str) -> Destination:
     transport, rest = parse_transport(text)
     if not transport:
         return Destination(_kind_of_path(text), text)
-    if transport in {DIR, REGISTRY}:
-        return Destination(transport, rest)
+    if transport == REGISTRY:
+        return _in_registry(rest)
+    if transport == DIR:
+        return Destination(DIR, rest)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
         raise UsageError(text, f"{transport} names no file and no directory")
     path, behind = split_path(rest)
@@ -112,6 +114,14 @@ def destination_of(path: str, kind: str) -> Destination:
     if path == STREAM and kind in {OCI, DIR}:
         raise UsageError(kind, "is a directory, and cannot be written to standard output", "use an archive")
     return Destination(kind, path)
+
+
+def _in_registry(text: str) -> Destination:
+    from arstore.oci.docker_reference import DockerReference
+
+    reference = DockerReference.parse(text)
+    name = f"{reference.repository}:{reference.tag}" if reference.tag else ""
+    return Destination(REGISTRY, text, name)
 
 
 def _kind_of_path(path: str) -> str:
