@@ -17,6 +17,7 @@ from arstore.rootfs import mount as rootfs
 from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.store import Store
 from arstore.tar.limits import Limits
+from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER
 from arstore.transport.copy import ImportOptions, import_reference
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -300,12 +301,13 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
     marks = [images.whiteout(f"d{number}/f") for number in range(20)]
     layers = [images.layer([images.file(f"f{number}"), *marks], "none") for number in range(10)]
     path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
-    # 16 steps for a directory in each layer below: 320 for a layer, 6,400 for twenty directories in twenty layers.
+    # What the layers cost by themselves is not enough for twenty directories in each layer below.
     before = stores.State(store)
+    by_themselves = 10 * (LAYER + 21 * (HEADER + ENTRY + 2 * EXTRACTED) + 20 * 900)
     with pytest.raises(LimitError, match="--limit steps="):
-        import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 20)))
+        import_reference(store, str(path), ImportOptions(limits=Limits(steps=by_themselves, steps_per_byte=0)))
     before.verify()
-    import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 200)))
+    import_reference(store, str(path), ImportOptions(limits=Limits(steps=10 * by_themselves)))
     image = store.find("x:1")
     keys = store.stack(image)
     store.take([store.incoming(image)], [], NoBlobs(), store.tree_forms(), again=frozenset(keys))
