@@ -19,7 +19,7 @@ from arstore.tar.limits import raising
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LAYER = 20_000
+LAYER = 40_000
 """A layer, whatever is in it: a pass, a few files, a tree, records."""
 HEADER = 60
 """A header block, whatever it announces."""
