@@ -6,11 +6,11 @@ at a time. `trial.Faults` has the bars.
 
 from __future__ import annotations
 
-import gzip
 from typing import TYPE_CHECKING
 
 from support import images, tarblocks
 
+from arstore.tar.compression import Compression, compressor
 from hostile.case import FORMS, NAME, Case, Source
 from hostile.exhaustion import REFUSED, apart, limited, streamed, void
 
@@ -172,7 +172,7 @@ LAYERS: dict[str, Callable[[], Iterator[bytes]]] = {
 def _layer(*made: Callable[[], Iterator[bytes]]) -> Callable[[Trial], None]:
     def attempt(trial: Trial) -> None:
         path = trial.source / "layout"
-        apart(lambda: void(streamed(path, *(one() for one in made))))
+        apart(lambda: void(streamed(path, *(one() for one in made), compression="zstd")))
         limited(trial, Source((path,)))
 
     return attempt
@@ -215,15 +215,17 @@ def _archive(extension: Callable[[], bytes], count: int) -> Callable[[Trial], No
     """An outer archive with so many of these before its members, compressed as a whole."""
 
     def attempt(trial: Trial) -> None:
-        path = trial.source / "hostile.tar.gz"
+        path = trial.source / "hostile.tar.zst"
 
         def make() -> None:
             one = images.layout_files(images.image(images.layer([images.file("f")]), names=[NAME]))
             head = extension()
-            with gzip.open(path, "wb", compresslevel=9) as packed:
+            with open(path, "wb") as file:
+                packed = compressor(file.write, Compression.ZSTD)
                 for _ in range(count):
                     packed.write(head)
                 packed.write(images.tar(one))
+                packed.close()
 
         apart(make)
         limited(trial, Source((path,)))

@@ -314,6 +314,24 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
     stores.verify_clean(store)
 
 
+def test_looking_for_symlinks_below_has_its_price(store, tmp_path):
+    """Directories that members ran through, and that have entries in the end: nothing else looks into the layers."""
+    ways = [one for n in range(20) for one in (images.file(f"d{n}/f"), images.directory(f"d{n}"))]
+    root = images.directory("./")
+    layers = [images.layer([root, images.file(f"f{number}"), *ways], "none") for number in range(10)]
+    path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
+    by_themselves = 10 * (LAYER + 42 * (HEADER + ENTRY) + 20 * (ENTRY + 16 + 16 + 1))
+    looks = 9 * 20 * 2 * 300
+    before = stores.State(store)
+    for most in (by_themselves - 1, by_themselves + looks - 1):
+        with pytest.raises(LimitError, match="--limit steps="):
+            import_reference(store, str(path), ImportOptions(tree="erofs", limits=Limits(steps=most, steps_per_byte=0)))
+        before.verify()
+    enough = Limits(steps=by_themselves + looks, steps_per_byte=0)
+    import_reference(store, str(path), ImportOptions(tree="erofs", limits=enough))
+    stores.verify_clean(store)
+
+
 def test_a_bottom_layer_of_marks_alone_shows_nothing(store):
     one = bring(store, [images.whiteout("none/x"), images.opaque("empty"), images.file("keep")], [images.file("top")])
     with store.graph.read() as snapshot:
