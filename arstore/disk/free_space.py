@@ -25,7 +25,7 @@ EVERY = 1 << 20
 _LEAST, _MOST = 16 << 20, 1 << 30
 """The reserve is a two hundredth of the file system, within these; of a small one it is a sixteenth at most."""
 _INODES_EVERY = 256
-"""Inodes between two looks."""
+"""Inodes between two looks, at most."""
 _INODES_PART = 20
 """The part of a file system's inodes that is left free."""
 
@@ -61,7 +61,7 @@ class Room:
     note what they write. Raises OSError when the file system cannot be asked.
     """
 
-    __slots__ = ("_announced", "_inodes", "_made", "_place", "_reserve", "_unchecked", "_what")
+    __slots__ = ("_announced", "_inodes", "_place", "_reserve", "_unchecked", "_unseen", "_what")
 
     def __init__(self, place: str | int, limits: Limits, what: str, announced: int = 0) -> None:
         self._place = place
@@ -70,7 +70,7 @@ class Room:
         self._announced = announced
         self._reserve = limits.reserve
         self._inodes = limits.inodes
-        self._made = 0
+        self._unseen = 0
 
     def expect(self, count: int) -> None:
         """Have *count* bytes announced, in place of what was."""
@@ -87,9 +87,9 @@ class Room:
             self.check()
 
     def note_inode(self) -> None:
-        """Look at the inodes again when 256 more are to be made; one is now. Raises NoSpaceError, OSError."""
-        self._made += 1
-        if self._made % _INODES_EVERY == 1:
+        """Look at the inodes, now and then, before one more is made. Raises NoSpaceError, OSError."""
+        self._unseen -= 1
+        if self._unseen < 0:
             self._check_inodes()
 
     def check(self) -> None:
@@ -98,10 +98,14 @@ class Room:
         self._check_inodes()
 
     def _check_inodes(self) -> None:
+        self._unseen = _INODES_EVERY
         if self._inodes == 0:
             return
         free, count = free_inodes(self._place)
         reserve = count // _INODES_PART if self._inodes is None else self._inodes
+        if count:
+            # Others make some meanwhile.
+            self._unseen = min((free - reserve) // 4, _INODES_EVERY)
         if count and free < reserve:
             why = f"no inodes left: {free} are free, and {reserve} are to stay so"
             raise NoSpaceError(self._what, why, "remove some files, or `arstore gc`, or change --limit inodes")

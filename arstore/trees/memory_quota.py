@@ -122,6 +122,10 @@ class Allowance:
         if steps.left < 0:
             steps.look()
 
+    def settle(self) -> None:
+        """Count what was taken so far with what others have taken. Raises LimitError past the limit."""
+        self._steps.look()
+
 
 def most_held(limits: Limits, *, index: bool) -> int:
     """The bytes that *limits* let a layer hold for an index, or while its files are extracted."""

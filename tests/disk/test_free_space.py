@@ -159,7 +159,7 @@ def test_files_end_at_the_reserve_of_inodes(few_inodes, tmp_path, kind):
     path = archive(tmp_path, names(kind, 3950))
     with stores.opened(few_inodes) as store:
         before = stores.State(store)
-        with pytest.raises(NoSpaceError, match="no inodes left: [0-9]+ are free, and 200 are to stay so") as caught:
+        with pytest.raises(NoSpaceError, match=r"no inodes left: [0-9]+ are free, and 200 are to stay so") as caught:
             import_reference(store, str(path), ImportOptions(tree="directory"))
         assert "--limit inodes" in caught.value.hint
         before.verify()

@@ -33,10 +33,10 @@ def records(keyword: Callable[[int], bytes], value: bytes, letter: bytes = b"x")
     return tarblocks.member(b"PaxHeaders/x", bytes(data), letter)
 
 
-def repeated(extension: bytes, count: int) -> Iterator[bytes]:
-    """So many files, each with this extension before it."""
+def repeated(extension: bytes, count: int, letter: bytes = b"0") -> Iterator[bytes]:
+    """So many members, each with this extension before it."""
     for number in range(count):
-        yield extension + tarblocks.header(b"f%d" % number)
+        yield extension + tarblocks.header(b"f%d" % number, letter)
     yield tarblocks.END
 
 
@@ -153,7 +153,7 @@ LAYERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "access control lists as text": lambda: repeated(tarblocks.pax((b"SCHILY.acl.access", b"u::r," * 13_000)), 5000),
     "long names that lead nowhere": lambda: repeated(tarblocks.gnu_long(b"a/../" * 13_000 + b"f"), 5000),
     "a path of a MiB that leads nowhere": lambda: repeated(tarblocks.pax((b"path", b"./" * 500_000 + b"f")), 400),
-    "long links that lead nowhere": lambda: repeated(tarblocks.gnu_long(b"a/../" * 13_000 + b"f", b"K"), 5000),
+    "long links that lead nowhere": lambda: repeated(tarblocks.gnu_long(b"a/../" * 13_000 + b"f", b"K"), 5000, b"1"),
     "empty extensions": lambda: before_all(tarblocks.header(b"g", b"g") * 1_500_000, 1),
     "300,000 files": lambda: files(300_000),
     "800,000 files": lambda: files(800_000),

@@ -146,6 +146,7 @@ class Intake:
             self._document(index.digest, index.document)
         for image in images:
             self._record_image(image)
+        self._steps.settle()
         for index in indexes:
             self._record_index(index)
         self._publication.drop_unused_trees()

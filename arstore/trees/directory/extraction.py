@@ -62,6 +62,10 @@ class Extraction(Placement):
         Raises LimitError past the steps, NoSpaceError before the file system has too few inodes, OSError.
         """
         self._allowance.step(EXTRACTED)
+        self._count_name()
+
+    def _count_name(self) -> None:
+        """Count a name that is about to be made: on some file systems a hard link takes one of the inodes, too."""
         if self._room is not None:
             self._room.note_inode()
 
@@ -163,6 +167,7 @@ class Extraction(Placement):
             return False
         source_fd = self.descriptors.open(source)
         parent = self.descriptors.open(node, keep=source)
+        self._count_name()
         try:
             try:
                 link_name(source_fd, last, parent, name)
