@@ -1,4 +1,4 @@
-"""What a source asks for in all: counted over its layers and over whatever is made of them, the same on every machine."""
+"""What a source asks for in all: counted over its layers and what is made of them, the same on every machine."""
 
 from __future__ import annotations
 
