@@ -101,7 +101,7 @@ class Passes:
         found = self._read_at_a_time(groups)
         alone = [[_once_more(job, job.work.forms)] for job, why in found if why is Again.ALONE]
         found += self._read_at_a_time(alone, alone=True)
-        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is Again.OTHER_FORM]
+        others = [[_in_other_form(job)] for job, why in found if why is Again.OTHER_FORM]
         done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
         self._check_inflated(done)
         return done + (self._read_layers(others) if others else [])
@@ -266,6 +266,14 @@ def _most_held(job: Job) -> int:
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
     """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
     return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False)
+
+
+def _in_other_form(job: Job) -> Job:
+    """The same layer for its next form. What the first one cost counts as well."""
+    again = _once_more(job, job.work.forms[1:])
+    tally = job.work.tally
+    counted = 0 if tally is None else tally.noted(job.work.number)
+    return replace(again, work=again.work._replace(counted=counted))
 
 
 def another_pass(work: LayerPass, forms: tuple[TreeFormat, ...]) -> LayerPass:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
@@ -22,6 +23,7 @@ from arstore.linux.files.writing import write_all
 from arstore.tar.compression import decompressed
 from arstore.tar.limits import ACCEPTED, Limits
 from arstore.tar.reader import TarReader
+from arstore.tar.steps import LAYER, Steps
 from arstore.tar.whiteout import classify
 from arstore.trace import reached
 from arstore.trees.attributes import Attributes
@@ -38,10 +40,13 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.tar.entry import Entry
     from arstore.trees.format import Content, EntryReader, TreeBuilder, TreeFormat
-    from arstore.workers.shared_budget import Account
+    from arstore.workers.shared_budget import Account, Tally
 
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
+
+        def pay(self, steps: Steps) -> None:
+            """Take from *steps* what it costs."""
 
         def survey(self, reader: EntryReader) -> None:
             """Take what has to be known of all entries before the first one is changed."""
@@ -67,7 +72,8 @@ class LayerPass(NamedTuple):
     the first of `forms`; the others are for further passes, if that one cannot represent the layer (`layer_jobs`).
     `adaptation` moves entries for the layer's parents, and has the blob read once more before; it is for blobs that are
     in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
-    `account` has the memory that is shared with other layers.
+    `account` has the memory that is shared with other layers. Steps count in `tally`, under `number`, on from those
+    that `counted` says; without one they are those of the limits.
     """
 
     digest: Digest
@@ -81,6 +87,15 @@ class LayerPass(NamedTuple):
     sync: bool = True
     limits: Limits = ACCEPTED
     account: Account | None = None
+    tally: Tally | None = None
+    number: int = 0
+    counted: int = 0
+
+    def steps(self) -> Steps:
+        """The steps that this pass may take."""
+        if self.tally is None:
+            return Steps(self.limits.steps)
+        return Steps(self.tally.most, partial(self.tally.note, self.number), self.counted)
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -112,19 +127,22 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
+    steps = work.steps()
+    steps.take(LAYER)
     if work.adaptation is not None:
-        _survey(work, work.adaptation)
-    return _pass(work, source, report)
+        work.adaptation.pay(steps)
+        _survey(work, work.adaptation, steps)
+    return _pass(work, source, report, steps)
 
 
-def _survey(work: LayerPass, adaptation: Adaptation) -> None:
+def _survey(work: LayerPass, adaptation: Adaptation, steps: Steps) -> None:
     """Let *adaptation* read the blob, which is verified when the tree is built."""
     what = f"layer {work.digest}"
     with open(work.blob, "rb", buffering=0) as blob:
-        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits))
+        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits, steps=steps))
 
 
-def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
+def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps: Steps) -> LayerOutcome:
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
         room = _room(work, what)
@@ -134,9 +152,11 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
             plain = _Hashed(inflated, work.diff_id, tar, room)
             with stage(plain) as hashed:
-                reader = TarReader(hashed, what, work.limits)
-                built = _build(work, reader)
+                watched = _Watched(hashed)
+                reader = TarReader(watched, what, work.limits, steps=steps)
+                built = _build(work, reader, watched, steps)
                 reader.drain()
+                steps.look()
             plain.verify(what)
             reached("take.layer-verified")
         stored.finish()
@@ -147,14 +167,16 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
     return LayerOutcome(plain.size, needs, stat, form, denied)
 
 
-def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
+def _build(
+    work: LayerPass, reader: TarReader, watched: _Watched, steps: Steps
+) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
     """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
     if work.form is None:
         _check_entries(reader, work.limits)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        built = _filled(work, fd, reader)
+        built = _filled(work, fd, reader, watched, steps)
     finally:
         os.close(fd)
     if isinstance(built, tuple):
@@ -168,10 +190,11 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
 
 
 def _filled(
-    work: LayerPass, fd: int, reader: TarReader
+    work: LayerPass, fd: int, reader: TarReader, watched: _Watched, steps: Steps
 ) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
+    """Build the tree. A fault of the blob's side is raised, whatever it looks like: it says nothing of the form."""
     assert work.form is not None, "a tree of no form"
-    builder = work.form.builder(fd, work.limits, work.account)
+    builder = work.form.builder(fd, work.limits, work.account, steps)
     if work.adaptation is not None:
         work.adaptation.attach(builder)
     try:
@@ -179,6 +202,8 @@ def _filled(
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except (PermissionError, UnrepresentableError) as error:
+        if error is watched.failure:
+            raise
         return error
     finally:
         builder.close()
@@ -203,6 +228,21 @@ def _check_entries(reader: TarReader, limits: Limits) -> None:
     for entry in reader:
         classify(entry.path)
         attributes.sift(entry)
+
+
+class _Watched:
+    """The stream that entries are read from. `failure` is what reading it has raised."""
+
+    def __init__(self, source: Reader) -> None:
+        self._source = source
+        self.failure: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._source.read(size)
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 class _Kept:
