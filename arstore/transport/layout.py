@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, UnknownFormatError
 from arstore.oci.descriptor import REF_NAME, Descriptor, Flawed
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.index import Index
 from arstore.oci.media_type import may_be_image
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
 from arstore.transport.media.base import Container, Medium
-from arstore.transport.names import Choice, Claims, annotated
+from arstore.transport.names import EVERYTHING, Choice, Claims, annotated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
+    from arstore.transport.facts import Facts
     from arstore.transport.media.blob import Bytes, Extent
 
 MAX_LOOKED_INTO = 1000
@@ -40,14 +43,19 @@ def is_layout(container: Container) -> bool:
 class Layout(Medium):
     """The source of a layout."""
 
-    _documents: Documents | None = None
-
-    @property
-    def documents(self) -> Documents:
+    def __init__(
+        self,
+        container: Container,
+        file_name: str = "",
+        choice: Choice = EVERYTHING,
+        bounds: Bounds = BOUNDS,
+        limits: Limits = DEFAULT_LIMITS,
+        facts: Facts | None = None,
+    ) -> None:
+        super().__init__(container, file_name, choice, bounds, limits, facts)
+        self.documents = Documents(self, limits, self.facts)
         """The documents under `blobs/`."""
-        if self._documents is None:
-            self._documents = Documents(self, self.facts.limits, self.facts)
-        return self._documents
+        self._looks: dict[tuple[Digest, str, int], tuple[Sequence[Descriptor | Flawed], Manifest | None]] = {}
 
     def claims(self) -> Claims:
         """The entries of `index.json`, and a nested one when the user asked for its digest."""
@@ -108,6 +116,13 @@ class Layout(Medium):
                 todo += [(each, depth + 1) for each in inner[: max(MAX_LOOKED_INTO - len(todo), 0)]]
 
     def _look_into(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor | Flawed], Manifest | None]:
+        key = (descriptor.digest, descriptor.media_type, descriptor.size)
+        known = self._looks.get(key)
+        if known is None:
+            known = self._looks[key] = self._look(descriptor)
+        return known
+
+    def _look(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor | Flawed], Manifest | None]:
         # What is wrong with a document is for `selection` to say, about the images that are taken; here it has no
         # names.
         try:

@@ -56,7 +56,7 @@ class Work:
         self._parsed += max(len(data), VALUE * sum(map(data.count, (b",", b"[", b"{"))))
         most = self._limits.parsed + _PARSED_A_BYTE * self._size
         if self._parsed > most:
-            why = f"has manifests and configs that count as {self._parsed} bytes to parse; with its size, {most} may be"
+            why = f"has {self._parsed} bytes of manifests and configs to parse; for its size, {most} are allowed"
             raise self.passed("parsed", why)
         self._go_on()
 
@@ -65,7 +65,9 @@ class Work:
         self._visits += count
         most = self._limits.visits + self._size // _BYTES_A_VISIT
         if self._visits > most:
-            why = f"lists the same entries so often that more than {most} would be gone through"
+            why = (
+                f"lists the same things so often that {self._visits} are gone through; for its size, {most} are allowed"
+            )
             raise self.passed("visits", why)
         self._go_on()
 
@@ -74,7 +76,7 @@ class Work:
         self._references += count
         most = self._limits.references + self._size // _BYTES_A_REFERENCE
         if self._references > most:
-            why = f"has images that name {self._references} layers and more; with its size, {most} may be named"
+            why = f"has images that name {self._references} layers; for its size, {most} are allowed"
             raise self.passed("references", why)
         self._go_on()
 
