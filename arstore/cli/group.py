@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "copy": CommandEntry("images.copy", "copy", "Copy images from one medium to another."),
         "save": CommandEntry("images.copy", "save", "Write images of the store to a file."),
         "images": CommandEntry("images.images", "images", "List the images."),
-        "layers": CommandEntry("images.images", "layers", "List the layers."),
+        "layers": CommandEntry("images.layers", "layers", "List the layers."),
         "inspect": CommandEntry("images.inspect", "inspect", "Tell everything about an image."),
         "history": CommandEntry("images.inspect", "history", "Tell how an image came to be."),
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),

@@ -235,7 +235,7 @@ def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
     ):
         for trees in _grouped([tree for tree in known.trees if tree.content is kind], lambda tree: tree.bytes):
             jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees), confined))
-    for images in _grouped(list(known.images.items()), lambda _image: 0):
+    for images in _grouped(sorted(known.images.items(), key=lambda item: item[1].config), lambda _image: 0):
         jobs.append((0, partial(_read_documents, store, images, known), plain))
     jobs.sort(key=lambda job: -job[0])
     return [(job, confined) for _, job, confined in jobs]

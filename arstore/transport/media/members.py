@@ -47,11 +47,13 @@ class Member(NamedTuple):
 class Members:
     """The table of an archive, and the owner of the files that hold the members' bytes.
 
-    `complete` is False when the archive has no end mark, which a whole one normally has.
+    `complete` is False when the archive has no end mark, which a whole one normally has. `stored` counts the bytes of
+    the archive as it came, compressed or not, without holes.
     """
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self.stored: int | None = 0
         self.complete = True
         self._table: dict[bytes, Member] = {}
         self._files: list[OpenFile] = []
