@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.free_space import free_space
 from arstore.disk.owner import Owner
+from arstore.disk.partial import drop_oldest, keep_fetched
 from arstore.disk.rmtree import freed_with, remove_tree
 from arstore.disk.staging import PLACES
 from arstore.errors import ArstoreError
 from arstore.trace import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from arstore.digest import Digest
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
     from arstore.graph.write import Change
@@ -41,6 +43,9 @@ UNFINISHED = ("index.json.", "oci-layout.")
 
 _FULL, _TIGHT = 64, 8
 """Space is scarce when less than a 64th of the file system is free, or less than eight times what is to come."""
+
+_RESERVE = 64 << 20
+"""Bytes that are to be free besides what is to come."""
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -58,10 +63,17 @@ class Clearance:
         self._relief = relief
         self.freed = 0
 
-    def make(self, wanted: int = 0) -> None:
-        """Take what dead processes left; *wanted* bytes are to come. What cannot be taken stays, without an error."""
+    def make(self, wanted: int = 0, blobs: Collection[Digest] = ()) -> None:
+        """Take what dead processes left; *wanted* bytes are to come. What cannot be taken stays, without an error.
+
+        Where these do not fit, beginnings of other blobs than *blobs* go, too.
+        """
         was_open = self._graph.is_open
         self.freed += take_leftovers(self._directories, self._graph)
+        if wanted:
+            with suppress(OSError):
+                lacking = wanted + _RESERVE - free_space(self._directories.root)[0]
+                self.freed += drop_oldest(self._directories.ingest, lacking, blobs)
         relief = self._relief
         if relief is not None and self._is_scarce(wanted):
             self._relief = None
@@ -122,6 +134,7 @@ def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None
     reached("leftovers.claimed")
     place = f"{directories.ingest}/{claimed}"
     _take_places(directories, graph, place)
+    keep_fetched(directories.ingest, place)
     freed = remove_tree(place)
     reached("leftovers.removed")
     return freed

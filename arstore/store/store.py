@@ -6,6 +6,7 @@ it is used. Several processes may have it open; what one publishes the others se
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from arstore.errors import (
     ArstoreError,
     HostError,
     MissingBlobError,
+    NoSpaceError,
     NotFoundError,
     PermissionDeniedError,
     StoreDamagedError,
@@ -383,7 +385,7 @@ class Store:
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
                         continue
-                    self.clearance.make(sum(missing.values()))
+                    self.clearance.make(sum(missing.values()), missing)
                     attempts += 1
                     reached("take.claimed")
                     try:
@@ -391,12 +393,17 @@ class Store:
                         moved = publish(self.directories, self.graph, ingest, work)
                         self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
                         self._count_dropped(intake.dropped)
+                        intake.drop_beginnings()
                         return [intake.taken(image) for image in images]
                     except VanishedError:
                         pass
-                    except (ArstoreError, OSError):
-                        if not inventory.has_lost():
+                    except (ArstoreError, OSError) as error:
+                        ingest.keeps_fetched = not _is_of_content(error)
+                        misled = not ingest.keeps_fetched and intake.drop_beginnings()
+                        if not misled and not inventory.has_lost():
                             raise
+                    finally:
+                        intake.close()
                     kept |= intake.keep_blobs()
                     claims.release()
         raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
@@ -520,6 +527,13 @@ class Store:
                     change.put_tree(key, tree._replace(synced=True))
         reached("collect.settled")
         return len(waiting)
+
+
+def _is_of_content(error: BaseException) -> bool:
+    """Whether what was fetched is of no use any more after *error*: it is wrong, or there is no room for it."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return not isinstance(error, HostError) or isinstance(error, NoSpaceError)
 
 
 def _survives_copy(form: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import write_all
-from arstore.store.ingest.incoming import Window
+from arstore.store.ingest.incoming import Window, rest_opener
 from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from arstore.digest import Digest
     from arstore.store.ingest.incoming import BlobSource
@@ -51,6 +51,11 @@ class EmbeddedBlobs:
         """The blob of this digest. Raises MissingBlobError, UnsafePathError."""
         place = self._places.get(digest)
         return self._source.open_blob(digest) if place is None else Extent(self._file, *place, str(digest))
+
+    @property
+    def open_rest(self) -> Callable[[Digest, int], BlobReader] | None:
+        """See `rest_opener`; of blobs from the source alone."""
+        return None if self._places else rest_opener(self._source)
 
     def __enter__(self) -> EmbeddedBlobs:
         return self

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 
 _FRAME = struct.Struct("<cI")
+_PIPE = 256 << 10
+"""Bytes that the pipe holds: what is in it when the processes are killed has to be fetched again."""
 _DATA, _END, _FAILURE = b"D", b"E", b"F"
 _HINT = "what it was reading may have taken it over"
 
@@ -58,7 +60,7 @@ def fetch(wanted: Iterable[Wanted], pipe: int) -> None:
     What fails is sent too, and is the end. Raises BrokenPipeError when nobody reads any more.
     """
     with suppress(OSError):  # a user's pipes may have their share of memory already
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
     for one in wanted:
         try:
             with naming(one.what):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from arstore.disk.paths import Directories
+    from arstore.disk.partial import PARTIAL
+from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
     from arstore.maintenance.scan.totals import Known
     from arstore.store.store import Store
@@ -251,7 +252,8 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
         yield Finding(Damage.CONTAINER_UNRECORDED, name, why)
     for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
-    for name in there.ingests:
+    # Beginnings of blobs are kept on purpose.
+    for name in (name for name in there.ingests if name != PARTIAL):
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
     for entry in MountTable(store.directories).list():
         if entry.state is MountState.STALE:

@@ -8,6 +8,7 @@ from arstore.errors import BRING_BACK, MissingBlobError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from arstore.digest import Digest
@@ -49,6 +50,14 @@ class BlobSource(Protocol):
 
     def open_blob(self, digest: Digest) -> BlobReader:
         """Open the blob. Raises MissingBlobError."""
+
+
+def rest_opener(source: BlobSource) -> Callable[[Digest, int], BlobReader] | None:
+    """What opens a blob of *source* from some byte on; None for a source that can open whole ones only.
+
+    It is the method `open_rest(digest, offset)`, which a remote source may have: what is before is not transferred.
+    """
+    return getattr(source, "open_rest", None)
 
 
 class NoBlobs:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.digest import Digest, verify
 from arstore.disk.free_space import Room
+from arstore.disk.partial import drop_beginning, fetched_name, open_beginning
 from arstore.disk.paths import opened
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
 from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
-from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
+from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer, rest_opener
 from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
 from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
@@ -38,6 +39,7 @@ from arstore.workers.shared_budget import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
@@ -100,6 +102,7 @@ class Intake:
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
         self._durable = True
+        self._begun: dict[Digest, Beginning] = {}
 
     @property
     def dropped(self) -> Dropped:
@@ -277,7 +280,29 @@ class Intake:
         kept = self._inventory.directories.blob(layer.digest) if stored else self._kept.get(layer.digest, "")
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
-        return Job(layer, work, reads_store=stored is not None, reads_file=bool(kept), is_fetched=is_fetched)
+        begun = self._beginning(layer) if is_fetched else None
+        return Job(layer, work, stored is not None, bool(kept), is_fetched, begun)
+
+    def _beginning(self, layer: IncomingLayer) -> Beginning | None:
+        """What an earlier fetch has left of the blob of *layer*, open until the ingest goes."""
+        if rest_opener(self._blobs) is None:
+            return None
+        found = open_beginning(self._inventory.directories.ingest, layer.digest, layer.size)
+        if found is not None:
+            self._begun[layer.digest] = found
+        return found
+
+    def drop_beginnings(self) -> bool:
+        """Remove the beginnings of blobs that were gone on with; whether there were any."""
+        for digest in self._begun:
+            drop_beginning(self._inventory.directories.ingest, digest)
+        return bool(self._begun)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for one in self._begun.values():
+            os.close(one.fd)
+        self._begun = {}
 
     def _look_for_dropped(self, layer: IncomingLayer) -> None:
         """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
@@ -303,7 +328,9 @@ class Intake:
             spooled = self._spool.spooled(place.fd)
             if spooled is not None and os.fstat(place.fd).st_size == place.length == layer.size:
                 return spooled, False, False
-        return self._ingest.file(f"blob-{layer.digest.hex}"), True, place is None and self._blobs.is_remote
+        if place is None and self._blobs.is_remote:
+            return self._ingest.file(fetched_name(layer.digest, layer.size)), True, True
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True, False
 
     # --- reading ----------------------------------------------------------------------------------------------------
 

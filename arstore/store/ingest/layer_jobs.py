@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_children
+from arstore.store.ingest.incoming import rest_opener
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.disk.free_space import Room
+    from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.progress import Progress
@@ -71,6 +73,8 @@ class Job:
     """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
     is_fetched: bool = False
     """Whether the blob comes through a pipe, from a process that fetches it."""
+    beginning: Beginning | None = None
+    """What there is of a blob that is fetched: only the rest of it comes through the pipe."""
 
 
 class Passes:
@@ -164,14 +168,17 @@ class Passes:
         self, group: list[Job]
     ) -> Callable[[Report], list[LayerOutcome | Again]] | Fed[list[LayerOutcome | Again]]:
         """How these layers are read: by a worker, and where they are fetched by a process that feeds it."""
-        wanted = [
-            Wanted(f"blob {job.layer.digest}", job.layer.size, partial(self._blobs.open_blob, job.layer.digest))
-            for job in group
-            if job.is_fetched
-        ]
+        wanted = [self._wanted(job) for job in group if job.is_fetched]
         if not wanted:
             return partial(self._read_group, group, -1)
         return Fed(partial(_fetch, wanted), partial(self._read_group, group))
+
+    def _wanted(self, job: Job) -> Wanted:
+        """What is to be fetched of a blob."""
+        digest, size, rest = job.layer.digest, job.layer.size, rest_opener(self._blobs)
+        if job.beginning is None or rest is None:
+            return Wanted(f"blob {digest}", size, partial(self._blobs.open_blob, digest))
+        return Wanted(f"blob {digest}", size - job.beginning.size, partial(rest, digest, job.beginning.size))
 
     def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | Again]:
         """In a worker: read these layers, those that are fetched from *pipe*.
@@ -180,7 +187,7 @@ class Passes:
         """
         with ExitStack() as stack:
             fetched = Fetched(pipe)
-            sources = [fetched.next() if job.is_fetched else self._source(job, stack) for job in group]
+            sources = [_begun(job, fetched.next()) if job.is_fetched else self._source(job, stack) for job in group]
             spooled = [_opened_blob(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
@@ -265,7 +272,7 @@ def _most_held(job: Job) -> int:
 
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
     """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
-    return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False)
+    return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False, beginning=None)
 
 
 def _in_other_form(job: Job) -> Job:
@@ -304,6 +311,31 @@ def _fetch(wanted: list[Wanted], pipe: int) -> None:
 
 def _unreported(_count: int) -> None:
     """For layers that are small, and many."""
+
+
+def _begun(job: Job, stream: Reader) -> Reader:
+    """In a worker: the blob that comes as *stream*, with what there was of it before."""
+    return stream if job.beginning is None else Continued(*job.beginning, stream)
+
+
+class Continued:
+    """The first *size* bytes of the open file *fd*, then *rest*."""
+
+    def __init__(self, fd: int, size: int, rest: Reader) -> None:
+        self._fd = fd
+        self._size = size
+        self._at = 0
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes, b"" at the end."""
+        left = self._size - self._at
+        if left <= 0:
+            return self._rest.read(size)
+        data = os.pread(self._fd, left if size < 0 else min(size, left), self._at)
+        # A file that has become shorter makes a wrong blob, which its digest tells.
+        self._at = self._at + len(data) if data else self._size
+        return data or self.read(size)
 
 
 def _opened_blob(path: str, stack: ExitStack) -> int:

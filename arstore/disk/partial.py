@@ -1,0 +1,108 @@
+"""Beginnings of blobs: what was fetched of a blob from a network before the fetch was cut short.
+
+    ingest/<lease>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has come
+    ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for whoever fetches it next
+
+When an ingest goes, with its process or after it, the beginnings in it are moved to `partial`, where no clean-up of
+dead ingests looks. Nothing vouches for their bytes: they count only when the digest of the whole blob agrees. The collector
+takes all of them, and an import that does not fit the oldest first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import HEX_LENGTHS
+from arstore.disk.rmtree import freed_with
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arstore.digest import Digest
+
+PARTIAL = "partial"
+"""The directory of beginnings, in `ingest/`."""
+_FETCHED = re.compile(rf"fetched-({'|'.join(HEX_LENGTHS)})-([0-9a-f]+)-([0-9]+)")
+
+
+class Beginning(NamedTuple):
+    """The first *size* bytes of a blob, in the open file *fd*."""
+
+    fd: int
+    size: int
+
+
+def fetched_name(digest: Digest, size: int) -> str:
+    """What the file of a blob of *size* bytes that is being fetched is called in an ingest."""
+    return f"fetched-{digest.algorithm}-{digest.hex}-{size}"
+
+
+def keep_fetched(ingests: str, ingest: str) -> None:
+    """Move the beginnings in the directory *ingest* to `partial` in *ingests*. What cannot be moved stays."""
+    with suppress(OSError):
+        for name in os.listdir(ingest):
+            match = _FETCHED.fullmatch(name)
+            if match is None:
+                continue
+            place = f"{ingests}/{PARTIAL}/{match[1]}-{match[2]}"
+            size = os.lstat(f"{ingest}/{name}").st_size
+            # A whole one that was not taken is the wrong one.
+            if max(_size(place), 0) < size < int(match[3]):
+                with suppress(FileExistsError):
+                    os.mkdir(f"{ingests}/{PARTIAL}", 0o700)
+                os.rename(f"{ingest}/{name}", place)
+
+
+def open_beginning(ingests: str, digest: Digest, size: int) -> Beginning | None:
+    """What there is of a blob of *size* bytes, opened; the caller closes it. None where there is nothing of use."""
+    with suppress(OSError):
+        fd = os.open(_place(ingests, digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        found = os.fstat(fd).st_size
+        if 0 < found < size:
+            return Beginning(fd, found)
+        os.close(fd)
+    return None
+
+
+def drop_beginning(ingests: str, digest: Digest) -> None:
+    """Remove what there is of a blob."""
+    with suppress(OSError):
+        os.unlink(_place(ingests, digest))
+
+
+def drop_oldest(ingests: str, wanted: int, sparing: Iterable[Digest] = ()) -> int:
+    """Remove beginnings but those of *sparing*, the oldest first, until *wanted* bytes are freed; those freed."""
+    freed = 0
+    spared = {_place(ingests, digest) for digest in sparing}
+    with suppress(OSError):
+        for _, path in sorted(_ages(f"{ingests}/{PARTIAL}")):
+            if freed >= wanted:
+                break
+            if path in spared:
+                continue
+            with suppress(OSError):
+                status = os.lstat(path)
+                os.unlink(path)
+                freed += freed_with(status)
+    return freed
+
+
+def _ages(directory: str) -> Iterator[tuple[int, str]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.path
+
+
+def _place(ingests: str, digest: Digest) -> str:
+    return f"{ingests}/{PARTIAL}/{digest.algorithm}-{digest.hex}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return -1
