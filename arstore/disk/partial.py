@@ -4,8 +4,8 @@
     ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for whoever fetches it next
 
 When an ingest goes, with its process or after it, the beginnings in it are moved to `partial`, where no clean-up of
-dead ingests looks. Nothing vouches for their bytes: they count only when the digest of the whole blob agrees. The collector
-takes all of them, and an import that does not fit the oldest first.
+dead ingests looks. Nothing vouches for their bytes: they count only when the digest of the whole blob agrees. The
+collector takes all of them, and an import that does not fit the oldest first.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from arstore.disk.partial import PARTIAL
 from arstore.graph.identity import ID
 from arstore.linux.files.reading import read_file
 from arstore.linux.files.xattr import has_default_acl
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from arstore.disk.partial import PARTIAL
-from arstore.disk.paths import Directories
+    from arstore.disk.paths import Directories
     from arstore.graph.snapshot import Snapshot
     from arstore.maintenance.scan.totals import Known
     from arstore.store.store import Store
