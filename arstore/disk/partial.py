@@ -1,4 +1,4 @@
-"""Beginnings of blobs: what was fetched of a blob from a network before the fetch was cut short.
+"""Beginnings of blobs: what was fetched of a blob from a network, all of it perhaps, before the work was cut short.
 
     ingest/<lease>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has come
     ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for whoever fetches it next
@@ -50,8 +50,7 @@ def keep_fetched(ingests: str, ingest: str) -> None:
                 continue
             place = f"{ingests}/{PARTIAL}/{match[1]}-{match[2]}"
             size = os.lstat(f"{ingest}/{name}").st_size
-            # A whole one that was not taken is the wrong one.
-            if max(_size(place), 0) < size < int(match[3]):
+            if max(_size(place), 0) < size <= int(match[3]):
                 with suppress(FileExistsError):
                     os.mkdir(f"{ingests}/{PARTIAL}", 0o700)
                 os.rename(f"{ingest}/{name}", place)
@@ -62,7 +61,7 @@ def open_beginning(ingests: str, digest: Digest, size: int) -> Beginning | None:
     with suppress(OSError):
         fd = os.open(_place(ingests, digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         found = os.fstat(fd).st_size
-        if 0 < found < size:
+        if 0 < found <= size:
             return Beginning(fd, found)
         os.close(fd)
     return None

@@ -281,7 +281,8 @@ class Intake:
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         begun = self._beginning(layer) if is_fetched else None
-        return Job(layer, work, stored is not None, bool(kept), is_fetched, begun)
+        is_whole = begun is not None and begun.size == layer.size
+        return Job(layer, work, stored is not None, bool(kept), is_fetched and not is_whole, begun)
 
     def _beginning(self, layer: IncomingLayer) -> Beginning | None:
         """What an earlier fetch has left of the blob of *layer*, open until the ingest goes."""

@@ -74,7 +74,7 @@ class Job:
     is_fetched: bool = False
     """Whether the blob comes through a pipe, from a process that fetches it."""
     beginning: Beginning | None = None
-    """What there is of a blob that is fetched: only the rest of it comes through the pipe."""
+    """What there is of a blob that is fetched: only the rest of it comes through the pipe, if there is one."""
 
 
 class Passes:
@@ -210,8 +210,10 @@ class Passes:
 
     def _source(self, job: Job, stack: ExitStack) -> Reader:
         """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
-        if job.reads_file:
-            stream: Reader = io.FileIO(_opened_blob(job.work.blob, stack), closefd=False)
+        if job.beginning is not None:
+            stream: Reader = Continued(*job.beginning, io.BytesIO())
+        elif job.reads_file:
+            stream = io.FileIO(_opened_blob(job.work.blob, stack), closefd=False)
         else:
             blob = stream = self._blobs.open_blob(job.layer.digest)
             stack.callback(blob.close)
