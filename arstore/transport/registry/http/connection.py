@@ -85,6 +85,12 @@ class _Bytes(io.RawIOBase):
         """See io.RawIOBase."""
         return self._owner.receive(buffer)
 
+    def close(self) -> None:
+        """See io.RawIOBase."""
+        if not self.closed:
+            super().close()
+            self._owner.let_go()
+
 
 class _Socket:
     """What http.client sees of a socket: only what it uses, with `receive` in place of its reads."""
@@ -95,6 +101,8 @@ class _Socket:
         self._head_until = 0.0
         self._waited = 0.0
         self._count = 0
+        self._readers = 0
+        self._closing = False
 
     def expect_head(self, seconds: float) -> None:
         """The next bytes are the head of an answer, which is to be complete in *seconds*."""
@@ -132,11 +140,20 @@ class _Socket:
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         """What http.client reads from."""
+        self._readers += 1
         return io.BufferedReader(_Bytes(self), _BLOCK)
 
+    def let_go(self) -> None:
+        """One reader less."""
+        self._readers -= 1
+        if self._closing and not self._readers:
+            self.sock.close()
+
     def close(self) -> None:
-        """Close the socket; a second time does nothing."""
-        self.sock.close()
+        """Close the socket, once nobody reads from it any more: http.client closes it before the body is read."""
+        self._closing = True
+        if not self._readers:
+            self.sock.close()
 
 
 class HttpConnection(http.client.HTTPConnection):
