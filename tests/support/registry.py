@@ -147,7 +147,7 @@ class Registry:
     def fault(
         self, method: str, pattern: str, times: int = 1, skip: int = 0, before: bool = False, **changes: Any
     ) -> Fault:
-        """Let requests go wrong: *changes* are members of the Reply, or `header=(name, value)`, or `change=function`."""
+        """Let requests go wrong: *changes* are members of Reply, `header=(name, value)`, or `change=function`."""
         function = changes.pop("change", None)
         header = changes.pop("header", None)
 
