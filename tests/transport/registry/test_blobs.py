@@ -18,7 +18,10 @@ DATA = os.urandom(300_000) * 10
 BLOB = "/blobs/sha256"
 
 
-def read(repository, digest, size=len(DATA)):
+WHOLE = len(DATA)
+
+
+def read(repository, digest, size=WHOLE):
     with RemoteBlob(repository, Digest(digest), size) as blob:
         return blob.read()
 

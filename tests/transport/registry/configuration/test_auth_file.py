@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -242,7 +243,7 @@ def test_saving_and_erasing(places, tmp_path):
 def test_the_rest_of_a_file_is_kept(places, tmp_path):
     path = write(f"{tmp_path}/f", {"auths": {"x": auth("x")}, "psFormat": "table", "credHelpers": {"y": "z"}})
     save_credential("h", Credential("u", "p"), places, path)
-    document = json.loads(open(path).read())
+    document = json.loads(Path(path).read_text())
     assert (document["psFormat"], document["credHelpers"]) == ("table", {"y": "z"})
     assert set(document["auths"]) == {"x", "h"}
 
@@ -251,7 +252,7 @@ def test_a_file_that_is_wrong_is_not_overwritten(places, tmp_path):
     path = write(f"{tmp_path}/f", "{oops")
     with pytest.raises(RegistryConfigError):
         save_credential("h", Credential("u", "p"), places, path)
-    assert open(path).read() == "{oops"
+    assert Path(path).read_text() == "{oops"
 
 
 def test_a_helper_stores_and_erases(places, tmp_path):
@@ -259,10 +260,10 @@ def test_a_helper_stores_and_erases(places, tmp_path):
     path = write(f"{tmp_path}/f", {"credHelpers": {"h": "mine"}})
     assert save_credential("h", Credential("u", "pw"), places, path) == "docker-credential-mine"
     assert erase_credential("h", places, path)
-    lines = open(f"{tmp_path}/log").read().splitlines()
+    lines = (tmp_path / "log").read_text().splitlines()
     assert [line.rpartition(" ")[2] for line in lines] == ["store", "get", "erase"]
     assert "pw" not in lines[0].rpartition("}")[2]
-    assert "pw" not in open(path).read()
+    assert "pw" not in Path(path).read_text()
 
 
 @given(st.one_of(st.text(max_size=100), st.recursive(st.text() | st.none() | st.integers(), st.lists).map(json.dumps)))
