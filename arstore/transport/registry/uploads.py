@@ -268,4 +268,6 @@ class BytesBlob:
         """See Blob."""
         from io import BytesIO
 
-        return BytesIO(self._data[offset:])
+        stream = BytesIO(self._data)
+        stream.seek(offset)
+        return stream
