@@ -176,3 +176,17 @@ def test_a_mount_asks_for_both_repositories_and_the_push_comes_first(connect):
         server.put_blob("other", DATA)
         assert mount(connect(server, credential=Credential("me", "x")), DIGEST, "other")
         assert server.asked(pattern="/token")[0].query["scope"] == ["repository:a/b:pull,push", "repository:other:pull"]
+
+
+def test_a_blob_that_arrived_without_an_answer_is_not_sent_twice(server, connect):
+    server.fault("PUT", UPLOADS, cut=0, reset=True, headers=[], length=-1, status=500)
+    push(connect(server))
+    assert blob(server) == DATA
+    assert [one.method for one in server.asked("PUT")] == ["PUT"]
+
+
+def test_a_part_is_not_sent_again_on_its_own_when_a_kept_connection_was_closed(server, connect):
+    # The server closes after the answer to POST and does not say so; the chunk finds that out.
+    server.fault("POST", UPLOADS, cut=1000)
+    push(connect(server), chunk=CHUNK)
+    assert blob(server) == DATA

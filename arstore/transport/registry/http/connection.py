@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 17
 _WINDOW = 60.0
+_MOST_TRAILERS = 100
+_LONGEST_LINE = 1 << 16
 _FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 _TUNNEL_REFUSED = "Tunnel connection failed: 4"
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
@@ -156,8 +158,23 @@ class _Socket:
             self.sock.close()
 
 
+class _Response(http.client.HTTPResponse):
+    """A response whose trailers have an end, too."""
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(_MOST_TRAILERS):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise http.client.LineTooLong("trailer line")
+            if line in {b"", b"\r\n", b"\n"}:
+                return
+        raise http.client.HTTPException("too many trailers")
+
+
 class HttpConnection(http.client.HTTPConnection):
     """A connection that is open, to *url*'s host or to the proxy that leads there."""
+
+    response_class = _Response
 
     def __init__(
         self, url: Url, patience: Patience, proxy: Proxy | None, context: Callable[[], ssl.SSLContext]

@@ -278,3 +278,8 @@ def test_any_file_can_be_read(tmp_path_factory, text):
     else:
         said = ""
     assert "\n" not in said
+
+
+def test_a_file_that_was_named_has_to_be_there(places, tmp_path):
+    with pytest.raises(RegistryConfigError, match="does not exist"):
+        find_credential("h", places, f"{tmp_path}/absent")
