@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
+import json
 import ssl
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
@@ -41,6 +44,24 @@ class Authority:
         paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
         return paths
 
+    def token(self, scopes: list[str], lifetime: int = 300) -> str:
+        """A JSON web token for *scopes*, as the distribution project's registry takes it (token/jwt.md)."""
+        certificate, key_file = self.issue("token")
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        der = x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(serialization.Encoding.DER)
+        parts = [scope.rsplit(":", 1) for scope in scopes]
+        access = [
+            {"type": "repository", "name": name.removeprefix("repository:"), "actions": actions.split(",")}
+            for name, actions in parts
+        ]
+        now = int(datetime.datetime.now(datetime.UTC).timestamp())
+        claims = {"iss": "tests", "sub": "me", "aud": "test", "exp": now + lifetime, "nbf": now - 5, "iat": now}
+        head = {"typ": "JWT", "alg": "ES256", "x5c": [base64.b64encode(der).decode()]}
+        text = b".".join(_encoded(json.dumps(one).encode()) for one in (head, {**claims, "jti": "1", "access": access}))
+        r, s = decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
+        return (text + b"." + _encoded(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+
     def server(self, clients: bool = False) -> ssl.SSLContext:
         """The context of a server; *clients* have to show a certificate of this CA."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,3 +84,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca, None), critical=True)
         )
+
+
+def _encoded(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -109,6 +109,8 @@ class Auth:
     uses: int = 1_000_000
     """Requests that one token is good for."""
     oauth: bool = True
+    sign: Callable[[list[str]], str] | None = None
+    """Makes a token for scopes, for another registry that asks for those of this server."""
     challenge: str = ""
     """The whole header, in place of the right one."""
 
@@ -352,7 +354,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(401, "UNAUTHORIZED", "no anonymous tokens")
         if not user:
             scopes = [one.rpartition(":")[0] + ":pull" for one in scopes]
-        value = f"token-{uuid.uuid4().hex}"
+        value = f"token-{uuid.uuid4().hex}" if auth.sign is None else auth.sign(scopes)
         self.registry.tokens[value] = [scopes, time.monotonic() + auth.lifetime, auth.uses]
         document = {"token": value, "expires_in": int(auth.lifetime)}
         if self.command == "POST":

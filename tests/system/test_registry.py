@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 from support import dockerregistry, images
+from support import registry as registries
 from support.certificates import Authority
 from support.programs import program
+from support.registry import Auth
 
 from arstore.digest import Digest
 from arstore.oci.docker_reference import DockerReference
@@ -130,3 +132,28 @@ def test_tls_and_passwords(store, tmp_path):
         assert store.run("pull", *tls, f"{host}/a:1", **environment).status == 0
         assert store.run("pull", *tls, "--no-creds", f"{host}/a:1", **environment).status == 24
         assert store.run("pull", f"{host}/a:1", **environment).status == 22
+
+
+def test_tokens(store, tmp_path):
+    authority = Authority(tmp_path)
+    issued = Auth(users={"me": "secret"}, tokens=True, anonymous=True, sign=authority.token)
+    with registries.served(issued) as tokens:
+        more = f"auth:\n  token: {{realm: '{tokens.url}/token', service: test, issuer: tests, "
+        more += f"rootcertbundle: {authority.ca}}}\n"
+        with dockerregistry.served(tmp_path, more) as host:
+            with access(tmp_path, credential=Credential("me", "secret")) as opened:
+                repository = opened.to_write(DockerReference.parse(f"{host}/a/b"))
+                push(repository, PICTURE, "1", 1000)
+                other = opened.to_write(DockerReference.parse(f"{host}/c"))
+                assert mount(other, Digest(PICTURE.config_digest), "a/b")
+            scopes = [one.query["scope"] for one in tokens.asked(pattern="/token")]
+            assert scopes[0] == ["repository:a/b:pull,push"]
+            assert scopes[-1] == ["repository:c:pull,push", "repository:a/b:pull"]
+            # Nobody in particular may pull, and not push or delete.
+            assert store.run("pull", "--tls-verify=false", f"{host}/a/b:1").status == 0
+            assert store.run("delete", "--tls-verify=false", f"docker://{host}/a/b:1").status == 24
+            creds = ("--tls-verify=false", "--creds", "me:secret")
+            assert store.run("delete", *creds, f"docker://{host}/a/b:1").status == 0
+            assert (
+                store.run("list-tags", "--tls-verify=false", "--creds", "me:bad", f"docker://{host}/a/b").status == 24
+            )
