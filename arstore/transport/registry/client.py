@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _HUB = ("docker.io", "registry-1.docker.io")
 _RENEWALS = 2
+_FIRST_TRIES = 3
+"""Tries of the first request: a wrong name or port is the likeliest reason for which it fails."""
 
 
 class Registry(NamedTuple):
@@ -187,7 +189,7 @@ class RegistryClient:
         self.close()
 
     def _ping(self, url: Url) -> Answer:
-        budget = Budget(self.patience, self.host)
+        budget = Budget(self.patience._replace(tries=min(_FIRST_TRIES, self.patience.tries)), self.host)
         while True:
             try:
                 answer = follow(self.exchange, Request("GET", url), "", url)

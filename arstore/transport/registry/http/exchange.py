@@ -156,7 +156,7 @@ class Exchange:
         """Load what a process needs that may open no files any more."""
         import encodings.idna  # noqa: F401 # name resolution imports it
 
-        self._tls.prepare()
+        self._tls.prepare(self._environ)
 
     def close(self) -> None:
         """Close the connections that are idle."""
