@@ -21,6 +21,7 @@ from arstore.transport.registry.failure import error_of, refusal_of
 from arstore.transport.registry.http.connection import NetworkFaultError
 from arstore.transport.registry.http.patience import Budget
 from arstore.transport.registry.ranges import content_range
+from arstore.transport.registry.repository import PULL
 
 if TYPE_CHECKING:
     from arstore.digest import Digest
@@ -33,14 +34,14 @@ _PART = 256 << 10
 """Bytes that a read gathers before it returns."""
 
 
-def head_blob(repository: Repository, digest: Digest) -> int | None:
+def head_blob(repository: Repository, digest: Digest, actions: str = PULL) -> int | None:
     """The size of the blob, -1 when the registry does not say it; None when it is not there.
 
     Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError.
     """
     what = f"{repository.what}@{digest}"
     doing = "to say whether it has the blob"
-    answer = repository.client.try_send(repository.ask("HEAD", "blobs", digest), what, doing)
+    answer = repository.client.try_send(repository.ask("HEAD", "blobs", digest, actions), what, doing)
     answer.close()
     if answer.status == 200:
         return -1 if answer.length is None else answer.length

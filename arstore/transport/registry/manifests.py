@@ -30,7 +30,7 @@ from arstore.oci.media_type import (
 from arstore.transport.registry.failure import error_of, refusal_of
 from arstore.transport.registry.http.connection import NetworkFaultError
 from arstore.transport.registry.http.patience import Budget
-from arstore.transport.registry.repository import DELETE, PUSH
+from arstore.transport.registry.repository import DELETE, PULL, PUSH
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def get_manifest(repository: Repository, reference: str, bounds: Bounds = BOUNDS
         return GotManifest(_digest_of(answer, reference, raw, what), _type_of(answer, raw, what), raw)
 
 
-def head_manifest(repository: Repository, reference: str) -> ManifestHead | None:
+def head_manifest(repository: Repository, reference: str, actions: str = PULL) -> ManifestHead | None:
     """What the registry says of the manifest of *reference*; None when it is not there.
 
     A registry that does not answer HEAD as it should is asked with GET. Raises as `get_manifest`.
     """
     what = repository.what + reference_text(reference)
-    ask = repository.ask("HEAD", "manifests", reference)._replace(headers={"Accept": ACCEPT})
+    ask = repository.ask("HEAD", "manifests", reference, actions)._replace(headers={"Accept": ACCEPT})
     answer = repository.client.try_send(ask, what, "to say whether it has the manifest")
     answer.close()
     said = answer.header("Docker-Content-Digest") or (reference if is_digest(reference) else "")

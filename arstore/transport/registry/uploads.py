@@ -32,8 +32,8 @@ _SMALLEST = 64 << 10
 """Bytes below which a chunk that is called too large is not halved."""
 _REFUSED_MOUNT = frozenset({400, 401, 403, 404, 405, 501})
 
-CHUNKED_FROM = 64 << 20
-"""Bytes from which a blob goes in chunks: what a broken connection costs is then no more than one."""
+CHUNKED_FROM = 16 << 20
+"""Bytes from which a blob goes on in chunks, once a connection has broken under it."""
 CHUNK_SIZE = 16 << 20
 
 
@@ -85,11 +85,10 @@ def mount(repository: Repository, digest: Digest, source: str) -> bool:
 def upload(repository: Repository, digest: Digest, size: int, blob: Blob, chunk: int = 0) -> None:
     """Bring the *size* bytes of *blob* to the registry.
 
-    *chunk* 0 chooses: one piece for a small blob, chunks for a large one. An upload that fails is cancelled. Raises
+    *chunk* 0 sends it in one piece, which takes the fewest requests; when a connection breaks under a large one, it
+    goes on in chunks, so that the next break costs one of them. An upload that fails is cancelled. Raises
     RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, and what reading *blob* raises.
     """
-    if not chunk and size >= CHUNKED_FROM:
-        chunk = CHUNK_SIZE
     _Upload(repository, digest, size, blob, chunk).run()
 
 
@@ -135,7 +134,7 @@ class _Upload:
 
     def _begin(self) -> bool:
         """Begin a session; True when the registry has the blob already."""
-        if self._again and head_blob(self._repository, self._digest) is not None:
+        if self._again and head_blob(self._repository, self._digest, PUSH) is not None:
             return True  # the answer that said so was lost
         self._again = True
         ask = self._repository.ask("POST", "blobs/uploads/", actions=PUSH)._replace(body=b"")
@@ -214,6 +213,7 @@ class _Upload:
             # What came of a single piece cannot be counted on everywhere; the session is given up.
             _cancel(self._repository, self._location)
             self._location = None
+            self._chunk = CHUNK_SIZE if self._size >= CHUNKED_FROM else 0
             return
         try:
             self._ask_how_far()

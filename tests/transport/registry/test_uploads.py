@@ -190,3 +190,11 @@ def test_a_part_is_not_sent_again_on_its_own_when_a_kept_connection_was_closed(s
     server.fault("POST", UPLOADS, cut=1000)
     push(connect(server), chunk=CHUNK)
     assert blob(server) == DATA
+
+
+def test_a_large_blob_goes_on_in_chunks_once_a_connection_has_broken(server, connect):
+    data = bytes(17 << 20)
+    server.fault("PUT", UPLOADS, before=True, cut=0, reset=True)
+    push(connect(server), data)
+    assert server.blobs["a/b"][Digest.of(data)] == data
+    assert [int(one.headers["content-length"]) for one in server.asked("PATCH")] == [16 << 20, 1 << 20]
