@@ -157,3 +157,23 @@ def test_tokens(store, tmp_path):
             assert (
                 store.run("list-tags", "--tls-verify=false", "--creds", "me:bad", f"docker://{host}/a/b").status == 24
             )
+
+
+@pytest.mark.skipif(program("htpasswd") is None or program("skopeo") is None, reason="needs htpasswd and skopeo")
+def test_credentials_are_shared_with_skopeo(store, tmp_path):
+    words = [str(program("htpasswd")), "-Bbn", "me", "secret"]
+    (tmp_path / "htpasswd").write_bytes(subprocess.run(words, check=True, capture_output=True).stdout)
+    more = f"auth:\n  htpasswd: {{realm: test, path: {tmp_path / 'htpasswd'}}}\n"
+    file = str(tmp_path / "auth.json")
+    with dockerregistry.served(tmp_path, more) as host:
+        login = ("login", "--username", "me", "--password-stdin", "--tls-verify=false", "--authfile", file, host)
+        assert store.run(*login, data=b"secret").status == 0
+        archive = images.write_oci_archive(tmp_path / "x.tar", PICTURE)
+        copy = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "--dest-authfile", file]
+        subprocess.run([*copy, f"oci-archive:{archive}", f"docker://{host}/x:1"], check=True)
+        assert store.run("logout", "--authfile", file, host).status == 0
+        words = ["skopeo", "login", "--tls-verify=false", "--authfile", file, "-u", "me", "--password-stdin", host]
+        subprocess.run(words, input=b"secret", check=True, capture_output=True)
+        done = store.run("pull", "--tls-verify=false", "--authfile", file, f"{host}/x:1")
+        assert (done.status, done.text) == (0, f"{PICTURE.digest} {host}/x:1\n")
+        assert store.run("login", "--get-login", "--authfile", file, host).text == "me\n"

@@ -1,6 +1,8 @@
 """Credentials: what is asked for is given, to whom it belongs, and to nobody else."""
 
 import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import registry as registries
@@ -60,6 +62,21 @@ def test_a_token_is_got_once(connect):
         assert asked.authorization == BASIC
         assert asked.query == {"service": ["test"], "scope": ["repository:a/b:pull"], "account": ["me"]}
         assert all(one.authorization.startswith("Bearer token-") for one in server.asked(pattern="a/b"))
+
+
+def test_threads_share_one_token(connect):
+    with registries.served(token_auth()) as server:
+        server.fault("GET", "/token", change=lambda reply: slow(reply))
+        repository = connect(server, credential=ME)
+        digest = filled(server)
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: read(repository, digest), range(16))) == {DATA}
+        assert len(server.asked(pattern="/token")) == 1
+
+
+def slow(reply):
+    time.sleep(0.2)
+    return reply
 
 
 def test_an_anonymous_token(connect):

@@ -6,7 +6,7 @@ from support import registry as registries
 from support.registry import Auth
 
 from arstore.digest import Digest
-from arstore.errors import MissingBlobError, RegistryNotFoundError, SizeMismatchError
+from arstore.errors import ManifestError, MissingBlobError, RegistryNotFoundError, SizeMismatchError
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.manifest import Manifest
 from arstore.oci.platform import Platform
@@ -73,6 +73,27 @@ def test_what_is_not_there(server, connect):
             found.require_blob(Digest(PICTURE.layers[0].digest))
     with source(connect, server, ":2") as found, pytest.raises(RegistryNotFoundError):
         found.images()
+
+
+def test_what_is_obsolete_is_refused_by_name(server, connect):
+    raw = b'{"schemaVersion": 1, "name": "a/b", "tag": "1", "fsLayers": [], "history": []}'
+    server.put_manifest("a/b", raw, "application/vnd.docker.distribution.manifest.v1+prettyjws", "1")
+    with source(connect, server) as found, pytest.raises(ManifestError, match="schema 1"):
+        Selector(found, Wanted()).select()
+
+
+def test_addresses_in_a_manifest_are_not_followed(connect):
+    with registries.served() as server, registries.served() as elsewhere:
+        foreign = {"mediaType": images.OCI_LAYER, "digest": PICTURE.layers[0].digest, "size": 5}
+        edit = {"urls": [f"{elsewhere.url}/layer"]}
+        picture = images.image(*PICTURE.layers, edit_manifest=lambda one: one["layers"][0].update(foreign, **edit))
+        server.put_image("a/b", "1", picture)
+        del server.blobs["a/b"][PICTURE.layers[0].digest]
+        with source(connect, server) as found:
+            Selector(found, Wanted()).select()
+            with pytest.raises(MissingBlobError):
+                found.open_blob(Digest(PICTURE.layers[0].digest))
+        assert elsewhere.log == []
 
 
 def test_the_size_in_the_manifest_is_held_against_the_registry(server, connect):
