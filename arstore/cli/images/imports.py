@@ -16,7 +16,7 @@ from arstore.cli.command import (
     strict_xattrs_option,
 )
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
@@ -44,7 +44,7 @@ class ImportWords(AccessWords):
     strict_xattrs: bool
 
 
-@exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS)
 @command("import")
 @argument("source")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")

@@ -8,6 +8,7 @@ token and once more with more rights.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _HUB = ("docker.io", "registry-1.docker.io")
 _RENEWALS = 2
+_FIRST_TRIES = 3
+"""Tries of the first request: a wrong name or port is the likeliest reason for which it fails."""
 
 
 class Registry(NamedTuple):
@@ -79,6 +82,7 @@ class RegistryClient:
         tls = Tls(self._secure.host, self._secure.port, not registry.insecure, registry.certificates)
         self.exchange = Exchange(tls, patience, environ)
         self._base: Url | None = None
+        self._reaching = threading.Lock()
         self._authorizer: Authorizer | None = None
 
     @property
@@ -93,25 +97,10 @@ class RegistryClient:
 
         Raises RegistryUnreachableError, RegistryAnswerError for what is no registry.
         """
-        if self._base is not None:
+        with self._reaching:
+            if self._base is None:
+                self._base = self._find()
             return self._base
-        base = self._secure
-        try:
-            answer = self._ping(base)
-        except (NetworkFaultError, ArstoreError) as error:
-            if not self._registry.insecure:
-                raise self._unreachable(error) from error
-            base = self._plain
-            try:
-                answer = self._ping(base)
-            except NetworkFaultError as fault:
-                raise self._unreachable(fault, error) from fault
-        self._authorizer = Authorizer(self.exchange, base, self._registry.credential)
-        if answer.url.origin == base.origin:
-            self._authorizer.learn(challenges(answer.header_all("WWW-Authenticate")))
-        answer.discard()
-        self._base = base
-        return base
 
     def accepts_credentials(self) -> bool:
         """Whether the registry takes the credential; False when it asks for none, so that nobody knows.
@@ -157,7 +146,7 @@ class RegistryClient:
         authorizer = self.authorizer
         for renewal in range(_RENEWALS + 1):
             used = authorizer.header(ask.scopes) if url.origin == base.origin else ""
-            request = Request(ask.method, url, ask.headers, ask.body, ask.head)
+            request = Request(ask.method, url, ask.headers, ask.body, ask.repeat, ask.head)
             answer = follow(self.exchange, request, used, base)
             self.warnings.learn(answer.header_all("Warning"))
             if answer.status != 401 or answer.url.origin != base.origin:
@@ -186,8 +175,26 @@ class RegistryClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _find(self) -> Url:
+        base = self._secure
+        try:
+            answer = self._ping(base)
+        except (NetworkFaultError, ArstoreError) as error:
+            if not self._registry.insecure:
+                raise self._unreachable(error) from error
+            base = self._plain
+            try:
+                answer = self._ping(base)
+            except NetworkFaultError as fault:
+                raise self._unreachable(fault, error) from fault
+        self._authorizer = Authorizer(self.exchange, base, self._registry.credential)
+        if answer.url.origin == base.origin:
+            self._authorizer.learn(challenges(answer.header_all("WWW-Authenticate")))
+        answer.discard()
+        return base
+
     def _ping(self, url: Url) -> Answer:
-        budget = Budget(self.patience, self.host)
+        budget = Budget(self.patience._replace(tries=min(_FIRST_TRIES, self.patience.tries)), self.host)
         while True:
             try:
                 answer = follow(self.exchange, Request("GET", url), "", url)

@@ -16,6 +16,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
     from arstore.transport.registry.http.url import Url
 
@@ -43,21 +44,25 @@ class Tls:
     def context(self, url: Url) -> ssl.SSLContext:
         """The context for a connection to *url*. Raises RegistryConfigError."""
         same = url.host == self._host
-        key = (self._verify or not same, same and url.port == self._port)
+        shows = same and url.port == self._port and bool(self._certificates.pairs)
+        key = (self._verify or not same, shows)
         if key not in self._made:
             self._made[key] = self._make(*key)
         return self._made[key]
 
-    def prepare(self) -> None:
-        """Make the context for other hosts now, because a process that fetches may not be able to open its files."""
-        if (True, False) not in self._made:
+    def prepare(self, environ: Mapping[str, str]) -> None:
+        """Make the context for other hosts now, if a process that fetches could not open its files."""
+        elsewhere = self._certificates.authorities or not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(environ)
+        if (self._verify or elsewhere) and (True, False) not in self._made:
             self._made[True, False] = self._make(True, False)
 
-    def _make(self, verify: bool, own: bool) -> ssl.SSLContext:
+    def _make(self, verify: bool, shows: bool) -> ssl.SSLContext:
         import ssl
 
-        context = ssl.create_default_context()
-        if not verify:
+        if verify:
+            context = ssl.create_default_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         for path in self._certificates.authorities if verify else ():
@@ -65,7 +70,7 @@ class Tls:
                 context.load_verify_locations(path)
             except (OSError, ssl.SSLError) as error:
                 raise RegistryConfigError(path, f"cannot be used as a CA certificate ({_why(error)})") from error
-        for certificate, key in self._certificates.pairs[:1] if own else ():
+        for certificate, key in self._certificates.pairs[:1] if shows else ():
             try:
                 context.load_cert_chain(certificate, key, password=_no_password)
             except (OSError, ssl.SSLError, ValueError) as error:
