@@ -22,7 +22,6 @@ from arstore.errors import (
     ArstoreError,
     HostError,
     MissingBlobError,
-    NoSpaceError,
     NotFoundError,
     PermissionDeniedError,
     StoreDamagedError,
@@ -531,9 +530,20 @@ class Store:
 
 def _is_of_content(error: BaseException) -> bool:
     """Whether what was fetched is of no use any more after *error*: it is wrong, or there is no room for it."""
+    from arstore.errors import (
+        CompressionError,
+        DigestMismatchError,
+        LimitError,
+        NoSpaceError,
+        SizeMismatchError,
+        TarError,
+        UnsafePathError,
+    )
+
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return not isinstance(error, HostError) or isinstance(error, NoSpaceError)
+    wrong = CompressionError | DigestMismatchError | LimitError | SizeMismatchError | TarError | UnsafePathError
+    return isinstance(error, NoSpaceError | wrong)
 
 
 def _survives_copy(form: str) -> bool:
