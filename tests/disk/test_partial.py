@@ -15,6 +15,7 @@ from arstore.disk.partial import (
 )
 
 DATA = bytes(range(256)) * 40
+SIZE = len(DATA)
 DIGEST = Digest.of(DATA)
 OTHER = Digest.of(b"other", "sha512")
 
@@ -25,12 +26,12 @@ def ingests(tmp_path):
     return tmp_path
 
 
-def fetch(ingests, count, digest=DIGEST, size=len(DATA), ingest="one"):
+def fetch(ingests, count, digest=DIGEST, size=SIZE, ingest="one"):
     (ingests / ingest).mkdir(exist_ok=True)
     (ingests / ingest / fetched_name(digest, size)).write_bytes(DATA[:count])
 
 
-def kept(ingests, digest=DIGEST, size=len(DATA)):
+def kept(ingests, digest=DIGEST, size=SIZE):
     """The bytes of what is kept; None for nothing."""
     found = open_beginning(str(ingests), digest, size)
     if found is None:

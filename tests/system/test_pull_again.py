@@ -1,4 +1,4 @@
-"""A pull that was cut short is given again: only what is missing comes, whatever had come; wrong beginnings do no harm."""
+"""A pull that was cut short is given again: only what is missing comes, and wrong beginnings do no harm."""
 
 from __future__ import annotations
 
