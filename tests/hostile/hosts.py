@@ -84,6 +84,7 @@ def _etc(*members: images.Member) -> list[images.Member]:
 
 
 SPY = {"User": "spy"}
+SPARSE = {"GNU.sparse.size": str(64 << 30), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,0"}
 TRUE = (NAME, "true")
 RUNS: dict[str, Callable[[Trial], None]] = {
     "passwd is a symlink outside": _run(lambda out: _etc(symlink("etc/passwd", out + "/precious")), SPY, BROKEN, *TRUE),
@@ -111,6 +112,35 @@ RUNS: dict[str, Callable[[Trial], None]] = {
     "a volume through a symlink": _run(
         lambda out: [symlink("w", out)], {"Volumes": {"/w/escaped": {}, "/../escaped": {}}}, ANY, *TRUE
     ),
+    "a volume with a sparse file of 64 GiB": _run(
+        lambda out: [directory("data"), file("data/s", pax_headers=SPARSE)],
+        {"Volumes": {"/data": {}}},
+        (0,),
+        *(NAME, "busybox", "du", "-k", "/data/s"),
+        says=b"0\t/data/s",
+    ),
+    "a volume of 100 names": _run(
+        lambda out: [directory("data"), *(symlink(f"l{n}", "data") for n in range(100))],
+        {"Volumes": {f"/l{n}": {} for n in range(100)}},
+        (0,),
+        *(NAME, "busybox", "grep", "-c", "/volumes/", "/proc/self/mountinfo"),
+        says=b"1\n",
+    ),
+    "volumes of 200 levels, each in the one above": _run(
+        lambda out: [directory("d/" * depth) for depth in range(1, 201)],
+        {"Volumes": {"/" + "d/" * depth: {} for depth in range(1, 201)}},
+        ANY,
+        *TRUE,
+    ),
+    "a volume of 1,000 levels": _run(
+        lambda out: [directory("d/" * 1000), file("d/" * 1000 + "f")], {"Volumes": {"/d": {}}}, (0,), *TRUE
+    ),
+    "2,000 volumes": _run(lambda out: [], {"Volumes": {f"/v{n}": {} for n in range(2000)}}, BROKEN, *TRUE),
+    "a volume that leads to the root": _run(lambda out: [symlink("r", "/")], {"Volumes": {"/r": {}}}, BROKEN, *TRUE),
+    "a volume that leads to the kernel's": _run(
+        lambda out: [symlink("r", "proc")], {"Volumes": {"/r/self/cwd": {}}}, BROKEN, *TRUE
+    ),
+    "a volume in the kernel's": _run(lambda out: [], {"Volumes": {"/proc/self/cwd": {}}}, BROKEN, *TRUE),
     "a mount through a symlink": _run(lambda out: [symlink("w", up(out))], {}, ANY, "-v", "/usr:/w/private:ro", *TRUE),
     "proc is a symlink outside": _run(lambda out: [symlink("proc", out)], {}, BROKEN, *TRUE),
     "dev is a symlink outside": _run(lambda out: [symlink("dev", out)], {}, BROKEN, *TRUE),

@@ -101,7 +101,7 @@ def test_extended_attributes_capabilities_and_acls_are_kept(image, volumes_of):
     (data / "sub").mkdir(parents=True)
     (data / "program").write_bytes(b"x")
     capability = bytes.fromhex("0100000200040000000000000000000000000000")
-    acl = bytes.fromhex("02000000" "01000600ffffffff" "0200040001000000" "04000400ffffffff" "10000600ffffffff")
+    acl = bytes.fromhex("0200000001000600ffffffff020004000100000004000400ffffffff10000600ffffffff")
     acl += bytes.fromhex("20000400ffffffff")
     expected = {
         "program": {"security.capability": capability, "user.note": b"\0x", "system.posix_acl_access": acl},
