@@ -269,7 +269,7 @@ class PipelineFailedError(ArstoreError):
 
 
 class PipelineTimeoutError(ArstoreError):
-    """The pipeline's container did not end in the time it was given."""
+    """A load, or a part of it, did not end in the time it was given."""
 
     exit_code = 61
 
