@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,8 +96,10 @@ def test_files_are_in_directories_of_the_host_alone(place):
 
 
 def test_names_that_are_made_meanwhile_are_neither_listed_nor_deleted(place):
-    with descriptor(place / "images/group/more") as inner, descriptor(place / "images/layout") as layout:
-        with fds(place) as both, descriptor(place / "images") as top:
+    with ExitStack() as stack:
+        names = ("images/group/more", "images/layout", "images")
+        inner, layout, top = (stack.enter_context(descriptor(place / name)) for name in names)
+        with fds(place) as both:
             with Custody(*both) as held:
                 for fd in (inner, layout, top):
                     make(fd, "late.tar")
@@ -217,7 +219,7 @@ def test_what_is_mounted_in_it_stays(place):
         subprocess.run(["umount", place / "images/mounted"], check=True)
 
 
-# --- a whole import while a process outside writes ----------------------------------------------------------------------
+# --- a whole import while a process outside writes --------------------------------------------------------------------
 
 
 WRITER = """
@@ -269,13 +271,14 @@ def test_an_import_while_another_process_writes(store, tmp_path, how):
     images.write_oci_archive(group / "noise.tar", noise)
     images.write_layout(group / "layout", images.example(["quiet:1"]))
     loaded = Loaded()
-    with descriptor(group / "noise.tar") as file, descriptor(group) as directory, descriptor(place / "images") as top:
-        with writer(how, file, directory, top):
-            time.sleep(0.05)
-            try:
-                work_in(store, place, loaded)
-            except SubImageError:
-                assert loaded.failed
+    with ExitStack() as stack:
+        passed_on = [stack.enter_context(descriptor(path)) for path in (group / "noise.tar", group, place / "images")]
+        stack.enter_context(writer(how, *passed_on))
+        time.sleep(0.05)
+        try:
+            work_in(store, place, loaded)
+        except SubImageError:
+            assert loaded.failed
     # Names that came before the files were taken were empty archives; the rest was never looked at.
     names = {name for image in loaded.imported for name in image.names}
     assert names <= {"noise:1", "quiet:1"}
