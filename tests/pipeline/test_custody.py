@@ -312,6 +312,32 @@ def test_a_time_limit_names_what_was_under_way_and_gives_all_back(store, tmp_pat
     assert not (place / TAKEN).exists()
 
 
+def test_a_time_limit_on_clearing_says_so_and_the_next_load_goes_on(store, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    images.write_layout(place / "images/first", images.example(["first:1"]))
+    real = Seen.remove
+    monkeypatch.setattr(Seen, "remove", lambda *_: time.sleep(60))
+    with pytest.raises(PipelineTimeoutError, match=r"2 seconds \(--timeout 2\), while clearing$"):
+        work_in(store, place, Loaded(), Clock(2))
+    assert "first/oci-layout" in tree(place / "images")
+    monkeypatch.setattr(Seen, "remove", real)
+    work_in(store, place, Loaded())
+    assert tree(place) == {"images"}
+
+
+@pytest.mark.parametrize(
+    ("total", "part", "said"),
+    [(0.2, 5, "--timeout 0.2)"), (5, 0.2, "--timeout-part run=0.2)"), (None, 0.2, "--timeout-part run=0.2)")],
+)
+def test_the_limit_that_ends_first_is_named(total, part, said):
+    seconds = {}
+    clock = Clock(total, {"run": part}, seconds)
+    with pytest.raises(PipelineTimeoutError) as caught, clock.part("run", "running it"):
+        time.sleep(10)
+    assert str(caught.value) == f"load: did not end in 0.2 seconds ({said}, while running it"
+    assert 0.1 < seconds["run"] < 5
+
+
 @pytest.mark.tools("strace")
 def test_what_was_deleted_is_durable_before_the_last_run_is_forgotten(tmp_path):
     """After a power cut, images that are back and a run that is not known would be taken for those of a failed run."""

@@ -179,6 +179,21 @@ def test_the_whole_load_has_a_limit_of_its_own(store, pipeline):
     assert load(store, pipeline, "--timeout-total", "600").status == 0
 
 
+def test_a_time_limit_says_what_was_under_way(store, pipeline):
+    sleeping = ("--stop-timeout", "1", "-e", "PIPELINE_SLEEP=60")
+    for words, said in (
+        (("--timeout", "0.001"), "did not end in 0.001 seconds (--timeout 0.001), while importing the pipeline"),
+        (("--timeout-part", "import=0.001"), "(--timeout-part import=0.001), while importing the pipeline"),
+        (("--timeout", "3", *sleeping), "was stopped (--timeout 3), while running it"),
+        (("--timeout-part", "run=1", *sleeping), "was stopped (--timeout-part run=1), while running it"),
+    ):
+        done = load(store, pipeline, *words)
+        assert (done.status, said in done.err) == (61, True), done.err
+    for wrong in ("run", "run=", "run=-1", "run=nan", "clearing=3", "3", "=3"):
+        store.fails("Usage", "load", "-i", pipeline, "--timeout-part", wrong)
+    store.ok("check")
+
+
 def test_an_image_of_the_store_by_name_and_by_digest(store, pipeline, place):
     store.ok("import", pipeline, "--name", NAME)
     done = store.run("load", "--json", NAME)
