@@ -200,7 +200,7 @@ def test_the_number_of_entries_has_a_limit(image, volumes_of, monkeypatch, tmp_p
     made = volumes_of("/a", "/b")
     shutil.rmtree(tmp_path / "volumes")
     (image / "b/more").touch()
-    with pytest.raises(LimitError, match="50 entries"):
+    with pytest.raises(LimitError, match="more than 50 files"):
         volumes_of("/a", "/b")
     # Nothing that is not whole may be taken for a volume later.
     assert not any(os.path.exists(path) for path in made.values())
