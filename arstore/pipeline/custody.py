@@ -37,13 +37,12 @@ from arstore.pipeline.leavings import (
     sorted_names,
     too_deep,
 )
+from arstore.pipeline.place import TAKEN
 from arstore.trace import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-
-TAKEN = ".taken"
 
 _IN_THE_WAY = frozenset({errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EISDIR})
 _OTHER_FILE_SYSTEM = frozenset({errno.EXDEV, errno.EBUSY})

@@ -8,21 +8,21 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from support import images, stores
 
 from arstore.disk.paths import opened
-from arstore.errors import LimitError, PipelineTimeoutError, SubImageError
+from arstore.errors import InUseError, LimitError, PipelineTimeoutError, SubImageError
 from arstore.pipeline import custody as module
 from arstore.pipeline import load as loading
 from arstore.pipeline.clock import Clock
-from arstore.pipeline.custody import TAKEN, Custody, give_back
+from arstore.pipeline.custody import Custody, give_back
 from arstore.pipeline.leavings import Seen, opened_leaving
 from arstore.pipeline.load import Loaded, LoadOptions
-from arstore.pipeline.place import ENDED, write_last
+from arstore.pipeline.place import ENDED, TAKEN, discard, failed_runs, is_empty, set_aside, write_last
 
 
 @pytest.fixture
@@ -157,12 +157,42 @@ def test_what_a_killed_load_had_taken_is_given_back(place):
         give_back(*both)
         assert (place / "images/top.tar").read_bytes() == b"another"
         assert tree(place / TAKEN) == {"top.tar", "group", "group/more", "group/more/b.tar"}
+        assert not is_empty(both[0])
         # Both are taken by the next load.
         (place / "images/group/more").unlink()
         (place / "images/top.tar").unlink()
         with Custody(*both):
             assert tree(place / TAKEN) == before
     assert tree(place / "images") == before
+
+
+def test_what_cannot_be_given_back_is_set_aside_with_the_rest(place):
+    with fds(place) as both:
+        held = Custody(*both)
+        held.__enter__()
+        os.close(held.fd)
+        (place / "images/top.tar").write_bytes(b"another")
+        give_back(*both)
+        aside = Path(set_aside(str(place), both[0]))
+        assert is_empty(both[0])
+    assert (aside / "top.tar").read_bytes() == b"another"
+    runs = failed_runs(str(place))
+    assert [Path(run.path).name for run in runs] == [aside.name, f"{aside.name}{TAKEN}"]
+    assert (Path(runs[1].path) / "top.tar").read_bytes() == b"top"
+    discard(runs)
+    assert not (place / "failed").exists()
+
+
+def test_a_failed_run_in_which_a_process_still_writes_is_not_discarded(place):
+    with ExitStack() as stack:
+        file, group = (stack.enter_context(descriptor(place / name)) for name in ("images/top.tar", "images/group"))
+        with fds(place) as both:
+            set_aside(str(place), both[0])
+        stack.enter_context(writer("names", file, group, group))
+        with suppress(InUseError):
+            discard(failed_runs(str(place)))
+    discard(failed_runs(str(place)))
+    assert not (place / "failed").exists()
 
 
 def test_too_many_entries_go_back(place, monkeypatch):
