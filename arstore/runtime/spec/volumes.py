@@ -36,18 +36,20 @@ _PARTIAL, _LINKS = ".partial", ".links"
 _LONGEST = 4095
 _KERNELS = ("/proc", "/sys", "/dev")
 _USUAL = ("/sys/fs/cgroup", "/dev/shm")
-"""What images of systemd and of databases declare below the kernel's places; nothing of the host is there."""
+"""Places that images declare below the kernel's; a directory there shows and covers nothing of the host."""
 
 
 def volume_places(declared: Iterable[str], taken: Iterable[str], root: RootDirectory) -> tuple[str, ...]:
     """Return where the volumes that an image has *declared* lead, each place once, without those already *taken*.
 
-    Raises ImageConfigError for one that leads to the root or into what the kernel shows, or that leads nowhere, and
-    for too many.
+    Raises ImageConfigError for one that leads to the root, into what the kernel shows, or in a circle, and for more
+    than MOST_VOLUMES.
     """
     before = {_lead(place, root) for place in taken}
     found: dict[str, None] = {}
-    for place in declared:
+    for number, place in enumerate(declared, 1):
+        if number > MOST_VOLUMES:
+            raise ImageConfigError("volumes", f"the image declares more than {MOST_VOLUMES}")
         leads = _lead(place, root)
         what = f"volume {place!r}"
         to = "" if leads == place else f"leads to {leads}: "
@@ -57,8 +59,6 @@ def volume_places(declared: Iterable[str], taken: Iterable[str], root: RootDirec
             raise ImageConfigError(what, f"{to}a volume cannot cover what the kernel shows there")
         if leads not in before:
             found[leads] = None
-        if len(found) > MOST_VOLUMES:
-            raise ImageConfigError("volumes", f"the image declares more than {MOST_VOLUMES}")
     return tuple(found)
 
 
