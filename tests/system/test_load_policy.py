@@ -77,7 +77,7 @@ def test_leavings_of_a_failed_run_can_be_taken_up(store, pipeline, place):
 
 
 def test_a_time_out_is_a_failure_too(store, pipeline, place):
-    words = ("--timeout", "1", "--stop-timeout", "0.5", "-e", "PIPELINE_SLEEP=60")
+    words = ("--timeout-part", "run=1", "--stop-timeout", "0.5", "-e", "PIPELINE_SLEEP=60")
     assert load(store, pipeline, *words).status == 61
     (place / "images/half").write_bytes(b"x")
     assert load(store, pipeline).status == 0

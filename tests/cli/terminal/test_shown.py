@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,12 @@ def seen(words, environment, errors=False):
             streams = {"stdout": subprocess.PIPE, "stderr": slave}
         done = subprocess.run(words, env=environment, check=True, timeout=60, stdin=subprocess.DEVNULL, **streams)
         assert not done.stdout
-        return os.read(master, 1 << 16)
+        os.set_blocking(master, False)
+        found = b""
+        with suppress(BlockingIOError):
+            while data := os.read(master, 1 << 16):
+                found += data
+        return found
 
 
 @pytest.mark.parametrize("errors", [False, True])
