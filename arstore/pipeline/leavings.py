@@ -192,7 +192,8 @@ def too_deep(depth: int) -> str:
 @contextlib.contextmanager
 def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[int]:
     """The directory that *parts* lead to, opened component by component through no symlink. Raises OSError."""
-    fd = os.dup(directory_fd)
+    # Not a duplicate: btrfs lists what a directory held when it was opened (or rewound), and not what came since.
+    fd = os.open(b".", _OPEN_DIRECTORY, dir_fd=directory_fd)
     try:
         for part in parts:
             child = os.open(part, _OPEN_DIRECTORY, dir_fd=fd)

@@ -20,7 +20,7 @@ from arstore.pipeline import custody as module
 from arstore.pipeline import load as loading
 from arstore.pipeline.clock import Clock
 from arstore.pipeline.custody import Custody, give_back
-from arstore.pipeline.leavings import Seen, opened_leaving
+from arstore.pipeline.leavings import Seen, find_leavings, opened_leaving
 from arstore.pipeline.load import Loaded, LoadOptions
 from arstore.pipeline.place import ENDED, TAKEN, discard, failed_runs, is_empty, set_aside, write_last
 
@@ -231,6 +231,43 @@ def test_an_images_directory_of_another_file_system_is_taken_where_it_is(place):
         assert not (place / TAKEN).exists()
     finally:
         subprocess.run(["umount", place / "images"], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.mounts
+@pytest.mark.tools("mkfs.btrfs")
+def test_on_btrfs_with_a_subvolume_in_it(tmp_path):
+    with open(tmp_path / "disk", "wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", tmp_path / "disk"], check=True, capture_output=True)
+    (tmp_path / "mounted").mkdir()
+    done = subprocess.run(["mount", "-o", "loop", tmp_path / "disk", tmp_path / "mounted"], check=False)
+    if done.returncode:
+        pytest.skip("btrfs cannot be mounted here")
+    try:
+        place = tmp_path / "mounted/place"
+        (place / "images/group").mkdir(parents=True)
+        subprocess.run(["btrfs", "subvolume", "create", place / "images/sub"], check=True, capture_output=True)
+        for name in ("top.tar", "group/a.tar", "sub/b.tar"):
+            (place / "images" / name).write_bytes(b"x")
+        before = tree(place / "images")
+        with fds(place) as both:
+            with Custody(*both):
+                assert tree(place / TAKEN) == before
+            assert tree(place / "images") == before
+            with Custody(*both) as held:
+                seen = Seen()
+                found = held.leavings(seen)
+                assert [leaving.path for leaving in found] == [b"group/a.tar", b"sub/b.tar", b"top.tar"]
+                for leaving in found:
+                    with opened_leaving(held.fd, leaving, seen):
+                        pass
+                (place / "images/late.tar").touch()
+                held.clear(seen)
+            assert [leaving.path for leaving in find_leavings(both[1])] == [b"late.tar"]
+        assert tree(place) == {"images", "images/late.tar"}
+    finally:
+        subprocess.run(["umount", tmp_path / "mounted"], check=True)
 
 
 @pytest.mark.root
