@@ -17,9 +17,9 @@ from arstore.cli.terminal.output import (
     human_size,
     short_digest,
     short_time,
-    write_bytes,
     write_indented,
     write_json,
+    write_shown,
     write_table,
 )
 
@@ -43,8 +43,13 @@ DOCUMENT_ERRORS = (
 @exit_statuses(*DOCUMENT_ERRORS)
 @command("inspect")
 @argument("image")
-@option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
-@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
+@option(
+    "--config",
+    "part",
+    flag_value="config",
+    help="The image's config, byte for byte; on a terminal, control characters are escaped.",
+)
+@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), in the same way.")
 @json_option
 def inspect(session: Session, image: str, part: str | None) -> None:
     """Tell everything about an image.
@@ -56,12 +61,12 @@ def inspect(session: Session, image: str, part: str | None) -> None:
     """
     with session.store() as store:
         if part == "raw":
-            write_bytes(store.read_blob(store.find(image).digest))
+            write_shown(store.read_blob(store.find(image).digest))
             return
         found = store.find_image(image)
         config = store.config(found)
         if part == "config":
-            write_bytes(config.raw)
+            write_shown(config.raw)
             return
         document = _details(store, found, config)
     (write_json if session.json else write_indented)(document)
