@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
@@ -91,11 +90,18 @@ class LayerPass(NamedTuple):
     number: int = 0
     counted: int = 0
 
-    def steps(self) -> Steps:
-        """The steps that this pass may take."""
-        if self.tally is None:
+    def steps(self, report: Callable[[int], None]) -> Steps:
+        """The steps that this pass may take; *report* is told of no bytes whenever a million more were."""
+        tally = self.tally
+        if tally is None:
             return Steps(self.limits.steps)
-        return Steps(self.tally.most, partial(self.tally.note, self.number), self.counted)
+
+        def told(count: int) -> bool:
+            is_too_much = tally.note(self.number, count)
+            report(0)
+            return is_too_much
+
+        return Steps(tally.most, told, self.counted)
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -127,7 +133,7 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
-    steps = work.steps()
+    steps = work.steps(report)
     steps.take(LAYER)
     if work.adaptation is not None:
         work.adaptation.pay(steps)

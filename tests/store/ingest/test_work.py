@@ -7,8 +7,9 @@ from support import images, stores
 
 from arstore.errors import LimitError
 from arstore.store.ingest import layer_jobs
+from arstore.store.progress import NoProgress
 from arstore.tar.limits import Limits
-from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER
+from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER, LOOK
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.workers.shared_budget import Tally
 
@@ -56,6 +57,30 @@ def test_one_step_decides_whoever_reads_the_layers(store, tmp_path, monkeypatch,
     before.verify()
     taken(store, path, form, steps=cost(count, form), steps_per_byte=0)
     stores.verify_clean(store)
+
+
+class Told(NoProgress):
+    """A Progress that remembers the work."""
+
+    def __init__(self):
+        self.steps = {}
+
+    def worked(self, key, steps):
+        self.steps.setdefault(key, []).append(steps)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_work_is_told_as_progress(store, tmp_path, count):
+    """Of a layer alone, and of small ones that are read by one process."""
+    layers = [images.layer([images.file(f"{n}-f{m}") for m in range(7000)]) for n in range(count)]
+    told = Told()
+    path = archive(tmp_path, *layers)
+    import_reference(store, str(path), ImportOptions(tree="erofs"), told)
+    assert told.steps.keys() == {layer.diff_id for layer in layers}
+    for steps in told.steps.values():
+        assert steps == sorted(steps)
+        assert max(steps) + LOOK >= LAYER + 7000 * (HEADER + ENTRY)
+        assert max(steps) > LOOK
 
 
 def test_bytes_let_more_be_asked_for(store, tmp_path):
