@@ -439,7 +439,8 @@ class Intake:
             return work
         self._inflated += self._taken.blobs[work.digest].tar_size
         self._limits.check_inflated(self._inflated, self._expected, "the source")
-        limits = ACCEPTED._replace(reserve=self._limits.reserve, inodes=self._limits.inodes)
+        limits = self._limits
+        limits = ACCEPTED._replace(memory=limits.memory, reserve=limits.reserve, inodes=limits.inodes)
         counted = self._tally.noted(self._adapted)
         return work._replace(limits=limits, tally=self._tally, number=self._adapted, counted=counted)
 

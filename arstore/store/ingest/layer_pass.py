@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
 
-        def pay(self, steps: Steps) -> None:
-            """Take from *steps* what it costs."""
+        def pay(self, steps: Steps, limits: Limits) -> None:
+            """Take from *steps* what it costs, and keep within *limits*."""
 
         def survey(self, reader: EntryReader) -> None:
             """Take what has to be known of all entries before the first one is changed."""
@@ -136,7 +136,7 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     steps = work.steps(report)
     steps.take(LAYER)
     if work.adaptation is not None:
-        work.adaptation.pay(steps)
+        work.adaptation.pay(steps, work.limits)
         _survey(work, work.adaptation, steps)
     return _pass(work, source, report, steps)
 
