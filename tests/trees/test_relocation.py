@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arstore.errors import LimitError
+from arstore.store.ingest.chain import _Capped
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.limits import ACCEPTED
 from arstore.tar.steps import ENTRY, Steps
@@ -56,6 +57,15 @@ def test_marks(path, steps, memory):
     assert taken.taken == steps
     with pytest.raises(LimitError, match="--limit memory="):
         relocation(memory=memory - 1)[0].survey([file(path)])
+
+
+def test_one_with_a_cap_costs_the_same():
+    made, steps = relocation()
+    capped = _Capped(made, [], frozenset())
+    capped.pay(counted := Steps(ACCEPTED.steps), ACCEPTED)
+    capped.survey([file(b"x/.wh.f")])
+    assert (steps.taken, counted.taken) == (0, 32)
+    _Capped(None, [], frozenset()).pay(counted, ACCEPTED)
 
 
 @pytest.mark.parametrize(
