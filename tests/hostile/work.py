@@ -60,6 +60,14 @@ def files(count: int, first: int = 0) -> Iterator[bytes]:
     yield tarblocks.END
 
 
+def zeros(number: int, size: int) -> Iterator[bytes]:
+    """A file of so many MiB of zeros, another one by its name."""
+    yield tarblocks.header(b"zeros-%d" % number, b"0", size * MIB)
+    for _ in range(size):
+        yield bytes(MIB)
+    yield tarblocks.END
+
+
 def directories(count: int) -> Iterator[bytes]:
     for number in range(count):
         yield tarblocks.header(b"d%d" % number, b"5")
@@ -239,6 +247,7 @@ SEVERAL: dict[str, Callable[[Trial], None]] = {
     "4,000 layers": _tiny_layers,
     "a layer of 4,000 files for 100 images": _adapted(100, *(images.file(f"d/f{n}") for n in range(4000))),
     "a layer of 300 MiB for 20 images": _adapted(20, images.file("d/f", bytes(300 * MIB))),
+    "six layers of 300 MiB of zeros": _layer(*((lambda n=n: zeros(n, 300)) for n in range(6))),
     "global records of an archive": _archive(lambda: attributes(b"g"), 400),
     "attributes of an archive": _archive(lambda: attributes() + tarblocks.header(b"blobs/sha256/f"), 400),
     "long names of an archive": _archive(

@@ -126,6 +126,20 @@ def test_a_form_that_cannot_take_a_layer_has_cost_something_too(store, tmp_path)
     taken(store, path, "erofs", steps=both + 500, steps_per_byte=0)
 
 
+@pytest.mark.parametrize("compression", ["zstd", "xz"])
+def test_many_small_bombs_are_stopped_as_one_while_they_inflate(store, tmp_path, compression):
+    """Each is within its limit, and all of them are read by one process, which tells nothing before its end."""
+    layers = [images.layer([images.file(f"f{n}", bytes(4 << 20))], compression) for n in range(12)]
+    path = archive(tmp_path, *layers)
+    before = stores.State(store)
+    with pytest.raises(LimitError, match=r"the image: its layers inflate to more than .* --limit ratio="):
+        taken(store, path, "erofs", ratio_from=20 << 20, ratio=1)
+    before.verify()
+    with pytest.raises(LimitError, match=r"the image: its layers inflate to more than .* --limit inflated="):
+        taken(store, path, "erofs", inflated=20 << 20)
+    taken(store, path, "erofs", ratio_from=50 << 20, ratio=1)
+
+
 # --- layers that are made again for their parents -------------------------------------------------------------------
 
 
