@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DIGITS_MAX = 18
+_MAY_BE_NOTHING = frozenset({"reserve", "inodes", "steps-per-byte"})
 
 
 class Limits(NamedTuple):
     """The most that is accepted; anything over is a LimitError. Sizes are bytes."""
 
     headers: int = 10_000_000
-    """Headers of one archive, those of extensions included; a global record counts for each member that it is about."""
+    """Headers of one archive, those of extensions included."""
     path: int = 4096
     """A normalised path, and a link's target: the kernel's PATH_MAX."""
     depth: int = 1024
@@ -46,11 +47,15 @@ class Limits(NamedTuple):
     """Bytes that a layer or an archive may inflate to whatever the ratio."""
 
     index_memory: int = 160 << 20
-    """What is kept in memory of the entries of layers that are indexed at a time; one with more is extracted."""
+    """What is kept in memory of the entries of layers that are indexed at a time; a layer with more is refused."""
     memory: int = 96 << 20
     """What is kept in memory of the directories, links and attributes of layers whose files are extracted at a time."""
     steps: int = 50_000_000
-    """Components that symbolic links and implied directories add to a layer's paths."""
+    """Work that a source may ask for whatever its size, in steps (`tar.steps`); also of one outer archive."""
+    steps_per_byte: int = 8
+    """Steps that a source may ask for besides, for each byte of its layers as they come."""
+    inodes: int | None = None
+    """Inodes that are left free of the store's file system, 0 for nothing; None: a twentieth (`disk.free_space`)."""
 
     members: int = 100_000
     """Members of an outer archive, which are all kept in a table: one of images needs a handful a layer."""
@@ -74,6 +79,8 @@ class Limits(NamedTuple):
     """Entries of an index, of `index.json` too."""
     index_depth: int = 4
     """Indexes within indexes that are followed."""
+    extracts_large: bool = False
+    """Whether a layer with more than `index_memory` holds is extracted, and not refused."""
     strict_xattrs: bool = False
     """Whether an extended attribute that a tree cannot have is an error; it is left out and counted otherwise."""
     reserve: int | None = None
@@ -96,8 +103,8 @@ def raising(name: str) -> str:
 def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
     """*limits* (None: the defaults) with those changed that *texts*, each `NAME=VALUE`, name.
 
-    A value is a whole number above 0 (a reserve may be 0), perhaps with k, m, g or t behind it for the powers of 1024.
-    Raises UsageError.
+    A value is a whole number above 0 (or 0, for what is left free), perhaps with k, m, g or t behind it for the powers
+    of 1024. Raises UsageError.
     """
     names = {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
     values: dict[str, Any] = {}
@@ -111,7 +118,7 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
         if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
             raise UsageError(what, "its value is no whole number", "write it as in inflated=512g")
         values[names[name]] = int(digits) * _UNITS[unit]
-        if not values[names[name]] and name != "reserve":
+        if not values[names[name]] and name not in _MAY_BE_NOTHING:
             raise UsageError(what, "a limit is at least 1")
     return (limits or Limits())._replace(**values)
 
@@ -130,10 +137,12 @@ ACCEPTED = Limits(
     memory=_MOST,
     steps=_MOST,
     reserve=0,
+    inodes=0,
+    extracts_large=True,
 )
 """What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused.
 
-`index_memory` refuses nothing, and holds. Of documents see `oci.document.STORED`.
+`index_memory` refuses nothing, and holds: a layer with more is extracted. Of documents see `oci.document.STORED`.
 """
-OWN = DEFAULT_LIMITS._replace(inflated=_MOST, ratio=_MOST, reserve=0)
+OWN = DEFAULT_LIMITS._replace(inflated=_MOST, ratio=_MOST, steps=_MOST, reserve=0, inodes=0, extracts_large=True)
 """What arstore packs itself, from files of a container: nobody announced anything, and what is there has room."""

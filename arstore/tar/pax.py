@@ -40,6 +40,9 @@ _TEXT_ACLS = {
 """Access control lists as text, with the xattr that may say the same."""
 _MODE_ALONE = re.compile(rb"(?:u|user|g|group|o|other)::?[rwx-]*")
 _DIGITS_MAX = 20
+_LONGEST_QUOTED = 3 * 255
+_LONGEST_LIST = 1 << 16
+"""Bytes of an access control list that are looked into: what is longer says more than a mode does."""
 _OWNERS = frozenset({b"uid", b"gid"})
 _OF_ONE_MEMBER = frozenset({b"path", b"linkpath", b"size"})
 _NANOSECONDS = 1_000_000_000
@@ -65,7 +68,10 @@ class Sparse:
 
 @dataclass(slots=True)
 class Extension:
-    """What extended headers say about one member; None where they say nothing. `mtime` is nanoseconds."""
+    """What extended headers say about one member; None where they say nothing. `mtime` is nanoseconds.
+
+    It may be about several members, and is never changed.
+    """
 
     path: bytes | None = None
     link: bytes | None = None
@@ -75,6 +81,8 @@ class Extension:
     mtime: int | None = None
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     sparse: Sparse | None = None
+    lists: dict[bytes, bytes] = field(default_factory=dict, compare=False)
+    """Access control lists as text, whether or not `xattrs` has them."""
 
 
 def records(data: bytes, what: str) -> list[Record]:
@@ -99,14 +107,14 @@ def records(data: bytes, what: str) -> list[Record]:
     return found
 
 
-def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
-    """What *found*, global records first, says about the next member. A later record overrides an earlier one, and an
-    empty value takes back what an earlier one said (an xattr may be empty).
+def extension(found: Iterable[Record], limits: Limits, what: str, of_all: Extension | None = None) -> Extension:
+    """What *found* says about the next member, after *of_all*, which the global records say of all of them. A later
+    record overrides an earlier one, and an empty value takes back what an earlier one said (an xattr may be empty).
 
     Raises TarError for a malformed value, LimitError for xattrs or sparse maps that are too large.
     """
-    result = Extension()
-    lists: dict[bytes, bytes] = {}
+    result = Extension() if of_all is None else _changeable(of_all)
+    lists = result.lists
     for keyword, value in found:
         if keyword == b"mtime":
             result.mtime = nanoseconds(value, what) if value else None
@@ -137,6 +145,15 @@ def extension(found: Iterable[Record], limits: Limits, what: str) -> Extension:
     if len(result.xattrs) and sum(map(len, result.xattrs)) + sum(map(len, result.xattrs.values())) > limits.xattrs:
         raise LimitError(what, f"a member has more than {limits.xattrs} bytes of extended attributes")
     return result
+
+
+def _changeable(of_all: Extension) -> Extension:
+    """A copy of what global records say, without the lists that are among its xattrs."""
+    xattrs = dict(of_all.xattrs)
+    for keyword, value in of_all.lists.items():
+        if xattrs.get(keyword) is value:
+            del xattrs[keyword]
+    return Extension(uid=of_all.uid, gid=of_all.gid, mtime=of_all.mtime, xattrs=xattrs, lists=dict(of_all.lists))
 
 
 def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[Record]:
@@ -218,6 +235,9 @@ def _add_xattr(xattrs: dict[bytes, bytes], name: bytes, value: bytes, limits: Li
 
 
 def _unquoted(name: bytes) -> bytes:
+    """What libarchive has percent-encoded; a name that is too long for any file stays as it is."""
+    if len(name) > _LONGEST_QUOTED:
+        return name
     return _QUOTED.sub(lambda found: bytes([int(found[1], 16)]), name)
 
 
@@ -234,6 +254,8 @@ def _from_base64(value: bytes) -> bytes | None:
 
 def _says_more_than_a_mode(text: bytes) -> bool:
     """Whether an access control list has more than the three entries that every mode has."""
+    if len(text) > _LONGEST_LIST:
+        return True
     return not all(_MODE_ALONE.fullmatch(entry) for entry in _BLANKS.sub(b",", text).split(b",") if entry)
 
 

@@ -28,7 +28,8 @@ from arstore.tar import header, pax, sparse
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.header import BLOCK, FIELDS, KINDS, ZEROS, number
 from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
-from arstore.tar.names import excerpt, normalised
+from arstore.tar.names import NAME_MAX, excerpt, normalised
+from arstore.tar.steps import ATTRIBUTE, COMPONENT, ENTRY, HEADER, LIST, NUMBER, RECORD, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,14 +69,21 @@ class TarReader:
 
     Content that is not taken is passed over at the next step: by seeking when *seekable* says that *source* is a
     `SeekableReader`, so that an archive can be indexed by its headers alone, by reading otherwise. *source* is read
-    from where it stands; `Entry.offset` counts from there.
+    from where it stands; `Entry.offset` counts from there. What headers and entries cost is taken from *steps*; without
+    these the archive has those of *limits* for itself.
 
     Iterating and `chunks` raise TarError (not a tar archive, damaged, or not representable), TruncatedError (ends in
     a header or in content), UnsafePathError (a name leaves the root), LimitError, and what *source* raises.
     """
 
     def __init__(
-        self, source: Reader, what: str = "", limits: Limits = DEFAULT_LIMITS, *, seekable: bool = False
+        self,
+        source: Reader,
+        what: str = "",
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        seekable: bool = False,
+        steps: Steps | None = None,
     ) -> None:
         self._source = source
         self._what = what or "tar archive"
@@ -90,6 +98,8 @@ class TarReader:
         self._ended = False
         self._closed = False
         self._globals: dict[bytes, bytes] = {}
+        self._said_of_all: pax.Extension | None = None
+        self._steps = Steps(limits.steps) if steps is None else steps
         self._seekable: SeekableReader | None = None
         if seekable:
             if not isinstance(source, SeekableReader):
@@ -130,20 +140,19 @@ class TarReader:
             if self._headers > self._limits.headers:
                 raise LimitError(self._what, f"has more than {self._limits.headers} headers", raising("headers"))
             kind = KINDS.get(fields[7])
+            steps = self._steps
             if kind is not None:
-                if records is None and not self._globals:
-                    extension = None
-                else:
-                    # They are gone through again for each member, and cost as much as headers do.
-                    self._headers += len(self._globals)
-                    all_records = [*self._globals.items(), *(records or ())]
-                    extension = pax.extension(all_records, self._limits, self._what)
+                steps.left -= HEADER + ENTRY
+                if steps.left < 0:
+                    steps.look()
+                extension = self._said(records) if records is not None or self._globals else None
                 return self._made_entry(kind, block, fields, extension, long_name, long_link)
+            steps.take(HEADER)
             letter = fields[7]
             if letter in (b"x", b"X"):
-                records = pax.records(self._extension_content(fields, self._limits.pax), self._what)
+                records = self._records(fields)
             elif letter == b"g":
-                self._add_globals(pax.records(self._extension_content(fields, self._limits.pax), self._what))
+                self._add_globals(self._records(fields))
             elif letter == b"L":
                 long_name = self._extension_content(fields, self._limits.long_name).partition(b"\0")[0]
             elif letter == b"K":
@@ -211,6 +220,8 @@ class TarReader:
         if kind is Kind.FILE or letter == b"D":
             stored = self._size(fields) if extension is None or extension.size is None else extension.size
             self._set_content(stored)
+        if len(raw) > NAME_MAX:
+            self._take_components(raw)
         entry = Entry(
             normalised(raw, self._limits, what),
             kind,
@@ -257,12 +268,14 @@ class TarReader:
             if said.size is None:
                 raise TarError(self._what, f"the sparse file {excerpt(entry.path)} has no size")
             if said.name is not None:
+                self._take_components(said.name)
                 entry.path = normalised(said.name, self._limits, self._what)
             size = said.size
             if said.map_in_data:
                 runs = sparse.map_in_data(self._map_block, self._limits, self._what)
             else:
                 runs = sparse.pairs_of(said.numbers, self._what)
+        self._steps.take(2 * NUMBER * len(runs))
         entry.size = size
         entry.sparse = sparse.checked(runs, size, self._left, self._what)
 
@@ -275,6 +288,7 @@ class TarReader:
 
     def _link(self, entry: Entry, target: bytes) -> bytes:
         if entry.kind is Kind.HARDLINK:
+            self._take_components(target)
             return normalised(target, self._limits, self._what)
         if not target or b"\0" in target:
             raise TarError(self._what, f"the symlink {excerpt(entry.path)} has an empty target or one with a NUL")
@@ -313,7 +327,33 @@ class TarReader:
         self._set_content(size)
         return b"".join(self.chunks())
 
+    def _records(self, fields: tuple[bytes, ...]) -> list[pax.Record]:
+        """The records of an extended header, paid for before they are gone through."""
+        data = self._extension_content(fields, self._limits.pax)
+        # A record ends with a line end; a value may have more of them, which is paid for as well.
+        self._steps.take(RECORD * data.count(b"\n") + NUMBER * _numbers(data))
+        return pax.records(data, self._what)
+
+    def _said(self, records: list[pax.Record] | None) -> pax.Extension:
+        """What the global records, which are gone through when they have changed, and *records* say of a member."""
+        said = self._said_of_all
+        if said is None:
+            self._steps.take(RECORD * len(self._globals))
+            said = self._said_of_all = pax.extension(self._globals.items(), self._limits, self._what)
+        if records is not None:
+            said = pax.extension(records, self._limits, self._what, said)
+        if said.xattrs:
+            self._steps.take(ATTRIBUTE * len(said.xattrs))
+        if said.lists:
+            self._steps.take(LIST * sum(map(len, said.lists.values())))
+        return said
+
+    def _take_components(self, name: bytes) -> None:
+        """Pay for a name that is resolved component by component."""
+        self._steps.take(COMPONENT * name.count(b"/"))
+
     def _add_globals(self, records: list[pax.Record]) -> None:
+        self._said_of_all = None
         for keyword, value in pax.global_records(records, self._limits, self._what):
             if value:
                 self._globals[keyword] = value
@@ -423,6 +463,11 @@ class TarReader:
         if self._closed:
             return TarError(self._what, "an extension header stands at the end, without its member")
         return TruncatedError(self._what, f"ends after {self.offset} bytes, between an extension header and its member")
+
+
+def _numbers(data: bytes) -> int:
+    """How many numbers the maps of sparse files in *data* have, at least."""
+    return data.count(b",") if b"GNU.sparse." in data else 0
 
 
 def _name(fields: tuple[bytes, ...]) -> bytes:

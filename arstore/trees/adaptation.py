@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 from arstore.digest import CHUNK
 from arstore.errors import TarError
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.trees.memory_quota import Allowance
 from arstore.trees.relocation import NOTHING, Relocation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from arstore.tar.limits import Limits
+    from arstore.tar.steps import Steps
     from arstore.trees.format import FileRange, Needs, TreeBuilder, TreeFormat
     from arstore.trees.merged_view import MergedView
     from arstore.trees.relocation import Below, Own
@@ -63,6 +66,11 @@ class Adaptation(Relocation):
     def __init__(self, lower: MergedView, own: Own) -> None:
         super().__init__(lower, own)
         self._view = lower
+
+    def pay(self, steps: Steps, limits: Limits) -> None:
+        """Take from *steps* what this, and looking into the lower layers, costs from now on, within *limits*."""
+        super().pay(steps, limits)
+        self._view.allowance = Allowance(steps=steps)
 
     def attach(self, builder: TreeBuilder) -> None:
         """Follow *builder*, and answer its hard links whose targets the layer lacks.

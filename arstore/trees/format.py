@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
+    from arstore.tar.steps import Steps
     from arstore.trees.forms import Properties
     from arstore.workers.shared_budget import Account
 
@@ -185,10 +186,17 @@ class TreeFormat(Protocol):
     modules: tuple[str, ...]
     """Names of modules that `builder`, `lookup` and `open_file` import late; `preload` imports them for workers."""
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> TreeBuilder:
+    def builder(
+        self,
+        tree_fd: int,
+        limits: Limits = ACCEPTED,
+        account: Account | None = None,
+        steps: Steps | None = None,
+    ) -> TreeBuilder:
         """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer.
 
-        What it holds in memory it draws from *account*, where several layers are read at a time.
+        What it holds in memory it draws from *account*, where several layers are read at a time, and what it does it
+        takes from *steps*.
         """
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:

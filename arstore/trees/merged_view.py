@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.trees.memory_quota import Allowance
 from arstore.trees.skeleton import MAX_SYMLINKS, default_entry
 from arstore.values import NamedTuple
 
@@ -36,10 +37,14 @@ class _Merged(NamedTuple):
 class MergedView:
     """What an overlay of *layers*, the top one first, shows; each layer is its form, its directory, what it implies.
 
-    The descriptors belong to the caller. Every method may raise OSError.
+    The descriptors belong to the caller. What looking into the layers costs is taken from *allowance*. Every method may
+    raise OSError, and LimitError when the allowance is used up.
     """
 
-    def __init__(self, layers: Sequence[tuple[TreeFormat, int, Collection[bytes]]]) -> None:
+    def __init__(
+        self, layers: Sequence[tuple[TreeFormat, int, Collection[bytes]]], allowance: Allowance | None = None
+    ) -> None:
+        self.allowance = allowance or Allowance()
         self._layers = layers
         self._known: dict[bytes, _Merged] = {}
 
@@ -146,6 +151,7 @@ class MergedView:
         ended = False
         for index in candidates:
             form, fd, implied = self._layers[index]
+            self.allowance.look_up(path, 1)
             node = form.lookup(fd, path)
             if node is None or node.entry.path != path:
                 continue

@@ -250,7 +250,9 @@ class Placement(ABC):
     def _marked(self, path: bytes) -> DirectoryNode | None:
         """The directory that a mark is about; None when this layer has something else there, which hides all below."""
         node = self.shape.root
-        for name in path.split(b"/") if path else ():
+        names = path.split(b"/") if path else ()
+        self._allowance.step(len(names))
+        for name in names:
             child = node.children.get(name)
             if not isinstance(child, DirectoryNode):
                 if child is not None or self._exists(node, name):

@@ -26,6 +26,8 @@ from arstore.trees.skeleton import MAX_SYMLINKS, DirectoryNode, Shape, joined
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from arstore.tar.limits import Limits
+    from arstore.tar.steps import Steps
     from arstore.trees.format import Content, EntryReader
 
 
@@ -77,6 +79,10 @@ class Relocation:
         self._shape = Shape()
         self._link = (b"", self._shape.root, b"")
 
+    def pay(self, steps: Steps, limits: Limits) -> None:
+        """Take from *steps* what this costs from now on, and keep no more in memory than *limits* say."""
+        self._allowance = Allowance(limits, steps=steps)
+
     # --- marks ------------------------------------------------------------------------------------------------------
 
     def survey(self, reader: EntryReader) -> None:
@@ -114,7 +120,7 @@ class Relocation:
         for end in (*(i for i, byte in enumerate(directory) if byte == ord("/")), len(directory)):
             path = directory[:end]
             if path and self._lower.link(path) is not None:
-                self._allowance.look_up(directory, 2)
+                self._allowance.look_up(directory, 1)
                 return None if self._own.replaces(path) else self._resolved(directory)
             if not self._lower.is_directory(path):
                 break
@@ -150,7 +156,7 @@ class Relocation:
 
         Marks come last, which does not change their meaning. Raises UnsafePathError, LimitError, OSError.
         """
-        self._shape = Shape()
+        self._shape = Shape(self._allowance)
         for entry in reader:
             mark = mark_of(entry)[0]
             if mark is Mark.NONE or mark is Mark.PSEUDO_LINK:
@@ -198,6 +204,7 @@ class Relocation:
         """
         node, missing = self._shape.root, list[bytes]()
         todo = path.split(b"/")[::-1]
+        self._shape.allowance.step(len(todo))
         links = 0
         while todo:
             name = todo.pop()
@@ -230,7 +237,6 @@ class Relocation:
     def _target_below(self, node: DirectoryNode, missing: list[bytes], name: bytes) -> bytes | None:
         """The target of the symlink that lower layers have there, unless this layer hides or replaces it."""
         path = joined(node.path, [*missing, name])
-        self._shape.allowance.look_up(path, 1)
         target = self._lower.link(path)
         if target is None or self._is_hidden(path):
             return None

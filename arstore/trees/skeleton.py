@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.errors import LimitError, UnsafePathError
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.steps import ENTRY
 from arstore.trees.format import DEFAULT_DIRECTORY_MODE
 from arstore.trees.memory_quota import Allowance
 
@@ -155,6 +156,7 @@ class Shape:
         node = self.root
         missing: list[bytes] = []
         todo = path.split(b"/")
+        self.allowance.step(len(todo))
         todo.reverse()
         links = 0
         while todo:
@@ -205,6 +207,7 @@ class Shape:
             depth += 1
             self.allowance.hold_directory(node.length)
             self.allowance.hold_implied(node.length, depth)
+            self.allowance.step(ENTRY)
         return node
 
     def find(self, path: bytes) -> Child | None:

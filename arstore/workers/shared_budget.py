@@ -2,7 +2,8 @@
 
 Each process has an account, a word of a page that all of them share. It draws in steps of a MiB, and looks at all
 accounts before it does. Two that look at the same moment may both find the last step free: never more than a step a
-process is drawn too much. Out of scope: what one layer may take, and what is counted (`trees.memory_quota`).
+process is drawn too much. Work is counted together in the same way, a layer at a time (`Tally`). Out of scope: what one
+layer may take, and what is counted (`trees.memory_quota`, `tar.steps`).
 """
 
 from __future__ import annotations
@@ -57,3 +58,24 @@ class Account:
     def draw(self, count: int) -> int:
         """Draw up to *count* bytes more; how many there were, 0 when the others have what is left."""
         return self._budget.draw(self._number, count)
+
+
+class Tally:
+    """What so many layers have taken of *most* steps all together, noted by the processes that read them.
+
+    What a layer takes does not depend on who reads it, when and beside what, and one that is read again counts once: so
+    the last note tells whether all of them are past *most*, whichever that is.
+    """
+
+    def __init__(self, most: int, layers: int) -> None:
+        self.most = most
+        self._page = memoryview(mmap.mmap(-1, _WORD * max(layers, 1))).cast("Q")
+
+    def note(self, number: int, count: int) -> bool:
+        """Note that the layer of this number has taken *count* steps; whether all together have taken too many."""
+        self._page[number] = max(self._page[number], count)
+        return sum(self._page) > self.most
+
+    def noted(self, number: int) -> int:
+        """What was noted of a layer."""
+        return self._page[number]

@@ -125,6 +125,77 @@ def test_a_layer_that_grows_past_its_announcement_ends_before_the_disk_is_full(s
     before.verify()
 
 
+# --- inodes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_inodes(tmp_path):
+    """A file system of 4,000 inodes."""
+    place = tmp_path / "few"
+    place.mkdir()
+    mount.mount("tmpfs", str(place), "tmpfs", data="size=64m,nr_inodes=4000")
+    yield place
+    mount.umount(str(place))
+
+
+def free_inodes(place):
+    return os.statvfs(place).f_ffree
+
+
+def names(kind, count):
+    make = {
+        "files": lambda n: images.file(f"d{n % 7}/f{n}"),
+        "directories": lambda n: images.directory(f"d{n}"),
+        "implied directories": lambda n: images.hardlink(f"d{n}/h", "of-all"),
+        "symlinks": lambda n: images.symlink(f"l{n}", "t"),
+        "FIFOs": lambda n: images.fifo(f"p{n}"),
+        "whiteouts": lambda n: images.whiteout(f"w{n}"),
+    }[kind]
+    return images.layer([images.file("of-all"), *(make(n) for n in range(count))])
+
+
+@pytest.mark.parametrize("kind", ["files", "directories", "implied directories", "symlinks", "FIFOs", "whiteouts"])
+def test_files_end_at_the_reserve_of_inodes(few_inodes, tmp_path, kind):
+    path = archive(tmp_path, names(kind, 3950))
+    with stores.opened(few_inodes) as store:
+        before = stores.State(store)
+        with pytest.raises(NoSpaceError, match=r"no inodes left: [0-9]+ are free, and 200 are to stay so") as caught:
+            import_reference(store, str(path), ImportOptions(tree="directory"))
+        assert "--limit inodes" in caught.value.hint
+        before.verify()
+        # An index takes a handful, whatever is in it.
+        free = free_inodes(few_inodes)
+        import_reference(store, str(path), ImportOptions(tree="erofs"))
+        assert free - free_inodes(few_inodes) < 100
+
+
+def test_inodes_are_looked_at_before_they_are_gone(few_inodes):
+    for number in range(3799 - (4000 - free_inodes(few_inodes))):
+        os.close(os.open(few_inodes / f"{number}", os.O_WRONLY | os.O_CREAT))
+    room = Room(str(few_inodes), Limits(), "it")
+    room.check()
+    for number in range(2):
+        os.close(os.open(few_inodes / f"last-{number}", os.O_WRONLY | os.O_CREAT))
+    with pytest.raises(NoSpaceError, match="199 are free, and 200"):
+        room.check()
+    with pytest.raises(NoSpaceError, match="199 are free, and 200"):
+        room.note_inode()
+    # A blob is not begun either, and what has been let in takes what there is.
+    Room(str(few_inodes), Limits(inodes=199), "it").check()
+    for limits in (Limits(inodes=0), ACCEPTED):
+        Room(str(few_inodes), limits, "it").check()
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough(tmp_path):
+    place = tmp_path / "uncounted"
+    place.mkdir()
+    mount.mount("tmpfs", str(place), "tmpfs", data="size=1m,nr_inodes=0")
+    try:
+        Room(str(place), Limits(inodes=1 << 40, reserve=0), "it").check()
+    finally:
+        mount.umount(str(place))
+
+
 def test_without_a_reserve_the_last_byte_may_be_taken(store, tmp_path):
     path = archive(tmp_path, images.layer([images.file("f", noise(27 * MIB))], "none"))
     with pytest.raises(NoSpaceError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from support import images, tarblocks
 
+from arstore.tar.compression import Compression, compressor
 from hostile.case import FORMS, NAME, Case, Source, bring
 from hostile.documents import of_files
 
@@ -55,17 +55,17 @@ def limited(trial: Trial, source: Source, *options: str, kinds: tuple[str, ...] 
         trial.expect("the status of gc", trial.run("-q", "gc", timeout=PATIENCE).status, 0)
 
 
-def streamed(path: Path, *made: Iterable[bytes]) -> Path:
-    """An OCI layout at *path* with a gzip layer for each of these runs of blocks, written as they come."""
+def streamed(path: Path, *made: Iterable[bytes], compression: str = "gzip") -> Path:
+    """An OCI layout at *path* with a layer for each of these runs of blocks, written as they come, gzip or zstd."""
     place = path / "blobs/sha256"
     place.mkdir(parents=True)
-    packed = [_packed(place, blocks) for blocks in made]
+    packed = [_packed(place, blocks, Compression(compression)) for blocks in made]
 
     def diff_ids(document: dict[str, Any]) -> None:
         document["rootfs"]["diff_ids"] = ["sha256:" + diff for diff, _, _ in packed]
 
     def layers(document: dict[str, Any]) -> None:
-        media_type = images.OCI_LAYER + "+gzip"
+        media_type = f"{images.OCI_LAYER}+{compression}"
         document["layers"] = [
             {"mediaType": media_type, "digest": "sha256:" + digest, "size": size} for _, digest, size in packed
         ]
@@ -74,27 +74,20 @@ def streamed(path: Path, *made: Iterable[bytes]) -> Path:
     return images.write_files(path, images.layout_files(picture))
 
 
-def _packed(place: Path, blocks: Iterable[bytes]) -> tuple[str, str, int]:
-    """A gzip blob in *place* under its digest: the diff ID, the digest and the size."""
+def _packed(place: Path, blocks: Iterable[bytes], compression: Compression) -> tuple[str, str, int]:
+    """A blob in *place* under its digest: the diff ID, the digest and the size."""
     diff, digest = hashlib.sha256(), hashlib.sha256()
+    with open(place / "layer", "wb") as file:
 
-    class Hashing:
-        def __init__(self) -> None:
-            self.file = open(place / "layer", "wb")  # noqa: SIM115
-
-        def write(self, data: bytes) -> int:
+        def write(data: bytes | memoryview) -> None:
             digest.update(data)
-            return self.file.write(data)
+            file.write(data)
 
-        def flush(self) -> None:
-            self.file.flush()
-
-    out = Hashing()
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0) as packed:  # type: ignore[call-overload]
+        packed = compressor(write, compression, level=1)
         for block in blocks:
             diff.update(block)
             packed.write(block)
-    out.file.close()
+        packed.close()
     os.rename(place / "layer", place / digest.hexdigest())
     return diff.hexdigest(), digest.hexdigest(), (place / digest.hexdigest()).stat().st_size
 

@@ -1,7 +1,8 @@
 """A command to its end, with the memory that it took, or to the end of its time.
 
 Memory is told twice: of the largest process, by the kernel, and of all processes of the command together, each page
-counted once (the Pss of /proc/PID/smaps_rollup), looked at twenty times a second.
+counted once (the Pss of /proc/PID/smaps_rollup), looked at twenty times a second. So is what it has on disk, less often
+where that takes long. The processor's seconds are the kernel's, of all processes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SMALL = """
 import os, sys
 pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, setsigdef=(13, 25))
 _, status, usage = os.wait4(pid, 0)
-os.write(int(sys.argv[1]), b"%d" % usage.ru_maxrss)
+os.write(int(sys.argv[1]), b"%d %f" % (usage.ru_maxrss, usage.ru_utime + usage.ru_stime))
 code = os.waitstatus_to_exitcode(status)
 if code < 0:
     os.kill(os.getpid(), -code)
@@ -43,7 +44,7 @@ _EVERY = 50
 @dataclass(frozen=True)
 class Ended:
     """How a command ended. `memory` is the largest resident size of it or of one of its children, in bytes, `together`
-    what all its processes had at a time."""
+    what all its processes had at a time; `processor` its seconds; `disk` and `inodes` the most that it had on disk."""
 
     words: tuple[str, ...]
     status: int
@@ -52,6 +53,9 @@ class Ended:
     memory: int
     together: int
     hung: bool = False
+    processor: float = 0.0
+    disk: int = 0
+    inodes: int = 0
 
     @property
     def last(self) -> str:
@@ -74,8 +78,17 @@ def piped(data: Sequence[Path]) -> Iterator[IO[bytes]]:
             cat.kill()
 
 
-def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, data: Sequence[Path] = ()) -> Ended:
-    """Run *words*, with a pipe of the files *data* as stdin, at most *timeout* seconds; then its session is killed."""
+def ended(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    data: Sequence[Path] = (),
+    place: Path | None = None,
+) -> Ended:
+    """Run *words*, with a pipe of the files *data* as stdin, at most *timeout* seconds; then its session is killed.
+
+    What it has on disk is looked for below *place*.
+    """
     with (
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
@@ -97,8 +110,11 @@ def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, 
             waiting = select.poll()
             waiting.register(pidfd, select.POLLIN)
             end, together = time.monotonic() + timeout, 0
+            files = _Files(place)
             while not waiting.poll(_EVERY) and time.monotonic() < end:
                 together = max(together, _sizes(started.pid))
+                files.look()
+            files.look(at_once=True)
             hung = not waiting.poll(0)
             if hung:
                 os.killpg(started.pid, signal.SIGKILL)
@@ -110,7 +126,54 @@ def ended(words: Sequence[str], environment: Mapping[str, str], timeout: float, 
         err.seek(0)
         size.seek(0)
         said = err.read().decode("utf-8", "backslashreplace")
-        return Ended(tuple(words), started.returncode, out.read(), said, int(size.read() or 0) << 10, together, hung)
+        memory, _, processor = size.read().partition(b" ")
+        return Ended(
+            tuple(words),
+            started.returncode,
+            out.read(),
+            said,
+            int(memory or 0) << 10,
+            together,
+            hung,
+            float(processor or 0),
+            files.bytes,
+            files.inodes,
+        )
+
+
+class _Files:
+    """The most that a command has had below *place*, in bytes on disk and in inodes, beyond what was there before."""
+
+    def __init__(self, place: Path | None) -> None:
+        self._place = place
+        self._next = 0.0
+        self._before = _used(place)
+        self.bytes = self.inodes = 0
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Look, unless that was done just now or takes too long to be done again so soon."""
+        start = time.monotonic()
+        if start < self._next and not at_once:
+            return
+        used, inodes = _used(self._place)
+        self.bytes = max(self.bytes, used - self._before[0])
+        self.inodes = max(self.inodes, inodes - self._before[1])
+        self._next = start + 10 * (time.monotonic() - start)
+
+
+def _used(place: Path | None) -> tuple[int, int]:
+    used = inodes = 0
+    todo = [os.fspath(place)] if place is not None else []
+    while todo:
+        # Any of them may go meanwhile.
+        with suppress(OSError), os.scandir(todo.pop()) as listing:
+            for each in listing:
+                with suppress(OSError):
+                    used += each.stat(follow_symlinks=False).st_blocks * 512
+                    inodes += 1
+                    if each.is_dir(follow_symlinks=False):
+                        todo.append(each.path)
+    return used, inodes
 
 
 def _sizes(session: int) -> int:

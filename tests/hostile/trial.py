@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MEMORY = 300 << 20
 """Bytes that all processes of a command together may not go over, whatever the image."""
+PROCESSOR = 10.0
+"""Seconds that a command may have the processor for an input of up to a MB, and for each MB of a larger one."""
+DISK = 2_000_000_000
+"""Bytes that it may have on disk for it."""
 TIMEOUT = 60.0
 OWN = {"root", "run", "target", "source"}
 """What a trial and its commands have in its directory."""
@@ -49,12 +53,25 @@ class Faults:
     """Of the largest process, in bytes."""
     together: int = 0
     """Of all processes of a command."""
+    processor: float = 0.0
+    """Seconds, of the command that took most."""
+    disk: int = 0
+    """Bytes on disk, of the command that had most."""
+    inodes: int = 0
+    input: int = 0
+    """Bytes that were given to the commands."""
+
+    def share(self) -> float:
+        """The part of what this input may cost in processor time or on disk that it did cost."""
+        return max(self.processor / PROCESSOR, self.disk / DISK) / max(1.0, self.input / 1e6)
 
     def all(self) -> list[str]:
         """Everything in one list."""
         kinds = {"escape": self.escapes, "hang": self.hangs, "traceback": self.tracebacks, "wrong": self.wrong}
         said = [f"{kind}: {one}" for kind, ones in kinds.items() for one in ones]
         most = max(self.memory, self.together)
+        if self.share() > 2:  # other work on the machine makes it slower
+            said.append(f"{self.processor:.1f} s and {self.disk >> 20} MiB on disk for {self.input} bytes")
         return said + ([f"memory: {most >> 20} MiB"] if most > MEMORY else [])
 
 
@@ -84,7 +101,7 @@ class Trial:
         command = self.store.words(*words)
         if self.processors:
             command[1:3] = ["-c", _PRETENDED.format(self.processors)]
-        done = ended(command, self.store.environment(), timeout, data)
+        done = ended(command, self.store.environment(), timeout, data, self.store.root)
         said = " ".join(map(str, words))
         if done.hung:
             self.faults.hangs.append(f"{said} did not end in {timeout:.0f} s")
@@ -93,7 +110,9 @@ class Trial:
         self.faults.memory = max(self.faults.memory, done.memory)
         if done.together > self.faults.together:
             self.faults.together = done.together
-
+        self.faults.processor = max(self.faults.processor, done.processor)
+        self.faults.disk = max(self.faults.disk, done.disk)
+        self.faults.inodes = max(self.faults.inodes, done.inodes)
         return done
 
     def must(self, *words: str | Path, data: Sequence[Path] = ()) -> Ended:
@@ -168,6 +187,7 @@ class Trial:
         done = self.run("check")
         if done.status:
             self.wrong(f"check ended with {done.status}: {done.out[-400:]!r} {done.last[-200:]}")
+        self.faults.input = sum(each.lstat().st_size for each in self.source.rglob("*") if each.is_file())
         self.faults.escapes += self.victim.changes()
         self.faults.escapes += intruders(self.around, surroundings(self.place, OWN), self.place)
         return self.faults

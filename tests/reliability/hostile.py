@@ -3,8 +3,9 @@
 Every case of tests/hostile has a store of its own, with a victim beside it. What must hold in each: the victim and
 the directories around it are as before; a refusal is one line with the right status, and leaves files and records as
 they were; what is let in shows only what belongs inside, in a mount and in a copy; `check` is clean; every command
-ends in time, without a traceback, and its processes together take no more than 300 MiB. Some images have as many bombs
-as layers that are read at a time, on a machine that seems to have eight processors.
+ends in time, without a traceback, and its processes together take no more than 300 MiB; no input of a MB costs a
+command more than 10 s of processor time, or 2 GB of disk. Some images have as many bombs as layers that are read at a
+time, on a machine that seems to have eight processors.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class Result:
     faults: dict[str, list[str]]
     memory: int
     together: int = 0
+    processor: float = 0.0
+    disk: int = 0
+    inodes: int = 0
+    input: int = 0
+    share: float = 0.0
+    """The part of what the input may cost in processor time, or on disk, that it did cost."""
 
 
 def tried(number: int, directory: Path | None) -> Result:
@@ -46,7 +53,8 @@ def tried(number: int, directory: Path | None) -> Result:
         return Result(case.group, case.title, {"wrong": [said]}, 0)
     kinds = {"escapes": found.escapes, "hangs": found.hangs, "tracebacks": found.tracebacks, "wrong": found.wrong}
     faults = {kind: said for kind, said in kinds.items() if said}
-    return Result(case.group, case.title, faults, found.memory, found.together)
+    cost = found.processor, found.disk, found.inodes, found.input, found.share()
+    return Result(case.group, case.title, faults, found.memory, found.together, *cost)
 
 
 def figures(results: list[Result]) -> list[Figure]:
@@ -64,7 +72,19 @@ def figures(results: list[Result]) -> list[Figure]:
     most = max(results, key=lambda result: result.together)
     size = f"{most.together >> 20} MiB ({most.title})"
     made.append(Figure("all processes of a command", size, "<= 300 MiB", most.together <= MEMORY))
+    dear = max(results, key=lambda result: result.share)
+    made.append(Figure("dearest for its size", spent(dear), "<= 10 s, <= 2 GB a MB", dear.share <= 1))
+    longest = max(results, key=lambda result: result.processor)
+    made.append(Figure("most processor time", spent(longest)))
+    fullest = max(results, key=lambda result: result.inodes)
+    made.append(Figure("most inodes", spent(fullest)))
     return made
+
+
+def spent(result: Result) -> str:
+    """What a case has cost, for people."""
+    cost = f"{result.processor:.1f} s, {result.disk >> 20} MiB of disk, {result.inodes} inodes"
+    return f"{cost} for {result.input:,} bytes ({result.title})"
 
 
 def wanted(title: str, texts: list[str] | None) -> bool:
@@ -77,6 +97,7 @@ def main(words: list[str]) -> int:
     options = parser("hostile", __doc__)
     options.add_argument("--directory", type=Path, help="where stores are made; by default for temporary files")
     options.add_argument("--only", action="append", metavar="TEXT", help="the cases with this TEXT in their titles")
+    options.add_argument("--costs", action="store_true", help="print what each case has cost")
     options.add_argument("--processes", type=int, default=2, help="how many cases at once")
     chosen = options.parse_args(words)
     why = programs.why_no_mounts()
@@ -89,6 +110,8 @@ def main(words: list[str]) -> int:
     with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
         for result in pool.map(tried, numbers, [chosen.directory] * len(numbers)):
             results.append(result)
+            if chosen.costs:
+                print(f"{result.title}: {spent(result)}, {max(result.memory, result.together) >> 20} MiB", flush=True)
             for kind, said in result.faults.items():
                 for one in said:
                     print(f"{result.title}: {kind}: {one}", file=sys.stderr, flush=True)

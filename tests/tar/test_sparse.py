@@ -133,6 +133,14 @@ def test_holes_count_as_what_they_read_as() -> None:
         next(TarReader(io.BytesIO(archive), limits=Limits(inflated=entry.size - 1)))
 
 
+def test_the_holes_of_all_sparse_files_count_together() -> None:
+    one = pax(*GOOD, REAL) + member(b"x", padded(b"1\n0\n1\n") + b"a")
+    size = next(TarReader(io.BytesIO(one + END))).size
+    assert len(expanded(one * 3 + END, Limits(inflated=3 * size))) == 1
+    with pytest.raises(LimitError, match="--limit inflated="):
+        expanded(one * 3 + END, Limits(inflated=3 * size - 1))
+
+
 def test_cut_in_an_extension_block() -> None:
     with pytest.raises(TruncatedError):
         expanded(old_gnu(RUNS, octal(2000), 5, extended=True))

@@ -8,7 +8,8 @@ import pytest
 from support import images, stores
 
 from arstore.errors import LimitError
-from arstore.tar.limits import Limits
+from arstore.store.ingest.incoming import NoBlobs
+from arstore.tar.limits import ACCEPTED, Limits
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.memory_quota import Allowance, CrowdedError
@@ -47,8 +48,11 @@ def test_a_layer_draws_what_it_holds(index):
     other.hold(2 << 20)
     one.hold(STEP)
     assert budget.account(0).drawn == 2 * STEP
-    with pytest.raises(UnrepresentableError if index else LimitError) as caught:
+    with pytest.raises(LimitError):
         one.hold(STEP)
+    stored = Allowance(FEW._replace(extracts_large=True), index=True)
+    with pytest.raises(UnrepresentableError) as caught:
+        stored.hold(3 << 20)
     assert not isinstance(caught.value, CrowdedError)
 
 
@@ -101,9 +105,20 @@ def test_layers_that_have_no_room_together_are_indexed_one_by_one(store, tmp_pat
 
 
 @pytest.mark.root
-def test_a_layer_with_too_much_for_itself_takes_the_other_form(store, tmp_path, kept):
+def test_a_layer_with_too_much_for_itself_is_refused_and_takes_the_other_form_once_it_was_let_in(
+    store, tmp_path, kept, monkeypatch
+):
     layers = [full_of(images.file, count, count) for count in (6000, 3000, 3001)]
-    assert imported(store, tmp_path, layers, "erofs") == ["directory", "erofs", "erofs"]
+    before = stores.State(store)
+    with pytest.raises(LimitError, match="--limit index-memory="):
+        imported(store, tmp_path, layers, "erofs")
+    before.verify()
+    assert imported(store, tmp_path, layers, "erofs", Limits()) == ["erofs"] * 3
+    monkeypatch.setattr("arstore.store.ingest.intake.ACCEPTED", ACCEPTED._replace(index_memory=FEW.index_memory))
+    image = store.find("x:1")
+    again = frozenset(store.stack(image))
+    store.take([store.incoming(image)], [], NoBlobs(), store.tree_forms("erofs"), again=again)
+    stores.verify_clean(store)
 
 
 @pytest.mark.root

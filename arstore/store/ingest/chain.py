@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from arstore.store.ingest.layer_pass import Adaptation as Change
     from arstore.store.ingest.publish import Publication
     from arstore.tar.entry import Entry
+    from arstore.tar.limits import Limits
+    from arstore.tar.steps import Steps
     from arstore.trees.adaptation import Adaptation
     from arstore.trees.format import Content, EntryReader, Needs, TreeBuilder, TreeFormat
 
@@ -97,8 +99,6 @@ class Assembly:
         asks = needs.absent_links or needs.marked
         if not asks and all(self._is_straight(path, below, straight) for path in paths):
             return layer.diff_id
-        for path in needs.marked:
-            self._allowance.look_up(path, len(below))
         with ExitStack() as stack:
             adaptation = self._plan(layer, below, stack)
             if adaptation is None:
@@ -149,9 +149,6 @@ class Assembly:
             return keys, ""
         with ExitStack() as stack:
             view = self._view(keys, stack)
-            for one in needs:
-                for path in one.masked:
-                    self._allowance.look_up(path, len(keys))
             masked = {
                 path for place, one in enumerate(needs) for path in one.masked if view.layers_of(path) == (place,)
             }
@@ -242,7 +239,7 @@ class Assembly:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
             layers.append((form, fd, frozenset(self._needs_of(key).implied)))
-        return MergedView(layers)
+        return MergedView(layers, self._allowance)
 
     def _place(self, key: str) -> tuple[TreeFormat, str]:
         staged = self._publication.trees.get(key)
@@ -276,6 +273,10 @@ class _Capped:
         self._adaptation = adaptation
         self._cap = cap
         self._only_here = only_here
+
+    def pay(self, steps: Steps, limits: Limits) -> None:
+        if self._adaptation is not None:
+            self._adaptation.pay(steps, limits)
 
     def survey(self, reader: EntryReader) -> None:
         if self._adaptation is not None:

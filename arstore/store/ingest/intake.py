@@ -7,7 +7,8 @@ trusted: a layer costs something only where the store has no intact blob or no t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.digest import Digest, verify
@@ -24,6 +25,7 @@ from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
+from arstore.tar.steps import Steps
 from arstore.trace import reached
 from arstore.trees.attributes import Dropped
 from arstore.trees.memory_quota import Allowance
@@ -31,6 +33,7 @@ from arstore.trees.needs import NO_NEEDS, read_needs
 from arstore.trees.preload import preload
 from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
+from arstore.workers.shared_budget import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +91,12 @@ class Intake:
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
         self._passes = Passes(ingest, blobs, self._limits, progress, self._room)
         # Of what the store has accepted, trees can always be made again.
-        self._steps = Allowance(limits or ACCEPTED)
+        self._is_outside = limits is not None
+        self._tally: Tally | None = None
+        self._adapted = 0
+        self._expected = 0
+        self._inflated = 0
+        self._steps = Allowance()
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
         self._durable = True
@@ -114,7 +122,7 @@ class Intake:
 
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
-        jobs = self._plan(images)
+        jobs = self._counted(self._plan(images), images)
         count = len(jobs) + 2 * len(images) + len(indexes)
         with opened(self._ingest.path) as fd:
             self._durable = count < _MANY
@@ -138,6 +146,7 @@ class Intake:
             self._document(index.digest, index.document)
         for image in images:
             self._record_image(image)
+        self._steps.settle()
         for index in indexes:
             self._record_index(index)
         self._publication.drop_unused_trees()
@@ -201,6 +210,45 @@ class Intake:
             else:
                 jobs.append(job)
         return sorted(jobs, key=lambda job: -job.layer.size)
+
+    def _counted(self, jobs: list[Job], images: Sequence[IncomingImage]) -> list[Job]:
+        """The same jobs, counting their steps together, and with what is done besides them.
+
+        What may be taken goes by the bytes that the layers have, not by those that are announced, which may lie.
+        """
+        if not self._is_outside:
+            return jobs
+        layers = {layer.digest: layer for image in images for layer in image.layers}
+        self._expected = sum(map(self._bytes_of, layers.values()))
+        most = min(self._limits.steps + self._limits.steps_per_byte * self._expected, ACCEPTED.steps)
+        # A number each, one for what is looked up in the trees below, and one for all adapted trees.
+        tally = self._tally = Tally(most, len(jobs) + 2)
+        self._adapted = len(jobs) + 1
+        limits = self._limits
+        inflating = Tally(min(limits.inflated, max(limits.ratio_from, limits.ratio * self._expected)), len(jobs))
+        self._steps = Allowance(steps=Steps(most, partial(tally.note, len(jobs))))
+        return [
+            replace(job, work=job.work._replace(tally=tally, number=number, inflating=inflating))
+            if job.work.limits is self._limits
+            else job
+            for number, job in enumerate(jobs)
+        ]
+
+    def _bytes_of(self, layer: IncomingLayer) -> int:
+        """How many bytes the blob of *layer* has, as far as that is known before it is read."""
+        stored = self._inventory.intact_blob(layer.digest)
+        if stored is not None:
+            return stored.size
+        place = self._blobs.place(layer.digest)
+        if place is not None:
+            return min(place.length, layer.size)
+        if self._blobs.is_remote or layer.digest in self._kept:
+            return layer.size
+        blob = self._blobs.open_blob(layer.digest)
+        try:
+            return min(getattr(blob, "length", layer.size), layer.size)
+        finally:
+            blob.close()
 
     def _treeless(self, images: Sequence[IncomingImage]) -> set[str]:
         """The diff IDs that a chain has no trusted tree for: a tree made for another chain is of no use to it."""
@@ -268,6 +316,7 @@ class Intake:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         self._inventory.graph.release()
         done = self._passes.read(jobs, self._durable)
+        self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, outcome in done:
             self._finish(job, outcome)
@@ -373,6 +422,7 @@ class Intake:
                 confined.enter()
                 return attempt(work.moved(confined.inside), file, report)
 
+        work = self._bounded(work)
         self._inventory.graph.release()
         outcome = _only(run_jobs([read]))
         if not isinstance(outcome, LayerOutcome):
@@ -383,6 +433,20 @@ class Intake:
         self._add_tree(key, work.tree, outcome)
         self._taken.dropped[work.diff_id] = outcome.needs.dropped
         reached("take.tree-adapted")
+
+    def _bounded(self, work: LayerPass) -> LayerPass:
+        """The same work within what the source may still take: a layer may be adapted for each of many images.
+
+        Raises LimitError when what it inflates to is too much, with what was before.
+        """
+        if self._tally is None:
+            return work
+        self._inflated += self._taken.blobs[work.digest].tar_size
+        self._limits.check_inflated(self._inflated, self._expected, "the source")
+        limits = self._limits
+        limits = ACCEPTED._replace(memory=limits.memory, reserve=limits.reserve, inodes=limits.inodes)
+        counted = self._tally.noted(self._adapted)
+        return work._replace(limits=limits, tally=self._tally, number=self._adapted, counted=counted)
 
 
 def _only(outcomes: Iterable[Outcome[T]]) -> T:

@@ -18,6 +18,7 @@ from arstore.disk.rmtree import remove_children
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
+from arstore.tar.steps import LOOK
 from arstore.trace import reached
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.memory_quota import CrowdedError, most_held
@@ -101,7 +102,7 @@ class Passes:
         found = self._read_at_a_time(groups)
         alone = [[_once_more(job, job.work.forms)] for job, why in found if why is Again.ALONE]
         found += self._read_at_a_time(alone, alone=True)
-        others = [[_once_more(job, job.work.forms[1:])] for job, why in found if why is Again.OTHER_FORM]
+        others = [[_in_other_form(job)] for job, why in found if why is Again.OTHER_FORM]
         done = [(job, value) for job, value in found if isinstance(value, LayerOutcome)]
         self._check_inflated(done)
         return done + (self._read_layers(others) if others else [])
@@ -127,9 +128,11 @@ class Passes:
                     [(job, value) for job, value in done if isinstance(value, LayerOutcome)], *sizes
                 )
                 self._tell(group)
-            else:
+            elif outcome.progress:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
                 self._check_room(group[0], outcome.progress)
+            else:
+                self._tell_work(group)
         return found
 
     def _tell(self, group: list[Job]) -> None:
@@ -139,6 +142,13 @@ class Passes:
                 self._progress.advance(job.layer.diff_id, job.layer.size)
                 self._check_room(job, job.layer.size)
             self._progress.finish(job.layer.diff_id)
+
+    def _tell_work(self, group: list[Job]) -> None:
+        """Say how many steps these layers have taken, of those that take many."""
+        for job in group:
+            steps = 0 if job.work.tally is None else job.work.tally.noted(job.work.number)
+            if steps >= LOOK:
+                self._progress.worked(job.layer.diff_id, steps)
 
     def _check_room(self, job: Job, progress: int) -> None:
         """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
@@ -184,7 +194,7 @@ class Passes:
             spooled = [_opened_blob(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
-                report = _unreported
+                report = partial(_without_bytes, report)
             outcomes = [
                 attempt(job.work.moved(confined.inside), source, report)
                 for job, source in zip(group, sources, strict=True)
@@ -268,6 +278,14 @@ def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
     return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False)
 
 
+def _in_other_form(job: Job) -> Job:
+    """The same layer for its next form. What the first one cost counts as well."""
+    again = _once_more(job, job.work.forms[1:])
+    tally = job.work.tally
+    counted = 0 if tally is None else tally.noted(job.work.number)
+    return replace(again, work=again.work._replace(counted=counted))
+
+
 def another_pass(work: LayerPass, forms: tuple[TreeFormat, ...]) -> LayerPass:
     """Empty the tree's directory, and return the work on the blob, which is in its file now, for these *forms*."""
     remove_children(work.tree)
@@ -294,8 +312,10 @@ def _fetch(wanted: list[Wanted], pipe: int) -> None:
     fetch(wanted, pipe)
 
 
-def _unreported(_count: int) -> None:
-    """For layers that are small, and many."""
+def _without_bytes(report: Report, count: int) -> None:
+    """For layers that are small, and many: tell of work alone."""
+    if not count:
+        report(0)
 
 
 def _opened_blob(path: str, stack: ExitStack) -> int:

@@ -15,13 +15,14 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
-from arstore.disk.free_space import Room
-from arstore.errors import DigestMismatchError
+from arstore.disk.free_space import EVERY, Room
+from arstore.errors import DigestMismatchError, LimitError
 from arstore.graph.records import RULES
 from arstore.linux.files.writing import write_all
 from arstore.tar.compression import decompressed
-from arstore.tar.limits import ACCEPTED, Limits
+from arstore.tar.limits import ACCEPTED, Limits, raising
 from arstore.tar.reader import TarReader
+from arstore.tar.steps import LAYER, Steps
 from arstore.tar.whiteout import classify
 from arstore.trace import reached
 from arstore.trees.attributes import Attributes
@@ -38,10 +39,13 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.tar.entry import Entry
     from arstore.trees.format import Content, EntryReader, TreeBuilder, TreeFormat
-    from arstore.workers.shared_budget import Account
+    from arstore.workers.shared_budget import Account, Tally
 
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
+
+        def pay(self, steps: Steps, limits: Limits) -> None:
+            """Take from *steps* what it costs, and keep within *limits*."""
 
         def survey(self, reader: EntryReader) -> None:
             """Take what has to be known of all entries before the first one is changed."""
@@ -67,7 +71,8 @@ class LayerPass(NamedTuple):
     the first of `forms`; the others are for further passes, if that one cannot represent the layer (`layer_jobs`).
     `adaptation` moves entries for the layer's parents, and has the blob read once more before; it is for blobs that are
     in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
-    `account` has the memory that is shared with other layers.
+    `account` has the memory that is shared with other layers. Steps count in `tally`, under `number`, on from those
+    that `counted` says; without one they are those of the limits. `inflating` counts the bytes of all layers' tars.
     """
 
     digest: Digest
@@ -81,6 +86,30 @@ class LayerPass(NamedTuple):
     sync: bool = True
     limits: Limits = ACCEPTED
     account: Account | None = None
+    tally: Tally | None = None
+    number: int = 0
+    counted: int = 0
+    inflating: Tally | None = None
+
+    def check_inflated(self, size: int) -> None:
+        """Note that this layer has inflated to *size* bytes so far. Raises LimitError when all have to too much."""
+        if self.inflating is not None and self.inflating.note(self.number, size):
+            why = f"its layers inflate to more than {self.inflating.most} bytes together"
+            name = "ratio" if self.inflating.most < self.limits.inflated else "inflated"
+            raise LimitError("the image", why, raising(name))
+
+    def steps(self, report: Callable[[int], None]) -> Steps:
+        """The steps that this pass may take; *report* is told of no bytes whenever a million more were."""
+        tally = self.tally
+        if tally is None:
+            return Steps(self.limits.steps)
+
+        def told(count: int) -> bool:
+            is_too_much = tally.note(self.number, count)
+            report(0)
+            return is_too_much
+
+        return Steps(tally.most, told, self.counted)
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -112,19 +141,22 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
+    steps = work.steps(report)
+    steps.take(LAYER)
     if work.adaptation is not None:
-        _survey(work, work.adaptation)
-    return _pass(work, source, report)
+        work.adaptation.pay(steps, work.limits)
+        _survey(work, work.adaptation, steps)
+    return _pass(work, source, report, steps)
 
 
-def _survey(work: LayerPass, adaptation: Adaptation) -> None:
+def _survey(work: LayerPass, adaptation: Adaptation, steps: Steps) -> None:
     """Let *adaptation* read the blob, which is verified when the tree is built."""
     what = f"layer {work.digest}"
     with open(work.blob, "rb", buffering=0) as blob:
-        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits))
+        adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits, steps=steps))
 
 
-def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
+def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps: Steps) -> LayerOutcome:
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
         room = _room(work, what)
@@ -132,11 +164,13 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
         # A thread costs as much as a small layer.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
-            plain = _Hashed(inflated, work.diff_id, tar, room)
+            plain = _Hashed(inflated, work.diff_id, tar, room, work.check_inflated)
             with stage(plain) as hashed:
-                reader = TarReader(hashed, what, work.limits)
-                built = _build(work, reader)
+                watched = _Watched(hashed)
+                reader = TarReader(watched, what, work.limits, steps=steps)
+                built = _build(work, reader, watched, steps)
                 reader.drain()
+                steps.look()
             plain.verify(what)
             reached("take.layer-verified")
         stored.finish()
@@ -147,14 +181,16 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None]) -> Lay
     return LayerOutcome(plain.size, needs, stat, form, denied)
 
 
-def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
+def _build(
+    work: LayerPass, reader: TarReader, watched: _Watched, steps: Steps
+) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
     """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
     if work.form is None:
         _check_entries(reader, work.limits)
         return Needs(), None, ""
     fd = os.open(work.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        built = _filled(work, fd, reader)
+        built = _filled(work, fd, reader, watched, steps)
     finally:
         os.close(fd)
     if isinstance(built, tuple):
@@ -168,10 +204,11 @@ def _build(work: LayerPass, reader: TarReader) -> tuple[Needs, TreeStat | None, 
 
 
 def _filled(
-    work: LayerPass, fd: int, reader: TarReader
+    work: LayerPass, fd: int, reader: TarReader, watched: _Watched, steps: Steps
 ) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
+    """Build the tree. A fault of the blob's side is raised, whatever it looks like: it says nothing of the form."""
     assert work.form is not None, "a tree of no form"
-    builder = work.form.builder(fd, work.limits, work.account)
+    builder = work.form.builder(fd, work.limits, work.account, steps)
     if work.adaptation is not None:
         work.adaptation.attach(builder)
     try:
@@ -179,6 +216,8 @@ def _filled(
         sum_of_needs = write_needs(fd, needs)
         reached("take.tree-built")
     except (PermissionError, UnrepresentableError) as error:
+        if error is watched.failure:
+            raise
         return error
     finally:
         builder.close()
@@ -203,6 +242,21 @@ def _check_entries(reader: TarReader, limits: Limits) -> None:
     for entry in reader:
         classify(entry.path)
         attributes.sift(entry)
+
+
+class _Watched:
+    """The stream that entries are read from. `failure` is what reading it has raised."""
+
+    def __init__(self, source: Reader) -> None:
+        self._source = source
+        self.failure: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._source.read(size)
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 class _Kept:
@@ -251,18 +305,31 @@ class _Kept:
 class _Hashed:
     """The inflated stream, hashed (and written) as it passes."""
 
-    def __init__(self, source: Reader, diff_id: Digest, tar: int, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        source: Reader,
+        diff_id: Digest,
+        tar: int,
+        room: Room | None = None,
+        check: Callable[[int], None] | None = None,
+    ) -> None:
         self._source = source
         self._room = room
         self._expected = diff_id
         self._hash = diff_id.new_hash()
         self._tar = tar
+        self._check = check
+        self._unchecked = 0
         self.size = 0
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
         self._hash.update(data)
         self.size += len(data)
+        self._unchecked += len(data)
+        if self._check is not None and (self._unchecked >= EVERY or not data):
+            self._unchecked = 0
+            self._check(self.size)
         if data and self._tar >= 0:
             write_all(self._tar, data)
         if self._room is not None:

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from arstore.disk.free_space import Room
 from arstore.linux.files.opening import DIRECTORY
 from arstore.tar.limits import ACCEPTED, Limits
 from arstore.trees.attributes import Attributes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.tar.entry import Entry
+    from arstore.tar.steps import Steps
     from arstore.trees.format import Content
     from arstore.trees.skeleton import DirectoryNode
     from arstore.workers.shared_budget import Account
@@ -29,13 +31,21 @@ if TYPE_CHECKING:
 class DirectoryBuilder:
     """Extracts one layer into the new directory *name* of a tree's directory."""
 
-    def __init__(self, tree_fd: int, name: str, limits: Limits = ACCEPTED, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        tree_fd: int,
+        name: str,
+        limits: Limits = ACCEPTED,
+        account: Account | None = None,
+        steps: Steps | None = None,
+    ) -> None:
         os.mkdir(name, 0o700, dir_fd=tree_fd)
         self._root = os.open(name, DIRECTORY, dir_fd=tree_fd)
         self._recorder = Recorder(tree_fd)
-        allowance = Allowance(limits, account=account)
+        allowance = Allowance(limits, account=account, steps=steps)
+        room = None if limits.inodes == 0 else Room(self._root, limits, "the layer")
         metadata = Metadata(privileged=True, attributes=Attributes(limits.strict_xattrs))
-        self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance)
+        self._extraction = Extraction(self._root, metadata, recorder=self._recorder, allowance=allowance, room=room)
 
     def answer_links(self, answer: Callable[[Entry], bool]) -> None:
         """See `TreeBuilder`."""
@@ -83,12 +93,14 @@ class DirectoryBuilder:
         """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
         if not node.opaque and not node.whiteouts:
             return False
-        fd = self._extraction.descriptors.open(node)
+        extraction = self._extraction
+        fd = extraction.descriptors.open(node)
         if node.opaque:
             os.setxattr(fd, OPAQUE, b"y")
         written = False
         for name in sorted(node.whiteouts - node.children.keys()):
             with contextlib.suppress(FileExistsError):
+                extraction.count_inode()
                 os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
                 self._recorder.note(node, name, b"w")
                 written = True

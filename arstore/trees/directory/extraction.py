@@ -19,6 +19,7 @@ from arstore.disk.rmtree import remove_tree_at
 from arstore.errors import LimitError
 from arstore.linux.files.xattr import remove_acls
 from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.steps import EXTRACTED
 from arstore.trees.directory.checksums import runs_of
 from arstore.trees.directory.content import write_content, write_hashed
 from arstore.trees.directory.open_directories import Descriptors
@@ -26,6 +27,7 @@ from arstore.trees.placement import Placement
 from arstore.trees.skeleton import DirectoryNode, default_entry, joined
 
 if TYPE_CHECKING:
+    from arstore.disk.free_space import Room
     from arstore.trees.directory.checksums import Recorder
     from arstore.trees.format import Content
     from arstore.trees.memory_quota import Allowance
@@ -44,13 +46,28 @@ class Extraction(Placement):
         metadata: Metadata,
         recorder: Recorder | None = None,
         allowance: Allowance | None = None,
+        room: Room | None = None,
     ) -> None:
         super().__init__(allowance, metadata.attributes)
         self.shape.root.fd = root_fd
         self.metadata = metadata
-        self.descriptors = Descriptors(self._unlink)
+        self.descriptors = Descriptors(self._unlink, self.count_inode)
+        self._room = room
         self._recorder = recorder
         _end_inheritance(root_fd)
+
+    def count_inode(self) -> None:
+        """Count an inode that is about to be made.
+
+        Raises LimitError past the steps, NoSpaceError before the file system has too few inodes, OSError.
+        """
+        self._allowance.step(EXTRACTED)
+        self._count_name()
+
+    def _count_name(self) -> None:
+        """Count a name that is about to be made: on some file systems a hard link takes one of the inodes, too."""
+        if self._room is not None:
+            self._room.note_inode()
 
     def apply_directories(self, nodes: list[DirectoryNode]) -> None:
         """Give *nodes* (parents first) their metadata, the last first. Raises TarError, OSError."""
@@ -81,6 +98,7 @@ class Extraction(Placement):
         if name in node.children:
             self._replace(node, name)
         parent = self.descriptors.open(node)
+        self.count_inode()
         mode = self.metadata.creation_mode(entry)
         try:
             fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
@@ -120,6 +138,7 @@ class Extraction(Placement):
 
     def _make_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
         parent = self.descriptors.open(node)
+        self.count_inode()
         try:
             os.symlink(entry.link, name, dir_fd=parent)
         except FileExistsError:
@@ -137,6 +156,7 @@ class Extraction(Placement):
             return
         parent = self.descriptors.open(node)
         number = os.makedev(entry.major, entry.minor) if is_device else 0
+        self.count_inode()
         os.mknod(name, _TYPES[entry.kind] | entry.mode & 0o777, number, dir_fd=parent)
         self.metadata.apply_to_name(parent, name, entry)
         self._record_name(node, name, entry.kind.value.encode(), entry, size=number)
@@ -147,6 +167,7 @@ class Extraction(Placement):
             return False
         source_fd = self.descriptors.open(source)
         parent = self.descriptors.open(node, keep=source)
+        self._count_name()
         try:
             try:
                 link_name(source_fd, last, parent, name)

@@ -29,6 +29,7 @@ from arstore.trees.inode_entry import KINDS, OPAQUE, OVERLAY, inode_entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from arstore.tar.steps import Steps
     from arstore.trees.directory.builder import DirectoryBuilder
     from arstore.trees.format import Made
     from arstore.workers.shared_budget import Account
@@ -44,12 +45,18 @@ class DirectoryFormat:
     properties = DIRECTORY
     modules: tuple[str, ...] = ("arstore.trees.directory.builder",)
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> DirectoryBuilder:
+    def builder(
+        self,
+        tree_fd: int,
+        limits: Limits = ACCEPTED,
+        account: Account | None = None,
+        steps: Steps | None = None,
+    ) -> DirectoryBuilder:
         """A builder that fills the empty directory *tree_fd*. Raises OSError."""
         # Imported late: most commands only mount.
         from arstore.trees.directory.builder import DirectoryBuilder
 
-        return DirectoryBuilder(tree_fd, FILES, limits, account)
+        return DirectoryBuilder(tree_fd, FILES, limits, account, steps)
 
     @contextlib.contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:

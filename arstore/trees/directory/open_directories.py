@@ -28,13 +28,16 @@ BUILDING_MODE = 0o700
 class Descriptors:
     """The descriptors of a shape's directories, the least recently used closed first.
 
-    A directory is made on disk when it is first opened. *clear* then removes what is in the way, so that it is `fresh`;
-    it is called with the parent's descriptor and the name. Roots are the caller's: their `fd` is set before, and never
-    closed here.
+    A directory is made on disk when it is first opened, and *making* is called before. *clear* then removes what is in
+    the way, so that it is `fresh`; it gets the parent's descriptor and the name. Roots are the caller's: their `fd` is
+    set before, and never closed here.
     """
 
-    def __init__(self, clear: Callable[[int, bytes], None], capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, clear: Callable[[int, bytes], None], making: Callable[[], None], capacity: int = CAPACITY
+    ) -> None:
         self._clear = clear
+        self._making = making
         self._capacity = capacity
         self._open: OrderedDict[DirectoryNode, None] = OrderedDict()
         self._last: DirectoryNode | None = None
@@ -73,6 +76,7 @@ class Descriptors:
 
     def _open_child(self, parent_fd: int, node: DirectoryNode) -> int:
         if not node.made:
+            self._making()
             try:
                 os.mkdir(node.name, BUILDING_MODE, dir_fd=parent_fd)
             except FileExistsError:

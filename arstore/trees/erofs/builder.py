@@ -33,6 +33,7 @@ from arstore.trees.skeleton import MAX_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arstore.tar.steps import Steps
     from arstore.trees.erofs.attributes import Attribute
     from arstore.trees.erofs.inodes import Record
     from arstore.trees.format import Content
@@ -59,8 +60,15 @@ class ErofsBuilder(Placement):
     When `finish` is called, the tar has to be there as far as its entries go. *tree_fd* stays the caller's.
     """
 
-    def __init__(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> None:
-        super().__init__(Allowance(limits, index=True, account=account), Attributes(limits.strict_xattrs))
+    def __init__(
+        self,
+        tree_fd: int,
+        limits: Limits = ACCEPTED,
+        account: Account | None = None,
+        steps: Steps | None = None,
+    ) -> None:
+        allowance = Allowance(limits, index=True, account=account, steps=steps)
+        super().__init__(allowance, Attributes(limits.strict_xattrs))
         self._tree_fd = tree_fd
         self._fd = os.open(INDEX, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=tree_fd)
         self._records: dict[DirectoryNode, dict[bytes, Record]] = {}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from arstore.tar.steps import Steps
     from arstore.trees.erofs.builder import ErofsBuilder
     from arstore.trees.erofs.shared_mounts import SharedMounts
     from arstore.trees.format import FileRange, LowerDirectory, Made, Node
@@ -39,11 +40,17 @@ class ErofsFormat:
     def __init__(self, shared: SharedMounts | None = None) -> None:
         self._shared = shared
 
-    def builder(self, tree_fd: int, limits: Limits = ACCEPTED, account: Account | None = None) -> ErofsBuilder:
+    def builder(
+        self,
+        tree_fd: int,
+        limits: Limits = ACCEPTED,
+        account: Account | None = None,
+        steps: Steps | None = None,
+    ) -> ErofsBuilder:
         """A builder that makes the index in the directory *tree_fd*. Raises OSError."""
         from arstore.trees.erofs.builder import ErofsBuilder
 
-        return ErofsBuilder(tree_fd, limits, account)
+        return ErofsBuilder(tree_fd, limits, account, steps)
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
         """The tree as a layer of an overlay: a detached mount, where the kernel takes these. Raises OSError."""

@@ -17,6 +17,7 @@ from arstore.rootfs import mount as rootfs
 from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.store import Store
 from arstore.tar.limits import Limits
+from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER
 from arstore.transport.copy import ImportOptions, import_reference
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -300,15 +301,35 @@ def test_what_is_looked_up_in_the_layers_below_has_a_limit(store, tmp_path):
     marks = [images.whiteout(f"d{number}/f") for number in range(20)]
     layers = [images.layer([images.file(f"f{number}"), *marks], "none") for number in range(10)]
     path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
-    # 16 steps for a directory in each layer below: 320 for a layer, 6,400 for twenty directories in twenty layers.
+    # What the layers cost by themselves is not enough for twenty directories in each layer below.
     before = stores.State(store)
+    by_themselves = 10 * (LAYER + 21 * (HEADER + ENTRY + 2 * EXTRACTED) + 20 * 900)
     with pytest.raises(LimitError, match="--limit steps="):
-        import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 20)))
+        import_reference(store, str(path), ImportOptions(limits=Limits(steps=by_themselves, steps_per_byte=0)))
     before.verify()
-    import_reference(store, str(path), ImportOptions(limits=Limits(steps=16 * 20 * 200)))
+    import_reference(store, str(path), ImportOptions(limits=Limits(steps=10 * by_themselves)))
     image = store.find("x:1")
     keys = store.stack(image)
     store.take([store.incoming(image)], [], NoBlobs(), store.tree_forms(), again=frozenset(keys))
+    stores.verify_clean(store)
+
+
+def test_looking_for_symlinks_below_has_its_price(store, tmp_path):
+    """Directories that members ran through, and that have entries in the end: nothing else looks into the layers."""
+    ways = [one for n in range(20) for one in (images.file(f"d{n}/f"), images.directory(f"d{n}"))]
+    root = images.directory("./")
+    layers = [images.layer([root, images.file(f"f{number}"), *ways], "none") for number in range(10)]
+    path = images.write_oci_archive(tmp_path / "x.tar", images.image(*layers, names=["x:1"]))
+    names = 41 * EXTRACTED if store.tree_forms()[0].properties.extracts else 0
+    by_themselves = 10 * (LAYER + names + 42 * (HEADER + ENTRY) + 20 * (ENTRY + 16 + 16 + 1))
+    looks = 9 * 20 * 2 * 300
+    before = stores.State(store)
+    for most in (by_themselves - 1, by_themselves + looks - 1):
+        with pytest.raises(LimitError, match="--limit steps="):
+            import_reference(store, str(path), ImportOptions(limits=Limits(steps=most, steps_per_byte=0)))
+        before.verify()
+    enough = Limits(steps=by_themselves + looks, steps_per_byte=0)
+    import_reference(store, str(path), ImportOptions(limits=enough))
     stores.verify_clean(store)
 
 

@@ -12,6 +12,7 @@ from arstore.digest import Digest
 from arstore.errors import ArstoreError, CompressionError, DigestMismatchError, SizeMismatchError, TruncatedError
 from arstore.store.ingest.layer_pass import LayerPass, take_layer, write_all
 from arstore.trees.directory.form import DirectoryFormat
+from arstore.trees.erofs.form import ErofsFormat
 from arstore.trees.needs import read_needs
 
 MEMBERS = [images.directory("./"), images.file("a", b"content" * 5000), images.file("deep/b", b"b")]
@@ -128,6 +129,42 @@ def test_a_host_that_permits_no_trees(tmp_path, monkeypatch):
     assert "not permitted" in outcome.denied
     assert outcome.tar_size == len(one.tar)
     assert (tmp_path / "blob").read_bytes() == one.blob
+
+
+class Failing(io.RawIOBase):
+    """A blob of which so much can be read, and then the medium says no."""
+
+    def __init__(self, data, most, error):
+        self.data, self.left, self.error = io.BytesIO(data), most, error
+
+    def read(self, size=-1):
+        data = self.data.read(min(size, self.left) if size >= 0 else self.left)
+        self.left -= len(data)
+        if not data:
+            raise self.error
+        return data
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("form", [DirectoryFormat(), ErofsFormat()])
+@pytest.mark.parametrize("size", [20_000, 600_000])
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), PermissionError(1, "not permitted")])
+def test_a_blob_that_cannot_be_read_any_further_is_no_host_that_permits_no_trees(tmp_path, form, size, error):
+    """As a file server answers midway. The archive is not bad either."""
+    one = layer("none", [images.file(f"f{number}", os.urandom(size // 4)) for number in range(4)])
+    (tmp_path / "tree").mkdir()
+    work = LayerPass(
+        Digest(one.digest),
+        len(one.blob),
+        Digest(one.diff_id),
+        str(tmp_path / "blob"),
+        True,
+        (form,),
+        f"{tmp_path}/tree",
+    )
+    with pytest.raises(PermissionError) as caught:
+        take_layer(work, Failing(one.blob, len(one.blob) * 2 // 3, error), lambda _count: None)
+    assert caught.value is error
 
 
 def test_writing_goes_on_where_the_kernel_stopped():
