@@ -225,7 +225,7 @@ def distinct(count: int) -> images.Files:
 EVERY = ("--all-platforms",)
 SOURCES: dict[str, tuple[Callable[[], images.Files], str, tuple[str, ...]]] = {
     "10,000 indexes of one index, beside a table": (partial(indexes, 10_000, 1000, with_table=True), "visits", ()),
-    "2,000 indexes of one index": (partial(indexes, 2000, 1000, with_table=False), "", ()),
+    "2,000 indexes of one index": (partial(indexes, 2000, 1000, with_table=False), "visits", ()),
     "2,000 indexes of one index, every platform": (partial(indexes, 2000, 1000, with_table=False), "visits", EVERY),
     "indexes three deep that repeat": (partial(indexes, 2000, 500, with_table=True, depth=3), "visits", ()),
     "one index for 10,000 platforms": (partial(platforms, 10_000, 10_000), "", ()),
@@ -238,7 +238,7 @@ SOURCES: dict[str, tuple[Callable[[], images.Files], str, tuple[str, ...]]] = {
     "4,000 names for each of 4,000 images": (partial(tags, 4000, 4000), "visits", ()),
     "one name for 3,000 images": (partial(one_name, 3000), "", EVERY),
     "20 images of 9,998 layers": (partial(layers, 20, 9998), "parsed", ()),
-    "100 docker images of 9,998 layers": (partial(docker_layers, 100, 9998), "parsed", ()),
+    "100 docker images of 9,998 layers": (partial(docker_layers, 100, 9998), "visits", ()),
     "30 configs of 4 MiB": (partial(configs, 30), "parsed", ()),
     "2,000 images of their own": (partial(distinct, 2000), "", ()),
 }
