@@ -14,7 +14,7 @@ from arstore.tar.limits import Limits
 from arstore.transport import facts
 from arstore.transport.detect import open_source
 from arstore.transport.documents import Documents
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.work import Work
 
 LAYER = images.layer([images.file("f")], "none")
