@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Images": {
         "import": CommandEntry("images.imports", "import_", "Bring images into the store."),
         "images": CommandEntry("images.images", "images", "List the images."),
-        "layers": CommandEntry("images.images", "layers", "List the layers."),
+        "layers": CommandEntry("images.layers", "layers", "List the layers."),
         "inspect": CommandEntry("images.inspect", "inspect", "Tell everything about an image."),
         "history": CommandEntry("images.inspect", "history", "Tell how an image came to be."),
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),

@@ -114,6 +114,11 @@ class Snapshot:
                 column += values
         return keys, part._make(found)
 
+    def batches(self, table: str, part: type[_P]) -> Iterator[tuple[list[str], _P]]:
+        """As `columns`, some records at a time: of a large table, nothing else is held."""
+        for keys, columns in self._columns(table, part._fields):
+            yield keys, part._make(columns)
+
     def _parts(self, table: str, part: type[_P]) -> Iterator[tuple[str, _P]]:
         for keys, columns in self._columns(table, part._fields):
             yield from zip(keys, map(part._make, zip(*columns, strict=True)), strict=True)
@@ -163,7 +168,9 @@ class Snapshot:
         end = record_key(table, stop) if stop else table.encode() + _BEHIND
         cursor = self._txn.cursor()
         if cursor.set_range(record_key(table, start)):
-            yield from _in_batches(iter(cursor), lambda row: row[0] < end)
+            # The record of an image lists its layers, of which it may have thousands.
+            most = _FIRST if table == "images" else _BATCH
+            yield from _in_batches(iter(cursor), lambda row: row[0] < end, most)
 
     def _pass_over(self, key: bytes, error: Exception) -> None:
         if not self._lenient:
@@ -320,7 +327,7 @@ class Snapshot:
         return self._parts("leases", LeaseRecord)
 
 
-def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[list[_R]]:
+def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool], most: int = _BATCH) -> Iterator[list[_R]]:
     """The *rows* that belong, which stand together at the beginning, in lists that grow: most tables are short."""
     count = _FIRST
     while batch := list(islice(rows, count)):
@@ -328,7 +335,7 @@ def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool]) -> Iterator[l
             yield list(filter(belongs, batch))
             return
         yield batch
-        count = min(count * 4, _BATCH)
+        count = min(count * 4, most)
 
 
 def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:

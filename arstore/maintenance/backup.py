@@ -130,10 +130,12 @@ def _state(snapshot: Snapshot) -> _State:
     images = list(snapshot.images())
     for digest, image in images:
         for name in (digest, image.config, *image.layers):
-            blob = snapshot.blob(name) if name else None
+            if not name or name in wanted:
+                continue
+            blob = snapshot.blob(name)
             if blob is not None:
                 wanted[Digest(name)] = blob.size
-            elif name:
+            else:
                 raise MissingBlobError(name, "is not in the store", f"{BRING_BACK}, or remove its image")
     indexes = [digest for digest, image in images if image.is_index]
     return _State(len(images), indexes, wanted, index_document(snapshot), Writer.of(snapshot))

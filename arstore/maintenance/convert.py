@@ -18,7 +18,7 @@ from arstore.store.ingest.incoming import NoBlobs
 from arstore.store.store import chain_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
@@ -105,15 +105,14 @@ def convert(
         yield from _done(store, plan.values(), form)
 
 
-def _planned(store: Store, image: StoredImage, form: str, seen: Iterable[str]) -> dict[str, Conversion]:
+def _planned(store: Store, image: StoredImage, form: str, seen: Container[str]) -> dict[str, Conversion]:
     """What there is to do for *image*, by key, top first, but for the trees that were *seen*."""
     found: dict[str, Conversion] = {}
-    known = frozenset(seen)
     with store.graph.read() as snapshot:
         held = tree_holders(store.directories, snapshot)
         for _, layer in reversed(chain_of(snapshot, image)):
             tree = snapshot.tree(layer.tree) if layer.tree else None
-            if tree is None or layer.tree in known or layer.tree in found:
+            if tree is None or layer.tree in seen or layer.tree in found:
                 continue
             if tree.form == form:
                 one = Conversion(layer.tree, Fate.UNCHANGED, form)

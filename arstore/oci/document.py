@@ -70,7 +70,11 @@ def parse(data: bytes, what: str, bounds: Bounds = BOUNDS) -> dict[str, Any]:
 
     Raises LimitError past the *bounds* on bytes and levels, ManifestError for everything else.
     """
-    value = parse_value(data, what, bounds)
+    return as_object(parse_value(data, what, bounds), what)
+
+
+def as_object(value: object, what: str) -> dict[str, Any]:
+    """*value*, which must be an object. Raises ManifestError."""
     if not isinstance(value, dict):
         raise ManifestError(what, f"is {_kind(value)}, not a JSON object")
     return value

@@ -41,7 +41,13 @@ class Index(Listing):
         Raises ManifestError, also for a manifest or a document of two kinds, and LimitError.
         """
         what = what or f"index {Digest.of(raw)}"
-        document = parse(raw, what, bounds)
+        return cls.of(parse(raw, what, bounds), raw, what, media_type, bounds)
+
+    @classmethod
+    def of(
+        cls, document: dict[str, Any], raw: bytes, what: str, media_type: str | None = None, bounds: Bounds = BOUNDS
+    ) -> Index:
+        """As `parse`, for *raw* that has been parsed to *document*."""
         own_type = types.document_type(document, media_type, what)
         if not types.is_index(own_type):
             raise ManifestError(what, "is a manifest, not an index")

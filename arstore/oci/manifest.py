@@ -34,7 +34,13 @@ class Manifest(Listing):
         Raises ManifestError, also for an index or a document of two kinds, and LimitError.
         """
         what = what or f"manifest {Digest.of(raw)}"
-        document = parse(raw, what, bounds)
+        return cls.of(parse(raw, what, bounds), raw, what, media_type, bounds)
+
+    @classmethod
+    def of(
+        cls, document: dict[str, Any], raw: bytes, what: str, media_type: str | None = None, bounds: Bounds = BOUNDS
+    ) -> Manifest:
+        """As `parse`, for *raw* that has been parsed to *document*."""
         own_type = types.document_type(document, media_type, what)
         if not types.is_manifest(own_type):
             raise ManifestError(what, "is an index, not a manifest")

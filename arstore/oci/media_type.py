@@ -61,6 +61,7 @@ DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_G
 
 _COMPRESSED = (f"{OCI_LAYER}+", f"{OCI_FOREIGN}+", f"{DOCKER_LAYER}.", f"{DOCKER_FOREIGN}.")
 _MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
+_FOLDED_MARKS = frozenset(map(str.casefold, _MARKS))
 
 
 def is_manifest(media_type: str) -> bool:
@@ -114,6 +115,11 @@ def is_foreign(document: dict[str, Any]) -> bool:
 def is_docker(media_type: str) -> bool:
     """Whether the type is one of Docker's own."""
     return media_type.startswith("application/vnd.docker.")
+
+
+def is_mark(key: str) -> bool:
+    """Whether `document_type` looks at the member *key* of a document, in whatever letter case."""
+    return key.casefold() in _FOLDED_MARKS
 
 
 def document_type(document: dict[str, Any], announced: str | None = None, what: str = "") -> str:

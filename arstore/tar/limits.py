@@ -65,6 +65,12 @@ class Limits(NamedTuple):
     """Bytes behind the end mark of an outer archive in a stream: tapes are padded, and a device is endless."""
     documents: int = 128 << 20
     """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
+    parsed: int = 8 << 20
+    """Bytes of a source's documents that are parsed, where a value counts as 16; and 8 for each byte of the source."""
+    visits: int = 100_000
+    """Entries of its lists that are gone through, as often as they are; and one for each 16 bytes of the source."""
+    references: int = 50_000
+    """Layers that all images of one source name; and one for each 200 bytes of the source."""
     images: int = 20_000
     """Images that one source may bring, and that are wanted of one of its indexes."""
     document: int = 4 << 20

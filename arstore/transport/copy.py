@@ -15,7 +15,7 @@ from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.selection.taking import Selection
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
-    from arstore.transport.taking import Selection
 
 
 @dataclass(slots=True, frozen=True)

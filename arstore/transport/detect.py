@@ -60,6 +60,11 @@ class _Request(NamedTuple):
     limits: Limits = DEFAULT_LIMITS
     bounds: Bounds = BOUNDS
 
+    @property
+    def common(self) -> tuple[str, Choice, Bounds, Limits]:
+        """What every medium is told besides what holds it."""
+        return self.file_name, self.choice, self.bounds, self.limits
+
 
 def open_source(text: str, spool: Spool, stdin: BinaryIO | None = None, limits: Limits = DEFAULT_LIMITS) -> ImageSource:
     """Open the source that *text* names: a path, `-` for *stdin*, or `TRANSPORT:REFERENCE`.
@@ -131,9 +136,9 @@ def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
 def _in_directory(directory: Directory, request: _Request) -> Medium:
     try:
         if is_layout(directory):
-            return _as_asked(Layout(directory, request.file_name, request.choice, request.bounds), "oci", request)
+            return _as_asked(Layout(directory, *request.common), "oci", request)
         if is_dir(directory):
-            return _as_asked(Dir(directory, request.file_name, request.choice, request.bounds), "dir", request)
+            return _as_asked(Dir(directory, *request.common), "dir", request)
         raise no_layout(directory)
     except BaseException:
         directory.close()
@@ -146,24 +151,26 @@ def _in_stream(stream: Reader, request: _Request) -> Medium:
     compression = compression_of(head, request.what)
     content: Reader = Resumed(head, stream)
     if compression is Compression.NONE:
-        return _in_tar(content, head, compression, request)
+        return _in_archive(_tar(content, head, compression, request), request)
     with inflating(content, head, request.what, compression, request.limits) as inflated:
         first = head_of(inflated, HEAD)
-        return _in_tar(Resumed(first, inflated), first, compression, request)
+        members = _tar(Resumed(first, inflated), first, compression, request)
+        members.stored = inflated.consumed
+        return _in_archive(members, request)
 
 
-def _in_tar(content: Reader, head: bytes, compression: Compression, request: _Request) -> Medium:
-    """The source in a stream that begins with *head*, in which *compression* has been undone."""
+def _tar(content: Reader, head: bytes, compression: Compression, request: _Request) -> Members:
+    """The table of a stream that begins with *head*, in which *compression* has been undone."""
     if not is_tar(head):
         raise no_archive(head, compression, request.what)
-    return _in_archive(spooled(content, request.what, request.spool, request.limits), request)
+    return spooled(content, request.what, request.spool, request.limits)
 
 
 def _in_archive(members: Members, request: _Request) -> Medium:
     """The source in an archive whose table stands; the transport that was asked for decides where it is both kinds."""
     try:
         docker = is_docker_archive(members)
-        common = (members, request.file_name, request.choice, request.bounds)
+        common = (members, *request.common)
         if docker and request.transport in {"", "oci-archive"} and is_layout(members):
             return Hybrid(*common, layout_only=bool(request.transport))
         if docker:
@@ -171,7 +178,7 @@ def _in_archive(members: Members, request: _Request) -> Medium:
         if is_layout(members):
             return _as_asked(Layout(*common), "oci-archive", request)
         if is_dir(members):
-            return _as_asked(Dir(members, request.file_name, request.choice, request.bounds), "dir", request)
+            return _as_asked(Dir(*common), "dir", request)
         raise no_image(members)
     except BaseException:
         members.close()

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import UnknownFormatError
 from arstore.oci.descriptor import Descriptor
-from arstore.oci.document import parse
-from arstore.oci.media_type import document_type
 from arstore.transport.media.base import Container, Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
@@ -42,12 +40,17 @@ def is_dir(container: Container) -> bool:
 class Dir(Medium):
     """The source of a `dir:` directory: a single image without a name."""
 
+    _raw: bytes | None = None
+    _digests: dict[str, Digest]
+
     def claims(self) -> Claims:
         """The one image: a descriptor made from `manifest.json`."""
         raw = self._manifest()
-        what = f"{self.what}: manifest.json"
-        media_type = document_type(parse(raw, what, self._bounds), what=what)
-        return [(Descriptor(media_type, Digest.of(raw), len(raw)), ())]
+        digest = Digest.of(raw)
+        self.facts.keep(digest, raw)
+        return [
+            (Descriptor(self.facts.nature(digest, "", f"{self.what}: manifest.json").media_type, digest, len(raw)), ())
+        ]
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
         """The manifest from memory, everything else from its file."""
@@ -56,10 +59,16 @@ class Dir(Medium):
             if blob is not None:
                 return blob
         raw = self._manifest()
-        return Bytes(raw) if Digest.of(raw, digest.algorithm) == digest else None
+        own = self._digests.get(digest.algorithm)
+        if own is None:
+            own = self._digests[digest.algorithm] = Digest.of(raw, digest.algorithm)
+        return Bytes(raw) if own == digest else None
 
     def _manifest(self) -> bytes:
-        raw = self._container.read("manifest.json", self._bounds)
-        if raw is None:
-            raise UnknownFormatError(self.what, "has no manifest.json")
-        return raw
+        """The document, read once: it is looked at for every blob that is not there."""
+        if self._raw is None:
+            raw = self._container.read("manifest.json", self._bounds)
+            if raw is None:
+                raise UnknownFormatError(self.what, "has no manifest.json")
+            self._raw, self._digests = raw, {}
+        return self._raw

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from arstore.digest import CHUNK, Digest, is_digest
 from arstore.errors import DigestMismatchError, InvalidReferenceError, ManifestError, UnknownFormatError
 from arstore.oci import media_type
-from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import BOUNDS, Bounds, Fields, parse_list, shown
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
 from arstore.tar.codec import HEAD, Compression, detect
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.media.base import Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.media.members import Members
@@ -32,7 +32,14 @@ from arstore.transport.names import EVERYTHING, Choice, Claims
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.transport.facts import Facts
     from arstore.transport.media.blob import Extent
+
+
+NAME = 4
+"""Visits that a name counts as: to read one, and to write it in other ways, takes several times as long."""
 
 
 class Item(NamedTuple):
@@ -44,11 +51,18 @@ class Item(NamedTuple):
 
 
 class _Config(NamedTuple):
-    """What is known of a config: its diff IDs bottom first."""
+    """A config that was read."""
 
     digest: Digest
     size: int
-    diff_ids: tuple[Digest, ...]
+
+
+class _Stored(NamedTuple):
+    """A member that holds a layer: its descriptor where it is compressed, and so has a digest of its own."""
+
+    member: bytes
+    size: int
+    compressed: Descriptor | None = None
 
 
 def is_docker_archive(members: Members) -> bool:
@@ -57,36 +71,48 @@ def is_docker_archive(members: Members) -> bool:
     return blob is not None and blob.read(4096).lstrip().startswith(b"[")
 
 
-def items(members: Members, bounds: Bounds = BOUNDS) -> tuple[Item, ...]:
-    """What `manifest.json` lists.
-
-    Raises ManifestError, LimitError, UnknownFormatError.
-    """
-    what = f"{members.what}: manifest.json"
-    raw = members.read("manifest.json", bounds)
-    if raw is None:
-        raise UnknownFormatError(members.what, "is no docker-archive: it has no manifest.json")
-    found = (Fields.of(each, what, f"[{place}]") for place, each in enumerate(parse_list(raw, what, bounds)))
-    return tuple(Item(each.string("Config", required=True), each.strings("Layers"), _repo_tags(each)) for each in found)
-
-
 class DockerArchive(Medium):
     """The source of a docker-archive."""
 
     def __init__(
-        self, members: Members, file_name: str = "", choice: Choice = EVERYTHING, bounds: Bounds = BOUNDS
+        self,
+        members: Members,
+        file_name: str = "",
+        choice: Choice = EVERYTHING,
+        bounds: Bounds = BOUNDS,
+        limits: Limits = DEFAULT_LIMITS,
+        facts: Facts | None = None,
     ) -> None:
-        super().__init__(members, file_name, choice, bounds)
+        super().__init__(members, file_name, choice, bounds, limits, facts)
         self._members = members
-        self._documents: dict[Digest, bytes] = {}
+        self._documents: set[Digest] = set()
         self._layers: dict[Digest, bytes] = {}
+        self._stored: dict[str, _Stored] = {}
         self._hashed: dict[bytes, Descriptor] = {}
-        self._configs: dict[str, _Config] = {}
+        self._configs: dict[bytes, _Config] = {}
         self._made: dict[tuple[str, tuple[str, ...]], Descriptor] = {}
 
     def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
-        return [(self.manifest(item), item.names) for item in items(self._members, self._bounds)]
+        return [(self.manifest(item), item.names) for item in self.items()]
+
+    def items(self) -> tuple[Item, ...]:
+        """What `manifest.json` lists.
+
+        Raises ManifestError, LimitError, UnknownFormatError.
+        """
+        what = f"{self.what}: manifest.json"
+        raw = self._members.read("manifest.json", self._bounds)
+        if raw is None:
+            raise UnknownFormatError(self.what, "is no docker-archive: it has no manifest.json")
+        listed = parse_list(raw, what, self._bounds)
+        self.facts.work.list(len(listed))
+        return tuple(self._item(Fields.of(each, what, f"[{place}]")) for place, each in enumerate(listed))
+
+    def _item(self, fields: Fields) -> Item:
+        tags = fields.strings("RepoTags")
+        self.facts.work.visit(NAME * len(tags))
+        return Item(fields.string("Config", required=True), fields.strings("Layers"), _valid(tags))
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
         """A layer from its member; a config or a manifest from memory."""
@@ -95,7 +121,7 @@ class DockerArchive(Medium):
 
     def held(self, digest: Digest) -> Extent | Bytes | None:
         """As `find`, for the images that `manifest` was called for."""
-        document = self._documents.get(digest)
+        document = self.facts.raw(digest) if digest in self._documents else None
         if document is not None:
             return Bytes(document)
         member = self._layers.get(digest)
@@ -118,47 +144,60 @@ class DockerArchive(Medium):
 
     def _manifest(self, item: Item) -> Descriptor:
         config = self._config(item.config)
-        if len(config.diff_ids) != len(item.layers):
-            why = f"has {len(config.diff_ids)} diff IDs, but manifest.json lists {len(item.layers)} layers for it"
+        diff_ids = self.facts.config(config.digest, self._named(item.config)).diff_ids
+        if len(diff_ids) != len(item.layers):
+            why = f"has {len(diff_ids)} diff IDs, but manifest.json lists {len(item.layers)} layers for it"
             raise ManifestError(self._named(item.config), why)
-        layers = [self._layer(name, diff_id) for name, diff_id in zip(item.layers, config.diff_ids, strict=True)]
+        self.facts.work.visit(len(item.layers))
+        layers = [self._layer(name, diff_id) for name, diff_id in zip(item.layers, diff_ids, strict=True)]
         document = Manifest.build(Descriptor(media_type.OCI_CONFIG, config.digest, config.size), layers)
         return Descriptor(media_type.OCI_MANIFEST, self._keep(document), len(document))
 
     def _config(self, name: str) -> _Config:
-        """A config, read once."""
-        known = self._configs.get(name)
+        """A config, read once by whatever names it is listed."""
+        member = self._members.resolve(name)
+        known = self._configs.get(member)
         if known is None:
-            what = self._named(name)
-            raw = self._members.read(self._members.resolve(name), self._bounds)
+            raw = self._members.read(member, self._bounds)
             if raw is None:
                 raise self.missing(f"config {shown(name)}")
-            announced, digest = _digest_in(name), self._keep(raw)
-            if announced is not None and digest != announced:
-                raise DigestMismatchError(what, f"its content has the digest {digest}")
-            known = self._configs[name] = _Config(digest, len(raw), ImageConfig.parse(raw, what, self._bounds).diff_ids)
+            known = self._configs[member] = _Config(self._keep(raw), len(raw))
+        announced = _digest_in(name)
+        if announced is not None and known.digest != announced:
+            raise DigestMismatchError(self._named(name), f"its content has the digest {known.digest}")
         return known
 
     def _named(self, member: str) -> str:
         return f"{self.what}: {shown(member)}"
 
     def _layer(self, name: str, diff_id: Digest) -> Descriptor:
+        stored = self._stored.get(name)
+        if stored is None:
+            stored = self._stored[name] = self._look_at(name)
+        if stored.compressed is None:
+            descriptor = Descriptor(media_type.OCI_LAYER, diff_id, stored.size)
+        else:
+            descriptor = stored.compressed
+        self._layers[descriptor.digest] = stored.member
+        return descriptor
+
+    def _look_at(self, name: str) -> _Stored:
+        """The member that holds a layer, looked at once."""
         member = self._members.resolve(name)
         blob = self._members.open(member)
         if blob is None:
             raise self.missing(f"layer {shown(name)}")
         compression = detect(blob.read(HEAD), blob.what)
         if compression is Compression.NONE:
-            descriptor = Descriptor(media_type.OCI_LAYER, diff_id, blob.length)
-        else:
-            descriptor = self._hashed.get(member) or _compressed(blob, compression)
-            self._hashed[member] = descriptor
-        self._layers[descriptor.digest] = member
-        return descriptor
+            return _Stored(member, blob.length)
+        descriptor = self._hashed.get(member) or _compressed(blob, compression)
+        self._hashed[member] = descriptor
+        return _Stored(member, blob.length, descriptor)
 
     def _keep(self, document: bytes) -> Digest:
         digest = Digest.of(document)
-        self._documents[digest] = document
+        self.facts.keep(digest, document)
+        self._documents.add(digest)
         return digest
 
 
@@ -172,9 +211,9 @@ def _compressed(blob: Extent, compression: Compression) -> Descriptor:
     return Descriptor(kind, Digest.finished("sha256", hasher), blob.length)
 
 
-def _repo_tags(fields: Fields) -> tuple[str, ...]:
+def _valid(tags: Sequence[str]) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for text in fields.strings("RepoTags"):
+    for text in tags:
         with suppress(InvalidReferenceError):
             names[str(parse_name(text))] = None
     return tuple(names)

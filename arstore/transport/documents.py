@@ -1,52 +1,50 @@
 """The documents of a source (manifests, indexes, configs): read once, verified, and told apart by their content.
 
 Content that a descriptor embeds (`data`, image-spec descriptor.md) takes the place of a blob that is not there; like a
-blob it has to have the descriptor's digest. Not in scope: which documents are wanted.
+blob it has to have the descriptor's digest. Not in scope: what documents say (`facts`), and which are wanted.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK, verify
-from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
+from arstore.digest import CHUNK, Digest, verify
+from arstore.errors import ArstoreError, DigestMismatchError, MissingBlobError
 from arstore.oci.descriptor import Flawed
-from arstore.oci.document import is_json, parse, parse_value
-from arstore.oci.manifest import artifact_of
-from arstore.oci.media_type import document_type, is_foreign, is_index
-from arstore.tar.limits import Limits, raising
-from arstore.transport.media.bounds import bounds_of
-from arstore.values import NamedTuple
+from arstore.transport.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from arstore.digest import Digest, Reader
+    from arstore.digest import Reader
     from arstore.oci.descriptor import Descriptor
+    from arstore.oci.index import Index
+    from arstore.oci.manifest import Manifest
+    from arstore.tar.limits import Limits
+    from arstore.transport.facts import ConfigFacts, Nature
     from arstore.transport.source import BlobReader, ImageSource
-
-
-class Nature(NamedTuple):
-    """What a document is: an index, or a manifest of an image, or of an `artifact` of that type."""
-
-    is_index: bool = False
-    artifact: str = ""
+    from arstore.transport.work import Work
 
 
 class Documents:
-    """Reads the documents of *source*, and holds them until their images are published; *limits* bound them."""
+    """Reads the documents of *source*, and holds them until their images are published; *limits* bound them.
 
-    def __init__(self, source: ImageSource, limits: Limits) -> None:
+    *facts* has what is known of them already, and learns the rest.
+    """
+
+    def __init__(self, source: ImageSource, limits: Limits, facts: Facts | None = None) -> None:
         self._source = source
-        self._limits = limits
-        self._bounds = bounds_of(limits)
-        self._held: dict[Digest, bytes] = {}
-        self._natures: dict[tuple[str, str], Nature] = {}
-        self._foreign: dict[Digest, bool] = {}
-        self._trouble: dict[tuple[str, int], ArstoreError] = {}
-        self._bytes = 0
+        self._facts = facts or Facts(source.what, limits)
+        self._trouble: dict[tuple[Digest, int, bytes | None], ArstoreError] = {}
+        self._bad: dict[Digest, ArstoreError] = {}
+        self._here: dict[Digest, bool] = {}
         self.embedded: dict[Digest, bytes] = {}
         """Verified content of blobs that are not there."""
+
+    @property
+    def work(self) -> Work:
+        """The work on the source so far."""
+        return self._facts.work
 
     def get(self, entry: Descriptor | Flawed) -> bytes:
         """A whole manifest or index, verified.
@@ -55,7 +53,7 @@ class Documents:
         TruncatedError, LimitError.
         """
         if isinstance(entry, Flawed):
-            raise entry.error
+            raise entry.error.with_traceback(None)
         return self._get(entry, lambda: self._source.open_manifest(entry))
 
     def config(self, descriptor: Descriptor) -> bytes:
@@ -63,50 +61,63 @@ class Documents:
         return self._get(descriptor, lambda: self._source.open_blob(descriptor.digest))
 
     def _get(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
-        digest = entry.digest
-        known = self._held.get(digest)
-        if known is not None:
-            # The digest fits already; hashed again for each mention, small archives would cost hours.
-            return known if len(known) == entry.size else verify(known, digest, entry.size)
-        trouble = self._trouble.get((str(digest), entry.size))
-        if trouble is not None:
-            raise trouble
-        try:
-            return self._verified(entry, opened)
-        except ArstoreError as error:
+        known = self._facts.raw(entry.digest)
+        if known is None:
             # Whoever asks again gets the same answer, and nothing is read for it.
-            self._trouble[digest, entry.size] = error
-            raise
+            key = (entry.digest, entry.size, entry.data)
+            trouble = self._trouble.get(key)
+            if trouble is not None:
+                raise trouble.with_traceback(None)
+            try:
+                return self._verified(entry, opened)
+            except ArstoreError as error:
+                self._trouble[key] = error
+                raise
+        return _of_size(known, entry)
 
     def _verified(self, entry: Descriptor, opened: Callable[[], BlobReader]) -> bytes:
-        digest = entry.digest
-        most = self._bounds.document
-        if entry.size > most:
-            why = f"has {entry.size} bytes; a document may have {most}"
-            raise self._bounds.passed("document", str(digest), why)
-        data = _read_descriptor(entry, opened, most + 1)
-        self._bytes += len(data)
-        if self._bytes > self._limits.documents:
-            why = f"has more than {self._limits.documents} bytes of manifests and configs"
-            raise LimitError(self._source.what, why, raising("documents"))
-        self._held[digest] = verify(data, digest, entry.size)
-        return data
+        digest, bounds = entry.digest, self._facts.bounds
+        if entry.size > bounds.document:
+            why = f"has {entry.size} bytes; a document may have {bounds.document}"
+            raise bounds.passed("document", str(digest), why)
+        if digest in self._bad:
+            raise self._bad[digest].with_traceback(None)
+        data, is_embedded = _read_descriptor(entry, opened, bounds.document + 1)
+        try:
+            # Its size is announced by this descriptor alone: for another one, nothing need be read again.
+            verify(data, digest)
+        except DigestMismatchError as error:
+            if not is_embedded:
+                self._bad[digest] = error
+            return verify(data, digest, entry.size)
+        return _of_size(self._facts.keep(digest, data), entry)
 
     def nature(self, entry: Descriptor | Flawed) -> Nature:
         """What *entry* points to, by its media type and the document itself, which must agree.
 
         Raises as `get`, and ManifestError for a document of two kinds or of none.
         """
-        raw = self.get(entry)
-        key = (str(entry.digest), entry.media_type)
-        known = self._natures.get(key)
-        if known is None:
-            what = f"{'index' if is_index(entry.media_type) else 'manifest'} {entry.digest}"
-            document = parse(raw, what, self._bounds)
-            index = is_index(document_type(document, entry.media_type or None, what))
-            known = Nature(is_index=True) if index else Nature(artifact=artifact_of(document))
-            self._natures[key] = known
-        return known
+        self.get(entry)
+        return self._facts.nature(Digest(entry.digest), entry.media_type)
+
+    def manifest(self, entry: Descriptor) -> Manifest:
+        """What the manifest *entry* lists. Raises as `nature`."""
+        self.get(entry)
+        return self._facts.manifest(entry.digest, entry.media_type)
+
+    def index(self, entry: Descriptor) -> Index:
+        """What the index *entry* lists. Raises as `nature`."""
+        self.get(entry)
+        return self._facts.index(entry.digest, entry.media_type)
+
+    def config_facts(self, descriptor: Descriptor) -> ConfigFacts:
+        """What a config says. Raises as `config`, and ManifestError."""
+        self.config(descriptor)
+        return self._facts.config(descriptor.digest)
+
+    def refer(self, image: Digest, count: int) -> None:
+        """Count the layers that *image* names. Raises LimitError."""
+        self._facts.refer(image, count)
 
     def is_foreign(self, entry: Descriptor | Flawed) -> bool:
         """Whether nothing says that *entry* is an image: it has no type, and its content is no document of an image.
@@ -115,22 +126,11 @@ class Documents:
         """
         if isinstance(entry, Flawed) or entry.media_type:
             return False
-        known = self._foreign.get(entry.digest)
-        if known is None:
-            try:
-                raw = self.get(entry)
-            except MissingBlobError:
-                return False
-            known = self._foreign[entry.digest] = self._is_no_document(raw, f"blob {entry.digest}")
-        return known
-
-    def _is_no_document(self, raw: bytes, what: str) -> bool:
         try:
-            value = parse_value(raw, what, self._bounds)
-        except ManifestError:
-            # What is JSON for another reader, such as one that takes a key twice, may be an image for that one.
-            return not is_json(raw, what, self._bounds)
-        return not isinstance(value, dict) or is_foreign(value)
+            self.get(entry)
+        except MissingBlobError:
+            return False
+        return self._facts.is_foreign(entry.digest)
 
     def embed(self, descriptor: Descriptor) -> None:
         """Let the content that *descriptor* embeds stand for a blob that is not there.
@@ -142,23 +142,39 @@ class Documents:
             what = f"the data in the descriptor of {digest}"
             self.embedded[digest] = verify(data, digest, descriptor.size, what)
 
-    def _is_here(self, digest: Digest) -> bool:
-        try:
+    def require_blob(self, digest: Digest) -> None:
+        """Make sure that a layer's blob is there, or embedded; a source is asked once. Raises MissingBlobError."""
+        if digest not in self.embedded and not self._here.get(digest):
             self._source.require_blob(digest)
-        except MissingBlobError:
-            return False
-        return True
+            self._here[digest] = True
+
+    def _is_here(self, digest: Digest) -> bool:
+        known = self._here.get(digest)
+        if known is None:
+            try:
+                self._source.require_blob(digest)
+                known = True
+            except MissingBlobError:
+                known = False
+            self._here[digest] = known
+        return known
 
 
-def _read_descriptor(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> bytes:
+def _of_size(data: bytes, entry: Descriptor) -> bytes:
+    """*data*, whose digest fits: hashed again for each mention, small archives would cost hours."""
+    return data if len(data) == entry.size else verify(data, entry.digest, entry.size)
+
+
+def _read_descriptor(descriptor: Descriptor, opened: Callable[[], BlobReader], most: int) -> tuple[bytes, bool]:
+    """The content, and whether the descriptor embeds it."""
     try:
         blob = opened()
     except MissingBlobError:
         if descriptor.data is None:
             raise
-        return descriptor.data
+        return descriptor.data, True
     try:
-        return _read_at_most(blob, most)
+        return _read_at_most(blob, most), False
     finally:
         blob.close()
 

@@ -15,17 +15,19 @@ name in another way, or that could be a mere tag of it, is left out.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
-from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, Flawed
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.codec import HEAD, Compression, detect
-from arstore.transport.docker_archive import DockerArchive, items
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.docker_archive import DockerArchive
+from arstore.transport.image_table import ImageTable
 from arstore.transport.layout import Layout
 from arstore.transport.media.base import Medium
-from arstore.transport.names import EVERYTHING, Choice, same_name, spellings
+from arstore.transport.names import EVERYTHING, Choice, same_name
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -58,19 +60,21 @@ class Hybrid(Medium):
         file_name: str = "",
         choice: Choice = EVERYTHING,
         bounds: Bounds = BOUNDS,
+        limits: Limits = DEFAULT_LIMITS,
         *,
         layout_only: bool = False,
     ) -> None:
-        super().__init__(members, file_name, choice, bounds)
-        self._members = members
-        self._layout = Layout(members, file_name, choice, bounds)
-        self._docker = DockerArchive(members, file_name, choice, bounds)
+        super().__init__(members, file_name, choice, bounds, limits)
+        self._layout = Layout(members, file_name, choice, bounds, limits, self.facts)
+        self._docker = DockerArchive(members, file_name, choice, bounds, limits, self.facts)
         self._layout_only = layout_only
         self._looks: dict[Digest, _Look] = {}
+        self._whole: dict[Digest, bool] = {}
+        self._compressed: dict[Digest, bool | None] = {}
 
     def claims(self) -> Claims:
         """The entries of `index.json` that are whole, and the images of `manifest.json` that they leave out."""
-        table = _Table(self._docker, self._members, self._bounds)
+        table = ImageTable(self._docker)
         entries = [(entry, self._look_at(entry)) for entry in self._entries(bool(table))]
         for _, look in entries:
             table.leave_out(look.whole)
@@ -89,6 +93,7 @@ class Hybrid(Medium):
                 claims.append((self._docker.manifest(item), item.names or self._layout.names_of(entry)))
         brought = {name for _, names in claims for name in names}
         for item in table.left():
+            self.facts.work.visit(len(item.names))
             # One that is not there is nothing that is lost when the layout has all of its names.
             with suppress(*((ArstoreError,) if item.names and _all_among(item.names, brought) else ())):
                 claims.append((self._docker.manifest(item), item.names))
@@ -115,7 +120,7 @@ class Hybrid(Medium):
                 return ()
             raise
 
-    def _instead(self, entry: Descriptor | Flawed, look: _Look, table: _Table) -> Item | None:
+    def _instead(self, entry: Descriptor | Flawed, look: _Look, table: ImageTable) -> Item | None:
         """The image of `manifest.json` that an entry which is not whole must mean: by its config, its name, or as the
         only one that is left.
         """
@@ -129,10 +134,12 @@ class Hybrid(Medium):
 
     def _is_lost(self, entry: Descriptor) -> bool:
         """Whether an entry of an image has no document that could be read, so that nobody knows its config."""
-        looked = list(self._layout.below(entry))
+        looked = list(islice(self._layout.below(entry), 2))
         return len(looked) == 1 and looked[0][1] is None
 
     def _names(self, entry: Descriptor | Flawed, tags: Mapping[str, None], *, again: bool) -> Sequence[str]:
+        if not again:
+            self.facts.work.visit(len(tags))
         note = self._layout.names_of(entry)
         if note and tags and (same_name(note[0], tags) or _is_tag_only(entry)):
             note = ()
@@ -143,97 +150,52 @@ class Hybrid(Medium):
             return _Look()
         known = self._looks.get(entry.digest)
         if known is None:
-            manifests = [manifest for _, manifest in self._layout.below(entry) if manifest is not None]
-            configs = tuple(dict.fromkeys(manifest.config.digest for manifest in manifests))
-            whole = tuple(manifest.config.digest for manifest in manifests if self._is_whole(manifest))
-            known = self._looks[entry.digest] = _Look(configs, whole)
+            configs: dict[Digest, None] = {}
+            whole: dict[Digest, None] = {}
+            for one, manifest in self._layout.below(entry):
+                if manifest is not None:
+                    configs[manifest.config.digest] = None
+                    if self._is_whole(one.digest, manifest):
+                        whole[manifest.config.digest] = None
+            known = self._looks[entry.digest] = _Look(tuple(configs), tuple(whole))
         return known
 
-    def _is_whole(self, manifest: Manifest) -> bool:
+    def _is_whole(self, digest: Digest, manifest: Manifest) -> bool:
         """Whether config and layers are here, and fit as far as that can be seen without inflating anything."""
+        known = self._whole.get(digest)
+        if known is None:
+            known = self._whole[digest] = manifest.is_image and self._fits(manifest)
+        return known
+
+    def _fits(self, manifest: Manifest) -> bool:
         try:
-            raw = self._layout.document(manifest.config) if manifest.is_image else None
-            if raw is None:
+            diff_ids = self._layout.documents.config_facts(manifest.config).diff_ids
+            if len(diff_ids) != len(manifest.layers):
                 return False
-            config = ImageConfig.parse(raw, bounds=self._bounds)
-            if len(config.diff_ids) != len(manifest.layers):
-                return False
-            return all(map(self._fits, manifest.layers, config.diff_ids))
+            self.facts.work.visit(len(diff_ids))
+            return all(map(self._layer_fits, manifest.layers, diff_ids))
         except ArstoreError:
             return False
 
-    def _fits(self, layer: Descriptor, diff_id: Digest) -> bool:
-        blob = self._layout.find(layer.digest)
-        if blob is None:
+    def _layer_fits(self, layer: Descriptor, diff_id: Digest) -> bool:
+        is_compressed = self._is_compressed(layer.digest)
+        if is_compressed is None:
             return layer.data is not None
-        try:
-            # An uncompressed layer has its diff ID for a digest.
-            return (
-                detect(blob.read(HEAD)) is not Compression.NONE
-                or layer.digest.algorithm != diff_id.algorithm
-                or layer.digest == diff_id
-            )
-        finally:
-            blob.close()
+        # An uncompressed layer has its diff ID for a digest.
+        return is_compressed or layer.digest.algorithm != diff_id.algorithm or layer.digest == diff_id
 
-
-class _Table:
-    """What `manifest.json` lists, by the digests of configs; nothing when it cannot be read."""
-
-    def __init__(self, docker: DockerArchive, members: Members, bounds: Bounds) -> None:
-        self._names: dict[Digest | None, dict[str, None]] = {}
-        self._left: dict[int, Item] = {}
-        self._by_config: dict[Digest | None, list[int]] = {}
-        self._by_name: dict[str, int] = {}
-        self._called: dict[tuple[Digest, ...], dict[str, None]] = {}
-        listed: Sequence[Item] = ()
-        with suppress(ArstoreError):
-            listed = items(members, bounds)
-        for place, item in enumerate(listed):
-            config = None
-            with suppress(ArstoreError):
-                config = docker.config_digest(item)
-            self._left[place] = item
-            self._by_config.setdefault(config, []).append(place)
-            self._names.setdefault(config, {}).update(dict.fromkeys(item.names))
-            self._by_name.update((spelling, place) for name in item.names for spelling in spellings(name))
-
-    def __len__(self) -> int:
-        return len(self._by_config)
-
-    def names(self, configs: tuple[Digest, ...]) -> Mapping[str, None]:
-        """The names of the images with these configs, as keys."""
-        known = self._called.get(configs)
-        if known is None:
-            names = (name for config in configs for name in self._names.get(config, ()))
-            known = self._called[configs] = dict.fromkeys(names)
-        return known
-
-    def left(self) -> list[Item]:
-        """The images that were neither taken nor left out."""
-        return list(self._left.values())
-
-    def leave_out(self, configs: Sequence[Digest]) -> None:
-        """Leave out the images with these configs."""
-        for config in configs:
-            for place in self._by_config.get(config, ()):
-                self._left.pop(place, None)
-
-    def leave_out_all(self) -> None:
-        """Leave out everything."""
-        self._left.clear()
-
-    def take(self, config: Digest) -> Item | None:
-        """The first image with this config that is left, which then is not."""
-        place = next((place for place in self._by_config.get(config, ()) if place in self._left), None)
-        return None if place is None else self._left.pop(place)
-
-    def take_named(self, names: Sequence[str]) -> Item | None:
-        """The image with one of these names that is left, or the only one that is left, which then is not."""
-        place = next((self._by_name[name] for name in names if self._by_name.get(name) in self._left), None)
-        if place is None and len(self._left) == 1:
-            place = next(iter(self._left))
-        return None if place is None else self._left.pop(place)
+    def _is_compressed(self, layer: Digest) -> bool | None:
+        """Whether a blob is compressed, looked at once; None where it is not there."""
+        if layer not in self._compressed:
+            blob = self._layout.find(layer)
+            if blob is None:
+                self._compressed[layer] = None
+            else:
+                try:
+                    self._compressed[layer] = detect(blob.read(HEAD)) is not Compression.NONE
+                finally:
+                    blob.close()
+        return self._compressed[layer]
 
 
 def _all_among(names: Sequence[str], others: set[str]) -> bool:

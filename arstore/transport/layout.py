@@ -4,27 +4,30 @@ Format: OCI image-spec, image-layout.md. Names come from the annotations of the 
 `oci-layout` says only that this is a layout, so `index.json` alone makes one too, and nothing depends on what the file
 holds. What a nested index holds is left to `selection`.
 
-Nothing is verified here but the documents that are read to find names; `selection` verifies everything that it takes.
+The documents that are read to find names are read by `Documents`, which believes none that is not verified.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-from arstore.digest import verify
 from arstore.errors import ArstoreError, UnknownFormatError
 from arstore.oci.descriptor import REF_NAME, Descriptor, Flawed
-from arstore.oci.document import parse
+from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.index import Index
-from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import document_type, is_index, may_be_image
+from arstore.oci.media_type import may_be_image
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.documents import Documents
 from arstore.transport.media.base import Container, Medium
-from arstore.transport.names import Choice, Claims, annotated
+from arstore.transport.names import EVERYTHING, Choice, Claims, annotated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from arstore.digest import Digest
+    from arstore.oci.manifest import Manifest
+    from arstore.transport.facts import Facts
     from arstore.transport.media.blob import Bytes, Extent
 
 MAX_LOOKED_INTO = 1000
@@ -39,6 +42,20 @@ def is_layout(container: Container) -> bool:
 
 class Layout(Medium):
     """The source of a layout."""
+
+    def __init__(
+        self,
+        container: Container,
+        file_name: str = "",
+        choice: Choice = EVERYTHING,
+        bounds: Bounds = BOUNDS,
+        limits: Limits = DEFAULT_LIMITS,
+        facts: Facts | None = None,
+    ) -> None:
+        super().__init__(container, file_name, choice, bounds, limits, facts)
+        self.documents = Documents(self, limits, self.facts)
+        """The documents under `blobs/`."""
+        self._looks: dict[tuple[Digest, str, int], tuple[Sequence[Descriptor | Flawed], Manifest | None]] = {}
 
     def claims(self) -> Claims:
         """The entries of `index.json`, and a nested one when the user asked for its digest."""
@@ -79,38 +96,39 @@ class Layout(Medium):
         return [note] if note else []
 
     def below(self, top: Descriptor | Flawed) -> Iterator[tuple[Descriptor, Manifest | None]]:
-        """*top* and all descriptors under it, with their manifests; an index, or what is absent or bad, has None."""
-        todo = [(top, 0)]
+        """*top* and all descriptors under it, each digest once, with their manifests.
+
+        An index, or what is absent or bad, has None. Raises LimitError when too much has been gone through by then.
+        """
+        todo: deque[tuple[Descriptor | Flawed, int]] = deque([(top, 0)])
+        seen: set[str] = set()
         for _ in range(MAX_LOOKED_INTO):
             if not todo:
                 return
-            entry, depth = todo.pop(0)
-            if isinstance(entry, Flawed) or not may_be_image(entry.media_type):
+            entry, depth = todo.popleft()
+            self.facts.work.visit()
+            if isinstance(entry, Flawed) or not may_be_image(entry.media_type) or entry.digest in seen:
                 continue
+            seen.add(entry.digest)
             inner, manifest = self._look_into(entry)
             yield entry, manifest
             if depth < self._bounds.index_depth:
-                todo += [(each, depth + 1) for each in inner]
-
-    def document(self, descriptor: Descriptor) -> bytes | None:
-        """A verified document, None when it is not there. Raises as `Documents.get` does."""
-        name = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
-        raw = self._container.read(name, self._bounds)
-        raw = descriptor.data if raw is None else raw
-        return None if raw is None else verify(raw, descriptor.digest, descriptor.size)
+                todo += [(each, depth + 1) for each in inner[: max(MAX_LOOKED_INTO - len(todo), 0)]]
 
     def _look_into(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor | Flawed], Manifest | None]:
+        key = (descriptor.digest, descriptor.media_type, descriptor.size)
+        known = self._looks.get(key)
+        if known is None:
+            known = self._looks[key] = self._look(descriptor)
+        return known
+
+    def _look(self, descriptor: Descriptor) -> tuple[Sequence[Descriptor | Flawed], Manifest | None]:
         # What is wrong with a document is for `selection` to say, about the images that are taken; here it has no
         # names.
-        what = str(descriptor.digest)
         try:
-            raw = self.document(descriptor)
-            if raw is None:
-                return (), None
-            announced = descriptor.media_type or document_type(parse(raw, what, self._bounds), what=what)
-            if is_index(announced):
-                return Index.parse(raw, what, bounds=self._bounds).entries, None
-            return (), Manifest.parse(raw, what, announced, self._bounds)
+            if self.documents.nature(descriptor).is_index:
+                return self.documents.index(descriptor).entries, None
+            return (), self.documents.manifest(descriptor)
         except ArstoreError:
             return (), None
 

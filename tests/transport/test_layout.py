@@ -6,6 +6,7 @@ from support import images
 
 from arstore.digest import Digest
 from arstore.errors import (
+    DigestMismatchError,
     LimitError,
     ManifestError,
     MissingBlobError,
@@ -233,3 +234,44 @@ def test_a_hybrid_archive_whose_layout_lacks_blobs_is_a_docker_archive(tmp_path,
         (image,) = source.images()
         assert image.names == ("localhost/one:1",)
         source.open_blob(image.descriptor.digest).close()
+
+
+def altered(files, digest, content):
+    """*files* with other content of the same size under the name of a blob."""
+    (member,) = [one for one in files if one.info.name == f"blobs/sha256/{digest[7:]}"]
+    assert len(content) == member.info.size
+    member.content = content
+    return files
+
+
+def test_a_manifest_that_is_not_what_its_digest_says_gets_no_names(tmp_path, spool):
+    """It would have all that an image needs, but it is another one than its descriptor promises."""
+    members = images.docker_files(ONE, style="hybrid")
+    (entry,) = json.loads(next(one for one in members if one.info.name == "index.json").content)["manifests"]
+    digest = entry["digest"]
+    manifest = next(one for one in members if one.info.name == f"blobs/sha256/{digest[7:]}").content
+    lie = images.dump(dict(reversed(json.loads(manifest).items())))
+    found = listed(images.write_archive(tmp_path / "x", altered(members, digest, lie)), spool)
+    assert digest not in found
+    assert list(found.values()) == [("localhost/one:1",)]
+
+
+def test_a_config_that_is_not_what_its_digest_says_makes_no_image_whole(tmp_path, spool):
+    members = images.docker_files(ONE, style="hybrid")
+    lie = ONE.config.replace(b"2023", b"1999", 1)
+    path = images.write_archive(tmp_path / "x", altered(members, ONE.config_digest, lie))
+    with open_source(str(path), spool) as source, pytest.raises(DigestMismatchError):
+        source.images()
+
+
+def test_an_index_that_is_not_what_its_digest_says_is_not_followed(tmp_path, spool):
+    """Below it would be the image that was asked for."""
+    two = images.index(ONE, names=["many:1"])
+    files = images.layout_files(two)
+    lie = two.raw.replace(b'"linux"', b'"LINUX"', 1)
+    path = images.write_archive(tmp_path / "x", altered(files, two.digest, lie))
+    assert listed(
+        f"oci-archive:{images.write_archive(tmp_path / 'good', images.layout_files(two))}:@{ONE.digest}", spool
+    )
+    with pytest.raises(NotFoundError):
+        listed(f"oci-archive:{path}:@{ONE.digest}", spool)

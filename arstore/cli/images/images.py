@@ -1,4 +1,4 @@
-"""`images` and `layers`: what is in the store."""
+"""`images`: the images in the store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from arstore.cli.command import (
     exit_statuses,
     json_option,
 )
-from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_json, write_table
+from arstore.cli.terminal.output import human_size, short_digest, short_time, utc_time, write_json_list, write_table
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from arstore.cli.session import Session
+    from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store, StoredImage
 
 
@@ -30,12 +34,12 @@ def images(session: Session) -> None:
     images that need it.
     """
     with session.store() as store:
-        found = store.images()
+        with store.graph.read() as snapshot:
+            found = _listed(snapshot)
         damage = _damage(store)
-    if session.json:
-        ordered = sorted(found, key=_by_name)
-        write_json([{**image_summary(image), **_damage_member(damage.get(image.digest))} for image in ordered])
-        return
+        if session.json:
+            write_json_list(_documents(store, found, damage))
+            return
     rows = [(name, image) for image in found for name in image.names or ("-",)]
     rows.sort(key=lambda row: (row[0] == "-", row[0], row[1].digest))
     head: tuple[str, ...] = ("NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE>", "LAYERS>")
@@ -46,6 +50,59 @@ def images(session: Session) -> None:
             (*row, "damaged" if image.digest in damage else "") for row, (_, image) in zip(cells, rows, strict=True)
         ]
     write_table(head, cells)
+
+
+class _Records(NamedTuple):
+    config: list[str]
+    platform: list[str]
+    created: list[str]
+    size: list[int]
+    layers: list[tuple[str, ...]]
+    manifests: list[tuple[str, ...]]
+
+
+class _Listed(NamedTuple):
+    """What a line tells of an image or, without *is_image*, an index; *parts* counts layers, or manifests."""
+
+    digest: str
+    names: tuple[str, ...]
+    is_image: bool
+    platform: str
+    created: str
+    size: int
+    parts: int
+
+
+def _listed(snapshot: Snapshot) -> list[_Listed]:
+    """All images and indexes, in the order of their names. Their layers, which may be thousands, are only counted."""
+    names = snapshot.names_by_digest()
+    found = [
+        _Listed(
+            digest,
+            tuple(names.get(digest, ())),
+            bool(config),
+            platform,
+            created,
+            size,
+            len(layers if config else manifests),
+        )
+        for digests, records in snapshot.batches("images", _Records)
+        for digest, config, platform, created, size, layers, manifests in zip(digests, *records, strict=True)
+    ]
+    return sorted(found, key=lambda image: name_order(image.names, image.digest))
+
+
+def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
+    """Every image as JSON tells it; one that was removed meanwhile is left out."""
+    from arstore.digest import Digest
+    from arstore.store.store import StoredImage
+
+    for image in images:
+        with store.graph.read() as snapshot:
+            record = snapshot.image(image.digest)
+        if record is not None:
+            stored = StoredImage(Digest(image.digest), record, image.names)
+            yield {**image_summary(stored), **_damage_member(damage.get(image.digest))}
 
 
 def _damage(store: Store) -> dict[str, list[str]]:
@@ -61,16 +118,16 @@ def _damage_member(kinds: list[str] | None) -> dict[str, list[str]]:
     return {"damage": kinds} if kinds else {}
 
 
-def _by_name(image: StoredImage) -> tuple[bool, tuple[str, ...], str]:
-    return not image.names, image.names, image.digest
+def name_order(names: Sequence[str], digest: str) -> tuple[bool, tuple[str, ...], str]:
+    """Where an image stands in lists: by its names, and at last those without."""
+    return not names, tuple(names), digest
 
 
-def _cells(image: StoredImage) -> tuple[str, ...]:
-    record = image.record
+def _cells(image: _Listed) -> tuple[str, ...]:
     short = short_digest(image.digest)
-    if record.is_index:
-        return short, f"index of {len(record.manifests)}", "-", human_size(record.size), "-"
-    return short, record.platform, short_time(record.created), human_size(record.size), str(len(record.layers))
+    if not image.is_image:
+        return short, f"index of {image.parts}", "-", human_size(image.size), "-"
+    return short, image.platform, short_time(image.created), human_size(image.size), str(image.parts)
 
 
 def image_summary(image: StoredImage) -> dict[str, Any]:
@@ -90,59 +147,3 @@ def image_summary(image: StoredImage) -> dict[str, Any]:
     if record.is_index:
         summary["index"] = {"manifests": list(record.manifests)}
     return summary
-
-
-@exit_statuses()
-@command("layers")
-@json_option
-def layers(session: Session) -> None:
-    """List the layers.
-
-    A layer is named by its chain ID, which stands for it and all below it. SIZE is that of its uncompressed tar; FORM
-    is how its tree is kept, - when it has none yet.
-    """
-    with session.store() as store:
-        found = _layers(store)
-    if session.json:
-        write_json(found)
-        return
-    rows = [
-        (
-            short_digest(layer["chain_id"]),
-            short_digest(layer["diff_id"]),
-            short_digest(layer["parent"]) or "-",
-            human_size(layer["size"]),
-            layer["form"] or "-",
-            str(len(layer["images"])),
-        )
-        for layer in found
-    ]
-    write_table(("CHAIN ID", "DIFF ID", "PARENT", "SIZE>", "FORM", "IMAGES>"), rows)
-
-
-def _layers(store: Store) -> list[dict[str, Any]]:
-    """Every layer, those of one image together and bottom first, in the order of the images' names."""
-    from arstore.store.store import images_of
-
-    holders: dict[str, list[str]] = {}
-    with store.graph.read() as snapshot:
-        records = dict(snapshot.layers())
-        forms = {key: tree.form for key, tree in snapshot.trees()}
-        tops = [(image.digest, image.record.top) for image in sorted(images_of(snapshot), key=_by_name)]
-        for digest, top in tops:
-            for chain_id, _ in snapshot.chain(top):
-                holders.setdefault(chain_id, []).append(digest)
-    ordered = [*holders, *(chain_id for chain_id in records if chain_id not in holders)]
-    return [
-        {
-            "chain_id": chain_id,
-            "diff_id": record.diff_id,
-            "parent": record.parent,
-            "blobs": list(record.blobs),
-            "size": record.size,
-            "tree": record.tree,
-            "form": forms.get(record.tree, ""),
-            "images": holders.get(chain_id, []),
-        }
-        for chain_id, record in ((chain_id, records[chain_id]) for chain_id in ordered)
-    ]

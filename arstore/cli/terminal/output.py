@@ -13,17 +13,20 @@ import json
 import os
 import sys
 from contextlib import contextmanager
+from itertools import chain, islice
 from operator import add
 from typing import TYPE_CHECKING
 
 from arstore.errors import HostError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 STDOUT, STDERR = "standard output", "standard error"
 CLOSED = "is closed"
 
+_BATCH = 1000
+"""Rows, or items, that are written together."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -140,6 +143,21 @@ def write_indented(document: object) -> None:
     write_text(json_text(document, indent=2) + "\n")
 
 
+def write_json_list(items: Iterable[object]) -> None:
+    """As `write_json`, for a list of which only some items are held at a time."""
+    indent = 2 if sys.stdout is not None and sys.stdout.isatty() else None
+    start, between, end = ("[", ", ", "]") if indent is None else ("[\n  ", ",\n  ", "\n]")
+    texts = (json_text(item, indent=indent).replace("\n", "\n  ") for item in items)
+    first = next(texts, None)
+    if first is None:
+        write_text("[]\n")
+        return
+    write_text(start + first)
+    while some := list(islice(texts, _BATCH)):
+        write_text(between + between.join(some))
+    write_text(end + "\n")
+
+
 def json_text(document: object, indent: int | None = None) -> str:
     """*document* as JSON, in ASCII; bytes of file names that are not UTF-8 are escaped in it as in `printable`.
 
@@ -164,6 +182,26 @@ def write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for title, cells in zip(head, list(zip(*rows, strict=True)) or [()] * len(head), strict=True)
     ]
     write_text("".join(f"{'  '.join(row).rstrip()}\n" for row in zip(*columns, strict=True)))
+
+
+def write_long_table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]]) -> None:
+    """As `write_table`, for rows of which only some are held at a time: they are made twice."""
+    titles = [title.removesuffix(">") for title in head]
+    widths = list(map(len, titles))
+    for row in rows():
+        widths = list(map(max, widths, map(_width, map(printable, row))))
+    are_right = [title.endswith(">") for title in head]
+    lines = (_line(row, widths, are_right) for row in chain([titles], rows()))
+    while some := list(islice(lines, _BATCH)):
+        write_text("".join(some))
+
+
+def _line(row: Sequence[str], widths: Sequence[int], are_right: Sequence[bool]) -> str:
+    cells = []
+    for cell, width, is_right in zip(map(printable, row), widths, are_right, strict=True):
+        spaces = " " * (width - _width(cell))
+        cells.append(spaces + cell if is_right else cell + spaces)
+    return "  ".join(cells).rstrip() + "\n"
 
 
 def _aligned(cells: list[str], right: bool) -> list[str]:

@@ -26,6 +26,7 @@ from arstore.oci.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from arstore.digest import Digest
     from arstore.disk.paths import Directories
     from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
     from arstore.store.store import Store
@@ -106,17 +107,22 @@ def against_documents(
 ) -> Iterator[Finding]:
     """Records that say something else than the manifests and configs of these images; unreadable ones are passed over.
 
-    Blobs are found by their own digests, and an index's document has nothing that its record could contradict.
+    Blobs are found by their own digests, and an index's document has nothing that its record could contradict. Of
+    images with one config it is read once where they come one after the other.
     """
+    config_digest, read = "", None
     for digest, image in images:
         if image.is_index:
             continue
         try:
             manifest = Manifest.parse(_read_blob(directories, digest), digest, image.media_type, STORED)
-            config = ImageConfig.parse(_read_blob(directories, manifest.config.digest), bounds=STORED)
         except (ArstoreError, OSError):
             continue
-        chain = chain_ids(config.diff_ids)
+        if manifest.config.digest != config_digest:
+            config_digest, read = manifest.config.digest, _read_config(directories, manifest.config.digest)
+        if read is None:
+            continue
+        config, chain = read
         said = (image.config, image.layers, image.top, image.media_type, image.platform, image.created)
         digests = tuple(str(layer.digest) for layer in manifest.layers)
         top = chain[-1] if chain else ""
@@ -136,6 +142,15 @@ def against_documents(
                 for key in (f"blobs/{blob}", f"layers/{chain_id}"):
                     yield Finding(Damage.RECORD_WRONG, key, "does not fit the other record of its layer")
             parent = chain_id
+
+
+def _read_config(directories: Directories, digest: str) -> tuple[ImageConfig, tuple[Digest, ...]] | None:
+    """A config and the chain IDs of its layers; None where it cannot be read."""
+    try:
+        config = ImageConfig.parse(_read_blob(directories, digest), bounds=STORED)
+    except (ArstoreError, OSError):
+        return None
+    return config, chain_ids(config.diff_ids)
 
 
 def _read_blob(directories: Directories, digest: str) -> bytes:

@@ -23,6 +23,7 @@ from arstore.oci.manifest import Manifest
 from arstore.store.containers import read_record
 from arstore.tar.compression import decompressed
 from arstore.trees.forms import MERGED, TAR, form_of
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,14 +76,25 @@ def _kind(data: bytes, digest: str) -> Manifest | Index | None:
     return None
 
 
+class _Config(NamedTuple):
+    """What records take from a config, which has *size* bytes."""
+
+    size: int
+    platform: str
+    created: str
+    diff_ids: tuple[Digest, ...]
+    chain_ids: tuple[Digest, ...]
+
+
 class Reconstruction:
     """Records, by `table/key`, for what can be found; `known` are good records, which are built upon and kept."""
 
     def __init__(self, directories: Directories, known: dict[str, Record | str]) -> None:
         self.directories = directories
         self.records: dict[str, Record | str] = dict(known)
-        self._known = known
         self._now = time.time()
+        self._configs: dict[Digest, _Config] = {}
+        self._sizes = {record.diff_id: record.size for record in known.values() if isinstance(record, LayerRecord)}
 
     def add_images(self, digests: Iterable[str]) -> None:
         """Record these images, as far as their documents are there and intact."""
@@ -151,16 +163,14 @@ class Reconstruction:
         self.records.setdefault(f"{table}/{key}", record)
 
     def _add_image(self, digest: str, data: bytes, manifest: Manifest) -> None:
-        config_raw = document(self.directories, manifest.config.digest)
-        config = ImageConfig.parse(config_raw, bounds=STORED)
+        config = self._config(manifest.config.digest)
         if len(config.diff_ids) != len(manifest.layers):
             return
-        chain = chain_ids(config.diff_ids)
-        size = len(data) + len(config_raw) + sum(layer.size for layer in manifest.layers)
+        size = len(data) + config.size + sum(layer.size for layer in manifest.layers)
         self._put_record("blobs", digest, BlobRecord(len(data)))
-        self._put_record("blobs", manifest.config.digest, BlobRecord(len(config_raw)))
+        self._put_record("blobs", manifest.config.digest, BlobRecord(config.size))
         parent = ""
-        for descriptor, diff_id, chain_id in zip(manifest.layers, config.diff_ids, chain, strict=True):
+        for descriptor, diff_id, chain_id in zip(manifest.layers, config.diff_ids, config.chain_ids, strict=True):
             tar_size = self._add_layer_blob(descriptor.digest, descriptor.size, diff_id)
             known = self.records.get(f"layers/{chain_id}")
             if isinstance(known, LayerRecord):
@@ -177,7 +187,7 @@ class Reconstruction:
             ImageRecord(
                 manifest.media_type,
                 size,
-                str(config.platform),
+                config.platform,
                 config.created,
                 self._now,
                 str(manifest.config.digest),
@@ -185,6 +195,17 @@ class Reconstruction:
                 parent,
             ),
         )
+
+    def _config(self, digest: Digest) -> _Config:
+        """A config, read once: many images may share it. Raises as `document`, ManifestError, LimitError."""
+        known = self._configs.get(digest)
+        if known is None:
+            raw = document(self.directories, digest)
+            config = ImageConfig.parse(raw, bounds=STORED)
+            chain = chain_ids(config.diff_ids)
+            known = _Config(len(raw), str(config.platform), config.created, config.diff_ids, chain)
+            self._configs[digest] = known
+        return known
 
     def _add_layer_blob(self, digest: Digest, size: int, diff_id: Digest) -> int:
         """Record a layer's blob; the bytes of its tar."""
@@ -195,9 +216,8 @@ class Reconstruction:
         return known.tar_size
 
     def _tar_size(self, digest: Digest, diff_id: Digest) -> int:
-        for record in self._known.values():
-            if isinstance(record, LayerRecord) and record.diff_id == diff_id:
-                return record.size
+        if diff_id in self._sizes:
+            return self._sizes[diff_id]
         with suppress(OSError):
             return os.stat(f"{self.directories.tree(diff_id)}/{TAR}").st_size
         total = 0

@@ -41,6 +41,8 @@ MAX_FILES = 256
 """Spool files of one archive, well below the usual limit of 1024 descriptors; further members share one."""
 
 _ALIGNMENT = 4096
+_BLOCK = 512
+"""Bytes of the blocks in which the kernel counts what a file occupies."""
 _ROOT_SUFFIXES = (b".json", b".tar", b".tar.gz", b".tar.zst", b".tgz")
 _ROOT_NAMES = frozenset({b"oci-layout", b"repositories", b"version"})
 
@@ -54,6 +56,8 @@ def indexed(file: OpenFile, size: int, what: str, spool: Spool, limits: Limits =
     members = Members(what)
     try:
         members.own(file)
+        # A sparse file has any size for nothing.
+        members.stored = min(size, os.fstat(file.fd).st_blocks * _BLOCK)
         reader = TarReader(Extent(file, 0, size, what), what, limits, seekable=True)
         count = _Count(members, limits)
         spooler = _Spooler(members, spool, limits)
@@ -94,6 +98,7 @@ def spooled(stream: Reader, what: str, spool: Spool, limits: Limits = DEFAULT_LI
             else:
                 members.add(entry.path, Member(entry.kind, link=entry.link))
         members.complete = reader.offset > end
+        members.stored = reader.offset
         reader.drain(limits.trailing)
     except BaseException:
         members.close()

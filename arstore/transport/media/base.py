@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import MissingBlobError
 from arstore.oci.document import BOUNDS, Bounds
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.facts import Facts
 from arstore.transport.media.directory import Directory
 from arstore.transport.media.members import Members
 from arstore.transport.names import EVERYTHING, Choice, Claims, chosen, named
@@ -32,13 +34,22 @@ class Medium(ABC):
     """An `ImageSource` over a container, which it owns.
 
     *file_name* is what an image without a name may be named after ("" when nothing is), *choice* which of the images
-    the user asked for, *bounds* what its documents may have.
+    the user asked for, *bounds* what its documents may have, *limits* what all of them may cost. *facts* are those of
+    another medium over the same container.
     """
 
     def __init__(
-        self, container: Container, file_name: str = "", choice: Choice = EVERYTHING, bounds: Bounds = BOUNDS
+        self,
+        container: Container,
+        file_name: str = "",
+        choice: Choice = EVERYTHING,
+        bounds: Bounds = BOUNDS,
+        limits: Limits = DEFAULT_LIMITS,
+        facts: Facts | None = None,
     ) -> None:
         self.what = container.what
+        self.facts = facts or Facts(self.what, limits, bounds, container.stored)
+        """What is known of the documents, for whoever reads them next."""
         self._bounds = bounds
         self._container = container
         self._file_name = file_name

@@ -31,6 +31,9 @@ _KINDS = {
 class Directory:
     """An open directory, which owns *fd*. Names are `/`-separated and made by arstore: none holds `..`."""
 
+    stored = None
+    """Nobody counts the bytes of all its files."""
+
     def __init__(self, fd: int, what: str) -> None:
         self.what = what
         self._file = OpenFile(fd)

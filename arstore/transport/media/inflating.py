@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def inflating(source: Reader, head: bytes, what: str, compression: Compression, limits: Limits) -> Iterator[Reader]:
+def inflating(source: Reader, head: bytes, what: str, compression: Compression, limits: Limits) -> Iterator[Inflated]:
     """The content of *source*, which begins with *head*, inflated; *source* is read by another process.
 
     Reading raises the errors of `decompressed`, OSError, and HostError when the process ends otherwise. A context that
@@ -42,24 +42,43 @@ def inflating(source: Reader, head: bytes, what: str, compression: Compression, 
             with suppress(OSError):  # a user's pipes may have their share of memory already
                 fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, CHUNK)
 
-            def inflate() -> None:
+            def inflate() -> int:
                 os.close(reading)
                 preload(heads=[head])
                 confinement.reading().enter()
-                inflated = decompressed(source, what, compression, limits=limits)
+                counted = _Counted(source)
+                inflated = decompressed(counted, what, compression, limits=limits)
                 while data := inflated.read(CHUNK):
                     write_all(writing, data)
                 # Whoever reads is told of the end before he is told how it came.
                 os.close(writing)
+                return counted.count
 
             outcome = stack.enter_context(beside(inflate))
-        yield _Piped(reading, outcome)
+        yield Inflated(reading, outcome)
 
 
-class _Piped:
-    """The reading end of the pipe; at its end, what the other process has to say."""
+class _Counted:
+    """Counts the bytes that are read of *source*."""
 
-    def __init__(self, fd: int, outcome: Callable[[], None]) -> None:
+    def __init__(self, source: Reader) -> None:
+        self._source = source
+        self.count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size)
+        self.count += len(data)
+        return data
+
+
+class Inflated:
+    """The reading end of the pipe; at its end, what the other process has to say.
+
+    `consumed` is then how many bytes of the source there were.
+    """
+
+    def __init__(self, fd: int, outcome: Callable[[], int]) -> None:
+        self.consumed = 0
         self._fd = fd
         self._outcome = outcome
         self._ended = False
@@ -71,5 +90,5 @@ class _Piped:
         data = b"" if self._ended else os.read(self._fd, size)
         if not data and size and not self._ended:
             self._ended = True
-            self._outcome()
+            self.consumed = self._outcome()
         return data

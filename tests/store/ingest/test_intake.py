@@ -150,6 +150,21 @@ def test_a_blob_under_two_diff_ids(store, together):
     before.verify()
 
 
+@root
+def test_a_stored_blob_under_the_diff_id_of_another_stored_layer(store):
+    """Nothing has to be read for it: blob and tree are both there, only not for one another."""
+    one, other = images.layer(content("one")), images.layer(content("other"))
+    stores.bring(store, images.image(one, names=["one:1"]), images.image(other, names=["other:1"]))
+
+    def lie(config):
+        config["rootfs"]["diff_ids"] = [other.diff_id]
+
+    before = stores.State(store)
+    with pytest.raises(DigestMismatchError, match=f"inflates to {one.diff_id}, not to {other.diff_id}"):
+        stores.bring(store, images.image(one, names=["liar:1"], edit_config=lie))
+    before.verify()
+
+
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("size", [1, 10**9])
 def test_a_size_that_lies_about_a_blob_that_is_there(store, together, size):

@@ -10,20 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.errors import ManifestError, MissingBlobError
-from arstore.oci.chain import chain_ids
-from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown
-from arstore.oci.index import Index
-from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_layer
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
-from arstore.transport.entries import why_no_image
 from arstore.transport.media.bounds import bounds_of
+from arstore.transport.selection.entries import why_no_image
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
@@ -46,10 +42,13 @@ class Selection:
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
 
-    def name_index(self, digest: Digest, names: Sequence[str]) -> None:
-        """Give an index that was taken these names besides its own."""
-        known = self.indexes[digest]
-        self.indexes[digest] = known._replace(names=joined(known.names, names))
+    def name(self, names: Mapping[Digest, Iterable[str]]) -> None:
+        """Give images and indexes that were taken these names."""
+        for digest, some in names.items():
+            if digest in self.images:
+                self.images[digest] = self.images[digest]._replace(names=tuple(some))
+            if digest in self.indexes:
+                self.indexes[digest] = self.indexes[digest]._replace(names=tuple(some))
 
 
 class Found(NamedTuple):
@@ -68,6 +67,7 @@ class Taking:
         self._skipped = skipped
         self._bounds = bounds_of(limits)
         self._empty: set[Digest] = set()
+        self._names: dict[Digest, dict[str, None]] = {}
         self.selection = Selection(embedded=documents.embedded)
 
     def image(self, entry: Descriptor | Flawed, names: Sequence[str] = ()) -> None:
@@ -78,10 +78,18 @@ class Taking:
         raw = self._documents.get(entry)
         if isinstance(entry, Flawed):
             raise entry.error
-        known = self.selection.images.get(entry.digest)
-        if known is None:
-            known = self._read_manifest(entry, raw)
-        self.selection.images[entry.digest] = known._replace(names=joined(known.names, names))
+        if entry.digest not in self.selection.images:
+            self.selection.images[entry.digest] = self._read_manifest(entry, raw)
+        self.name(entry.digest, names)
+
+    def name(self, digest: Digest, names: Iterable[str]) -> None:
+        """Give an image or an index these names, besides those that it has; it has them after `finish`."""
+        self._names.setdefault(digest, {}).update(dict.fromkeys(names))
+
+    def finish(self) -> Selection:
+        """What was taken, with its names."""
+        self.selection.name(self._names)
+        return self.selection
 
     def look(self, entry: Descriptor | Flawed, absent: Absent) -> Found | None:
         """What an entry stands for; None when its document is not there, and then it goes to *absent*.
@@ -103,7 +111,7 @@ class Taking:
             if entry.digest not in self.selection.images:
                 image = self._read_manifest(entry, self._documents.get(entry))
                 self._require_layers(image)
-            self.image(entry)
+                self.selection.images[entry.digest] = image
         except MissingBlobError as error:
             absent.append((entry, error))
             return False
@@ -120,12 +128,11 @@ class Taking:
         if depth > most:
             raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
         if digest in self.selection.indexes:
-            self.selection.name_index(digest, names)
+            self.name(digest, names)
             return True
         if digest in self._empty:
             return False
-        raw = self._documents.get(descriptor)
-        index = Index.parse(raw, what, descriptor.media_type or None, self._bounds)
+        index = self._documents.index(descriptor)
         absent: Absent = []
         taken: dict[Digest, None] = {}
         for entry in index.entries:
@@ -133,14 +140,16 @@ class Taking:
                 taken[entry.digest] = None
         self.report_absent(absent, bool(taken))
         if taken:
-            self.add_index(IncomingIndex(digest, index.media_type, raw, tuple(taken), joined(names)))
+            media_type = self._documents.nature(descriptor).media_type
+            self.add_index(IncomingIndex(digest, media_type, index.raw, tuple(taken)), names)
         else:
             self._empty.add(digest)
         return bool(taken)
 
-    def add_index(self, index: IncomingIndex) -> None:
-        """Take an index as it is."""
+    def add_index(self, index: IncomingIndex, names: Sequence[str] = ()) -> None:
+        """Take an index as it is, and give it *names*."""
         self.selection.indexes[index.digest] = index
+        self.name(index.digest, names)
 
     def report_absent(self, absent: Absent, others: bool) -> None:
         """Report the images of an index that the source does not hold.
@@ -175,32 +184,29 @@ class Taking:
 
     def _require_layers(self, image: IncomingImage) -> None:
         for layer in image.layers:
-            if layer.digest not in self._documents.embedded:
-                self._source.require_blob(layer.digest)
+            self._documents.require_blob(layer.digest)
 
     def _read_manifest(self, entry: Descriptor, raw: bytes) -> IncomingImage:
         what = f"manifest {entry.digest}"
-        manifest = Manifest.parse(raw, what, entry.media_type or None, self._bounds)
+        manifest = self._documents.manifest(entry)
         if not manifest.is_image:
             kind = manifest.artifact_type or manifest.config.media_type
             raise ManifestError(what, f"is not a container image, but an artifact of type {shown(kind) or 'unknown'}")
-        config_raw = self._documents.config(manifest.config)
-        config = ImageConfig.parse(config_raw, f"config {manifest.config.digest}", self._bounds)
+        self._documents.refer(entry.digest, len(manifest.layers))
+        config = self._documents.config_facts(manifest.config)
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
             raise ManifestError(what, f"does not fit its config: {counts}")
         layers = tuple(
             IncomingLayer(self._layer_digest(layer, what), layer.size, diff_id, chain_id)
-            for layer, diff_id, chain_id in zip(
-                manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True
-            )
+            for layer, diff_id, chain_id in zip(manifest.layers, config.diff_ids, config.chain_ids, strict=True)
         )
         return IncomingImage(
             entry.digest,
-            manifest.media_type,
+            self._documents.nature(entry).media_type,
             raw,
             manifest.config.digest,
-            config_raw,
+            self._documents.config(manifest.config),
             layers,
             str(config.platform),
             config.created,
@@ -212,8 +218,3 @@ class Taking:
         if layer.data is not None:
             self._documents.embed(layer)
         return layer.digest
-
-
-def joined(*names: Sequence[str]) -> tuple[str, ...]:
-    """All of these names, each once."""
-    return tuple(dict.fromkeys(name for some in names for name in some))

@@ -15,10 +15,12 @@ from arstore.oci.media_type import is_config, may_be_image
 from arstore.tar.limits import raising
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from arstore.oci.descriptor import Flawed
     from arstore.tar.limits import Limits
-    from arstore.transport.candidates import Candidates
     from arstore.transport.documents import Documents
+    from arstore.transport.selection.candidates import Candidates
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, SourceImage
 
@@ -32,12 +34,20 @@ def image_entries(
     """
     found = []
     count = 0
+    lists: dict[Hashable, str] = {}
     for image in source.images():
         entry = image.descriptor
+        documents.work.visit()
         count += may_be_image(entry.media_type)
         if count > limits.images:
             raise LimitError(source.what, f"lists more than {limits.images} images", raising("images"))
-        why = why_no_image(entry, documents) or _why_no_index(entry, documents, candidates)
+        why = why_no_image(entry, documents)
+        if not why:
+            # However often an index is listed, it is gone through once.
+            key = (type(entry), entry.digest, entry.media_type)
+            if key not in lists:
+                lists[key] = _why_no_index(entry, documents, candidates)
+            why = lists[key]
         if why:
             skipped.add(entry, why, () if image.names == (image.fallback,) else image.names)
         else:

@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
-from arstore.oci.config import ImageConfig
 from arstore.oci.descriptor import Descriptor, Flawed
-from arstore.oci.index import Index
-from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import is_index, is_manifest, may_be_image
 from arstore.oci.platform import Platform, select
 from arstore.tar.limits import raising
@@ -20,6 +17,8 @@ from arstore.transport.media.bounds import bounds_of
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from arstore.digest import Digest
     from arstore.tar.limits import Limits
     from arstore.transport.documents import Documents
@@ -40,19 +39,22 @@ class Candidates:
         self._limits = limits
         self._bounds = bounds_of(limits)
         self._below: dict[Digest, list[Candidate]] = {}
+        self._best: dict[tuple[Digest, Platform], Candidate | None] = {}
+        self._offers: dict[Digest, list[str]] = {}
         self._platforms: dict[str, Platform] = {}
         self._artifacts: set[str] = set()
 
     def below(self, entry: Descriptor | Flawed) -> list[Candidate]:
         """The manifests that *entry* stands for: itself, or those that it lists as an index.
 
-        Raises the errors of `Documents`, and LimitError.
+        Whoever asks goes through them, and that is counted. Raises the errors of `Documents`, and LimitError.
         """
-        if isinstance(entry, Flawed) or is_manifest(entry.media_type) or not self._documents.nature(entry).is_index:
+        if isinstance(entry, Flawed) or not self.is_list(entry):
             return [Candidate(entry, entry.platform)]
         known = self._below.get(entry.digest)
         if known is None:
             known = self._below[entry.digest] = self._leaves(entry, 1, {entry.digest})
+        self._documents.work.visit(len(known))
         return known
 
     def best(self, entry: Descriptor | Flawed, wanted: Platform) -> Candidate | None:
@@ -62,6 +64,15 @@ class Candidates:
         themselves, those that cannot be are passed over while another one suits. One that is `Flawed` is returned where
         nothing else suits, or where it says that it suits: it may be the one. Raises the errors of `Documents`.
         """
+        if isinstance(entry, Flawed) or not self.is_list(entry):
+            return self._best_of(entry, wanted)
+        # Of an index, nothing that is said of it elsewhere counts.
+        key = (entry.digest, wanted)
+        if key not in self._best:
+            self._best[key] = self._best_of(entry, wanted)
+        return self._best[key]
+
+    def _best_of(self, entry: Descriptor | Flawed, wanted: Platform) -> Candidate | None:
         candidates = self.below(entry)
         trouble: ArstoreError | None = None
         flawed: Candidate | None = None
@@ -96,10 +107,20 @@ class Candidates:
     def offers(self, entry: Descriptor | Flawed) -> list[str]:
         """The platforms of the manifests below *entry* as far as they are known without reading more, for people."""
         try:
-            known = [self._known(one) for one in self.below(entry)]
+            if isinstance(entry, Flawed) or not self.is_list(entry):
+                return _texts([self._known(Candidate(entry, entry.platform))])
+            offers = self._offers.get(entry.digest)
+            if offers is None:
+                offers = self._offers[entry.digest] = _texts(map(self._known, self.below(entry)))
         except ArstoreError:
-            known = [entry.platform]
-        return sorted({str(platform) for platform in known if platform is not None and platform.is_known})
+            return _texts([entry.platform])
+        return offers
+
+    def is_list(self, entry: Descriptor | Flawed) -> bool:
+        """Whether *entry* is an index; a malformed one is none. Raises the errors of `Documents`."""
+        if isinstance(entry, Flawed) or is_manifest(entry.media_type):
+            return False
+        return self._documents.nature(entry).is_index
 
     def _leaves(self, index: Descriptor, depth: int, visited: set[Digest]) -> list[Candidate]:
         what = f"index {index.digest}"
@@ -107,8 +128,8 @@ class Candidates:
             most = self._bounds.index_depth
             raise self._bounds.passed("index-depth", what, f"lies more than {most} indexes deep")
         found: list[Candidate] = []
-        raw = self._documents.get(index)
-        for entry in Index.parse(raw, what, index.media_type or None, self._bounds).entries:
+        for entry in self._documents.index(index).entries:
+            self._documents.work.visit()
             if not may_be_image(entry.media_type) or self._documents.is_foreign(entry):
                 continue
             if isinstance(entry, Descriptor) and self._is_index(entry):
@@ -135,14 +156,9 @@ class Candidates:
         nature = self._documents.nature(entry)
         if isinstance(entry, Flawed) or nature.artifact or nature.is_index or _is_denied(entry.platform):
             return None
-        known = self._platforms.get(entry.digest)
-        if known is None:
-            raw = self._documents.get(entry)
-            manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
-            config = self._documents.config(manifest.config)
-            known = ImageConfig.parse(config, f"config {manifest.config.digest}", self._bounds).platform
-            self._platforms[entry.digest] = known
-        return known
+        platform = self._documents.config_facts(self._documents.manifest(entry).config).platform
+        self._platforms[entry.digest] = platform
+        return platform
 
     def _known(self, one: Candidate) -> Platform | None:
         if one.entry.digest in self._artifacts:
@@ -150,6 +166,10 @@ class Candidates:
         if one.platform is not None and one.platform.is_known:
             return one.platform
         return self._platforms.get(one.entry.digest)
+
+
+def _texts(platforms: Iterable[Platform | None]) -> list[str]:
+    return sorted({str(platform) for platform in platforms if platform is not None and platform.is_known})
 
 
 def _is_denied(platform: Platform | None) -> bool:

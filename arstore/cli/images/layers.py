@@ -1,0 +1,134 @@
+"""`layers`: the layers in the store, whatever their number.
+
+A store may have millions of them. What is kept of each are a few numbers; its line is made when it is written.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.images.images import name_order
+from arstore.cli.terminal.output import human_size, short_digest, write_json_list, write_long_table
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from arstore.cli.session import Session
+    from arstore.graph.snapshot import Snapshot
+    from arstore.store.forest import Forest
+    from arstore.store.store import Store
+
+_HEAD = ("CHAIN ID", "DIFF ID", "PARENT", "SIZE>", "FORM", "IMAGES>")
+_BATCH = 1000
+
+
+@exit_statuses()
+@command("layers")
+@json_option
+def layers(session: Session) -> None:
+    """List the layers.
+
+    A layer is named by its chain ID, which stands for it and all below it. SIZE is that of its uncompressed tar; FORM
+    is how its tree is kept, - when it has none yet.
+    """
+    from arstore.store.forest import Forest
+
+    with session.store() as store:
+        with store.graph.read() as snapshot:
+            tops = _tops(snapshot)
+            forest = Forest(snapshot, list(tops.values()))
+            columns = None if session.json else _Columns(snapshot, forest)
+        if columns is None:
+            write_json_list(_documents(store, forest, list(tops)))
+        else:
+            write_long_table(_HEAD, columns.rows)
+
+
+class _Images(NamedTuple):
+    top: list[str]
+
+
+def _tops(snapshot: Snapshot) -> dict[str, str]:
+    """The chain ID of each image's top layer, by its digest, in the order of the images' names."""
+    names = snapshot.names_by_digest()
+    found: dict[str, str] = {}
+    for digests, images in snapshot.batches("images", _Images):
+        found.update(zip(digests, images.top, strict=True))
+    ordered = sorted(found, key=lambda digest: name_order(names.get(digest, ()), digest))
+    return {digest: found[digest] for digest in ordered}
+
+
+class _Layers(NamedTuple):
+    diff_id: list[str]
+    size: list[int]
+    tree: list[str]
+
+
+class _Trees(NamedTuple):
+    form: list[str]
+
+
+class _Columns:
+    """What the table tells of each layer of *forest*, by its number."""
+
+    def __init__(self, snapshot: Snapshot, forest: Forest) -> None:
+        self._forest = forest
+        self._names: list[str] = [""]
+        self._sizes = array("q", bytes(8 * len(forest.chain_ids)))
+        self._forms = array("i", bytes(4 * len(forest.chain_ids)))
+        self._diff_ids = [""] * len(forest.chain_ids)
+        numbers: dict[str, int] = {"": 0}
+        forms: dict[str, int] = {}
+        for keys, trees in snapshot.batches("trees", _Trees):
+            for key, form in zip(keys, trees.form, strict=True):
+                forms[key] = numbers.setdefault(form, len(numbers))
+        self._names = list(numbers)
+        seen: dict[str, str] = {}
+        for chain_ids, found in snapshot.batches("layers", _Layers):
+            for chain_id, diff_id, size, tree in zip(chain_ids, *found, strict=True):
+                number = forest.numbers[chain_id]
+                short = short_digest(diff_id)
+                self._diff_ids[number] = seen.setdefault(short, short)
+                self._sizes[number] = size
+                self._forms[number] = forms.get(tree, 0)
+
+    def rows(self) -> Iterator[Sequence[str]]:
+        """The cells of each layer."""
+        forest = self._forest
+        for number in forest.order:
+            yield (
+                short_digest(forest.chain_ids[number]),
+                self._diff_ids[number],
+                short_digest(forest.parent(number)) or "-",
+                human_size(self._sizes[number]),
+                self._names[self._forms[number]] or "-",
+                str(forest.image_count(number)),
+            )
+
+
+def _documents(store: Store, forest: Forest, images: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every layer as JSON tells it; one that was removed meanwhile is left out.
+
+    The graph is read some layers at a time: whoever reads this may be slow, and a snapshot keeps pages from reuse.
+    """
+    for start in range(0, len(forest.order), _BATCH):
+        some = forest.order[start : start + _BATCH]
+        with store.graph.read() as snapshot:
+            found = [(number, snapshot.layer(forest.chain_ids[number])) for number in some]
+            keys = {record.tree for _, record in found if record is not None and record.tree}
+            forms = {key: tree.form for key in keys if (tree := snapshot.tree(key)) is not None}
+        for number, record in found:
+            if record is not None:
+                yield {
+                    "chain_id": forest.chain_ids[number],
+                    "diff_id": record.diff_id,
+                    "parent": record.parent,
+                    "blobs": list(record.blobs),
+                    "size": record.size,
+                    "tree": record.tree,
+                    "form": forms.get(record.tree, ""),
+                    "images": [images[place] for place in forest.images(number)],
+                }
