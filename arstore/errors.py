@@ -311,7 +311,7 @@ class PipelineFailedError(ArstoreError):
 
 
 class PipelineTimeoutError(ArstoreError):
-    """The pipeline's container did not end in the time it was given."""
+    """A load, or a part of it, did not end in the time it was given."""
 
     exit_code = 61
 
@@ -401,6 +401,21 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFoundError(what, why)
     return HostError(what, why)
+
+
+def reportable(error: BaseException, what: str) -> ArstoreError | OSError:
+    """Return what a process reports in one line of the *error* that ends it; *what* names its work.
+
+    An error that nobody has foreseen becomes a HostError: a traceback helps no user, and silence nobody.
+    """
+    if isinstance(error, ArstoreError) or (isinstance(error, OSError) and error.strerror):
+        return error
+    if isinstance(error, MemoryError):
+        return HostError(what, "out of memory")
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedByUserError("", "interrupted")
+    text = f": {error}" if str(error) else ""
+    return HostError(what, f"unexpected {type(error).__name__}{text}")
 
 
 def error_classes() -> list[type[ArstoreError]]:

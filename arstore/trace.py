@@ -171,6 +171,7 @@ LOAD = {
     "load.set-aside": Point("what a failed run had left lies in `failed`", "it stays there; the next `load` runs it"),
     "load.running": Point("`.last` says that it runs", "the next `load` sets aside what it left, and runs it again"),
     "load.ran": Point("it has ended well, and `.last` says so", "the next `load` imports what it left"),
+    "load.gathered": Point("what it left lies in `.taken`", "the next `load` puts it back, and imports it"),
     "load.image-taken": Point("one of the images is imported", "the next `load` does the rest"),
     "load.clearing": Point("all are imported, the directory is still full", "the next `load` empties it"),
     "load.cleared": Point("the directory is empty", _DONE),

@@ -1,4 +1,4 @@
-"""The time that a whole load may take.
+"""The time that a whole load may take, and each of its parts; and what was under way when it was over.
 
 Importing is interrupted by a timer's signal, whose handler raises, as Ctrl-C does; what was under way is undone in the
 same way. The container is stopped by its launcher, which gives it time to end. In another thread than the main one
@@ -11,12 +11,17 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.errors import PipelineTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+IMPORT, RUN, LEAVINGS = "import", "run", "leavings"
+PARTS = (IMPORT, RUN, LEAVINGS)
+"""The parts of a load: importing the pipeline, running it, importing what it left and clearing."""
 
 
 class _TimeOver(BaseException):
@@ -24,27 +29,72 @@ class _TimeOver(BaseException):
 
 
 class Clock:
-    """Counts from when it is made; *total* are the seconds for everything, None for no limit."""
+    """Counts from when it is made; *total* are the seconds for everything, None for no limit, *parts* those of parts.
 
-    def __init__(self, total: float | None) -> None:
+    `doing` says in words what is under way. *seconds* learns how long each part took.
+    """
+
+    def __init__(
+        self,
+        total: float | None,
+        parts: Mapping[str, float] = MappingProxyType({}),
+        seconds: dict[str, float] | None = None,
+    ) -> None:
         self._total = total
+        self._parts = parts
+        self._seconds = {} if seconds is None else seconds
         self._began = time.monotonic()
+        self._part = ""
+        self._part_began = self._began
+        self.doing = ""
+
+    @contextmanager
+    def part(self, name: str, doing: str) -> Iterator[None]:
+        """Count the context as the part *name* of the load, and limit its time."""
+        with self._counted(name, doing), self._limiting():
+            yield
+
+    @contextmanager
+    def between(self, doing: str) -> Iterator[None]:
+        """Limit the context, which is none of the parts, by the time for everything."""
+        self.doing = doing
+        with self._limiting():
+            yield
+
+    @contextmanager
+    def running(self) -> Iterator[float | None]:
+        """Count the context as the part `run`; it gets the seconds that it may take, and has to keep to them.
+
+        Its own PipelineTimeoutError is raised with the limit. Raises one when no time is left.
+        """
+        with self._counted(RUN, "running it"):
+            left = self.left()
+            try:
+                yield left
+            except PipelineTimeoutError as error:
+                _, option = self._limit()
+                raise PipelineTimeoutError(error.what, f"{error.why} ({option}), while {self.doing}") from error
+
+    @contextmanager
+    def _counted(self, name: str, doing: str) -> Iterator[None]:
+        self._part, self._part_began, self.doing = name, time.monotonic(), doing
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - self._part_began
+            self._part = ""
 
     def left(self) -> float | None:
-        """The seconds that are left, above 0. Raises PipelineTimeoutError when there are none."""
-        if self._total is None:
-            return None
-        left = self._total - (time.monotonic() - self._began)
-        if left <= 0:
+        """The seconds that are left, above 0; None where nothing is limited. Raises PipelineTimeoutError for none."""
+        now = time.monotonic()
+        limits = [(self._total, self._began), (self._parts.get(self._part), self._part_began)]
+        left = min((limit - (now - began) for limit, began in limits if limit is not None), default=None)
+        if left is not None and left <= 0:
             raise self._error()
         return left
 
-    def most(self, seconds: float | None) -> float | None:
-        """The smaller of *seconds* and what is left, where there are any. Raises PipelineTimeoutError."""
-        return min((each for each in (seconds, self.left()) if each is not None), default=None)
-
     @contextmanager
-    def limiting(self) -> Iterator[None]:
+    def _limiting(self) -> Iterator[None]:
         """For the length of the context, end it with PipelineTimeoutError when the time is over."""
         left = self.left()
         if left is None or threading.current_thread() is not threading.main_thread():
@@ -64,5 +114,14 @@ class Clock:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
+    def _limit(self) -> tuple[float, str]:
+        """The limit that ends first: its seconds, and the option that gives it."""
+        part, total = self._parts.get(self._part), self._total
+        if part is None or (total is not None and self._began + total <= self._part_began + part):
+            return total or 0, f"--timeout {total or 0:g}"
+        return part, f"--timeout-part {self._part}={part:g}"
+
     def _error(self) -> PipelineTimeoutError:
-        return PipelineTimeoutError("load", f"did not end in {self._total:g} seconds (--timeout-total)")
+        limit, option = self._limit()
+        doing = f", while {self.doing}" if self.doing else ""
+        return PipelineTimeoutError("load", f"did not end in {limit:g} seconds ({option}){doing}")

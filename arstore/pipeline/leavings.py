@@ -6,9 +6,9 @@ and `manifest.json` (a `dir:`), is an image directory as a whole. Other director
 these is reported and never followed: symlinks, FIFOs, devices, sockets, other file systems.
 
 The directory belonged to a container that may have been hostile, so every step goes from one open directory to an
-entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then, but a process
-outside may still have a descriptor of what it left. So what was looked at is remembered (`Seen`), and only that is
-deleted: an entry that has been changed since, or has come since, stays.
+entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then, and what it left is
+in `custody`, but a process outside may still have a descriptor of a file. So what was looked at is remembered (`Seen`),
+and only that is deleted: an entry that has been changed since, or has come since, stays.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ MAX_DEPTH = 64
 
 MAX_ENTRIES = 100_000
 """Files and directories that are looked at."""
+
+ELSEWHERE = "lies on another file system"
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -81,7 +83,7 @@ class Seen:
         while todo:
             below = todo.pop()
             with opened_directory(fd, below) as directory:
-                names = _sorted_names(directory, MAX_ENTRIES - seen)
+                names = sorted_names(directory, MAX_ENTRIES - seen)
                 seen += len(names)
                 for name in names:
                     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -131,7 +133,7 @@ def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
     while todo:
         parts = todo.pop()
         with opened_directory(directory_fd, parts) as fd:
-            names = _sorted_names(fd, MAX_ENTRIES - count)
+            names = sorted_names(fd, MAX_ENTRIES - count)
             if parts and _is_image_directory(names):
                 found.append(Leaving(parts, is_directory=True))
                 continue
@@ -157,7 +159,7 @@ def _mount_id(fd: int, name: bytes) -> int:
         os.close(child)
 
 
-def _sorted_names(fd: int, most: int) -> list[bytes]:
+def sorted_names(fd: int, most: int) -> list[bytes]:
     """The names in the directory *fd*, sorted. Raises LimitError for more than *most*, before they take much memory."""
     with os.scandir(fd) as listing:
         names = [os.fsencode(entry.name) for entry in islice(listing, most + 1)]
@@ -176,16 +178,22 @@ def _refusal(status: os.stat_result, is_elsewhere: bool, depth: int) -> str:
     if kind in _KINDS:
         return f"is {_KINDS[kind]}, not an image"
     if is_elsewhere:
-        return "lies on another file system"
+        return ELSEWHERE
     if kind == stat.S_IFDIR:
-        return f"lies more than {depth} directories deep"
+        return too_deep(depth)
     return ""
+
+
+def too_deep(depth: int) -> str:
+    """Return why a directory that has *depth* ones above it is refused."""
+    return f"lies more than {depth} directories deep"
 
 
 @contextlib.contextmanager
 def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[int]:
     """The directory that *parts* lead to, opened component by component through no symlink. Raises OSError."""
-    fd = os.dup(directory_fd)
+    # Not a duplicate: btrfs lists what a directory held when it was opened (or rewound), and not what came since.
+    fd = os.open(b".", _OPEN_DIRECTORY, dir_fd=directory_fd)
     try:
         for part in parts:
             child = os.open(part, _OPEN_DIRECTORY, dir_fd=fd)

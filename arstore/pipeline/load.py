@@ -6,16 +6,17 @@
 Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. From
 before the run until after the clean-up, no other `load` of the same pipeline runs (`turn`).
 
-What a run left that ended with another status than 0, or was killed, is set aside, unread, before the next one starts
-(`place`). What a run left that ended with 0 is imported by the next `load`, where that did not work or was killed, and
-the container is not run again. Nothing is deleted before it is imported, and durably so.
+While what it left is imported, nobody else reaches it (`custody`). What a run left that ended with another status than
+0, or was killed, is set aside, unread, before the next one starts (`place`). What a run left that ended with 0 is
+imported by the next `load`, where that did not work or was killed, and the container is not run again. Nothing is
+deleted before it is imported, and durably so.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,15 @@ from arstore.errors import (
     ArstoreError,
     ImageConfigError,
     InvalidReferenceError,
+    LimitError,
     PipelineFailedError,
     PipelineRefusedError,
     SubImageError,
     from_os_error,
 )
 from arstore.oci.reference import parse_name
-from arstore.pipeline.clock import Clock
+from arstore.pipeline.clock import IMPORT, LEAVINGS, Clock
+from arstore.pipeline.custody import Custody, give_back
 from arstore.pipeline.leavings import Seen, find_leavings, opened_leaving
 from arstore.pipeline.place import (
     ENDED,
@@ -57,7 +60,7 @@ from arstore.transport.skipped import SkippedTop
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
     from arstore.pipeline.leavings import Leaving
     from arstore.runtime.driver import Runtime
@@ -91,13 +94,14 @@ class LoadOptions:
     """How to load.
 
     `container` says how its container is to be, but for the two directories and their variables. `timeout` are the
-    seconds that it may run, `total` those for everything. `rerun` runs a pipeline again whose last run has ended well;
-    `resume` leaves what a failed run left where it is. `require_label` refuses an image without LABEL.
+    seconds for everything, `timeouts` those of some parts, by the names in `clock.PARTS`. `rerun` runs a pipeline again
+    whose last run has ended well; `resume` leaves what a failed run left where it is. `require_label` refuses an image
+    without LABEL.
     """
 
     container: RunOptions = field(default_factory=RunOptions)
     timeout: float | None = None
-    total: float | None = None
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     keep_images: bool = False
     rerun: bool = False
     resume: bool = False
@@ -164,8 +168,8 @@ def load(
     could not be imported.
     """
     loaded = Loaded() if loaded is None else loaded
-    clock = Clock(options.total)
-    with clock.limiting(), _timed(loaded, "import"):
+    clock = Clock(options.timeout, options.timeouts, loaded.seconds)
+    with clock.part(IMPORT, "importing the pipeline"):
         image = _pipeline(store, source, options, progress, loaded)
     reached("load.imported")
     labels = store.config(image).labels
@@ -181,11 +185,12 @@ def load(
             with made(root, path):
                 pass
         reached("load.directories-made")
-        _await_killed(store)
-        work = _Work(store, directory, place_fd, options, progress, loaded)
+        with clock.between("waiting for the container of a load that was killed"):
+            _await_killed(store)
+        work = _Work(store, directory, place_fd, options, progress, loaded, clock)
+        work.recover()
         if work.is_left_to_import():
-            with clock.limiting(), _timed(loaded, "leavings"):
-                work.take_leavings(again=True)
+            work.take_leavings(again=True)
             if not options.rerun and not loaded.failed and work.was_of(loaded.image):
                 return loaded
         elif not options.resume and not work.is_kept() and not is_empty(place_fd):
@@ -193,10 +198,8 @@ def load(
             reached("load.set-aside")
         if labels.get(LABEL) != "true":
             note(_announcement(store, image, options, loaded.label))
-        with _timed(loaded, "run"):
-            work.run(image, runtime, clock)
-        with clock.limiting(), _timed(loaded, "leavings"):
-            work.take_leavings()
+        work.run(image, runtime)
+        work.take_leavings()
     return loaded
 
 
@@ -283,13 +286,12 @@ def _await_killed(store: Store) -> None:
         time.sleep(_PAUSE)
 
 
-@contextmanager
-def _timed(loaded: Loaded, part: str) -> Iterator[None]:
-    began = time.monotonic()
+def _kept(images_fd: int) -> tuple[str, ...]:
+    """What is in the images directory, where a process outside may still be making more."""
     try:
-        yield
-    finally:
-        loaded.seconds[part] = loaded.seconds.get(part, 0.0) + time.monotonic() - began
+        return tuple(shown(leaving.path) for leaving in find_leavings(images_fd))
+    except LimitError as error:
+        return (f"images directory, which {error.why}",)
 
 
 class _Work:
@@ -303,6 +305,7 @@ class _Work:
         options: LoadOptions,
         progress: Progress | None,
         loaded: Loaded,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -310,7 +313,13 @@ class _Work:
         self._options = options
         self._progress = progress
         self._loaded = loaded
+        self._clock = clock
         self._last = last_run(place_fd)
+
+    def recover(self) -> None:
+        """Give back what a load that was killed had taken. Raises OSError."""
+        with opened(self._directory) as fd:
+            give_back(self._place_fd, fd)
 
     def is_left_to_import(self) -> bool:
         """Whether the last run has ended well, and what it left is still to be imported."""
@@ -324,23 +333,28 @@ class _Work:
         """Whether the last run was one of this very image."""
         return self._last.image == digest
 
-    def run(self, image: StoredImage, runtime: Callable[[float | None], Runtime], clock: Clock) -> None:
+    def run(self, image: StoredImage, runtime: Callable[[float | None], Runtime]) -> None:
         """Run the container to its end. Raises PipelineFailedError and the errors of running."""
-        loaded, options = self._loaded, self._options
+        loaded = self._loaded
+        with self._clock.between("completing the layers of the pipeline"):
+            trees = tuple(self._store.stack_records(image, self._progress))
 
         def created(container_id: str) -> None:
             loaded.container = container_id
 
-        request = RunRequest(
-            image=image,
-            options=self._run_options(),
-            runtime=runtime(clock.most(options.timeout)),
-            timeout=clock.most(options.timeout),
-            stops_on_term=True,
-        )
-        write_last(self._place_fd, RUNNING, loaded.image)
-        reached("load.running")
-        ended = run(self._store, request, created)
+        with self._clock.running() as left:
+            found = runtime(left)
+            request = RunRequest(
+                image=image,
+                options=self._run_options(),
+                runtime=found,
+                timeout=self._clock.left(),
+                stops_on_term=True,
+                trees=trees,
+            )
+            write_last(self._place_fd, RUNNING, loaded.image)
+            reached("load.running")
+            ended = run(self._store, request, created)
         loaded.exit_code, loaded.oom_killed, loaded.has_run = ended.status, ended.oom_killed, True
         if loaded.exit_code != 0:
             why = f"the pipeline ended with status {loaded.exit_code}"
@@ -364,31 +378,19 @@ class _Work:
         --rerun, and after a power cut, that is set aside in place of an error, because the pipeline can make it again.
         """
         loaded, options = self._loaded, self._options
-        imported: list[TakenImage] = []
-        failed: list[Failure] = []
-        seen = Seen()
-        with opened(self._directory) as fd:
-            for leaving in find_leavings(fd, seen):
-                try:
-                    imported.extend(self._import(fd, leaving, seen))
-                    reached("load.image-taken")
-                except ArstoreError as error:
-                    failed.append(Failure(shown(leaving.path), error))
-                except OSError as error:
-                    failed.append(Failure(shown(leaving.path), from_os_error(error, shown(leaving.path))))
-            loaded.imported, loaded.failed = _merged((*loaded.imported, *imported)), tuple(failed)
-            if failed and not (again and (options.rerun or self._last.may_be_torn)):
-                first = failed[0]
-                more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-                why = f"could not be imported: {first.error}{more}"
-                hint = f"nothing was cleaned, all is in {self._directory}; --rerun sets it aside and runs again"
-                raise SubImageError(first.path, why, hint)
+        with self._clock.part(LEAVINGS, "looking at what it left"), opened(self._directory) as images_fd:
+            with Custody(self._place_fd, images_fd) as held:
+                seen = Seen()
+                failed = self._import_all(held, seen)
+                if failed and not (again and (options.rerun or self._last.may_be_torn)):
+                    raise self._failure(failed)
+                if not options.keep_images and not failed:
+                    self._clock.doing = "clearing"
+                    reached("load.clearing")
+                    held.clear(seen)
+                    reached("load.cleared")
             if not options.keep_images and not failed:
-                reached("load.clearing")
-                seen.remove(fd)
-                os.fsync(fd)
-                reached("load.cleared")
-                loaded.kept = tuple(shown(leaving.path) for leaving in find_leavings(fd))
+                loaded.kept = _kept(images_fd)
         if failed:
             place = os.path.dirname(self._directory)
             loaded.set_aside = set_aside(place, self._place_fd)
@@ -396,6 +398,34 @@ class _Work:
             write_last(self._place_fd, KEPT, loaded.image)
         else:
             forget_last(self._place_fd)
+
+    def _import_all(self, held: Custody, seen: Seen) -> tuple[Failure, ...]:
+        """Import everything, and return what could not be."""
+        loaded = self._loaded
+        imported: list[TakenImage] = []
+        failed: list[Failure] = []
+        try:
+            for leaving in held.leavings(seen):
+                what = shown(leaving.path)
+                self._clock.doing = f"importing {what}"
+                try:
+                    imported.extend(self._import(held.fd, leaving, seen))
+                    reached("load.image-taken")
+                except ArstoreError as error:
+                    failed.append(Failure(what, error))
+                except OSError as error:
+                    failed.append(Failure(what, from_os_error(error, what)))
+        finally:
+            # Also where the time is over: what is in the store by then is told.
+            loaded.imported, loaded.failed = _merged((*loaded.imported, *imported)), tuple(failed)
+        return loaded.failed
+
+    def _failure(self, failed: tuple[Failure, ...]) -> SubImageError:
+        first = failed[0]
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        why = f"could not be imported: {first.error}{more}"
+        hint = f"nothing was cleaned, all is in {self._directory}; --rerun sets it aside and runs again"
+        return SubImageError(first.path, why, hint)
 
     def _import(self, directory_fd: int, leaving: Leaving, seen: Seen) -> list[TakenImage]:
         what = shown(leaving.path)

@@ -1,6 +1,7 @@
 """The directories of one pipeline, and what its last run left there.
 
     <root>/<image name>/images/          where the pipeline leaves its images; its container has this one
+    <root>/<image name>/.taken/          the files of `images` while they are imported (`custody`)
     <root>/<image name>/failed/<time>/   what a run left that failed, unread, until somebody discards it
     <root>/<image name>/.last            {"state": "running" | "ended" | …, "image": …, "boot": …}: of the last run
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.disk.paths import RESERVED
 from arstore.disk.rmtree import remove_tree_at
-from arstore.errors import HostError, InvalidReferenceError
+from arstore.errors import HostError, InUseError, InvalidReferenceError
 from arstore.linux.files.reading import read_start
 from arstore.linux.files.writing import replace_file
 from arstore.linux.process import boot_id
@@ -33,10 +34,11 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGES, FAILED, _LAST = "images", "failed", ".last"
+IMAGES, FAILED, TAKEN, _LAST = "images", "failed", ".taken", ".last"
 RUNNING, ENDED, KEPT = "running", "ended", "kept"
 
 _LARGEST = 4096
+_ATTEMPTS = 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -149,13 +151,23 @@ def forget_last(place_fd: int) -> None:
 
 
 def is_empty(place_fd: int) -> bool:
-    """Whether nothing lies in the images directory. Raises OSError."""
+    """Whether nothing lies in the images directory, and nothing of it was taken. Raises OSError."""
+    if _has(place_fd, TAKEN):
+        return False
     fd = os.open(IMAGES, _DIRECTORY, dir_fd=place_fd)
     try:
         with os.scandir(fd) as entries:
             return next(iter(entries), None) is None
     finally:
         os.close(fd)
+
+
+def _has(place_fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=place_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def set_aside(place: str, place_fd: int) -> str:
@@ -169,6 +181,9 @@ def set_aside(place: str, place_fd: int) -> str:
     try:
         name = _free_name(failed_fd)
         os.rename(IMAGES, name, src_dir_fd=place_fd, dst_dir_fd=failed_fd)
+        with contextlib.suppress(FileNotFoundError):
+            # What could not be given back, because something else was in its place.
+            os.rename(TAKEN, f"{name}{TAKEN}", src_dir_fd=place_fd, dst_dir_fd=failed_fd)
     except OSError as error:
         if error.errno not in {errno.EBUSY, errno.EXDEV}:
             raise
@@ -205,17 +220,33 @@ def failed_runs(place: str) -> list[FailedRun]:
 
 
 def discard(runs: list[FailedRun]) -> None:
-    """Delete these. Raises OSError; follows no symlink."""
+    """Delete these; no symlink is followed.
+
+    Raises InUseError when a process that was given a descriptor of one goes on making files in it, OSError.
+    """
     for run in runs:
         parent, name = os.path.split(run.path)
         fd = os.open(parent, _DIRECTORY)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                remove_tree_at(fd, os.fsencode(name))
+            _discard_one(run.path, fd, os.fsencode(name))
         finally:
             os.close(fd)
         with contextlib.suppress(OSError):
             os.rmdir(parent)
+
+
+def _discard_one(path: str, parent_fd: int, name: bytes) -> None:
+    for _ in range(_ATTEMPTS):
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                remove_tree_at(parent_fd, name)
+        except OSError as error:
+            # Something has come into a directory between its last file and itself.
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return
+    raise InUseError(path, "a process goes on making files in it", "end the container that does, and try again")
 
 
 def _size(path: str) -> int:

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, key: str, count: int) -> None:
         """*count* more bytes of it are done."""
 
+    def worked(self, key: str, steps: int) -> None:
+        """So many steps of work (`tar.steps`) have been taken for it: few bytes may ask for much."""
+
     def finish(self, key: str, reused: bool = False) -> None:
         """The layer is done; *reused* when it was there already."""
 
@@ -25,6 +28,9 @@ class NoProgress:
         """Ignore it."""
 
     def advance(self, key: str, count: int) -> None:
+        """Ignore it."""
+
+    def worked(self, key: str, steps: int) -> None:
         """Ignore it."""
 
     def finish(self, key: str, reused: bool = False) -> None:

@@ -15,7 +15,7 @@ from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,10 +23,11 @@ from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, Flawed
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.codec import HEAD, Compression, detect
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.docker_archive import NAME, DockerArchive
+from arstore.transport.docker_archive import DockerArchive
+from arstore.transport.image_table import ImageTable
 from arstore.transport.layout import Layout
 from arstore.transport.media.base import Medium
-from arstore.transport.names import EVERYTHING, Choice, same_name, spellings
+from arstore.transport.names import EVERYTHING, Choice, same_name
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Hybrid(Medium):
 
     def claims(self) -> Claims:
         """The entries of `index.json` that are whole, and the images of `manifest.json` that they leave out."""
-        table = _Table(self._docker)
+        table = ImageTable(self._docker)
         entries = [(entry, self._look_at(entry)) for entry in self._entries(bool(table))]
         for _, look in entries:
             table.leave_out(look.whole)
@@ -119,7 +120,7 @@ class Hybrid(Medium):
                 return ()
             raise
 
-    def _instead(self, entry: Descriptor | Flawed, look: _Look, table: _Table) -> Item | None:
+    def _instead(self, entry: Descriptor | Flawed, look: _Look, table: ImageTable) -> Item | None:
         """The image of `manifest.json` that an entry which is not whole must mean: by its config, its name, or as the
         only one that is left.
         """
@@ -195,68 +196,6 @@ class Hybrid(Medium):
                 finally:
                     blob.close()
         return self._compressed[layer]
-
-
-class _Table:
-    """What `manifest.json` lists, by the digests of configs; nothing when it cannot be read."""
-
-    def __init__(self, docker: DockerArchive) -> None:
-        self._work = docker.facts.work
-        self._names: dict[Digest | None, dict[str, None]] = {}
-        self._left: dict[int, Item] = {}
-        self._by_config: dict[Digest | None, list[int]] = {}
-        self._by_name: dict[str, int] = {}
-        self._called: dict[tuple[Digest, ...], dict[str, None]] = {}
-        listed: Sequence[Item] = ()
-        with suppress(ArstoreError):
-            listed = docker.items()
-        for place, item in enumerate(listed):
-            config = None
-            with suppress(ArstoreError):
-                config = docker.config_digest(item)
-            self._left[place] = item
-            self._by_config.setdefault(config, []).append(place)
-            self._names.setdefault(config, {}).update(dict.fromkeys(item.names))
-            self._work.visit(NAME * len(item.names))
-            self._by_name.update((spelling, place) for name in item.names for spelling in spellings(name))
-
-    def __len__(self) -> int:
-        return len(self._by_config)
-
-    def names(self, configs: tuple[Digest, ...]) -> Mapping[str, None]:
-        """The names of the images with these configs, as keys."""
-        known = self._called.get(configs)
-        if known is None:
-            names = (name for config in configs for name in self._names.get(config, ()))
-            known = self._called[configs] = dict.fromkeys(names)
-            self._work.visit(len(known))
-        return known
-
-    def left(self) -> list[Item]:
-        """The images that were neither taken nor left out."""
-        return list(self._left.values())
-
-    def leave_out(self, configs: Sequence[Digest]) -> None:
-        """Leave out the images with these configs."""
-        for config in configs:
-            for place in self._by_config.get(config, ()):
-                self._left.pop(place, None)
-
-    def leave_out_all(self) -> None:
-        """Leave out everything."""
-        self._left.clear()
-
-    def take(self, config: Digest) -> Item | None:
-        """The first image with this config that is left, which then is not."""
-        place = next((place for place in self._by_config.get(config, ()) if place in self._left), None)
-        return None if place is None else self._left.pop(place)
-
-    def take_named(self, names: Sequence[str]) -> Item | None:
-        """The image with one of these names that is left, or the only one that is left, which then is not."""
-        place = next((self._by_name[name] for name in names if self._by_name.get(name) in self._left), None)
-        if place is None and len(self._left) == 1:
-            place = next(iter(self._left))
-        return None if place is None else self._left.pop(place)
 
 
 def _all_among(names: Sequence[str], others: set[str]) -> bool:

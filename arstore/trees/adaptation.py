@@ -21,6 +21,7 @@ from arstore.trees.relocation import NOTHING, Relocation
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
     from arstore.trees.format import FileRange, Needs, TreeBuilder, TreeFormat
     from arstore.trees.merged_view import MergedView
@@ -66,9 +67,9 @@ class Adaptation(Relocation):
         super().__init__(lower, own)
         self._view = lower
 
-    def pay(self, steps: Steps) -> None:
-        """Take from *steps* what this, and looking into the lower layers, costs from now on."""
-        super().pay(steps)
+    def pay(self, steps: Steps, limits: Limits) -> None:
+        """Take from *steps* what this, and looking into the lower layers, costs from now on, within *limits*."""
+        super().pay(steps, limits)
         self._view.allowance = Allowance(steps=steps)
 
     def attach(self, builder: TreeBuilder) -> None:

@@ -26,6 +26,7 @@ from arstore.trees.skeleton import MAX_SYMLINKS, DirectoryNode, Shape, joined
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
     from arstore.trees.format import Content, EntryReader
 
@@ -78,9 +79,9 @@ class Relocation:
         self._shape = Shape()
         self._link = (b"", self._shape.root, b"")
 
-    def pay(self, steps: Steps) -> None:
-        """Take from *steps* what this costs from now on."""
-        self._allowance = Allowance(steps=steps)
+    def pay(self, steps: Steps, limits: Limits) -> None:
+        """Take from *steps* what this costs from now on, and keep no more in memory than *limits* say."""
+        self._allowance = Allowance(limits, steps=steps)
 
     # --- marks ------------------------------------------------------------------------------------------------------
 

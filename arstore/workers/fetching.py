@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arstore.digest import CHUNK
-from arstore.errors import ArstoreError, HostError, naming
+from arstore.errors import ArstoreError, HostError, naming, reportable
 from arstore.linux.files.writing import write_all
 from arstore.workers.wire import packed, unpacked
 
@@ -71,19 +71,17 @@ def fetch(wanted: Iterable[Wanted], pipe: int) -> None:
                     stream.close()
         except _NobodyReadsError:
             raise BrokenPipeError from None
-        except Exception as error:  # what is not said here is lost
+        except BaseException as error:  # what is not said here is lost
             _send(pipe, _FAILURE, packed(_told(error, one.what)))
             return
 
 
-def _told(error: Exception, what: str) -> Exception:
+def _told(error: BaseException, what: str) -> Exception:
     """*error* as the worker is to raise it: one that says something."""
-    if isinstance(error, ArstoreError) or (isinstance(error, OSError) and error.strerror):
-        return error
-    if isinstance(error, MemoryError):
-        return HostError(what, "cannot be fetched: out of memory")
-    text = f": {error}" if str(error) else ""
-    return HostError(what, f"cannot be fetched: unexpected {type(error).__name__}{text}")
+    told = reportable(error, what)
+    if told is error or not isinstance(told, HostError):
+        return told
+    return HostError(what, f"cannot be fetched: {told.why}")
 
 
 class _NobodyReadsError(Exception):

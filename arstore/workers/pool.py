@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from arstore.errors import ArstoreError, HostError
+from arstore.errors import ArstoreError, HostError, reportable
 from arstore.linux.files.writing import write_all
 from arstore.linux.process import UMASK, set_parent_death_signal
 from arstore.workers import fatal
@@ -242,20 +242,25 @@ def _spawn(index: int, job: Callable[[Report], T], inherited: list[int]) -> _Chi
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(status)
-        # A library's caller may have one that closes what this process makes to itself.
-        os.umask(UMASK)
-        for fd in (reading, *inherited):
-            os.close(fd)
-        if fatal.report is not None:
-            fatal.report = partial(_tell, writing)
-        _work(job, writing)
+        _work(partial(_begun, job, parent, (reading, *inherited), writing), writing)
         status = 0
     finally:
         os._exit(status)
     raise AssertionError("unreachable")
+
+
+def _begun(job: Callable[[Report], T], parent: int, others: tuple[int, ...], pipe: int, report: Report) -> T:
+    """Make this process a worker of *parent* without the descriptors of *others*, and do the job."""
+    set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    # A library's caller may have one that closes what this process makes to itself.
+    os.umask(UMASK)
+    for fd in others:
+        os.close(fd)
+    if fatal.report is not None:
+        fatal.report = partial(_tell, pipe)
+    return job(report)
 
 
 def _work(job: Callable[[Report], T], pipe: int) -> None:
@@ -264,12 +269,8 @@ def _work(job: Callable[[Report], T], pipe: int) -> None:
 
     try:
         _send(pipe, (True, job(report)))
-    except (ArstoreError, OSError) as error:
-        _send(pipe, (True, error))
-    except MemoryError:
-        _send(pipe, (True, HostError("worker", "out of memory")))
-    except Exception as error:  # the end of this process: what is not said here is lost
-        _send(pipe, (True, HostError("worker", f"unexpected {type(error).__name__}: {error}")))
+    except BaseException as error:  # the end of this process: what is not said here is lost
+        _send(pipe, (True, reportable(error, "worker")))
 
 
 def _tell(pipe: int, error: ArstoreError) -> int:

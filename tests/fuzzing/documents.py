@@ -23,7 +23,7 @@ from arstore.transport.location import parse_location
 from arstore.transport.media.blob import OpenFile
 from arstore.transport.media.members import Member, Members
 from arstore.transport.names import Choice
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from fuzzing import mutators
 from fuzzing.target import Target, scratch
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import images, programs
+from support.cli import exit_status
 from support.images import device, directory, fifo, file, symlink
 from support.scrambling import socket_at
 
@@ -84,6 +86,7 @@ def _etc(*members: images.Member) -> list[images.Member]:
 
 
 SPY = {"User": "spy"}
+SPARSE = {"GNU.sparse.size": str(64 << 30), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,0"}
 TRUE = (NAME, "true")
 RUNS: dict[str, Callable[[Trial], None]] = {
     "passwd is a symlink outside": _run(lambda out: _etc(symlink("etc/passwd", out + "/precious")), SPY, BROKEN, *TRUE),
@@ -111,6 +114,35 @@ RUNS: dict[str, Callable[[Trial], None]] = {
     "a volume through a symlink": _run(
         lambda out: [symlink("w", out)], {"Volumes": {"/w/escaped": {}, "/../escaped": {}}}, ANY, *TRUE
     ),
+    "a volume with a sparse file of 64 GiB": _run(
+        lambda out: [directory("data"), file("data/s", pax_headers=SPARSE)],
+        {"Volumes": {"/data": {}}},
+        (0,),
+        *(NAME, "busybox", "du", "-k", "/data/s"),
+        says=b"0\t/data/s",
+    ),
+    "a volume of 100 names": _run(
+        lambda out: [directory("data"), *(symlink(f"l{n}", "data") for n in range(100))],
+        {"Volumes": {f"/l{n}": {} for n in range(100)}},
+        (0,),
+        *(NAME, "busybox", "grep", "-c", "/volumes/", "/proc/self/mountinfo"),
+        says=b"1\n",
+    ),
+    "volumes of 200 levels, each in the one above": _run(
+        lambda out: [directory("d/" * depth) for depth in range(1, 201)],
+        {"Volumes": {"/" + "d/" * depth: {} for depth in range(1, 201)}},
+        ANY,
+        *TRUE,
+    ),
+    "a volume of 1,000 levels": _run(
+        lambda out: [directory("d/" * 1000), file("d/" * 1000 + "f")], {"Volumes": {"/d": {}}}, (0,), *TRUE
+    ),
+    "2,000 volumes": _run(lambda out: [], {"Volumes": {f"/v{n}": {} for n in range(2000)}}, BROKEN, *TRUE),
+    "a volume that leads to the root": _run(lambda out: [symlink("r", "/")], {"Volumes": {"/r": {}}}, BROKEN, *TRUE),
+    "a volume that leads to the kernel's": _run(
+        lambda out: [symlink("r", "proc")], {"Volumes": {"/r/self/cwd": {}}}, BROKEN, *TRUE
+    ),
+    "a volume in the kernel's": _run(lambda out: [], {"Volumes": {"/proc/self/cwd": {}}}, BROKEN, *TRUE),
     "a mount through a symlink": _run(lambda out: [symlink("w", up(out))], {}, ANY, "-v", "/usr:/w/private:ro", *TRUE),
     "proc is a symlink outside": _run(lambda out: [symlink("proc", out)], {}, BROKEN, *TRUE),
     "dev is a symlink outside": _run(lambda out: [symlink("dev", out)], {}, BROKEN, *TRUE),
@@ -305,6 +337,58 @@ def _left(script: str) -> Callable[[Trial], None]:
     return attempt
 
 
+OUTSIDE = """
+import os, sys, time
+top, fds, number = sys.argv[1], {}, 0
+while True:
+    for name in ("", "group", "group/layout", "good.tar"):
+        try:
+            path = os.path.join(top, name)
+            fds.setdefault(name, os.open(path, os.O_RDWR if name.endswith(".tar") else os.O_RDONLY | os.O_DIRECTORY))
+        except OSError:
+            continue
+    if os.path.exists(sys.argv[2]):
+        number += 1
+        for name, fd in fds.items():
+            try:
+                if name.endswith(".tar"):
+                    os.pwrite(fd, os.urandom(64), number * 4099 % max(os.fstat(fd).st_size, 1))
+                else:
+                    os.close(os.open(f"late{number % 500}.tar", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+                    os.symlink("/etc/passwd", f"link{number % 500}", dir_fd=fd)
+            except OSError:
+                continue
+    time.sleep(0.001)
+"""
+"""Stands for another container that was given descriptors of these, and writes once the last image was written."""
+
+
+def _passed_on(trial: Trial) -> None:
+    """A process outside holds descriptors of the images directory and of what is in it, and uses them."""
+    good = images.image(images.layer([file("f", b"f" * 300_000)], "none"), names=["good:1"])
+    shared = trial.store.root / "pipelines"
+    shared.mkdir(parents=True, exist_ok=True)
+    images.write_oci_archive(shared / "good.tar", good)
+    images.write_layout(shared / "layout", images.image(images.layer([file("g")]), names=["group:1"]))
+    script = "mkdir group; busybox cp -r $ARSTORE_PIPELINES/layout group/; busybox cp $ARSTORE_PIPELINES/good.tar .; "
+    config = {"Cmd": ["sh", "-c", BUILT + script + "sleep 1; touch $ARSTORE_PIPELINES/go; sleep 1"]}
+    picture = images.image(*box().layers, names=["pipe:1"], config={"Env": ["PATH=/bin"], **config})
+    path = images.write_oci_archive(trial.source / "pipe.tar", picture)
+    words = [sys.executable, "-c", OUTSIDE, trial.store.root / "pipe/images", shared / "go"]
+    with subprocess.Popen(words) as process:
+        try:
+            done = trial.run("load", "-i", path)
+        finally:
+            process.kill()
+    if done.status not in {0, exit_status("SubImage")}:
+        trial.wrong(f"load ended with {done.status}: {done.last[-300:]}")
+    found = trial.names()
+    if not found <= {"before:1", "pipe:1", "good:1", "group:1"}:
+        trial.wrong(f"there are images {found}")
+    if "good:1" in found:
+        trial.looked_into("good:1", {"f": (b"f" * 300_000)[:4096]})
+
+
 def cases() -> Iterator[Case]:
     """All of this module."""
     for number, (name, attempt) in enumerate(RUNS.items()):
@@ -317,3 +401,5 @@ def cases() -> Iterator[Case]:
             yield Case(group, name, form, attempt)
     for number, (name, script) in enumerate(LEFT.items()):
         yield Case("pipeline", f"{name}, load", FORMS[number % 2], _left(script), runs=True)
+    for form in FORMS:
+        yield Case("pipeline", "descriptors passed on, load", form, _passed_on, runs=True)

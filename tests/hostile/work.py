@@ -23,9 +23,9 @@ MIB = 1 << 20
 ATTRIBUTE = b"SCHILY.xattr.user."
 
 
-def records(keyword: Callable[[int], bytes], value: bytes, letter: bytes = b"x") -> bytes:
-    """An extended header of just under a MiB, of records whose keywords *keyword* gives."""
-    data = bytearray()
+def records(keyword: Callable[[int], bytes], value: bytes, letter: bytes = b"x", first: bytes = b"") -> bytes:
+    """An extended header of just under a MiB, of the record *first* and such whose keywords *keyword* gives."""
+    data = bytearray(first)
     number = 0
     while len(data) < MIB - 600:
         data += tarblocks.record(keyword(number), value)
@@ -57,6 +57,14 @@ def files(count: int, first: int = 0) -> Iterator[bytes]:
     """Files without content, a thousand in a directory that no entry is for."""
     for number in range(first, first + count):
         yield tarblocks.header(b"d%d/f%d" % (number // 1000, number))
+    yield tarblocks.END
+
+
+def zeros(number: int, size: int) -> Iterator[bytes]:
+    """A file of so many MiB of zeros, another one by its name."""
+    yield tarblocks.header(b"zeros-%d" % number, b"0", size * MIB)
+    for _ in range(size):
+        yield bytes(MIB)
     yield tarblocks.END
 
 
@@ -113,7 +121,8 @@ def sparse_maps(count: int, runs: int) -> Iterator[bytes]:
 
 def maps_in_one_header(count: int) -> Iterator[bytes]:
     """Maps of which only the last counts, as many as fit in a header."""
-    yield from repeated(records(lambda _number: b"GNU.sparse.map", b"0,0," * 100 + b"0,0"), count)
+    size = tarblocks.record(b"GNU.sparse.size", b"1000")
+    yield from repeated(records(lambda _number: b"GNU.sparse.map", b"0,0," * 100 + b"0,0", first=size), count)
 
 
 def old_sparse(count: int, blocks: int) -> Iterator[bytes]:
@@ -234,10 +243,11 @@ def _archive(extension: Callable[[], bytes], count: int) -> Callable[[Trial], No
 
 
 SEVERAL: dict[str, Callable[[Trial], None]] = {
-    "eight layers of 60,000 files": _layer(*((lambda n=n: files(60_000, 60_000 * n)) for n in range(8))),  # type: ignore[misc]
+    "eight layers of 60,000 files": _layer(*((lambda n=n: files(60_000, 60_000 * n)) for n in range(8))),
     "4,000 layers": _tiny_layers,
     "a layer of 4,000 files for 100 images": _adapted(100, *(images.file(f"d/f{n}") for n in range(4000))),
     "a layer of 300 MiB for 20 images": _adapted(20, images.file("d/f", bytes(300 * MIB))),
+    "six layers of 300 MiB of zeros": _layer(*((lambda n=n: zeros(n, 300)) for n in range(6))),
     "global records of an archive": _archive(lambda: attributes(b"g"), 400),
     "attributes of an archive": _archive(lambda: attributes() + tarblocks.header(b"blobs/sha256/f"), 400),
     "long names of an archive": _archive(

@@ -18,7 +18,7 @@ from arstore.maintenance.remove import remove_images
 from arstore.store.progress import NoProgress
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
-from arstore.transport.selection import Wanted
+from arstore.transport.selection.selector import Wanted
 
 ONE = stores.simple("one", names=("one:1", "one:latest"))
 TWO = stores.simple("two", names=("two:1",))

@@ -22,6 +22,7 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.pipeline import load as module
+from arstore.pipeline.clock import Clock
 from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions, load
 from arstore.pipeline.place import images_directory
 from arstore.runtime.discovery import find_runtime
@@ -104,7 +105,7 @@ def left(store):
 
 def take_leavings(store, place, loaded):
     with opened(str(place)) as fd:
-        module._Work(store, str(place / "left"), fd, LoadOptions(), None, loaded).take_leavings()
+        module._Work(store, str(place / "left"), fd, LoadOptions(), None, loaded, Clock(None)).take_leavings()
 
 
 def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
@@ -176,7 +177,7 @@ def test_a_container_that_fails(store, archive, options):
 def test_a_container_that_does_not_end(store, archive, options):
     container = RunOptions(env=("PIPELINE_SLEEP=60",), stop_timeout=0.3)
     with pytest.raises(PipelineTimeoutError):
-        run(store, archive, replace(options, container=container, timeout=0.5))
+        run(store, archive, replace(options, container=container, timeouts={"run": 0.5}))
     assert set(stores.names(store)) == {"builder:1"}
     quiet(store)
 

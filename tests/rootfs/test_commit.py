@@ -338,6 +338,9 @@ class Meddling:
         action, self.action = self.action, lambda: None
         action()
 
+    def worked(self, key, steps):
+        pass
+
     def finish(self, key, reused=False):
         pass
 

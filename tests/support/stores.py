@@ -30,7 +30,7 @@ from arstore.mounts.table import MountTable
 from arstore.store.layout import index_document, without_id
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
-from arstore.transport.selection import Wanted
+from arstore.transport.selection.selector import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -77,7 +77,7 @@ def test_leavings_of_a_failed_run_can_be_taken_up(store, pipeline, place):
 
 
 def test_a_time_out_is_a_failure_too(store, pipeline, place):
-    words = ("--timeout", "1", "--stop-timeout", "0.5", "-e", "PIPELINE_SLEEP=60")
+    words = ("--timeout-part", "run=1", "--stop-timeout", "0.5", "-e", "PIPELINE_SLEEP=60")
     assert load(store, pipeline, *words).status == 61
     (place / "images/half").write_bytes(b"x")
     assert load(store, pipeline).status == 0
@@ -177,6 +177,21 @@ def test_the_whole_load_has_a_limit_of_its_own(store, pipeline):
     assert time.monotonic() - began < 40
     store.ok("check")
     assert load(store, pipeline, "--timeout-total", "600").status == 0
+
+
+def test_a_time_limit_says_what_was_under_way(store, pipeline):
+    sleeping = ("--stop-timeout", "1", "-e", "PIPELINE_SLEEP=60")
+    for words, said in (
+        (("--timeout", "0.001"), "did not end in 0.001 seconds (--timeout 0.001), while importing the pipeline"),
+        (("--timeout-part", "import=0.001"), "(--timeout-part import=0.001), while importing the pipeline"),
+        (("--timeout", "3", *sleeping), "was stopped (--timeout 3), while running it"),
+        (("--timeout-part", "run=1", *sleeping), "was stopped (--timeout-part run=1), while running it"),
+    ):
+        done = load(store, pipeline, *words)
+        assert (done.status, said in done.err) == (61, True), done.err
+    for wrong in ("run", "run=", "run=-1", "run=nan", "clearing=3", "3", "=3"):
+        store.fails("Usage", "load", "-i", pipeline, "--timeout-part", wrong)
+    store.ok("check")
 
 
 def test_an_image_of_the_store_by_name_and_by_digest(store, pipeline, place):

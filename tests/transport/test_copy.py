@@ -11,7 +11,7 @@ from arstore.errors import ArstoreError, InvalidReferenceError, PlatformError, U
 from arstore.oci.platform import parse
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
-from arstore.transport.selection import Wanted
+from arstore.transport.selection.selector import Wanted
 
 EXAMPLE = images.example()
 

@@ -20,7 +20,7 @@ from arstore.errors import (
 from arstore.oci.index import Index
 from arstore.oci.platform import parse
 from arstore.transport.detect import open_source
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.skipped import SkippedTop
 
 HERE, THERE, AFAR = (oddities.picture(architecture) for architecture in (HOST, OTHER, THIRD))

@@ -16,7 +16,7 @@ from arstore.errors import (
 )
 from arstore.oci.platform import parse
 from arstore.transport.detect import open_source
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.skipped import MOST, SkippedTop
 
 HERE, THERE, AFAR = (oddities.picture(architecture) for architecture in (HOST, OTHER, THIRD))

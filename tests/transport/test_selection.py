@@ -23,7 +23,7 @@ from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import BOUNDS
 from arstore.oci.platform import parse
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.source import SourceImage
 
 OTHER = "s390x"

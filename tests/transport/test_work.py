@@ -6,15 +6,18 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from support import images
+from support import images, stores
 
-from arstore.errors import DigestMismatchError, LimitError, SizeMismatchError
+from arstore.errors import DigestMismatchError, LimitError, SizeMismatchError, UnsafePathError
 from arstore.oci import config as oci_config
+from arstore.tar.entry import Kind
 from arstore.tar.limits import Limits
 from arstore.transport import facts
+from arstore.transport.copy import import_reference
 from arstore.transport.detect import open_source
 from arstore.transport.documents import Documents
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.media.members import Member, Members
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.work import Work
 
 LAYER = images.layer([images.file("f")], "none")
@@ -312,3 +315,56 @@ def test_distinct_images_cost_as_much_as_they_are(select, how):
 def test_ten_thousand_images_are_selected(select, how, every):
     found, _ = select(files_of(how, *pictures(10_000)), every=every)
     assert len(found.images) == 10_000
+
+
+@pytest.mark.long
+@pytest.mark.root
+def test_ten_thousand_images_are_imported(tmp_path):
+    path = images.write_oci_archive(tmp_path / "x.tar.gz", *pictures(10_000), compression="gzip")
+    with stores.opened(tmp_path / "store") as store:
+        assert len(import_reference(store, str(path))) == 10_000
+        assert len(store.images()) == 10_000
+
+
+def test_names_that_share_a_chain_of_links_follow_it_once(tmp_path, spool, monkeypatch):
+    """A chain has forty links of 4,000 bytes, and thousands of names may begin it."""
+    long = "././" * 900
+    chain = [images.symlink(f"m{number}", f"{long}m{number + 1}") for number in range(30)]
+    chain.append(images.file("m30", images.image(LAYER).config))
+    names = [images.symlink(f"c{number}", "m0") for number in range(500)]
+    table = [{"Config": one.info.name, "Layers": ["l"], "RepoTags": [f"{one.info.name}:1"]} for one in names]
+    files = [*chain, *names, images.file("l", LAYER.tar), images.file("manifest.json", images.dump(table))]
+    followed = Counter()
+    real = Members._joined
+    monkeypatch.setattr(
+        Members, "_joined", lambda self, base, link, name: followed.update([link]) or real(self, base, link, name)
+    )
+    with open_source(str(images.write_archive(tmp_path / "x", files)), spool) as source:
+        assert len(Selector(source, Wanted()).select().images) == 1
+    assert max(count for link, count in followed.items() if len(link) > 1000) == 1
+
+
+@pytest.mark.parametrize("links", [39, 40, 41])
+def test_a_chain_is_as_long_from_wherever_it_is_entered(links):
+    members = Members("it")
+    members.add(b"end", Member(Kind.FILE))
+    for number in range(links):
+        members.add(b"m%d" % number, Member(Kind.SYMLINK, link=b"m%d" % (number + 1) if number < links - 1 else b"end"))
+    for start in (links - 1, 5, 2):
+        assert members.resolve(f"m{start}") == b"end"
+    for start in (0, 1, 0):
+        if links - start < 40:
+            assert members.resolve(f"m{start}") == b"end"
+        else:
+            with pytest.raises(LimitError):
+                members.resolve(f"m{start}")
+
+
+@pytest.mark.parametrize("target", [b"../x", b"/x", b"m"])
+def test_a_chain_that_leads_nowhere_is_refused_each_time(target):
+    members = Members("it")
+    for name, link in ((b"m", target), (b"n", b"m")):
+        members.add(name, Member(Kind.SYMLINK, link=link))
+    for name in ("n", "m", "n"):
+        with pytest.raises((UnsafePathError, LimitError), match=f"it: {name}: "):
+            members.resolve(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arstore.errors import DigestMismatchError, HostError
+from arstore.errors import ArstoreError, DigestMismatchError, HostError
 from arstore.workers.pool import Fed, Outcome, beside, divided, run_jobs
 
 
@@ -379,6 +379,15 @@ def test_a_feeder_that_dies_is_an_error():
 
     with pytest.raises(HostError, match="ended unexpectedly"):
         values([Fed(lambda _fd: os.kill(os.getpid(), signal.SIGKILL), read)])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
+def test_what_is_no_error_and_ends_a_job_is_told(error):
+    def fail(_report):
+        raise error
+
+    with pytest.raises(ArstoreError, match=f"interrupted|unexpected {type(error).__name__}"):
+        values([fail])
 
 
 def test_a_feeder_that_fails_is_an_error():

@@ -14,10 +14,10 @@ from arstore.cli.command import (
     json_option,
 )
 from arstore.cli.containers.ended import status_of
-from arstore.cli.containers.options import GRACE, environment
+from arstore.cli.containers.options import ENV_FILE_HELP, GRACE, variables
 from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import ANY, RAW, argument, option
-from arstore.cli.terminal.output import short_digest, utc_time, write_bytes, write_json, write_line, write_table
+from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_line, write_shown, write_table
 from arstore.errors import NotFoundError, StoreDamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def _state(container: Container) -> RunState | None:
 def logs(session: Session, container_id: str, follow: bool, timestamps: bool) -> None:
     """Show what a detached container has written.
 
-    What it wrote to stderr goes to stderr. With --json, a list of {"time", "stream", "text"}; bytes that are no UTF-8
-    are replaced there.
+    What it wrote to stderr goes to stderr. On a terminal, colours are shown and other control characters are escaped.
+    With --json, a list of {"time", "stream", "text"}; bytes that are no UTF-8 are replaced there.
     """
     from arstore.runtime.stdio.logs import read_log_lines
 
@@ -120,7 +120,7 @@ def logs(session: Session, container_id: str, follow: bool, timestamps: bool) ->
         return
     for line in lines:
         stamp = f"{line.time} ".encode() if timestamps else b""
-        write_bytes(stamp + line.data, to_stderr=line.stream == "stderr")
+        write_shown(stamp + line.data, to_stderr=line.stream == "stderr", colours=True)
 
 
 def _waiting(container: Container) -> Callable[[], bool]:
@@ -145,6 +145,7 @@ def _waiting(container: Container) -> Callable[[], bool]:
 @option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @option("-d", "--detach", is_flag=True, help="Return while the command runs; what it writes goes nowhere.")
 @option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value.")
+@option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP)
 @option("-w", "--workdir", metavar="DIR", type=ANY, default="", help="The working directory.")
 @option("-u", "--user", metavar="USER[:GROUP]", type=ANY, help="Who the command runs as.")
 @json_option
@@ -157,6 +158,7 @@ def exec_(
     interactive: bool,
     tty: bool,
     env: tuple[str, ...],
+    env_file: tuple[str, ...],
     workdir: str,
     user: str | None,
 ) -> int:
@@ -170,7 +172,7 @@ def exec_(
     if detach and interactive:
         raise UsageError("exec", "--detach and --interactive exclude each other: nobody would be there to type")
 
-    options = ExecOptions(environment(env), workdir, user, tty, interactive)
+    options = ExecOptions(variables(env_file, env), workdir, user, tty, interactive)
     with session.store() as store:
         container = store.containers.find(container_id)
     if detach:

@@ -56,8 +56,15 @@ _TOLD = 10
 @argument("image", metavar="[NAME]", default="")
 @option("-i", "--input", "archive", metavar="FILE", default="", help="The pipeline image's archive; - for stdin.")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it brings.")
-@option("--timeout", metavar="S", type=SECONDS, help="The most seconds that it may run.")
-@option("--timeout-total", "total", metavar="S", type=SECONDS, help="The most seconds for everything.")
+@option("--timeout", metavar="S", type=SECONDS, help="The most seconds for everything.")
+@option("--timeout-total", "total", metavar="S", type=SECONDS, help="The same as --timeout.")
+@option(
+    "--timeout-part",
+    "parts",
+    metavar="PART=S",
+    multiple=True,
+    help="The most seconds for a part: import (of the pipeline), run, or leavings (importing and clearing them).",
+)
 @option("--runtime", "runtime_path", metavar="PATH", help="The OCI runtime; by default the first that works.")
 @option("--keep-images", is_flag=True, help="Leave what it made in the images directory, imported or not.")
 @option("--rerun", is_flag=True, help="Run it again, although what its last run left was only to be imported.")
@@ -82,6 +89,7 @@ def load(
     strict_xattrs: bool,
     timeout: float | None,
     total: float | None,
+    parts: tuple[str, ...],
     keep_images: bool,
     rerun: bool,
     resume: bool,
@@ -115,7 +123,10 @@ def load(
     if archive:
         refuse_terminal(archive)
     limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
-    options = LoadOptions(run_options(words), timeout, total, keep_images, rerun, resume, require_label, limits)
+    whole = min((seconds for seconds in (timeout, total) if seconds is not None), default=None)
+    options = LoadOptions(
+        run_options(words), whole, _timeouts(parts), keep_images, rerun, resume, require_label, limits
+    )
     loaded = Loaded()
     session.tell_confinement()
     source = Archive(archive, name) if archive else InStore(image)
@@ -127,6 +138,22 @@ def load(
                 _render(session, store, loaded, options)
             raise
     _render(session, store, loaded, options)
+
+
+def _timeouts(texts: tuple[str, ...]) -> dict[str, float]:
+    """Seconds by the name of the part. Raises UsageError."""
+    from arstore.pipeline.clock import PARTS
+
+    found = {}
+    for text in texts:
+        name, _, seconds = text.partition("=")
+        if name not in PARTS:
+            raise UsageError(f"--timeout-part {text}", "names no part", f"there are {', '.join(PARTS)}")
+        try:
+            found[name] = float(str(SECONDS.read(seconds)))
+        except ValueError:
+            raise UsageError(f"--timeout-part {text}", "is not a number of seconds", f"write {name}=60") from None
+    return found
 
 
 def _load(

@@ -24,6 +24,10 @@ _MOST_SECONDS = 1_000_000_000
 """More than thirty years, and less than what the kernel's timers take."""
 SECONDS = Range(float, min=0, max=_MOST_SECONDS, min_open=True)
 GRACE = Range(float, min=0, max=_MOST_SECONDS)
+ENV_FILE_HELP = (
+    "A file of variables, K[=V] on each line; # begins a comment. Use it for secrets: every user of the host can read "
+    "what -e gives, in /proc/PID/cmdline."
+)
 _ENV_FILE_LIMIT = 16 << 20
 
 
@@ -54,7 +58,7 @@ class ContainerWords(TypedDict):
 
 _OPTIONS = (
     option("-e", "--env", metavar="K[=V]", multiple=True, help="A variable; K alone takes this environment's value."),
-    option("--env-file", metavar="FILE", multiple=True, help="A file of variables, a line each; # begins a comment."),
+    option("--env-file", metavar="FILE", multiple=True, help=ENV_FILE_HELP),
     option(
         "-v", "--volume", metavar="SRC:DST[:OPT,...]", multiple=True, help="A host path, seen at DST; ro: read-only."
     ),
@@ -123,7 +127,7 @@ def run_options(words: ContainerWords) -> RunOptions:
     _refuse_limits_without_cgroups(words)
     memory, cpus, shm_size, stop_timeout = words["memory"], words["cpus"], words["shm_size"], words["stop_timeout"]
     return RunOptions(
-        env=(*_env_files(words["env_file"]), *environment(words["env"])),
+        env=variables(words["env_file"], words["env"]),
         user=words["user"],
         groups=_split(words["group_add"]),
         volumes=tuple(map(parse_volume, words["volume"])),
@@ -166,17 +170,46 @@ def environment(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(text for text in found if text is not None)
 
 
-def _env_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """The variables in these files, as docker reads them: a line each, blank ones and comments left out."""
+def variables(paths: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """What `--env-file` and `--env` give, the latter last, so that it wins. Raises as `environment` and `env_file`."""
+    found = [variable for path in paths for variable in env_file(path)]
+    return (*found, *environment(texts))
+
+
+def env_file(path: str) -> tuple[str, ...]:
+    """The variables in the file *path*, as podman and docker read it: a line each, blank ones and comments left out.
+
+    A value is all that follows the first `=`, quotes included. Raises UsageError, which names the line, NotFoundError,
+    PermissionDeniedError, HostError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(fd, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read(_ENV_FILE_LIMIT + 1)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    if len(text) > _ENV_FILE_LIMIT:
+        raise UsageError(path, f"is larger than {_ENV_FILE_LIMIT >> 20} MiB")
     found: list[str] = []
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read(_ENV_FILE_LIMIT + 1)
-        except OSError as error:
-            raise from_os_error(error, path) from error
-        if len(text) > _ENV_FILE_LIMIT:
-            raise UsageError(path, f"is larger than {_ENV_FILE_LIMIT >> 20} MiB")
-        lines = (line.lstrip().rstrip("\r") for line in text.split("\n"))
-        found += environment([line for line in lines if line and not line.startswith("#")])
+    for number, whole in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = whole.lstrip().removesuffix("\r")
+        if line and not line.startswith("#"):
+            _check_line(line, f"{path}: line {number}")
+            found += environment([line])
     return tuple(found)
+
+
+def _check_line(line: str, where: str) -> None:
+    """Raise UsageError, which never shows the value, for a line that gives no variable."""
+    name = line.partition("=")[0]
+    why = ""
+    if not name:
+        why = "has no name before ="
+    elif any(character.isspace() for character in name):
+        why = "has white space in the variable's name"
+    elif "\0" in line:
+        why = "contains NUL"
+    elif any("\udc80" <= character <= "\udcff" for character in line):
+        why = "is not valid UTF-8"
+    if why:
+        raise UsageError(where, why, "write NAME=VALUE, NAME for the host's value, or # and a comment")

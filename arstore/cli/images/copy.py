@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses
+from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
     CopyWords,
@@ -17,7 +17,7 @@ from arstore.cli.images.copying import (
     wanted_platforms,
 )
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import REGISTRY_ERRORS, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 
 if TYPE_CHECKING:
     from typing import Unpack

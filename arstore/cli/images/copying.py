@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.transport.export.export import Exported, ExportOptions
-    from arstore.transport.selection import Wanted
+    from arstore.transport.selection.selector import Wanted
     from arstore.transport.sink import OutgoingImage
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
@@ -69,7 +69,7 @@ format_option = option(
 def wanted_platforms(words: ExportWords) -> Wanted:
     """Which images of an index are copied. Raises UsageError."""
     from arstore.oci.platform import parse
-    from arstore.transport.selection import Wanted
+    from arstore.transport.selection.selector import Wanted
 
     platform, every = words["platform"], words["all_platforms"]
     if platform is not None and every:

@@ -145,7 +145,7 @@ def _options(
 ) -> ImportOptions:
     from arstore.oci.platform import parse
     from arstore.transport.copy import ImportOptions
-    from arstore.transport.selection import Wanted
+    from arstore.transport.selection.selector import Wanted
 
     tree, platform = words["tree"], words["platform"]
     if tree != AUTO and tree not in store.forms:

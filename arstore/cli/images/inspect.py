@@ -19,9 +19,9 @@ from arstore.cli.terminal.output import (
     human_size,
     short_digest,
     short_time,
-    write_bytes,
     write_indented,
     write_json,
+    write_shown,
     write_table,
 )
 
@@ -46,8 +46,13 @@ DOCUMENT_ERRORS = (
 @exit_statuses(*DOCUMENT_ERRORS, errors.DigestMismatchError, *REGISTRY_ERRORS)
 @command("inspect")
 @argument("image")
-@option("--config", "part", flag_value="config", help="The image's config, byte for byte.")
-@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), byte for byte.")
+@option(
+    "--config",
+    "part",
+    flag_value="config",
+    help="The image's config, byte for byte; on a terminal, control characters are escaped.",
+)
+@option("--raw", "part", flag_value="raw", help="The image's manifest (or the index), in the same way.")
 @registry_options
 @json_option
 def inspect(session: Session, image: str, part: str | None, **access: Unpack[AccessWords]) -> None:
@@ -64,12 +69,12 @@ def inspect(session: Session, image: str, part: str | None, **access: Unpack[Acc
         return
     with session.store() as store:
         if part == "raw":
-            write_bytes(store.read_blob(store.find(image).digest))
+            write_shown(store.read_blob(store.find(image).digest))
             return
         found = store.find_image(image)
         config = store.config(found)
         if part == "config":
-            write_bytes(config.raw)
+            write_shown(config.raw)
             return
         document = _details(store, found, config)
     (write_json if session.json else write_indented)(document)
@@ -80,11 +85,11 @@ def _inspect_remote(session: Session, image: str, part: str | None, access: Acce
 
     options = registry_access(session, access)
     if part == "raw":
-        write_bytes(remote_manifest(image, options))
+        write_shown(remote_manifest(image, options))
         return
     found = remote_image(image, options)
     if part == "config":
-        write_bytes(found.config.raw)
+        write_shown(found.config.raw)
         return
     (write_json if session.json else write_indented)(found.summary | _of_config(found.config))
 

@@ -32,7 +32,7 @@ def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
     """The image that *image* means, on this host. Raises the errors of registries and of `Selector`."""
     from arstore.oci.config import ImageConfig
     from arstore.transport.registry.source import open_registry
-    from arstore.transport.selection import Selector, Wanted
+    from arstore.transport.selection.selector import Selector, Wanted
 
     with open_registry(image.removeprefix(PREFIX), options) as source:
         selection = Selector(source, Wanted()).select()

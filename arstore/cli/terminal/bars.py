@@ -49,14 +49,21 @@ _NARROW, _TINY = 80, 40
 class _Layer:
     """A layer that was started: bytes as stored, None where nobody knows how many."""
 
-    __slots__ = ("done", "finished", "label", "number", "total")
+    __slots__ = ("done", "finished", "label", "number", "steps", "total")
 
     def __init__(self, number: int, label: str, total: int | None) -> None:
         self.number = number
         self.label = label
         self.total = total
         self.done = 0
+        self.steps = 0
         self.finished = False
+
+    @property
+    def description(self) -> str:
+        """The label, and how much work the layer has asked for so far when that is worth telling."""
+        millions = self.steps // 1_000_000
+        return f"{self.label}, {millions} M steps" if millions and not self.finished else self.label
 
     @property
     def weight(self) -> tuple[bool, int]:
@@ -94,6 +101,13 @@ class Bars:
         if layer is not None:
             layer.done += count
             self._all.done += count if layer.total is not None else 0
+            self._draw_now_and_then()
+
+    def worked(self, key: str, steps: int) -> None:
+        """So many steps have been taken for it."""
+        layer = self._active.get(key)
+        if layer is not None:
+            layer.steps = steps
             self._draw_now_and_then()
 
     def finish(self, key: str) -> None:
@@ -141,10 +155,10 @@ class Bars:
         self._all.label = f"{self._count} {self._noun}s".strip()
         for layer in shown:
             if layer not in self._tasks:
-                self._tasks[layer] = self._picture.add_task(layer.label, total=layer.total, completed=layer.done)
+                self._tasks[layer] = self._picture.add_task(layer.description, total=layer.total, completed=layer.done)
             completed = 1 if layer.finished and layer.total is None else layer.done
             total = 1 if layer.finished and layer.total is None else layer.total
-            self._picture.update(self._tasks[layer], description=layer.label, total=total, completed=completed)
+            self._picture.update(self._tasks[layer], description=layer.description, total=total, completed=completed)
         others = self._count - len(self._rows)
         done = self._ended_count - sum(layer.finished for layer in self._rows)
         more = f"and {others} more, {done} done" if folded and len(shown) < room else ""

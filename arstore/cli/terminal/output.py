@@ -2,7 +2,8 @@
 
 Names, labels and paths come from images and are hostile: whatever is written for people is one line where it was
 meant to be one, without control characters. JSON is plain ASCII, so that no locale and no byte of a file name can
-spoil it. Bytes that are no UTF-8 are escaped in both; `write_path` alone writes them as they are.
+spoil it. Bytes that are no UTF-8 are escaped in both. `write_path` and `write_shown` write them as they are, but not to
+a terminal.
 """
 
 from __future__ import annotations
@@ -69,6 +70,36 @@ def write_bytes(data: bytes, to_stderr: bool = False) -> None:
         raise ClosedStreamError from error
     except OSError as error:
         raise unwritten(error, STDERR if to_stderr else STDOUT) from error
+
+
+def write_shown(data: bytes, *, to_stderr: bool = False, colours: bool = False) -> None:
+    """Write *data*, which an image or a container has made: exactly, but safe to show on a terminal.
+
+    On a terminal, line breaks and tabs stay; other control characters and bytes that are not UTF-8 are escaped.
+    Sequences that only colour text stay with *colours*. Raises as `write_text`.
+    """
+    stream = sys.stderr if to_stderr else sys.stdout
+    if stream is not None and stream.isatty():
+        text = data.decode("utf-8", "surrogateescape")
+        shown = "\n".join(_coloured(line) if colours else _tabbed(line) for line in text.split("\n"))
+        data = shown.encode(stream.encoding or "ascii", "backslashreplace")
+    write_bytes(data, to_stderr)
+
+
+def _tabbed(line: str) -> str:
+    return line if line.isprintable() else "\t".join(map(printable, line.split("\t")))
+
+
+def _coloured(line: str) -> str:
+    """*line* with its colours (SGR of ECMA-48), which end with it, and without a carriage return at its end."""
+    line = line.removesuffix("\r")
+    if line.isprintable():
+        return line
+    import re
+
+    parts = re.split("(\x1b\\[[0-9;:]*m)", line)
+    shown = [part if place % 2 else _tabbed(part) for place, part in enumerate(parts)]
+    return "".join(shown) + ("\x1b[0m" if len(parts) > 1 else "")
 
 
 def unwritten(error: OSError, stream: str = STDOUT) -> HostError:

@@ -2,7 +2,8 @@
 
 An event is one JSON object a line: `{"event": "start", "layer", "label", "size"}`, `{"event": "progress", "layer",
 "done", "size"}` at most some ten times a second, and `{"event": "finish", "layer", "reused"}`; `layer` is the diff
-ID, sizes are in bytes as stored. No threads are used, because the store forks workers.
+ID, sizes are in bytes as stored. Events of a layer that asks for much work have `"steps"` too, those taken so far. No
+threads are used, because the store forks workers.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ class LineProgress:
     def advance(self, key: str, count: int) -> None:
         """See Progress."""
 
+    def worked(self, key: str, steps: int) -> None:
+        """See Progress."""
+
     def finish(self, key: str, reused: bool = False) -> None:
         """See Progress."""
         if key not in self._layers:
@@ -96,6 +100,14 @@ class JsonProgress:
             self._event("progress", key, done=done, size=total)
         self._layers[key] = (done, total, told)
 
+    def worked(self, key: str, steps: int) -> None:
+        """See Progress."""
+        done, total, told = self._layers.get(key, (0, None, 0.0))
+        now = monotonic()
+        if now - told >= INTERVAL:
+            self._event("progress", key, done=done, size=total, steps=steps)
+            self._layers[key] = (done, total, now)
+
     def finish(self, key: str, reused: bool = False) -> None:
         """See Progress."""
         self._layers.pop(key, None)
@@ -125,6 +137,11 @@ class BarProgress:
         """See Progress."""
         if self._bars is not None:
             self._bars.advance(key, count)
+
+    def worked(self, key: str, steps: int) -> None:
+        """See Progress."""
+        if self._bars is not None:
+            self._bars.worked(key, steps)
 
     def finish(self, key: str, reused: bool = False) -> None:
         """See Progress."""

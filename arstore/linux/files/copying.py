@@ -6,6 +6,10 @@ import errno
 import fcntl
 import os
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _FICLONE, _FICLONERANGE = 0x40049409, 0x4020940D
 _ALIGNMENT = 4096
@@ -42,6 +46,47 @@ def copy_range(source_fd: int, source_offset: int, target_fd: int, length: int, 
     done = _copy_in_kernel(source_fd, source_offset, target_fd, length, target_offset)
     # What is left may be the source's end or a way that gave up: only read(2) tells which.
     return done + _copy_by_hand(source_fd, source_offset + done, target_fd, length - done, target_offset + done)
+
+
+def copy_sparse(source_fd: int, target_fd: int, coming: Callable[[int], None] = lambda _count: None) -> None:
+    """Copy all of a file into the empty file *target_fd*, so that its holes stay holes (lseek(2), SEEK_HOLE).
+
+    *coming* gets the number of bytes that are about to be written, before each step; what it raises ends the copy.
+    Neither descriptor's file position counts. Raises OSError.
+    """
+    size = os.fstat(source_fd).st_size
+    os.ftruncate(target_fd, size)
+    for start, end in data_runs(source_fd, size):
+        at = start
+        while at < end:
+            step = min(end - at, _STEP)
+            coming(step)
+            done = copy_range(source_fd, at, target_fd, step, at)
+            if not done:
+                return
+            at += done
+
+
+def data_runs(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each run of data in the first *size* bytes of a file; the rest are holes.
+
+    The file's position changes. Raises OSError.
+    """
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+            end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+                raise
+            start, end = at, size
+        if start >= size:
+            return
+        yield start, end
+        at = end
 
 
 def _share(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from arstore.linux.syscall import AT_FDCWD, c_string, libc
 
-_EXCHANGE = 2
+_NOREPLACE, _EXCHANGE = 1, 2
 _MISSING = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV})
 """EXDEV: an overlay does not move directories of its lower layers."""
 
@@ -25,3 +26,19 @@ def exchange(one: str, other: str) -> bool:
         error.filename2 = os.fspath(other)
         raise
     return True
+
+
+def rename_new(source: bytes, target: bytes, source_fd: int, target_fd: int) -> None:
+    """Rename *source* in the directory *source_fd* to *target* in *target_fd*, where nothing has that name yet.
+
+    On a file system that cannot do that at once, it looks first. Raises FileExistsError, OSError.
+    """
+    try:
+        libc("renameat2", source_fd, c_string(source), target_fd, c_string(target), _NOREPLACE, what=source)
+    except OSError as error:
+        if error.errno not in {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+        with suppress(FileNotFoundError):
+            os.stat(target, dir_fd=target_fd, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+        os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)

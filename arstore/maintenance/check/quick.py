@@ -57,14 +57,16 @@ class _Tree(NamedTuple):
     members: tuple[str, ...]
 
 
-def structure(store: Store, snapshot: Snapshot, recorded: AbstractSet[str]) -> Iterator[Finding]:
+def structure(
+    store: Store, snapshot: Snapshot, recorded: AbstractSet[str], layers: tuple[list[str], Layers] | None = None
+) -> Iterator[Finding]:
     """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
 
-    *recorded* are the digests of the blobs with records that can be read.
-    Raises OSError and the errors of Graph.
+    *recorded* are the digests of the blobs with records that can be read, *layers* all layers for a caller that has
+    them at hand. Raises OSError and the errors of Graph.
     """
     trees = snapshot.every("trees", _Tree)
-    yield from surface(store, snapshot, recorded, trees.keys(), *snapshot.columns("layers", Layers))
+    yield from surface(store, snapshot, recorded, trees.keys(), *(layers or snapshot.columns("layers", Layers)))
     # To list them takes a fifth of asking for each.
     with os.scandir(store.directories.trees) as entries:
         there = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}

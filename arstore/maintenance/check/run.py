@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from arstore.errors import StoreDamagedError, StoreVersionError
+from arstore.graph.records import LayerRecord
 from arstore.linux.isolation.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
@@ -25,9 +26,9 @@ from arstore.workers import confinement
 from arstore.workers.pool import beside, divided, run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.records import BlobRecord, ImageRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store
     from arstore.workers.confinement import Confinement
@@ -79,7 +80,7 @@ def check(store: Store, quick: bool = False, report: Report = lambda _bytes: Non
     with store.graph.read(lenient=True) as snapshot:
         known = _known(store, snapshot)
         keys = Known.of(snapshot)
-        seen = list(structure(store, snapshot, known.blobs.keys()))
+        seen = list(structure(store, snapshot, known.blobs.keys(), _columns(known.layers)))
         passed_over = snapshot.passed_over
     findings += _lasting(store, seen)
     findings += _standing(store, known.trees, _deep(store, known, report, nice))
@@ -93,9 +94,30 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _known(store: Store, snapshot: Snapshot) -> _Known:
-    layers = dict(snapshot.layers())
+    # Records name one another, and most digests stand in several: each is held once.
+    strings: dict[str, str] = {}
+
+    def one(text: str) -> str:
+        return strings.setdefault(text, text)
+
+    layers = {
+        one(key): LayerRecord(one(it.diff_id), one(it.parent), tuple(map(one, it.blobs)), it.size, one(it.tree))
+        for key, it in snapshot.layers()
+    }
+    images = {one(key): it._replace(layers=tuple(map(one, it.layers))) for key, it in snapshot.images()}
     trees = list(candidates(store, layers, dict(snapshot.trees())))
-    return _Known(dict(snapshot.blobs()), layers, dict(snapshot.images()), trees)
+    return _Known(dict(snapshot.blobs()), layers, images, trees)
+
+
+def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
+    """The keys of *layers*, and what is looked at of each."""
+    records = layers.values()
+    return list(layers), Layers(
+        [one.parent for one in records],
+        [one.blobs for one in records],
+        [one.size for one in records],
+        [one.tree for one in records],
+    )
 
 
 def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from arstore.errors import ArstoreError
+from arstore.errors import reportable
 from arstore.linux.isolation.namespace import CLONE_NEWPID, setns, unshare
 from arstore.linux.process import set_parent_death_signal
 from arstore.runtime.lifecycle.channel import Receiver, Sender
@@ -60,8 +59,8 @@ class Child(NamedTuple):
 def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signal: int) -> Child:
     """Fork a child into the pid namespace that *pid_namespace* has open, or else as PID 1 into a new one.
 
-    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; an
-    ArstoreError or OSError of *work* becomes the event `failed`. The forwarded signals are blocked in it until *work*
+    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; any
+    exception becomes the event `failed` (`errors.reportable`). The forwarded signals are blocked in it until *work*
     takes them. Raises OSError.
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -101,24 +100,28 @@ def _fork(pid_namespace: int | None, own: int) -> int:
 
 
 def _be_child(work: Callable[[Sender], None], go_fd: int, report: Sender, death_signal: int) -> NoReturn:
-    complete = False
-    try:
+    def life() -> None:
         # A parent that ended before this line cannot send the signal any more; its end of the pipe is closed then.
         set_parent_death_signal(death_signal)
         for number in (signal.SIGCHLD, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         if os.read(go_fd, 1) == _GO:
-            try:
-                work(report)
-            except (ArstoreError, OSError) as error:
-                report.fail(error)
-        complete = True
+            work(report)
+
+    end_after(life, report)
+
+
+def end_after(work: Callable[[], None], report: Sender) -> NoReturn:
+    """Do *work* and end this process; any exception is reported as the event `failed`, and never printed."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException as error:  # the end of this process: what is not said here is lost
+        report.fail(reportable(error, "container"))
+        status = 0
     finally:
-        if not complete:
-            # A mistake of ours: its traceback is all there is to find it by, and the parent sees the pipe end.
-            sys.excepthook(*sys.exc_info())
-            sys.stderr.flush()
-        os._exit(0 if complete else 1)
+        os._exit(status)
 
 
 def close_others(*kept: int) -> None:

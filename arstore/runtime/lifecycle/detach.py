@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from arstore.errors import ArstoreError, RuntimeFailedError
+from arstore.errors import RuntimeFailedError
 from arstore.runtime.lifecycle.channel import Receiver, Sender, error_of
+from arstore.runtime.lifecycle.child import end_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,8 @@ def detached(what: str, work: Callable[[Sender], None]) -> None:
 
 def _daemonise(work: Callable[[Sender], None], report: Sender) -> NoReturn:
     """Be the process between the caller and the daemon, or the daemon: neither returns."""
-    complete = False
-    try:
+
+    def life() -> None:
         os.setsid()
         if os.fork() == 0:
             os.chdir("/")
@@ -49,10 +50,6 @@ def _daemonise(work: Callable[[Sender], None], report: Sender) -> NoReturn:
             for fd in range(3):
                 os.dup2(null, fd)
             os.close(null)
-            try:
-                work(report)
-            except (ArstoreError, OSError) as error:
-                report.fail(error)
-        complete = True
-    finally:
-        os._exit(0 if complete else 1)
+            work(report)
+
+    end_after(life, report)

@@ -13,7 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
-from arstore.errors import RuntimeFailedError
+from arstore.errors import ArstoreError, RuntimeFailedError, reportable
 from arstore.runtime.driver import read_log
 from arstore.runtime.lifecycle.signals import FORWARDED, exit_status
 from arstore.runtime.stdio.streams import Stdio, Streams
@@ -30,7 +30,7 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUI
 _RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A program starts with the default action of every signal, real-time ones included, whatever the caller ignores."""
 _HIGH = 10
-_CODE = 16
+_LONGEST_REASON = 1024
 _STARTING_GRACE = 2.0
 """Seconds that a runtime has to finish starting a process which somebody wants to end."""
 
@@ -177,19 +177,18 @@ def _spawn(argv: list[str], streams: Streams) -> int:
         if pid == 0:
             _become(argv, streams.given, writing)
         os.close(writing)
-        code = os.read(reading, _CODE)
+        code = os.read(reading, _LONGEST_REASON)
     finally:
         os.close(reading)
         streams.handed_over()
     if code:
         os.waitpid(pid, 0)
-        why = os.strerror(int(code))
-        raise RuntimeFailedError(argv[0], f"cannot be executed: {why}")
+        raise RuntimeFailedError(argv[0], f"cannot be executed: {code.decode(errors='replace')}")
     return pid
 
 
 def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoReturn:
-    """Be the runtime; where that fails, write the error's number to *report*, which the new program does not have."""
+    """Be the runtime; where that fails, write why to *report*, which the new program does not have."""
     try:
         # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
         for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]):
@@ -200,8 +199,10 @@ def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoRetu
         # What the runtime makes in the container, such as places to mount on, is to be reached by its users.
         os.umask(0o022)
         os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
-    except OSError as error:
-        os.write(report, str(error.errno).encode())
+    except BaseException as error:  # the end of this process: what is not said here is lost
+        failure = reportable(error, "")
+        why = failure.why if isinstance(failure, ArstoreError) else str(failure.strerror)
+        os.write(report, why.encode(errors="replace")[:_LONGEST_REASON])
     finally:
         os._exit(127)
 

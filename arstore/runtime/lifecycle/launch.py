@@ -30,7 +30,7 @@ from arstore.runtime.spec.process import (
 )
 from arstore.runtime.spec.security import UNCONFINED
 from arstore.runtime.spec.users import added_groups, resolve_user
-from arstore.runtime.spec.volumes import private_volumes
+from arstore.runtime.spec.volumes import private_volumes, volume_places
 from arstore.runtime.stdio.terminal import window_size
 from arstore.values import NamedTuple
 
@@ -109,9 +109,10 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
     Raises ImageConfigError, CommandNotFoundError, CommandNotExecutableError, UsageError, OSError.
     """
     options = launch.options
-    places = image_volumes(launch.config, options)
+    declared = image_volumes(launch.config, options)
     with RootDirectory(bundle.rootfs) as root:
         check_mount_points(root)
+        places = volume_places(declared, (volume.destination for volume in options.volumes), root)
         process = _process(launch, bundle, root)
         mounted = (*places, *(volume.destination for volume in options.volumes))
         check_command(process.args[0], Lookup(root, process.search_path, process.cwd, mounted))

@@ -1,160 +1,135 @@
 """Volumes that an image declares: private directories of the container, which begin as copies of what the image has
 there.
 
-They live in `<container>/volumes/<name>`, outside the container's upper directory, and go with the container. A copy
-is made under a temporary name and renamed, so one that was interrupted is not taken for whole. Modes, owners, times,
-xattrs, hard links, devices and sparse content's bytes are kept. Out of scope: named volumes, which arstore does not
-have.
+They live in `<container>/volumes/<name>`, outside the container's upper directory, and go with the container. Copies
+are made under temporary names and renamed when all are whole, so what was interrupted is made again. A place counts by
+where it leads: several names for one directory give one volume, mounted there, and a volume inside another one is
+copied once. Out of scope: named volumes, which arstore does not have.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from arstore.digest import short_hash
-from arstore.errors import ImageConfigError
-from arstore.linux.files.copying import copy_range, reflink
-from arstore.linux.files.xattr import read_xattrs, set_xattr
+from arstore.disk.free_space import Room
+from arstore.disk.rmtree import remove_tree
+from arstore.errors import ImageConfigError, NoSpaceError, naming, reason
+from arstore.linux.files.opening import DIRECTORY
 from arstore.runtime.spec.options import Volume
+from arstore.runtime.spec.volume_copy import TreeCopy, identity_of
+from arstore.tar.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from arstore.runtime.spec.image_files import RootDirectory
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+MOST_VOLUMES = 1000
+"""Volumes that an image may declare; each is a mount."""
+
 _MODE = 0o755
+_PARTIAL, _LINKS = ".partial", ".links"
+_LONGEST = 4095
+_KERNELS = ("/proc", "/sys", "/dev")
+_USUAL = ("/sys/fs/cgroup", "/dev/shm")
+"""Places that images declare below the kernel's; a directory there shows and covers nothing of the host."""
 
 
-def private_volumes(directory: str, places: tuple[str, ...], root: RootDirectory) -> list[Volume]:
-    """One volume for each of *places*, the container's paths; those that exist since an earlier run are used again.
+def volume_places(declared: Iterable[str], taken: Iterable[str], root: RootDirectory) -> tuple[str, ...]:
+    """Return where the volumes that an image has *declared* lead, each place once, without those already *taken*.
 
-    Raises ImageConfigError when the image has something else than a directory there, OSError.
+    Raises ImageConfigError for one that leads to the root, into what the kernel shows, or in a circle, and for more
+    than MOST_VOLUMES.
+    """
+    before = {_lead(place, root) for place in taken}
+    found: dict[str, None] = {}
+    for number, place in enumerate(declared, 1):
+        if number > MOST_VOLUMES:
+            raise ImageConfigError("volumes", f"the image declares more than {MOST_VOLUMES}")
+        leads = _lead(place, root)
+        what = f"volume {place!r}"
+        to = "" if leads == place else f"leads to {leads}: "
+        if leads == "/":
+            raise ImageConfigError(what, f"{to}a volume cannot cover the container's root")
+        if any(_is_below(one, _KERNELS) and not _is_below(one, _USUAL) for one in (place, leads)):
+            raise ImageConfigError(what, f"{to}a volume cannot cover what the kernel shows there")
+        if leads not in before:
+            found[leads] = None
+    return tuple(found)
+
+
+def _lead(place: str, root: RootDirectory) -> str:
+    """The path free of symlinks that *place* leads to. Raises ImageConfigError when it leads in a circle."""
+    try:
+        if len(os.fsencode(place)) > _LONGEST:
+            raise ImageConfigError(f"volume {place[:60]!r}…", "is a path that is too long")
+        return root.canonical(place)
+    except OSError as error:
+        raise ImageConfigError(f"volume {place!r}", reason(error)) from error
+
+
+def _is_below(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def private_volumes(
+    directory: str, places: tuple[str, ...], root: RootDirectory, limits: Limits = DEFAULT_LIMITS
+) -> list[Volume]:
+    """One volume for each of *places*, as `volume_places` gives them; those that exist since an earlier run are used
+    again.
+
+    Raises ImageConfigError when the image has something else than a directory there, LimitError, NoSpaceError before
+    the *limits*' reserve of the file system is used, OSError.
     """
     if not places:
         return []
     base = os.path.join(directory, "volumes")
     os.makedirs(base, mode=0o700, exist_ok=True)
-    return [Volume(_private_volume(base, place, root), place) for place in places]
+    paths = {place: os.path.join(base, short_hash(os.fsencode(place), 8)) for place in places}
+    missing = [place for place in places if not os.path.isdir(paths[place])]
+    if missing:
+        _make(base, {place: paths[place] for place in missing}, places, root, limits)
+    return [Volume(paths[place], place) for place in places]
 
 
-def _private_volume(base: str, place: str, root: RootDirectory) -> str:
-    name = short_hash(os.fsencode(place), 8)
-    path = os.path.join(base, name)
-    if os.path.isdir(path):
-        return path
-    partial = f"{path}.partial"
-    if os.path.isdir(partial):
-        import shutil
+def _make(base: str, paths: dict[str, str], places: tuple[str, ...], root: RootDirectory, limits: Limits) -> None:
+    links = os.path.join(base, _LINKS)
+    for left in (links, *(path + _PARTIAL for path in paths.values())):
+        remove_tree(left)
+    os.mkdir(links, 0o700)
+    found = (root.stat(place) for place in places)
+    apart = frozenset(identity_of(status) for status in found if status is not None)
+    with ExitStack() as stack:
+        links_fd = os.open(links, DIRECTORY)
+        stack.callback(os.close, links_fd)
+        copy = TreeCopy(links_fd, Room(links_fd, limits, "the image's volumes"), apart)
+        for place, path in paths.items():
+            os.mkdir(path + _PARTIAL, _MODE)
+            os.chmod(path + _PARTIAL, _MODE)
+            try:
+                with naming(f"volume {place}"):
+                    _fill(path + _PARTIAL, place, root, copy)
+            except NoSpaceError as error:
+                # Limits are given to what imports.
+                raise NoSpaceError(f"volume {place}", error.why, "free some space, or `arstore gc`") from error
+    remove_tree(links)
+    for path in paths.values():
+        os.rename(path + _PARTIAL, path)
 
-        shutil.rmtree(partial)
-    os.mkdir(partial, _MODE)
-    os.chmod(partial, _MODE)
-    _fill_volume(partial, place, root)
-    os.rename(partial, path)
-    return path
 
-
-def _fill_volume(target: str, place: str, root: RootDirectory) -> None:
+def _fill(target: str, place: str, root: RootDirectory, copy: TreeCopy) -> None:
     about = root.stat(place)
     if about is None:
         return
     if not stat.S_ISDIR(about.st_mode):
         raise ImageConfigError(f"volume {place!r}", "is not a directory in the image")
-    source_fd = root.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        target_fd = os.open(target, _DIRECTORY)
-        try:
-            _Copy().directory(source_fd, target_fd)
-        finally:
-            os.close(target_fd)
-    finally:
-        os.close(source_fd)
-
-
-class _Copy:
-    """Copies one tree, by descriptors: no name of the image is ever resolved as a path of the host."""
-
-    def __init__(self) -> None:
-        self._links: dict[tuple[int, int], str] = {}
-        self._base = -1
-
-    def directory(self, source_fd: int, target_fd: int, prefix: str = "") -> None:
-        if not prefix:
-            self._base = target_fd
-        for name in os.listdir(source_fd):
-            self._member(source_fd, target_fd, name, prefix + name)
-        _metadata(source_fd, b"", target_fd, b"", os.fstat(source_fd))
-
-    def _member(self, source_fd: int, target_fd: int, name: str, path: str) -> None:
-        about = os.stat(name, dir_fd=source_fd, follow_symlinks=False)
-        if stat.S_ISDIR(about.st_mode):
-            self._subdirectory(source_fd, target_fd, name, path)
-            return
-        if about.st_nlink > 1:
-            first = self._links.setdefault((about.st_dev, about.st_ino), path)
-            if first != path:
-                os.link(first, name, src_dir_fd=self._base, dst_dir_fd=target_fd, follow_symlinks=False)
-                return
-        if stat.S_ISREG(about.st_mode):
-            _file(source_fd, target_fd, name)
-        elif stat.S_ISLNK(about.st_mode):
-            os.symlink(os.readlink(name, dir_fd=source_fd), name, dir_fd=target_fd)
-        else:
-            os.mknod(name, about.st_mode, about.st_rdev, dir_fd=target_fd)
-        _metadata(source_fd, os.fsencode(name), target_fd, os.fsencode(name), about)
-
-    def _subdirectory(self, source_fd: int, target_fd: int, name: str, path: str) -> None:
-        os.mkdir(name, 0o700, dir_fd=target_fd)
-        inner_source = os.open(name, _DIRECTORY, dir_fd=source_fd)
-        try:
-            inner_target = os.open(name, _DIRECTORY, dir_fd=target_fd)
-            try:
-                self.directory(inner_source, inner_target, path + "/")
-            finally:
-                os.close(inner_target)
-        finally:
-            os.close(inner_source)
-
-
-def _file(source_fd: int, target_fd: int, name: str) -> None:
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source_fd)
-    try:
-        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target_fd)
-        try:
-            if not reflink(source, target):
-                copy_range(source, 0, target, os.fstat(source).st_size)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def _metadata(source_fd: int, source: bytes, target_fd: int, target: bytes, about: os.stat_result) -> None:
-    """Owner first, since chown clears the setuid bits and file capabilities; times last."""
-    name: int | bytes = target or target_fd
-    directory = target_fd if target else None
-    if target:
-        os.chown(name, about.st_uid, about.st_gid, dir_fd=directory, follow_symlinks=False)
-    else:
-        os.fchown(target_fd, about.st_uid, about.st_gid)
-    _xattrs(source_fd, source, target_fd, target)
-    if not stat.S_ISLNK(about.st_mode):
-        os.chmod(name, stat.S_IMODE(about.st_mode), dir_fd=directory)
-    times = (about.st_atime_ns, about.st_mtime_ns)
-    if target:
-        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
-    else:
-        os.utime(target_fd, ns=times)
-
-
-def _xattrs(source_fd: int, source: bytes, target_fd: int, target: bytes) -> None:
-    try:
-        found = read_xattrs(source_fd, source)
-    except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
-            return
-        raise
-    for name, value in found.items():
-        set_xattr(target_fd, target, name, value)
+    with ExitStack() as stack:
+        source_fd = root.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, source_fd)
+        target_fd = os.open(target, DIRECTORY)
+        stack.callback(os.close, target_fd)
+        copy.copy(source_fd, target_fd)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.layer_pass import Adaptation as Change
     from arstore.store.ingest.publish import Publication
     from arstore.tar.entry import Entry
+    from arstore.tar.limits import Limits
     from arstore.tar.steps import Steps
     from arstore.trees.adaptation import Adaptation
     from arstore.trees.format import Content, EntryReader, Needs, TreeBuilder, TreeFormat
@@ -273,9 +274,9 @@ class _Capped:
         self._cap = cap
         self._only_here = only_here
 
-    def pay(self, steps: Steps) -> None:
+    def pay(self, steps: Steps, limits: Limits) -> None:
         if self._adaptation is not None:
-            self._adaptation.pay(steps)
+            self._adaptation.pay(steps, limits)
 
     def survey(self, reader: EntryReader) -> None:
         if self._adaptation is not None:

@@ -227,9 +227,13 @@ class Intake:
         # A number each, one for what is looked up in the trees below, and one for all adapted trees.
         tally = self._tally = Tally(most, len(jobs) + 2)
         self._adapted = len(jobs) + 1
+        limits = self._limits
+        inflating = Tally(min(limits.inflated, max(limits.ratio_from, limits.ratio * self._expected)), len(jobs))
         self._steps = Allowance(steps=Steps(most, partial(tally.note, len(jobs))))
         return [
-            replace(job, work=job.work._replace(tally=tally, number=number)) if job.work.limits is self._limits else job
+            replace(job, work=job.work._replace(tally=tally, number=number, inflating=inflating))
+            if job.work.limits is self._limits
+            else job
             for number, job in enumerate(jobs)
         ]
 
@@ -467,7 +471,8 @@ class Intake:
             return work
         self._inflated += self._taken.blobs[work.digest].tar_size
         self._limits.check_inflated(self._inflated, self._expected, "the source")
-        limits = ACCEPTED._replace(reserve=self._limits.reserve, inodes=self._limits.inodes)
+        limits = self._limits
+        limits = ACCEPTED._replace(memory=limits.memory, reserve=limits.reserve, inodes=limits.inodes)
         counted = self._tally.noted(self._adapted)
         return work._replace(limits=limits, tally=self._tally, number=self._adapted, counted=counted)
 

@@ -19,6 +19,7 @@ from arstore.store.ingest.incoming import rest_opener
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
+from arstore.tar.steps import LOOK
 from arstore.trace import reached
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.memory_quota import CrowdedError, most_held
@@ -131,9 +132,11 @@ class Passes:
                     [(job, value) for job, value in done if isinstance(value, LayerOutcome)], *sizes
                 )
                 self._tell(group)
-            else:
+            elif outcome.progress:
                 self._progress.advance(group[0].layer.diff_id, outcome.progress)
                 self._check_room(group[0], outcome.progress)
+            else:
+                self._tell_work(group)
         return found
 
     def _tell(self, group: list[Job]) -> None:
@@ -143,6 +146,13 @@ class Passes:
                 self._progress.advance(job.layer.diff_id, job.layer.size)
                 self._check_room(job, job.layer.size)
             self._progress.finish(job.layer.diff_id)
+
+    def _tell_work(self, group: list[Job]) -> None:
+        """Say how many steps these layers have taken, of those that take many."""
+        for job in group:
+            steps = 0 if job.work.tally is None else job.work.tally.noted(job.work.number)
+            if steps >= LOOK:
+                self._progress.worked(job.layer.diff_id, steps)
 
     def _check_room(self, job: Job, progress: int) -> None:
         """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
@@ -191,7 +201,7 @@ class Passes:
             spooled = [_opened_blob(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
-                report = _unreported
+                report = partial(_without_bytes, report)
             outcomes = [
                 attempt(job.work.moved(confined.inside), source, report)
                 for job, source in zip(group, sources, strict=True)
@@ -311,8 +321,10 @@ def _fetch(wanted: list[Wanted], pipe: int) -> None:
     fetch(wanted, pipe)
 
 
-def _unreported(_count: int) -> None:
-    """For layers that are small, and many."""
+def _without_bytes(report: Report, count: int) -> None:
+    """For layers that are small, and many: tell of work alone."""
+    if not count:
+        report(0)
 
 
 def _begun(job: Job, stream: Reader) -> Reader:

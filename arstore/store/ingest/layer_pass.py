@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
-from arstore.disk.free_space import Room
-from arstore.errors import DigestMismatchError
+from arstore.disk.free_space import EVERY, Room
+from arstore.errors import DigestMismatchError, LimitError
 from arstore.graph.records import RULES
 from arstore.linux.files.writing import write_all
 from arstore.tar.compression import decompressed
-from arstore.tar.limits import ACCEPTED, Limits
+from arstore.tar.limits import ACCEPTED, Limits, raising
 from arstore.tar.reader import TarReader
 from arstore.tar.steps import LAYER, Steps
 from arstore.tar.whiteout import classify
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
     class Adaptation(Protocol):
         """What changes a layer's entries on their way into a tree."""
 
-        def pay(self, steps: Steps) -> None:
-            """Take from *steps* what it costs."""
+        def pay(self, steps: Steps, limits: Limits) -> None:
+            """Take from *steps* what it costs, and keep within *limits*."""
 
         def survey(self, reader: EntryReader) -> None:
             """Take what has to be known of all entries before the first one is changed."""
@@ -73,7 +72,7 @@ class LayerPass(NamedTuple):
     `adaptation` moves entries for the layer's parents, and has the blob read once more before; it is for blobs that are
     in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
     `account` has the memory that is shared with other layers. Steps count in `tally`, under `number`, on from those
-    that `counted` says; without one they are those of the limits.
+    that `counted` says; without one they are those of the limits. `inflating` counts the bytes of all layers' tars.
     """
 
     digest: Digest
@@ -90,12 +89,27 @@ class LayerPass(NamedTuple):
     tally: Tally | None = None
     number: int = 0
     counted: int = 0
+    inflating: Tally | None = None
 
-    def steps(self) -> Steps:
-        """The steps that this pass may take."""
-        if self.tally is None:
+    def check_inflated(self, size: int) -> None:
+        """Note that this layer has inflated to *size* bytes so far. Raises LimitError when all have to too much."""
+        if self.inflating is not None and self.inflating.note(self.number, size):
+            why = f"its layers inflate to more than {self.inflating.most} bytes together"
+            name = "ratio" if self.inflating.most < self.limits.inflated else "inflated"
+            raise LimitError("the image", why, raising(name))
+
+    def steps(self, report: Callable[[int], None]) -> Steps:
+        """The steps that this pass may take; *report* is told of no bytes whenever a million more were."""
+        tally = self.tally
+        if tally is None:
             return Steps(self.limits.steps)
-        return Steps(self.tally.most, partial(self.tally.note, self.number), self.counted)
+
+        def told(count: int) -> bool:
+            is_too_much = tally.note(self.number, count)
+            report(0)
+            return is_too_much
+
+        return Steps(tally.most, told, self.counted)
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
         """The same work where *to* tells other paths for the files it makes."""
@@ -127,10 +141,10 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
     diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
     (an ordinary user's chown), the rest of the pass goes on without one.
     """
-    steps = work.steps()
+    steps = work.steps(report)
     steps.take(LAYER)
     if work.adaptation is not None:
-        work.adaptation.pay(steps)
+        work.adaptation.pay(steps, work.limits)
         _survey(work, work.adaptation, steps)
     return _pass(work, source, report, steps)
 
@@ -150,7 +164,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps:
         # A thread costs as much as a small layer.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
-            plain = _Hashed(inflated, work.diff_id, tar, room)
+            plain = _Hashed(inflated, work.diff_id, tar, room, work.check_inflated)
             with stage(plain) as hashed:
                 watched = _Watched(hashed)
                 reader = TarReader(watched, what, work.limits, steps=steps)
@@ -291,18 +305,31 @@ class _Kept:
 class _Hashed:
     """The inflated stream, hashed (and written) as it passes."""
 
-    def __init__(self, source: Reader, diff_id: Digest, tar: int, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        source: Reader,
+        diff_id: Digest,
+        tar: int,
+        room: Room | None = None,
+        check: Callable[[int], None] | None = None,
+    ) -> None:
         self._source = source
         self._room = room
         self._expected = diff_id
         self._hash = diff_id.new_hash()
         self._tar = tar
+        self._check = check
+        self._unchecked = 0
         self.size = 0
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
         self._hash.update(data)
         self.size += len(data)
+        self._unchecked += len(data)
+        if self._check is not None and (self._unchecked >= EVERY or not data):
+            self._unchecked = 0
+            self._check(self.size)
         if data and self._tar >= 0:
             write_all(self._tar, data)
         if self._room is not None:

@@ -14,7 +14,7 @@ from arstore.transport.export.export import Export, Exported, ExportOptions
 from arstore.transport.export.from_store import store_source
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.location import REGISTRY
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

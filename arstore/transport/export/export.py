@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
+    from arstore.transport.selection.taking import Selection
     from arstore.transport.sink import ImageSink
     from arstore.transport.source import ImageSource, Spool
-    from arstore.transport.taking import Selection
 
     TarSize = Callable[[IncomingLayer], int | None]
 

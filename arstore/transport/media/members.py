@@ -44,6 +44,17 @@ class Member(NamedTuple):
     link: bytes = b""
 
 
+class _End(NamedTuple):
+    """Where a chain of links ends, after so many *hops*; *why* it leads nowhere, if it does."""
+
+    path: bytes
+    hops: int = 0
+    why: str = ""
+
+
+_ENDLESS = _End(b"", MAX_LINKS)
+
+
 class Members:
     """The table of an archive, and the owner of the files that hold the members' bytes.
 
@@ -56,6 +67,7 @@ class Members:
         self.stored: int | None = 0
         self.complete = True
         self._table: dict[bytes, Member] = {}
+        self._ends: dict[bytes, _End] = {}
         self._files: list[OpenFile] = []
 
     def __len__(self) -> int:
@@ -64,6 +76,7 @@ class Members:
     def add(self, name: bytes, member: Member) -> None:
         """Enter *member*, in place of an earlier one of that name."""
         self._table[name] = member
+        self._ends.clear()
 
     def own(self, file: OpenFile) -> OpenFile:
         """Close *file* with this table."""
@@ -101,13 +114,34 @@ class Members:
         Raises UnsafePathError when *name* or a link leads out of the archive, LimitError for a chain that does not end.
         """
         path = self._joined(b"", _key(name), name)
-        for _ in range(MAX_LINKS):
+        way: list[bytes] = []
+        while (end := self._ends.get(path)) is None:
             member = self._table.get(path)
             if member is None or member.kind not in {Kind.SYMLINK, Kind.HARDLINK}:
-                return path
+                end = _End(path)
+                break
+            way.append(path)
+            if len(way) >= MAX_LINKS:
+                end = _ENDLESS
+                break
             base = path.rpartition(b"/")[0] if member.kind is Kind.SYMLINK else b""
-            path = self._joined(base, member.link, name)
-        raise LimitError(self._named(name), f"more than {MAX_LINKS} links follow one another, perhaps in a circle")
+            try:
+                path = self._joined(base, member.link, name)
+            except UnsafePathError as error:
+                end = _End(b"", 0, error.why)
+                break
+        return self._ended(way, end, name)
+
+    def _ended(self, way: list[bytes], end: _End, name: str) -> bytes:
+        """Where *way* leads, which is kept: thousands of names may share a long chain of links."""
+        for number, path in enumerate(reversed(way), 1):
+            hops = end.hops + number
+            self._ends[path] = _ENDLESS if hops >= MAX_LINKS else end._replace(hops=hops)
+        if end.why:
+            raise UnsafePathError(self._named(name), end.why)
+        if end.hops + len(way) >= MAX_LINKS:
+            raise LimitError(self._named(name), f"more than {MAX_LINKS} links follow one another, perhaps in a circle")
+        return end.path
 
     def close(self) -> None:
         """Close all files; extents that are still open read no more."""

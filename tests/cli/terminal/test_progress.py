@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -73,6 +74,37 @@ def test_events(monkeypatch):
         {"event": "progress", "layer": "sha256:aa", "done": 400, "size": 400},
         {"event": "finish", "layer": "sha256:aa", "reused": False},
     ]
+
+
+def test_work_is_told_beside_bytes(monkeypatch):
+    times = iter([10.0, 10.05, 10.2])
+    monkeypatch.setattr(module, "monotonic", lambda: next(times))
+    stream = io.StringIO()
+    progress = JsonProgress(stream)
+    progress.start("sha256:aa", "aaaa", 400)
+    progress.advance("sha256:aa", 100)
+    for steps in (2_000_000, 5_000_000):
+        progress.worked("sha256:aa", steps)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()][1:] == [
+        {"event": "progress", "layer": "sha256:aa", "done": 100, "size": 400},
+        {"event": "progress", "layer": "sha256:aa", "done": 100, "size": 400, "steps": 5_000_000},
+    ]
+
+
+def test_bars_tell_work():
+    stream = Terminal()
+    with shown_progress("bar", stream=stream) as progress:
+        progress.worked("sha256:aa", 1)
+        progress.start("sha256:aa", "aaaa", 4_000_000)
+        progress.worked("sha256:aa", 12_345_678)
+        progress.worked("sha256:bb", 1)
+        progress.advance("sha256:aa", 4_000_000)
+        time.sleep(module.INTERVAL)
+        progress.worked("sha256:aa", 23_456_789)
+        shown = stream.getvalue()
+        progress.finish("sha256:aa")
+    assert "layer aaaa, 23 M steps" in shown
+    assert "steps" not in stream.getvalue()[len(shown) :]
 
 
 def test_bars_show_bytes_and_are_drawn_without_a_thread():

@@ -33,13 +33,16 @@ class Told:
     """A Progress that remembers."""
 
     def __init__(self):
-        self.started, self.finished, self.bytes = [], {}, 0
+        self.started, self.finished, self.bytes, self.steps = [], {}, 0, 0
 
     def start(self, key, _label, total):
         self.started.append((key, total))
 
     def advance(self, _key, count):
         self.bytes += count
+
+    def worked(self, _key, steps):
+        self.steps = steps
 
     def finish(self, key, reused=False):
         self.finished[key] = reused

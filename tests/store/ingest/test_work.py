@@ -7,8 +7,9 @@ from support import images, stores
 
 from arstore.errors import LimitError
 from arstore.store.ingest import layer_jobs
+from arstore.store.progress import NoProgress
 from arstore.tar.limits import Limits
-from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER
+from arstore.tar.steps import ENTRY, EXTRACTED, HEADER, LAYER, LOOK
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.workers.shared_budget import Tally
 
@@ -58,6 +59,30 @@ def test_one_step_decides_whoever_reads_the_layers(store, tmp_path, monkeypatch,
     stores.verify_clean(store)
 
 
+class Told(NoProgress):
+    """A Progress that remembers the work."""
+
+    def __init__(self):
+        self.steps = {}
+
+    def worked(self, key, steps):
+        self.steps.setdefault(key, []).append(steps)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_work_is_told_as_progress(store, tmp_path, count):
+    """Of a layer alone, and of small ones that are read by one process."""
+    layers = [images.layer([images.file(f"{n}-f{m}") for m in range(7000)]) for n in range(count)]
+    told = Told()
+    path = archive(tmp_path, *layers)
+    import_reference(store, str(path), ImportOptions(tree="erofs"), told)
+    assert told.steps.keys() == {layer.diff_id for layer in layers}
+    for steps in told.steps.values():
+        assert steps == sorted(steps)
+        assert max(steps) + LOOK >= LAYER + 7000 * (HEADER + ENTRY)
+        assert max(steps) > LOOK
+
+
 def test_bytes_let_more_be_asked_for(store, tmp_path):
     layers = [layer(number) for number in range(3)]
     size = sum(len(one.blob) for one in layers)
@@ -99,6 +124,20 @@ def test_a_form_that_cannot_take_a_layer_has_cost_something_too(store, tmp_path)
         taken(store, path, "erofs", steps=both - 1, steps_per_byte=0)
     # Both readings go through the map and its records, the last bytes of what is asked for.
     taken(store, path, "erofs", steps=both + 500, steps_per_byte=0)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "xz"])
+def test_many_small_bombs_are_stopped_as_one_while_they_inflate(store, tmp_path, compression):
+    """Each is within its limit, and all of them are read by one process, which tells nothing before its end."""
+    layers = [images.layer([images.file(f"f{n}", bytes(4 << 20))], compression) for n in range(12)]
+    path = archive(tmp_path, *layers)
+    before = stores.State(store)
+    with pytest.raises(LimitError, match=r"the image: its layers inflate to more than .* --limit ratio="):
+        taken(store, path, "erofs", ratio_from=20 << 20, ratio=1)
+    before.verify()
+    with pytest.raises(LimitError, match=r"the image: its layers inflate to more than .* --limit inflated="):
+        taken(store, path, "erofs", inflated=20 << 20)
+    taken(store, path, "erofs", ratio_from=50 << 20, ratio=1)
 
 
 # --- layers that are made again for their parents -------------------------------------------------------------------

@@ -15,7 +15,7 @@ from arstore.rootfs.commit import CommitOptions, commit
 from arstore.tar.limits import Limits, changed
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.transport.media.bounds import bounds_of
-from arstore.transport.selection import Wanted
+from arstore.transport.selection.selector import Wanted
 
 EXAMPLE = images.example()
 NAMES = ("document", "json_depth", "layers", "manifests", "index_depth")

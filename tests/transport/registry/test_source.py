@@ -12,7 +12,7 @@ from arstore.oci.manifest import Manifest
 from arstore.oci.platform import Platform
 from arstore.transport.registry.auth.credential import Credential
 from arstore.transport.registry.source import RegistrySource
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 
 PICTURE = images.example()
 OTHER = images.example(compression="none")

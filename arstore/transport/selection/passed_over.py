@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from arstore.oci.descriptor import Flawed
     from arstore.oci.platform import Platform
-    from arstore.transport.candidates import Candidates
+    from arstore.transport.selection.candidates import Candidates
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import SourceImage
 

@@ -20,23 +20,23 @@ from typing import TYPE_CHECKING
 from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.candidates import Candidates
 from arstore.transport.documents import Documents
-from arstore.transport.entries import image_entries
-from arstore.transport.every_platform import EveryPlatform
-from arstore.transport.groups import ambiguous, entry_key, grouped, uncertain
 from arstore.transport.media.base import Medium
-from arstore.transport.passed_over import PassedOver
+from arstore.transport.selection.candidates import Candidates
+from arstore.transport.selection.entries import image_entries
+from arstore.transport.selection.every_platform import EveryPlatform
+from arstore.transport.selection.groups import ambiguous, entry_key, grouped, uncertain
+from arstore.transport.selection.passed_over import PassedOver
+from arstore.transport.selection.taking import Taking
 from arstore.transport.skipped import SkippedTop
-from arstore.transport.taking import Taking
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-    from arstore.transport.candidates import Candidate
+    from arstore.transport.selection.candidates import Candidate
+    from arstore.transport.selection.taking import Selection
     from arstore.transport.source import ImageSource, SourceImage
-    from arstore.transport.taking import Selection
 
 
 class Wanted(NamedTuple):

@@ -8,17 +8,17 @@ from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX
 from arstore.store.ingest.incoming import IncomingIndex
-from arstore.transport.groups import ambiguous, uncertain
+from arstore.transport.selection.groups import ambiguous, uncertain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.platform import Platform
-    from arstore.transport.candidates import Candidates
-    from arstore.transport.passed_over import PassedOver
+    from arstore.transport.selection.candidates import Candidates
+    from arstore.transport.selection.passed_over import PassedOver
+    from arstore.transport.selection.taking import Absent, Taking
     from arstore.transport.source import SourceImage
-    from arstore.transport.taking import Absent, Taking
     from arstore.transport.work import Work
 
 

@@ -14,8 +14,8 @@ from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown
 from arstore.oci.media_type import is_layer
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
-from arstore.transport.entries import why_no_image
 from arstore.transport.media.bounds import bounds_of
+from arstore.transport.selection.entries import why_no_image
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from arstore.oci.descriptor import Flawed
     from arstore.tar.limits import Limits
-    from arstore.transport.candidates import Candidates
     from arstore.transport.documents import Documents
+    from arstore.transport.selection.candidates import Candidates
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, SourceImage
 
