@@ -84,9 +84,13 @@ class Archive(NamedTuple):
 
 
 class InStore(NamedTuple):
-    """A pipeline that is in the store already, by a name, a digest or the beginning of one."""
+    """A pipeline that is in the store already, by a name, a digest or the beginning of one.
+
+    *find* gets the store and the text, and may bring the image there; `Store.find_image` by default.
+    """
 
     text: str
+    find: Callable[[Store, str], StoredImage] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -208,7 +212,7 @@ def _pipeline(
 ) -> StoredImage:
     """The pipeline's image, imported if it is not in the store; *loaded* is told of it."""
     if isinstance(source, InStore):
-        found = store.find_image(source.text)
+        found = store.find_image(source.text) if source.find is None else source.find(store, source.text)
         # The name that was typed comes first: it tells where the pipeline leaves its images.
         names = dict.fromkeys((found.label, *found.names)) if found.names else ()
         loaded.image, loaded.names = found.digest, tuple(name for name in names if name in found.names)

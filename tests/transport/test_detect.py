@@ -17,7 +17,6 @@ from arstore.errors import (
     TruncatedError,
     UnknownFormatError,
     UnsafePathError,
-    UsageError,
 )
 from arstore.transport.detect import open_source, open_source_fd
 
@@ -211,9 +210,9 @@ def test_descriptors_of_anything_else_are_refused(spool):
         os.close(write)
 
 
-def test_registries_are_not_read(spool):
-    with pytest.raises(UsageError):
-        open_source("docker://busybox", spool)
+def test_a_registry_is_not_asked_before_something_is_wanted(spool):
+    with open_source("docker://registry.invalid/a/b", spool) as source:
+        assert source.is_remote
 
 
 @pytest.mark.parametrize("compression", images.COMPRESSIONS)

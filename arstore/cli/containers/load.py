@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from arstore import errors
@@ -21,6 +22,7 @@ from arstore.cli.containers.options import SECONDS, ContainerWords, container_op
 from arstore.cli.containers.run import out_of_memory, warn_of_config, working_runtime
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.parameter import argument, option
+from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
 from arstore.errors import UsageError
 
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions
     from arstore.pipeline.place import FailedRun
-    from arstore.store.store import Store
+    from arstore.store.store import Store, StoredImage
 
 _TOLD = 10
 """Paths in the images directory that stayed there, or could not be imported, and are named one by one."""
+
+
+class _Words(ContainerWords, PullWords):
+    """The options that say how the container is to be, and when the pipeline is pulled."""
 
 
 @exit_statuses(
@@ -73,6 +79,7 @@ _TOLD = 10
 @option("--dry-run", is_flag=True, help="With --discard-failed: only print what would be deleted.")
 @option("--require-label", is_flag=True, help="Refuse an image without the label arstore.pipeline=true.")
 @container_options
+@pull_options
 @limit_option
 @strict_xattrs_option
 @progress_option
@@ -94,7 +101,7 @@ def load(
     rerun: bool,
     resume: bool,
     require_label: bool,
-    **words: Unpack[ContainerWords],
+    **words: Unpack[_Words],
 ) -> None:
     """Import a pipeline image, run it, and import the images it makes.
 
@@ -129,8 +136,8 @@ def load(
     )
     loaded = Loaded()
     session.tell_confinement()
-    source = Archive(archive, name) if archive else InStore(image)
-    with session.store(create=bool(archive)) as store:
+    source = Archive(archive, name) if archive else InStore(image, partial(_find, session, words))
+    with session.store(create=bool(archive) or may_pull(image, words)) as store:
         try:
             _load(session, store, source, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):
@@ -138,6 +145,10 @@ def load(
                 _render(session, store, loaded, options)
             raise
     _render(session, store, loaded, options)
+
+
+def _find(session: Session, words: _Words, store: Store, text: str) -> StoredImage:
+    return found_or_pulled(session, store, text, words)
 
 
 def _timeouts(texts: tuple[str, ...]) -> dict[str, float]:

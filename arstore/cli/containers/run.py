@@ -13,6 +13,7 @@ from arstore.cli.command import (
 from arstore.cli.containers.ended import status_of
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.parameter import ANY, RAW, argument, option
+from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, write_json, write_line
 from arstore.errors import UsageError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
 
 
-class _Words(ContainerWords):
+class _Words(ContainerWords, PullWords):
     """The options that say how the container is to be, as they were typed."""
 
     interactive: bool
@@ -56,6 +57,7 @@ class _Words(ContainerWords):
 @option("--keep", is_flag=True, help="Keep the container when the command has ended.")
 @option("--rm", "remove", is_flag=True, help="Remove it then, which is the default.")
 @container_options
+@pull_options
 @progress_option
 @json_option
 def run(
@@ -81,8 +83,8 @@ def run(
 
     _refuse_contradictions(detach, keep, remove, timeout, words)
     options = _options(args, words)
-    with session.store() as store:
-        found = store.find_image(image)
+    with session.store(create=may_pull(image, words)) as store:
+        found = found_or_pulled(session, store, image, words)
         with session.progress() as progress:
             trees = tuple(store.stack_records(found, progress))
         warn_of_config(session, store, found)

@@ -96,7 +96,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
         skipped = SkippedTop()
         with session.progress() as progress:
-            taken = _first(store, sources, options, progress, skipped)
+            taken = import_first(store, sources, options, progress, skipped)
         session.done = in_the_store([image.digest for image in taken])
         indexes = _indexes(store, taken) if all_platforms else []
     for line in skipped.lines():
@@ -104,9 +104,10 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
     render_taken(session, store, taken, skipped, indexes)
 
 
-def _first(
+def import_first(
     store: Store, sources: Sequence[str], options: ImportOptions, progress: Progress, skipped: SkippedTop
 ) -> list[TakenImage]:
+    """Import the first of *sources* that is there. Raises the last one's error, with those before it in its text."""
     from arstore.transport.copy import import_reference
 
     *others, last = sources

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.transport.registry.access import RegistryOptions
 
 
 @exit_statuses(*SOURCE_ERRORS)
@@ -48,11 +49,14 @@ def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
 
     arstore pull docker.io/library/busybox:latest
     """
-    bring(session, _sources(session, image, words), words)
+    bring(session, sources_of(image, registry_access(session, words)), words)
 
 
-def _sources(session: Session, image: str, words: ImportWords) -> list[str]:
-    """What *image* may mean, with the transport."""
+def sources_of(image: str, options: RegistryOptions) -> list[str]:
+    """What *image* may mean, with the transport, in the order in which it is tried.
+
+    Raises UsageError, InvalidReferenceError, RegistryConfigError.
+    """
     if image.startswith(PREFIX):
         return [image]
     from arstore.oci.reference import parse_transport
@@ -62,5 +66,5 @@ def _sources(session: Session, image: str, words: ImportWords) -> list[str]:
     transport = parse_transport(image)[0]
     if transport:
         raise errors.UsageError(image, f"{transport}: is not a registry", "use `arstore import`")
-    with Access(registry_access(session, words)) as access:
+    with Access(options) as access:
         return [f"{PREFIX}{one}" for one in candidates_for(image, access.conf, access.places)]

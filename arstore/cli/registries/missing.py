@@ -1,0 +1,69 @@
+"""`--pull`: an image that `run` or `load` is to use, from the store or from a registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from arstore.cli.parameter import Choice, option
+from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from arstore.cli.session import Session
+    from arstore.store.store import Store, StoredImage
+
+    F = TypeVar("F", bound="Callable[..., Any]")
+
+ALWAYS, MISSING, NEVER = "always", "missing", "never"
+
+
+class PullWords(AccessWords):
+    """The options of `pull_options` as they were typed."""
+
+    pull: str | None
+
+
+def pull_options(function: F) -> F:
+    """Give a command `--pull` and the options that say how a registry is reached."""
+    pull = option(
+        "--pull",
+        type=Choice((MISSING, ALWAYS, NEVER)),
+        help="When to pull the image: always, never, or when it is missing. By default a missing one is pulled if its "
+        "name says from which registry.",
+    )
+    return pull(registry_options(function))
+
+
+def may_pull(text: str, words: PullWords) -> bool:
+    """Whether the image that *text* means is pulled when it is missing."""
+    if words["pull"] is not None:
+        return words["pull"] != NEVER
+    from arstore.oci.docker_reference import has_domain
+
+    return has_domain(text) and not text.startswith("localhost/")
+
+
+def found_or_pulled(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
+    """The image for this host that *text* means, pulled first if it has to be.
+
+    Raises the errors of `Store.find_image` and of a pull.
+    """
+    if words["pull"] != ALWAYS:
+        try:
+            return store.find_image(text)
+        except NotFoundError:
+            if not may_pull(text, words):
+                raise
+    from arstore.cli.images.imports import import_first
+    from arstore.cli.registries.pull import sources_of
+    from arstore.transport.copy import ImportOptions
+    from arstore.transport.skipped import SkippedTop
+
+    access = registry_access(session, words)
+    session.tell_confinement()
+    with session.progress() as progress:
+        import_first(store, sources_of(text, access), ImportOptions(registries=access), progress, SkippedTop())
+    return store.find_image(text)
