@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _PARTIAL = ".partial-"
 """What the names of files begin with that are not whole yet."""
+_BLOBS = ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS))
+"""The directories below a backup's own, each after the one that it is in."""
 
 
 @dataclass(slots=True)
@@ -104,8 +106,8 @@ def back_up(
             progress.finish(digest, reused=not copied)
             report.copied += copied
             report.bytes += size if copied else 0
-        for algorithm in HEX_LENGTHS:
-            sync_directory(f"{directory}/blobs/{algorithm}")
+        for below in _BLOBS:
+            sync_directory(f"{directory}/{below}")
         _put_document(directory, LAYOUT, LAYOUT_DOCUMENT)
         # The record first: it knows the index that it finds, and the one that follows.
         _put_document(
@@ -144,6 +146,9 @@ def _opened_destination(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
+        # A parent that may be passed through and not read cannot be synced either.
+        with contextlib.suppress(PermissionError):
+            sync_directory(os.path.dirname(directory))
     names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
         raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
@@ -154,7 +159,7 @@ def _opened_destination(directory: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise InUseError(directory, "another backup is being made there") from error
         os.fchmod(fd, 0o700)
-        for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
+        for below in _BLOBS:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(f"{directory}/{below}", 0o700)
         yield
