@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,14 +22,29 @@ if TYPE_CHECKING:
 
 CALLS = (
     "write,writev,pwrite64,pwritev,pwritev2,copy_file_range,sendfile,ioctl,ftruncate,fsync,fdatasync,syncfs,sync,"
-    "rename,renameat,renameat2,link,linkat,mkdir,mkdirat"
+    "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,open,openat,openat2"
 )
 _WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"}
 _CALL = re.compile(r"(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+)")
 _FD = re.compile(r"(?:\d+|AT_FDCWD)<([^>]*)>")
 _NAMES = re.compile(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
+_FLAGS = re.compile(r"\bO_\w+(?:\|O_\w+)*")
+_MODE = re.compile(r"(?:, |mode=)0([0-7]*)(?:\Z|, \w|\})")
 _META = re.compile(r", (?:32|4128)$")
 """The places of the root of LMDB's tree in its two meta pages: the write that is a commit."""
+
+
+class Opened(NamedTuple):
+    """A file that was opened, or a directory that was made: then `flags` are empty."""
+
+    path: str
+    flags: frozenset[str]
+    mode: int
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it may be new."""
+        return not self.flags or "O_CREAT" in self.flags or "O_TMPFILE" in self.flags
 
 
 @dataclass
@@ -40,6 +55,7 @@ class Trace:
     outcome: Outcome
     events: list[tuple[str, str]] = field(default_factory=list)
     """What was done: written, synced, renamed (to where), committed; with the path."""
+    opened: list[Opened] = field(default_factory=list)
     at_risk: list[str] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
@@ -72,8 +88,17 @@ class Trace:
         elif name.startswith("mkdir"):
             (path,) = _paths(arguments)
             self.named.add(path)
+            self._open(path, arguments)
+        elif name.startswith("open"):
+            self._open(_paths(arguments)[0], arguments)
         else:
             self._renamed(*_paths(arguments), "RENAME_EXCHANGE" in arguments, name.startswith("link"))
+
+    def _open(self, path: str, arguments: str) -> None:
+        if f"{path}/".startswith(self.below):
+            flags, mode = _FLAGS.search(arguments), _MODE.search(arguments)
+            names = frozenset(flags[0].split("|")) if flags else frozenset()
+            self.opened.append(Opened(path, names, int(mode[1] or "0", 8) if mode else 0))
 
     def _renamed(self, old: str, new: str, is_exchange: bool, is_link: bool) -> None:
         """*new* is what *old* was: with what is at risk of it and below it."""
