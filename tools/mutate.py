@@ -90,8 +90,7 @@ class Map:
         module = _module(mutant.path)
         users = self._users.get(module, set())
         folder = os.path.dirname(mutant.path).replace("arstore", "tests", 1) + "/"
-        ranked = dict.fromkeys([_own(mutant.path), *self._importing({module})])
-        ranked.update(dict.fromkeys(ALWAYS.get(mutant.rule, ())))
+        ranked = dict.fromkeys([_own(mutant.path), *ALWAYS.get(mutant.rule, ()), *self._importing({module})])
         ranked.update(dict.fromkeys(name for name in self._tests if os.path.dirname(name) + "/" == folder))
         ranked.update(dict.fromkeys(_own(user.replace(".", "/") + ".py") for user in sorted(users)))
         ranked.update(dict.fromkeys(self._importing(users)))
@@ -169,7 +168,7 @@ class Bench:
     def _passes(self, test: str) -> bool:
         """Whether a test file passes. What it mounts goes with its mount namespace, what it started is killed."""
         place = tempfile.mkdtemp(dir=self._temporary)
-        inner = f'ulimit -d {_MEMORY >> 10}; exec timeout -k 5 {self._seconds} nice -n 10 "$@"'
+        inner = f'ulimit -d {_MEMORY >> 10}; exec timeout -k 5 {self._seconds} nice -n 5 "$@"'
         pytest = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-x", "-q", test]
         words = ["unshare", "--mount", "bash", "-c", inner, "bash"]
         environment = {**os.environ, "PYTHONPATH": str(self._copy), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": place}

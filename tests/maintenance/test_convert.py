@@ -12,9 +12,9 @@ from support import images, stores, treelist
 
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
+from arstore.linux.process import boot_id
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.convert import Fate, convert, plan_conversion, target_forms
-from arstore.linux.process import boot_id
 from arstore.maintenance.gc import collect
 from arstore.mounts.probe import can_mount
 from arstore.rootfs import mount as rootfs
