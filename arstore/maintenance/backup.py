@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 _PARTIAL = ".partial-"
 """What the names of files begin with that are not whole yet."""
-_BLOBS = ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS))
-"""The directories below a backup's own, each after the one that it is in."""
 
 
 @dataclass(slots=True)
@@ -106,8 +104,9 @@ def back_up(
             progress.finish(digest, reused=not copied)
             report.copied += copied
             report.bytes += size if copied else 0
-        for below in _BLOBS:
-            sync_directory(f"{directory}/{below}")
+        for algorithm in HEX_LENGTHS:
+            sync_directory(f"{directory}/blobs/{algorithm}")
+        sync_directory(f"{directory}/blobs")
         _put_document(directory, LAYOUT, LAYOUT_DOCUMENT)
         # The record first: it knows the index that it finds, and the one that follows.
         _put_document(
@@ -159,7 +158,7 @@ def _opened_destination(directory: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise InUseError(directory, "another backup is being made there") from error
         os.fchmod(fd, 0o700)
-        for below in _BLOBS:
+        for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(f"{directory}/{below}", 0o700)
         yield

@@ -139,7 +139,7 @@ def test_backup(filled, tmp_path):
 def test_containers_and_commits(filled, tmp_path):
     trace = traced(filled, tmp_path, "mount", "--rw", "--name", "c", "example:1")
     place = f"{filled.root}/containers/c"
-    for path in (f"{place}/record.new", f"{place}/upper", f"{place}/work", place, f"{filled.root}/containers"):
+    for path in (f"{place}/record.new", f"{place}/whole", f"{place}/upper", f"{place}/work", place, f"{filled.root}/containers"):
         exact = [number for number, event in enumerate(trace.events) if event == ("synced", path)]
         assert exact, path
         assert any(one > exact[-1] for one in trace.positions("committed")), path
@@ -185,6 +185,8 @@ def test_load(fresh, tmp_path, pipeline):
     trace = traced(fresh, tmp_path, "load", "-i", pipeline)
     assert trace.at_risk == []
     assert len(trace.positions("renamed", f"{fresh.root}/blobs/sha256")) > 6
+    # What is reported as taken away does not come back.
+    assert ("synced", f"{fresh.root}/pipeline/images") in trace.events
 
 
 def test_repair_of_a_blob(filled, archive, tmp_path):
