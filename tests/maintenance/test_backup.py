@@ -286,3 +286,12 @@ def test_other_tools_read_it(store, target):
     make(store, target)
     done = subprocess.run(["skopeo", "inspect", f"oci:{target}:one:1"], capture_output=True, text=True, check=True)
     assert ONE.digest in done.stdout
+
+
+def test_a_store_that_cannot_be_read_makes_no_backup(store, target):
+    store.close()
+    with open(f"{store.directories.graph}/data.mdb", "r+b") as file:
+        file.write(b"\xff" * 8192)
+    with Store(store.directories.root, store.directories.runroot) as damaged, pytest.raises(StoreDamagedError):
+        make(damaged, target)
+    assert not target.exists()

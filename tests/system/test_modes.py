@@ -74,18 +74,20 @@ def open_to_all():
 def test_stores_and_backups(tmp_path, open_to_all):
     store = Arstore(tmp_path / "root", tmp_path / "run")
     archive = images.write_oci_archive(tmp_path / "example.tar", images.example())
-    small = [images.layer([images.file(f"f{number}", b"x")]) for number in range(3)]
+    # As many as are mounted by an index over all of them.
+    small = [images.layer([images.file(f"f{number}", b"x")]) for number in range(12)]
     other = images.write_oci_archive(tmp_path / "other.tar", images.image(*small, names=["other:1"]))
     (tmp_path / "backup").mkdir(mode=0o755)
     traces = [
         traced(store, tmp_path, *words)
         for words in (
             ["import", archive],
-            ["import", "--tree", "directory", other],
+            ["import", other],
             ["mount", "--rw", "--name", "c", "example:1"],
             ["commit", "c", "committed:1"],
             ["umount", "--all"],
             ["backup", tmp_path / "backup"],
+            ["backup", tmp_path / "backup that is new"],
             ["backup", "--verify", tmp_path / "backup"],
             ["container", "rm", "c"],
             ["convert", "--tree", "directory", "example:1"],
@@ -94,6 +96,7 @@ def test_stores_and_backups(tmp_path, open_to_all):
         )
     ]
     assert verify(traces, store.root, store.runroot, tmp_path / "backup") > 50
+    assert any(one.path.endswith("/merged.erofs") for trace in traces for one in trace.opened)
     for place in (store.root, store.runroot, tmp_path / "backup"):
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         private(place)

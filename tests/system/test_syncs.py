@@ -139,7 +139,14 @@ def test_backup(filled, tmp_path):
 def test_containers_and_commits(filled, tmp_path):
     trace = traced(filled, tmp_path, "mount", "--rw", "--name", "c", "example:1")
     place = f"{filled.root}/containers/c"
-    for path in (f"{place}/record.new", f"{place}/whole", f"{place}/upper", f"{place}/work", place, f"{filled.root}/containers"):
+    for path in (
+        f"{place}/record.new",
+        f"{place}/whole",
+        f"{place}/upper",
+        f"{place}/work",
+        place,
+        f"{filled.root}/containers",
+    ):
         exact = [number for number, event in enumerate(trace.events) if event == ("synced", path)]
         assert exact, path
         assert any(one > exact[-1] for one in trace.positions("committed")), path
