@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CALLS = (
     "write,writev,pwrite64,pwritev,pwritev2,copy_file_range,sendfile,ioctl,ftruncate,fsync,fdatasync,syncfs,sync,"
-    "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,open,openat,openat2"
+    "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,open,openat,openat2,mount"
 )
 _WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"}
 _CALL = re.compile(r"(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+)")
@@ -56,6 +56,8 @@ class Trace:
     events: list[tuple[str, str]] = field(default_factory=list)
     """What was done: written, synced, renamed (to where), committed; with the path."""
     opened: list[Opened] = field(default_factory=list)
+    mounts: list[tuple[str, str]] = field(default_factory=list)
+    """Paths on which mount(2) has mounted something, and the whole call."""
     at_risk: list[str] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
@@ -89,6 +91,8 @@ class Trace:
             (path,) = _paths(arguments)
             self.named.add(path)
             self._open(path, arguments)
+        elif name == "mount":
+            self.mounts.append((arguments.split('"')[3], arguments))
         elif name.startswith("open"):
             self._open(_paths(arguments)[0], arguments)
         else:

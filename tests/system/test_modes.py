@@ -29,6 +29,9 @@ WIDER = re.compile(r"/(places|probe/layer\.tar)$|/run/shared$|/run/blank(/\d)?$"
 FOLLOWED = re.compile(r"/graph/(claims|data\.mdb|lock\.mdb|spare)$|/(places|probe/layer\.tar)$")
 """Files that are opened, and made where they are missing, by a name that only the owner could give to a symlink."""
 
+NEW = re.compile(r"/ingest/[^/]+/.*(?<!\.new)$|/backup[^/]*/blobs/")
+"""Where every file is new, but for those that replace another."""
+
 NEVER = re.compile(
     r"/trees/[0-9a-f]{64}/(layer\.tar|layer\.erofs|merged\.erofs|listing)$"
     r"|/containers/[^/]+/(record|whole|log)$|/graph/(owners|home)$|/store\.json$"
@@ -48,6 +51,8 @@ def verify(traces, *directories):
                 assert WIDER.search(one.path) or not one.mode & 0o077, one
             if "O_CREAT" in one.flags:
                 assert FOLLOWED.search(one.path) or one.flags & {"O_EXCL", "O_NOFOLLOW"}, one
+            if "O_CREAT" in one.flags and NEW.search(one.path):
+                assert FOLLOWED.search(one.path) or "O_EXCL" in one.flags, one
             if NEVER.search(one.path):
                 assert one.flags & {"O_EXCL", "O_NOFOLLOW"}, one
     return made
@@ -119,5 +124,12 @@ def test_containers(tmp_path, open_to_all):
         )
     ]
     assert verify(traces, store.root, store.runroot) > 20
+    # What containers are put together in is memory, in which nothing can be run with rights or be a device.
+    mounts = [call for trace in traces for path, call in trace.mounts if path == "/proc" or path.endswith("/bundle")]
+    assert len(mounts) >= 4
+    for call in mounts:
+        assert "MS_NOSUID" in call
+        assert "MS_NODEV" in call
+        assert "MS_NOEXEC" in call or '"proc"' not in call
     private(store.root)
     private(store.runroot)
