@@ -443,3 +443,21 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
     size = os.path.getsize(f"{record.target}/zeros")
     stores.umount_all(store)
     assert size == 300 << 20
+
+
+def test_two_images_that_announce_one_layer_with_two_sizes(store):
+    """The one that is right comes in alone."""
+    layer = images.layer(content())
+
+    def larger(manifest):
+        manifest["layers"][0]["size"] += 1
+
+    right = images.image(layer, names=["right:1"])
+    wrong = images.image(layer, names=["wrong:1"], config={"Env": ["A=b"]}, edit_manifest=larger)
+    before = stores.State(store)
+    with pytest.raises(SizeMismatchError, match="announced with two sizes"):
+        stores.bring(store, right, wrong)
+    before.verify()
+    stores.bring(store, right)
+    with pytest.raises(SizeMismatchError):
+        stores.bring(store, wrong)
