@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 
 import pytest
 from support import stores
 
-from arstore.disk.rmtree import remove_tree
+from arstore.disk.rmtree import remove_tree, remove_tree_at
 
 NOBODY = 65534
 
@@ -50,11 +51,19 @@ def test_directories_that_their_owner_may_not_open(tmp_path):
     (place / "tree/closed").chmod(0)
     (place / "tree/read only").chmod(0o500)
 
+    def gone(_status):
+        # Whatever is opened to be emptied is opened for its owner alone.
+        for path in ("tree/closed", "tree/closed/below"):
+            with suppress(OSError):
+                assert not os.stat(path).st_mode & 0o077, path
+
     def removed():
         os.chdir(place)
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-        remove_tree("tree")
+        fd = os.open(".", os.O_RDONLY)
+        remove_tree_at(fd, b"tree", gone)
+        os.close(fd)
 
     stores.forked(removed)
     assert not (place / "tree").exists()

@@ -40,3 +40,18 @@ def test_a_full_disk_is_not_an_attribute_that_is_too_large(tmp_path, monkeypatch
             assert "too large" in metadata._set_attribute(fd, b"", b"user.a", b"value")
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+def test_the_umask_is_found_without_proc_and_left_as_it_is(monkeypatch, umask):
+    old = os.umask(umask)
+
+    def none(*_arguments):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(metadata, "open", none, raising=False)
+    try:
+        assert metadata._umask() == umask
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(old)

@@ -14,7 +14,7 @@ from support import images, stores
 from arstore.errors import HostError
 from arstore.linux.isolation import landlock, seccomp
 from arstore.linux.process import boot_id
-from arstore.maintenance.check import HARMLESS, Damage, check, repair, run
+from arstore.maintenance.check import HARMLESS, Damage, blob_repair, check, repair, run
 from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
@@ -360,3 +360,14 @@ def test_a_lost_blob_is_not_called_its_own_substitute(store):
     stores.bring(store, other)
     (lost,) = [left for left in repair(store, check(store)) if left.what == one.layers[0].digest]
     assert f"still there in blob {other.layers[0].digest}" in lost.why
+
+
+def test_only_small_blobs_are_guessed(tmp_path):
+    """Each bit of it is tried; what is no file of the store's is not opened."""
+    (tmp_path / "small").write_bytes(b"x" * blob_repair._LARGEST_GUESS)
+    (tmp_path / "large").write_bytes(b"x" * (blob_repair._LARGEST_GUESS + 1))
+    (tmp_path / "link").symlink_to("small")
+    os.mkfifo(tmp_path / "fifo")
+    assert len(blob_repair._small(str(tmp_path / "small"))) == blob_repair._LARGEST_GUESS
+    for name in ("large", "link", "fifo", "none"):
+        assert blob_repair._small(str(tmp_path / name)) == b""
