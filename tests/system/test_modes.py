@@ -23,7 +23,7 @@ OTHERS = re.compile(
     # What is shared with containers: `load` makes it for them.
     r"|/root/pipelines?(/|$)"
 )
-WIDER = re.compile(r"/(places|probe/layer\.tar)$|/run/shared$|/run/blank(/\d)?$")
+WIDER = re.compile(r"/(places|probe/layer\.tar)$|/runroot/shared$|/runroot/blank(/\d)?$")
 """Made with what the umask of commands leaves, in directories that are the owner's alone."""
 
 FOLLOWED = re.compile(r"/graph/(claims|data\.mdb|lock\.mdb|spare)$|/(places|probe/layer\.tar)$")
@@ -77,7 +77,7 @@ def open_to_all():
 @pytest.mark.root
 @pytest.mark.mounts
 def test_stores_and_backups(tmp_path, open_to_all):
-    store = Arstore(tmp_path / "root", tmp_path / "run")
+    store = Arstore(tmp_path / "root", tmp_path / "runroot")
     archive = images.write_oci_archive(tmp_path / "example.tar", images.example())
     # As many as are mounted by an index over all of them.
     small = [images.layer([images.file(f"f{number}", b"x")]) for number in range(12)]
@@ -111,7 +111,7 @@ def test_stores_and_backups(tmp_path, open_to_all):
 @pytest.mark.mounts
 @pytest.mark.runtime
 def test_containers(tmp_path, open_to_all):
-    store = Arstore(tmp_path / "root", tmp_path / "run")
+    store = Arstore(tmp_path / "root", tmp_path / "runroot")
     box = runnable.write_runnable(tmp_path)
     store.ok("import", box["box"])
     traces = [
