@@ -227,7 +227,7 @@ def run(asked: argparse.Namespace) -> int:
         else:
             bench = bench or Bench(asked.scratch, asked.seconds)
             began = time.monotonic()
-            by = bench.noticed_by(mutant, near.tests(mutant, asked.files))
+            by = bench.noticed_by(mutant, asked.tests or near.tests(mutant, asked.files))
             verdict = KILLED if by else SURVIVED
             with open(asked.results, "a") as file:
                 print(json.dumps([name, verdict, by]), file=file)
@@ -265,6 +265,7 @@ def main() -> int:
     trying.add_argument("list", type=Path)
     trying.add_argument("--files", type=int, default=6, help="test files to run for each (default 6)")
     trying.add_argument("--seconds", type=int, default=120, help="for each test file (default 120); more is a failure")
+    trying.add_argument("--tests", nargs="+", metavar="TEST", help="run these instead, by pytest's names")
     trying.add_argument("--scratch", type=Path, default=Path("/var/tmp/arstore-mutants"), help="where the copy lies")
     trying.add_argument("--results", type=Path, default=None, help="verdicts so far, which are not tried again")
     trying.add_argument("--again", action="store_true", help="try those again that have survived")
