@@ -63,8 +63,8 @@ class Trace:
     named: set[str] = field(default_factory=set)
 
     def positions(self, what: str, path: str = "") -> list[int]:
-        """Where in `events` this was done to paths with *path* in them."""
-        return [number for number, (kind, where) in enumerate(self.events) if kind == what and path in where]
+        """Where in `events` this was done to paths with *path* in them, or at their end where it ends with `$`."""
+        return [number for number, (kind, where) in enumerate(self.events) if kind == what and path in f"{where}$"]
 
     def take(self, name: str, arguments: str) -> None:
         """Count one call in that has succeeded."""

@@ -49,7 +49,7 @@ def verify_blobs(trace, store, picture):
         synced += trace.positions("all synced", str(store.root))
         assert any(written[0] < one < named for one in synced), digest
         assert written[-1] < named
-        sync = next(one for one in trace.positions("synced", f"{store.root}/blobs/sha256") if one > named)
+        sync = next(one for one in trace.positions("synced", f"{store.root}/blobs/sha256$") if one > named)
         assert any(one > sync for one in trace.positions("committed"))
 
 
@@ -105,7 +105,7 @@ def test_an_index_that_is_stale(filled, tmp_path):
 
 def test_the_first_command_makes_a_store(fresh, tmp_path):
     trace = traced(fresh, tmp_path, "import", archive_of(tmp_path, *SMALL[:1]))
-    in_order(trace, ("synced", "store.json."), ("renamed", "store.json"), ("synced", f"{fresh.root}"))
+    in_order(trace, ("synced", "store.json."), ("renamed", "/store.json$"), ("synced", f"{fresh.root}$"))
     assert trace.at_risk == []
     assert not {path for path in trace.named if path.startswith(f"{fresh.root}/blobs")}
 
@@ -121,15 +121,15 @@ def test_backup(filled, tmp_path):
         (named,) = trace.positions("renamed", str(path))
         before = [one for one in trace.positions("synced", f"{target}/blobs/sha256/.partial-") if one < named]
         assert before, path
-        assert any(named < one < index for one in trace.positions("synced", f"{target}/blobs/sha256"))
+        assert any(named < one < index for one in trace.positions("synced", f"{target}/blobs/sha256$"))
     # What tells of them follows, and nothing is left to lose at the end: the names of the new directories neither.
     in_order(
         trace,
         ("renamed", f"{target}/oci-layout"),
         ("renamed", f"{target}/backup.json"),
-        ("synced", f"{target}"),
+        ("synced", f"{target}$"),
         ("renamed", f"{target}/index.json"),
-        ("synced", f"{target}"),
+        ("synced", f"{target}$"),
     )
     assert not {path for path in trace.named | trace.written if path.startswith(str(target))}
 
@@ -150,7 +150,7 @@ def test_containers_and_commits(filled, tmp_path):
         exact = [number for number, event in enumerate(trace.events) if event == ("synced", path)]
         assert exact, path
         assert any(one > exact[-1] for one in trace.positions("committed")), path
-    in_order(trace, ("synced", f"{place}/record.new"), ("renamed", f"{place}/record"), ("synced", place))
+    in_order(trace, ("synced", f"{place}/record.new"), ("renamed", f"{place}/record$"), ("synced", f"{place}$"))
     shown = trace.outcome.text.strip()
     with open(f"{shown}/made", "wb") as file:
         file.write(os.urandom(3_000_000))
@@ -166,8 +166,8 @@ def test_containers_and_commits(filled, tmp_path):
     in_order(
         trace,
         ("synced", f"{place}/record.new"),
-        ("renamed", f"{place}/record"),
-        ("synced", place),
+        ("renamed", f"{place}/record$"),
+        ("synced", f"{place}$"),
         ("committed", ""),
         ("renamed", "removed-container"),
     )
@@ -200,7 +200,7 @@ def test_repair_of_a_blob(filled, archive, tmp_path):
     place = filled.root / "blobs/sha256" / images.example().layers[0].digest.partition(":")[2]
     place.write_bytes(b"altered")
     trace = traced(filled, tmp_path, "check", "--repair", "--from", archive)
-    in_order(trace, ("synced", "copy-sha256-"), ("renamed", str(place)), ("synced", str(place.parent)))
+    in_order(trace, ("synced", "copy-sha256-"), ("renamed", str(place)), ("synced", f"{place.parent}$"))
     assert trace.at_risk == []
 
 
@@ -215,8 +215,8 @@ def test_repair_of_the_graph(filled, tmp_path):
         ("synced", "store.json."),
         ("renamed", f"{filled.root}/graph.damaged-"),
         ("synced", f"{filled.root}/graph.damaged-"),
-        ("synced", f"{filled.root}"),
+        ("synced", f"{filled.root}$"),
         ("renamed", str(data)),
-        ("synced", f"{filled.root}/graph"),
+        ("synced", f"{filled.root}/graph$"),
     )
     assert trace.at_risk == []
