@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import images, stores
@@ -461,3 +463,13 @@ def test_two_images_that_announce_one_layer_with_two_sizes(store):
     stores.bring(store, right)
     with pytest.raises(SizeMismatchError):
         stores.bring(store, wrong)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [({}, None), ({"diff_id": "b"}, DigestMismatchError), ({"size": 2}, SizeMismatchError)],
+)
+def test_what_is_announced_of_one_blob_has_to_be_the_same(changed, error):
+    one = SimpleNamespace(digest="d", diff_id="a", size=1)
+    with pytest.raises(error, match="is announced with two") if error else nullcontext():
+        intake._require_same(one, SimpleNamespace(**{**vars(one), **changed}))
