@@ -135,6 +135,9 @@ class Directories(NamedTuple):
         for path in missing:
             os.makedirs(path, mode=0o700, exist_ok=True)
             reached("store.directories-made")
+        if any(os.path.dirname(path) != self.root for path in missing):
+            # The root is synced when the store gets its id; a blob's name is of no use without that of its directory.
+            sync_directory(f"{self.root}/blobs")
 
     def own(self) -> list[str]:
         """The directories of the layout below the root, each after the one that it is in."""

@@ -107,6 +107,7 @@ def back_up(
             report.bytes += size if copied else 0
         for algorithm in HEX_LENGTHS:
             sync_directory(f"{directory}/blobs/{algorithm}")
+        sync_directory(f"{directory}/blobs")
         _put_document(directory, LAYOUT, LAYOUT_DOCUMENT)
         # The record first: it knows the index that it finds, and the one that follows.
         _put_document(
@@ -147,6 +148,9 @@ def _opened_destination(directory: str) -> Iterator[None]:
     """Make the directory what it has to be, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
+        # A parent that may be passed through and not read cannot be synced either.
+        with contextlib.suppress(PermissionError):
+            sync_directory(os.path.dirname(directory))
     names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
         raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")

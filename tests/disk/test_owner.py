@@ -12,6 +12,7 @@ import pytest
 from support import stores
 from support.cli import REPOSITORY
 
+from arstore.disk import owner as module
 from arstore.disk.owner import Owner
 from arstore.disk.staging import Ingest
 from arstore.linux.files.filelock import lock_byte
@@ -200,3 +201,17 @@ def test_the_same_identity_whoever_asks():
     assert (elsewhere.is_elsewhere, elsewhere.runs_here(), elsewhere.is_alive()) == (True, False, True)
     with pytest.raises(ProcessLookupError):
         Owner.of(1 << 22)
+
+
+def test_a_symlink_in_the_place_of_the_owners_tells_nothing(store, tmp_path):
+    """Nobody is taken for alive because of a lock on some other file."""
+    owners = f"{store.directories.graph}/owners"
+    gone = Owner(4_000_000, 1, f"{boot_id()}+1")
+    (tmp_path / "other").touch()
+    other = os.open(tmp_path / "other", os.O_RDWR)
+    lock_byte(other, gone._offset)
+    os.unlink(owners)
+    os.symlink(tmp_path / "other", owners)
+    assert module._is_present(store.directories.graph, gone._offset) is None
+    os.unlink(owners)
+    os.close(other)

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from arstore.disk.paths import RESERVED, Directories, sync_directory
+from arstore.disk.paths import RESERVED, Directories, opened, sync_directory
 from arstore.errors import InvalidReferenceError
 
 HEX = "0123456789abcdef" * 4
@@ -96,3 +96,11 @@ def test_syncing_needs_a_directory(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         sync_directory(str(tmp_path / "file"))
+
+
+def test_a_symlink_is_not_opened(directories, tmp_path):
+    (tmp_path / "link").symlink_to(directories.root)
+    with pytest.raises(NotADirectoryError), opened(str(tmp_path / "link")):
+        pass
+    with opened(directories.root) as fd:
+        assert os.fstat(fd).st_ino == os.stat(directories.root).st_ino

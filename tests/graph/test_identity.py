@@ -480,3 +480,9 @@ def test_a_graph_of_no_store_has_no_id(tmp_path):
         assert change.own("id") == ""
     graph.release()
     assert os.listdir(tmp_path) == ["graph"]
+
+
+@pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "0" * 31 + "g", "0" * 31 + "A", 7, None, ["0" * 32]])
+def test_what_is_no_id(text):
+    assert identity._is_id("0123456789abcdef" * 2)
+    assert not identity._is_id(text)

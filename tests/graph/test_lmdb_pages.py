@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -176,3 +177,22 @@ def test_damaged_branches_that_lead_to_one_another_are_gone_through_once(data):
     content[other * 4096] = other
     Path(data).write_bytes(content)
     assert 0 < len(look(data)[0].faults) < 100
+
+
+def walker(data, **changes):
+    with open(data, "rb") as file:
+        meta = replace(pages._current(file.fileno(), SIZE), **changes)
+    return pages._Walker(-1, meta, Walk(), lambda _key, _value: None)
+
+
+@pytest.mark.parametrize("key", [b"", b"\1", b"\1" + bytes(8), bytes(8), b"\xff" * 8])
+def test_a_list_of_free_pages_by_an_impossible_key(data, key):
+    """It names no transaction, or one that has not been yet."""
+    with pytest.raises(pages.PageError, match="impossible key"):
+        walker(data)._take_free(key, (1).to_bytes(8, "little") + (5).to_bytes(8, "little"))
+
+
+@pytest.mark.parametrize("last", [1 << 22, 1 << 40, (1 << 64) - 1])
+def test_a_meta_page_that_counts_too_many_pages_costs_nothing(data, last):
+    with pytest.raises(pages.PageError, match="nothing sensible"):
+        walker(data, last=last).run()

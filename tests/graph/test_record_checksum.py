@@ -38,3 +38,9 @@ def test_more_than_one_bit_is_not_guessed():
     value[4] ^= 3
     assert mended(KEY, bytes(value)) is None
     assert mended(KEY, b"") is None
+
+
+def test_what_would_take_long_is_not_mended():
+    value = bytearray(sealed(KEY, TEXT * 1000))
+    value[4] ^= 1
+    assert mended(KEY, bytes(value)) is None

@@ -54,3 +54,24 @@ def test_an_older_record_may_lack_what_has_a_default():
 def test_what_is_an_index():
     assert ImageRecord("t", 1, "", "", 0.0, manifests=("a",)).is_index
     assert not ImageRecord("t", 1, "", "", 0.0, config="c").is_index
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [b'{"size":1},{"size":2}', b'{"size":3}'],
+        [b'{"size":1}', b"1"],
+        [b'["size","diff_id","tar_size"]', b'["size","diff_id","tar_size"]'],
+        [b'{"size":1}', b'{"size":1'],
+        [b"{}"],
+    ],
+)
+def test_columns_of_anything_else_are_refused(texts):
+    with pytest.raises((ValueError, TypeError)):
+        RecordCodec.decode_columns(BlobRecord, ["size"], texts)
+
+
+@given(st.lists(st.builds(BlobRecord, WHOLE, TEXT, WHOLE), max_size=5))
+def test_columns_are_the_fields_of_all(records):
+    found = RecordCodec.decode_columns(BlobRecord, ["size", "diff_id"], list(map(RecordCodec.encode, records)))
+    assert found == [[record.size for record in records], [record.diff_id for record in records]]

@@ -107,6 +107,44 @@ def test_nobody_else_can_reach_it(store, target):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 
 
+def test_a_directory_that_was_open_to_all_is_closed(store, target, tmp_path):
+    """Before anything is copied there; an earlier backup that was opened is closed again."""
+    target.mkdir()
+    target.chmod(0o755)
+    seen = []
+    make(store, target, Watched(lambda: seen.append(stat.S_IMODE(target.stat().st_mode))))
+    assert seen == [0o700]
+    target.chmod(0o755)
+    make(store, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    for path in target.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_symlink_in_a_blobs_place_is_replaced(store, target, tmp_path, verify):
+    """It leads to the right bytes today: another disk may hold them, or the store itself."""
+    make(store, target)
+    path = blob_in(target, TWO.layers[0].digest)
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    assert make(store, target, verify=verify).copied == 1
+    assert not path.is_symlink()
+    assert path.read_bytes() == elsewhere.read_bytes() == before
+    assert restored(tmp_path, target) == contents(store)
+
+
+def test_a_symlink_in_a_blobs_place_in_the_store_is_not_followed(store, target, tmp_path):
+    path = blob_in(tmp_path / "root", TWO.layers[0].digest)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        make(store, target)
+    assert not (target / "index.json").exists()
+
+
 def test_the_next_one_copies_what_is_new(store, target, tmp_path):
     make(store, target)
     before = {path: path.stat().st_ino for path in target.glob("blobs/*/*")}
@@ -248,3 +286,12 @@ def test_other_tools_read_it(store, target):
     make(store, target)
     done = subprocess.run(["skopeo", "inspect", f"oci:{target}:one:1"], capture_output=True, text=True, check=True)
     assert ONE.digest in done.stdout
+
+
+def test_a_store_that_cannot_be_read_makes_no_backup(store, target):
+    store.close()
+    with open(f"{store.directories.graph}/data.mdb", "r+b") as file:
+        file.write(b"\xff" * 8192)
+    with Store(store.directories.root, store.directories.runroot) as damaged, pytest.raises(StoreDamagedError):
+        make(damaged, target)
+    assert not target.exists()

@@ -12,6 +12,7 @@ from support import images, stores, treelist
 
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
+from arstore.linux.process import boot_id
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.convert import Fate, convert, plan_conversion, target_forms
 from arstore.maintenance.gc import collect
@@ -325,6 +326,28 @@ def test_a_mount_that_meets_a_conversion_shows_whole_trees(store, monkeypatch, f
 
 
 # --- failing on the way ---------------------------------------------------------------------------------------------
+
+
+def test_a_tree_that_was_exchanged_back_is_not_called_durable(store, monkeypatch):
+    """Of two exchanges a power cut may undo the second alone."""
+    stores.bring(store, stores.simple("a", "b", names=("a:1",)))
+    converted(store, "directory")
+    collect(store)
+    with store.graph.read() as snapshot:
+        before = dict(snapshot.trees())
+    assert all(record.synced for record in before.values())
+
+    def fails(*_arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arstore.store.layout._write_durably", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            converted(store, "erofs")
+    with store.graph.read() as snapshot:
+        after = dict(snapshot.trees())
+    assert after == {key: record._replace(boot=boot_id(), synced=False) for key, record in before.items()}
+    verify(store)
 
 
 @pytest.mark.parametrize("number", range(1, 12))

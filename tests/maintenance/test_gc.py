@@ -265,6 +265,24 @@ def test_what_the_graph_does_not_know_goes(store):
     assert os.path.exists("/etc/passwd")
 
 
+@pytest.mark.root
+def test_an_orphan_that_is_recorded_after_the_plan_stays(store):
+    """An import that died has left files; the next one of the same image gives them records while a plan waits."""
+    picture = stores.simple("a", "b", names=("x:1",))
+    root = Path(store.directories.root)
+    for digest, data in picture.blobs().items():
+        (root / "blobs" / digest.replace(":", "/")).write_bytes(data)
+    for diff_id in picture.diff_ids:
+        Path(store.directories.tree(diff_id)).mkdir()
+    plan = plan_collection(store)
+    assert len(plan.orphans) == len(picture.blobs()) + len(picture.diff_ids)
+    stores.bring(store, picture)
+    assert collect(store, plan).orphans == ()
+    stores.verify_layout(store)
+    stores.verify_clean(store)
+    assert stores.trees(store) == set(picture.diff_ids)
+
+
 def test_what_lives_stays(store):
     one, other = stores.simple("a", names=("x:1",)), stores.simple("b", names=("y:1",))
     stores.bring(store, one, other)

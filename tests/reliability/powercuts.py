@@ -97,7 +97,9 @@ class Trial:
         self._desk = place / "desk"
         for directory in (self._disk, self._desk, place / "listings", place / "archives"):
             directory.mkdir(parents=True, exist_ok=True)
-        self._archives = {name: path for name, path in write_archives(place / "archives").items() if name in names}
+        self._archives = {
+            name: path for name, path in write_archives(place / "archives", names).items() if name in names
+        }
         self._base = kept.new(f"{kind}-base", kind, SIZE)
         self._digests: dict[str, str] = json.loads(machine.result(self._prepared))
 

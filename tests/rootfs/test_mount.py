@@ -12,11 +12,13 @@ from support import images, stores, treelist
 from arstore.cli.containers import mounts
 from arstore.cli.session import Session
 from arstore.disk import rmtree
-from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError
+from arstore.errors import ArstoreError, ConflictError, InUseError, NotFoundError, StoreDamagedError
 from arstore.maintenance.convert import convert, target_forms
 from arstore.maintenance.remove import remove_images
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
+from arstore.rootfs.commit import CommitOptions, commit
+from arstore.rootfs.diff import opened_stacks
 from arstore.store.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts]
@@ -204,3 +206,17 @@ def test_trees_that_are_not_there_any_more_are_looked_for_again(store, how):
         list(convert(store, [image], target_forms(store, form)))
     record = rootfs.mount_image(store, image, trees=trees)
     assert treelist.listing(record.target)[b"data/old"].sha256 == images.sha256(b"new")[7:]
+
+
+def test_a_container_that_was_copied_without_attributes_is_used_for_nothing(store):
+    """What was deleted in it would come back."""
+    stores.bring(store, stores.simple("a", names=("x:1",)))
+    made = rootfs.create_container(store, store.find("x:1"), "copied")
+    os.removexattr(f"{made.path}/whole", "trusted.arstore")
+    with pytest.raises(StoreDamagedError, match="extended attributes"):
+        rootfs.mount_container(store, made)
+    with pytest.raises(StoreDamagedError, match="extended attributes"):
+        commit(store, made, CommitOptions("y:1", 0))
+    with opened_stacks(store) as stacks, pytest.raises(StoreDamagedError, match="extended attributes"):
+        stacks.container(made)
+    assert {image.names for image in store.images()} == {("x:1",)}

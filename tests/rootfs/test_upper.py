@@ -18,6 +18,7 @@ from arstore.errors import InUseError, LimitError, StoreDamagedError, TarError
 from arstore.rootfs import upper as changes
 from arstore.rootfs.upper import UpperChanges, opened_below, unused_mount_points
 from arstore.tar.entry import Kind
+from arstore.tar.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -377,3 +378,15 @@ def test_nothing_is_opened_through_a_symlink(upper, fd, monkeypatch, missing):
             pass
     with opened_below(fd, b"link") as link:
         assert stat.S_ISLNK(os.fstat(link).st_mode)
+
+
+@pytest.mark.parametrize(
+    "path", [b"a" * (DEFAULT_LIMITS.path + 1), b"a/" * DEFAULT_LIMITS.depth + b"a", b"/".join([b"b" * 250] * 20)]
+)
+def test_a_path_that_no_layer_may_hold(path):
+    with pytest.raises(LimitError):
+        changes._check_name(path, path.rpartition(b"/")[2])
+
+
+def test_the_longest_path_that_a_layer_may_hold():
+    changes._check_name(b"/".join([b"c" * 127] * (DEFAULT_LIMITS.path // 128)), b"c" * 127)

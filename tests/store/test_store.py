@@ -192,3 +192,16 @@ def test_a_layer_that_is_lost_is_no_removal(store):
         change.delete("layers", found.record.top)
     with store.graph.read() as snapshot, pytest.raises(StoreDamagedError, match="its record is missing"):
         chain_of(snapshot, found)
+
+
+def test_a_store_that_cannot_be_read_takes_nothing(tmp_path):
+    """Before anything is made for it, or cleared away."""
+    with stores.opened(tmp_path) as store:
+        stores.bring(store, stores.simple("a", names=("a:1",)))
+        root = Path(store.directories.root)
+    os.unlink(root / "graph/claims")
+    with open(root / "graph/data.mdb", "r+b") as file:
+        file.write(b"\xff" * 8192)
+    with Store(str(root), str(tmp_path / "run")) as damaged, pytest.raises(StoreDamagedError):
+        damaged.take([], [], None, ())
+    assert not (root / "graph/claims").exists()

@@ -11,6 +11,7 @@ from reliability import kills, powercuts
 from reliability.cutting import machine
 from reliability.cutting.disk import TOOLS, mount, shelf
 from reliability.cutting.ours import Ours
+from reliability.cutting.samples import HUGE
 
 pytestmark = [pytest.mark.root, pytest.mark.mounts, pytest.mark.tools(*TOOLS)]
 
@@ -94,6 +95,23 @@ def test_a_store_that_syncs_nothing_is_found_out(tmp_path, kept, imported, monke
         monkeypatch.setattr(os, name, lambda _fd: None)
     # Somebody else's sync(2) may save it once.
     assert any(trial.cut_after("import")[0]["bad"] for _ in range(5))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_of_many_megabytes_after_power_cuts(tmp_path, kept, imported, kind):
+    """More than the kernel has written back by itself when the command ends."""
+    trial = powercuts.Trial(tmp_path, kept, kind, Ours, ("many", "stack", HUGE))
+    for words in (["import"], ["import", "--tree", "directory"]):
+        assert trial.cut_after(*words, archive=HUGE)[0]["faults"] == []
+
+
+@pytest.mark.long
+def test_a_store_that_does_not_sync_large_blobs_is_found_out(tmp_path, kept, imported, monkeypatch):
+    trial = powercuts.Trial(tmp_path, kept, "ext4", Ours, ("many", "stack", HUGE))
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None if os.fstat(fd).st_size > 64 << 20 else sync(fd))
+    assert any(trial.cut_after("import", archive=HUGE)[0]["faults"] for _ in range(3))
 
 
 @pytest.mark.long

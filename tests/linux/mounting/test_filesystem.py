@@ -50,6 +50,12 @@ def test_network_file_systems_are_told_by_their_type(lying, fs_type):
     assert filesystem.network_type("/") == (fs_type if fs_type in NETWORKS else "")
 
 
+@pytest.mark.parametrize("fs_type", [*NETWORKS, *LOCAL])
+def test_nothing_but_an_overlay_is_one(lying, fs_type):
+    lying(line(fs_type))
+    assert filesystem.is_overlay("/") == (fs_type == "overlay")
+
+
 @pytest.mark.parametrize("fs_type", [*NETWORKS, "overlay", "fuse.bindfs", "virtiofs", "ecryptfs"])
 def test_a_superblock_that_is_read_only_does_not_keep_others_from_writing_to_these(lying, fs_type):
     lying(line(fs_type, "ro", "ro"))

@@ -94,3 +94,30 @@ def test_a_tree_without_a_listing_is_compared_with_its_blob(extracted):
     assert (finding.damage, finding.what) == (Damage.TREE_ALTERED, TREE)
     assert repair(extracted, [finding])[0].repaired
     assert check(extracted) == []
+
+
+def test_what_a_tree_needs_is_looked_at_too(store):
+    """Without it, it would be mounted where it does not show its layer."""
+    stores.bring(store, images.image(*images.implied_layers(), names=["implied:1"]))
+    needs = [Path(store.directories.tree(key), "needs.json") for key in stores.trees(store)]
+    for path in (path for path in needs if path.exists()):
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b":", b": ", 1))
+        assert [finding.damage for finding in check(store)] == [Damage.TREE_ALTERED], path
+        path.write_bytes(before)
+    assert any(path.exists() for path in needs)
+    assert check(store) == []
+
+
+def test_an_adapted_tree_of_which_nothing_was_recorded_is_not_called_altered(tmp_path):
+    """It does not show its layer alone, so it cannot be compared with that."""
+    picture = images.image(*images.implied_layers(), names=["implied:1"])
+    with stores.opened(tmp_path) as store:
+        import_reference(store, str(stores.archive_for(store, picture)), ImportOptions(tree="directory"))
+        keys = stores.trees(store)
+        assert keys - set(picture.diff_ids)
+        for key in keys:
+            stores.edit(store, "trees", key, sums=())
+        found = {finding.what: finding.damage for finding in check(store)}
+        assert {found[key] for key in keys - set(picture.diff_ids)} == {Damage.TREE_UNRECORDED}
+        assert Damage.TREE_ALTERED not in found.values()

@@ -13,10 +13,12 @@ import pytest
 from support import images, stores
 
 from arstore import trace
+from arstore.digest import Digest
 from arstore.errors import InUseError
 from arstore.graph.datafile import MAP_SIZE
 from arstore.graph.lmdb_pages import walk
 from arstore.maintenance.check import Damage, check, repair
+from arstore.maintenance.check.rebuild_records import Reconstruction
 from arstore.maintenance.gc import collect
 from arstore.rootfs import mount as rootfs
 from arstore.store.store import Store
@@ -342,3 +344,16 @@ def test_a_repair_that_is_killed_leaves_something_to_repair(store):
         store.close()
         for aside in Path(store.directories.root).glob("graph.damaged-*"):
             shutil.rmtree(aside)
+
+
+def test_the_size_of_a_layer_is_that_of_its_own_record(store):
+    """Without a record of its own it is found by the blob, whatever other layers have."""
+    picture = images.image(*[images.layer([images.file("f", b"x" * size)]) for size in (10, 50_000)], names=["two:1"])
+    stores.bring(store, picture)
+    with store.graph.read() as snapshot:
+        known = {f"layers/{key}": record for key, record in snapshot.layers()}
+    found = Reconstruction(store.directories, known)
+    empty = Reconstruction(store.directories, {})
+    for layer in picture.layers:
+        for one in (found, empty):
+            assert one._tar_size(Digest(layer.digest), Digest(layer.diff_id)) == len(layer.tar)

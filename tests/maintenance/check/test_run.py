@@ -14,7 +14,7 @@ from support import images, stores
 from arstore.errors import HostError
 from arstore.linux.isolation import landlock, seccomp
 from arstore.linux.process import boot_id
-from arstore.maintenance.check import HARMLESS, Damage, check, repair
+from arstore.maintenance.check import HARMLESS, Damage, blob_repair, check, repair, run
 from arstore.mounts.record import MountRecord
 from arstore.mounts.table import MountTable
 from arstore.rootfs import mount as rootfs
@@ -333,3 +333,41 @@ def test_a_store_is_checked_where_nobody_can_be_confined(store, monkeypatch):
     assert check(store) == []
     alter(store)
     assert {finding.damage for finding in check(store)} == {Damage.BLOB_DIGEST}
+
+
+def test_progress_is_told_as_it_comes():
+    def job(report):
+        for _ in range(10):
+            report(1 << 20)
+        return []
+
+    seen = []
+    assert run._work(job, False, None, seen.append) == []
+    assert sum(seen) == 10 << 20
+    assert len([count for count in seen if count]) > 2
+
+
+def test_a_lost_blob_is_not_called_its_own_substitute(store):
+    """Altered, it is a file still; what else holds the layer is another blob, or the tree's tar."""
+    contents = [images.directory("./"), images.file("f", b"content" * 4000)]
+    one, other = (images.image(images.layer(contents, how), names=[f"{how}:1"]) for how in ("gzip", "none"))
+    stores.bring(store, one)
+    path = Path(store.directories.blob(one.layers[0].digest))
+    path.write_bytes(b"x" * path.stat().st_size)
+    (lost,) = [left for left in repair(store, check(store)) if left.what == one.layers[0].digest]
+    assert not lost.repaired
+    assert "still there in blob" not in lost.why
+    stores.bring(store, other)
+    (lost,) = [left for left in repair(store, check(store)) if left.what == one.layers[0].digest]
+    assert f"still there in blob {other.layers[0].digest}" in lost.why
+
+
+def test_only_small_blobs_are_guessed(tmp_path):
+    """Each bit of it is tried; what is no file of the store's is not opened."""
+    (tmp_path / "small").write_bytes(b"x" * blob_repair._LARGEST_GUESS)
+    (tmp_path / "large").write_bytes(b"x" * (blob_repair._LARGEST_GUESS + 1))
+    (tmp_path / "link").symlink_to("small")
+    os.mkfifo(tmp_path / "fifo")
+    assert len(blob_repair._small(str(tmp_path / "small"))) == blob_repair._LARGEST_GUESS
+    for name in ("large", "link", "fifo", "none"):
+        assert blob_repair._small(str(tmp_path / name)) == b""

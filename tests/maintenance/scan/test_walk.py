@@ -132,3 +132,14 @@ def test_what_vanishes_between_its_name_and_its_size(store, monkeypatch, what):
     monkeypatch.undo()
     assert not doomed.exists()
     assert found.total < before.total
+
+
+def test_a_symlink_in_the_place_of_a_tree_is_not_followed(store, tmp_path):
+    """It takes no more than itself, wherever it leads."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").write_bytes(bytes(1 << 20))
+    os.symlink(tmp_path / "elsewhere", store.directories.tree("sha256:" + "0" * 64))
+    os.symlink(tmp_path / "elsewhere", f"{store.directories.containers}/c")
+    found = stores.survey(store.directories)
+    assert found.total == stores.du(store.directories.root)
+    assert {f"trees/{'0' * 64}", "containers/c"} <= set(found.strange)

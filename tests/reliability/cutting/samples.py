@@ -14,15 +14,21 @@ from support import images, programs
 from support.runnable import write_runnable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 NAMES = ("many", "more", "stack", "large", "implied", "example")
 ALL = (*NAMES, "box", "pipeline")
 """Also what only arstore gets, because it runs."""
+HUGE = "huge"
+"""An image with a layer of 80 MiB, more than a kernel writes back by itself in the time that an import takes."""
 
 
-def write_archives(place: Path) -> dict[str, Path]:
-    """An OCI archive for each name, with the image NAME:1; and where containers can run, `box` and `pipeline`."""
+def write_archives(place: Path, names: Collection[str] = ALL) -> dict[str, Path]:
+    """An OCI archive for each name, with the image NAME:1; and where containers can run, `box` and `pipeline`.
+
+    One with `HUGE` only if it is among *names*.
+    """
     bottom = [images.layer([images.directory("./"), *_files(f"part{n}", 120, 6000, n)]) for n in range(2)]
     small = [images.layer([images.directory("./"), *_files(f"small{n}", 3, 2000, 50 + n)]) for n in range(10)]
     layers = {
@@ -33,9 +39,11 @@ def write_archives(place: Path) -> dict[str, Path]:
         "implied": images.implied_layers(),
         "example": images.example_layers(),
     }
+    if HUGE in names:
+        layers[HUGE] = [images.layer([images.directory("./"), *_files("huge", 4, 40 << 20, 60)], "none"), small[0]]
     plain = {
-        name: images.write_oci_archive(place / f"{name}.tar", images.image(*layers[name], names=[f"{name}:1"]))
-        for name in NAMES
+        name: images.write_oci_archive(place / f"{name}.tar", images.image(*found, names=[f"{name}:1"]))
+        for name, found in layers.items()
     }
     return {**plain, **(write_runnable(place) if programs.runtime()[0] else {})}
 

@@ -320,3 +320,10 @@ def test_init_inside(box, tmp_path, monkeypatch):
     if not found:
         pytest.skip("neither catatonit nor tini is installed")
     assert shown(box.shell("cat /proc/1/comm; exit 7", init=True)).startswith("arstore-init")
+
+
+def test_a_profile_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_bytes(b" " * (4 << 20) + b'{"defaultAction": "SCMP_ACT_ALLOW"}')
+    with pytest.raises(UsageError, match="larger than 4 MiB"):
+        load_profile(str(path), ())

@@ -104,3 +104,20 @@ def test_any_files_and_any_text(tmp_path_factory, passwd, group, text):
             return
         assert 0 <= user.uid < 2**32 - 1
         assert 0 <= user.gid < 2**32 - 1
+
+
+def test_a_user_in_more_groups_than_the_kernel_takes(root, monkeypatch):
+    monkeypatch.setattr("arstore.runtime.spec.users._MOST_GROUPS", 2)
+    assert resolve_user("alice", root).groups == (50, 60)
+    monkeypatch.setattr("arstore.runtime.spec.users._MOST_GROUPS", 1)
+    with pytest.raises(ImageConfigError, match="more than 1 groups"):
+        resolve_user("alice", root)
+
+
+def test_a_line_that_is_too_long_names_nobody(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_bytes(b"long:x:1:1:" + b"x" * (64 << 10) + b":/:\nshort:x:2:2::/:\n")
+    with RootDirectory(str(tmp_path)) as opened:
+        assert resolve_user("short", opened).uid == 2
+        with pytest.raises(ImageConfigError):
+            resolve_user("long", opened)

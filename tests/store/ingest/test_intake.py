@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import images, stores
@@ -461,3 +463,31 @@ def test_memory_does_not_grow_with_a_layer(store, tmp_path):
     size = os.path.getsize(f"{record.target}/zeros")
     stores.umount_all(store)
     assert size == 300 << 20
+
+
+def test_two_images_that_announce_one_layer_with_two_sizes(store):
+    """The one that is right comes in alone."""
+    layer = images.layer(content())
+
+    def larger(manifest):
+        manifest["layers"][0]["size"] += 1
+
+    right = images.image(layer, names=["right:1"])
+    wrong = images.image(layer, names=["wrong:1"], config={"Env": ["A=b"]}, edit_manifest=larger)
+    before = stores.State(store)
+    with pytest.raises(SizeMismatchError, match="announced with two sizes"):
+        stores.bring(store, right, wrong)
+    before.verify()
+    stores.bring(store, right)
+    with pytest.raises(SizeMismatchError):
+        stores.bring(store, wrong)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [({}, None), ({"diff_id": "b"}, DigestMismatchError), ({"size": 2}, SizeMismatchError)],
+)
+def test_what_is_announced_of_one_blob_has_to_be_the_same(changed, error):
+    one = SimpleNamespace(digest="d", diff_id="a", size=1)
+    with pytest.raises(error, match="is announced with two") if error else nullcontext():
+        intake._require_same(one, SimpleNamespace(**{**vars(one), **changed}))

@@ -10,7 +10,7 @@ from support import images
 
 from arstore.digest import Digest
 from arstore.errors import ArstoreError, CompressionError, DigestMismatchError, SizeMismatchError, TruncatedError
-from arstore.store.ingest.layer_pass import LayerPass, take_layer, write_all
+from arstore.store.ingest.layer_pass import LayerPass, take_layer, verified_entries, write_all
 from arstore.trees.directory.form import DirectoryFormat
 from arstore.trees.erofs.form import ErofsFormat
 from arstore.trees.needs import read_needs
@@ -93,6 +93,21 @@ def test_a_blob_that_was_altered(tmp_path, compression):
 def test_another_diff_id(tmp_path):
     with pytest.raises(DigestMismatchError, match="diff ID"):
         taken(layer(), tmp_path, diff_id=images.sha256(b"other"))
+
+
+@pytest.mark.parametrize("compression", images.COMPRESSIONS)
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 512, b"not padding" * 100])
+def test_entries_of_a_blob_that_goes_on(tmp_path, compression, more):
+    """What reads only entries learns of it too: the size, the digest and the diff ID are looked at in the end."""
+    one = layer(compression)
+    for data, size, diff_id in (
+        (one.blob + more, len(one.blob), one.diff_id),
+        (one.blob + more, len(one.blob + more), one.diff_id),
+        (one.blob, len(one.blob), images.sha256(b"other")),
+    ):
+        wanted = pytest.raises((DigestMismatchError, SizeMismatchError, CompressionError))
+        with wanted, verified_entries(io.BytesIO(data), Digest(one.digest), size, Digest(diff_id)) as entries:
+            assert [entry.path for entry in entries]
 
 
 def test_what_follows_the_end_of_the_tar_counts(tmp_path):

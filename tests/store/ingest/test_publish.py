@@ -142,6 +142,31 @@ def test_work_that_reused_what_was_removed_is_done_again(store, monkeypatch):
     assert stores.trees(store) == set(shared(2).diff_ids)
 
 
+@pytest.mark.parametrize("table", ["trees", "blobs"])
+def test_each_thing_that_is_reused_is_looked_for(store, monkeypatch, table):
+    """Trees alone go when a damaged one is given up; blobs alone when a repair finds that they are lost."""
+    stores.bring(store, shared(1))
+    publish = publication.publish
+    left = [1]
+
+    def first_remove(*arguments):
+        if left.pop() if left else False:
+            with store.graph.write() as change:
+                for key, _ in list(getattr(change, table)()):
+                    change.delete(table, key)
+            collect(store)
+        return publish(*arguments)
+
+    monkeypatch.setattr("arstore.store.ingest.publish.publish", first_remove)
+    stores.bring(store, shared(2))
+    assert left == []
+    with store.graph.read() as snapshot:
+        assert all(snapshot.tree(diff_id) for diff_id in shared(2).diff_ids)
+        assert all(snapshot.blob(digest) for digest in shared(2).blobs())
+    assert stores.trees(store) >= set(shared(2).diff_ids)
+    assert stores.blobs(store) >= set(shared(2).blobs())
+
+
 @pytest.mark.parametrize("moment", ["_run", "_document", "_record_image", "_add_blob"])
 def test_work_that_fails_on_what_was_removed_is_done_again(store, monkeypatch, moment):
     """At whatever moment of the work somebody removes everything."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import images
 
+from arstore.disk.free_space import Room
 from arstore.errors import ArstoreError, LimitError, TarError, TruncatedError, UnknownFormatError, UnsafePathError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.media import archive
@@ -285,3 +286,11 @@ def test_no_archive_at_all(tmp_path, spool):
     for way in (in_place, one_pass):
         with pytest.raises(TarError):
             way(tmp_path / "x", spool)
+
+
+def test_more_content_than_runs_is_not_written(tmp_path):
+    """A reader gives as much as its runs are for; nothing is written if one does not."""
+    with open(tmp_path / "spool", "w+b") as file:
+        room = Room(str(tmp_path), DEFAULT_LIMITS, "it")
+        archive._write_runs(file.fileno(), 2, [(0, 3), (5, 1)], [b"ab", b"cdefgh", b"more"], room)
+        assert file.read() == b"\0\0abc\0\0d"

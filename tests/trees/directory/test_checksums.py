@@ -11,9 +11,12 @@ import pytest
 from support import images, stores
 
 from arstore.errors import StoreDamagedError
+from arstore.tar.entry import Entry, Kind
 from arstore.transport.copy import ImportOptions, import_reference
+from arstore.trees.directory import checksums
 from arstore.trees.directory.checksums import played
 from arstore.trees.directory.verification import differences, listing_of
+from arstore.trees.skeleton import DirectoryNode
 
 pytestmark = pytest.mark.root
 
@@ -129,3 +132,24 @@ def _one(lengths, rest=b""):
 def test_what_is_no_listing_is_refused(data):
     with pytest.raises(ValueError, match=r"no listing|cut short"):
         played(data)
+
+
+@pytest.mark.parametrize("what", ["add", "note", "add_directory"])
+def test_a_listing_is_written_as_it_is_made(tmp_path, what):
+    """However many names a layer has, little of it is in memory."""
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    recorder = checksums.Recorder(fd)
+    node = DirectoryNode(None, b"")
+    path = b"n" * 4000
+    for _ in range(100):
+        if what == "add":
+            recorder.add(node, path, b"f", Entry(path, Kind.FILE), 0, b"")
+        elif what == "note":
+            recorder.note(node, path, b"w")
+        else:
+            recorder.add_directory(path, os.stat(tmp_path), fd)
+    assert os.stat(tmp_path / checksums.NAME).st_size > 200_000
+    recorder.finish()
+    recorder.close()
+    os.close(fd)
+    assert os.stat(tmp_path / checksums.NAME).st_size > 400_000

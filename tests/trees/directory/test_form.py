@@ -145,3 +145,16 @@ def test_removal_of_a_wide_and_deep_tree(tmp_path: Path) -> None:
     remove_tree_at(top, b"t")
     os.close(top)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_tree_that_is_a_symlink_is_not_glanced_at(tmp_path: Path) -> None:
+    with new_tree(FORM, tmp_path / "t") as fd:
+        build(FORM, fd, [images.file("f")])
+    (tmp_path / "link").symlink_to("t")
+    parent = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert FORM.glance(parent, "t", {}) == ("", 0)
+        with pytest.raises(NotADirectoryError):
+            FORM.glance(parent, "link", {})
+    finally:
+        os.close(parent)

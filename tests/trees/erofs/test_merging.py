@@ -377,3 +377,9 @@ def test_a_file_that_is_no_index(tmp_path: Path, data: bytes) -> None:
 def test_more_members_than_devices_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnrepresentableError):
         merge([("sha256:" + "0" * 64, str(tmp_path))] * 20_000, -1)
+
+
+def test_more_members_than_an_index_numbers(tmp_path):
+    """Before any of them is opened."""
+    with open(tmp_path / "merged", "w+b") as file, pytest.raises(UnrepresentableError, match="more layers"):
+        merge([("sha256:" + "0" * 64, str(tmp_path / "none"))] * ((1 << 14) + 1), file.fileno())

@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""Take guards out of arstore, one at a time, and see whether a test notices: mutation testing by rule.
+
+    tools/mutate.py sample --seed 16 --count 20 > tests/mutation/sample.txt
+    tools/mutate.py run tests/mutation/sample.txt
+
+`sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py). `run` tries each in a
+copy of this checkout, where it runs the test files that are nearest to the mutant's module: they end at the first
+failure. A mutant that no test notices survives, unless tests/mutation/equivalent.txt has a proof for it: then it is
+counted as equivalent, without being run. Needs root for tests that need it, and unshare(1), so that nothing that a
+mutant mounts or starts stays. docs/design/mutation.md has the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import ctypes
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from mutants import RULES, Mutant, candidates, written
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+EQUIVALENT = CHECKOUT / "tests/mutation/equivalent.txt"
+ALWAYS = {
+    "sync": ["tests/system/test_syncs.py"],
+    "permission": ["tests/system/test_modes.py"],
+}
+"""Tests of whole commands that look for what a rule guards, whatever the module."""
+
+KILLED, SURVIVED, IS_EQUIVALENT, GONE = "killed", "survived", "equivalent", "gone"
+_MEMORY = 6 << 30
+"""Bytes of memory of its own that a process of a test may have: a mutant may lack a limit."""
+
+
+def sample(seed: str, count: int) -> list[Mutant]:
+    """Choose *count* mutants of each rule; which ones depends on the seed and on the candidates only."""
+    every = candidates(CHECKOUT / "arstore")
+    chosen = []
+    for rule in RULES:
+        of_rule = [mutant for mutant in every if mutant.rule == rule]
+        picked = random.Random(f"{seed} {rule}").sample(of_rule, min(count, len(of_rule)))
+        chosen += sorted(picked, key=lambda mutant: (mutant.path, mutant.start))
+    return chosen
+
+
+def listed(path: Path) -> list[tuple[str, str]]:
+    """The rules and names of the mutants that a list has; lines that begin with # are for readers."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return [(rule, name) for rule, _, name in (line.partition(" ") for line in lines)]
+
+
+def equivalents() -> dict[str, str]:
+    """The mutants that are called equivalent, each with its proof: an indented line after its name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in EQUIVALENT.read_text().splitlines() if EQUIVALENT.exists() else ():
+        if line.startswith(" "):
+            found[name] = line.strip()
+        elif line and not line.startswith("#"):
+            name = line.partition(" ")[2]
+    return found
+
+
+class Map:
+    """Which test files are near to a module: its own, those that import it, those beside it, those of its users."""
+
+    def __init__(self) -> None:
+        paths = sorted((CHECKOUT / "tests").rglob("test_*.py"))
+        self._tests = {str(path.relative_to(CHECKOUT)): _imported(path.read_text()) for path in paths}
+        self._users: dict[str, set[str]] = {}
+        for path in sorted((CHECKOUT / "arstore").rglob("*.py")):
+            for module in _imported(path.read_text()):
+                self._users.setdefault(module, set()).add(_module(str(path.relative_to(CHECKOUT))))
+
+    def tests(self, mutant: Mutant, most: int) -> list[str]:
+        """The *most* test files nearest to the mutant's module."""
+        module = _module(mutant.path)
+        users = self._users.get(module, set())
+        folder = os.path.dirname(mutant.path).replace("arstore", "tests", 1) + "/"
+        ranked = dict.fromkeys([_own(mutant.path), *ALWAYS.get(mutant.rule, ()), *self._importing({module})])
+        ranked.update(dict.fromkeys(name for name in self._tests if os.path.dirname(name) + "/" == folder))
+        ranked.update(dict.fromkeys(_own(user.replace(".", "/") + ".py") for user in sorted(users)))
+        ranked.update(dict.fromkeys(self._importing(users)))
+        return [name for name in ranked if name in self._tests][:most]
+
+    def _importing(self, modules: set[str]) -> list[str]:
+        """Test files that import one of *modules*; those that import few others first."""
+        found = [(len(known), name) for name, known in self._tests.items() if known & modules]
+        return [name for _, name in sorted(found)]
+
+
+def _imported(text: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("arstore"):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _own(path: str) -> str:
+    """The test file that mirrors the module at *path*."""
+    return re.sub(r"([^/]+)$", r"test_\1", path.replace("arstore/", "tests/", 1))
+
+
+class Bench:
+    """A copy of the checkout in which mutants are tried."""
+
+    def __init__(self, scratch: Path, seconds: int) -> None:
+        self._copy = scratch / "checkout"
+        self._temporary = scratch / "tmp"
+        self._seconds = seconds
+        self._passing: dict[str, bool] = {}
+        shutil.rmtree(self._copy, ignore_errors=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        files = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=CHECKOUT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, files.stdout.split("\0")):
+            if (CHECKOUT / name).exists():
+                (self._copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(CHECKOUT / name, self._copy / name)
+        subprocess.run([sys.executable, "-m", "compileall", "-q", "arstore", "tests"], cwd=self._copy, check=False)
+
+    def noticed_by(self, mutant: Mutant, tests: list[str]) -> str:
+        """The first of *tests* that fails with the mutant and passes without it; "" when there is none."""
+        path = self._copy / mutant.path
+        before, source = path.stat(), path.read_bytes()
+        for test in tests:
+            path.write_bytes(mutant.applied(source))
+            try:
+                failed = not self._passes(test)
+            finally:
+                path.write_bytes(source)
+                # Its compiled form is good again.
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if failed and self._passes_as_it_is(test):
+                return test
+        return ""
+
+    def _passes_as_it_is(self, test: str) -> bool:
+        if test not in self._passing:
+            self._passing[test] = self._passes(test)
+            if not self._passing[test]:
+                print(f"{test} fails without any mutant, and counts for nothing", file=sys.stderr)
+        return self._passing[test]
+
+    def _passes(self, test: str) -> bool:
+        """Whether a test file passes. What it mounts goes with its mount namespace, what it started is killed."""
+        place = tempfile.mkdtemp(dir=self._temporary)
+        inner = f'ulimit -d {_MEMORY >> 10}; exec timeout -k 5 {self._seconds} nice -n 5 "$@"'
+        pytest = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "-x", "-q", test]
+        words = ["unshare", "--mount", "bash", "-c", inner, "bash"]
+        environment = {**os.environ, "PYTHONPATH": str(self._copy), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": place}
+        with open(self._temporary / "last.txt", "wb") as output:
+            done = subprocess.run(
+                [*words, *pytest, f"--basetemp={place}/base"],
+                cwd=self._copy,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+        _end_orphans()
+        subprocess.run(["rm", "-rf", "--one-file-system", place], check=False)
+        # 5: every test was skipped or none is there.
+        return done.returncode in (0, 5)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own parent ends: PR_SET_CHILD_SUBREAPER of prctl(2)."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def _end_orphans() -> None:
+    """Kill the children that this process has now, and those that it gets by that."""
+    while children := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        for pid in map(int, children):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Try the mutants of a list; 1 when the bar is missed."""
+    known = {(mutant.rule, mutant.name): mutant for mutant in candidates(CHECKOUT / "arstore")}
+    proofs = equivalents()
+    done: dict[str, list[str]] = {}
+    if asked.results.exists():
+        done = {name: verdict for name, *verdict in map(json.loads, asked.results.read_text().splitlines())}
+    near = Map()
+    bench = None
+    asked.scratch.mkdir(parents=True, exist_ok=True)
+    _adopt_orphans()
+    verdicts = []
+    for rule, name in listed(asked.list):
+        if asked.only not in name:
+            continue
+        mutant = known.get((rule, name)) or written(rule, name, CHECKOUT)
+        verdict, by = GONE, ""
+        if mutant is None:
+            pass
+        elif name in proofs:
+            verdict, by = IS_EQUIVALENT, proofs[name]
+        elif name in done and (done[name][0] == KILLED or not asked.again):
+            verdict, by = done[name]
+        else:
+            bench = bench or Bench(asked.scratch, asked.seconds)
+            began = time.monotonic()
+            by = bench.noticed_by(mutant, asked.tests or near.tests(mutant, asked.files))
+            verdict = KILLED if by else SURVIVED
+            with open(asked.results, "a") as file:
+                print(json.dumps([name, verdict, by]), file=file)
+            print(f"{time.monotonic() - began:.0f} s: ", end="", file=sys.stderr)
+        print(f"{verdict} {rule} {name} {f'({by})' if by else ''}", flush=True)
+        verdicts.append((rule, verdict))
+    return _table(Counter(verdicts))
+
+
+def _table(counted: Counter[tuple[str, str]]) -> int:
+    """Print the rates: of the mutants that are not equivalent, how many were killed."""
+    print("\n| rule | mutants | killed | survived | equivalent | rate |\n|---|---:|---:|---:|---:|---:|")
+    missed = False
+    every = tuple(dict.fromkeys(rule for rule, _ in counted))
+    for title, rules in [*((rule, (rule,)) for rule in every), ("all", every)]:
+        killed, survived, equivalent = (
+            sum(counted[rule, verdict] for rule in rules) for verdict in (KILLED, SURVIVED, IS_EQUIVALENT)
+        )
+        total = killed + survived + equivalent
+        if total:
+            rate = killed / (killed + survived) if killed + survived else 1.0
+            missed |= title == "all" and (rate < 0.95 or equivalent > 0.05 * total)
+            print(f"| {title} | {total} | {killed} | {survived} | {equivalent} | {rate:.0%} |")
+    return int(missed)
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    sampling = commands.add_parser("sample", help="print a sample of mutants")
+    sampling.add_argument("--seed", default="16")
+    sampling.add_argument("--count", type=int, default=20, help="mutants of each rule (default 20)")
+    trying = commands.add_parser("run", help="try the mutants of a list")
+    trying.add_argument("list", type=Path)
+    trying.add_argument("--files", type=int, default=6, help="test files to run for each (default 6)")
+    trying.add_argument("--seconds", type=int, default=120, help="for each test file (default 120); more is a failure")
+    trying.add_argument("--tests", nargs="+", metavar="TEST", help="run these instead, by pytest's names")
+    trying.add_argument("--scratch", type=Path, default=Path("/var/tmp/arstore-mutants"), help="where the copy lies")
+    trying.add_argument("--results", type=Path, default=None, help="verdicts so far, which are not tried again")
+    trying.add_argument("--again", action="store_true", help="try those again that have survived")
+    trying.add_argument("--only", default="", metavar="TEXT", help="only those with this in their names")
+    asked = parser.parse_args()
+    if asked.command == "sample":
+        print(f"# tools/mutate.py sample --seed {asked.seed} --count {asked.count}")
+        for mutant in sample(asked.seed, asked.count):
+            print(mutant.rule, mutant.name)
+        return 0
+    asked.results = asked.results or asked.scratch / "results.jsonl"
+    return run(asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
