@@ -25,6 +25,8 @@ CALLS = (
     "rename,renameat,renameat2,link,linkat,mkdir,mkdirat,open,openat,openat2,mount"
 )
 _WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"}
+TAKEN = ".taken"
+"""Where `load` has what a container left while it imports that."""
 _CALL = re.compile(r"(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+)")
 _FD = re.compile(r"(?:\d+|AT_FDCWD)<([^>]*)>")
 _NAMES = re.compile(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
@@ -113,6 +115,8 @@ class Trace:
                 at_risk -= moved
         self.named.add(new)
         self.events.append(("exchanged" if is_exchange else "renamed", new))
+        if f"/{TAKEN}/" in new:
+            return  # a container's files, which only change their place
         if new in self.written and _is_document(new):
             self.at_risk.append(f"{new} takes its place before its content is durable")
         if os.path.basename(new) == "index.json":
