@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
+from arstore.disk.partial import keep_partial
 from arstore.disk.rmtree import MOUNTED, remove, remove_tree
-from arstore.errors import HostError
+from arstore.errors import HostError, RegistryUnreachableError
 from arstore.linux.mounting.filesystem import is_overlay
 from arstore.trace import reached
 
@@ -52,6 +53,8 @@ class Ingest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         reached("ingest.leaving")
+        if isinstance(error, KeyboardInterrupt | RegistryUnreachableError):
+            keep_partial(self._parent, self.path)
         self.freed += _empty(self.path)
         remove_tree(self.path)
         reached("ingest.removed")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.free_space import free_space
 from arstore.disk.owner import Owner
+from arstore.disk.partial import drop_oldest, keep_partial
 from arstore.disk.rmtree import freed_with, remove_tree
 from arstore.disk.staging import PLACES
 from arstore.errors import ArstoreError
@@ -62,6 +63,7 @@ class Clearance:
         """Take what dead processes left; *wanted* bytes are to come. What cannot be taken stays, without an error."""
         was_open = self._graph.is_open
         self.freed += take_leftovers(self._directories, self._graph)
+        self.freed += drop_oldest(self._directories.ingest, lambda: self._is_scarce(wanted))
         relief = self._relief
         if relief is not None and self._is_scarce(wanted):
             self._relief = None
@@ -88,7 +90,7 @@ def take_leftovers(directories: Directories, graph: Graph) -> int:
         for name in os.listdir(directories.ingest):
             if is_left(name, graph.path):
                 with suppress(OSError, ArstoreError):
-                    freed += take_ingest(directories, graph, name) or 0
+                    freed += take_ingest(directories, graph, name, keep=True) or 0
     with suppress(OSError):
         for name in os.listdir(directories.root):
             if is_unfinished(name, graph.path):
@@ -108,9 +110,10 @@ def is_unfinished(name: str, graph: str) -> bool:
     return any(name.startswith(start) and is_left(name.removeprefix(start), graph) for start in UNFINISHED)
 
 
-def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None:
+def take_ingest(directories: Directories, graph: Graph, name: str, keep: bool = False) -> int | None:
     """Delete the ingest *name*, whose owner is dead, and what it lists; return the bytes that this has freed.
 
+    With *keep*, the blobs that were being fetched are moved to the partial ones.
     None when another process has claimed it. Raises OSError (EBUSY for a file system that is mounted inside), and the
     errors of Graph.
     """
@@ -121,6 +124,8 @@ def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None
         return None
     reached("leftovers.claimed")
     place = f"{directories.ingest}/{claimed}"
+    if keep:
+        keep_partial(directories.ingest, place)
     _take_places(directories, graph, place)
     freed = remove_tree(place)
     reached("leftovers.removed")

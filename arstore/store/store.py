@@ -17,6 +17,7 @@ from arstore.disk.owner import withdraw
 from arstore.disk.paths import Directories
 from arstore.errors import (
     BRING_BACK,
+    WRONG_CONTENT,
     AmbiguousError,
     ArstoreError,
     HostError,
@@ -373,12 +374,15 @@ class Store:
         self.graph.verify()
         attempts = 0
         kept: dict[str, str] = {}
+        goes_on = True
         self.clearance.make()
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:
                 inventory = self.inventory(again)
                 with Ingest(self.directories) as ingest:
-                    intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
+                    intake = Intake(
+                        inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept, goes_on
+                    )
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
                         # Somebody else has just done some of the work, or given it up.
@@ -394,8 +398,11 @@ class Store:
                         return [intake.taken(image) for image in images]
                     except VanishedError:
                         pass
-                    except (ArstoreError, OSError):
-                        if not inventory.has_lost():
+                    except (ArstoreError, OSError) as error:
+                        if intake.went_on and isinstance(error, WRONG_CONTENT):
+                            # What an earlier import had fetched may be what is wrong: once more, from the beginning.
+                            goes_on = False
+                        elif not inventory.has_lost():
                             raise
                     kept |= intake.keep_blobs()
                     claims.release()

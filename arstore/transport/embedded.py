@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import write_all
-from arstore.store.ingest.incoming import Window
+from arstore.store.ingest.incoming import Window, rest_of
 from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class EmbeddedBlobs:
     def __init__(self, source: BlobSource, contents: Mapping[Digest, bytes], spool: Spool) -> None:
         self._source = source
         self.is_remote = source.is_remote
+        self.open_rest = rest_of(source)
         self._places: dict[Digest, tuple[int, int]] = {}
         self._file = OpenFile(spool.create() if contents else -1)
         offset = 0

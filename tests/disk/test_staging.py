@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 from support import stores
@@ -12,6 +13,7 @@ from arstore.disk.owner import Owner
 from arstore.disk.paths import Directories
 from arstore.disk.rmtree import remove_tree
 from arstore.disk.staging import Ingest
+from arstore.errors import DigestMismatchError, NoSpaceError, RegistryUnreachableError
 from arstore.linux.process import boot_id
 
 
@@ -160,3 +162,22 @@ def test_many_things_go_at_once(directories):
         path = ingest.path
     assert not os.path.lexists(path)
     assert os.path.isdir("/")
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (KeyboardInterrupt(), True),
+        (RegistryUnreachableError("x", "y"), True),
+        (DigestMismatchError("x", "y"), False),
+        (NoSpaceError("x", "y"), False),
+        (None, False),
+    ],
+)
+def test_what_was_fetched_outlives_some_endings(directories, error, kept):
+    with suppress(BaseException), Ingest(directories) as ingest:
+        with open(ingest.file("fetched-sha256-x"), "wb") as file:
+            file.write(b"x")
+        if error is not None:
+            raise error
+    assert os.listdir(directories.ingest) == (["partial"] if kept else [])

@@ -11,6 +11,7 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from arstore.disk.partial import NAME as PARTIAL
 from arstore.graph.identity import ID
 from arstore.linux.files.reading import read_file
 from arstore.linux.files.xattr import has_default_acl
@@ -252,6 +253,8 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
     for name in there.orphans:
         yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
     for name in there.ingests:
+        if name == PARTIAL:
+            continue  # kept for the next import
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
     for entry in MountTable(store.directories).list():
         if entry.state is MountState.STALE:

@@ -51,6 +51,19 @@ class BlobSource(Protocol):
         """Open the blob. Raises MissingBlobError."""
 
 
+class OpenRest(Protocol):
+    """What opens the rest of a blob, of which the first *offset* bytes are known already."""
+
+    def __call__(self, digest: Digest, offset: int, /) -> BlobReader:
+        """The bytes from *offset* on. Raises MissingBlobError."""
+
+
+def rest_of(blobs: BlobSource) -> OpenRest | None:
+    """The method `open_rest` of *blobs*; None where every blob is read from its beginning."""
+    found: OpenRest | None = getattr(blobs, "open_rest", None)
+    return found
+
+
 class NoBlobs:
     """The `BlobSource` of work on what the store has already."""
 

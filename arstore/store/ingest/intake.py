@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.digest import Digest, verify
 from arstore.disk.free_space import Room
+from arstore.disk.partial import FETCHED, file_name, take_partial
 from arstore.disk.paths import opened
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
 from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
-from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer
+from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer, rest_of
 from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
 from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
@@ -35,6 +36,7 @@ from arstore.workers.pool import run_jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
@@ -76,12 +78,16 @@ class Intake:
         spool: Ingest | None = None,
         limits: Limits | None = None,
         kept: Mapping[str, str] | None = None,
+        goes_on: bool = True,
     ) -> None:
         self._inventory = inventory
         self._ingest = ingest
         self._blobs = blobs
         self._spool = spool
         self._kept = kept or {}
+        self._goes_on = goes_on
+        self.went_on = False
+        """Whether any blob began with what an earlier import had fetched, which may be wrong."""
         self._limits = limits or DEFAULT_LIMITS
         self._forms = forms
         self._progress = progress
@@ -232,8 +238,20 @@ class Intake:
         forms = self._forms if tree else ()
         kept = self._inventory.directories.blob(layer.digest) if stored else self._kept.get(layer.digest, "")
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
+        beginning = self._beginning(layer) if is_fetched else None
+        if beginning is not None and beginning.size == layer.size:
+            # All of it is there, and was not published; it is verified as it is read.
+            blob, keep, is_fetched, kept, beginning = beginning.path, False, False, beginning.path, None
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
-        return Job(layer, work, reads_store=stored is not None, reads_file=bool(kept), is_fetched=is_fetched)
+        return Job(layer, work, stored is not None, bool(kept), is_fetched, beginning)
+
+    def _beginning(self, layer: IncomingLayer) -> Beginning | None:
+        """What an earlier import has fetched of the blob, taken into this ingest. Raises OSError."""
+        if rest_of(self._blobs) is None or not self._goes_on:
+            return None
+        found = take_partial(self._inventory.directories.ingest, self._ingest.path, layer.digest, layer.size)
+        self.went_on = self.went_on or found is not None
+        return found
 
     def _look_for_dropped(self, layer: IncomingLayer) -> None:
         """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
@@ -259,7 +277,11 @@ class Intake:
             spooled = self._spool.spooled(place.fd)
             if spooled is not None and os.fstat(place.fd).st_size == place.length == layer.size:
                 return spooled, False, False
-        return self._ingest.file(f"blob-{layer.digest.hex}"), True, place is None and self._blobs.is_remote
+        is_fetched = place is None and self._blobs.is_remote
+        if is_fetched and rest_of(self._blobs) is not None:
+            # Its name says that it can be gone on with, in case this process dies.
+            return self._ingest.file(f"{FETCHED}{file_name(layer.digest)}"), True, True
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True, is_fetched
 
     # --- reading ----------------------------------------------------------------------------------------------------
 

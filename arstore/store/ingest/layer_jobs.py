@@ -15,6 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_children
+from arstore.errors import TruncatedError
+from arstore.store.ingest.incoming import rest_of
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
     from arstore.disk.free_space import Room
+    from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingLayer
     from arstore.store.progress import Progress
@@ -71,6 +74,8 @@ class Job:
     """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
     is_fetched: bool = False
     """Whether the blob comes through a pipe, from a process that fetches it."""
+    beginning: Beginning | None = None
+    """What an earlier import has fetched of it; the rest comes through the pipe."""
 
 
 class Passes:
@@ -164,14 +169,18 @@ class Passes:
         self, group: list[Job]
     ) -> Callable[[Report], list[LayerOutcome | Again]] | Fed[list[LayerOutcome | Again]]:
         """How these layers are read: by a worker, and where they are fetched by a process that feeds it."""
-        wanted = [
-            Wanted(f"blob {job.layer.digest}", job.layer.size, partial(self._blobs.open_blob, job.layer.digest))
-            for job in group
-            if job.is_fetched
-        ]
+        wanted = [self._wanted(job) for job in group if job.is_fetched]
         if not wanted:
             return partial(self._read_group, group, -1)
         return Fed(partial(_fetch, wanted), partial(self._read_group, group))
+
+    def _wanted(self, job: Job) -> Wanted:
+        """What is to be fetched of a layer's blob."""
+        digest, size = job.layer.digest, job.layer.size
+        rest = rest_of(self._blobs)
+        if job.beginning is None or rest is None:
+            return Wanted(f"blob {digest}", size, partial(self._blobs.open_blob, digest))
+        return Wanted(f"blob {digest}", size - job.beginning.size, partial(rest, digest, job.beginning.size))
 
     def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | Again]:
         """In a worker: read these layers, those that are fetched from *pipe*.
@@ -180,7 +189,10 @@ class Passes:
         """
         with ExitStack() as stack:
             fetched = Fetched(pipe)
-            sources = [fetched.next() if job.is_fetched else self._source(job, stack) for job in group]
+            sources = [
+                _after_beginning(job, fetched.next(), stack) if job.is_fetched else self._source(job, stack)
+                for job in group
+            ]
             spooled = [_opened_blob(job.work.blob, stack) for job in group if not job.work.keep and not job.reads_store]
             confined = self._confine([job.work for job in group])
             if len(group) > 1:
@@ -296,6 +308,32 @@ def _fetch(wanted: list[Wanted], pipe: int) -> None:
 
 def _unreported(_count: int) -> None:
     """For layers that are small, and many."""
+
+
+def _after_beginning(job: Job, rest: Reader, stack: ExitStack) -> Reader:
+    """The whole blob: what an earlier import has of it, and *rest*."""
+    if job.beginning is None:
+        return rest
+    return _Joined(_opened_blob(job.beginning.path, stack), job.beginning.size, rest)
+
+
+class _Joined:
+    """The first *size* bytes of an open file, and then *rest*."""
+
+    def __init__(self, fd: int, size: int, rest: Reader) -> None:
+        self._fd = fd
+        self._left = size
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        """See Reader."""
+        if not self._left:
+            return self._rest.read(size)
+        data = os.read(self._fd, self._left if size < 0 else min(size, self._left))
+        if not data:
+            raise TruncatedError("a partial blob", "is shorter than it was")
+        self._left -= len(data)
+        return data + self._rest.read() if size < 0 and not self._left else data
 
 
 def _opened_blob(path: str, stack: ExitStack) -> int:

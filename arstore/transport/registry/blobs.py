@@ -59,17 +59,18 @@ def delete_blob(repository: Repository, digest: Digest) -> None:
 class RemoteBlob:
     """The blob *digest* of *repository*, opened; *size* is what its descriptor announces, None when nobody knows.
 
+    Reading begins at the byte *offset*.
     Raises MissingBlobError, SizeMismatchError before anything is read, RegistryAccessError, RegistryAnswerError,
     RegistryUnreachableError.
     """
 
-    def __init__(self, repository: Repository, digest: Digest, size: int | None = None) -> None:
+    def __init__(self, repository: Repository, digest: Digest, size: int | None = None, offset: int = 0) -> None:
         self._repository = repository
         self._digest = digest
         self._what = f"{repository.what}@{digest}"
         self._size = size
-        self._at = 0
-        self._since = 0
+        self._at = offset
+        self._since = offset
         self._budget = Budget(repository.client.patience, self._what)
         self._answer: Answer | None = None
         self._done = False

@@ -80,6 +80,10 @@ class RegistrySource:
         """See ImageSource. Raises MissingBlobError, and as `RemoteBlob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest))
 
+    def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
+        """The blob from the byte *offset* on. Raises as `open_blob`."""
+        return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
+
     @property
     def repository(self) -> Repository:
         """The repository that gave the manifest. Raises as `images`."""
