@@ -55,12 +55,19 @@ def killed(store, server, place, how=signal.SIGKILL):
     )
     try:
         end = time.monotonic() + 30
-        while time.monotonic() < end and not any(one.size >= place for one in server.asked("GET", BIG)):
+        while time.monotonic() < end and not has_come(store, server, place):
             time.sleep(0.02)
-        time.sleep(0.3)
     finally:
         process.send_signal(how)
         process.wait()
+
+
+def has_come(store, server, place):
+    """Whether the server has sent *place* bytes of the large layer, and all but the last chunk is in the store."""
+    if not any(one.size >= place for one in server.asked("GET", BIG)):
+        return False
+    staged = store.root.glob(f"ingest/*/fetched-{BIG.replace(':', '-')}")
+    return max((path.stat().st_size for path in staged), default=-1) >= place - CHUNK
 
 
 @pytest.mark.parametrize(
