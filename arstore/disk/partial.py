@@ -12,11 +12,12 @@ space is scarce, an import deletes the oldest files first.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
-from arstore.disk.rmtree import freed_with
+from arstore.disk.rmtree import freed_with, remove
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def keep_partial(ingests: str, ingest: str) -> None:
         for name in os.listdir(ingest):
             start = next((one for one in (FETCHED, PREFIX) if name.startswith(one)), "")
             path = f"{ingest}/{name}"
-            size = os.lstat(path).st_size if start else 0
+            size = _size_of(path) if start else 0
             if size > found.get(name.removeprefix(start), Beginning("", 0)).size:
                 found[name.removeprefix(start)] = Beginning(path, size)
         if found:
@@ -71,10 +72,10 @@ def take_partial(ingests: str, ingest: str, digest: str, size: int) -> Beginning
         os.rename(f"{ingests}/{NAME}/{name}", path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    found = os.lstat(path).st_size
+    found = _size_of(path)
     if 0 < found <= size:
         return Beginning(path, found)
-    os.unlink(path)
+    remove(path)
     return None
 
 
@@ -95,7 +96,9 @@ def drop_oldest(ingests: str, is_scarce: Callable[[], bool]) -> int:
 
 
 def _size_of(path: str) -> int:
+    """The size of a regular file; 0 for anything else, which a worker that was taken over may have made."""
     try:
-        return os.lstat(path).st_size
+        status = os.lstat(path)
     except FileNotFoundError:
         return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

@@ -72,3 +72,19 @@ def test_the_oldest_go_first(ingests):
     assert drop_oldest(str(ingests), lambda: next(left)) >= 10_000
     assert os.listdir(ingests / "partial") == ["b"]
     assert drop_oldest(str(ingests / "absent"), lambda: True) == 0
+
+
+@pytest.mark.parametrize("place", ["one", "partial"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_what_is_no_file_is_not_taken(ingests, place, kind):
+    (ingests / place).mkdir(exist_ok=True)
+    path = ingests / place / (NAME if place == "partial" else f"fetched-{NAME}")
+    if kind == "link":
+        path.symlink_to("/etc/passwd")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    keep_partial(str(ingests), str(ingests / "one"))
+    assert take(ingests) is None
+    assert os.listdir(ingests / "two") == []
