@@ -199,6 +199,18 @@ class RegistryConfigError(ArstoreError):
     exit_code = 27
 
 
+WRONG_CONTENT: tuple[type[ArstoreError], ...] = (
+    CompressionError,
+    DigestMismatchError,
+    LimitError,
+    SizeMismatchError,
+    TarError,
+    TruncatedError,
+    UnsafePathError,
+)
+"""What may come of a blob that is not what it was announced to be."""
+
+
 # --- the store (30-39) ----------------------------------------------------------------------------------------------
 
 

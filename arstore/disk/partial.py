@@ -57,13 +57,18 @@ def keep_fetched(ingests: str, ingest: str) -> None:
 
 
 def open_beginning(ingests: str, digest: Digest, size: int) -> Beginning | None:
-    """What there is of a blob of *size* bytes, opened; the caller closes it. None where there is nothing of use."""
+    """What there is of a blob of *size* bytes, opened; the caller closes it. None where there is nothing of use.
+
+    More than a blob can have is removed.
+    """
     with suppress(OSError):
         fd = os.open(_place(ingests, digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         found = os.fstat(fd).st_size
         if 0 < found <= size:
             return Beginning(fd, found)
         os.close(fd)
+        if found > size:
+            drop_beginning(ingests, digest)
     return None
 
 

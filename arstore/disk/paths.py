@@ -6,6 +6,7 @@
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
 <root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
+<root>/ingest/partial/              beginnings of blobs that were being fetched (`partial`)
 <root>/graph/                       LMDB
 <root>/mounts/<id>.json             what is mounted; each record counts in the boot in which it was written
 <runroot>/mounts/, blank/, shared/   gone after a reboot, and nothing durable depends on them

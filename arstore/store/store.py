@@ -530,20 +530,11 @@ class Store:
 
 def _is_of_content(error: BaseException) -> bool:
     """Whether what was fetched is of no use any more after *error*: it is wrong, or there is no room for it."""
-    from arstore.errors import (
-        CompressionError,
-        DigestMismatchError,
-        LimitError,
-        NoSpaceError,
-        SizeMismatchError,
-        TarError,
-        UnsafePathError,
-    )
+    from arstore.errors import WRONG_CONTENT, NoSpaceError
 
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    wrong = CompressionError | DigestMismatchError | LimitError | SizeMismatchError | TarError | UnsafePathError
-    return isinstance(error, NoSpaceError | wrong)
+    return isinstance(error, (NoSpaceError, *WRONG_CONTENT))
 
 
 def _survives_copy(form: str) -> bool:

@@ -17,6 +17,7 @@ Where each method is called, so that a source may be a network:
     are loaded before (`images` is a good moment).
   - Retries and ranges belong into `read`. Whoever reads sees one stream.
   - At most one byte more than the layer's size is asked for, and memory holds one read.
+  - A source with a method `open_rest` is asked for the rest of a blob of which an earlier import has the beginning.
   - An error ends the import, and is printed as it is: an ArstoreError, or an OSError.
 """
 

@@ -70,9 +70,10 @@ def test_the_longer_one_stays(ingests):
 def test_one_that_is_longer_than_the_blob_is_not_opened(ingests):
     fetch(ingests, 300)
     keep_fetched(str(ingests), str(ingests / "one"))
-    assert kept(ingests, size=299) is None
-    assert kept(ingests, size=300) == DATA[:300]
     assert kept(ingests, digest=OTHER) is None
+    assert kept(ingests, size=300) == DATA[:300]
+    assert kept(ingests, size=299) is None
+    assert os.listdir(ingests / PARTIAL) == []
 
 
 def test_links_and_pipes_are_not_opened(ingests):

@@ -252,13 +252,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         body = reply.body if reply.cut is None else reply.body[: reply.cut]
-        if reply.drip:
-            for place in range(len(body)):
-                self.wfile.write(body[place : place + 1])
+        step = 1 if reply.drip else 64 << 10
+        for place in range(0, len(body), step):
+            self.wfile.write(body[place : place + step])
+            self._entry.size = min(place + step, len(body))
+            if reply.drip:
                 time.sleep(reply.drip)
-        else:
-            self.wfile.write(body)
-        self._entry.size = len(body)
         if reply.stall:
             self.wfile.flush()
             time.sleep(reply.stall)

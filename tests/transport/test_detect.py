@@ -210,9 +210,11 @@ def test_descriptors_of_anything_else_are_refused(spool):
         os.close(write)
 
 
-def test_a_registry_is_not_asked_before_something_is_wanted(spool):
-    with open_source("docker://registry.invalid/a/b", spool) as source:
-        assert source.is_remote
+def test_a_registry_is_asked_nothing_before_its_image_is_wanted(spool):
+    with open_source("docker://registry.invalid/a", spool) as source:
+        assert (source.what, source.is_remote) == ("docker://registry.invalid/a:latest", True)
+    with pytest.raises(UsageError):
+        open_source("store:busybox", spool)
 
 
 @pytest.mark.parametrize("compression", images.COMPRESSIONS)

@@ -59,19 +59,18 @@ def delete_blob(repository: Repository, digest: Digest) -> None:
 class RemoteBlob:
     """The blob *digest* of *repository*, opened; *size* is what its descriptor announces, None when nobody knows.
 
-    It is read from the byte *at* on.
-
+    Reading begins at the byte *offset*.
     Raises MissingBlobError, SizeMismatchError before anything is read, RegistryAccessError, RegistryAnswerError,
     RegistryUnreachableError.
     """
 
-    def __init__(self, repository: Repository, digest: Digest, size: int | None = None, at: int = 0) -> None:
+    def __init__(self, repository: Repository, digest: Digest, size: int | None = None, offset: int = 0) -> None:
         self._repository = repository
         self._digest = digest
         self._what = f"{repository.what}@{digest}"
         self._size = size
-        self._at = at
-        self._since = at
+        self._at = offset
+        self._since = offset
         self._budget = Budget(repository.client.patience, self._what)
         self._answer: Answer | None = None
         self._done = False

@@ -150,14 +150,19 @@ class RegistryClient:
             answer = follow(self.exchange, request, used, base)
             self.warnings.learn(answer.header_all("Warning"))
             if answer.status != 401 or answer.url.origin != base.origin:
+                authorizer.accepted(used)
                 return answer
             asked = challenges(answer.header_all("WWW-Authenticate"))
-            if renewal == _RENEWALS or not authorizer.renew(asked, ask.scopes, used):
-                if used:
-                    return answer
-                answer.discard()
-                raise authorizer.refusal(what)
+            try:
+                again = renewal < _RENEWALS and authorizer.renew(asked, ask.scopes, used)
+            except BaseException:
+                answer.close()
+                raise
+            if not again and used:
+                return answer
             answer.discard()
+            if not again:
+                raise authorizer.refusal(what)
         raise AssertionError("the loop has returned")
 
     def prepare(self) -> None:

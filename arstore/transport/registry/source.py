@@ -80,8 +80,8 @@ class RegistrySource:
         """See ImageSource. Raises MissingBlobError, and as `RemoteBlob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest))
 
-    def open_rest(self, digest: Digest, offset: int) -> BlobReader:
-        """The blob from *offset* on. Raises as `open_blob`."""
+    def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
+        """The blob from the byte *offset* on. Raises as `open_blob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
 
     @property

@@ -269,3 +269,20 @@ def test_a_secret_is_never_shown(connect):
         with pytest.raises(RegistryAccessError) as caught:
             list_tags(connect(server, credential=ME))
         assert "secret" not in str(caught.value)
+
+
+def test_a_token_that_was_never_good_is_not_got_again(connect):
+    with registries.served(token_auth(uses=0)) as server:
+        with pytest.raises(RegistryAccessError):
+            read(connect(server, credential=ME), filled(server))
+        assert len(server.asked(pattern="/token")) == len(server.asked(pattern="/blobs/")) == 1
+
+
+def test_a_scope_that_the_registry_names_is_asked_for(connect):
+    auth = token_auth()
+    with registries.served(auth) as server:
+        digest = filled(server)
+        other = f'Bearer realm="{server.url}/token",service="test",scope="repository:a/b:pull repository:c:pull"'
+        server.fault("GET", "/blobs/", before=True, status=401, headers=[("WWW-Authenticate", other)])
+        assert read(connect(server, credential=ME), digest) == DATA
+        assert server.asked(pattern="/token")[-1].query["scope"] == ["repository:a/b:pull", "repository:c:pull"]

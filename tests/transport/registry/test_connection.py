@@ -11,7 +11,10 @@ from arstore.digest import Digest
 from arstore.errors import RegistryAnswerError, RegistryUnreachableError
 from arstore.oci.docker_reference import DockerReference
 from arstore.transport.registry.blobs import RemoteBlob
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.exchange import Request
 from arstore.transport.registry.http.patience import Budget, Patience
+from arstore.transport.registry.http.url import Url
 
 PING = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 DATA = b"0123456789"
@@ -176,3 +179,11 @@ def test_waits_are_bounded_in_all():
     with pytest.raises(RegistryUnreachableError):
         budget.failed("busy", 60)
     assert waits == [60, 60]
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
+def test_names_that_no_host_has(connect, host):
+    client = connect.access().to_write(DockerReference("registry.example", "a"))
+    url = Url("http", host, 80, "/")
+    with pytest.raises(NetworkFaultError, match="not that of a host"):
+        client.client.exchange.send(Request("GET", url))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Scopes = tuple[str, ...]
 
+_MOST_TOKENS = 1000
+_MOST_SCOPES = 20
+"""Scopes that a registry may add to those that we ask for."""
+
 
 class Authorizer:
     """The authorisation of requests to *registry*, as *credential*, or as nobody."""
@@ -35,6 +39,7 @@ class Authorizer:
         self._tokens: dict[Scopes, Token] = {}
         self._locks: dict[Scopes, threading.Lock] = {}
         self._more: dict[Scopes, Scopes] = {}
+        self._accepted: set[str] = set()
         self._guard = threading.Lock()
         self._process = os.getpid()
 
@@ -65,13 +70,21 @@ class Authorizer:
             return False
         if challenge.scheme == "basic":
             return bool(self._credential is not None and self._credential.basic and self._credential.basic != used)
-        if challenge.parameters.get("error", "").lower() == "insufficient_scope":
-            wanted = tuple(challenge.parameters.get("scope", "").split())
-            if set(wanted) <= set(self._wanted(scopes)) and used:
-                return False
-            self._more[scopes] = (*self._more.get(scopes, ()), *wanted)
+        more = set(challenge.parameters.get("scope", "").split()) - set(self._wanted(scopes))
+        if more and len(self._more.get(scopes, ())) < _MOST_SCOPES:
+            self._more[scopes] = (*self._more.get(scopes, ()), *sorted(more)[:_MOST_SCOPES])
+        elif used and used not in self._accepted:
+            return False  # it was got for this, and has never been good for anything
         self._token(challenge, scopes, refused=used.removeprefix("Bearer "))
         return True
+
+    def accepted(self, used: str) -> None:
+        """Remember that the registry has taken the header *used* once: when it refuses it later, it has ended."""
+        if used.startswith("Bearer ") and used not in self._accepted:
+            with self._guard:
+                if len(self._accepted) > _MOST_TOKENS:
+                    self._accepted.clear()
+                self._accepted.add(used)
 
     def remaining(self, scopes: Scopes) -> float:
         """Seconds for which the token for *scopes* is good; infinite where there is none."""

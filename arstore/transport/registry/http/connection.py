@@ -66,7 +66,8 @@ def fault_of(error: Exception) -> NetworkFaultError:
         name = str(error.reason or "TLS failed")
         return NetworkFaultError(f"TLS failed ({name.lower().replace('_', ' ')})", again=False, is_plain=name in _PLAIN)
     if isinstance(error, TimeoutError):
-        return NetworkFaultError(str(error) if error.errno is None and str(error) != "timed out" else "timed out")
+        own = str(error)
+        return NetworkFaultError(own if own.startswith("the answer") else "timed out")
     if isinstance(error, socket.gaierror):
         return NetworkFaultError(
             f"its name cannot be resolved ({reason(error)})", again=error.errno == socket.EAI_AGAIN
@@ -75,6 +76,8 @@ def fault_of(error: Exception) -> NetworkFaultError:
         return NetworkFaultError("the connection was closed before the answer was complete")
     if isinstance(error, http.client.HTTPException):
         return NetworkFaultError(f"the answer is not HTTP ({type(error).__name__})", again=False)
+    if isinstance(error, UnicodeError):
+        return NetworkFaultError("its name is not that of a host", again=False)
     if isinstance(error, OSError):
         final = error.errno in _FINAL or str(error).startswith(_TUNNEL_REFUSED)
         return NetworkFaultError(reason(error), again=not final)
