@@ -17,6 +17,7 @@ from arstore.errors import (
     TruncatedError,
     UnknownFormatError,
     UnsafePathError,
+    UsageError,
 )
 from arstore.transport.detect import open_source, open_source_fd
 
