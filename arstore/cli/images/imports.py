@@ -15,7 +15,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.parameter import Choice, argument, option
+from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
@@ -47,6 +47,13 @@ class ImportWords(AccessWords):
 @exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
 @command("import")
 @argument("source")
+@argument("root_name", metavar="[NAME[:TAG]]", required=False)
+@option("--rootfs", is_flag=True, help="SOURCE is a tar of a root file system; make an image called NAME of it.")
+@option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="With --rootfs: a change of the config.")
+@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="With --rootfs: a comment for the history.")
+@option(
+    "--timestamp", type=Range(int, min=0), metavar="SECONDS", help="With --rootfs: when the image was made, since 1970."
+)
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
@@ -56,7 +63,16 @@ class ImportWords(AccessWords):
 @registry_options
 @progress_option
 @json_option
-def import_(session: Session, source: str, **words: Unpack[ImportWords]) -> None:
+def import_(
+    session: Session,
+    source: str,
+    root_name: str | None,
+    rootfs: bool,
+    changes: tuple[str, ...],
+    message: str,
+    timestamp: int | None,
+    **words: Unpack[ImportWords],
+) -> None:
     """Bring images into the store.
 
     SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
@@ -69,9 +85,26 @@ def import_(session: Session, source: str, **words: Unpack[ImportWords]) -> None
     the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
     signatures and other things that are not images are skipped.
 
+    With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer is
+    made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore commit`
+    takes them. The layer is the file as it is; one that is compressed with xz or bzip2 is compressed with gzip instead.
+    The time of creation is that of --timestamp, or else SOURCE_DATE_EPOCH. Example:
+
+    tar -C ROOT -cz . | arstore import --rootfs - base:1 --change 'CMD ["/bin/sh"]'
+
     Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
     that cannot be kept are left out; their number is printed there too.
     """
+    if rootfs:
+        from arstore.cli.images.rootfs import import_rootfs
+
+        import_rootfs(session, source, root_name, changes, message, timestamp, words)
+        return
+    if root_name is not None or changes or message or timestamp is not None:
+        if root_name is not None:
+            raise errors.UsageError(root_name, "is one argument too many", "--name gives the image a name")
+        what = "--change" if changes else "--message" if message else "--timestamp"
+        raise errors.UsageError(what, "is for --rootfs only")
     bring(session, (source,), words)
 
 
@@ -148,13 +181,18 @@ def _options(
     from arstore.transport.selection import Wanted
 
     tree, platform = words["tree"], words["platform"]
-    if tree != AUTO and tree not in store.forms:
-        known = ", ".join(sorted(store.forms))
-        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+    check_tree(store, tree)
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
+
+
+def check_tree(store: Store, tree: str) -> None:
+    """Raise UsageError when *tree*, the word behind --tree, is no form that is built here."""
+    if tree != AUTO and tree not in store.forms:
+        known = ", ".join(sorted(store.forms))
+        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:
