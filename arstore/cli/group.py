@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "umount": CommandEntry("containers.mounts", "umount", "End mounts."),
         "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
+        "export": CommandEntry("containers.export", "export", "Write a container's root file system as a tar."),
         "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
     },
     "Containers": {

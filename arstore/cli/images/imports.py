@@ -85,9 +85,9 @@ def import_(
     the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
     signatures and other things that are not images are skipped.
 
-    With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer is
-    made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore commit`
-    takes them. The layer is the file as it is; one that is compressed with xz or bzip2 is compressed with gzip instead.
+    With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer
+    is made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore
+    commit` takes them. The layer is the file as it is; one in xz or bzip2 is compressed with gzip instead.
     The time of creation is that of --timestamp, or else SOURCE_DATE_EPOCH. Example:
 
     tar -C ROOT -cz . | arstore import --rootfs - base:1 --change 'CMD ["/bin/sh"]'
