@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
+    from arstore.transport.root_tar import RootTarOptions
     from arstore.transport.skipped import SkippedTop
 
 
@@ -96,9 +97,15 @@ def import_(
     that cannot be kept are left out; their number is printed there too.
     """
     if rootfs:
-        from arstore.cli.images.rootfs import import_rootfs
+        from arstore.cli.images.rootfs import root_tar_options
 
-        import_rootfs(session, source, root_name, changes, message, timestamp, words)
+        if words["all_platforms"]:
+            raise errors.UsageError("--all-platforms", "a root file system is of one platform", "--platform says which")
+        if root_name is not None and words["name"]:
+            raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
+        name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
+        options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
+        _bring_root(session, source, options)
         return
     if root_name is not None or changes or message or timestamp is not None:
         if root_name is not None:
@@ -108,12 +115,31 @@ def import_(
     bring(session, (source,), words)
 
 
+def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
+    from arstore.transport.root_tar import import_root_tar
+    from arstore.transport.skipped import SkippedTop
+
+    refuse_terminal(source)
+    session.tell_confinement()
+    with session.store(create=True) as store:
+        _check_tree(store, options.tree)
+        with session.progress() as progress:
+            taken = [import_root_tar(store, source, options, progress)]
+        session.done = in_the_store([image.digest for image in taken])
+    render_taken(session, store, taken, SkippedTop())
+
+
+def _limits(words: ImportWords) -> Limits:
+    from arstore.tar.limits import Limits, changed
+
+    return changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
+
+
 def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
     """Import the first of *sources* that is there, as `import` and `pull` do, and print what came.
 
     Raises the last one's error.
     """
-    from arstore.tar.limits import Limits, changed
     from arstore.transport.skipped import SkippedTop
 
     platform, all_platforms = words["platform"], words["all_platforms"]
@@ -123,7 +149,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store(create=True) as store:
-        limits = changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
+        limits = _limits(words)
         options = _options(session, store, words, limits, sources)
         if not store.tree_forms(options.tree):
             session.note("no trees are built, because this user may not; `arstore unpack` needs none")
@@ -181,15 +207,14 @@ def _options(
     from arstore.transport.selection import Wanted
 
     tree, platform = words["tree"], words["platform"]
-    check_tree(store, tree)
+    _check_tree(store, tree)
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
 
 
-def check_tree(store: Store, tree: str) -> None:
-    """Raise UsageError when *tree*, the word behind --tree, is no form that is built here."""
+def _check_tree(store: Store, tree: str) -> None:
     if tree != AUTO and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
