@@ -163,6 +163,42 @@ class LimitError(ArstoreError):
     exit_code = 20
 
 
+class RegistryUnreachableError(ArstoreError):
+    """No registry can be reached at that address, or it did not answer in time, however often it was tried."""
+
+    exit_code = 22
+
+
+class RegistryAnswerError(ArstoreError):
+    """A registry refused a request, or its answer breaks the protocol."""
+
+    exit_code = 23
+
+
+class RegistryAccessError(ArstoreError):
+    """A registry refused the credentials, or refused access without any."""
+
+    exit_code = 24
+
+
+class RegistryNotFoundError(ArstoreError):
+    """The registry does not have the repository, tag or manifest."""
+
+    exit_code = 25
+
+
+class RegistryBlockedError(ArstoreError):
+    """The configuration of registries blocks this registry or repository."""
+
+    exit_code = 26
+
+
+class RegistryConfigError(ArstoreError):
+    """A configuration file for registries, or a credential helper, cannot be used as it is."""
+
+    exit_code = 27
+
+
 # --- the store (30-39) ----------------------------------------------------------------------------------------------
 
 
@@ -290,48 +326,6 @@ class PipelineRefusedError(ArstoreError):
     """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
 
     exit_code = 63
-
-
-# --- registries (70-79) ---------------------------------------------------------------------------------------------
-
-
-class RegistryUnreachableError(ArstoreError):
-    """No registry can be reached at that address, or it did not answer in time, however often it was tried."""
-
-    exit_code = 70
-
-
-class RegistryAnswerError(ArstoreError):
-    """A registry refused a request, or its answer breaks the protocol."""
-
-    exit_code = 71
-
-
-class RegistryAccessError(ArstoreError):
-    """A registry refused the credentials, or refused access without any."""
-
-    exit_code = 72
-
-
-class RegistryNotFoundError(ArstoreError):
-    """The registry does not have the repository, tag or manifest."""
-
-    exit_code = 73
-
-
-class RegistryBlockedError(ArstoreError):
-    """The configuration of registries blocks this registry or repository."""
-
-    exit_code = 74
-
-
-class RegistryConfigError(ArstoreError):
-    """A configuration file for registries, or a credential helper, cannot be used as it is."""
-
-    exit_code = 75
-
-
-# --- the user (130) -------------------------------------------------------------------------------------------------
 
 
 class InterruptedByUserError(ArstoreError):

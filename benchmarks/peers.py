@@ -60,18 +60,19 @@ class Skopeo(Engine):
     def import_command(self, archive: str, name: str) -> Command:
         """`skopeo copy` of an OCI archive."""
         source = f"oci-archive:{self.ground.seen(archive)}"
-        return self.plain("--insecure-policy", "copy", "--quiet", source, self._target(name))
+        return self.plain("--insecure-policy", "copy", "--quiet", source, self.storage(name))
 
     def delete_command(self, name: str) -> Command:
         """`skopeo delete`."""
-        return self.plain("--insecure-policy", "delete", self._target(name))
+        return self.plain("--insecure-policy", "delete", self.storage(name))
 
     def layout_command(self, archive: str, layout: str) -> Command:
         """`skopeo copy` of an OCI archive to the layout directory *layout*, under the name x."""
         source, target = f"oci-archive:{self.ground.seen(archive)}", f"oci:{self.ground.seen(layout)}:x"
         return self.plain("--insecure-policy", "copy", "--quiet", source, target)
 
-    def _target(self, name: str) -> str:
+    def storage(self, name: str) -> str:
+        """The image *name* in its containers-storage."""
         return f"containers-storage:[overlay@{self.place}/root+{self.place}/run]localhost/{name}:latest"
 
 

@@ -98,6 +98,10 @@ class Started:
         """What it has written to stderr so far, the end of it."""
         return _content(self._files[1])[-_TAIL:]
 
+    def written(self) -> str:
+        """All that it has written to stdout and stderr so far, as far as that is kept."""
+        return "".join(_content(fd) for fd in self._files)
+
     def _close_group(self) -> None:
         """End the command, if it still runs. Nobody else is in its process group."""
         if self.pid:

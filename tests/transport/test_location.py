@@ -50,7 +50,7 @@ def test_locations(here, text, location):
     assert parse_location(text) == location
 
 
-@pytest.mark.parametrize("text", ["docker://busybox", "store:busybox"])
+@pytest.mark.parametrize("text", ["store:busybox"])
 def test_transports_that_are_no_files_are_wrong_usage(text):
     with pytest.raises(UsageError, match=r"no file and no stream.*; sources are a path, a stream \(-\), or oci:PATH"):
         parse_location(text)

@@ -59,9 +59,7 @@ def inspect(session: Session, image: str, part: str | None, **access: Unpack[Acc
     Writes JSON in any case.
     """
     if image.startswith(PREFIX):
-        from arstore.cli.registries.inspect import inspect_remote
-
-        inspect_remote(session, image, part, registry_access(session, access))
+        _inspect_remote(session, image, part, access)
         return
     with session.store() as store:
         if part == "raw":
@@ -74,6 +72,20 @@ def inspect(session: Session, image: str, part: str | None, **access: Unpack[Acc
             return
         document = _details(store, found, config)
     (write_json if session.json else write_indented)(document)
+
+
+def _inspect_remote(session: Session, image: str, part: str | None, access: AccessWords) -> None:
+    from arstore.cli.registries.inspect import remote_image, remote_manifest
+
+    options = registry_access(session, access)
+    if part == "raw":
+        write_bytes(remote_manifest(image, options))
+        return
+    found = remote_image(image, options)
+    if part == "config":
+        write_bytes(found.config.raw)
+        return
+    (write_json if session.json else write_indented)(found.summary | _of_config(found.config))
 
 
 def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str, Any]:
@@ -95,10 +107,10 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
         }
         for digest, (chain_id, layer) in zip(record.layers, chain, strict=False)
     ]
-    return found | process_details(config)
+    return found | _of_config(config)
 
 
-def process_details(config: ImageConfig) -> dict[str, Any]:
+def _of_config(config: ImageConfig) -> dict[str, Any]:
     """What a config says besides its layers, as JSON tells it."""
     return {
         "author": config.author,

@@ -5,40 +5,55 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arstore.cli.registries.options import PREFIX
-from arstore.cli.terminal.output import write_bytes, write_indented, write_json
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from arstore.cli.session import Session
+    from arstore.oci.config import ImageConfig
+    from arstore.store.ingest.incoming import IncomingImage
     from arstore.transport.registry.access import RegistryOptions
 
 
-def inspect_remote(session: Session, image: str, part: str | None, options: RegistryOptions) -> None:
-    """Do what `inspect` does, for an image in a registry."""
-    from arstore.cli.images.inspect import process_details
+class RemoteImage(NamedTuple):
+    """What `inspect` tells of an image in a registry: `summary` is JSON, `config` the image's own."""
+
+    summary: dict[str, Any]
+    config: ImageConfig
+
+
+def remote_manifest(image: str, options: RegistryOptions) -> bytes:
+    """The manifest or index that *image* means, byte for byte."""
+    from arstore.transport.registry.source import open_registry
+
+    with open_registry(image.removeprefix(PREFIX), options) as source:
+        return source.open_manifest(source.images()[0].descriptor).read()
+
+
+def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
+    """The image that *image* means, on this host. Raises the errors of registries and of `Selector`."""
     from arstore.oci.config import ImageConfig
     from arstore.transport.registry.source import open_registry
     from arstore.transport.selection import Selector, Wanted
 
     with open_registry(image.removeprefix(PREFIX), options) as source:
-        if part == "raw":
-            write_bytes(source.open_manifest(source.images()[0].descriptor).read())  # type: ignore[arg-type]
-            return
         selection = Selector(source, Wanted()).select()
         (found,) = selection.images.values()
-        config = ImageConfig.parse(found.config)
-        top = source.images()[0].descriptor
-    if part == "config":
-        write_bytes(config.raw)
-        return
-    document: dict[str, Any] = {
-        "digest": found.digest,
-        "names": list(source.images()[0].names),
-        "media_type": found.media_type,
-        "platform": found.platform,
-        "created": found.created,
-        "config": found.config_digest,
-        "size": sum(layer.size for layer in found.layers),
-        "top": found.top,
+        top = source.images()[0]
+    summary = _summary(found, list(top.names))
+    if top.descriptor.digest != found.digest:
+        summary["index"] = {"digest": top.descriptor.digest}
+    return RemoteImage(summary, ImageConfig.parse(found.config))
+
+
+def _summary(image: IncomingImage, names: list[str]) -> dict[str, Any]:
+    return {
+        "digest": image.digest,
+        "names": names,
+        "media_type": image.media_type,
+        "platform": image.platform,
+        "created": image.created,
+        "config": image.config_digest,
+        "size": sum(layer.size for layer in image.layers),
+        "top": image.top,
         "layers": [
             {
                 "digest": layer.digest,
@@ -47,9 +62,6 @@ def inspect_remote(session: Session, image: str, part: str | None, options: Regi
                 "size": None,
                 "compressed_size": layer.size,
             }
-            for layer in found.layers
+            for layer in image.layers
         ],
     }
-    if top.digest != found.digest:
-        document["index"] = {"digest": top.digest}
-    (write_json if session.json else write_indented)(document | process_details(config))

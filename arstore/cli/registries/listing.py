@@ -112,10 +112,11 @@ def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
 @registry_options
 @json_option
 def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[AccessWords]) -> None:
-    """List what refers to an image in a registry: signatures, attestations and other artifacts.
+    """List what refers to an image in a registry.
 
-    IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. A registry that has no such list is asked for the index that tools
-    keep under a tag instead; what that lists is looked at one by one.
+    Signatures, attestations and other artifacts are listed, not read. IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. A
+    registry that has no such list is asked for the index that tools keep under a tag instead; what that lists is looked
+    at one by one.
     """
     from arstore.transport.registry.access import Access
     from arstore.transport.registry.manifests import head_manifest

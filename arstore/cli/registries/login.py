@@ -15,7 +15,7 @@ from arstore.cli.terminal.output import write_json, write_line
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference
-    from arstore.transport.registry.credential import Credential
+    from arstore.transport.registry.auth.credential import Credential
 
 _LONGEST = 64 << 10
 _AUTHFILE = option("--authfile", metavar="FILE", help="The file to write, in place of the user's auth.json.")
@@ -125,7 +125,7 @@ def _with_dot(host: str) -> str:
 
 
 def _asked(key: str, username: str | None, password_stdin: bool) -> Credential:
-    from arstore.transport.registry.credential import Credential
+    from arstore.transport.registry.auth.credential import Credential
 
     if password_stdin:
         if username is None:

@@ -67,7 +67,7 @@ def registry_options(function: F) -> F:
 def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
     """What the options mean. Raises UsageError."""
     from arstore.transport.registry.access import RegistryOptions
-    from arstore.transport.registry.credential import Credential
+    from arstore.transport.registry.auth.credential import Credential
 
     creds, verify = words["creds"], words["tls_verify"]
     if creds is not None and words["no_creds"]:

@@ -17,8 +17,9 @@ from arstore.transport.location import REGISTRY
 from arstore.transport.selection import Selector, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from arstore.digest import Digest
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.registry.access import RegistryOptions
@@ -45,7 +46,8 @@ def export_stored(
         selection = Selector(source, wanted, options.limits, skipped).select()
         if destination.name:
             selection.rename(destination.name, source.what)
-        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, destination.open(registries) as sink:
+        around = beside_names(store, destination)
+        with EmbeddedBlobs(source, selection.embedded, spool) as blobs, destination.open(registries, around) as sink:
             contents = Contents(blobs, options.limits, source.open_tar, is_store=True)
             return Export(source, contents, sink, spool, options, progress, source.tar_size).run(selection)
 
@@ -71,10 +73,10 @@ def export_reference(
         selection = Selector(source, wanted, options.limits, skipped).select()
         if destination.name:
             selection.rename(destination.name, source.what)
-        mount_from = repository_beside(source, destination)
+        around = beside_source(source, destination)
         with (
             EmbeddedBlobs(source, selection.embedded, spool) as blobs,
-            destination.open(registries, mount_from) as sink,
+            destination.open(registries, around) as sink,
         ):
             contents = Contents(blobs, options.limits)
             return Export(source, contents, sink, spool, options, progress).run(selection)
@@ -90,13 +92,32 @@ def _spool_in(store: Store) -> Iterator[Spool]:
         yield ingest
 
 
-def repository_beside(source: ImageSource, destination: Destination) -> str:
-    """The path of the repository that *source* is, if *destination* is in the same registry; else ""."""
+def beside_source(source: ImageSource, destination: Destination) -> Callable[[Digest], str]:
+    """Where the registry of *destination* may have blobs of *source*: in its repository, if it is the same registry."""
     reference = getattr(source, "reference", None)
-    if destination.kind != REGISTRY or reference is None:
-        return ""
-    from arstore.oci.docker_reference import DockerReference
+    path = ""
+    if destination.kind == REGISTRY and reference is not None:
+        from arstore.oci.docker_reference import DockerReference
 
-    target = DockerReference.parse(destination.path)
-    is_other = reference.domain == target.domain and reference.path != target.path
-    return str(reference.path) if is_other else ""
+        target = DockerReference.parse(destination.path)
+        if reference.domain == target.domain and reference.path != target.path:
+            path = str(reference.path)
+    return lambda _digest: path
+
+
+def beside_names(store: Store, destination: Destination) -> Callable[[Digest], str]:
+    """Where the registry of *destination* may have blobs of *store*: its images' names say where they come from."""
+    found: dict[str, str] = {}
+    if destination.kind == REGISTRY:
+        from arstore.oci.docker_reference import DockerReference, has_domain
+
+        target = DockerReference.parse(destination.path)
+        with store.graph.read() as snapshot:
+            for name, digest in snapshot.names():
+                if not has_domain(name):
+                    continue
+                other = DockerReference.parse(name)
+                image = snapshot.image(digest)
+                if image is not None and other.domain == target.domain and other.path != target.path:
+                    found |= dict.fromkeys((*image.layers, image.config), other.path)
+    return lambda digest: found.get(digest, "")

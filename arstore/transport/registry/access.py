@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.oci.docker_reference import DockerReference
+from arstore.transport.registry.auth.credential import Credential
 from arstore.transport.registry.client import Registry, RegistryClient
 from arstore.transport.registry.configuration.auth_file import find_credential
 from arstore.transport.registry.configuration.certs_d import certificates_for
 from arstore.transport.registry.configuration.endpoints import read_from, write_to
 from arstore.transport.registry.configuration.places import Places
 from arstore.transport.registry.configuration.registries_conf import RegistriesConf, read_registries
-from arstore.transport.registry.credential import Credential
-from arstore.transport.registry.patience import DEFAULT, Patience
+from arstore.transport.registry.http.patience import DEFAULT, Patience
 from arstore.transport.registry.repository import Repository
 from arstore.transport.registry.warnings import Warnings
 from arstore.values import NamedTuple

@@ -18,14 +18,14 @@ from arstore.errors import (
     SizeMismatchError,
 )
 from arstore.transport.registry.failure import error_of, refusal_of
-from arstore.transport.registry.patience import Budget
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.patience import Budget
 from arstore.transport.registry.ranges import content_range
 from arstore.transport.registry.repository import PULL
-from arstore.transport.registry.wire import NetworkFaultError
 
 if TYPE_CHECKING:
     from arstore.digest import Digest
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
     from arstore.transport.registry.repository import Repository
 
 _PROGRESS = 1 << 20

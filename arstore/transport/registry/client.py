@@ -11,25 +11,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
-from arstore.transport.registry.authorizer import Authorizer
-from arstore.transport.registry.challenge import challenges
-from arstore.transport.registry.exchange import Exchange, Request
+from arstore.transport.registry.auth.authorizer import Authorizer
+from arstore.transport.registry.auth.challenge import challenges
 from arstore.transport.registry.failure import error_of
-from arstore.transport.registry.patience import AGAIN, Budget, Patience, retry_after
-from arstore.transport.registry.redirects import follow
-from arstore.transport.registry.tls import Tls
-from arstore.transport.registry.url import PORTS, Url
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.exchange import Exchange, Request
+from arstore.transport.registry.http.patience import AGAIN, Budget, Patience, retry_after
+from arstore.transport.registry.http.redirects import follow
+from arstore.transport.registry.http.tls import Tls
+from arstore.transport.registry.http.url import PORTS, Url
 from arstore.transport.registry.warnings import Warnings
-from arstore.transport.registry.wire import NetworkFaultError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from typing import Self
 
-    from arstore.transport.registry.credential import Credential
-    from arstore.transport.registry.exchange import Answer, Content
-    from arstore.transport.registry.tls import Certificates
+    from arstore.transport.registry.auth.credential import Credential
+    from arstore.transport.registry.http.exchange import Answer, Content
+    from arstore.transport.registry.http.tls import Certificates
 
 _HUB = ("docker.io", "registry-1.docker.io")
 _RENEWALS = 2

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, RegistryAccessError, RegistryAnswerError, RegistryNotFoundError
 from arstore.oci.document import shown
-from arstore.transport.registry.wire import NetworkFaultError
+from arstore.transport.registry.http.connection import NetworkFaultError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
 
 _MOST = 1 << 20
 _SHOWN = 1000

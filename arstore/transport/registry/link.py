@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from arstore.errors import LimitError, RegistryAnswerError, RegistryUnreachableError
 from arstore.oci.document import Bounds, Fields, parse
 from arstore.transport.registry.failure import error_of
-from arstore.transport.registry.patience import Budget
-from arstore.transport.registry.wire import NetworkFaultError
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.patience import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from arstore.transport.registry.client import Ask
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
+    from arstore.transport.registry.http.url import Url
     from arstore.transport.registry.repository import Repository
-    from arstore.transport.registry.url import Url
 
 PAGES = 1000
 """Pages that are read of one list."""

@@ -22,13 +22,13 @@ from arstore.oci.media_type import (
     may_be_image,
 )
 from arstore.transport.registry.failure import error_of, refusal_of
-from arstore.transport.registry.patience import Budget
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.patience import Budget
 from arstore.transport.registry.repository import DELETE, PULL, PUSH
-from arstore.transport.registry.wire import NetworkFaultError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
     from arstore.transport.registry.repository import Repository
 
 ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))

@@ -24,7 +24,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
     from arstore.transport.registry.repository import Repository
 
     Change = Callable[[list[Descriptor]], list[Descriptor]]

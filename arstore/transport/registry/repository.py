@@ -11,7 +11,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
 
 PULL = "pull"
 PUSH = "pull,push"

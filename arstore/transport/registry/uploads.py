@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
-from arstore.transport.registry.exchange import Content
 from arstore.transport.registry.failure import error_of
-from arstore.transport.registry.patience import AGAIN, Budget, retry_after
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.exchange import Content
+from arstore.transport.registry.http.patience import AGAIN, Budget, retry_after
 from arstore.transport.registry.ranges import uploaded
 from arstore.transport.registry.repository import PULL, PUSH
-from arstore.transport.registry.wire import NetworkFaultError
 
 if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.transport.registry.client import Ask
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.http.exchange import Answer
+    from arstore.transport.registry.http.url import Url
     from arstore.transport.registry.repository import Repository
-    from arstore.transport.registry.url import Url
 
 _CLOSING = 600.0
 """Seconds that a registry may take to verify what it was sent and to move it to its storage."""
@@ -31,8 +31,8 @@ _SMALLEST = 64 << 10
 """Bytes below which a chunk that is called too large is not halved."""
 _REFUSED_MOUNT = frozenset({400, 401, 403, 404, 405, 501})
 
-CHUNKED_FROM = 64 << 20
-"""Bytes from which a blob goes in chunks: what a broken connection costs is then no more than one."""
+CHUNKED_FROM = 16 << 20
+"""Bytes from which a blob goes on in chunks, once a connection has broken under it."""
 CHUNK_SIZE = 16 << 20
 
 
@@ -84,11 +84,10 @@ def mount(repository: Repository, digest: Digest, source: str) -> bool:
 def upload(repository: Repository, digest: Digest, size: int, blob: Blob, chunk: int = 0) -> None:
     """Bring the *size* bytes of *blob* to the registry.
 
-    *chunk* 0 chooses: one piece for a small blob, chunks for a large one. An upload that fails is cancelled. Raises
+    *chunk* 0 sends it in one piece, which takes the fewest requests; when a connection breaks under a large one, it
+    goes on in chunks, so that the next break costs one of them. An upload that fails is cancelled. Raises
     RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, and what reading *blob* raises.
     """
-    if not chunk and size >= CHUNKED_FROM:
-        chunk = CHUNK_SIZE
     _Upload(repository, digest, size, blob, chunk).run()
 
 
@@ -209,6 +208,7 @@ class _Upload:
             # What came of a single piece cannot be counted on everywhere; the session is given up.
             _cancel(self._repository, self._location)
             self._location = None
+            self._chunk = CHUNK_SIZE if self._size >= CHUNKED_FROM else 0
             return
         try:
             self._ask_how_far()

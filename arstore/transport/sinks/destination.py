@@ -16,12 +16,19 @@ from arstore.transport.sinks.archive import STREAM
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.digest import Digest
     from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
 
 OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
 KINDS = (OCI_ARCHIVE, DOCKER_ARCHIVE, BOTH, OCI, DIR)
 """The kinds of files and directories that images are written to."""
+
+
+def _nowhere(_digest: Digest, /) -> str:
+    return ""
 
 
 class Destination(NamedTuple):
@@ -39,7 +46,9 @@ class Destination(NamedTuple):
             return f"docker://{self.path}"
         return "standard output" if self.path == STREAM else shown(os.fsencode(self.path))
 
-    def open(self, registries: RegistryOptions | None = None, mount_from: str = "") -> ImageSink:
+    def open(
+        self, registries: RegistryOptions | None = None, mount_from: Callable[[Digest], str] = _nowhere
+    ) -> ImageSink:
         """Begin to write there; *registries* says how registries are reached, *mount_from* as for `RegistrySink`.
 
         Raises UsageError, ConflictError, InUseError, OSError, and the errors of `RegistrySink`.
@@ -79,8 +88,10 @@ def parse_destination(text: str) -> Destination:
     transport, rest = parse_transport(text)
     if not transport:
         return Destination(_kind_of_path(text), text)
-    if transport in {DIR, REGISTRY}:
-        return Destination(transport, rest)
+    if transport == REGISTRY:
+        return _in_registry(rest)
+    if transport == DIR:
+        return Destination(DIR, rest)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
         raise UsageError(text, f"{transport} names no file and no directory")
     path, behind = split_path(rest)
@@ -103,6 +114,14 @@ def destination_of(path: str, kind: str) -> Destination:
     if path == STREAM and kind in {OCI, DIR}:
         raise UsageError(kind, "is a directory, and cannot be written to standard output", "use an archive")
     return Destination(kind, path)
+
+
+def _in_registry(text: str) -> Destination:
+    from arstore.oci.docker_reference import DockerReference
+
+    reference = DockerReference.parse(text)
+    name = f"{reference.repository}:{reference.tag}" if reference.tag else ""
+    return Destination(REGISTRY, text, name)
 
 
 def _kind_of_path(path: str) -> str:

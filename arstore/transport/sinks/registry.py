@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import BlobReader
     from arstore.transport.sink import OutgoingImage
 
+    MountFrom = Callable[[Digest], str]
+
 _IN_MEMORY = 1 << 20
 """Bytes of a blob that is made here, from which it lies in a temporary file until its digest is known."""
 
@@ -36,12 +38,12 @@ _IN_MEMORY = 1 << 20
 class RegistrySink:
     """The place *reference* in a registry. *access* is the sink's own, and closed with it.
 
-    *mount_from* is the path of a repository on the same host that has the blobs, if there is one.
+    *mount_from* gives the path of a repository on the same host that may have a blob, "" for none.
     """
 
     traits = SinkTraits(many=False, names=False, takes=True)
 
-    def __init__(self, reference: DockerReference, access: Access, mount_from: str = "") -> None:
+    def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Raises RegistryBlockedError, RegistryConfigError."""
         self.what = f"docker://{reference}"
         self._reference = reference
@@ -71,7 +73,8 @@ class RegistrySink:
 
         Raises the errors of `upload`, DigestMismatchError and TruncatedError for a blob that is not what it must be.
         """
-        if self._mount_from and mount(self._repository, descriptor.digest, self._mount_from):
+        other = self._mount_from(descriptor.digest)
+        if other and mount(self._repository, descriptor.digest, other):
             tell(descriptor.size)
             return
         upload(self._repository, descriptor.digest, descriptor.size, _Checked(descriptor, opened, tell))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.errors import ArstoreError, RegistryConfigError, reason
 from arstore.oci.document import Bounds, parse_value, shown
+from arstore.transport.registry.auth.credential import Credential
 from arstore.transport.registry.configuration.helper import helper_erase, helper_get, helper_store
 from arstore.transport.registry.configuration.places import Places, read_file
-from arstore.transport.registry.credential import Credential
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError, reason
-from arstore.transport.registry.tls import NO_CERTIFICATES, Certificates
+from arstore.transport.registry.http.tls import NO_CERTIFICATES, Certificates
 
 if TYPE_CHECKING:
     from arstore.transport.registry.configuration.places import Places

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError
 from arstore.oci.document import shown
-from arstore.transport.registry.credential import Credential
+from arstore.transport.registry.auth.credential import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

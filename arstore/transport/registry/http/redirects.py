@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryAnswerError
-from arstore.transport.registry.url import Url
+from arstore.transport.registry.http.url import Url
 
 if TYPE_CHECKING:
-    from arstore.transport.registry.exchange import Answer, Exchange, Request
+    from arstore.transport.registry.http.exchange import Answer, Exchange, Request
 
 _MOST = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

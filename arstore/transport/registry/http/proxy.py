@@ -17,7 +17,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from arstore.transport.registry.url import Url
+    from arstore.transport.registry.http.url import Url
 
 
 class Proxy(NamedTuple):

@@ -11,15 +11,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryAccessError
-from arstore.transport.registry.token import Token, fetch_token
+from arstore.transport.registry.auth.token import Token, fetch_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from arstore.transport.registry.challenge import Challenge
-    from arstore.transport.registry.credential import Credential
-    from arstore.transport.registry.exchange import Exchange
-    from arstore.transport.registry.url import Url
+    from arstore.transport.registry.auth.challenge import Challenge
+    from arstore.transport.registry.auth.credential import Credential
+    from arstore.transport.registry.http.exchange import Exchange
+    from arstore.transport.registry.http.url import Url
 
 Scopes = tuple[str, ...]
 

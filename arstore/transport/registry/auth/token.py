@@ -15,20 +15,20 @@ from urllib.parse import urlencode
 
 from arstore.errors import RegistryAccessError, RegistryAnswerError, RegistryUnreachableError
 from arstore.oci.document import shown
-from arstore.transport.registry.exchange import Exchange, Request
 from arstore.transport.registry.failure import refusal_of
-from arstore.transport.registry.patience import AGAIN, Budget, retry_after
-from arstore.transport.registry.redirects import follow
-from arstore.transport.registry.url import Url
-from arstore.transport.registry.wire import NetworkFaultError
+from arstore.transport.registry.http.connection import NetworkFaultError
+from arstore.transport.registry.http.exchange import Exchange, Request
+from arstore.transport.registry.http.patience import AGAIN, Budget, retry_after
+from arstore.transport.registry.http.redirects import follow
+from arstore.transport.registry.http.url import Url
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from arstore.transport.registry.challenge import Challenge
-    from arstore.transport.registry.credential import Credential
-    from arstore.transport.registry.exchange import Answer
+    from arstore.transport.registry.auth.challenge import Challenge
+    from arstore.transport.registry.auth.credential import Credential
+    from arstore.transport.registry.http.exchange import Answer
 
 _MOST = 1 << 20
 _SHORTEST = 60.0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from arstore import __version__
 from arstore.errors import RegistryAnswerError
-from arstore.transport.registry.patience import DEFAULT, Patience
-from arstore.transport.registry.proxy import proxy_for
-from arstore.transport.registry.wire import NetworkFaultError, Wire, fault_of
+from arstore.transport.registry.http.connection import HttpConnection, NetworkFaultError, fault_of
+from arstore.transport.registry.http.patience import DEFAULT, Patience
+from arstore.transport.registry.http.proxy import proxy_for
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from email.message import Message
 
     from arstore.digest import Reader
-    from arstore.transport.registry.tls import Tls
-    from arstore.transport.registry.url import Origin, Url
+    from arstore.transport.registry.http.tls import Tls
+    from arstore.transport.registry.http.url import Origin, Url
 
 _IDLE = 6
 """Connections that wait for the next request, for each origin."""
@@ -135,7 +135,7 @@ class Exchange:
         self.patience = patience
         self._tls = tls
         self._environ = environ
-        self._idle: dict[Origin, list[tuple[float, Wire]]] = {}
+        self._idle: dict[Origin, list[tuple[float, HttpConnection]]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -164,10 +164,10 @@ class Exchange:
             for _, wire in wires:
                 wire.close()
 
-    def _connect(self, url: Url) -> Wire:
-        return Wire(url, self.patience, proxy_for(url, self._environ), lambda: self._tls.context(url))
+    def _connect(self, url: Url) -> HttpConnection:
+        return HttpConnection(url, self.patience, proxy_for(url, self._environ), lambda: self._tls.context(url))
 
-    def _take(self, url: Url) -> Wire | None:
+    def _take(self, url: Url) -> HttpConnection | None:
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.Lock()
             self.close()
@@ -182,7 +182,7 @@ class Exchange:
                 return wire
             wire.close()
 
-    def _give_back(self, wire: Wire) -> None:
+    def _give_back(self, wire: HttpConnection) -> None:
         with self._lock:
             wires = self._idle.setdefault(wire.origin, [])
             if len(wires) < _IDLE:
@@ -190,7 +190,7 @@ class Exchange:
                 return
         wire.close()
 
-    def _sent(self, wire: Wire, request: Request) -> Answer:
+    def _sent(self, wire: HttpConnection, request: Request) -> Answer:
         try:
             _send(wire, request)
             wire.paced.expect_head(request.head or self.patience.head)
@@ -216,7 +216,7 @@ class Exchange:
         return Answer(request.url, request.method, response, release)
 
 
-def _send(wire: Wire, request: Request) -> None:
+def _send(wire: HttpConnection, request: Request) -> None:
     target = request.url.target if wire.proxy is None else str(request.url)
     wire.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
     headers = {
@@ -239,7 +239,7 @@ def _send(wire: Wire, request: Request) -> None:
     _tolerant(lambda: _send_content(wire, body))
 
 
-def _send_content(wire: Wire, body: Content) -> None:
+def _send_content(wire: HttpConnection, body: Content) -> None:
     stream = body.open()
     try:
         left = body.size

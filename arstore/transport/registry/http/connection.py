@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from arstore.transport.registry.patience import Patience
-    from arstore.transport.registry.proxy import Proxy
-    from arstore.transport.registry.url import Url
+    from arstore.transport.registry.http.patience import Patience
+    from arstore.transport.registry.http.proxy import Proxy
+    from arstore.transport.registry.http.url import Url
 
 _BLOCK = 1 << 17
 _WINDOW = 60.0
@@ -139,7 +139,7 @@ class _Socket:
         self.sock.close()
 
 
-class Wire(http.client.HTTPConnection):
+class HttpConnection(http.client.HTTPConnection):
     """A connection that is open, to *url*'s host or to the proxy that leads there."""
 
     def __init__(

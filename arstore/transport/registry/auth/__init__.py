@@ -1,0 +1,1 @@
+"""Authorisation: what a registry asks for (`challenge`), getting tokens (`token`), and keeping them (`authorizer`)."""
