@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
         "untag": CommandEntry("images.tag_rm", "untag", "Take a name away."),
         "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
+        "index": CommandEntry("images.index", "index", "Manage indexes: images for several platforms under one name."),
     },
     "Registries": {
         "push": CommandEntry("registries.push", "push", "Send an image of the store to a registry."),
