@@ -199,6 +199,12 @@ class RegistryConfigError(ArstoreError):
     exit_code = 27
 
 
+class SyncFailedError(ArstoreError):
+    """Some of the images that `sync` was to copy, or of the tags that it was to delete, stay as they were."""
+
+    exit_code = 28
+
+
 # --- the store (30-39) ----------------------------------------------------------------------------------------------
 
 

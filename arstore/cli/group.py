@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Registries": {
         "push": CommandEntry("registries.push", "push", "Send an image of the store to a registry."),
         "pull": CommandEntry("registries.pull", "pull", "Bring an image from a registry into the store."),
+        "sync": CommandEntry("registries.sync", "sync", "Copy many images from one place to another."),
         "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
         "referrers": CommandEntry("registries.listing", "referrers", "List what refers to an image in a registry."),
         "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),

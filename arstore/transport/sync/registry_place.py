@@ -1,0 +1,121 @@
+"""A registry as a destination: repositories below a prefix."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.errors import (
+    ConflictError,
+    RegistryAccessError,
+    RegistryAnswerError,
+    RegistryNotFoundError,
+    UsageError,
+)
+from arstore.oci.docker_reference import DockerReference
+from arstore.transport.export.copying import beside_source
+from arstore.transport.registry.manifests import delete_manifest, delete_tag, head_manifest
+from arstore.transport.registry.repository import PUSH
+from arstore.transport.registry.tags import list_tags
+from arstore.transport.sinks.destination import Destination
+from arstore.transport.sinks.registry import RegistrySink
+from arstore.transport.sync.place import Copied, exported, placed
+from arstore.transport.sync.registries import KeptAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from arstore.digest import Digest
+    from arstore.store.progress import Progress
+    from arstore.transport.registry.access import RegistryOptions
+    from arstore.transport.sink import ImageSink
+    from arstore.transport.skipped import SkippedTop
+    from arstore.transport.source import ImageSource
+    from arstore.transport.sync.items import ImageName, Item
+    from arstore.transport.sync.place import How
+
+PREFIX = "docker://"
+
+
+class RegistryPlace:
+    """Repositories below *prefix*, `REGISTRY[/NAMESPACE]`."""
+
+    def __init__(self, prefix: str, options: RegistryOptions, *, scoped: bool) -> None:
+        """Raises UsageError, InvalidReferenceError for what is no prefix."""
+        self._prefix = prefix.strip("/")
+        host = self._prefix.partition("/")[0]
+        if not ("." in host or ":" in host or host == "localhost"):
+            hint = "write docker://REGISTRY[/NAMESPACE]"
+            raise UsageError(f"{PREFIX}{prefix}", "does not say which registry is meant", hint)
+        DockerReference.parse(f"{self._prefix}/any/any")
+        self._scoped = scoped
+        self._access = KeptAccess(options)
+
+    def target(self, name: ImageName) -> str:
+        """See Place."""
+        return f"{self.repository(name.short, name.full)}{name.suffix}"
+
+    def look(self, target: str) -> Digest | None:
+        """See Place. What may not be seen may still be written: the registry says so when it is."""
+        reference = self._reference(target)
+        if reference.digest is not None:
+            found = self._head(reference)
+            return reference.digest if found is not None else None
+        return self._head(reference)
+
+    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+        """See Place."""
+        reference = self._reference(target)
+        destination = Destination("docker", str(reference))
+
+        def opened(source: ImageSource) -> ImageSink:
+            return RegistrySink(reference, self._access, beside_source(source, destination))
+
+        return exported(item, partial(self.look, target), opened, "", how, progress, skipped)
+
+    def repository(self, short: str, full: str) -> str:
+        """See Place."""
+        reference = DockerReference.parse(placed(self._prefix, self._scoped, short, full), "")
+        return f"{PREFIX}{reference}"
+
+    def tags(self, repository: str) -> list[str]:
+        """See Place."""
+        try:
+            return list_tags(self._access.to_write(self._reference(repository)))
+        except RegistryNotFoundError:
+            return []
+
+    def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
+        """Delete the tag, or, in a registry that deletes manifests alone, its manifest if no other tag stands for it.
+
+        Raises ConflictError when a tag does that is *kept*.
+        """
+        there = self._access.to_write(self._reference(repository))
+        try:
+            delete_tag(there, tag)
+            return
+        except (RegistryAnswerError, RegistryNotFoundError) as error:
+            refusal = error
+        found = head_manifest(there, tag)
+        if found is None:
+            return
+        for other in kept:
+            head = head_manifest(there, other)
+            if head is not None and head.digest == found.digest:
+                why = f"stands for the same image as {other}, and the registry deletes only whole images"
+                raise ConflictError(f"{repository}:{tag}", why) from refusal
+        delete_manifest(there, found.digest)
+
+    def close(self) -> None:
+        """See Place."""
+        self._access.end()
+
+    def _head(self, reference: DockerReference) -> Digest | None:
+        try:
+            found = head_manifest(self._access.to_write(reference), reference.wanted, PUSH)
+        except (RegistryAccessError, RegistryAnswerError):
+            return None
+        return None if found is None else found.digest
+
+    def _reference(self, target: str) -> DockerReference:
+        return DockerReference.parse(target.removeprefix(PREFIX), "")

@@ -1,0 +1,217 @@
+"""One run of `sync`: the plan, and what becomes of it.
+
+For each image: what does its name stand for at the source, and at the destination? The same: nothing is done, and
+nothing is pulled. Else it is copied, by the very algorithm of `copy`: blobs that are there are not moved, so a run that
+was killed is simply given again. One image that fails does not end the run; a full disk does, and so does a registry
+that cannot be reached several times in a row.
+
+Tags are deleted last, and only in repositories at the destination of which the source's whole list of tags is known.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Protocol
+
+from arstore.errors import (
+    ArstoreError,
+    ConflictError,
+    InterruptedByUserError,
+    ManifestError,
+    NoSpaceError,
+    RegistryUnreachableError,
+    StoreDamagedError,
+    from_os_error,
+)
+from arstore.transport.skipped import SkippedTop
+from arstore.transport.sync.items import Found, Item
+from arstore.transport.sync.wishes import is_attached
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from arstore.store.progress import Progress
+    from arstore.transport.sync.place import How, Place
+
+_GIVE_UP = 3
+"""Times in a row that a registry cannot be reached, after which no other image is tried with it."""
+_FATAL = (NoSpaceError, StoreDamagedError, InterruptedByUserError)
+"""What would befall every other image, too."""
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+COPIED, CURRENT, COPY, DELETED, DELETE, SKIPPED, FAILED = (
+    "copied", "current", "copy", "deleted", "delete", "skipped", "failed",
+)  # fmt: skip
+"""What became of an image or a tag; `copy` and `delete` are plans."""
+
+
+class Outcome(NamedTuple):
+    """What became of one image, or of one tag at the destination. `why` is for what was skipped."""
+
+    what: str
+    source: str
+    destination: str
+    digest: str = ""
+    error: ArstoreError | None = None
+    why: str = ""
+
+
+class Source(Protocol):
+    """Where images come from."""
+
+    def find(self, every_tag: bool = False) -> Found:
+        """The images that there are; *every_tag* also asks for lists of tags that only a deletion needs."""
+
+    def close(self) -> None:
+        """Release all."""
+
+
+class Step(NamedTuple):
+    """An image, and where it goes."""
+
+    item: Item
+    target: str
+
+
+class Sync:
+    """One run from *found* to *place*; *tell* hears each outcome at once."""
+
+    def __init__(self, found: Found, place: Place, how: How, tell: Callable[[Outcome], object]) -> None:
+        self._found = found
+        self._place = place
+        self._how = how
+        self._tell = tell
+        self._unreached: dict[str, int] = {}
+
+    def plan(self) -> list[Step]:
+        """What goes where. Raises ConflictError when two images would go to one place."""
+        steps: dict[str, Step] = {}
+        for item in self._found.items:
+            try:
+                target = self._place.target(item.name)
+            except ArstoreError as error:
+                self._fail(item.what, "", error)
+                continue
+            known = steps.setdefault(target, Step(item, target))
+            if known.item.what != item.what:
+                why = f"would be both {known.item.what} and {item.what}"
+                raise ConflictError(target, why, "--scoped keeps the whole names")
+        return list(steps.values())
+
+    def run(
+        self, steps: list[Step], progress: Callable[[], AbstractContextManager[Progress]], *, stops: bool = False
+    ) -> bool:
+        """Copy all, or (*stops*) up to the first that fails; whether none failed. Raises NoSpaceError and its like."""
+        good = not self._found.faults
+        for fault in self._found.faults:
+            self._fail(fault.what, "", fault.error)
+        for step in steps:
+            if stops and not good:
+                break
+            good = self._attempt(step, progress) and good
+        return good
+
+    def preview(self, steps: list[Step]) -> bool:
+        """Tell what `run` would do, as far as a look at both sides says; whether all could be looked at."""
+        good = not self._found.faults
+        for fault in self._found.faults:
+            self._fail(fault.what, "", fault.error)
+        for step in steps:
+            try:
+                digest = self._current(step)
+            except (ArstoreError, OSError) as error:
+                self._fail(step.item.what, step.target, _ours(error, step.target))
+                good = False
+                continue
+            self._tell(Outcome(CURRENT if digest else COPY, step.item.what, step.target, digest))
+        return good
+
+    def prune(self, *, dry_run: bool) -> bool:
+        """Delete the tags at the destination that the source does not have any more; whether none failed."""
+        good = True
+        for repository, kept in self._repositories().items():
+            if not kept:
+                why = "the source does not say which tags it has" if kept is None else "the source has no tags at all"
+                self._tell(Outcome(SKIPPED, "", repository, why=f"nothing is deleted there: {why}"))
+                continue
+            try:
+                there = self._place.tags(repository)
+            except (ArstoreError, OSError) as error:
+                self._fail("", repository, _ours(error, repository))
+                good = False
+                continue
+            stay = [tag for tag in there if tag in kept]
+            for tag in (tag for tag in there if tag not in kept and not is_attached(tag)):
+                good = self._delete(repository, tag, stay, dry_run) and good
+        return good
+
+    def _delete(self, repository: str, tag: str, stay: list[str], dry_run: bool) -> bool:
+        place = f"{repository}:{tag}"
+        try:
+            if not dry_run:
+                self._place.remove(repository, tag, stay)
+        except (ArstoreError, OSError) as error:
+            self._fail("", place, _ours(error, place))
+            return False
+        self._tell(Outcome(DELETE if dry_run else DELETED, "", place))
+        return True
+
+    def _repositories(self) -> dict[str, frozenset[str] | None]:
+        """The repositories at the destination, each with the tags of all that goes there; None where it is unknown."""
+        found: dict[str, frozenset[str] | None] = {}
+        for one in self._found.tags:
+            try:
+                place = self._place.repository(one.short, one.full)
+            except ArstoreError:
+                continue
+            known = found.get(place, frozenset())
+            found[place] = None if known is None or one.tags is None else known | one.tags
+        return found
+
+    def _attempt(self, step: Step, progress: Callable[[], AbstractContextManager[Progress]]) -> bool:
+        item, target = step
+        if self._unreached.get(item.route, 0) >= _GIVE_UP:
+            why = f"was not tried, because {_GIVE_UP} others in a row could not be reached"
+            self._fail(item.what, target, RegistryUnreachableError(item.what, why))
+            return False
+        skipped = SkippedTop()
+        try:
+            digest = self._current(step)
+            if digest:
+                outcome = Outcome(CURRENT, item.what, target, digest)
+            else:
+                with progress() as shown:
+                    done = self._place.copy(item, target, self._how, shown, skipped)
+                outcome = Outcome(CURRENT if done.was_there else COPIED, item.what, target, done.digest)
+        except _FATAL:
+            raise
+        except ManifestError as error:
+            if not skipped.count or item.is_asked_for:
+                self._fail(item.what, target, error)
+                return False
+            outcome = Outcome(SKIPPED, item.what, target, why=skipped.entries[0].why)
+        except (ArstoreError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                raise
+            lost = isinstance(error, RegistryUnreachableError)
+            self._unreached[item.route] = self._unreached.get(item.route, 0) + 1 if lost else 0
+            self._fail(item.what, target, _ours(error, target))
+            return False
+        self._unreached[item.route] = 0
+        self._tell(outcome)
+        return True
+
+    def _current(self, step: Step) -> str:
+        """The digest that source and destination agree upon; "" where they do not, or where more than a look is due."""
+        if self._how.options.converts:
+            return ""
+        there = self._place.look(step.target)
+        return "" if there is None or step.item.look() != there else str(there)
+
+    def _fail(self, source: str, destination: str, error: ArstoreError) -> None:
+        self._tell(Outcome(FAILED, source, destination, error=error))
+
+
+def _ours(error: ArstoreError | OSError, what: str) -> ArstoreError:
+    return error if isinstance(error, ArstoreError) else from_os_error(error, what)

@@ -1,0 +1,74 @@
+"""The store as a destination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.errors import ConversionError, UsageError
+from arstore.oci.reference import parse_name
+from arstore.transport.copy import ImportOptions, import_opened
+from arstore.transport.sync.place import Copied, placed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from arstore.store.progress import Progress
+    from arstore.store.store import Store
+    from arstore.transport.skipped import SkippedTop
+    from arstore.transport.sync.items import ImageName, Item
+    from arstore.transport.sync.place import How
+
+PREFIX = "store:"
+
+
+class StorePlace:
+    """Names in *store*: those of the source, or below *prefix*."""
+
+    def __init__(self, store: Store, prefix: str, how: How, *, scoped: bool) -> None:
+        """Raises ConversionError: a store keeps images as they come."""
+        if how.options.converts:
+            raise ConversionError(PREFIX, "keeps images as they come, so there is nothing to convert")
+        self._store = store
+        self._prefix = prefix.strip("/")
+        self._scoped = scoped
+
+    def target(self, name: ImageName) -> str:
+        """See Place."""
+        if name.digest is not None:
+            raise UsageError(f"{name.full}{name.suffix}", "has no tag, and the store keeps what has a name")
+        return f"{self.repository(name.short, name.full)}{name.suffix}"
+
+    def look(self, target: str) -> Digest | None:
+        """See Place."""
+        with self._store.graph.read() as snapshot:
+            digest = snapshot.name(target.removeprefix(PREFIX))
+        return None if digest is None else Digest(digest)
+
+    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+        """See Place."""
+        before = self.look(target)
+        options = ImportOptions(target.removeprefix(PREFIX), how.wanted, limits=how.options.limits)
+        taken = import_opened(self._store, item.open, options, progress, skipped)
+        after = self.look(target) or Digest(taken[0].digest)
+        return Copied(after, before == after)
+
+    def repository(self, short: str, full: str) -> str:
+        """See Place."""
+        name = placed(self._prefix, self._scoped, short, full)
+        parse_name(f"{name}:any")
+        return f"{PREFIX}{name}"
+
+    def tags(self, repository: str) -> list[str]:
+        """See Place."""
+        begin = f"{repository.removeprefix(PREFIX)}:"
+        with self._store.graph.read() as snapshot:
+            return [name.removeprefix(begin) for name, _ in snapshot.names() if name.startswith(begin)]
+
+    def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
+        """Take the name away; `gc` takes the image. Raises NotFoundError."""
+        del kept
+        self._store.untag(f"{repository.removeprefix(PREFIX)}:{tag}")
+
+    def close(self) -> None:
+        """See Place."""
