@@ -98,12 +98,10 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
             session.note(f"{source}: passed over {found.attached} tags of signatures and the like")
         one = Sync(found, place, how, tell)
         steps = one.plan()
-        if words["dry_run"]:
-            good = one.preview(steps)
-        else:
-            good = one.run(steps, session.progress, stops=words["fail_fast"])
-        if words["prune"] and (good or not words["fail_fast"]):
-            good = one.prune(dry_run=words["dry_run"]) and good
+        dry_run, stops = words["dry_run"], words["fail_fast"]
+        good = one.preview(steps) if dry_run else one.run(steps, session.progress, stops=stops)
+        if words["prune"] and (good or not stops):
+            one.prune(dry_run=dry_run)
     done = sum(outcome.what in {COPIED, CURRENT} for outcome in outcomes)
     session.done = f"{done} images are at the destination"
     if session.json:
@@ -184,7 +182,7 @@ def _tell(session: Session, outcome: Outcome) -> None:
     if outcome.what == FAILED:
         label = outcome.source or outcome.destination
         text = str(outcome.error)
-        session.warn(text if text.startswith(label) else f"{label}: {text}")
+        session.report(text if text.startswith(label) else f"{label}: {text}")
     elif outcome.what == SKIPPED:
         session.note(f"skipped {outcome.source or outcome.destination}: {outcome.why}")
     elif not session.json:

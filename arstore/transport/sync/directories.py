@@ -24,6 +24,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.sync.items import Fault, Found, ImageName, Item, Tags
+from arstore.transport.sync.wishes import is_attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ class Tree:
         """Look through the tree; symbolic links are not followed. Raises NotFoundError, LimitError, OSError."""
         del every_tag
         found = Found()
-        repositories: dict[str, set[str]] = {}
+        repositories: dict[tuple[str, str], set[str]] = {}
         for place in images_below(self._path):
             relative = os.path.relpath(place, self._path)
             try:
@@ -56,13 +57,16 @@ class Tree:
             except InvalidReferenceError as error:
                 found.faults.append(Fault(f"dir:{shown(os.fsencode(place))}", error))
                 continue
+            if is_attached(name.tag):
+                found.attached += 1
+                continue
             opened = partial(self._open, place)
             found.items.append(Item(f"dir:{place}", name, opened, partial(digest_of_dir, place), self._path))
             if name.tag:
-                repositories.setdefault(name.full, set()).add(name.tag)
+                repositories.setdefault((name.short, name.full), set()).add(name.tag)
         if not found.items and not found.faults:
             raise UnknownFormatError(shown(os.fsencode(self._path)), "has no dir: image in it, and is no OCI layout")
-        found.tags = [Tags(full, full, frozenset(tags)) for full, tags in repositories.items()]
+        found.tags = [Tags(*names, frozenset(tags)) for names, tags in repositories.items()]
         return found
 
     def close(self) -> None:
@@ -86,6 +90,9 @@ class Layout:
         repositories: dict[str, set[str]] = {}
         for text, digest in names_in_layout(self._path, self._limits).items():
             name = parse_name(text)
+            if is_attached(name.tag):
+                found.attached += 1
+                continue
             short = name.repository.rpartition("/")[2]
             opened = partial(self._open, text)
             what = f"oci:{self._path}:{text}"
@@ -115,6 +122,11 @@ def names_in_layout(path: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, Dig
     return names
 
 
+def is_image(place: str) -> bool:
+    """Whether the directory *place* looks like a `dir:` image."""
+    return all(os.path.isfile(f"{place}/{name}") for name in (MANIFEST, VERSION))
+
+
 def images_below(top: str) -> Iterator[str]:
     """The directories below *top* that look like a `dir:` image, sorted. Raises NotFoundError, LimitError, OSError."""
     if not os.path.isdir(top):
@@ -139,16 +151,24 @@ def images_below(top: str) -> Iterator[str]:
 
 
 def name_in_tree(relative: str) -> ImageName:
-    """What the image at this path below the top of a tree is called. Raises InvalidReferenceError."""
+    """What the image at this path below the top of a tree is called. Raises InvalidReferenceError.
+
+    A registry with a port is no part of its short name, because it can stand only at the beginning of a name.
+    """
     name, at, digest = relative.partition("@")
     if at:
         parse_name(f"{name}:any")
-        return ImageName(name, name, digest=Digest(digest))
+        return ImageName(_without_port(name), name, digest=Digest(digest))
     repository, colon, tag = relative.rpartition(":")
     if not colon or not is_tag(tag):
         raise InvalidReferenceError(shown(os.fsencode(relative)), "is not a name with a tag, as NAME:TAG")
     parse_name(relative)
-    return ImageName(repository, repository, tag)
+    return ImageName(_without_port(repository), repository, tag)
+
+
+def _without_port(repository: str) -> str:
+    first, _, rest = repository.partition("/")
+    return rest if rest and ":" in first else repository
 
 
 def digest_of_dir(place: str) -> Digest | None:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, NotFoundError, UnknownFormatError
-from arstore.oci.reference import parse_name
+from arstore.oci.reference import is_tag, parse_name
 from arstore.store.apart import refuse_stores
 from arstore.transport.sinks.dir import DirSink, remove_dir
 from arstore.transport.sinks.layout import LayoutSink, remove_name
-from arstore.transport.sync.directories import digest_of_dir, images_below, name_in_tree, names_in_layout
+from arstore.transport.sync.directories import digest_of_dir, is_image, names_in_layout
 from arstore.transport.sync.place import Copied, exported
 
 if TYPE_CHECKING:
@@ -64,11 +64,10 @@ class TreePlace:
     def tags(self, repository: str) -> list[str]:
         """See Place."""
         parent, _, name = repository.removeprefix("dir:").rpartition("/")
-        try:
-            found = [os.path.basename(place) for place in images_below(parent) if os.path.dirname(place) == parent]
-        except NotFoundError:
-            return []
-        return [one.removeprefix(f"{name}:") for one in found if one.startswith(f"{name}:") and name_in_tree(one).tag]
+        begin = f"{name}:"
+        found = sorted(os.listdir(parent)) if os.path.isdir(parent) else []
+        tags = [one.removeprefix(begin) for one in found if one.startswith(begin) and is_image(f"{parent}/{one}")]
+        return [tag for tag in tags if is_tag(tag)]
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
         """Delete the directory, which must have nothing but an image in it. Raises ConflictError, InUseError."""

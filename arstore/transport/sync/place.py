@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from arstore.digest import Digest
+from arstore.errors import InvalidReferenceError
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export
@@ -14,7 +16,6 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from arstore.digest import Digest
     from arstore.store.progress import Progress
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection import Wanted
@@ -65,8 +66,14 @@ class Place(Protocol):
 
 
 def placed(prefix: str, scoped: bool, short: str, full: str) -> str:
-    """The repository at a destination: below *prefix* by its last component, or (*scoped*) by its whole name."""
+    """The repository at a destination: below *prefix* by its last component, or (*scoped*) by its whole name.
+
+    Raises InvalidReferenceError for a whole name that has a port.
+    """
     name = full if scoped or not prefix else short
+    if prefix and ":" in name:
+        why = "has the port of a registry in it, which can stand only at the beginning of a name"
+        raise InvalidReferenceError(f"{prefix}/{name}", why, "leave --scoped out")
     return f"{prefix}/{name}" if prefix else name
 
 
@@ -101,5 +108,5 @@ def exported(
 def top_of(selection: Selection) -> Digest | None:
     """The digest of the one thing that was selected; None for several."""
     listed = {digest for index in selection.indexes.values() for digest in index.manifests}
-    tops: list[Digest] = [digest for digest in (*selection.indexes, *selection.images) if digest not in listed]
-    return tops[0] if len(tops) == 1 else None
+    tops = [digest for digest in (*selection.indexes, *selection.images) if digest not in listed]
+    return Digest(tops[0]) if len(tops) == 1 else None

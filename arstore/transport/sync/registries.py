@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, LimitError, UsageError
+from arstore.errors import ArstoreError, LimitError, RegistryUnreachableError, UsageError
 from arstore.oci.docker_reference import DockerReference
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.registry.access import Access
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST = 1_000_000
 """Images of one run."""
+GIVE_UP = 3
+"""Times in a row that a registry cannot be reached, after which it is not tried again."""
 
 
 class KeptAccess(Access):
@@ -46,6 +48,7 @@ class Registries:
         self._wishes = wishes
         self._bounds = bounds_of(limits)
         self._accesses: dict[RegistryOptions, KeptAccess] = {}
+        self._unreached: dict[str, int] = {}
 
     def find(self, every_tag: bool = False) -> Found:
         """Ask for lists of tags, where they are needed, or (*every_tag*) all of them. Raises LimitError."""
@@ -68,7 +71,7 @@ class Registries:
         tags: list[str] | None = None
         if every_tag or not choice.is_explicit:
             try:
-                tags = list_tags(access.to_write(repository))
+                tags = self._listed(access, repository)
             except ArstoreError as error:
                 if not choice.is_explicit:
                     found.faults.append(Fault(f"docker://{repository}", error))
@@ -79,6 +82,20 @@ class Registries:
             found.items.append(self._item(access, repository._replace(tag=tag), short, choice.is_explicit))
         for digest in choice.digests:
             found.items.append(self._item(access, repository._replace(digest=digest), short, True))
+
+    def _listed(self, access: KeptAccess, repository: DockerReference) -> list[str]:
+        """All tags. Raises RegistryUnreachableError at once when the registry could not be reached a few times."""
+        domain = repository.domain
+        if self._unreached.get(domain, 0) >= GIVE_UP:
+            why = f"was not asked, because its registry could not be reached {GIVE_UP} times in a row"
+            raise RegistryUnreachableError(str(repository), why)
+        try:
+            tags = list_tags(access.to_write(repository))
+        except RegistryUnreachableError:
+            self._unreached[domain] = self._unreached.get(domain, 0) + 1
+            raise
+        self._unreached[domain] = 0
+        return tags
 
     def _item(self, access: KeptAccess, reference: DockerReference, short: str, is_asked_for: bool) -> Item:
         name = ImageName(short, reference.repository, reference.tag, reference.digest)
@@ -104,7 +121,7 @@ def wishes_in_registry(text: str, options: RegistryOptions) -> list[Wish]:
     Raises InvalidReferenceError, UsageError, and the errors of `list_repositories`.
     """
     host, _, path = text.partition("/")
-    if not path or text.endswith("/"):
+    if text.endswith("/") or (not path and _is_host(host)):
         namespace = path.strip("/")
         if not _is_host(host):
             raise UsageError(f"docker://{text}", "does not say which registry is meant", "write docker://REGISTRY/...")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from arstore.transport.sync.place import How, Place
 
 _GIVE_UP = 3
-"""Times in a row that a registry cannot be reached, after which no other image is tried with it."""
+"""Times in a row that a registry cannot be reached, after which no other image of that source is tried."""
 _FATAL = (NoSpaceError, StoreDamagedError, InterruptedByUserError)
 """What would befall every other image, too."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
