@@ -34,6 +34,16 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
 )
 """What any command can end with, because every one opens the store."""
 
+REGISTRY_ERRORS: tuple[type[ArstoreError], ...] = (
+    errors.RegistryUnreachableError,
+    errors.RegistryAnswerError,
+    errors.RegistryAccessError,
+    errors.RegistryNotFoundError,
+    errors.RegistryBlockedError,
+    errors.RegistryConfigError,
+)
+"""What can be the matter with a registry."""
+
 SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.NotFoundError,
     errors.AmbiguousError,
@@ -49,6 +59,7 @@ SOURCE_ERRORS: tuple[type[ArstoreError], ...] = (
     errors.TarError,
     errors.UnsafePathError,
     errors.LimitError,
+    *REGISTRY_ERRORS,
 )
 """What can be the matter with an image that is read."""
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,10 @@ main.main()
 HEAVY = (
     "arstore.tar.reader",
     "arstore.transport",
+    "arstore.cli.registries.pull",
+    "http",
+    "ssl",
+    "urllib",
     "arstore.runtime",
     "arstore.pipeline",
     "arstore.maintenance",
@@ -121,3 +126,11 @@ def test_a_command_stays_within_its_budget_of_modules(filled, tmp_path, name):
         pytest.skip("this host does not mount")
     modules = [one for one in loaded(filled, tmp_path, COMMANDS[name][0])["modules"] if one.startswith("arstore")]
     assert len(modules) <= MOST_MODULES[name], modules
+
+
+def test_a_command_without_a_registry_imports_nothing_for_one(filled, tmp_path):
+    archive = images.write_oci_archive(tmp_path / "x.tar", images.example())
+    found = loaded(filled, tmp_path, ("import", str(archive)))
+    assert found["status"] == 0
+    wanted = ("http", "ssl", "arstore.transport.registry", "email", "tomllib", "getpass")
+    assert [one for one in found["modules"] if one.partition(".")[0] in wanted or one.startswith(wanted[2])] == []

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzzing import archives, documents, files, indexes, running
+from fuzzing import archives, documents, files, indexes, registries, running
 
 if TYPE_CHECKING:
     from fuzzing.target import Target
 
-_GROUPS = (archives.TARGETS, indexes.TARGETS, documents.TARGETS, files.TARGETS, running.TARGETS)
+_GROUPS = (
+    archives.TARGETS,
+    indexes.TARGETS,
+    documents.TARGETS,
+    files.TARGETS,
+    running.TARGETS,
+    registries.TARGETS,
+)
 TARGETS: dict[str, Target] = {target.name: target for group in _GROUPS for target in group}

@@ -9,14 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from support import images, remote
+from support import images, registry, remote
 
 from arstore.digest import Digest, VerifiedReader
 from arstore.errors import MissingBlobError
+from arstore.oci.docker_reference import DockerReference
 from arstore.oci.manifest import Manifest
 from arstore.transport.detect import open_source, open_source_fd
 from arstore.transport.media.base import Medium
 from arstore.transport.media.directory import Directory
+from arstore.transport.registry.access import Access, RegistryOptions
+from arstore.transport.registry.configuration.places import Places
+from arstore.transport.registry.source import RegistrySource
 
 PICTURE = images.example(["localhost/example:1", "localhost/example:2"])
 
@@ -97,8 +101,27 @@ class FromNetwork(remote.Remote):
         self._stack.close()
 
 
+class FromRegistry(RegistrySource):
+    """A source that ends its registry when it is closed."""
+
+    def __init__(self, path):
+        self._stack = ExitStack()
+        self.registry = self._stack.enter_context(registry.served())
+        self.registry.put_image("example", "1", PICTURE)
+        options = RegistryOptions(tls_verify=False, places=Places({"HOME": str(path)}, 1000, str(path)))
+        super().__init__(DockerReference.parse(f"{self.registry.host}/example:1"), Access(options))
+
+    def close(self):
+        super().close()
+        self._stack.close()
+
+
 def from_network(path, _spool):
     return FromNetwork(path)
+
+
+def from_registry(path, _spool):
+    return FromRegistry(path)
 
 
 def from_streams(_path, _spool):
@@ -162,6 +185,9 @@ def plain(layer):
 
 def test_one_image_is_listed_with_its_names(source):
     (image,) = source.images()
+    if isinstance(source, FromRegistry):
+        assert image.names == (f"{source.registry.host}/example:1",)
+        return
     keeps_no_names = source.what.endswith("dir") or "Dir" in type(source).__name__
     assert set(image.names) <= {"localhost/example:1", "localhost/example:2", "dir:latest", "x:latest"}
     assert keeps_no_names or image.names == ("localhost/example:1", "localhost/example:2")
@@ -209,6 +235,7 @@ def test_asking_for_a_place_opens_nothing(source, monkeypatch):
     monkeypatch.undo()
     assert len(os.listdir("/proc/self/fd")) == before
     assert not isinstance(source, FromNetwork) or source.server.requests() == asked
+    assert not isinstance(source, FromRegistry) or len(source.registry.log) == 2
 
 
 def test_what_is_there_is_not_read_to_know_it(source):
@@ -217,6 +244,8 @@ def test_what_is_there_is_not_read_to_know_it(source):
         source.require_blob(blob.digest)
     with pytest.raises(MissingBlobError, match="does not hold the blob sha256:"):
         source.require_blob(Digest.of(b"nobody has this"))
+    if isinstance(source, FromRegistry):
+        assert [one.path for one in source.registry.asked("GET", "/example/")] == ["/v2/example/manifests/1"]
     if isinstance(source, FromNetwork):
         assert [one.path for one in source.server.requests("GET")] == [f"/manifests/{PICTURE.digest}"]
 

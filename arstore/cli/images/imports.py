@@ -16,7 +16,7 @@ from arstore.cli.command import (
     strict_xattrs_option,
 )
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
-from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
@@ -45,7 +45,7 @@ class ImportWords(AccessWords):
     strict_xattrs: bool
 
 
-@exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)

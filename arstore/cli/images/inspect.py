@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from arstore import errors
 from arstore.cli.command import (
     IMAGE_ERRORS,
+    REGISTRY_ERRORS,
     command,
     exit_statuses,
     json_option,
 )
 from arstore.cli.images.images import image_summary
 from arstore.cli.parameter import argument, option
-from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import (
     human_size,
     short_digest,

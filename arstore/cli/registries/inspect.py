@@ -25,7 +25,7 @@ def remote_manifest(image: str, options: RegistryOptions) -> bytes:
     from arstore.transport.registry.source import open_registry
 
     with open_registry(image.removeprefix(PREFIX), options) as source:
-        return source.open_manifest(source.images()[0].descriptor).read()
+        return source.top.raw
 
 
 def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
@@ -37,10 +37,9 @@ def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
     with open_registry(image.removeprefix(PREFIX), options) as source:
         selection = Selector(source, Wanted()).select()
         (found,) = selection.images.values()
-        top = source.images()[0]
-    summary = _summary(found, list(top.names))
-    if top.descriptor.digest != found.digest:
-        summary["index"] = {"digest": top.descriptor.digest}
+        summary = _summary(found, list(source.images()[0].names))
+        if source.top.digest != found.digest:
+            summary["index"] = {"digest": source.top.digest}
     return RemoteImage(summary, ImageConfig.parse(found.config))
 
 

@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import command, exit_statuses, json_option
+from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses, json_option
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import REGISTRY_ERRORS
 from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from arstore import errors
+from arstore.cli.command import REGISTRY_ERRORS
 from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
-REGISTRY_ERRORS = (
-    errors.RegistryUnreachableError,
-    errors.RegistryAnswerError,
-    errors.RegistryAccessError,
-    errors.RegistryNotFoundError,
-    errors.RegistryBlockedError,
-    errors.RegistryConfigError,
-)
-"""What can be the matter with a registry."""
 LISTING_ERRORS = (errors.InvalidReferenceError, errors.ManifestError, errors.LimitError, *REGISTRY_ERRORS)
 """What can be the matter when one is asked."""
 

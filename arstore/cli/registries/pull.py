@@ -16,7 +16,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.images.imports import ImportWords, bring
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import PREFIX, REGISTRY_ERRORS, registry_access, registry_options
+from arstore.cli.registries.options import PREFIX, registry_access, registry_options
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
 
 
-@exit_statuses(*SOURCE_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS)
 @command("pull")
 @argument("image")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")

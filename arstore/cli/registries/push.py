@@ -16,7 +16,7 @@ from arstore.cli.images.copying import (
     wanted_platforms,
 )
 from arstore.cli.parameter import argument
-from arstore.cli.registries.options import REGISTRY_ERRORS, registry_access, registry_options
+from arstore.cli.registries.options import registry_access, registry_options
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
 
 
-@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*COPY_ERRORS)
 @command("push")
 @argument("image")
 @argument("destination", required=False)
@@ -44,7 +44,7 @@ def push(session: Session, image: str, destination: str | None, **words: Unpack[
     _push(session, image, destination, words)
 
 
-@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*COPY_ERRORS)
 @command("push")
 @argument("name")
 @argument("destination", required=False)

@@ -17,7 +17,7 @@ from arstore.cli.images.copying import (
     wanted_platforms,
 )
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import REGISTRY_ERRORS, AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SyncWords(CopyWords):
     dest_creds: str | None
 
 
-@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS, errors.SyncFailedError)
+@exit_statuses(*COPY_ERRORS, errors.SyncFailedError)
 @command("sync")
 @argument("source")
 @argument("destination")

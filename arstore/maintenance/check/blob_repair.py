@@ -50,6 +50,9 @@ def mend_blobs(
         ingest = stack.enter_context(Ingest(store.directories))
         known = limits or DEFAULT_LIMITS
         sources = [stack.enter_context(open_source(reference, ingest, limits=known)) for reference in references]
+        for source in sources:
+            if source.is_remote:
+                source.images()  # nobody has been asked yet whether it is there
         for digest in dict.fromkeys(digests):
             if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
                 mended.add(digest)

@@ -90,21 +90,20 @@ class Access:
 
     def _repository(self, endpoint: Endpoint, named: str) -> Repository:
         options = self._options
-        verify = options.tls_verify
-        insecure = endpoint.insecure if verify is None or endpoint.host != named else not verify
-        certificates = certificates_for(
-            endpoint.host, self.places, options.cert_dir if endpoint.host == named else None
-        )
-        registry = Registry(endpoint.host, certificates, self._credential(endpoint, named), insecure)
+        # What was said on the command line is for what the user named, and not for its mirrors on other hosts.
+        own = not endpoint.is_mirror or endpoint.host == named
+        insecure = endpoint.insecure if options.tls_verify is None or not own else not options.tls_verify
+        certificates = certificates_for(endpoint.host, self.places, options.cert_dir if own else None)
+        registry = Registry(endpoint.host, certificates, self._credential(endpoint, own), insecure)
         client = self._clients.get(registry)
         if client is None:
             client = RegistryClient(registry, options.patience, self._warnings, self.places.environ)
             self._clients[registry] = client
         return Repository(client, endpoint.path)
 
-    def _credential(self, endpoint: Endpoint, named: str) -> Credential | None:
+    def _credential(self, endpoint: Endpoint, own: bool) -> Credential | None:
         options = self._options
-        if endpoint.host == named and options.credential is not None:
+        if own and options.credential is not None:
             return options.credential
         if options.anonymous:
             return None

@@ -157,7 +157,7 @@ class RegistryClient:
         authorizer = self.authorizer
         for renewal in range(_RENEWALS + 1):
             used = authorizer.header(ask.scopes) if url.origin == base.origin else ""
-            request = Request(ask.method, url, ask.headers, ask.body, ask.head)
+            request = Request(ask.method, url, ask.headers, ask.body, ask.repeat, ask.head)
             answer = follow(self.exchange, request, used, base)
             self.warnings.learn(answer.header_all("Warning"))
             if answer.status != 401 or answer.url.origin != base.origin:

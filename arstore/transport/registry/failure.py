@@ -49,7 +49,7 @@ def refusal_of(answer: Answer) -> Refusal:
     except NetworkFaultError:
         body = b""
     answer.close()
-    return Refusal(answer.status, *_read(body[:_MOST]))
+    return Refusal(answer.status, *error_body(body[:_MOST]))
 
 
 def error_of(answer: Answer, what: str, doing: str) -> ArstoreError:
@@ -68,7 +68,8 @@ def error_of(answer: Answer, what: str, doing: str) -> ArstoreError:
     return RegistryAnswerError(what, f"the registry fails {doing}: {refusal}")
 
 
-def _read(body: bytes) -> tuple[tuple[str, ...], str]:
+def error_body(body: bytes) -> tuple[tuple[str, ...], str]:
+    """The codes and the message in the body of a refusal, fit for one line."""
     text = body.decode("utf-8", "replace").strip()
     if not text.startswith("{"):
         return (), _plain(text)

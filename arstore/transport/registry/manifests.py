@@ -10,7 +10,13 @@ import json
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, is_digest, verify
-from arstore.errors import LimitError, ManifestError, RegistryAnswerError, RegistryUnreachableError
+from arstore.errors import (
+    LimitError,
+    ManifestError,
+    RegistryAnswerError,
+    RegistryNotFoundError,
+    RegistryUnreachableError,
+)
 from arstore.oci.document import BOUNDS, Bounds, shown
 from arstore.oci.media_type import (
     DOCKER_LIST,
@@ -35,7 +41,6 @@ ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))
 """What we understand. Without it, a registry may say that a manifest is not there."""
 _OLD = f"{DOCKER_SCHEMA1_SIGNED};q=0.1, {DOCKER_SCHEMA1};q=0.1"
 """Asked for to be refused by name."""
-_ABSENT = frozenset({404, 405})
 
 
 class GotManifest(NamedTuple):
@@ -95,17 +100,12 @@ def head_manifest(repository: Repository, reference: str, actions: str = PULL) -
     media_type = content_type(answer)
     if answer.status == 200 and answer.length is not None and is_digest(said) and media_type:
         return ManifestHead(Digest(said), media_type, answer.length)
-    if answer.status not in {200, *_ABSENT}:
+    if answer.status in {401, 403}:
         raise error_of(answer, what, "to say whether it has the manifest")
-    ask = repository.ask("GET", "manifests", reference)._replace(headers={"Accept": ACCEPT})
-    answer = repository.client.try_send(ask, what, "to give the manifest")
-    if answer.status == 404:
-        refusal_of(answer)
+    try:
+        got = get_manifest(repository, reference)
+    except RegistryNotFoundError:
         return None
-    if answer.status != 200:
-        raise error_of(answer, what, "to give the manifest")
-    answer.close()
-    got = get_manifest(repository, reference)
     return ManifestHead(got.digest, got.media_type, len(got.raw))
 
 

@@ -85,6 +85,11 @@ class RegistrySource:
         """The repository that gave the manifest. Raises as `images`."""
         return self._found()
 
+    @property
+    def top(self) -> GotManifest:
+        """The manifest or index that the reference means. Raises as `images`."""
+        return self._manifest()
+
     def close(self) -> None:
         """Close all connections."""
         self._access.close()

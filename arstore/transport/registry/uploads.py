@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from arstore.errors import ArstoreError, RegistryAnswerError, RegistryUnreachableError
+from arstore.transport.registry.blobs import head_blob
 from arstore.transport.registry.failure import error_of
 from arstore.transport.registry.http.connection import NetworkFaultError
 from arstore.transport.registry.http.exchange import Content
@@ -104,6 +105,7 @@ class _Upload:
         self._location: Url | None = None
         self._sent = 0
         self._least = 0
+        self._again = False
 
     def run(self) -> None:
         """See `upload`."""
@@ -132,6 +134,9 @@ class _Upload:
 
     def _begin(self) -> bool:
         """Begin a session; True when the registry has the blob already."""
+        if self._again and head_blob(self._repository, self._digest) is not None:
+            return True  # the answer that said so was lost
+        self._again = True
         ask = self._repository.ask("POST", "blobs/uploads/", actions=PUSH)._replace(body=b"")
         answer = self._client.send(ask, self._what, "to begin an upload", (201, 202))
         answer.discard()
@@ -268,4 +273,6 @@ class BytesBlob:
         """See Blob."""
         from io import BytesIO
 
-        return BytesIO(self._data[offset:])
+        stream = BytesIO(self._data)
+        stream.seek(offset)
+        return stream

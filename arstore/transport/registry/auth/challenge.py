@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LONGEST = 16 << 10
 _MOST = 50
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^ \t",]*)(?=[ \t]*(?:,|$|[ \t]))', re.DOTALL)
+_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|(?!=)[^ \t",]*)(?=[ \t]*(?:,|$|[ \t]))', re.DOTALL)
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t]|,|$)")
 _BLANK = re.compile(r"[ \t]*")

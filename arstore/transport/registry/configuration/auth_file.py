@@ -63,6 +63,8 @@ def find_credential(
     *helpers* are those of registries.conf, where `containers-auth.json` means the files. Raises RegistryConfigError.
     """
     host = repository.partition("/")[0]
+    if authfile and read_file(authfile) is None:
+        raise RegistryConfigError(authfile, "does not exist")
     for helper in helpers:
         if helper == "containers-auth.json":
             for file in auth_files(places, authfile):

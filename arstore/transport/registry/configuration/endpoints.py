@@ -48,11 +48,11 @@ def write_to(reference: DockerReference, conf: RegistriesConf) -> Endpoint:
 
 
 def _table(reference: DockerReference, conf: RegistriesConf) -> RegistryTable | None:
-    table = conf.table_for(str(reference))
-    if table is not None and table.blocked:
-        why = f"is blocked by the configuration of registries (prefix {table.prefix})"
+    prefix = conf.blocks(str(reference))
+    if prefix:
+        why = f"is blocked by the configuration of registries (prefix {prefix})"
         raise RegistryBlockedError(reference.repository, why)
-    return table
+    return conf.table_for(str(reference))
 
 
 def _endpoint(table: RegistryTable, name: str, location: str, insecure: bool, is_mirror: bool = False) -> Endpoint:

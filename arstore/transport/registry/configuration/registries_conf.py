@@ -48,14 +48,20 @@ class RegistryTable(NamedTuple):
     blocked: bool = False
     mirrors: tuple[Mirror, ...] = ()
 
-    def matches(self, name: str) -> int:
-        """The number of characters of *name* that the prefix stands for; -1 when it does not match."""
+    def matches(self, name: str, ports: bool = False) -> int:
+        """The number of characters of *name* that the prefix stands for; -1 when it does not match.
+
+        A host without a port stands for the same host with one only where *ports*.
+        """
         if self.prefix.startswith("*."):
             host = re.split("[/:@]", name, maxsplit=1)[0]
             return len(host) if host.endswith(self.prefix[1:]) and len(host) > len(self.prefix) - 1 else -1
         if not name.startswith(self.prefix):
             return -1
-        return len(self.prefix) if name[len(self.prefix) :][:1] in {"", "/", ":", "@"} else -1
+        following = name[len(self.prefix) : len(self.prefix) + 1]
+        if following == ":" and "/" not in self.prefix and not ports:
+            return -1
+        return len(self.prefix) if following in {"", "/", ":", "@"} else -1
 
 
 class RegistriesConf(NamedTuple):
@@ -70,8 +76,19 @@ class RegistriesConf(NamedTuple):
 
     def table_for(self, name: str) -> RegistryTable | None:
         """The table with the longest prefix that *name* (`host/path[:tag|@digest]`) begins with."""
-        found = [table for table in self.tables if table.matches(name) >= 0]
-        return max(found, key=lambda table: len(table.prefix), default=None)
+        return self._longest([table for table in self.tables if table.matches(name) >= 0])
+
+    def blocks(self, name: str) -> str:
+        """The prefix that blocks *name*; "" when nothing does.
+
+        For other readers, a host without a port is the same host with one. So it is here, for what is blocked alone.
+        """
+        found = self._longest([table for table in self.tables if table.matches(name, ports=True) >= 0])
+        return found.prefix if found is not None and found.blocked else ""
+
+    @staticmethod
+    def _longest(tables: list[RegistryTable]) -> RegistryTable | None:
+        return max(tables, key=lambda table: len(table.prefix), default=None)
 
 
 def read_registries(places: Places) -> RegistriesConf:

@@ -23,7 +23,7 @@ def candidates_for(text: str, conf: RegistriesConf, places: Places) -> list[Dock
     Raises InvalidReferenceError, also for a short name that the configuration has nothing for.
     """
     name, mark, behind = _taken_apart(text)
-    if has_domain(name) or (conf.mode == "disabled" and not conf.search):
+    if has_domain(name):
         return [DockerReference.parse(text)]
     alias = _recorded(places).get(name) or conf.aliases.get(name, "")
     if alias and conf.mode != "disabled":

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 17
 _WINDOW = 60.0
+_MOST_TRAILERS = 100
+_LONGEST_LINE = 1 << 16
 _FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 _TUNNEL_REFUSED = "Tunnel connection failed: 4"
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
@@ -85,6 +87,12 @@ class _Bytes(io.RawIOBase):
         """See io.RawIOBase."""
         return self._owner.receive(buffer)
 
+    def close(self) -> None:
+        """See io.RawIOBase."""
+        if not self.closed:
+            super().close()
+            self._owner.let_go()
+
 
 class _Socket:
     """What http.client sees of a socket: only what it uses, with `receive` in place of its reads."""
@@ -95,6 +103,8 @@ class _Socket:
         self._head_until = 0.0
         self._waited = 0.0
         self._count = 0
+        self._readers = 0
+        self._closing = False
 
     def expect_head(self, seconds: float) -> None:
         """The next bytes are the head of an answer, which is to be complete in *seconds*."""
@@ -132,15 +142,39 @@ class _Socket:
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         """What http.client reads from."""
+        self._readers += 1
         return io.BufferedReader(_Bytes(self), _BLOCK)
 
+    def let_go(self) -> None:
+        """One reader less."""
+        self._readers -= 1
+        if self._closing and not self._readers:
+            self.sock.close()
+
     def close(self) -> None:
-        """Close the socket; a second time does nothing."""
-        self.sock.close()
+        """Close the socket, once nobody reads from it any more: http.client closes it before the body is read."""
+        self._closing = True
+        if not self._readers:
+            self.sock.close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose trailers have an end, too."""
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(_MOST_TRAILERS):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise http.client.LineTooLong("trailer line")
+            if line in {b"", b"\r\n", b"\n"}:
+                return
+        raise http.client.HTTPException("too many trailers")
 
 
 class HttpConnection(http.client.HTTPConnection):
     """A connection that is open, to *url*'s host or to the proxy that leads there."""
+
+    response_class = _Response
 
     def __init__(
         self, url: Url, patience: Patience, proxy: Proxy | None, context: Callable[[], ssl.SSLContext]

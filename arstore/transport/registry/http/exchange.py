@@ -46,6 +46,8 @@ class Request(NamedTuple):
     url: Url
     headers: Mapping[str, str] = {}
     body: bytes | Content | None = None
+    replay: bool = True
+    """Whether it may be sent again on another connection when one that was kept has been closed meanwhile."""
     head: float = 0.0
     """Seconds until the head of the answer is complete; 0 means as always."""
 
@@ -146,7 +148,7 @@ class Exchange:
             try:
                 return self._sent(kept, request)
             except NetworkFaultError as fault:
-                if not fault.again or isinstance(fault.__cause__, TimeoutError):
+                if not (fault.again and request.replay) or isinstance(fault.__cause__, TimeoutError):
                     raise
         return self._sent(self._connect(request.url), request)
 

@@ -27,9 +27,11 @@ class Patience(NamedTuple):
     first: float = 0.5
     longest: float = 60.0
     total: float = 300.0
+    stuck: float = 120.0
+    """Seconds of tries without progress, besides the waits."""
     connect: float = 15.0
     """Seconds to make a connection, and as many for TLS."""
-    head: float = 60.0
+    head: float = 30.0
     """Seconds until the head of an answer is complete."""
     idle: float = 30.0
     """Seconds without a byte of a body."""
@@ -51,10 +53,12 @@ class Budget:
         self._what = what
         self._failed = 0
         self._waited = 0.0
+        self._since = patience.clock()
 
     def progress(self) -> None:
         """Count tries from here."""
         self._failed = 0
+        self._since = self._patience.clock()
 
     def failed(self, why: str, after: float | None = None) -> None:
         """Wait for the next try; *after* is what Retry-After says, in seconds.
@@ -63,7 +67,7 @@ class Budget:
         """
         self._failed += 1
         patience = self._patience
-        if self._failed >= patience.tries:
+        if self._failed >= patience.tries or patience.clock() - self._since > patience.stuck:
             self._give_up(why)
         wait = patience.first * 2 ** (self._failed - 1)
         wait = min(wait, patience.longest / 2) * (0.5 + random.random() / 2)  # no secret
@@ -72,7 +76,9 @@ class Budget:
         if self._waited + wait > patience.total:
             self._give_up(why)
         self._waited += wait
+        began = patience.clock()
         patience.sleep(wait)
+        self._since += patience.clock() - began
 
     def _give_up(self, why: str) -> NoReturn:
         tries = f" (tried {self._failed} times)" if self._failed > 1 else ""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryAnswerError
-from arstore.transport.registry.http.url import Url
+from arstore.transport.registry.http.connection import NetworkFaultError
 
 if TYPE_CHECKING:
     from arstore.transport.registry.http.exchange import Answer, Exchange, Request
+    from arstore.transport.registry.http.url import Url
 
 _MOST = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -29,7 +30,13 @@ def follow(exchange: Exchange, request: Request, authorization: str, home: Url) 
         headers = {name: value for name, value in request.headers.items() if name.lower() != "authorization"}
         if authorization and url.origin == home.origin:
             headers["Authorization"] = authorization
-        answer = exchange.send(request._replace(url=url, headers=headers))
+        try:
+            answer = exchange.send(request._replace(url=url, headers=headers))
+        except NetworkFaultError as fault:
+            if url.origin == request.url.origin:
+                raise
+            why = f"{url.address}, to which it redirects: {fault.why}"
+            raise NetworkFaultError(why, fault.again, is_plain=fault.is_plain) from fault
         if answer.status not in _REDIRECTS:
             return answer
         location = answer.header("Location")
