@@ -50,9 +50,9 @@ index = Group(
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @json_option
 def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
-    """Make an index of images of the store, and call it NAME.
+    """Make an index of images.
 
-    Each IMAGE is listed with the platform that its config says; an index among them stands for its images. Two images
+    The index of these images of the store is called NAME. Each IMAGE is listed with the platform that its config says; an index among them stands for its images. Two images
     of one platform are refused, unless their variants differ. A NAME that stands for something else moves to the index.
     The index is OCI's, or Docker's where all images are.
 
@@ -73,9 +73,9 @@ def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @json_option
 def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
-    """Add images to the index NAME.
+    """Add images to an index.
 
-    A new index with them takes the name; the one before stays, by its digest, until `arstore gc`. An image that is in
+    A new index with them takes the NAME; the one before stays, by its digest, until `arstore gc`. An image that is in
     the index already is passed over, and one for a platform that it has is refused.
 
     Prints the digest of the index and its name.
@@ -93,10 +93,10 @@ def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
 @argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @json_option
 def index_rm(session: Session, name: str, images: tuple[str, ...]) -> None:
-    """Take images out of the index NAME.
+    """Take images out of an index.
 
     The images stay in the store. IMAGE is a name, a digest, or the start of one, also of an entry that the store does
-    not have. A new index without them takes the name.
+    not have. A new index without them takes the NAME.
 
     Prints the digest of the index and its name.
     """

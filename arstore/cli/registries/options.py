@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
-LISTING_ERRORS = (errors.InvalidReferenceError, errors.ManifestError, errors.LimitError, *REGISTRY_ERRORS)
+LISTING_ERRORS: tuple[type[errors.ArstoreError], ...] = (
+    errors.InvalidReferenceError,
+    errors.ManifestError,
+    errors.LimitError,
+    *REGISTRY_ERRORS,
+)
 """What can be the matter when one is asked."""
 
 PREFIX = "docker://"

@@ -52,7 +52,7 @@ def push(session: Session, image: str, destination: str | None, **words: Unpack[
 @export_options
 @registry_options
 def index_push(session: Session, name: str, destination: str | None, **words: Unpack[CopyWords]) -> None:
-    """Send the index NAME with all its images to a registry.
+    """Send an index with all its images to a registry.
 
     This is `arstore push --all-platforms`: what the index lists and the store has is sent before the index, and the
     tag is given last.

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.sync.place import How, Place
+    from arstore.sync.run import Outcome, Source
     from arstore.transport.registry.access import RegistryOptions
-    from arstore.transport.sync.place import How, Place
-    from arstore.transport.sync.run import Outcome, Source
 
 _DOCKER, _YAML, _DIR, _OCI, _STORE = "docker://", "yaml:", "dir:", "oci:", "store:"
 _KINDS = {"docker": _DOCKER, "yaml": _YAML, "dir": _DIR, "oci": _OCI}
@@ -63,7 +63,9 @@ class SyncWords(CopyWords):
 @export_options
 @registry_options
 def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWords]) -> None:
-    """Copy many images from one place to another, and bring that place up to date when given again.
+    """Copy many images from one place to another.
+
+    Given again, it brings the destination up to date.
 
     SOURCE is docker://REGISTRY/NAME for all tags of a repository, docker://REGISTRY/NAME:TAG for one,
     docker://REGISTRY/NAMESPACE/ (with the slash) for all repositories below, where the registry lists them; a YAML file
@@ -79,8 +81,8 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
 
     arstore sync docker://registry.example.com/team/app docker://localhost:5000/mirror
     """
-    from arstore.transport.sync.place import How
-    from arstore.transport.sync.run import COPIED, CURRENT, FAILED, Sync
+    from arstore.sync.place import How
+    from arstore.sync.run import COPIED, CURRENT, FAILED, Sync
 
     how = How(wanted_platforms(words), how_to_copy(words, words["format"]))
     outcomes: list[Outcome] = []
@@ -120,13 +122,13 @@ def _said(text: str, kind: str | None) -> str:
 
 
 def _source(session: Session, text: str, how: How, words: SyncWords) -> Source:
-    from arstore.transport.sync.directories import Layout, Tree
+    from arstore.sync.directories import Layout, Tree
 
     limits = how.options.limits
     kind, rest = _taken(text, (_DOCKER, _YAML, _DIR, _OCI))
     if kind in {_DOCKER, _YAML}:
-        from arstore.transport.sync.registries import Registries, wishes_in_registry
-        from arstore.transport.sync.yaml_file import read_wishes
+        from arstore.sync.registries import Registries, wishes_in_registry
+        from arstore.sync.yaml_file import read_wishes
 
         access = _access(session, words, words["src_creds"])
         return Registries((wishes_in_registry if kind == _DOCKER else read_wishes)(rest, access), limits)
@@ -137,17 +139,17 @@ def _place(session: Session, text: str, how: How, words: SyncWords, stack: ExitS
     kind, rest = _taken(text, (_DOCKER, _DIR, _OCI, _STORE))
     place: Place
     if kind == _DOCKER:
-        from arstore.transport.sync.registry_place import RegistryPlace
+        from arstore.sync.registry_place import RegistryPlace
 
         place = RegistryPlace(rest, _access(session, words, words["dest_creds"]), scoped=words["scoped"])
     elif kind == _STORE:
-        from arstore.transport.sync.store_place import StorePlace
+        from arstore.sync.store_place import StorePlace
 
         session.tell_confinement()
         store = stack.enter_context(session.store(create=not words["dry_run"]))
         place = StorePlace(store, rest, how, scoped=words["scoped"])
     else:
-        from arstore.transport.sync.directory_places import LayoutPlace, TreePlace
+        from arstore.sync.directory_places import LayoutPlace, TreePlace
 
         place = LayoutPlace(rest, how.options.limits) if kind == _OCI else TreePlace(rest, scoped=words["scoped"])
     stack.callback(place.close)
@@ -177,7 +179,7 @@ def _access(session: Session, words: SyncWords, creds: str | None) -> RegistryOp
 
 def _tell(session: Session, outcome: Outcome) -> None:
     """Print a line for *outcome*."""
-    from arstore.transport.sync.run import FAILED, SKIPPED
+    from arstore.sync.run import FAILED, SKIPPED
 
     if outcome.what == FAILED:
         label = outcome.source or outcome.destination
@@ -191,7 +193,7 @@ def _tell(session: Session, outcome: Outcome) -> None:
 
 def _documents(outcomes: list[Outcome]) -> dict[str, Any]:
     """The outcomes for JSON, by what became of each."""
-    from arstore.transport.sync.run import COPIED, COPY, CURRENT, DELETE, DELETED, FAILED, SKIPPED
+    from arstore.sync.run import COPIED, COPY, CURRENT, DELETE, DELETED, FAILED, SKIPPED
 
     found: dict[str, Any] = {what: [] for what in (COPIED, CURRENT, COPY, DELETED, DELETE, SKIPPED, FAILED)}
     for one in outcomes:

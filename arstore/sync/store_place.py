@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import ConversionError, UsageError
 from arstore.oci.reference import parse_name
+from arstore.sync.place import Copied, placed
 from arstore.transport.copy import ImportOptions, import_opened
-from arstore.transport.sync.place import Copied, placed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.sync.items import ImageName, Item
+    from arstore.sync.place import How
     from arstore.transport.skipped import SkippedTop
-    from arstore.transport.sync.items import ImageName, Item
-    from arstore.transport.sync.place import How
 
 PREFIX = "store:"
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
-from arstore.transport.sync.semver import Version
+from arstore.sync.semver import Version
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

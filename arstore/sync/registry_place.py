@@ -13,26 +13,26 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.oci.docker_reference import DockerReference
+from arstore.sync.place import Copied, exported, placed
+from arstore.sync.registries import KeptAccess
 from arstore.transport.export.copying import beside_source
 from arstore.transport.registry.manifests import delete_manifest, delete_tag, head_manifest
 from arstore.transport.registry.repository import PUSH
 from arstore.transport.registry.tags import list_tags
 from arstore.transport.sinks.destination import Destination
 from arstore.transport.sinks.registry import RegistrySink
-from arstore.transport.sync.place import Copied, exported, placed
-from arstore.transport.sync.registries import KeptAccess
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from arstore.digest import Digest
     from arstore.store.progress import Progress
+    from arstore.sync.items import ImageName, Item
+    from arstore.sync.place import How
     from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource
-    from arstore.transport.sync.items import ImageName, Item
-    from arstore.transport.sync.place import How
 
 PREFIX = "docker://"
 

@@ -20,13 +20,20 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest, is_digest
-from arstore.errors import ArstoreError, InvalidReferenceError, LimitError, RegistryConfigError, from_os_error
+from arstore.errors import (
+    ArstoreError,
+    HostError,
+    InvalidReferenceError,
+    LimitError,
+    RegistryConfigError,
+    from_os_error,
+)
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import shown
 from arstore.oci.reference import is_tag
+from arstore.sync.semver import parse_range
+from arstore.sync.wishes import Choice, Wish, in_range
 from arstore.transport.registry.auth.credential import Credential
-from arstore.transport.sync.semver import parse_range
-from arstore.transport.sync.wishes import Choice, Wish, in_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +88,10 @@ def _read(path: str) -> bytes:
 def _parse(data: bytes, path: str) -> object:
     """The document: dictionaries, lists and texts. Raises RegistryConfigError."""
     # Imported here: it takes 20 ms, and only this command reads YAML.
-    import yaml  # type: ignore[import-untyped]
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise HostError("PyYAML", "is not installed, and YAML files are read with it", "install it with pip") from error
 
     class Loader(yaml.BaseLoader):  # type: ignore[misc]
         """Makes nothing but texts, lists and dictionaries, and none of a key that stands twice."""
@@ -158,7 +168,7 @@ def _pattern(text: str) -> Callable[[str], bool]:
 
 def _access(registry: str, settings: dict[str, Any], path: str, options: RegistryOptions) -> RegistryOptions:
     credentials = settings.get("credentials")
-    if credentials not in {None, ""}:
+    if credentials is not None and credentials != "":
         found = _mapping(credentials, path, f"{registry}: credentials")
         user, password = (found.get(key) for key in ("username", "password"))
         if set(found) - {"username", "password"} or not (isinstance(user, str) and isinstance(password, str) and user):
@@ -187,7 +197,7 @@ def _repository(registry: str, name: str, path: str) -> DockerReference:
 
 
 def _listed(tags: object, path: str, where: str) -> Choice:
-    if tags in (None, "", []):
+    if tags is None or tags == "" or tags == []:
         return Choice()
     if not isinstance(tags, list):
         raise RegistryConfigError(path, f"{where}: is not a list of tags")

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from arstore.store.progress import Progress
+    from arstore.sync.items import ImageName, Item
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection import Wanted
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource
-    from arstore.transport.sync.items import ImageName, Item
     from arstore.transport.taking import Selection
 
 

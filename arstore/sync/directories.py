@@ -19,12 +19,12 @@ from arstore.errors import (
 )
 from arstore.oci.document import BOUNDS
 from arstore.oci.reference import is_tag, parse_name
+from arstore.sync.items import Fault, Found, ImageName, Item, Tags
+from arstore.sync.wishes import is_attached
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.detect import open_source
 from arstore.transport.export.spool import TemporarySpool
-from arstore.transport.sync.items import Fault, Found, ImageName, Item, Tags
-from arstore.transport.sync.wishes import is_attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from arstore.errors import ConflictError, NotFoundError, UnknownFormatError
 from arstore.oci.reference import is_tag, parse_name
 from arstore.store.apart import refuse_stores
+from arstore.sync.directories import digest_of_dir, is_image, names_in_layout
+from arstore.sync.place import Copied, exported
 from arstore.transport.sinks.dir import DirSink, remove_dir
 from arstore.transport.sinks.layout import LayoutSink, remove_name
-from arstore.transport.sync.directories import digest_of_dir, is_image, names_in_layout
-from arstore.transport.sync.place import Copied, exported
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from arstore.digest import Digest
     from arstore.store.progress import Progress
+    from arstore.sync.items import ImageName, Item
+    from arstore.sync.place import How
     from arstore.tar.limits import Limits
     from arstore.transport.skipped import SkippedTop
-    from arstore.transport.sync.items import ImageName, Item
-    from arstore.transport.sync.place import How
 
 
 class TreePlace:

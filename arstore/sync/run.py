@@ -23,9 +23,9 @@ from arstore.errors import (
     StoreDamagedError,
     from_os_error,
 )
+from arstore.sync.items import Found, Item
+from arstore.sync.wishes import is_attached
 from arstore.transport.skipped import SkippedTop
-from arstore.transport.sync.items import Found, Item
-from arstore.transport.sync.wishes import is_attached
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.store.progress import Progress
-    from arstore.transport.sync.place import How, Place
+    from arstore.sync.place import How, Place
 
 _GIVE_UP = 3
 """Times in a row that a registry cannot be reached, after which no other image of that source is tried."""
