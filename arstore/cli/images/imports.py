@@ -123,6 +123,7 @@ def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
     session.tell_confinement()
     with session.store(create=True) as store:
         _check_tree(store, options.tree)
+        _tell_of_trees(session, store, options.tree)
         with session.progress() as progress:
             taken = [import_root_tar(store, source, options, progress)]
         session.done = in_the_store([image.digest for image in taken])
@@ -151,8 +152,7 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
     with session.store(create=True) as store:
         limits = _limits(words)
         options = _options(session, store, words, limits, sources)
-        if not store.tree_forms(options.tree):
-            session.note("no trees are built, because this user may not; `arstore unpack` needs none")
+        _tell_of_trees(session, store, options.tree)
         skipped = SkippedTop()
         with session.progress() as progress:
             taken = _first(store, sources, options, progress, skipped)
@@ -218,6 +218,11 @@ def _check_tree(store: Store, tree: str) -> None:
     if tree != AUTO and tree not in store.forms:
         known = ", ".join(sorted(store.forms))
         raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+
+
+def _tell_of_trees(session: Session, store: Store, tree: str) -> None:
+    if not store.tree_forms(tree):
+        session.note("no trees are built, because this user may not; `arstore unpack` needs none")
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:

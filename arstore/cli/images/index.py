@@ -52,9 +52,9 @@ index = Group(
 def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
     """Make an index of images.
 
-    The index of these images of the store is called NAME. Each IMAGE is listed with the platform that its config says; an index among them stands for its images. Two images
-    of one platform are refused, unless their variants differ. A NAME that stands for something else moves to the index.
-    The index is OCI's, or Docker's where all images are.
+    The index of these images of the store is called NAME. Each IMAGE is listed with the platform that its config says;
+    an index among them stands for its images. Two images of one platform are refused, unless their variants differ. A
+    NAME that stands for something else moves to the index. The index is OCI's, or Docker's where all images are.
 
     Prints the digest of the index and its name. Example:
 
