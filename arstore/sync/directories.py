@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, is_digest
@@ -137,12 +138,12 @@ def images_below(top: str) -> Iterator[str]:
         place, depth = todo.pop()
         try:
             with os.scandir(place) as entries:
-                names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+                names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in islice(entries, MOST)}
         except OSError as error:
             raise from_os_error(error, place) from error
         seen += len(names)
-        if seen > MOST or depth > _DEPTH:
-            raise LimitError(top, f"has more than {MOST} files, or more than {_DEPTH} levels of directories")
+        if seen >= MOST or depth > _DEPTH:
+            raise LimitError(top, f"has {MOST} files or more, or more than {_DEPTH} levels of directories")
         if MANIFEST in names and VERSION in names:
             yield place
             continue
@@ -174,7 +175,8 @@ def _without_port(repository: str) -> str:
 def digest_of_dir(place: str) -> Digest | None:
     """The digest of the image in the `dir:` at *place*; None where there is none. Raises OSError."""
     try:
-        if not os.path.isfile(f"{place}/{VERSION}"):
+        # A FIFO of that name would be waited for.
+        if not is_image(place):
             return None
         with open(f"{place}/{MANIFEST}", "rb") as file:
             data = file.read(BOUNDS.document + 1)

@@ -66,7 +66,8 @@ class TreePlace:
         parent, _, name = repository.removeprefix("dir:").rpartition("/")
         begin = f"{name}:"
         found = sorted(os.listdir(parent)) if os.path.isdir(parent) else []
-        tags = [one.removeprefix(begin) for one in found if one.startswith(begin) and is_image(f"{parent}/{one}")]
+        own = [one for one in found if one.startswith(begin) and not os.path.islink(f"{parent}/{one}")]
+        tags = [one.removeprefix(begin) for one in own if is_image(f"{parent}/{one}")]
         return [tag for tag in tags if is_tag(tag)]
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:

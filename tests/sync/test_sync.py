@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -260,11 +261,14 @@ def test_odd_things_in_a_tree(arstore, server, other, places):
     tree = places / "tree"
     sync(arstore, f"docker://{server.host}/team/app:1", f"dir:{tree}")
     (tree / "link").symlink_to(tree / "app:1")
+    (tree / "waiting:1").mkdir()
+    (tree / "waiting:1/version").touch()
+    os.mkfifo(tree / "waiting:1/manifest.json")
     for name in ("Upper:1", "no-tag", f"app:{SIGNATURE}"):
         images.write_dir(tree / name, picture(name))
     done = arstore.run("sync", INSECURE, "--json", tree, f"docker://{other.host}")
     assert done.status == 28
-    assert (len(done.json["copied"]), len(done.json["failed"]), done.json["attached"]) == (1, 2, 1)
+    assert (len(done.json["copied"]), len(done.json["failed"])) == (1, 3)
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -362,3 +366,20 @@ def test_skopeo_and_we_read_each_others_trees(arstore, server, multi, places):
     assert sorted(one.relative_to(ours) for one in ours.rglob("*")) == sorted(
         one.relative_to(theirs) for one in theirs.rglob("*")
     )
+
+
+# --- an index that was made here ------------------------------------------------------------------------------------
+
+
+def test_an_index_of_local_images_is_pushed_whole(arstore, other, places):
+    path = places / "root.tar"
+    path.write_bytes(images.tar([images.file("x", b"x")]))
+    for platform in ("amd64", "arm64"):
+        arstore.ok("import", "--rootfs", path, f"{platform}:1", "--platform", f"linux/{platform}")
+    digest = arstore.ok("index", "create", "--json", "app:1", "amd64:1", "arm64:1").json["digest"]
+    arstore.ok("index", "push", INSECURE, "app:1", f"docker://{other.host}/team/app:1")
+    assert other.tags["team/app"] == {"1": digest}
+    listed = json.loads(other.manifests["team/app"][digest][1])["manifests"]
+    assert {one["digest"] for one in listed} < set(other.manifests["team/app"])
+    puts = [one.path.rpartition("/")[2] for one in other.log if one.method == "PUT" and "/manifests/" in one.path]
+    assert puts[-1] == "1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from arstore.cli.registries.options import AccessWords, registry_access, registr
 from arstore.cli.terminal.output import write_json, write_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
     from arstore.cli.session import Session
@@ -82,37 +85,54 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
     arstore sync docker://registry.example.com/team/app docker://localhost:5000/mirror
     """
     from arstore.sync.place import How
-    from arstore.sync.run import COPIED, CURRENT, FAILED, Sync
+    from arstore.sync.run import COPIED, CURRENT, FAILED
 
     how = How(wanted_platforms(words), how_to_copy(words, words["format"]))
     outcomes: list[Outcome] = []
+    counts: Counter[str] = Counter()
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
+        counts[outcome.what] += 1
         _tell(session, outcome)
+        done = counts[COPIED] + counts[CURRENT]
+        session.done = f"{done} {'image is' if done == 1 else 'images are'} at the destination"
 
-    with ExitStack() as stack:
-        place = _place(session, _said(destination, words["dest"]), how, words, stack)
-        begin = _source(session, _said(source, words["src"]), how, words)
-        stack.callback(begin.close)
-        found = begin.find(words["prune"])
-        if found.attached:
-            session.note(f"{source}: passed over {found.attached} tags of signatures and the like")
-        one = Sync(found, place, how, tell)
-        steps = one.plan()
-        dry_run, stops = words["dry_run"], words["fail_fast"]
-        good = one.preview(steps) if dry_run else one.run(steps, session.progress, stops=stops)
-        if words["prune"] and (good or not stops):
-            one.prune(dry_run=dry_run)
-    done = sum(outcome.what in {COPIED, CURRENT} for outcome in outcomes)
-    session.done = f"{done} images are at the destination"
-    if session.json:
-        write_json({"dry_run": words["dry_run"], "attached": found.attached, **_documents(outcomes)})
-    failed = sum(outcome.what == FAILED for outcome in outcomes)
-    if failed:
-        noun = "thing" if failed == 1 else "things"
+    try:
+        with ExitStack() as stack:
+            _sync(session, source, destination, how, words, tell, stack)
+    finally:
+        if session.json and (outcomes or sys.exception() is None):
+            write_json({"dry_run": words["dry_run"], **_documents(outcomes)})
+    if counts[FAILED]:
+        noun = "thing" if counts[FAILED] == 1 else "things"
         hint = "give the command again: what is there is passed over"
-        raise errors.SyncFailedError(destination, f"{failed} {noun} failed, {done} images are there", hint)
+        raise errors.SyncFailedError(destination, f"{counts[FAILED]} {noun} failed, {session.done}", hint)
+
+
+def _sync(
+    session: Session,
+    source: str,
+    destination: str,
+    how: How,
+    words: SyncWords,
+    tell: Callable[[Outcome], None],
+    stack: ExitStack,
+) -> None:
+    from arstore.sync.run import Sync
+
+    place = _place(session, _said(destination, words["dest"]), how, words, stack)
+    begin = _source(session, _said(source, words["src"]), how, words)
+    stack.callback(begin.close)
+    found = begin.find(words["prune"])
+    if found.attached:
+        session.note(f"{source}: passed over {found.attached} tags of signatures and the like")
+    one = Sync(found, place, how, tell)
+    steps = one.plan()
+    dry_run, stops = words["dry_run"], words["fail_fast"]
+    good = one.preview(steps) if dry_run else one.run(steps, session.progress, stops=stops)
+    if words["prune"] and (good or not stops):
+        one.prune(dry_run=dry_run)
 
 
 def _said(text: str, kind: str | None) -> str:
