@@ -13,10 +13,12 @@ from arstore.errors import (
     UsageError,
 )
 from arstore.oci.docker_reference import DockerReference
+from arstore.oci.index import Index
+from arstore.oci.media_type import is_index, is_manifest
 from arstore.sync.place import Copied, exported, placed
 from arstore.sync.registries import KeptAccess
 from arstore.transport.export.copying import beside_source
-from arstore.transport.registry.manifests import delete_manifest, delete_tag, head_manifest
+from arstore.transport.registry.manifests import delete_manifest, delete_tag, get_manifest, head_manifest
 from arstore.transport.registry.repository import PUSH
 from arstore.transport.registry.tags import list_tags
 from arstore.transport.sinks.destination import Destination
@@ -50,6 +52,7 @@ class RegistryPlace:
         DockerReference.parse(f"{self._prefix}/any/any")
         self._scoped = scoped
         self._access = KeptAccess(options)
+        self._needed: tuple[str, dict[Digest, str]] | None = None
 
     def target(self, name: ImageName) -> str:
         """See Place."""
@@ -86,9 +89,9 @@ class RegistryPlace:
             return []
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Delete the tag, or, in a registry that deletes manifests alone, its manifest if no other tag stands for it.
+        """Delete the tag, or, in a registry that deletes manifests alone, its manifest if no other tag needs it.
 
-        Raises ConflictError when a tag does that is *kept*.
+        Raises ConflictError when one that is *kept* does: it stands for the same image, or for an index that lists it.
         """
         there = self._access.to_write(self._reference(repository))
         try:
@@ -99,16 +102,35 @@ class RegistryPlace:
         found = head_manifest(there, tag)
         if found is None:
             return
-        for other in kept:
-            head = head_manifest(there, other)
-            if head is not None and head.digest == found.digest:
-                why = f"stands for the same image as {other}, and the registry deletes only whole images"
-                raise ConflictError(f"{repository}:{tag}", why) from refusal
+        other = self._needed_by(repository, kept).get(found.digest)
+        if other is not None:
+            why = f"stands for an image that {other} needs, and the registry deletes only whole images"
+            raise ConflictError(f"{repository}:{tag}", why) from refusal
         delete_manifest(there, found.digest)
 
     def close(self) -> None:
         """See Place."""
         self._access.end()
+
+    def _needed_by(self, repository: str, kept: Collection[str]) -> dict[Digest, str]:
+        """What the tags that are *kept* stand for, with what their indexes list, each with the tag."""
+        if self._needed is None or self._needed[0] != repository:
+            there = self._access.to_write(self._reference(repository))
+            found: dict[Digest, str] = {}
+            for tag in kept:
+                head = head_manifest(there, tag)
+                todo = [] if head is None else [(head.digest, head.media_type)]
+                while todo:
+                    digest, media_type = todo.pop()
+                    if digest in found:
+                        continue
+                    found[digest] = tag
+                    if not is_manifest(media_type):
+                        index = Index.parse(get_manifest(there, digest).raw)
+                        todo += [(one.digest, one.media_type) for one in index.manifests if is_index(one.media_type)]
+                        found.update((one.digest, tag) for one in index.manifests if not is_index(one.media_type))
+            self._needed = (repository, found)
+        return self._needed[1]
 
     def _head(self, reference: DockerReference) -> Digest | None:
         try:

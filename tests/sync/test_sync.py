@@ -183,8 +183,20 @@ def test_a_tag_of_an_image_that_stays_is_not_deleted_with_its_manifest(arstore, 
     other.fault("DELETE", "/manifests/old", times=9, before=True, status=405, body=b"{}")
     done = arstore.run("sync", INSECURE, *words)
     assert done.status == 28
-    assert "stands for the same image as 1" in done.err
+    assert "stands for an image that 1 needs" in done.err
     assert set(other.tags["mirror/app"]) == {"1", "2", "3", "old"}
+
+
+def test_an_image_that_an_index_lists_is_not_deleted_with_its_tag(arstore, server, other, multi):
+    words = (f"docker://{server.host}/team/multi", f"docker://{other.host}", "--all-platforms", "--prune")
+    sync(arstore, *words)
+    other.tags["multi"]["1-amd64"] = multi.parts[0].digest
+    other.put_image("multi", "gone", picture("gone"))
+    other.fault("DELETE", "/manifests/(1-amd64|gone)", times=9, before=True, status=405, body=b"{}")
+    done = arstore.run("sync", INSECURE, *words)
+    assert done.status == 28
+    assert "stands for an image that 1 needs" in done.err
+    assert set(other.tags["multi"]) == {"1", "1-amd64"}
 
 
 def test_prune_of_listed_tags_keeps_what_the_source_has(arstore, server, other):
