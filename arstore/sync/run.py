@@ -29,7 +29,7 @@ from arstore.transport.skipped import SkippedTop
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
     from arstore.store.progress import Progress
@@ -75,7 +75,7 @@ class Step(NamedTuple):
 
 
 class Sync:
-    """One run from *found* to *place*; *tell* hears each outcome at once."""
+    """One run from *found* to *place*; *tell* hears each outcome at once, and `failures` counts those that failed."""
 
     def __init__(self, found: Found, place: Place, how: How, tell: Callable[[Outcome], object]) -> None:
         self._found = found
@@ -83,9 +83,12 @@ class Sync:
         self._how = how
         self._tell = tell
         self._unreached: dict[str, int] = {}
+        self.failures = 0
 
     def plan(self) -> list[Step]:
         """What goes where. Raises ConflictError when two images would go to one place."""
+        for fault in self._found.faults:
+            self._fail(fault.what, "", fault.error)
         steps: dict[str, Step] = {}
         for item in self._found.items:
             try:
@@ -101,35 +104,25 @@ class Sync:
 
     def run(
         self, steps: list[Step], progress: Callable[[], AbstractContextManager[Progress]], *, stops: bool = False
-    ) -> bool:
-        """Copy all, or (*stops*) up to the first that fails; whether none failed. Raises NoSpaceError and its like."""
-        good = not self._found.faults
-        for fault in self._found.faults:
-            self._fail(fault.what, "", fault.error)
+    ) -> None:
+        """Copy all, or (*stops*) up to the first failure. Raises NoSpaceError, StoreDamagedError, OSError."""
         for step in steps:
-            if stops and not good:
-                break
-            good = self._attempt(step, progress) and good
-        return good
+            if stops and self.failures:
+                return
+            self._attempt(step, progress)
 
-    def preview(self, steps: list[Step]) -> bool:
-        """Tell what `run` would do, as far as a look at both sides says; whether all could be looked at."""
-        good = not self._found.faults
-        for fault in self._found.faults:
-            self._fail(fault.what, "", fault.error)
+    def preview(self, steps: list[Step]) -> None:
+        """Tell what `run` would do, as far as a look at both sides says."""
         for step in steps:
             try:
                 digest = self._current(step)
             except (ArstoreError, OSError) as error:
                 self._fail(step.item.what, step.target, _ours(error, step.target))
-                good = False
-                continue
-            self._tell(Outcome(CURRENT if digest else COPY, step.item.what, step.target, digest))
-        return good
+            else:
+                self._tell(Outcome(CURRENT if digest else COPY, step.item.what, step.target, digest))
 
-    def prune(self, *, dry_run: bool) -> bool:
-        """Delete the tags at the destination that the source does not have any more; whether none failed."""
-        good = True
+    def prune(self, *, dry_run: bool) -> None:
+        """Delete the tags at the destination that the source does not have any more, or (*dry_run*) name them."""
         for repository, kept in self._repositories().items():
             if not kept:
                 why = "the source does not say which tags it has" if kept is None else "the source has no tags at all"
@@ -139,23 +132,21 @@ class Sync:
                 there = self._place.tags(repository)
             except (ArstoreError, OSError) as error:
                 self._fail("", repository, _ours(error, repository))
-                good = False
                 continue
-            stay = [tag for tag in there if tag in kept]
-            for tag in (tag for tag in there if tag not in kept and not is_attached(tag)):
-                good = self._delete(repository, tag, stay, dry_run) and good
-        return good
+            gone = [tag for tag in there if tag not in kept and not is_attached(tag)]
+            stay = set(there).difference(gone)
+            for tag in gone:
+                self._delete(repository, tag, stay, dry_run)
 
-    def _delete(self, repository: str, tag: str, stay: list[str], dry_run: bool) -> bool:
+    def _delete(self, repository: str, tag: str, stay: Collection[str], dry_run: bool) -> None:
         place = f"{repository}:{tag}"
         try:
             if not dry_run:
                 self._place.remove(repository, tag, stay)
         except (ArstoreError, OSError) as error:
             self._fail("", place, _ours(error, place))
-            return False
-        self._tell(Outcome(DELETE if dry_run else DELETED, "", place))
-        return True
+        else:
+            self._tell(Outcome(DELETE if dry_run else DELETED, "", place))
 
     def _repositories(self) -> dict[str, frozenset[str] | None]:
         """The repositories at the destination, each with the tags of all that goes there; None where it is unknown."""
@@ -169,38 +160,39 @@ class Sync:
             found[place] = None if known is None or one.tags is None else known | one.tags
         return found
 
-    def _attempt(self, step: Step, progress: Callable[[], AbstractContextManager[Progress]]) -> bool:
+    def _attempt(self, step: Step, progress: Callable[[], AbstractContextManager[Progress]]) -> None:
         item, target = step
         if self._unreached.get(item.route, 0) >= _GIVE_UP:
             why = f"was not tried, because {_GIVE_UP} others in a row could not be reached"
             self._fail(item.what, target, RegistryUnreachableError(item.what, why))
-            return False
+            return
         skipped = SkippedTop()
+        lost = 0
         try:
-            digest = self._current(step)
-            if digest:
-                outcome = Outcome(CURRENT, item.what, target, digest)
-            else:
-                with progress() as shown:
-                    done = self._place.copy(item, target, self._how, shown, skipped)
-                outcome = Outcome(CURRENT if done.was_there else COPIED, item.what, target, done.digest)
+            self._tell(self._outcome(step, progress, skipped))
         except _FATAL:
             raise
-        except ManifestError as error:
-            if not skipped.count or item.is_asked_for:
-                self._fail(item.what, target, error)
-                return False
-            outcome = Outcome(SKIPPED, item.what, target, why=skipped.entries[0].why)
         except (ArstoreError, OSError) as error:
             if isinstance(error, OSError) and error.errno in _NO_SPACE:
                 raise
-            lost = isinstance(error, RegistryUnreachableError)
-            self._unreached[item.route] = self._unreached.get(item.route, 0) + 1 if lost else 0
-            self._fail(item.what, target, _ours(error, target))
-            return False
-        self._unreached[item.route] = 0
-        self._tell(outcome)
-        return True
+            if isinstance(error, ManifestError) and skipped.count and not item.is_asked_for:
+                self._tell(Outcome(SKIPPED, item.what, target, why=skipped.entries[0].why))
+            else:
+                lost = self._unreached.get(item.route, 0) + 1 if isinstance(error, RegistryUnreachableError) else 0
+                self._fail(item.what, target, _ours(error, target))
+        self._unreached[item.route] = lost
+
+    def _outcome(
+        self, step: Step, progress: Callable[[], AbstractContextManager[Progress]], skipped: SkippedTop
+    ) -> Outcome:
+        """Copy one image, unless it is there."""
+        item, target = step
+        digest = self._current(step)
+        if digest:
+            return Outcome(CURRENT, item.what, target, digest)
+        with progress() as shown:
+            done = self._place.copy(item, target, self._how, shown, skipped)
+        return Outcome(CURRENT if done.was_there else COPIED, item.what, target, done.digest)
 
     def _current(self, step: Step) -> str:
         """The digest that source and destination agree upon; "" where they do not, or where more than a look is due."""
@@ -210,6 +202,7 @@ class Sync:
         return "" if there is None or step.item.look() != there else str(there)
 
     def _fail(self, source: str, destination: str, error: ArstoreError) -> None:
+        self.failures += 1
         self._tell(Outcome(FAILED, source, destination, error=error))
 
 

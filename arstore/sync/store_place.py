@@ -26,11 +26,12 @@ class StorePlace:
     """Names in *store*: those of the source, or below *prefix*."""
 
     def __init__(self, store: Store, prefix: str, how: How, *, scoped: bool) -> None:
-        """Raises ConversionError: a store keeps images as they come."""
+        """Raises ConversionError, because a store keeps images as they come, and InvalidReferenceError."""
         if how.options.converts:
             raise ConversionError(PREFIX, "keeps images as they come, so there is nothing to convert")
         self._store = store
         self._prefix = prefix.strip("/")
+        parse_name(f"{placed(self._prefix, False, 'any', 'any')}:any")
         self._scoped = scoped
 
     def target(self, name: ImageName) -> str:

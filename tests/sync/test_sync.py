@@ -309,6 +309,9 @@ def test_two_images_for_one_place_are_refused(server, other):
         (("dir:/nonexistent", "docker://localhost"), "NotFound"),
         (("dir:", "docker://localhost"), "Usage"),
         (("docker://localhost/a", "store:", "--format", "oci"), "Conversion"),
+        (("docker://localhost/a", "store:x.io/a:1"), "InvalidReference"),
+        (("docker://localhost/a", "oci:x:name"), "Usage"),
+        (("oci:x:name", "dir:x"), "Usage"),
         (("docker://localhost/a", "dir:x", "--platform", "linux/arm", "--all-platforms"), "Usage"),
     ],
 )

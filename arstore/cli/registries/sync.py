@@ -130,8 +130,11 @@ def _sync(
     one = Sync(found, place, how, tell)
     steps = one.plan()
     dry_run, stops = words["dry_run"], words["fail_fast"]
-    good = one.preview(steps) if dry_run else one.run(steps, session.progress, stops=stops)
-    if words["prune"] and (good or not stops):
+    if dry_run:
+        one.preview(steps)
+    else:
+        one.run(steps, session.progress, stops=stops)
+    if words["prune"] and not (stops and one.failures):
         one.prune(dry_run=dry_run)
 
 
@@ -178,11 +181,16 @@ def _place(session: Session, text: str, how: How, words: SyncWords, stack: ExitS
 
 def _taken(text: str, kinds: tuple[str, ...]) -> tuple[str, str]:
     """The transport, and what stands behind it. Raises UsageError."""
+    from arstore.transport.location import split_path
+
     for kind in kinds:
         if text.startswith(kind):
             rest = text.removeprefix(kind)
             if not rest and kind != _STORE:
                 raise errors.UsageError(text, f"nothing follows {kind}")
+            if kind == _OCI and split_path(rest)[1]:
+                why = "names one image of a layout, and all with their own names are synchronised"
+                raise errors.UsageError(text, why, "leave the name out, or use `arstore copy`")
             return kind, rest
     if _OCI in kinds and os.path.isdir(text):
         return (_OCI if os.path.exists(f"{text}/oci-layout") else _DIR), text
