@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.errors import ConflictError, NotFoundError, UnknownFormatError
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.store.progress import Progress
-    from arstore.sync.items import ImageName, Item
-    from arstore.sync.place import How
+    from arstore.sync.items import ImageName
+    from arstore.sync.place import How, Move
     from arstore.tar.limits import Limits
     from arstore.transport.skipped import SkippedTop
 
@@ -45,15 +44,15 @@ class TreePlace:
         """See Place."""
         return digest_of_dir(target.removeprefix("dir:"))
 
-    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+    def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """See Place."""
-        place = target.removeprefix("dir:")
+        place = move.target.removeprefix("dir:")
 
         def opened(_source: object) -> DirSink:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             return DirSink(place)
 
-        return exported(item, partial(self.look, target), opened, "", how, progress, skipped)
+        return exported(move, opened, "", how, progress, skipped)
 
     def repository(self, short: str, full: str) -> str:
         """See Place."""
@@ -95,18 +94,11 @@ class LayoutPlace:
         """See Place."""
         return self._known().get(self._name(target))
 
-    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+    def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """See Place."""
-        name = self._name(target)
-        done = exported(
-            item,
-            partial(self.look, target),
-            lambda _source: LayoutSink(self._path),
-            "" if item.name.digest is not None else name,
-            how,
-            progress,
-            skipped,
-        )
+        name = self._name(move.target)
+        own = "" if move.item.name.digest is not None else name
+        done = exported(move, lambda _source: LayoutSink(self._path), own, how, progress, skipped)
         self._known()[name] = done.digest
         return done
 

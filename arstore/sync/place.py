@@ -33,6 +33,14 @@ class How(NamedTuple):
     options: ExportOptions
 
 
+class Move(NamedTuple):
+    """An image, where it goes, and what stands there now, None for nothing."""
+
+    item: Item
+    target: str
+    there: Digest | None = None
+
+
 class Copied(NamedTuple):
     """What stands at the destination now, and whether it stood there before."""
 
@@ -49,8 +57,8 @@ class Place(Protocol):
     def look(self, target: str) -> Digest | None:
         """What stands there now; None for nothing. Raises the errors of the medium, OSError."""
 
-    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
-        """Copy *item* there. Raises the errors of both sides."""
+    def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+        """Copy an image there. Raises the errors of both sides."""
 
     def repository(self, short: str, full: str) -> str:
         """Where the images of a repository go, without a tag. Raises as `target`."""
@@ -78,26 +86,25 @@ def placed(prefix: str, scoped: bool, short: str, full: str) -> str:
 
 
 def exported(
-    item: Item,
-    target: Callable[[], Digest | None],
+    move: Move,
     opened: Callable[[ImageSource], ImageSink],
     name: str,
     how: How,
     progress: Progress,
     skipped: SkippedTop,
 ) -> Copied:
-    """Copy *item* to the sink that *opened* opens, unless *target* already has what would come.
+    """Copy an image to the sink that *opened* opens, unless the very image that would come is there.
 
     *name* is what it is called there, "" for a medium without names. Raises the errors of source, `Selector`, `Export`
     and sink.
     """
     spool = TemporarySpool()
-    with item.open(spool) as source:
+    with move.item.open(spool) as source:
         selection = Selector(source, how.wanted, how.options.limits, skipped).select()
         if name:
             selection.rename(name, source.what)
         found = top_of(selection)
-        if found is not None and not how.options.converts and target() == found:
+        if found is not None and not how.options.converts and move.there == found:
             return Copied(found, True)
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs, opened(source) as sink:
             contents = Contents(blobs, how.options.limits)

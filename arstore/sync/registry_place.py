@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.errors import (
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.store.progress import Progress
-    from arstore.sync.items import ImageName, Item
-    from arstore.sync.place import How
+    from arstore.sync.items import ImageName
+    from arstore.sync.place import How, Move
     from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
@@ -66,15 +65,15 @@ class RegistryPlace:
             return reference.digest if found is not None else None
         return self._head(reference)
 
-    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+    def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """See Place."""
-        reference = self._reference(target)
+        reference = self._reference(move.target)
         destination = Destination("docker", str(reference))
 
         def opened(source: ImageSource) -> ImageSink:
             return RegistrySink(reference, self._access, beside_source(source, destination))
 
-        return exported(item, partial(self.look, target), opened, "", how, progress, skipped)
+        return exported(move, opened, "", how, progress, skipped)
 
     def repository(self, short: str, full: str) -> str:
         """See Place."""

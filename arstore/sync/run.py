@@ -23,7 +23,8 @@ from arstore.errors import (
     StoreDamagedError,
     from_os_error,
 )
-from arstore.sync.items import Found, Item
+from arstore.sync.items import Found
+from arstore.sync.place import Move
 from arstore.sync.wishes import is_attached
 from arstore.transport.skipped import SkippedTop
 from arstore.values import NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
+    from arstore.digest import Digest
     from arstore.store.progress import Progress
     from arstore.sync.place import How, Place
 
@@ -67,13 +69,6 @@ class Source(Protocol):
         """Release all."""
 
 
-class Step(NamedTuple):
-    """An image, and where it goes."""
-
-    item: Item
-    target: str
-
-
 class Sync:
     """One run from *found* to *place*; *tell* hears each outcome at once, and `failures` counts those that failed."""
 
@@ -85,25 +80,25 @@ class Sync:
         self._unreached: dict[str, int] = {}
         self.failures = 0
 
-    def plan(self) -> list[Step]:
+    def plan(self) -> list[Move]:
         """What goes where. Raises ConflictError when two images would go to one place."""
         for fault in self._found.faults:
             self._fail(fault.what, "", fault.error)
-        steps: dict[str, Step] = {}
+        steps: dict[str, Move] = {}
         for item in self._found.items:
             try:
                 target = self._place.target(item.name)
             except ArstoreError as error:
                 self._fail(item.what, "", error)
                 continue
-            known = steps.setdefault(target, Step(item, target))
+            known = steps.setdefault(target, Move(item, target))
             if known.item.what != item.what:
                 why = f"would be both {known.item.what} and {item.what}"
                 raise ConflictError(target, why, "--scoped keeps the whole names")
         return list(steps.values())
 
     def run(
-        self, steps: list[Step], progress: Callable[[], AbstractContextManager[Progress]], *, stops: bool = False
+        self, steps: list[Move], progress: Callable[[], AbstractContextManager[Progress]], *, stops: bool = False
     ) -> None:
         """Copy all, or (*stops*) up to the first failure. Raises NoSpaceError, StoreDamagedError, OSError."""
         for step in steps:
@@ -111,14 +106,15 @@ class Sync:
                 return
             self._attempt(step, progress)
 
-    def preview(self, steps: list[Step]) -> None:
+    def preview(self, steps: list[Move]) -> None:
         """Tell what `run` would do, as far as a look at both sides says."""
         for step in steps:
             try:
-                digest = self._current(step)
+                there, is_current = self._look(step)
             except (ArstoreError, OSError) as error:
                 self._fail(step.item.what, step.target, _ours(error, step.target))
             else:
+                digest = there if is_current and there is not None else ""
                 self._tell(Outcome(CURRENT if digest else COPY, step.item.what, step.target, digest))
 
     def prune(self, *, dry_run: bool) -> None:
@@ -160,8 +156,8 @@ class Sync:
             found[place] = None if known is None or one.tags is None else known | one.tags
         return found
 
-    def _attempt(self, step: Step, progress: Callable[[], AbstractContextManager[Progress]]) -> None:
-        item, target = step
+    def _attempt(self, step: Move, progress: Callable[[], AbstractContextManager[Progress]]) -> None:
+        item, target = step.item, step.target
         if self._unreached.get(item.route, 0) >= _GIVE_UP:
             why = f"was not tried, because {_GIVE_UP} others in a row could not be reached"
             self._fail(item.what, target, RegistryUnreachableError(item.what, why))
@@ -183,23 +179,23 @@ class Sync:
         self._unreached[item.route] = lost
 
     def _outcome(
-        self, step: Step, progress: Callable[[], AbstractContextManager[Progress]], skipped: SkippedTop
+        self, step: Move, progress: Callable[[], AbstractContextManager[Progress]], skipped: SkippedTop
     ) -> Outcome:
         """Copy one image, unless it is there."""
-        item, target = step
-        digest = self._current(step)
-        if digest:
-            return Outcome(CURRENT, item.what, target, digest)
+        item, target = step.item, step.target
+        there, is_current = self._look(step)
+        if is_current:
+            return Outcome(CURRENT, item.what, target, there or "")
         with progress() as shown:
-            done = self._place.copy(item, target, self._how, shown, skipped)
+            done = self._place.copy(step._replace(there=there), self._how, shown, skipped)
         return Outcome(CURRENT if done.was_there else COPIED, item.what, target, done.digest)
 
-    def _current(self, step: Step) -> str:
-        """The digest that source and destination agree upon; "" where they do not, or where more than a look is due."""
+    def _look(self, step: Move) -> tuple[Digest | None, bool]:
+        """What stands at the destination, and whether it is what stands at the source, as far as a look says that."""
         if self._how.options.converts:
-            return ""
+            return None, False
         there = self._place.look(step.target)
-        return "" if there is None or step.item.look() != there else str(there)
+        return there, there is not None and step.item.look() == there
 
     def _fail(self, source: str, destination: str, error: ArstoreError) -> None:
         self.failures += 1

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.sync.items import ImageName, Item
-    from arstore.sync.place import How
+    from arstore.sync.items import ImageName
+    from arstore.sync.place import How, Move
     from arstore.transport.skipped import SkippedTop
 
 PREFIX = "store:"
@@ -46,13 +46,12 @@ class StorePlace:
             digest = snapshot.name(target.removeprefix(PREFIX))
         return None if digest is None else Digest(digest)
 
-    def copy(self, item: Item, target: str, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
+    def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """See Place."""
-        before = self.look(target)
-        options = ImportOptions(target.removeprefix(PREFIX), how.wanted, limits=how.options.limits)
-        taken = import_opened(self._store, item.open, options, progress, skipped)
-        after = self.look(target) or Digest(taken[0].digest)
-        return Copied(after, before == after)
+        options = ImportOptions(move.target.removeprefix(PREFIX), how.wanted, limits=how.options.limits)
+        taken = import_opened(self._store, move.item.open, options, progress, skipped)
+        after = self.look(move.target) or Digest(taken[0].digest)
+        return Copied(after, move.there == after)
 
     def repository(self, short: str, full: str) -> str:
         """See Place."""

@@ -137,9 +137,10 @@ class _Spooling:
             raise
 
     def _copy(self, head: bytes, source: Reader, blob: _Blob) -> None:
-        room = Room(blob.file.fd, self._limits, self.what)
         status = os.fstat(self._file.fileno())
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        room = Room(blob.file.fd, self._limits, self.what, size or 0)
+        room.check()
         # An archive that begins with its end has nothing in it: what goes on and on behind that is a device of zeros.
         most = self._limits.inflated if any(head) else self._limits.trailing
         name = "inflated" if any(head) else "trailing"
@@ -149,6 +150,7 @@ class _Spooling:
             blob.write(data)
             if blob.size > most:
                 raise LimitError(self.what, f"has more than {most} bytes", raising(name))
+            room.came(len(data) if size else 0)
             room.note(len(data))
             self._progress.advance(self.what, len(data))
             data = source.read(CHUNK)
