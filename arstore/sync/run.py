@@ -165,7 +165,7 @@ class Sync:
         skipped = SkippedTop()
         lost = 0
         try:
-            self._tell(self._outcome(step, progress, skipped))
+            outcome = self._outcome(step, progress, skipped)
         except _FATAL:
             raise
         except (ArstoreError, OSError) as error:
@@ -176,6 +176,8 @@ class Sync:
             else:
                 lost = self._unreached.get(item.route, 0) + 1 if isinstance(error, RegistryUnreachableError) else 0
                 self._fail(item.what, target, _ours(error, target))
+        else:
+            self._tell(outcome)
         self._unreached[item.route] = lost
 
     def _outcome(
