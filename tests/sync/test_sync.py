@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from support import dockerregistry, images, peers, stores
+from support import dockerregistry, images, peers, registry, stores
 
 from arstore.errors import ConflictError
 from arstore.sync.place import How
@@ -288,13 +288,13 @@ def test_odd_things_in_a_tree(arstore, server, other, places):
 
 def test_two_images_for_one_place_are_refused(server, other):
     server.put_image("other/app", "1", picture("other"))
-    registries = Registries(
+    source = Registries(
         [wish for name in ("team", "other") for wish in wishes_in_registry(f"{server.host}/{name}/app", OPTIONS)],
         DEFAULT_LIMITS,
     )
     place = RegistryPlace(other.host, OPTIONS, scoped=False)
     with pytest.raises(ConflictError, match="--scoped"):
-        Sync(registries.find(), place, HOW, print).plan()
+        Sync(source.find(), place, HOW, print).plan()
 
 
 @pytest.mark.parametrize(
@@ -336,18 +336,39 @@ def test_a_yaml_file_and_a_registry_that_is_not_there(server, other):
 localhost:9:
   images: {{a: [], b: [], c: [], d: []}}
 """
-    registries = Registries(wishes_of(text.encode(), "x.yaml", OPTIONS), DEFAULT_LIMITS)
-    found = registries.find()
+    source = Registries(wishes_of(text.encode(), "x.yaml", OPTIONS), DEFAULT_LIMITS)
+    found = source.find()
     assert "was not asked" in str(found.faults[3].error)
     outcomes = previewed(found, RegistryPlace(other.host, OPTIONS, scoped=False))
     assert [one.what for one in outcomes] == [FAILED] * 4 + [COPY] * 3
     assert [one.destination.rpartition(":")[2] for one in outcomes[4:]] == ["1", "missing", "3"]
 
 
+def test_credentials_of_the_file_go_to_their_registry_alone(server, other):
+    pytest.importorskip("yaml")
+    server.auth = registry.Auth(users={"john": "secret"})
+    text = f"{server.host}: {{images: {{team/app: []}}, credentials: {{username: john, password: secret}}}}"
+    found = Registries(wishes_of(text.encode(), "x.yaml", OPTIONS), DEFAULT_LIMITS).find()
+    assert (len(found.items), found.faults) == (3, [])
+    previewed(found, RegistryPlace(other.host, OPTIONS, scoped=False))
+    assert {one.authorization for one in other.log} == {""}
+
+
+def test_each_side_has_its_credentials(arstore, server, other):
+    server.auth = registry.Auth(users={"reader": "r"})
+    other.auth = registry.Auth(users={"writer": "w"}, tokens=True)
+    words = (f"docker://{server.host}/team/app", f"docker://{other.host}", "--src-creds", "reader:r")
+    assert arstore.run("sync", INSECURE, *words).status == 28
+    sync(arstore, *words, "--dest-creds", "writer:w")
+    assert set(other.tags["app"]) == set("123")
+    readers = {one.authorization for one in server.log} - {""}
+    assert readers.isdisjoint(one.authorization for one in other.log)
+
+
 def test_what_is_there_is_current_by_a_look(server, other):
     other.put_image("app", "1", picture("1"))
-    registries = Registries(wishes_in_registry(f"{server.host}/team/app", OPTIONS), DEFAULT_LIMITS)
-    outcomes = previewed(registries.find(), RegistryPlace(other.host, OPTIONS, scoped=False))
+    source = Registries(wishes_in_registry(f"{server.host}/team/app", OPTIONS), DEFAULT_LIMITS)
+    outcomes = previewed(source.find(), RegistryPlace(other.host, OPTIONS, scoped=False))
     assert [one.what for one in outcomes] == [CURRENT, COPY, COPY]
     assert SKIPPED not in {one.what for one in outcomes}
 

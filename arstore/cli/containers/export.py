@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import IMAGE_ERRORS, MOUNT_ERRORS, command, exit_statuses, json_option
+from arstore.cli.command import IMAGE_ERRORS, MOUNT_ERRORS, command, exit_statuses, json_option, progress_option
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.parameter import argument, option
 from arstore.cli.terminal.output import write_json
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @command("export")
 @argument("what", metavar="CONTAINER|IMAGE")
 @option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is stdout, and the default.")
+@progress_option
 @json_option
 def export(session: Session, what: str, output: str) -> None:
     """Write a container's root file system as a tar.
@@ -52,9 +53,16 @@ def export(session: Session, what: str, output: str) -> None:
         container = container_meant(store, what)
         image = store.find_image(what) if container is None else store.find(container.record.image)
         done = Export(store, image, container)
-        with ArchiveFile(output) as archive:
-            done.write(archive.write)
+        with session.progress("root file system") as progress, ArchiveFile(output) as archive:
+            progress.start(what, what, None)
+
+            def write(data: bytes | memoryview) -> None:
+                archive.write(data)
+                progress.advance(what, len(data))
+
+            done.write(write)
             archive.finish()
+            progress.finish(what)
     _tell_of(session, "a tar cannot hold sockets, so it is without", done.sockets)
     _tell_of(session, "names that begin with .wh. mean removals to those who take the tar for a layer:", done.marks)
     if session.json and output != "-":
