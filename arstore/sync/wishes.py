@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from arstore.oci.docker_reference import DockerReference
     from arstore.transport.registry.access import RegistryOptions
 
-_ATTACHED = re.compile(r"sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:\..*)?|.*\.(?:sig|att|sbom)", re.ASCII)
+_ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}(?:\..*)?|.*\.(?:sig|att|sbom)", re.ASCII)
 
 
 def is_attached(tag: str) -> bool:
     """Whether *tag* stands for what belongs to an image: a signature, an attestation, a list of referrers.
 
-    These are cosign's tags (`sha256-HEX.sig`, `.att`, `.sbom`) and the distribution-spec's (`sha256-HEX`).
+    These are cosign's tags (`sha256-HEX.sig`, `.att`, `.sbom`) and the distribution-spec's (`sha256-HEX`, and the first
+    64 digits of a SHA-512).
     """
     return _ATTACHED.fullmatch(tag) is not None
 

@@ -67,7 +67,15 @@ def test_a_pattern_may_match_anywhere_as_in_go():
 
 
 def test_tags_of_signatures_are_taken_only_when_they_are_listed():
-    tags = ["1", f"sha256-{'a' * 64}", f"sha256-{'a' * 64}.sig", f"sha256-{'b' * 64}.att", "v1.sbom", "sha256-abc"]
+    tags = [
+        "1",
+        f"sha256-{'a' * 64}",
+        f"sha256-{'a' * 64}.sig",
+        f"sha256-{'b' * 64}.att",
+        f"sha512-{'c' * 64}",
+        "v1.sbom",
+        "sha256-abc",
+    ]
     assert [tag for tag in tags if not is_attached(tag)] == ["1", "sha256-abc"]
     (wish,) = wishes("r.io: {images: {a: []}}")
     assert wish.choice.of(tags) == ["1", "sha256-abc"]
