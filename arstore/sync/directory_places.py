@@ -10,8 +10,9 @@ from arstore.oci.reference import is_tag, parse_name
 from arstore.store.apart import refuse_stores
 from arstore.sync.directories import digest_of_dir, is_image, names_in_layout
 from arstore.sync.place import Copied, exported
-from arstore.transport.sinks.dir import DirSink, remove_dir
-from arstore.transport.sinks.layout import LayoutSink, remove_name
+from arstore.transport.sinks.dir import DirSink
+from arstore.transport.sinks.layout import LayoutSink
+from arstore.transport.sinks.removal import remove_dir, remove_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection

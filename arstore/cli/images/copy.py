@@ -17,7 +17,7 @@ from arstore.cli.images.copying import (
     wanted_platforms,
 )
 from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.registries.options import REGISTRY_ERRORS, AccessWords, registry_access, registry_options
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from arstore.transport.skipped import SkippedTop
 
 
-@exit_statuses(*COPY_ERRORS)
+@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
 @command("copy")
 @argument("source")
 @argument("destination")

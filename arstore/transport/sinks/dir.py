@@ -15,7 +15,7 @@ import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, naming
+from arstore.errors import naming
 from arstore.linux.files.sync import syncfs
 from arstore.store.apart import refuse_stores
 from arstore.transport.sink import SinkTraits
@@ -95,23 +95,6 @@ class DirSink(FileSink):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-
-def remove_dir(directory: str) -> None:
-    """Delete the `dir:` in *directory*, and the directory. Raises ConflictError when more is in it, OSError."""
-    path = os.path.realpath(directory)
-    refuse_stores(path)
-    with locked_directory(path, _is_dir, "a dir: image") as fd, naming(path):
-        names = os.listdir(fd)
-        foreign = [one for one in names if one not in {"version", "manifest.json"} and not _OWN.fullmatch(one)]
-        if foreign:
-            raise ConflictError(
-                directory, f"holds something else than a dir: image, {foreign[0]}", "delete it yourself"
-            )
-        # The manifest first: what is left by a kill is no image.
-        for name in sorted(names, key=lambda one: one != "manifest.json"):
-            os.unlink(name, dir_fd=fd)
-        os.rmdir(path)
 
 
 def _is_dir(names: set[str]) -> bool:

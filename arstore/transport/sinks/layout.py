@@ -17,7 +17,7 @@ from arstore.linux.files.sync import syncfs
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
 from arstore.oci.document import BOUNDS, encode, parse
 from arstore.oci.media_type import OCI_INDEX
-from arstore.oci.reference import from_annotations, full_name
+from arstore.oci.reference import full_name
 from arstore.store.apart import refuse_stores
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
@@ -136,27 +136,6 @@ def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> by
             continue
         kept.append(entry)
     return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, **old, "manifests": [*kept, *new]})
-
-
-def remove_name(directory: str, name: str) -> None:
-    """Take the entries called *name* out of the layout in *directory*; blobs stay. Raises as `LayoutSink`."""
-    path = os.path.realpath(directory)
-    refuse_stores(path, noun="a copy")
-    with locked_directory(path, _is_layout, "an OCI image layout") as fd, naming(path):
-        old = _read_index(path)
-        entries = old.get("manifests") or []
-        kept = [entry for entry in entries if _name(entry, os.path.basename(path)) != name]
-        if len(kept) < len(entries):
-            replace_document(f"{path}/{INDEX}", encode({**old, "manifests": kept}))
-            os.fsync(fd)
-
-
-def _name(entry: object, file_name: str) -> str:
-    """The whole name of an entry of `index.json`."""
-    notes = entry.get("annotations") if isinstance(entry, dict) else None
-    ref_name, full = (notes.get(key) for key in (REF_NAME, CONTAINERD_NAME)) if isinstance(notes, dict) else ("", "")
-    texts = [one if isinstance(one, str) else "" for one in (ref_name, full)]
-    return str(from_annotations(texts[0], texts[1], file_name) or "")
 
 
 def _ref_name(entry: object) -> str:
