@@ -3,7 +3,7 @@
 The packages below this one depend on each other in one direction only, which `tests/test_direction.py` enforces:
 
     values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
-    < {rootfs, trust, transport} < {maintenance, runtime} < pipeline < api < cli
+    < {rootfs, trust, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.
 """

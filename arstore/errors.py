@@ -163,6 +163,12 @@ class LimitError(ArstoreError):
     exit_code = 20
 
 
+class SyncFailedError(ArstoreError):
+    """Some of the images that `sync` was to copy, or of the tags that it was to delete, stay as they were."""
+
+    exit_code = 28
+
+
 class RegistryUnreachableError(ArstoreError):
     """No registry can be reached at that address, or it did not answer in time, however often it was tried."""
 

@@ -1,7 +1,7 @@
 """The direction of imports: every package knows only those before it, and no two modules know each other.
 
 values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
-< {rootfs, trust, transport} < {maintenance, runtime} < pipeline < api < cli
+< {rootfs, trust, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
 All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
 """
@@ -29,7 +29,7 @@ ORDER = [
     {"mounts"},
     {"store"},
     {"rootfs", "trust", "transport"},
-    {"maintenance", "runtime"},
+    {"maintenance", "runtime", "sync"},
     {"pipeline"},
     {"api"},
     {"cli"},

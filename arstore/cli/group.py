@@ -33,10 +33,12 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "tag": CommandEntry("images.tag_rm", "tag", "Give an image a name."),
         "untag": CommandEntry("images.tag_rm", "untag", "Take a name away."),
         "rm": CommandEntry("images.tag_rm", "rm", "Remove images, and what nothing else needs."),
+        "index": CommandEntry("images.index", "index", "Manage indexes: images for several platforms under one name."),
     },
     "Registries": {
         "push": CommandEntry("registries.push", "push", "Send an image of the store to a registry."),
         "pull": CommandEntry("registries.pull", "pull", "Bring an image from a registry into the store."),
+        "sync": CommandEntry("registries.sync", "sync", "Copy many images from one place to another."),
         "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
         "referrers": CommandEntry("registries.listing", "referrers", "List what refers to an image in a registry."),
         "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),
@@ -49,6 +51,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         ),
         "umount": CommandEntry("containers.mounts", "umount", "End mounts."),
         "mounts": CommandEntry("containers.mounts", "mounts", "List the mounts."),
+        "export": CommandEntry("containers.export", "export", "Write a container's root file system as a tar."),
         "unpack": CommandEntry("images.unpack", "unpack", "Copy an image's root file system to a directory."),
     },
     "Containers": {

@@ -123,6 +123,10 @@ class Session:
 
         return shown_progress("none" if self.quiet and self.progress_kind == "auto" else self.progress_kind, noun)
 
+    def report(self, text: str) -> None:
+        """Tell people of a failure that does not end the command."""
+        self._say("error", text)
+
     def warn(self, text: str) -> None:
         """Tell people what they should look at; nothing for programs to read."""
         self._say("warning", f"warning: {text}")

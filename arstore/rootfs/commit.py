@@ -20,12 +20,11 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from time import gmtime, strftime
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.disk.staging import Ingest
-from arstore.errors import BRING_BACK, MissingBlobError, UsageError
+from arstore.errors import BRING_BACK, MissingBlobError
 from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.mounts.table import MountState, MountTable
@@ -37,6 +36,7 @@ from arstore.oci.document import STORED, encode, parse
 from arstore.oci.instruction import changed
 from arstore.oci.manifest import Manifest
 from arstore.oci.reference import parse_name
+from arstore.oci.timestamp import rfc3339
 from arstore.rootfs.upper import UpperChanges, unused_mount_points
 from arstore.store.ingest.incoming import IncomingImage, IncomingLayer, Window
 from arstore.store.progress import NoProgress
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.trees.metadata import SkippedEntries
-
-_LAST_SECOND = 253402300799
-"""31 December 9999: the last time that RFC 3339 can write."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,7 +93,7 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
     UpperChanges, and those of `Store.take`; the store is then as it was.
     """
     name = str(parse_name(options.name))
-    created = _rfc3339(options.created)
+    created = rfc3339(options.created)
     progress = progress or NoProgress()
     image = store.find(container.record.image)
     base = store.incoming(image)
@@ -196,12 +193,6 @@ def _image(
 
 def _with_author(config: bytes, author: str) -> bytes:
     return encode(parse(config, "config", STORED) | {"author": author}) if author else config
-
-
-def _rfc3339(seconds: int) -> str:
-    if not 0 <= seconds <= _LAST_SECOND:
-        raise UsageError(f"the time {seconds}", "is none that a config can hold", "give seconds since 1970")
-    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
 
 
 class _LayerBlob:

@@ -264,6 +264,12 @@ class Store:
         digest, record = images[order[0] if order else 0]
         return StoredImage(Digest(digest), record, lambda: index.names, index.label)
 
+    def members(self, index: StoredImage) -> list[StoredImage]:
+        """The images of *index* and of the indexes in it, in their order, as far as they are in the store."""
+        with self.graph.read() as snapshot:
+            found = _members(snapshot, index.record)
+        return [StoredImage(Digest(digest), record, partial(self._names_of, digest)) for digest, record in found]
+
     def tag(self, text: str, name: str) -> str:
         """Let *name* stand for the image that *text* means; return the name as stored.
 

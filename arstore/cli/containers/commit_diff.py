@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from arstore.cli.command import (
     progress_option,
 )
 from arstore.cli.containers.meaning import container_meant
+from arstore.cli.images.created import creation_time
 from arstore.cli.images.imports import besides, image_document, in_the_store
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.terminal.output import write_json, write_line, write_text
@@ -88,7 +88,7 @@ def commit(
     if level is not None and level > COMPRESSIONS[compression]:
         raise UsageError(f"--level {level}", f"is none of {compression}'s levels")
     instructions = tuple(Instruction.parse(text) for text in changes)
-    created = _creation_time()
+    created = creation_time()
     with session.store() as store:
         container = store.containers.find(container_id)
         _require_stopped(container)
@@ -110,16 +110,6 @@ def commit(
         write_json({"images": [image_document(done.image)], **besides(store)})
     else:
         write_line(done.image.digest, *done.image.names)
-
-
-def _creation_time() -> int:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org), else now; seconds since the epoch. Raises UsageError."""
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not given:
-        return int(time.time())
-    if not (given.isascii() and given.isdigit() and len(given) <= 12):
-        raise UsageError("SOURCE_DATE_EPOCH", f"{given!r} is no number of seconds since 1970")
-    return int(given)
 
 
 def _require_stopped(container: Container) -> None:

@@ -15,7 +15,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.parameter import Choice, argument, option
+from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store, StoredImage
     from arstore.tar.limits import Limits
     from arstore.transport.copy import ImportOptions
+    from arstore.transport.root_tar import RootTarOptions
     from arstore.transport.skipped import SkippedTop
 
 
@@ -47,6 +48,13 @@ class ImportWords(AccessWords):
 @exit_statuses(*SOURCE_ERRORS)
 @command("import")
 @argument("source")
+@argument("root_name", metavar="[NAME[:TAG]]", required=False)
+@option("--rootfs", is_flag=True, help="SOURCE is a tar of a root file system; make an image called NAME of it.")
+@option("-c", "--change", "changes", metavar="TEXT", multiple=True, help="With --rootfs: a change of the config.")
+@option("-m", "--message", metavar="TEXT", type=ANY, default="", help="With --rootfs: a comment for the history.")
+@option(
+    "--timestamp", type=Range(int, min=0), metavar="SECONDS", help="With --rootfs: when the image was made, since 1970."
+)
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
@@ -56,7 +64,16 @@ class ImportWords(AccessWords):
 @registry_options
 @progress_option
 @json_option
-def import_(session: Session, source: str, **words: Unpack[ImportWords]) -> None:
+def import_(
+    session: Session,
+    source: str,
+    root_name: str | None,
+    rootfs: bool,
+    changes: tuple[str, ...],
+    message: str,
+    timestamp: int | None,
+    **words: Unpack[ImportWords],
+) -> None:
     """Bring images into the store.
 
     SOURCE is a path, - for a stream on stdin, or TRANSPORT:REFERENCE with one of oci:PATH[:NAME],
@@ -69,10 +86,54 @@ def import_(session: Session, source: str, **words: Unpack[ImportWords]) -> None
     the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
     signatures and other things that are not images are skipped.
 
+    With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer
+    is made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore
+    commit` takes them. The layer is the file as it is; one in xz or bzip2 is compressed with gzip instead.
+    The time of creation is that of --timestamp, or else SOURCE_DATE_EPOCH. Example:
+
+    tar -C ROOT -cz . | arstore import --rootfs - base:1 --change 'CMD ["/bin/sh"]'
+
     Prints a line for each image: its digest and its names. What was skipped is printed to stderr. Extended attributes
     that cannot be kept are left out; their number is printed there too.
     """
+    if rootfs:
+        from arstore.cli.images.rootfs import root_tar_options
+
+        if words["all_platforms"]:
+            raise errors.UsageError("--all-platforms", "a root file system is of one platform", "--platform says which")
+        if root_name is not None and words["name"]:
+            raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
+        name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
+        options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
+        _bring_root(session, source, options)
+        return
+    if root_name is not None or changes or message or timestamp is not None:
+        if root_name is not None:
+            raise errors.UsageError(root_name, "is one argument too many", "--name gives the image a name")
+        what = "--change" if changes else "--message" if message else "--timestamp"
+        raise errors.UsageError(what, "is for --rootfs only")
     bring(session, (source,), words)
+
+
+def _bring_root(session: Session, source: str, options: RootTarOptions) -> None:
+    from arstore.transport.root_tar import import_root_tar
+    from arstore.transport.skipped import SkippedTop
+
+    refuse_terminal(source)
+    session.tell_confinement()
+    with session.store(create=True) as store:
+        _check_tree(store, options.tree)
+        _tell_of_trees(session, store, options.tree)
+        with session.progress() as progress:
+            taken = [import_root_tar(store, source, options, progress)]
+        session.done = in_the_store([image.digest for image in taken])
+    render_taken(session, store, taken, SkippedTop())
+
+
+def _limits(words: ImportWords) -> Limits:
+    from arstore.tar.limits import Limits, changed
+
+    return changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
 
 
 def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
@@ -80,7 +141,6 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
 
     Raises the last one's error.
     """
-    from arstore.tar.limits import Limits, changed
     from arstore.transport.skipped import SkippedTop
 
     platform, all_platforms = words["platform"], words["all_platforms"]
@@ -90,10 +150,9 @@ def bring(session: Session, sources: Sequence[str], words: ImportWords) -> None:
         raise errors.UsageError("--platform", "and --all-platforms exclude each other")
     session.tell_confinement()
     with session.store(create=True) as store:
-        limits = changed(words["limit"], Limits(strict_xattrs=words["strict_xattrs"]))
+        limits = _limits(words)
         options = _options(session, store, words, limits, sources)
-        if not store.tree_forms(options.tree):
-            session.note("no trees are built, because this user may not; `arstore unpack` needs none")
+        _tell_of_trees(session, store, options.tree)
         skipped = SkippedTop()
         with session.progress() as progress:
             taken = import_first(store, sources, options, progress, skipped)
@@ -149,13 +208,22 @@ def _options(
     from arstore.transport.selection.selector import Wanted
 
     tree, platform = words["tree"], words["platform"]
-    if tree != AUTO and tree not in store.forms:
-        known = ", ".join(sorted(store.forms))
-        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+    _check_tree(store, tree)
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
+
+
+def _check_tree(store: Store, tree: str) -> None:
+    if tree != AUTO and tree not in store.forms:
+        known = ", ".join(sorted(store.forms))
+        raise errors.UsageError(f"--tree {tree}", "this arstore does not build such trees", f"it builds: {known}")
+
+
+def _tell_of_trees(session: Session, store: Store, tree: str) -> None:
+    if not store.tree_forms(tree):
+        session.note("no trees are built, because this user may not; `arstore unpack` needs none")
 
 
 def _indexes(store: Store, taken: Sequence[TakenImage]) -> list[StoredImage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from arstore import errors
-from arstore.cli.command import REGISTRY_ERRORS
+from arstore.cli.command import REGISTRY_ERRORS as REGISTRY_ERRORS
 from arstore.cli.parameter import Choice, option
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""`push`: an image of the store to a registry."""
+"""`push` and `index push`: images of the store to a registry."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses
+from arstore.cli.command import command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
     CopyWords,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from arstore.cli.session import Session
 
 
-@exit_statuses(*COPY_ERRORS, *REGISTRY_ERRORS)
+@exit_statuses(*COPY_ERRORS)
 @command("push")
 @argument("image")
 @argument("destination", required=False)
@@ -41,6 +41,32 @@ def push(session: Session, image: str, destination: str | None, **words: Unpack[
 
     arstore push app:1 docker://registry.example.com/team/app:1
     """
+    _push(session, image, destination, words)
+
+
+@exit_statuses(*COPY_ERRORS)
+@command("push")
+@argument("name")
+@argument("destination", required=False)
+@format_option
+@export_options
+@registry_options
+def index_push(session: Session, name: str, destination: str | None, **words: Unpack[CopyWords]) -> None:
+    """Send an index with all its images to a registry.
+
+    This is `arstore push --all-platforms`: what the index lists and the store has is sent before the index, and the
+    tag is given last.
+
+    Prints the digest of the index in the registry, and its name.
+    """
+    with session.store() as store:
+        if not store.find(name).record.is_index:
+            raise errors.UsageError(name, "is an image, and not an index", "`arstore push` sends it")
+    words["all_platforms"] = True
+    _push(session, name, destination, words)
+
+
+def _push(session: Session, image: str, destination: str | None, words: CopyWords) -> None:
     from arstore.oci.docker_reference import has_domain
     from arstore.oci.reference import parse_transport
     from arstore.transport.export.copying import export_stored

@@ -90,6 +90,10 @@ class ArchiveFile:
         """Whether the size of a member may come after its content."""
         return self._output.is_seekable
 
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes of members that somebody else has written. Raises OSError."""
+        self._output.write(data)
+
     def add(self, name: str, data: bytes) -> None:
         """Write a small member. Raises OSError."""
         self._output.write(file_header(name.encode("ascii"), len(data)) + data + bytes(-len(data) % BLOCK))

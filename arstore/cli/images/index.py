@@ -1,0 +1,116 @@
+"""`index`: images for several platforms under one name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import IMAGE_ERRORS, command, exit_statuses, json_option
+from arstore.cli.group import CommandEntry, Group
+from arstore.cli.parameter import argument
+from arstore.cli.terminal.output import write_json, write_line
+
+if TYPE_CHECKING:
+    from arstore.cli.session import Session
+    from arstore.store.indexes import ChangedIndex
+
+INDEX_ERRORS = (
+    *IMAGE_ERRORS,
+    errors.ConflictError,
+    errors.PlatformError,
+    errors.ManifestError,
+    errors.MissingBlobError,
+    errors.LimitError,
+)
+"""What can be the matter with an index and its images."""
+
+
+@json_option
+def _index(_: Session) -> None:
+    """Manage indexes: images for several platforms under one name."""
+
+
+index = Group(
+    "index",
+    _index,
+    {
+        "Commands": {
+            "create": CommandEntry("images.index", "index_create", "Make an index of images."),
+            "add": CommandEntry("images.index", "index_add", "Add images to an index."),
+            "rm": CommandEntry("images.index", "index_rm", "Take images out of an index."),
+            "push": CommandEntry("registries.push", "index_push", "Send an index with all its images to a registry."),
+        }
+    },
+)
+
+
+@exit_statuses(*INDEX_ERRORS)
+@command("create")
+@argument("name")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@json_option
+def index_create(session: Session, name: str, images: tuple[str, ...]) -> None:
+    """Make an index of images.
+
+    The index of these images of the store is called NAME. Each IMAGE is listed with the platform that its config says;
+    an index among them stands for its images. Two images of one platform are refused, unless their variants differ. A
+    NAME that stands for something else moves to the index. The index is OCI's, or Docker's where all images are.
+
+    Prints the digest of the index and its name. Example:
+
+    arstore index create app:1 app-amd64:1 app-arm64:1
+    """
+    from arstore.store.indexes import create_index
+
+    with session.store() as store:
+        done = create_index(store, name, images)
+    _render(session, done)
+
+
+@exit_statuses(*INDEX_ERRORS)
+@command("add")
+@argument("name")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@json_option
+def index_add(session: Session, name: str, images: tuple[str, ...]) -> None:
+    """Add images to an index.
+
+    A new index with them takes the NAME; the one before stays, by its digest, until `arstore gc`. An image that is in
+    the index already is passed over, and one for a platform that it has is refused.
+
+    Prints the digest of the index and its name.
+    """
+    from arstore.store.indexes import add_to_index
+
+    with session.store() as store:
+        done = add_to_index(store, name, images)
+    _render(session, done)
+
+
+@exit_statuses(*INDEX_ERRORS)
+@command("rm")
+@argument("name")
+@argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@json_option
+def index_rm(session: Session, name: str, images: tuple[str, ...]) -> None:
+    """Take images out of an index.
+
+    The images stay in the store. IMAGE is a name, a digest, or the start of one, also of an entry that the store does
+    not have. A new index without them takes the NAME.
+
+    Prints the digest of the index and its name.
+    """
+    from arstore.store.indexes import remove_from_index
+
+    with session.store() as store:
+        done = remove_from_index(store, name, images)
+    _render(session, done)
+
+
+def _render(session: Session, done: ChangedIndex) -> None:
+    session.done = f"the index {done.name} is {done.digest}"
+    if session.json:
+        entries = [{"digest": one.digest, "platform": str(one.platform or "")} for one in done.entries]
+        write_json({"digest": done.digest, "name": done.name, "manifests": entries})
+        return
+    write_line(done.digest, done.name)

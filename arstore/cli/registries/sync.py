@@ -1,0 +1,236 @@
+"""`sync`: many images from registries or directories to another place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from arstore import errors
+from arstore.cli.command import command, exit_statuses
+from arstore.cli.images.copying import (
+    COPY_ERRORS,
+    CopyWords,
+    export_options,
+    format_option,
+    how_to_copy,
+    wanted_platforms,
+)
+from arstore.cli.parameter import Choice, argument, option
+from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.terminal.output import write_json, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.sync.place import How, Place
+    from arstore.sync.run import Outcome, Source
+    from arstore.transport.registry.access import RegistryOptions
+
+_DOCKER, _YAML, _DIR, _OCI, _STORE = "docker://", "yaml:", "dir:", "oci:", "store:"
+_KINDS = {"docker": _DOCKER, "yaml": _YAML, "dir": _DIR, "oci": _OCI}
+
+
+class SyncWords(CopyWords):
+    """The options as they were typed."""
+
+    src: str | None
+    dest: str | None
+    scoped: bool
+    dry_run: bool
+    prune: bool
+    fail_fast: bool
+    keep_going: bool
+    src_creds: str | None
+    dest_creds: str | None
+
+
+@exit_statuses(*COPY_ERRORS, errors.SyncFailedError)
+@command("sync")
+@argument("source")
+@argument("destination")
+@option("-s", "--src", type=Choice(("docker", "yaml", "dir", "oci")), help="What SOURCE is, if it does not say it.")
+@option("-d", "--dest", type=Choice(("docker", "dir", "oci")), help="What DESTINATION is, if it does not say it.")
+@option("--scoped", is_flag=True, help="Keep the whole name of an image, with its registry, below DESTINATION.")
+@option("-n", "--dry-run", is_flag=True, help="Only print what would be done.")
+@option("--prune", is_flag=True, help="Delete tags at DESTINATION that SOURCE no longer has, in the same repositories.")
+@option("--fail-fast", is_flag=True, help="Stop at the first image that fails.")
+@option("--keep-going", is_flag=True, help="Go on after an image that fails. This is the default.")
+@option("--src-creds", metavar="USER:PASSWORD", help="Credentials for registries that are read, in place of --creds.")
+@option("--dest-creds", metavar="USER:PASSWORD", help="Those for the registry that is written to.")
+@format_option
+@export_options
+@registry_options
+def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWords]) -> None:
+    """Copy many images from one place to another.
+
+    Given again, it brings the destination up to date.
+
+    SOURCE is docker://REGISTRY/NAME for all tags of a repository, docker://REGISTRY/NAME:TAG for one,
+    docker://REGISTRY/NAMESPACE/ (with the slash) for all repositories below, where the registry lists them; a YAML file
+    as skopeo reads it (yaml:FILE, or a name that ends in .yaml or .yml); dir:PATH, a tree of dir: images; or oci:PATH,
+    a layout. DESTINATION is docker://REGISTRY[/NAMESPACE], dir:PATH, oci:PATH, or store:[PREFIX] for the store.
+
+    An image goes to DESTINATION/NAME:TAG by the last component of its name; to an oci: or to store: without a prefix,
+    and with --scoped, by its whole name. An image that is there is passed over: its manifest is not even pulled. Tags
+    of signatures (sha256-...) are not taken for images. An image that fails does not end the run; the exit status tells
+    of it, and giving the command again copies what is missing.
+
+    Prints a line for each image: copied or current, its digest, and where it is; copy with --dry-run. Example:
+
+    arstore sync docker://registry.example.com/team/app docker://localhost:5000/mirror
+    """
+    from arstore.sync.place import How
+    from arstore.sync.run import COPIED, CURRENT, FAILED
+
+    how = How(wanted_platforms(words), how_to_copy(words, words["format"]))
+    outcomes: list[Outcome] = []
+    counts: Counter[str] = Counter()
+
+    def tell(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        counts[outcome.what] += 1
+        _tell(session, outcome)
+        done = counts[COPIED] + counts[CURRENT]
+        session.done = f"{done} {'image is' if done == 1 else 'images are'} at the destination"
+
+    try:
+        with ExitStack() as stack:
+            _sync(session, source, destination, how, words, tell, stack)
+    finally:
+        if session.json and (outcomes or sys.exception() is None):
+            write_json({"dry_run": words["dry_run"], **_documents(outcomes)})
+    if counts[FAILED]:
+        noun = "thing" if counts[FAILED] == 1 else "things"
+        hint = "give the command again: what is there is passed over"
+        raise errors.SyncFailedError(destination, f"{counts[FAILED]} {noun} failed, {session.done}", hint)
+
+
+def _sync(
+    session: Session,
+    source: str,
+    destination: str,
+    how: How,
+    words: SyncWords,
+    tell: Callable[[Outcome], None],
+    stack: ExitStack,
+) -> None:
+    from arstore.sync.run import Sync
+
+    place = _place(session, _said(destination, words["dest"]), how, words, stack)
+    begin = _source(session, _said(source, words["src"]), how, words)
+    stack.callback(begin.close)
+    found = begin.find(words["prune"])
+    if found.attached:
+        session.note(f"{source}: passed over {found.attached} tags of signatures and the like")
+    one = Sync(found, place, how, tell)
+    steps = one.plan()
+    dry_run, stops = words["dry_run"], words["fail_fast"]
+    if dry_run:
+        one.preview(steps)
+    else:
+        one.run(steps, session.progress, stops=stops)
+    if words["prune"] and not (stops and one.failures):
+        one.prune(dry_run=dry_run)
+
+
+def _said(text: str, kind: str | None) -> str:
+    """*text* with the transport that --src or --dest names."""
+    prefix = _KINDS[kind] if kind is not None else ""
+    return text if text.startswith(prefix) else f"{prefix}{text}"
+
+
+def _source(session: Session, text: str, how: How, words: SyncWords) -> Source:
+    from arstore.sync.directories import Layout, Tree
+
+    limits = how.options.limits
+    kind, rest = _taken(text, (_DOCKER, _YAML, _DIR, _OCI))
+    if kind in {_DOCKER, _YAML}:
+        from arstore.sync.registries import Registries, wishes_in_registry
+        from arstore.sync.yaml_file import read_wishes
+
+        access = _access(session, words, words["src_creds"])
+        return Registries((wishes_in_registry if kind == _DOCKER else read_wishes)(rest, access), limits)
+    return Layout(rest, limits) if kind == _OCI else Tree(rest, limits)
+
+
+def _place(session: Session, text: str, how: How, words: SyncWords, stack: ExitStack) -> Place:
+    kind, rest = _taken(text, (_DOCKER, _DIR, _OCI, _STORE))
+    place: Place
+    if kind == _DOCKER:
+        from arstore.sync.registry_place import RegistryPlace
+
+        place = RegistryPlace(rest, _access(session, words, words["dest_creds"]), scoped=words["scoped"])
+    elif kind == _STORE:
+        from arstore.sync.store_place import StorePlace
+
+        session.tell_confinement()
+        store = stack.enter_context(session.store(create=not words["dry_run"]))
+        place = StorePlace(store, rest, how, scoped=words["scoped"])
+    else:
+        from arstore.sync.directory_places import LayoutPlace, TreePlace
+
+        place = LayoutPlace(rest, how.options.limits) if kind == _OCI else TreePlace(rest, scoped=words["scoped"])
+    stack.callback(place.close)
+    return place
+
+
+def _taken(text: str, kinds: tuple[str, ...]) -> tuple[str, str]:
+    """The transport, and what stands behind it. Raises UsageError."""
+    from arstore.transport.location import split_path
+
+    for kind in kinds:
+        if text.startswith(kind):
+            rest = text.removeprefix(kind)
+            if not rest and kind != _STORE:
+                raise errors.UsageError(text, f"nothing follows {kind}")
+            if kind == _OCI and split_path(rest)[1]:
+                why = "names one image of a layout, and all with their own names are synchronised"
+                raise errors.UsageError(text, why, "leave the name out, or use `arstore copy`")
+            return kind, rest
+    if _OCI in kinds and os.path.isdir(text):
+        return (_OCI if os.path.exists(f"{text}/oci-layout") else _DIR), text
+    if _YAML in kinds and text.endswith((".yaml", ".yml")):
+        return _YAML, text
+    known = ", ".join(f"{kind}..." for kind in kinds)
+    raise errors.UsageError(text, "is of no kind that is synchronised", f"write one of {known}")
+
+
+def _access(session: Session, words: SyncWords, creds: str | None) -> RegistryOptions:
+    access: AccessWords = words
+    return registry_access(session, {**access, "creds": creds or access["creds"]})
+
+
+def _tell(session: Session, outcome: Outcome) -> None:
+    """Print a line for *outcome*."""
+    from arstore.sync.run import FAILED, SKIPPED
+
+    if outcome.what == FAILED:
+        label = outcome.source or outcome.destination
+        text = str(outcome.error)
+        session.report(text if text.startswith(label) else f"{label}: {text}")
+    elif outcome.what == SKIPPED:
+        session.note(f"skipped {outcome.source or outcome.destination}: {outcome.why}")
+    elif not session.json:
+        write_line(*filter(None, (outcome.what, outcome.digest, outcome.destination)))
+
+
+def _documents(outcomes: list[Outcome]) -> dict[str, Any]:
+    """The outcomes for JSON, by what became of each."""
+    from arstore.sync.run import COPIED, COPY, CURRENT, DELETE, DELETED, FAILED, SKIPPED
+
+    found: dict[str, Any] = {what: [] for what in (COPIED, CURRENT, COPY, DELETED, DELETE, SKIPPED, FAILED)}
+    for one in outcomes:
+        document = {"source": one.source, "destination": one.destination}
+        if one.digest:
+            document["digest"] = one.digest
+        if one.why:
+            document["why"] = one.why
+        if one.error is not None:
+            document |= {"kind": one.error.kind, "error": str(one.error)}
+        found[one.what].append(document)
+    return found

@@ -1,0 +1,17 @@
+"""Times as configs hold them: RFC 3339 in UTC, in whole seconds."""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+
+from arstore.errors import UsageError
+
+_LAST_SECOND = 253402300799
+"""31 December 9999: the last time that RFC 3339 can write."""
+
+
+def rfc3339(seconds: int) -> str:
+    """The time *seconds* after the epoch. Raises UsageError for one that RFC 3339 cannot write."""
+    if not 0 <= seconds <= _LAST_SECOND:
+        raise UsageError(f"the time {seconds}", "is none that a config can hold", "give seconds since 1970")
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

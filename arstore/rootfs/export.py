@@ -1,0 +1,252 @@
+"""A root file system as a plain tar: all that a mount of a container or an image shows, as `docker export` gives it.
+
+The overlay is mounted read-only and detached: nothing of it is left when the process ends, and a container's upper
+directory is just one more lower layer of it, also while the container runs. What is written meanwhile may be seen or
+not, as by any reader of files that change.
+
+The order depends on the names alone: a directory, what is in it but directories, then each of those. Sparse files stay
+sparse, hard links are links, times have their nanoseconds. A socket cannot be stored, and is counted. Attributes that
+belong to this host (SELinux' label, EVM's seal) are dropped. Not in scope: what a container has mounted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from arstore.digest import CHUNK
+from arstore.disk.staging import Ingest
+from arstore.errors import InUseError, MountError, MountForbiddenError
+from arstore.linux.files.opening import DIRECTORY
+from arstore.linux.files.xattr import read_xattrs
+from arstore.linux.mounting.mount import MNT_DETACH, umount
+from arstore.mounts.overlay import Overlay, detached, perform
+from arstore.rootfs.mount import lowers
+from arstore.rootfs.sparse import data_runs
+from arstore.rootfs.upper import opened_below
+from arstore.store.collect.lease import leased
+from arstore.tar.entry import Entry, Kind, shown
+from arstore.tar.header import BLOCK
+from arstore.tar.whiteout import PREFIX
+from arstore.tar.writer import TarWriter
+from arstore.trees.format import LowerDirectory
+from arstore.trees.inode_entry import KINDS, inode_entry
+from arstore.trees.metadata import SkippedEntries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from arstore.store.containers import Container
+    from arstore.store.store import Store, StoredImage
+
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_OF_THIS_HOST = (b"security.selinux", b"security.evm")
+_GONE = frozenset({errno.ENOENT, errno.ESTALE})
+
+
+class Export:
+    """One export, and what it came to: `members`, `sockets` that no tar holds, `marks` that a layer would lose."""
+
+    def __init__(self, store: Store, image: StoredImage, container: Container | None = None) -> None:
+        """Of *container*, which stands on *image*, or of the image itself."""
+        self._store = store
+        self._image = image
+        self._container = container
+        self.members = 0
+        self.sockets = SkippedEntries()
+        self.marks = SkippedEntries()
+
+    def write(self, write: Callable[[bytes | memoryview], object]) -> None:
+        """Pass the members to *write*, but no end mark.
+
+        Raises InUseError when a file changed while it was read, NotFoundError when the container was removed meanwhile,
+        LimitError for a path that is too long, StoreDamagedError for a container whose files lack attributes, the
+        errors of `Store.stack`, MountError, OSError.
+        """
+        buffer = _Buffer(write)
+        archive = TarWriter(buffer.write)
+        with self._view() as root:
+            tree = _Tree(root, self)
+            for entry in tree:
+                self.members += 1
+                archive.add(entry, tree.chunks() if entry.kind is Kind.FILE and entry.size else ())
+        buffer.flush()
+        if self._container is not None:
+            # A container loses its record before its files, so what was read belonged to one that is still there.
+            self._store.containers.get(self._container.id)
+
+    @contextmanager
+    def _view(self) -> Iterator[int]:
+        """A descriptor of the root of what shows."""
+        with ExitStack() as stack:
+            stack.enter_context(leased(self._store.graph, self._image.digest, "export"))
+            if self._container is None:
+                found = stack.enter_context(lowers(self._store, self._image))
+            else:
+                self._container.verify_whole()
+                upper = self._container.upper
+                fd = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+                below = stack.enter_context(lowers(self._store, self._image, writable=True))
+                found = (LowerDirectory(fd, upper), *below)
+            overlay = Overlay(found, nodev=True, nosuid=True)
+            root = _opened(self._store, overlay, f"the root of {self._what}")
+            stack.callback(os.close, root)
+            yield root
+
+    @property
+    def _what(self) -> str:
+        return self._image.label if self._container is None else f"container {self._container.id}"
+
+
+def _opened(store: Store, overlay: Overlay, what: str) -> int:
+    """A descriptor of the root of *overlay*, which is mounted nowhere."""
+    try:
+        mount_fd = detached(overlay, what)
+    except MountForbiddenError:
+        raise
+    except MountError:
+        # Layers without a path are detached mounts: the kernel is new enough, and has said what is the matter.
+        if not all(lower.path for lower in overlay.lowers):
+            raise
+        return _opened_by_place(store, overlay)
+    try:
+        return os.open(".", DIRECTORY, dir_fd=mount_fd)
+    finally:
+        os.close(mount_fd)
+
+
+def _opened_by_place(store: Store, overlay: Overlay) -> int:
+    """As `_opened`, on a kernel that mounts overlays only on a directory (before 6.7), for a moment."""
+    with Ingest(store.directories) as ingest:
+        place = ingest.directory("view")
+        perform(overlay, place)
+        try:
+            return os.open(place, DIRECTORY)
+        finally:
+            umount(place, MNT_DETACH)
+
+
+class _Tree:
+    """The members of the tree at the directory *root*, and the content of the current one."""
+
+    def __init__(self, root: int, export: Export) -> None:
+        self._root = root
+        self._export = export
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._current = -1
+        self._entry = Entry(b"", Kind.DIRECTORY)
+
+    def __iter__(self) -> Iterator[Entry]:
+        todo = [b""]
+        while todo:
+            path = todo.pop()
+            try:
+                with opened_below(self._root, path, DIRECTORY) as fd:
+                    below = yield from self._directory(fd, path)
+            except OSError as error:
+                if not path or error.errno not in _GONE | {errno.ENOTDIR, errno.ELOOP}:
+                    raise
+                # It has gone before anything was read of it.
+                continue
+            todo.extend(reversed(below))
+
+    def _directory(self, fd: int, path: bytes) -> Generator[Entry, None, list[bytes]]:
+        """The members for one directory and all in it but directories, whose paths are returned."""
+        yield self._look(fd, path, Kind.DIRECTORY)
+        below = []
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            child = path + b"/" + name if path else name
+            if name.startswith(PREFIX):
+                self._export.marks.note(child)
+            try:
+                self._current = os.open(name, _LOOK, dir_fd=fd)
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                raise
+            try:
+                mode = os.fstat(self._current).st_mode
+                if stat.S_ISDIR(mode):
+                    below.append(child)
+                elif stat.S_ISSOCK(mode):
+                    self._export.sockets.note(child)
+                else:
+                    yield self._member(child, KINDS[stat.S_IFMT(mode)])
+            finally:
+                os.close(self._current)
+        return below
+
+    def _member(self, path: bytes, kind: Kind) -> Entry:
+        status = os.fstat(self._current)
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first != path:
+                mode = stat.S_IMODE(status.st_mode)
+                return Entry(path, Kind.HARDLINK, mode, status.st_uid, status.st_gid, status.st_mtime_ns, link=first)
+        entry = self._entry = self._look(self._current, path, kind)
+        if kind is Kind.FILE and status.st_blocks * BLOCK < entry.size:
+            with self._content() as fd:
+                entry.sparse = data_runs(fd, entry.size)
+        return entry
+
+    def _look(self, fd: int, path: bytes, kind: Kind) -> Entry:
+        status = os.fstat(fd)
+        found: dict[bytes, bytes] = {}
+        with _unsupported_is_none():
+            found = read_xattrs(fd, b"")
+        xattrs = {name: value for name, value in sorted(found.items()) if name not in _OF_THIS_HOST}
+        return inode_entry(fd, path, kind, status, xattrs)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content of the current file: all of it, or the runs of a sparse one. Raises InUseError, OSError."""
+        runs = [(0, self._entry.size)] if self._entry.sparse is None else self._entry.sparse
+        with self._content() as fd:
+            for offset, length in runs:
+                end = offset + length
+                while offset < end:
+                    data = os.pread(fd, min(end - offset, CHUNK), offset)
+                    if not data:
+                        raise InUseError(shown(self._entry.path), "became shorter while it was read")
+                    offset += len(data)
+                    yield data
+
+    @contextmanager
+    def _content(self) -> Iterator[int]:
+        fd = os.open(f"/proc/self/fd/{self._current}", _READ)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+class _Buffer:
+    """Gathers small pieces."""
+
+    def __init__(self, write: Callable[[bytes | memoryview], object]) -> None:
+        self._write = write
+        self._held = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes."""
+        self._held += data
+        if len(self._held) >= CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what is held."""
+        data, self._held = self._held, bytearray()
+        self._write(memoryview(data))
+
+
+@contextmanager
+def _unsupported_is_none() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise

@@ -1,0 +1,65 @@
+"""What is to be synchronised, as the user says it: repositories in registries, and which of their tags."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.sync.semver import Version
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from arstore.oci.docker_reference import DockerReference
+    from arstore.transport.registry.access import RegistryOptions
+
+_ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}(?:\..*)?|.*\.(?:sig|att|sbom)", re.ASCII)
+
+
+def is_attached(tag: str) -> bool:
+    """Whether *tag* stands for what belongs to an image: a signature, an attestation, a list of referrers.
+
+    These are cosign's tags (`sha256-HEX.sig`, `.att`, `.sbom`) and the distribution-spec's (`sha256-HEX`, and the first
+    64 digits of a SHA-512).
+    """
+    return _ATTACHED.fullmatch(tag) is not None
+
+
+class Choice(NamedTuple):
+    """Which images of a repository: these `tags` and `digests`, those that `chooses` takes, or all (nothing said)."""
+
+    tags: tuple[str, ...] = ()
+    digests: tuple[Digest, ...] = ()
+    chooses: Callable[[str], bool] | None = None
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether the tags are known without asking for a list."""
+        return bool(self.tags or self.digests)
+
+    def of(self, tags: Sequence[str]) -> list[str]:
+        """Those of *tags*, which are all that there are, that are wanted."""
+        if self.is_explicit:
+            return list(self.tags)
+        chooses = self.chooses or (lambda _tag: True)
+        return [tag for tag in tags if not is_attached(tag) and chooses(tag)]
+
+
+def in_range(holds: Callable[[Version], bool]) -> Callable[[str], bool]:
+    """What says whether a tag is a version in the range *holds*."""
+
+    def chooses(tag: str) -> bool:
+        version = Version.parse(tag)
+        return version is not None and holds(version)
+
+    return chooses
+
+
+class Wish(NamedTuple):
+    """Images of *repository* (without a tag), and how its registry is reached."""
+
+    repository: DockerReference
+    choice: Choice
+    options: RegistryOptions

@@ -1,0 +1,225 @@
+"""The YAML file that says what is synchronised, in the form of skopeo-sync(1), "YAML file content".
+
+    REGISTRY[/NAMESPACE]:
+      images: {REPOSITORY: [TAG or DIGEST, ...], REPOSITORY: [], ...}
+      images-by-tag-regex: {REPOSITORY: REGEX}
+      images-by-semver: {REPOSITORY: RANGE}
+      credentials: {username: NAME, password: SECRET}
+      tls-verify: true
+      cert-dir: DIRECTORY
+
+An empty list of tags means all. Every scalar is read as the text that it is, so a tag 1.10 stays `1.10`. Stricter than
+skopeo, because a mistake would be silent: a key that is unknown, or stands twice, is refused. So are merge keys, with
+which a small file can be a huge one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import Digest, is_digest
+from arstore.errors import (
+    ArstoreError,
+    HostError,
+    InvalidReferenceError,
+    LimitError,
+    RegistryConfigError,
+    from_os_error,
+)
+from arstore.oci.docker_reference import DockerReference
+from arstore.oci.document import shown
+from arstore.oci.reference import is_tag
+from arstore.sync.semver import parse_range
+from arstore.sync.wishes import Choice, Wish, in_range
+from arstore.transport.registry.auth.credential import Credential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.transport.registry.access import RegistryOptions
+
+LARGEST = 4 << 20
+"""Bytes of a file."""
+MOST = 100_000
+"""Tags and repositories that one file may name."""
+_DEPTH = 20
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_KEYS = ("images", "images-by-tag-regex", "images-by-semver", "credentials", "tls-verify", "cert-dir")
+_MERGE = "<<"
+
+
+def read_wishes(path: str, options: RegistryOptions) -> list[Wish]:
+    """What the file at *path* asks for; *options* hold where it says nothing.
+
+    Raises RegistryConfigError for what is not such a file, LimitError, NotFoundError, PermissionDeniedError, OSError.
+    """
+    return wishes_of(_read(path), path, options)
+
+
+def wishes_of(data: bytes, path: str, options: RegistryOptions) -> list[Wish]:
+    """As `read_wishes`, of the file's bytes."""
+    document = _parse(data, path)
+    wishes: list[Wish] = []
+    count = 0
+    for registry, settings in _mapping(document, path, "the file").items():
+        for wish in _wishes(registry, _mapping(settings, path, registry), path, options):
+            wishes.append(wish)
+            count += 1 + len(wish.choice.tags) + len(wish.choice.digests)
+            if count > MOST:
+                raise LimitError(path, f"names more than {MOST} repositories and tags")
+    if not wishes:
+        raise RegistryConfigError(path, "names no images", "see `arstore sync --help`")
+    return wishes
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    if len(data) > LARGEST:
+        raise LimitError(path, f"has more than {LARGEST} bytes")
+    return data
+
+
+def _parse(data: bytes, path: str) -> object:
+    """The document: dictionaries, lists and texts. Raises RegistryConfigError."""
+    # Imported here: it takes 20 ms, and only this command reads YAML.
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise HostError("PyYAML", "is not installed, and YAML files are read with it", "install it with pip") from error
+
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]
+        """Makes nothing but texts, lists and dictionaries, and none of a key that stands twice."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - yaml has no types
+            self.depth += 1
+            if self.depth > _DEPTH:
+                raise RegistryConfigError(path, f"has more than {_DEPTH} levels")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401
+            found: dict[Any, Any] = {}
+            for key_node, value_node in node.value:
+                key = self.construct_object(key_node, deep=True)
+                where = f"line {key_node.start_mark.line + 1}"
+                if not isinstance(key, str):
+                    raise RegistryConfigError(path, f"{where}: a key is not a text")
+                if key == _MERGE:
+                    raise RegistryConfigError(path, f"{where}: merge keys (<<) are not read here")
+                if key in found:
+                    raise RegistryConfigError(path, f"{where}: the key {shown(key, 60)} stands twice")
+                found[key] = self.construct_object(value_node, deep=True)
+            return found
+
+    def construct(loader: Loader, node: Any) -> dict[Any, Any]:  # noqa: ANN401
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", construct)
+    try:
+        return yaml.load(data, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        problem = getattr(error, "problem", None) or "is not YAML"
+        raise RegistryConfigError(path, f"{where}{shown(str(problem))}") from error
+    except (RecursionError, ValueError) as error:
+        raise RegistryConfigError(path, "is not YAML that can be read") from error
+
+
+def _wishes(registry: str, settings: dict[str, Any], path: str, options: RegistryOptions) -> Iterator[Wish]:
+    unknown = [key for key in settings if key not in _KEYS]
+    if unknown:
+        raise RegistryConfigError(
+            path, f"{registry}: unknown key {shown(unknown[0], 60)}", f"keys are {', '.join(_KEYS)}"
+        )
+    options = _access(registry, settings, path, options)
+    for name, tags in _mapping(settings.get("images"), path, f"{registry}: images").items():
+        yield Wish(_repository(registry, name, path), _listed(tags, path, f"{registry}/{name}"), options)
+    readers: tuple[tuple[str, Callable[[str], Callable[[str], bool]]], ...] = (
+        ("images-by-tag-regex", _pattern),
+        ("images-by-semver", lambda text: in_range(parse_range(text))),
+    )
+    for key, read in readers:
+        for name, text in _mapping(settings.get(key), path, f"{registry}: {key}").items():
+            where = f"{registry}/{name}: {key}"
+            try:
+                chooses = read(_text(text, path, where))
+            except RegistryConfigError:
+                raise
+            except (ArstoreError, re.error) as error:
+                raise RegistryConfigError(path, f"{where}: {error}") from error
+            yield Wish(_repository(registry, name, path), Choice(chooses=chooses), options)
+
+
+def _pattern(text: str) -> Callable[[str], bool]:
+    """What says whether a tag has a match of *text* anywhere in it, as Go's regexp.MatchString."""
+    pattern = re.compile(text)
+    return lambda tag: pattern.search(tag) is not None
+
+
+def _access(registry: str, settings: dict[str, Any], path: str, options: RegistryOptions) -> RegistryOptions:
+    credentials = settings.get("credentials")
+    if credentials is not None and credentials != "":
+        found = _mapping(credentials, path, f"{registry}: credentials")
+        user, password = (found.get(key) for key in ("username", "password"))
+        if set(found) - {"username", "password"} or not (isinstance(user, str) and isinstance(password, str) and user):
+            raise RegistryConfigError(path, f"{registry}: credentials are a username and a password")
+        options = options._replace(credential=Credential(user, password), anonymous=False)
+    verify = settings.get("tls-verify")
+    if verify is not None:
+        word = _WORDS.get(verify.lower()) if isinstance(verify, str) else None
+        if word is None:
+            raise RegistryConfigError(path, f"{registry}: tls-verify is neither true nor false")
+        options = options._replace(tls_verify=word)
+    if settings.get("cert-dir") is not None:
+        directory = _text(settings["cert-dir"], path, f"{registry}: cert-dir")
+        options = options._replace(cert_dir=os.path.expanduser(directory))
+    return options
+
+
+def _repository(registry: str, name: str, path: str) -> DockerReference:
+    try:
+        found = DockerReference.parse(f"{registry}/{name}", "")
+    except InvalidReferenceError as error:
+        raise RegistryConfigError(path, str(error)) from error
+    if found.tag or found.digest is not None:
+        raise RegistryConfigError(path, f"{shown(name, 80)} has a tag", "tags are listed below the name")
+    return found
+
+
+def _listed(tags: object, path: str, where: str) -> Choice:
+    if tags is None or tags == "" or tags == []:
+        return Choice()
+    if not isinstance(tags, list):
+        raise RegistryConfigError(path, f"{where}: is not a list of tags")
+    if len(tags) > MOST:
+        raise LimitError(path, f"names more than {MOST} repositories and tags")
+    texts = [one if isinstance(one, str) else "" for one in tags]
+    for text in texts:
+        if not is_digest(text) and not is_tag(text):
+            raise RegistryConfigError(path, f"{where}: {shown(repr(text), 60)} is neither a tag nor a digest")
+    digests = [Digest(text) for text in texts if is_digest(text)]
+    return Choice(tuple(dict.fromkeys(t for t in texts if not is_digest(t))), tuple(dict.fromkeys(digests)))
+
+
+def _mapping(value: object, path: str, where: str) -> dict[str, Any]:
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise RegistryConfigError(path, f"{where}: is not a mapping of names")
+    return value
+
+
+def _text(value: object, path: str, where: str) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise RegistryConfigError(path, f"{where}: is not a text")
+    return value
