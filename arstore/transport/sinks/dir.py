@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.sink import OutgoingImage
 
+_VERSION_START = b"Directory Transport Version: "
 _VERSION = b"Directory Transport Version: 1.1\n"
-_OWN = re.compile(r"[0-9a-f]{64}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
+_OWN = re.compile(r"([0-9a-f]{64}){1,2}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
 """Names of files that the form has besides `version` and `manifest.json`."""
 
 
@@ -45,16 +47,15 @@ class DirSink:
         self._directory = os.path.realpath(directory)
         refuse_stores(self._directory)
         self._stack = ExitStack()
-        self._fd = self._stack.enter_context(locked_directory(self._directory, _is_dir, "a dir: image"))
+        self._fd = self._stack.enter_context(locked_directory(self._directory, self._is_dir, "a dir: image"))
         self._manifests: dict[Digest, bytes] = {}
         self._kept: set[str] = set()
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
         with suppress(FileNotFoundError):
-            if os.lstat(self._place(descriptor.digest)).st_size == descriptor.size:
-                self._kept.add(descriptor.digest.hex)
-                return True
+            status = os.lstat(self._place(descriptor.digest))
+            return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
@@ -84,6 +85,14 @@ class DirSink:
                     os.unlink(name, dir_fd=self._fd)
             os.fsync(self._fd)
 
+    def _is_dir(self, names: set[str]) -> bool:
+        """Whether this is such a directory, or what a copy that was killed has left of one."""
+        try:
+            with open(f"{self._directory}/version", "rb") as file:
+                return file.read(len(_VERSION)).startswith(_VERSION_START)
+        except FileNotFoundError:
+            return all(name == "manifest.json" or _OWN.fullmatch(name) for name in names)
+
     def _place(self, digest: Digest) -> str:
         self._kept.add(digest.hex)
         return f"{self._directory}/{digest.hex}"
@@ -95,7 +104,3 @@ class DirSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-
-def _is_dir(names: set[str]) -> bool:
-    return "version" in names or "manifest.json" in names

@@ -8,6 +8,7 @@ directory holds the old images or the new ones at any moment.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
 from arstore.oci.document import BOUNDS, encode, parse
 from arstore.oci.media_type import OCI_INDEX
 from arstore.oci.reference import full_name
-from arstore.store.apart import refuse_stores
+from arstore.store.apart import refuse_stores, refuse_within
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
 from arstore.transport.sinks.files import FileWriter, clear_partial, locked_directory, replace_document
@@ -35,28 +36,27 @@ if TYPE_CHECKING:
 class LayoutSink:
     """A layout in a directory, which is made if it is missing. *ref_name* is the name that the user gave, if any."""
 
-    traits = SinkTraits()
-
     def __init__(self, directory: str, ref_name: str = "") -> None:
         """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
         self.what = directory
         self._directory = os.path.realpath(directory)
         self._ref_name = ref_name
-        refuse_stores(self._directory, noun="a copy")
+        self.traits = SinkTraits(many=not ref_name)
+        refuse_stores(self._directory)
+        self._refuse_linked_stores()
         self._stack = ExitStack()
         self._fd = self._stack.enter_context(locked_directory(self._directory, _is_layout, "an OCI image layout"))
         with self._closing_on_error(), naming(self._directory):
             self._old = _read_index(self._directory)
             self._make("blobs")
             for algorithm in HEX_LENGTHS:
-                with suppress(FileNotFoundError):
-                    _clear(f"{self._directory}/blobs/{algorithm}")
+                _clear(f"{self._directory}/blobs/{algorithm}")
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
         with suppress(FileNotFoundError):
             status = os.lstat(self._place(descriptor.digest))
-            return status.st_size == descriptor.size
+            return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
@@ -88,6 +88,13 @@ class LayoutSink:
     def _place(self, digest: Digest) -> str:
         return f"{self._directory}/blobs/{digest.algorithm}/{digest.hex}"
 
+    def _refuse_linked_stores(self) -> None:
+        """See to it that no link below leads into a store: layouts may share blobs that way."""
+        for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
+            place = f"{self._directory}/{below}"
+            if os.path.islink(place):
+                refuse_within(os.path.realpath(place))
+
     def _make(self, below: str) -> None:
         with suppress(FileExistsError):
             os.mkdir(f"{self._directory}/{below}")
@@ -110,16 +117,18 @@ def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str,
     """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
 
     The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
-    in `io.containerd.image.name`, where containerd looks. *ref_name* takes the place of the first, as it is.
+    in `io.containerd.image.name`, where containerd looks. *ref_name*, for the only one of *tops*, is the reference that
+    the user gave: it takes the place of all names, and where it is no whole name, containerd gets none.
     """
     found = []
     for top in tops:
         document = top.descriptor.to_json()
-        for name in top.names or ("",):
+        names = top.names[:1] if ref_name else top.names
+        for name in names or ("",):
             notes = {}
             if ref_name or name:
                 notes[REF_NAME] = ref_name or name
-            if name:
+            if name and (not ref_name or "/" in ref_name or ":" in ref_name):
                 notes[CONTAINERD_NAME] = full_name(name)
             found.append(document | {"annotations": notes} if notes else document)
     return found
@@ -127,33 +136,37 @@ def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str,
 
 def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> bytes:
     """`index.json` with the entries of *old* that stay, in their order, and then *new*."""
-    named = {entry.get("annotations", {}).get(REF_NAME) for entry in new} - {None}
+    named = {pair for entry in new for pair in _names(entry)}
     digests = {entry["digest"] for entry in new}
     kept = []
     for entry in old.get("manifests") or []:
-        name = _ref_name(entry)
-        if name in named or (not name and isinstance(entry, dict) and entry.get("digest") in digests):
+        names = _names(entry)
+        if names & named or (not names and isinstance(entry, dict) and entry.get("digest") in digests):
             continue
         kept.append(entry)
     return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, **old, "manifests": [*kept, *new]})
 
 
-def _ref_name(entry: object) -> str:
+def _names(entry: object) -> set[tuple[str, str]]:
+    """The annotations of an entry that name it, whatever they hold."""
     notes = entry.get("annotations") if isinstance(entry, dict) else None
-    name = notes.get(REF_NAME) if isinstance(notes, dict) else None
-    return name if isinstance(name, str) else ""
+    if not isinstance(notes, dict):
+        return set()
+    return {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
 
 
 def _clear(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        clear_partial(fd)
-    finally:
-        os.close(fd)
+    """Remove what killed copies have left; where layouts share their blobs, it may be another's, and alive."""
+    if os.path.isdir(directory) and os.path.realpath(directory) == directory:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            clear_partial(fd)
+        finally:
+            os.close(fd)
 
 
 def _is_layout(names: set[str]) -> bool:
-    return LAYOUT in names or INDEX in names or names == {"blobs"}
+    return LAYOUT in names or names <= {"blobs", INDEX}
 
 
 def _read_index(directory: str) -> dict[str, Any]:
@@ -163,6 +176,7 @@ def _read_index(directory: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     document = parse(raw, f"{directory}/{INDEX}", BOUNDS)
-    if not isinstance(document.get("manifests", []), list):
+    # Go writes null for a list that is empty.
+    if "manifests" not in document or not isinstance(document["manifests"] or [], list):
         raise ConflictError(f"{directory}/{INDEX}", "lists no manifests", "name an empty or a new directory")
     return document
