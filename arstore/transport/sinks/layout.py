@@ -19,7 +19,7 @@ from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
 from arstore.oci.document import BOUNDS, encode, parse
 from arstore.oci.media_type import OCI_INDEX
 from arstore.oci.reference import full_name
-from arstore.store.apart import refuse_stores, refuse_within
+from arstore.store.apart import refuse_stores
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
 from arstore.transport.sinks.files import FileWriter, clear_partial, locked_directory, replace_document
@@ -43,7 +43,7 @@ class LayoutSink:
         self._ref_name = ref_name
         self.traits = SinkTraits(many=not ref_name)
         refuse_stores(self._directory)
-        self._refuse_linked_stores()
+        self._refuse_links()
         self._stack = ExitStack()
         self._fd = self._stack.enter_context(locked_directory(self._directory, _is_layout, "an OCI image layout"))
         with self._closing_on_error(), naming(self._directory):
@@ -88,12 +88,12 @@ class LayoutSink:
     def _place(self, digest: Digest) -> str:
         return f"{self._directory}/blobs/{digest.algorithm}/{digest.hex}"
 
-    def _refuse_linked_stores(self) -> None:
-        """See to it that no link below leads into a store: layouts may share blobs that way."""
+    def _refuse_links(self) -> None:
+        """See to it that blobs lie here, and not where a link leads, such as into a store; no source follows one."""
         for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
             place = f"{self._directory}/{below}"
             if os.path.islink(place):
-                refuse_within(os.path.realpath(place))
+                raise ConflictError(place, "is a symbolic link", "name an empty or a new directory")
 
     def _make(self, below: str) -> None:
         with suppress(FileExistsError):
@@ -156,13 +156,14 @@ def _names(entry: object) -> set[tuple[str, str]]:
 
 
 def _clear(directory: str) -> None:
-    """Remove what killed copies have left; where layouts share their blobs, it may be another's, and alive."""
-    if os.path.isdir(directory) and os.path.realpath(directory) == directory:
+    try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            clear_partial(fd)
-        finally:
-            os.close(fd)
+    except FileNotFoundError:
+        return
+    try:
+        clear_partial(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_layout(names: set[str]) -> bool:
@@ -177,6 +178,6 @@ def _read_index(directory: str) -> dict[str, Any]:
         return {}
     document = parse(raw, f"{directory}/{INDEX}", BOUNDS)
     # Go writes null for a list that is empty.
-    if "manifests" not in document or not isinstance(document["manifests"] or [], list):
+    if "manifests" not in document or not isinstance(document["manifests"], list | None):
         raise ConflictError(f"{directory}/{INDEX}", "lists no manifests", "name an empty or a new directory")
     return document
