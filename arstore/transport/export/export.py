@@ -128,6 +128,7 @@ class Export:
         """
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
+        self._require_changes(selection)
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
             self._written.images[image.digest] = self._image(image)
@@ -154,6 +155,22 @@ class Export:
             raise ConversionError(what, "has no place for a manifest, so there is no format to choose")
         if traits.plain_layers and self._options.compression not in {None, Compression.NONE}:
             raise ConversionError(what, "has layers without compression only")
+
+    def _require_changes(self, selection: Selection) -> None:
+        """See to it that all that has to change may change, before anything is moved."""
+        if not self._sink.traits.manifests:
+            return
+        for image in selection.images.values():
+            manifest = self._manifest(image)
+            form = self._form(manifest)
+            if form != conversion.format_of(manifest.media_type) or any(
+                self._target(layer, form) is not None for layer in manifest.layers
+            ):
+                self._refuse_change(f"manifest {image.digest}")
+                conversion.require_free(manifest)
+        for index in selection.indexes.values():
+            if self._options.form not in {"", conversion.format_of(index.media_type)}:
+                self._refuse_change(f"index {index.digest}")
 
     # --- layers -----------------------------------------------------------------------------------------------------
 
