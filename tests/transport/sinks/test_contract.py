@@ -109,7 +109,7 @@ def test_a_blob_that_was_finished_is_held(target):
 
 def test_a_copy_that_failed_is_given_again(target, tmp_path, source):
     broken = images.write_oci_archive(tmp_path / "broken.tar", PICTURE, replace={PICTURE.layers[2].digest: b"short"})
-    with pytest.raises(Exception, match="5 of|ends after"):
+    with pytest.raises(Exception, match="ends after 5 of"):
         copies.copy(broken, target)
     copies.copy(source, target)
     assert copies.read(target.reference).one.config == PICTURE.config
