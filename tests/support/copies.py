@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -173,3 +174,12 @@ def expected(picture: images.Picture) -> Image:
 def everything(directory: Path) -> dict[str, bytes]:
     """All regular files below *directory*, with their content."""
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def members(path: Path) -> dict[str, bytes | str | None]:
+    """The members of an archive: content of files, targets of links, None for directories."""
+    with tarfile.open(path) as archive:
+        return {
+            one.name: one.linkname if one.issym() else archive.extractfile(one).read() if one.isfile() else None
+            for one in archive
+        }

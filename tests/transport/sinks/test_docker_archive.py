@@ -7,16 +7,9 @@ import tarfile
 
 import pytest
 from support import copies, images, peers
+from support.copies import members
 
 BUSY = images.example(["busybox:1", "registry.example:5000/team/app:v1"])
-
-
-def members(path):
-    with tarfile.open(path) as archive:
-        return {
-            one.name: one.linkname if one.issym() else archive.extractfile(one).read() if one.isfile() else None
-            for one in archive
-        }
 
 
 @pytest.fixture
