@@ -8,11 +8,12 @@ content where a file can be sought in; only a name of more than 100 bytes (a sha
 from __future__ import annotations
 
 import os
+import select
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, UsageError, naming
+from arstore.errors import ConflictError, UsageError, calling
 from arstore.linux.files.writing import write_all
 from arstore.store.apart import refuse_within
 from arstore.tar.entry import Entry, Kind
@@ -43,18 +44,21 @@ class _Output:
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Raises OSError."""
-        with naming(self.what):
-            write_all(self.fd, data)
+        with calling(self.what):
+            if self.is_seekable:
+                write_all(self.fd, data)
+            else:
+                _write_stream(self.fd, data)
         self.at += len(data)
 
     def patch(self, data: bytes, offset: int) -> None:
         """Write over what stands at *offset*. Raises OSError."""
-        with naming(self.what):
+        with calling(self.what):
             os.pwrite(self.fd, data, offset)
 
     def cut(self, offset: int) -> None:
         """Take back all from *offset* on. Raises OSError."""
-        with naming(self.what):
+        with calling(self.what):
             os.ftruncate(self.fd, offset)
             os.lseek(self.fd, offset, os.SEEK_SET)
         self.at = offset
@@ -76,7 +80,8 @@ class ArchiveFile:
         if descriptor is not None:
             fd = descriptor
         elif _is_special(path):
-            fd = self._owned = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            with calling(path):
+                fd = self._owned = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
         else:
             place = os.path.realpath(path)
             if os.path.isdir(place):
@@ -164,6 +169,18 @@ def refuse_terminal(path: str) -> None:
     """Refuse to write an archive to a terminal. Raises UsageError."""
     if path == STREAM and os.isatty(1):
         raise UsageError("-", "stdout is a terminal, and an archive is no text", "redirect it, or name a file with -o")
+
+
+def _write_stream(fd: int, data: bytes | memoryview) -> None:
+    """Write all of *data* to what may have been made not to block by whoever shares it. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
 def descriptor_of(path: str) -> int | None:

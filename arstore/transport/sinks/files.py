@@ -13,7 +13,7 @@ import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, InUseError, naming
+from arstore.errors import ConflictError, InUseError, calling, naming
 from arstore.linux.files.writing import write_all
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ _PARTIAL = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
 def partial_path(directory: str) -> str:
     """A path for a file in *directory* that is not whole yet."""
     return f"{directory}/{PARTIAL}{os.urandom(8).hex()}"
-
-
-@contextmanager
-def calling(what: str) -> Iterator[None]:
-    """Have an OSError that leaves the context name *what*, which the user knows, and no file that is not whole yet."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = what
-        raise
 
 
 def create(path: str | bytes) -> int:

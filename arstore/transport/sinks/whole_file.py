@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.paths import sync_directory
-from arstore.transport.sinks.files import calling, create
+from arstore.errors import calling
+from arstore.transport.sinks.files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
