@@ -83,12 +83,20 @@ def recompressed(layer: Descriptor, media_type: str, digest: Digest, size: int) 
 
 
 def index(old: Index, written: Mapping[Digest, Descriptor], form: str) -> tuple[str, bytes]:
-    """The media type and the bytes of *old* with the entries that were *written*, by what they were, in this format."""
+    """The media type and the bytes of *old* with the entries that were *written*, by what they were, in this format.
+
+    An entry without a platform is given the one of its image: a Docker list has to have it.
+    """
     entries = []
     for entry in old.manifests:
         new = written.get(entry.digest)
         if new is not None:
-            entries.append(replace(entry, media_type=new.media_type, digest=new.digest, size=new.size, data=None))
+            platform = entry.platform or new.platform
+            entries.append(
+                replace(
+                    entry, media_type=new.media_type, digest=new.digest, size=new.size, platform=platform, data=None
+                )
+            )
     media_type = types.DOCKER_LIST if form == DOCKER else types.OCI_INDEX
     if form == DOCKER:
         entries = [replace(entry, annotations={}, artifact_type="") for entry in entries]

@@ -338,10 +338,11 @@ class Export:
             for entry in old.manifests:
                 if entry.digest not in written:
                     self._artifact(entry)
+        absent = sum(entry.digest not in written for entry in old.entries)
         if raw is index.document:
-            self._written.sparse += sum(entry.digest not in written for entry in old.entries)
+            self._written.sparse += absent
         else:
-            self._written.dropped += len(old.entries) - len(index.manifests)
+            self._written.dropped += absent
         descriptor = Descriptor(media_type, Digest.of(raw, index.digest.algorithm), len(raw))
         self._sink.put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, index.names, members=tuple(written[d].digest for d in index.manifests))

@@ -183,6 +183,17 @@ def test_an_index_in_dockers_format(tmp_path):
     assert (done.sparse, done.dropped) == (0, 0)
 
 
+def test_entries_without_a_platform_are_given_it(tmp_path):
+    document = json.loads(MULTI.raw)
+    for entry in document["manifests"]:
+        del entry["platform"]
+    whole = images.Collection(MULTI.parts, images.dump(document), MULTI.names)
+    _, found = convert_index(tmp_path, whole, form="v2s2")
+    ((raw, _),) = found.indexes.values()
+    architectures = [entry["platform"]["architecture"] for entry in json.loads(raw)["manifests"]]
+    assert architectures == [images.HOST_ARCHITECTURE, "arm64"]
+
+
 def test_an_index_in_an_index_follows_its_images(tmp_path):
     whole = images.index(images.index(stores.simple("a", compression="gzip")), names=["x:1"])
     _, found = convert_index(tmp_path, whole, compression=Compression.ZSTD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from support import copies, images, stores
@@ -111,6 +112,39 @@ def test_a_tar_that_has_not_its_diff_id(tmp_path, kind):
     source = images.write_oci_archive(tmp_path / "x.tar", images.image(lying, names=["x:1"]))
     with pytest.raises(DigestMismatchError):
         copies.copy(source, copies.target(kind, tmp_path))
+
+
+def test_one_blob_of_two_sizes(tmp_path, target):
+    """One of two images lies about the size of a layer that both have."""
+    if target.kind == "docker-archive":
+        pytest.skip("it has no place for the lie: the tar is written once, by its diff ID")
+    layer = images.layer([images.file("a", b"a" * 900)])
+
+    def lie(manifest):
+        manifest["layers"][0]["size"] += 1
+
+    pictures = (images.image(layer, names=["x:1"]), images.image(layer, names=["y:1"], edit_manifest=lie))
+    for order in (pictures, pictures[::-1]):
+        source = images.write_layout(tmp_path / f"layout-{order[0].names[0][0]}", *order)
+        if target.kind == "dir":
+            source = f"{source}:y:1"
+        with pytest.raises((SizeMismatchError, TruncatedError)):
+            copies.copy(f"oci:{source}", target)
+        none_left(target)
+
+
+def test_thousands_of_layers_are_dealt_at_once(tmp_path):
+    """Work grows with the number of blobs, and not with its square."""
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.transport.export.transfer import _dealt
+
+    blobs = [Descriptor("", Digest.of(b"%d" % n), n % 7) for n in range(40_000)]
+    began = time.process_time()
+    lists = _dealt(blobs)
+    assert time.process_time() - began < 2
+    assert sorted(map(len, lists))[0] > 5000
+    assert sum(map(len, lists)) == 40_000
 
 
 # --- the store ------------------------------------------------------------------------------------------------------
