@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.paths import sync_directory
 from arstore.errors import calling
+from arstore.linux.files.sync import syncfs
 from arstore.transport.sinks.files import create
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ class WholeFile:
             if self._partial:
                 os.rename(self._partial, self._path)
                 self._partial = b""
-            sync_directory(self._directory)
+            try:
+                sync_directory(self._directory)
+            except PermissionError:
+                # A directory that can be written to need not be one that can be opened.
+                syncfs(self.fd)
 
     def close(self) -> None:
         """Let go; what was not finished is gone then."""
@@ -112,7 +117,6 @@ class WholeFile:
         try:
             names = os.listdir(directory)
         except PermissionError:
-            # A directory that can be written to need not be one that can be read.
             return
         for name in names:
             path = os.path.join(directory, name)

@@ -121,6 +121,18 @@ def test_names_of_255_bytes(way, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+def test_a_directory_that_cannot_be_read(way, tmp_path, monkeypatch):
+    """Mode 0300: to root, for whom there is no such directory, it is shown by what the calls would say."""
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(whole_file, "sync_directory", denied)
+    monkeypatch.setattr(whole_file.os, "listdir", denied)
+    write(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_the_user_learns_of_his_own_path(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         WholeFile(str(tmp_path / "missing" / "file"), "what I wrote")
