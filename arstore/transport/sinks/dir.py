@@ -80,6 +80,8 @@ class DirSink:
             syncfs(self._fd)
             replace_document(f"{self._directory}/version", _VERSION)
             replace_document(f"{self._directory}/manifest.json", self._manifests[top.descriptor.digest])
+            # Whatever the disk writes first: no manifest may be left without its blobs.
+            os.fsync(self._fd)
             for name in os.listdir(self._fd):
                 if name not in self._kept and _OWN.fullmatch(name):
                     os.unlink(name, dir_fd=self._fd)

@@ -46,8 +46,8 @@ class WholeFile:
             self.fd = self._nameless()
             if self.fd < 0:
                 self.fd = self._named()
-            with suppress(FileNotFoundError):
-                # What is replaced hands its mode on.
+            with suppress(FileNotFoundError, PermissionError):
+                # What is replaced hands its mode on, where the file system has modes.
                 os.fchmod(self.fd, stat.S_IMODE(os.stat(path).st_mode))
 
     def finish(self) -> None:
