@@ -13,6 +13,8 @@ from support import copies, images, stores
 
 from arstore.digest import Digest
 from arstore.tar.writer import file_header
+from arstore.transport.detect import open_source
+from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.sinks.archive import ArchiveFile, descriptor_of
 
 GIB = 1 << 30
@@ -42,6 +44,24 @@ def test_sizes_as_gnu_tar_reads_them(tmp_path, size):
     assert [(words[2], words[-1]) for words in listed] == [(str(size), "big"), ("3", "after")]
     with tarfile.open(path) as archive:
         assert [(one.name, one.size) for one in archive] == [("big", size), ("after", 3)]
+
+
+def test_sizes_as_our_own_reader_reads_them(tmp_path):
+    """In place: members behind a large one are found, and the large one has its size."""
+    path, digest = tmp_path / "x.tar", "0" * 64
+    picture = stores.simple("one", names=("one:1",))
+    copies.copy(
+        images.write_oci_archive(tmp_path / "source.tar", picture), copies.Target("oci-archive", tmp_path / "small")
+    )
+    with path.open("wb") as file:
+        file.write(file_header(f"blobs/sha256/{digest}".encode(), 9 * GIB + 7))
+        file.seek(-(-(9 * GIB + 7) // 512) * 512, os.SEEK_CUR)
+        file.write((tmp_path / "small").read_bytes())
+    assert copies.read(f"oci-archive:{path}").one.digest == picture.digest
+    with open_source(f"oci-archive:{path}", TemporarySpool()) as source:
+        blob = source.open_blob(Digest(f"sha256:{digest}"))
+        assert blob.read(10) == bytes(10)
+        blob.close()
 
 
 def test_a_header_that_is_written_last(tmp_path):
