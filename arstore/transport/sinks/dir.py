@@ -5,7 +5,7 @@
     <hex>.manifest.json         the images of an index
     manifest.json               the image's manifest, or the index
 
-`manifest.json` is replaced last. What an earlier image has left is removed after that.
+`version` is written first, and `manifest.json` last. What an earlier image has left is removed after that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,14 @@ class DirSink:
         self._fd = self._stack.enter_context(locked_directory(self._directory, self._is_dir, "a dir: image"))
         self._manifests: dict[Digest, bytes] = {}
         self._kept: set[str] = set()
+        self._is_new = not os.path.lexists(f"{self._directory}/version")
+        if self._is_new:
+            # By this it is known again, should the copy be killed: files named by digests may be anybody's.
+            try:
+                replace_document(f"{self._directory}/version", _VERSION)
+            except BaseException:
+                self._stack.__exit__(*sys.exc_info())
+                raise
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
@@ -87,13 +96,11 @@ class DirSink:
                     os.unlink(name, dir_fd=self._fd)
             os.fsync(self._fd)
 
-    def _is_dir(self, names: set[str]) -> bool:
+    def _is_dir(self, _names: set[str]) -> bool:
         """Whether this is such a directory, or what a copy that was killed has left of one."""
-        try:
-            with open(f"{self._directory}/version", "rb") as file:
-                return file.read(len(_VERSION)).startswith(_VERSION_START)
-        except FileNotFoundError:
-            return all(name == "manifest.json" or _OWN.fullmatch(name) for name in names)
+        with suppress(FileNotFoundError), open(f"{self._directory}/version", "rb") as file:
+            return file.read(len(_VERSION)).startswith(_VERSION_START)
+        return False
 
     def _place(self, digest: Digest) -> str:
         self._kept.add(digest.hex)
@@ -105,4 +112,6 @@ class DirSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._is_new and os.listdir(self._fd) == ["version"]:
+            os.unlink("version", dir_fd=self._fd)
         self._stack.__exit__(kind, error, trace)

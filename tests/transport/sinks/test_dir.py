@@ -66,6 +66,8 @@ def test_an_index(target, tmp_path):
         {"README": b"x"},
         {"oci-layout": b"{}", "index.json": b"{}"},
         {"manifest.json": b"{}", "README": b"x"},
+        {"manifest.json": b"{}"},
+        {"0" * 64: b"a blob of somebody"},
     ],
     ids=lambda files: " ".join(files),
 )
@@ -76,6 +78,23 @@ def test_something_else_is_refused_and_left(target, source, files):
     with pytest.raises(ConflictError, match="something else"):
         copies.copy(source, target)
     assert copies.everything(target.path) == files
+
+
+def test_the_blobs_of_a_layout_are_not_taken_for_ours(source, tmp_path):
+    layout = images.write_layout(tmp_path / "layout", ONE)
+    before = copies.everything(layout)
+    with pytest.raises(ConflictError, match="something else"):
+        copies.copy(source, copies.Target("dir", layout / "blobs/sha256"))
+    assert copies.everything(layout) == before
+
+
+def test_what_a_killed_copy_left_is_gone_on_with(target, source):
+    with target.opened() as sink:
+        del sink
+        assert os.listdir(target.path) == ["version"]
+    (target.path / ("0" * 64)).write_bytes(b"whole")
+    copies.copy(source, target)
+    assert set(os.listdir(target.path)) == {"version", "manifest.json", *hexes(TWO)}
 
 
 def test_two_copies_at_once(target, source):
