@@ -381,12 +381,30 @@ def naming(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if hasattr(error, _CALLED):
+            raise
         name = _file_name(error)
         if not name or name == ".":
             error.filename = what
         elif not name.startswith("/") and name != what and not name.startswith(f"{what} ("):
             error.filename = f"{what} ({name})"
         raise
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Have an OSError that leaves the context name *what*, as the user wrote it, and nothing else from then on."""
+    try:
+        yield
+    except OSError as error:
+        if not hasattr(error, _CALLED):
+            error.filename = what
+            setattr(error, _CALLED, True)
+        raise
+
+
+_CALLED = "arstore_called"
+"""An attribute of errors that have the name that they keep."""
 
 
 def _file_name(error: OSError) -> str:

@@ -18,6 +18,7 @@ OTHERS = {
     ("cli/images/unpack.py", "directory"): "an argument of the command",
     ("cli/upkeep/backup.py", "directory"): "an argument of the command",
     ("transport/media/archive.py", "layer.tar"): "a member of a docker-archive",
+    ("transport/sinks/docker_archive.py", "layer.tar"): "a member of a docker-archive",
 }
 """Where the word means something else."""
 

@@ -46,6 +46,9 @@ def guarded(session: Session, body: Callable[[], int]) -> int:
         if interrupts.happened:
             return _interrupted(session)
         failure = _failure_of_stdout() if isinstance(error, OSError) else None
+        if failure is None and isinstance(error, BrokenPipeError) and error.filename == STDOUT:
+            # What was written is no text for people, and did not go through Python's buffer.
+            failure = ClosedStreamError()
         if failure is not None:
             return _tell_unwritten(session, failure)
         if os.environ.get(interrupts.DEBUG) == "1":

@@ -25,6 +25,8 @@ READING = [
     ("check",),
     ("check", "--quick"),
     ("gc", "--dry-run"),
+    ("save", "example:1", "-o", "/dev/null"),
+    ("save", "example:1", "--format", "docker-archive", "-o", "/dev/null"),
 ]
 WRITING = [
     ("gc",),

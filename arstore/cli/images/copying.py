@@ -106,12 +106,16 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     if done.sparse:
         noun = "entry" if done.sparse == 1 else "entries"
         session.note(f"{target.what}: {done.sparse} {noun} of an index did not come along; the index lists them still")
+    if done.dropped:
+        noun = "entry" if done.dropped == 1 else "entries"
+        session.note(f"{target.what}: {done.dropped} {noun} of an index did not come along; the new index has no such")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
             "skipped": skipped.documents(),
             "skipped_count": skipped.count,
             "sparse": done.sparse,
+            "dropped": done.dropped,
         }
         if target.path == "-":
             return

@@ -17,6 +17,7 @@ from arstore.errors import (
     BRING_BACK,
     CompressionError,
     DigestMismatchError,
+    MissingBlobError,
     SizeMismatchError,
     StoreDamagedError,
     TruncatedError,
@@ -67,8 +68,8 @@ class Contents:
     def blob(self, descriptor: Descriptor) -> Iterator[Reader]:
         """The blob as it is; reading it to its end verifies it.
 
-        Raises MissingBlobError, and when it is read DigestMismatchError, SizeMismatchError or TruncatedError,
-        StoreDamagedError in place of these for a blob of the store, and the errors of the source.
+        Raises MissingBlobError, and when it is read DigestMismatchError, SizeMismatchError or TruncatedError;
+        StoreDamagedError in place of all these for a blob of the store; the errors of the source.
         """
         with ExitStack() as stack:
             stack.enter_context(self._damage(descriptor.digest))
@@ -119,10 +120,11 @@ class Contents:
     def _damage(self, digest: Digest) -> Iterator[None]:
         try:
             yield
-        except (DigestMismatchError, SizeMismatchError, TruncatedError, CompressionError) as error:
+        except (DigestMismatchError, SizeMismatchError, TruncatedError, CompressionError, MissingBlobError) as error:
             if not self._is_store:
                 raise
-            raise StoreDamagedError(digest, f"its file has been altered: {error.why}", BRING_BACK) from error
+            why = error.why if isinstance(error, MissingBlobError) else f"its file has been altered: {error.why}"
+            raise StoreDamagedError(digest, why, BRING_BACK) from error
 
 
 @contextmanager

@@ -62,14 +62,16 @@ def config_type(form: str) -> str:
     return types.DOCKER_CONFIG if form == DOCKER else types.OCI_CONFIG
 
 
-def manifest(old: Manifest, config: Descriptor, layers: Sequence[Descriptor], form: str) -> tuple[str, bytes]:
-    """The media type and the bytes of *old* with these parts, in this format.
-
-    Raises ConversionError for a manifest that is about another one: what is signed or described would be lost.
-    """
+def require_free(old: Manifest) -> None:
+    """Raise ConversionError for a manifest that is about another one: what is signed or described would be lost."""
     if old.has_subject:
         why = "refers to another manifest, and a converted one would refer to it falsely"
         raise ConversionError(f"manifest {old.digest}", why, "copy it without a conversion")
+
+
+def manifest(old: Manifest, config: Descriptor, layers: Sequence[Descriptor], form: str) -> tuple[str, bytes]:
+    """The media type and the bytes of *old* with these parts, in this format. Raises as `require_free`."""
+    require_free(old)
     media_type = types.DOCKER_MANIFEST if form == DOCKER else types.OCI_MANIFEST
     return media_type, Manifest.build(config, layers, old.annotations, media_type)
 
@@ -81,12 +83,20 @@ def recompressed(layer: Descriptor, media_type: str, digest: Digest, size: int) 
 
 
 def index(old: Index, written: Mapping[Digest, Descriptor], form: str) -> tuple[str, bytes]:
-    """The media type and the bytes of *old* with the entries that were *written*, by what they were, in this format."""
+    """The media type and the bytes of *old* with the entries that were *written*, by what they were, in this format.
+
+    An entry without a platform is given the one of its image: a Docker list has to have it.
+    """
     entries = []
     for entry in old.manifests:
         new = written.get(entry.digest)
         if new is not None:
-            entries.append(replace(entry, media_type=new.media_type, digest=new.digest, size=new.size, data=None))
+            platform = entry.platform or new.platform
+            entries.append(
+                replace(
+                    entry, media_type=new.media_type, digest=new.digest, size=new.size, platform=platform, data=None
+                )
+            )
     media_type = types.DOCKER_LIST if form == DOCKER else types.OCI_INDEX
     if form == DOCKER:
         entries = [replace(entry, annotations={}, artifact_type="") for entry in entries]

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access
 from arstore.disk.staging import Ingest
+from arstore.errors import (
+    BRING_BACK,
+    DigestMismatchError,
+    MissingBlobError,
+    SizeMismatchError,
+    StoreDamagedError,
+    TruncatedError,
+)
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
@@ -40,10 +48,12 @@ def export_stored(
 ) -> Exported:
     """Copy the images that *texts* mean in *store*; *registries* says how a registry is reached.
 
-    Raises the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink.
+    Raises the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink; StoreDamagedError for what the
+    store should have and has not, or not as it was.
     """
     with store_source(store, texts) as source, _spool_in(store) as spool:
-        selection = Selector(source, wanted, options.limits, skipped).select()
+        with _damage():
+            selection = Selector(source, wanted, options.limits, skipped).select()
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_names(store, destination)
@@ -80,6 +90,14 @@ def export_reference(
         ):
             contents = Contents(blobs, options.limits)
             return Export(source, contents, sink, spool, options, progress).run(selection)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except (MissingBlobError, DigestMismatchError, SizeMismatchError, TruncatedError) as error:
+        raise StoreDamagedError(error.what, error.why, BRING_BACK) from error
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest, verify
-from arstore.errors import ConversionError, MissingBlobError, SizeMismatchError, UsageError
+from arstore.errors import ConversionError, ManifestError, MissingBlobError, SizeMismatchError, UsageError
 from arstore.linux.files.writing import write_all
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import OCI_LAYER, is_index
+from arstore.oci.media_type import OCI_LAYER, is_docker, is_index
 from arstore.oci.platform import Platform, recorded
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
@@ -66,11 +66,16 @@ class ExportOptions:
 
 
 class Exported(NamedTuple):
-    """What was copied: what is listed with its names, all images, and entries of indexes that did not come."""
+    """What was copied: what is listed with its names, and all images.
+
+    `sparse` counts entries of indexes that did not come and are listed still, `dropped` those that are not, because
+    their index was converted.
+    """
 
     tops: tuple[OutgoingImage, ...]
     images: tuple[OutgoingImage, ...]
     sparse: int = 0
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class _Written:
     indexes: dict[Digest, OutgoingImage] = field(default_factory=dict)
     layers: dict[tuple[Digest, Digest, Compression | None], Descriptor] = field(default_factory=dict)
     sparse: int = 0
+    dropped: int = 0
 
     def of(self, digest: Digest) -> OutgoingImage:
         """What became of the image or the index with this digest."""
@@ -122,6 +128,7 @@ class Export:
         """
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
+        self._require_changes(selection)
         self._sink.begin(() if self._options.converts else _tops(selection, listed))
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
@@ -133,13 +140,13 @@ class Export:
         tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
         images = tuple(self._written.images.values())
         self._sink.publish(images, tops)
-        return Exported(tops, images, self._written.sparse)
+        return Exported(tops, images, self._written.sparse, self._written.dropped)
 
     def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
         traits, what = self._sink.traits, self._sink.what
         count = sum(digest not in listed for digest in (*selection.indexes, *selection.images))
         if not traits.many and count != 1:
-            raise UsageError(what, f"can hold one image, and {count} are to be copied", "name one of them")
+            raise UsageError(what, f"takes one image, and {count} are to be copied", "name one of them")
         if not traits.indexes and selection.indexes:
             why = "cannot hold an index of several platforms"
             raise UsageError(what, why, "choose one with --platform, or write an oci-archive")
@@ -149,6 +156,22 @@ class Export:
             raise ConversionError(what, "has no place for a manifest, so there is no format to choose")
         if traits.plain_layers and self._options.compression not in {None, Compression.NONE}:
             raise ConversionError(what, "has layers without compression only")
+
+    def _require_changes(self, selection: Selection) -> None:
+        """See to it that all that has to change may change, before anything is moved."""
+        if not self._sink.traits.manifests:
+            return
+        for image in selection.images.values():
+            manifest = self._manifest(image)
+            form = self._form(manifest)
+            if form != conversion.format_of(manifest.media_type) or any(
+                self._target(layer, form) is not None for layer in manifest.layers
+            ):
+                self._refuse_change(f"manifest {image.digest}")
+                conversion.require_free(manifest)
+        for index in selection.indexes.values():
+            if self._options.form not in {"", conversion.format_of(index.media_type)}:
+                self._refuse_change(f"index {index.digest}")
 
     # --- layers -----------------------------------------------------------------------------------------------------
 
@@ -167,6 +190,9 @@ class Export:
         have = conversion.compression_of(layer)
         want = self._options.compression or have
         if want is None:
+            # An unregistered type: it can stay where its manifest does.
+            if form == conversion.DOCKER and not is_docker(layer.media_type):
+                return Compression.GZIP
             return None
         if not conversion.can_hold(form, want):
             if self._options.compression is not None:
@@ -313,7 +339,11 @@ class Export:
             for entry in old.manifests:
                 if entry.digest not in written:
                     self._artifact(entry)
-        self._written.sparse += sum(entry.digest not in written for entry in old.entries)
+        absent = sum(entry.digest not in written for entry in old.entries)
+        if raw is index.document:
+            self._written.sparse += absent
+        else:
+            self._written.dropped += absent
         descriptor = Descriptor(media_type, Digest.of(raw, index.digest.algorithm), len(raw))
         self._sink.put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, index.names, members=tuple(written[d].digest for d in index.manifests))
@@ -323,21 +353,34 @@ class Export:
             raise ConversionError(what, "would have to be changed, and its digest with it")
 
     def _artifact(self, entry: Descriptor) -> None:
-        """Bring a manifest that is no image's, such as an attestation, with its blobs, where the source has it."""
+        """Bring what is no image, such as an attestation, with its blobs, where the source has all of it.
+
+        Raises the errors of `Contents` for what is there and damaged.
+        """
         if is_index(entry.media_type) or entry.size > self._bounds.document:
             return
         try:
             reader = self._source.open_manifest(entry)
+            try:
+                raw = verify(reader.read(entry.size + 1), entry.digest, entry.size)
+            finally:
+                reader.close()
+            blobs = self._parts(entry, raw)
+            for blob in blobs:
+                self._source.require_blob(blob.digest)
         except MissingBlobError:
             return
-        try:
-            raw = verify(reader.read(entry.size + 1), entry.digest, entry.size)
-        finally:
-            reader.close()
-        manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
-        transfer(self._contents, self._sink, [manifest.config, *manifest.layers], self._progress)
+        transfer(self._contents, self._sink, blobs, self._progress)
         self._sink.put_manifest(entry, raw)
         self._written.sparse -= 1
+
+    def _parts(self, entry: Descriptor, raw: bytes) -> list[Descriptor]:
+        """What the manifest *raw* points to; nothing for a document of another kind, which an index may list, too."""
+        try:
+            manifest = Manifest.parse(raw, f"manifest {entry.digest}", entry.media_type or None, self._bounds)
+        except ManifestError:
+            return []
+        return [manifest.config, *manifest.layers]
 
 
 def _tops(selection: Selection, listed: set[Digest]) -> list[Descriptor]:

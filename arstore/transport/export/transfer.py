@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, VerifiedReader
+from arstore.errors import SizeMismatchError
 from arstore.transport.export.content import fetched
 from arstore.workers.fetching import Wanted
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from arstore.digest import Reader
+    from arstore.digest import Digest, Reader
     from arstore.oci.descriptor import Descriptor
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
@@ -56,10 +57,11 @@ def put(sink: ImageSink, descriptor: Descriptor, reader: Reader, tell: Callable[
 def transfer(contents: Contents, sink: ImageSink, blobs: Sequence[Descriptor], progress: Progress) -> None:
     """Move these blobs, each once; what the sink holds is not moved.
 
-    Raises the errors of `Contents.blob` and of the sink: the first that came; the others are given up.
+    Raises SizeMismatchError for a blob that is announced with two sizes, the errors of `Contents.blob` and those of the
+    sink: the first that came; the others are given up.
     """
     todo: list[Descriptor] = []
-    for blob in {one.digest: one for one in blobs}.values():
+    for blob in _once(blobs):
         progress.start(blob.digest, blob.digest.short, blob.size)
         if sink.holds(blob):
             progress.advance(blob.digest, blob.size)
@@ -70,6 +72,15 @@ def transfer(contents: Contents, sink: ImageSink, blobs: Sequence[Descriptor], p
         _one_by_one(contents, sink, todo, progress)
     else:
         _Lanes(contents, sink, progress).run(_dealt(todo))
+
+
+def _once(blobs: Iterable[Descriptor]) -> Iterable[Descriptor]:
+    found: dict[Digest, Descriptor] = {}
+    for blob in blobs:
+        known = found.setdefault(blob.digest, blob)
+        if known.size != blob.size:
+            raise SizeMismatchError(blob.digest, f"is announced with {known.size} bytes and with {blob.size}")
+    return found.values()
 
 
 def _one_by_one(contents: Contents, sink: ImageSink, blobs: Iterable[Descriptor], progress: Progress) -> None:
@@ -85,8 +96,12 @@ def _one_by_one(contents: Contents, sink: ImageSink, blobs: Iterable[Descriptor]
 def _dealt(blobs: Iterable[Descriptor]) -> list[list[Descriptor]]:
     """The blobs in at most STREAMS lists of about the same size, the largest first."""
     lists: list[list[Descriptor]] = [[] for _ in range(STREAMS)]
+    sizes = [0] * STREAMS
     for blob in sorted(blobs, key=lambda one: one.size, reverse=True):
-        min(lists, key=lambda some: sum(one.size for one in some)).append(blob)
+        place = sizes.index(min(sizes))
+        lists[place].append(blob)
+        # A small blob has its cost, too: many of no size at all are not for one list.
+        sizes[place] += blob.size + 1
     return [some for some in lists if some]
 
 

@@ -8,18 +8,18 @@ content where a file can be sought in; only a name of more than 100 bytes (a sha
 from __future__ import annotations
 
 import os
+import select
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.disk.paths import sync_directory
-from arstore.errors import ConflictError, UsageError, naming
+from arstore.errors import ConflictError, UsageError, calling
 from arstore.linux.files.writing import write_all
 from arstore.store.apart import refuse_within
 from arstore.tar.entry import Entry, Kind
 from arstore.tar.header import BLOCK, ZEROS
 from arstore.tar.writer import TarWriter, file_header
-from arstore.transport.sinks.files import create, partial_path
+from arstore.transport.sinks.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STREAM = "-"
 """What stands for standard output."""
+_MOST_LINKS = 40
+"""Links that are followed one after the other, as in the kernel."""
 
 
 class _Output:
@@ -42,18 +44,21 @@ class _Output:
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Raises OSError."""
-        with naming(self.what):
-            write_all(self.fd, data)
+        with calling(self.what):
+            if self.is_seekable:
+                write_all(self.fd, data)
+            else:
+                _write_stream(self.fd, data)
         self.at += len(data)
 
     def patch(self, data: bytes, offset: int) -> None:
         """Write over what stands at *offset*. Raises OSError."""
-        with naming(self.what):
+        with calling(self.what):
             os.pwrite(self.fd, data, offset)
 
     def cut(self, offset: int) -> None:
         """Take back all from *offset* on. Raises OSError."""
-        with naming(self.what):
+        with calling(self.what):
             os.ftruncate(self.fd, offset)
             os.lseek(self.fd, offset, os.SEEK_SET)
         self.at = offset
@@ -62,28 +67,29 @@ class _Output:
 class ArchiveFile:
     """An archive at *path*, or on the descriptor *stream*. Leaving the context before `finish` drops the file.
 
-    A regular file at *path* is replaced at once when the archive is finished; a device or a pipe there is written to.
+    A regular file at *path* is replaced at once when the archive is finished. A device or a pipe there is written to,
+    and so is what is open already: `/dev/stdout`, `/dev/fd/3`.
     """
 
     def __init__(self, path: str, stream: int = 1) -> None:
         """Raises ConflictError for a directory, or a place in a store; OSError."""
         self.what = "standard output" if path == STREAM else path
-        self._path = ""
-        self._partial = ""
-        self._owned = path != STREAM
-        if path == STREAM:
-            fd = stream
+        self._file: WholeFile | None = None
+        self._owned = -1
+        descriptor = stream if path == STREAM else descriptor_of(path)
+        if descriptor is not None:
+            fd = descriptor
         elif _is_special(path):
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            with calling(path):
+                fd = self._owned = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
         else:
-            self._path = os.path.realpath(path)
-            if os.path.isdir(self._path):
+            place = os.path.realpath(path)
+            if os.path.isdir(place):
                 raise ConflictError(path, "is a directory", "name a file")
-            refuse_within(self._path)
-            self._partial = partial_path(os.path.dirname(self._path))
-            with naming(path):
-                fd = create(self._partial)
-        self._output = _Output(fd, self.what, is_seekable=bool(self._partial))
+            refuse_within(place)
+            self._file = WholeFile(place, path)
+            fd = self._file.fd
+        self._output = _Output(fd, self.what, is_seekable=self._file is not None)
 
     @property
     def is_seekable(self) -> bool:
@@ -116,16 +122,8 @@ class ArchiveFile:
     def finish(self) -> None:
         """End the archive, and give the file its name, durably. Raises OSError."""
         self._output.write(ZEROS + ZEROS)
-        if not self._partial:
-            return
-        with naming(self.what):
-            with suppress(FileNotFoundError):
-                # What is replaced keeps its mode.
-                os.fchmod(self._output.fd, stat.S_IMODE(os.stat(self._path).st_mode))
-            os.fsync(self._output.fd)
-            os.rename(self._partial, self._path)
-            self._partial = ""
-            sync_directory(os.path.dirname(self._path))
+        if self._file is not None:
+            self._file.finish()
 
     def __enter__(self) -> ArchiveFile:
         return self
@@ -133,11 +131,10 @@ class ArchiveFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._owned:
-            os.close(self._output.fd)
-        if self._partial:
-            with suppress(FileNotFoundError):
-                os.unlink(self._partial)
+        if self._file is not None:
+            self._file.close()
+        elif self._owned >= 0:
+            os.close(self._owned)
 
 
 class MemberWriter:
@@ -176,6 +173,31 @@ def refuse_terminal(path: str) -> None:
     """Refuse to write an archive to a terminal. Raises UsageError."""
     if path == STREAM and os.isatty(1):
         raise UsageError("-", "stdout is a terminal, and an archive is no text", "redirect it, or name a file with -o")
+
+
+def _write_stream(fd: int, data: bytes | memoryview) -> None:
+    """Write all of *data* to what may have been made not to block by whoever shares it. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+def descriptor_of(path: str) -> int | None:
+    """The descriptor of this process that *path* stands for, such as 1 for `/dev/stdout`; None for any other path."""
+    for _ in range(_MOST_LINKS):
+        directory, name = os.path.split(path)
+        if name.isdecimal() and os.path.realpath(directory) == f"/proc/{os.getpid()}/fd":
+            return int(name)
+        try:
+            path = os.path.join(directory, os.readlink(path))
+        except OSError:
+            return None
+    return None
 
 
 def _is_special(path: str) -> bool:

@@ -12,7 +12,7 @@ from arstore.errors import InvalidReferenceError, UsageError
 from arstore.oci.reference import parse_name, parse_transport
 from arstore.tar.entry import shown
 from arstore.transport.location import REGISTRY, split_path
-from arstore.transport.sinks.archive import STREAM
+from arstore.transport.sinks.archive import STREAM, descriptor_of
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -87,14 +87,15 @@ def parse_destination(text: str) -> Destination:
         raise UsageError("", "the destination is empty")
     transport, rest = parse_transport(text)
     if not transport:
-        return Destination(_kind_of_path(text), text)
+        return Destination(_kind_of_path(text), _stream_or(text))
     if transport == REGISTRY:
         return _in_registry(rest)
     if transport == DIR:
-        return Destination(DIR, rest)
+        return destination_of(rest, DIR)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
         raise UsageError(text, f"{transport} names no file and no directory")
-    path, behind = split_path(rest)
+    path, behind = split_path(rest) if rest else ("", "")
+    path = destination_of(path, transport).path
     if not behind:
         return Destination(transport, path)
     ref_name = behind.removeprefix(":")
@@ -113,7 +114,12 @@ def destination_of(path: str, kind: str) -> Destination:
         raise UsageError("", "the destination is empty")
     if path == STREAM and kind in {OCI, DIR}:
         raise UsageError(kind, "is a directory, and cannot be written to standard output", "use an archive")
-    return Destination(kind, path)
+    return Destination(kind, path if kind in {OCI, DIR} else _stream_or(path))
+
+
+def _stream_or(path: str) -> str:
+    """STREAM for `/dev/stdout` and its like, so that nothing else is printed there; else *path*."""
+    return STREAM if descriptor_of(path) == 1 else path
 
 
 def _in_registry(text: str) -> Destination:

@@ -5,13 +5,15 @@
     <hex>.manifest.json         the images of an index
     manifest.json               the image's manifest, or the index
 
-`manifest.json` is replaced last. What an earlier image has left is removed after that.
+`version` is written first, and `manifest.json` last. What an earlier image has left is removed after that.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
+import sys
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.sink import OutgoingImage
 
+_VERSION_START = b"Directory Transport Version: "
 _VERSION = b"Directory Transport Version: 1.1\n"
-_OWN = re.compile(r"[0-9a-f]{64}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
+_OWN = re.compile(r"([0-9a-f]{64}){1,2}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.)?signature-[0-9]+")
 """Names of files that the form has besides `version` and `manifest.json`."""
 
 
@@ -45,16 +48,23 @@ class DirSink(FileSink):
         self._directory = os.path.realpath(directory)
         refuse_stores(self._directory)
         self._stack = ExitStack()
-        self._fd = self._stack.enter_context(locked_directory(self._directory, _is_dir, "a dir: image"))
+        self._fd = self._stack.enter_context(locked_directory(self._directory, self._is_dir, "a dir: image"))
         self._manifests: dict[Digest, bytes] = {}
         self._kept: set[str] = set()
+        self._is_new = not os.path.lexists(f"{self._directory}/version")
+        if self._is_new:
+            # By this it is known again, should the copy be killed: files named by digests may be anybody's.
+            try:
+                replace_document(f"{self._directory}/version", _VERSION)
+            except BaseException:
+                self._stack.__exit__(*sys.exc_info())
+                raise
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
         with suppress(FileNotFoundError):
-            if os.lstat(self._place(descriptor.digest)).st_size == descriptor.size:
-                self._kept.add(descriptor.digest.hex)
-                return True
+            status = os.lstat(self._place(descriptor.digest))
+            return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
@@ -79,10 +89,18 @@ class DirSink(FileSink):
             syncfs(self._fd)
             replace_document(f"{self._directory}/version", _VERSION)
             replace_document(f"{self._directory}/manifest.json", self._manifests[top.descriptor.digest])
+            # Whatever the disk writes first: no manifest may be left without its blobs.
+            os.fsync(self._fd)
             for name in os.listdir(self._fd):
                 if name not in self._kept and _OWN.fullmatch(name):
                     os.unlink(name, dir_fd=self._fd)
             os.fsync(self._fd)
+
+    def _is_dir(self, _names: set[str]) -> bool:
+        """Whether this is such a directory, or what a copy that was killed has left of one."""
+        with suppress(FileNotFoundError), open(f"{self._directory}/version", "rb") as file:
+            return file.read(len(_VERSION)).startswith(_VERSION_START)
+        return False
 
     def _place(self, digest: Digest) -> str:
         self._kept.add(digest.hex)
@@ -94,8 +112,6 @@ class DirSink(FileSink):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._is_new and os.listdir(self._fd) == ["version"]:
+            os.unlink("version", dir_fd=self._fd)
         self._stack.__exit__(kind, error, trace)
-
-
-def _is_dir(names: set[str]) -> bool:
-    return "version" in names or "manifest.json" in names

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from arstore.transport.sinks.archive import MemberWriter
 
 _VERSION = b"1.0"
+_MOST = 64
+"""Digits of a digest in a member's name: a header may have to be written last, so it has to be one block."""
 
 
 class DockerArchiveSink(FileSink):
@@ -81,7 +83,7 @@ class DockerArchiveSink(FileSink):
             paths = tuple(_layer_name(content.diff_id) for content in image.layers)
             known = items.get(config)
             names = image.names if known is None else (*known.names, *image.names)
-            items[config] = DockerItem(config, names, paths, layers[-1].id if layers else config.removesuffix(".json"))
+            items[config] = DockerItem(config, names, paths, layers[-1].id if layers else "")
         self._archive.add("manifest.json", listing(list(items.values())))
         self._archive.add("repositories", repositories(list(items.values())))
         self._archive.finish()
@@ -96,8 +98,8 @@ class DockerArchiveSink(FileSink):
 
 
 def _layer_name(diff_id: Digest) -> str:
-    return f"{diff_id.hex}.tar"
+    return f"{diff_id.hex[:_MOST]}.tar"
 
 
 def _config_name(digest: Digest) -> str:
-    return f"{digest.hex}.json"
+    return f"{digest.hex[:_MOST]}.json"

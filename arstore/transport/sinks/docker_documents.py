@@ -28,7 +28,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 
 class DockerItem(NamedTuple):
-    """An image as `manifest.json` lists it: paths of members, the names, and the id of its top layer."""
+    """An image as `manifest.json` lists it: paths of members, the names, and the id of its top layer, if it has one."""
 
     config: str
     names: tuple[str, ...]
@@ -51,10 +51,10 @@ def listing(items: Sequence[DockerItem]) -> bytes:
 
 
 def repositories(items: Sequence[DockerItem]) -> bytes:
-    """`repositories`: for each name and tag the id of the top layer."""
+    """`repositories`: for each name and tag the id of the top layer; an image without layers has no place there."""
     found: dict[str, dict[str, str]] = {}
     for item in items:
-        for text in item.names:
+        for text in item.names if item.top else ():
             name = parse_name(text)
             found.setdefault(name.repository, {})[name.tag] = item.top
     return encode(found)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConflictError, InUseError, naming
+from arstore.errors import ConflictError, InUseError, calling, naming
 from arstore.linux.files.writing import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
@@ -36,6 +37,7 @@ class FileSink:
 
 PARTIAL = ".partial-"
 """What the names of files begin with that are not whole yet."""
+_PARTIAL = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
 
 
 def partial_path(directory: str) -> str:
@@ -43,7 +45,7 @@ def partial_path(directory: str) -> str:
     return f"{directory}/{PARTIAL}{os.urandom(8).hex()}"
 
 
-def create(path: str) -> int:
+def create(path: str | bytes) -> int:
     """A descriptor of a new file, open for reading and writing. Raises OSError."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
 
@@ -53,18 +55,21 @@ class FileWriter:
 
     def __init__(self, directory: str, place: Callable[[Digest], str]) -> None:
         self._place = place
+        self._directory = directory
         self._partial = partial_path(directory)
-        self._fd = create(self._partial)
+        with calling(directory):
+            self._fd = create(self._partial)
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Add bytes. Raises OSError."""
-        with naming(self._partial):
+        with calling(self._directory):
             write_all(self._fd, data)
 
     def finish(self, digest: Digest, size: int) -> None:
         """Give the file its name. Raises OSError."""
         del size
-        os.rename(self._partial, self._place(digest))
+        with calling(self._directory):
+            os.rename(self._partial, self._place(digest))
         self._partial = ""
 
     def close(self) -> None:
@@ -81,14 +86,15 @@ class FileWriter:
 def replace_document(path: str, data: bytes) -> None:
     """Replace the file *path*, durably. Raises OSError."""
     partial = partial_path(os.path.dirname(path))
-    fd = create(partial)
     try:
-        try:
-            write_all(fd, data)
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
-        os.rename(partial, path)
+        with calling(path):
+            fd = create(partial)
+            try:
+                write_all(fd, data)
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+            os.rename(partial, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(partial)
@@ -111,27 +117,35 @@ def locked_directory(directory: str, is_own: Callable[[set[str]], bool], kind: s
     try:
         _lock(fd, directory)
         names = set(os.listdir(fd))
-        partial = {name for name in names if name.startswith(PARTIAL)}
-        own = names - partial - {"lost+found"}
+        own = {name for name in names if _PARTIAL.fullmatch(name) is None} - {"lost+found"}
         if own and not is_own(own):
             raise ConflictError(directory, f"holds something else than {kind}", "name an empty or a new directory")
         clear_partial(fd)
-        yield fd
-    except BaseException:
-        if made:
-            # What is in it stays, and so does it then: a copy that is given again goes on from there.
-            with suppress(OSError):
-                os.rmdir(directory)
-        raise
+        try:
+            yield fd
+        except BaseException:
+            # Whole blobs stay, and the directory with them: a copy that is given again goes on from there.
+            _remove_empty(fd, () if own else ("blobs/sha256", "blobs/sha512", "blobs"))
+            if made:
+                with suppress(OSError):
+                    os.rmdir(directory)
+            raise
     finally:
         os.close(fd)
+
+
+def _remove_empty(fd: int, names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=fd)
 
 
 def clear_partial(fd: int) -> None:
     """Remove from the directory *fd* what killed copies have left. Raises OSError."""
     for name in os.listdir(fd):
-        if name.startswith(PARTIAL):
-            os.unlink(name, dir_fd=fd)
+        if _PARTIAL.fullmatch(name):
+            with suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(name, dir_fd=fd)
 
 
 def _lock(fd: int, directory: str) -> None:

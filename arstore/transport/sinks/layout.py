@@ -8,6 +8,7 @@ directory holds the old images or the new ones at any moment.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,28 +36,27 @@ if TYPE_CHECKING:
 class LayoutSink(FileSink):
     """A layout in a directory, which is made if it is missing. *ref_name* is the name that the user gave, if any."""
 
-    traits = SinkTraits()
-
     def __init__(self, directory: str, ref_name: str = "") -> None:
         """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
         self.what = directory
         self._directory = os.path.realpath(directory)
         self._ref_name = ref_name
-        refuse_stores(self._directory, noun="a copy")
+        self.traits = SinkTraits(many=not ref_name)
+        refuse_stores(self._directory)
+        self._refuse_links()
         self._stack = ExitStack()
         self._fd = self._stack.enter_context(locked_directory(self._directory, _is_layout, "an OCI image layout"))
         with self._closing_on_error(), naming(self._directory):
             self._old = _read_index(self._directory)
             self._make("blobs")
             for algorithm in HEX_LENGTHS:
-                with suppress(FileNotFoundError):
-                    _clear(f"{self._directory}/blobs/{algorithm}")
+                _clear(f"{self._directory}/blobs/{algorithm}")
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the blob's file is there, with the size that it must have."""
         with suppress(FileNotFoundError):
             status = os.lstat(self._place(descriptor.digest))
-            return status.st_size == descriptor.size
+            return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> FileWriter:
@@ -88,6 +88,13 @@ class LayoutSink(FileSink):
     def _place(self, digest: Digest) -> str:
         return f"{self._directory}/blobs/{digest.algorithm}/{digest.hex}"
 
+    def _refuse_links(self) -> None:
+        """See to it that blobs lie here, and not where a link leads, such as into a store; no source follows one."""
+        for below in ("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTHS)):
+            place = f"{self._directory}/{below}"
+            if os.path.islink(place):
+                raise ConflictError(place, "is a symbolic link", "name an empty or a new directory")
+
     def _make(self, below: str) -> None:
         with suppress(FileExistsError):
             os.mkdir(f"{self._directory}/{below}")
@@ -110,16 +117,18 @@ def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str,
     """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
 
     The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
-    in `io.containerd.image.name`, where containerd looks. *ref_name* takes the place of the first, as it is.
+    in `io.containerd.image.name`, where containerd looks. *ref_name*, for the only one of *tops*, is the reference that
+    the user gave: it takes the place of all names, and where it is no whole name, containerd gets none.
     """
     found = []
     for top in tops:
         document = top.descriptor.to_json()
-        for name in top.names or ("",):
+        names = top.names[:1] if ref_name else top.names
+        for name in names or ("",):
             notes = {}
             if ref_name or name:
                 notes[REF_NAME] = ref_name or name
-            if name:
+            if name and (not ref_name or "/" in ref_name or ":" in ref_name):
                 notes[CONTAINERD_NAME] = full_name(name)
             found.append(document | {"annotations": notes} if notes else document)
     return found
@@ -127,25 +136,30 @@ def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str,
 
 def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> bytes:
     """`index.json` with the entries of *old* that stay, in their order, and then *new*."""
-    named = {entry.get("annotations", {}).get(REF_NAME) for entry in new} - {None}
+    named = {pair for entry in new for pair in _names(entry)}
     digests = {entry["digest"] for entry in new}
     kept = []
     for entry in old.get("manifests") or []:
-        name = _ref_name(entry)
-        if name in named or (not name and isinstance(entry, dict) and entry.get("digest") in digests):
+        names = _names(entry)
+        if names & named or (not names and isinstance(entry, dict) and entry.get("digest") in digests):
             continue
         kept.append(entry)
     return encode({"schemaVersion": 2, "mediaType": OCI_INDEX, **old, "manifests": [*kept, *new]})
 
 
-def _ref_name(entry: object) -> str:
+def _names(entry: object) -> set[tuple[str, str]]:
+    """The annotations of an entry that name it, whatever they hold."""
     notes = entry.get("annotations") if isinstance(entry, dict) else None
-    name = notes.get(REF_NAME) if isinstance(notes, dict) else None
-    return name if isinstance(name, str) else ""
+    if not isinstance(notes, dict):
+        return set()
+    return {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
 
 
 def _clear(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         clear_partial(fd)
     finally:
@@ -153,7 +167,7 @@ def _clear(directory: str) -> None:
 
 
 def _is_layout(names: set[str]) -> bool:
-    return LAYOUT in names or INDEX in names or names == {"blobs"}
+    return LAYOUT in names or names <= {"blobs", INDEX}
 
 
 def _read_index(directory: str) -> dict[str, Any]:
@@ -163,6 +177,7 @@ def _read_index(directory: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     document = parse(raw, f"{directory}/{INDEX}", BOUNDS)
-    if not isinstance(document.get("manifests", []), list):
+    # Go writes null for a list that is empty.
+    if "manifests" not in document or not isinstance(document["manifests"], list | None):
         raise ConflictError(f"{directory}/{INDEX}", "lists no manifests", "name an empty or a new directory")
     return document

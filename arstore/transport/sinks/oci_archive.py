@@ -18,7 +18,7 @@ from arstore.digest import Digest
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
 from arstore.transport.sink import SinkTraits
 from arstore.transport.sinks.archive import ArchiveFile
-from arstore.transport.sinks.docker_documents import DockerItem, legacy_layers, listing, repositories
+from arstore.transport.sinks.docker_documents import DockerItem, listing, repositories
 from arstore.transport.sinks.files import FileSink
 from arstore.transport.sinks.layout import entries, merged_index
 
@@ -38,7 +38,7 @@ class OciArchiveSink(FileSink):
         """Raises ConflictError, OSError."""
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
-        self.traits = SinkTraits(in_order=True, sized=not self._archive.is_seekable)
+        self.traits = SinkTraits(many=not ref_name, in_order=True, sized=not self._archive.is_seekable)
         self._ref_name = ref_name
         self._docker = docker
         self._held: set[Digest] = set()
@@ -100,9 +100,10 @@ def _docker_items(images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]
         image = next(found, None)
         if image is not None:
             layers = tuple(_blob(layer.descriptor.digest) for layer in image.layers)
-            legacy = legacy_layers(image)
+            # Docker 25 and later give the top layer's digest as its id: there are no directories of layers.
+            last = image.layers[-1].descriptor.digest.hex if image.layers else ""
             config = image.config_digest or Digest.of(image.config)
-            items.append(DockerItem(_blob(config), top.names, layers, legacy[-1].id if legacy else config.hex))
+            items.append(DockerItem(_blob(config), top.names, layers, last))
     return items
 
 

@@ -297,6 +297,8 @@ def scenarios() -> list[Scenario]:
         Scenario("repair-graph", repair, _with_damaged_pages, atomic=False, damaged=True, unreadable=True),
         Scenario("repair-records", repair, _with_damaged_records, atomic=False, damaged=True, unreadable=True),
         Scenario("backup", ("backup", "{place}/s/backup"), _with("big"), atomic=False, handed_over="backup/"),
+        Scenario("save", ("save", "app:1", "-o", "{place}/s/app.tar"), _with("big"), handed_over="app.tar"),
+        Scenario("copy", ("copy", "app:1", "oci:{place}/s/layout"), _with("big"), atomic=False, handed_over="layout/"),
         Scenario("unpack", ("unpack", "app:1", "{place}/unpacked"), _with("big"), discarded="{place}/unpacked"),
         Scenario("mount", ("mount", "app:1"), _with("big"), ending=(_UMOUNT,), **mounted),
         Scenario(

@@ -1,0 +1,144 @@
+"""A file that takes the place of another at once, when it is whole, and of which nothing stays when it is not.
+
+Where the file system can, it has no name before (O_TMPFILE): whatever ends the process, the kernel removes it. If not,
+it is `.FILE.partial-…` beside FILE, locked for as long as its process lives; the next copy to FILE removes those that
+nobody holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.disk.paths import sync_directory
+from arstore.errors import calling
+from arstore.linux.files.sync import syncfs
+from arstore.transport.sinks.files import create
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.ENOENT})
+"""What file systems and kernels without O_TMPFILE say; a directory that is missing is told by what follows."""
+_LONGEST = 200
+"""Bytes of FILE's name that a partial file's name has: a name may have 255 bytes."""
+
+
+class WholeFile:
+    """The new content of *path*, which is resolved; *what* is that path as the user wrote it."""
+
+    def __init__(self, path: str, what: str) -> None:
+        """Raises OSError."""
+        self._path = path
+        self._what = what
+        self._directory = os.path.dirname(path)
+        self._stem = b"." + os.fsencode(os.path.basename(path))[:_LONGEST] + b".partial-"
+        self._partial = b""
+        with calling(what):
+            for stale in self._stale():
+                with suppress(FileNotFoundError):
+                    os.unlink(stale)
+            self.fd = self._nameless()
+            if self.fd < 0:
+                self.fd = self._named()
+            with suppress(FileNotFoundError, PermissionError):
+                # What is replaced hands its mode on, where the file system has modes.
+                os.fchmod(self.fd, stat.S_IMODE(os.stat(path).st_mode))
+
+    def finish(self) -> None:
+        """Give the file its name, durably. Raises OSError."""
+        with calling(self._what):
+            os.fsync(self.fd)
+            if not self._partial and not self._link(os.fsencode(self._path)):
+                self._partial = self._new_name()
+                self._link(self._partial)
+            if self._partial:
+                os.rename(self._partial, self._path)
+                self._partial = b""
+            try:
+                sync_directory(self._directory)
+            except PermissionError:
+                # A directory that can be written to need not be one that can be opened.
+                syncfs(self.fd)
+
+    def close(self) -> None:
+        """Let go; what was not finished is gone then."""
+        os.close(self.fd)
+        if self._partial:
+            with suppress(FileNotFoundError):
+                os.unlink(self._partial)
+
+    def _nameless(self) -> int:
+        """A descriptor of a file without a name; -1 where there can be none, or none that can get a name."""
+        try:
+            fd = os.open(self._directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno in _NO_TMPFILE:
+                return -1
+            raise
+        if not os.path.exists(f"/proc/self/fd/{fd}"):
+            os.close(fd)
+            return -1
+        _lock(fd)
+        return fd
+
+    def _named(self) -> int:
+        while True:
+            partial = self._new_name()
+            fd = create(partial)
+            _lock(fd)
+            if os.fstat(fd).st_nlink:
+                self._partial = partial
+                return fd
+            # Another copy has taken it for a dead one's, before it was locked.
+            os.close(fd)
+
+    def _link(self, name: bytes) -> bool:
+        """Give the nameless file this name; False when there is such a file already."""
+        try:
+            # With a descriptor Python calls linkat(2), which follows the link in /proc.
+            os.link(os.fsencode(f"/proc/self/fd/{self.fd}"), name, dst_dir_fd=self.fd, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        return True
+
+    def _new_name(self) -> bytes:
+        return os.path.join(os.fsencode(self._directory), self._stem + os.urandom(8).hex().encode())
+
+    def _stale(self) -> Iterator[bytes]:
+        """The partial files of copies to this path that are dead."""
+        pattern = re.compile(re.escape(self._stem) + rb"[0-9a-f]{16}")
+        directory = os.fsencode(self._directory)
+        try:
+            names = os.listdir(directory)
+        except PermissionError:
+            return
+        for name in names:
+            path = os.path.join(directory, name)
+            if pattern.fullmatch(name) and _is_free(path):
+                yield path
+
+
+def _is_free(path: bytes) -> bool:
+    """Whether *path* is a regular file that nobody has locked."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX)

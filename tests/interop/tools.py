@@ -1,0 +1,274 @@
+"""The tools, and how each is told to write and to read.
+
+A tool that cannot do a thing says why: a text that becomes a note below the table. A registry is a further medium: each
+`write` and `read` that knows of it would take its address as *place*.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from interop.reading import DIR, DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, Seen, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TRANSPORTS = {LAYOUT: "oci", OCI_ARCHIVE: "oci-archive", DOCKER_ARCHIVE: "docker-archive", DIR: "dir"}
+ONE_PLATFORM = "a docker-archive holds images of one platform"
+
+
+class Cannot(Exception):  # noqa: N818 - it is no error
+    """The tool has no way to do this; the text says why."""
+
+
+class FailedError(Exception):
+    """The tool ended with a status other than 0; the text is the end of what it said."""
+
+
+class Sample(NamedTuple):
+    """An image to be carried around, in a layout: of one platform, or an index of several."""
+
+    layout: Path
+    name: str
+    several: bool
+    seen: Seen
+    mine: Seen
+    """What a tool sees that takes this host's platform alone."""
+
+
+class Runner:
+    """Runs programs: in the root directory *peers* (see tools/peers), or on this host."""
+
+    def __init__(self, work: Path, peers: str = "") -> None:
+        self.work = work
+        self._peers = peers
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a program."""
+        if not self._peers:
+            return shutil.which(name) is not None
+        return any(os.path.exists(f"{self._peers}/{place}/{name}") for place in ("usr/bin", "usr/sbin", "bin"))
+
+    def run(self, *words: str | Path, ours: bool = False, **variables: str) -> str:
+        """Run a program and return its stdout. Raises FailedError."""
+        prefix = [str(REPOSITORY / "tools/peers"), "run", self._peers] if self._peers and not ours else []
+        environment = {**os.environ, "PEERS_BIND": str(self.work), "TMPDIR": str(self.work), **variables}
+        command = [*prefix, *map(str, words)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, timeout=300, check=False
+        )
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
+            raise FailedError(lines[-1].replace(str(self.work), "WORK"))
+        return done.stdout
+
+
+class Tool:
+    """One tool; places are new paths below the runner's directory."""
+
+    name = ""
+    programs: tuple[str, ...] = ()
+    rewrites = ""
+    """Why manifests that it writes are not those that it has read; "" when they are."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def version(self) -> str:
+        """The line that says which version it is."""
+        return self._runner.run(self.programs[0], "--version").splitlines()[0]
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        """Write *sample* to *place*. Raises Cannot, FailedError."""
+        raise NotImplementedError
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        """What is at *place*; *scratch* is a new directory. Raises Cannot, FailedError."""
+        raise NotImplementedError
+
+
+class Skopeo(Tool):
+    """`skopeo copy`."""
+
+    name = "skopeo"
+    programs = ("skopeo",)
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        if kind == DOCKER_ARCHIVE and sample.several:
+            raise Cannot(ONE_PLATFORM)
+        behind = "" if kind == DIR else f":{sample.name}"
+        self._copy(f"oci:{sample.layout}:{sample.name}", f"{TRANSPORTS[kind]}:{place}{behind}", several=sample.several)
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        self._copy(f"{TRANSPORTS[kind]}:{place}", f"dir:{scratch}/dir", several=several)
+        return seen(DIR, scratch / "dir")
+
+    def _copy(self, source: str, target: str, *, several: bool) -> None:
+        every = ["--all"] if several else []
+        self._runner.run("skopeo", "--insecure-policy", "copy", "--quiet", *every, source, target)
+
+
+class Podman(Tool):
+    """`podman pull` and `podman save`, with a storage of its own for each step."""
+
+    name = "podman"
+    programs = ("podman",)
+    rewrites = "podman keeps layers as files, and compresses them anew when it writes"
+    _FORMATS: ClassVar = {
+        LAYOUT: "oci-dir",
+        OCI_ARCHIVE: "oci-archive",
+        DOCKER_ARCHIVE: "docker-archive",
+        DIR: "docker-dir",
+    }
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        storage = place.with_name(f"{place.name}.storage")
+        if sample.several:
+            if kind == DOCKER_ARCHIVE:
+                raise Cannot(ONE_PLATFORM)
+            self._podman(storage, "manifest", "create", sample.name)
+            self._podman(storage, "manifest", "add", "--all", sample.name, f"oci:{sample.layout}:{sample.name}")
+            self._podman(storage, "manifest", "push", "--all", sample.name, f"{TRANSPORTS[kind]}:{place}")
+        else:
+            image = self._podman(storage, "pull", "--quiet", f"oci:{sample.layout}:{sample.name}").split()[-1]
+            self._podman(storage, "tag", image, sample.name)
+            self._podman(storage, "save", "--quiet", "--format", self._FORMATS[kind], "-o", place, sample.name)
+        shutil.rmtree(storage)
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        image = self._podman(scratch, "pull", "--quiet", f"{TRANSPORTS[kind]}:{place}").split()[-1]
+        (document,) = json.loads(self._podman(scratch, "image", "inspect", image))
+        return Seen(document["Digest"], frozenset([f"sha256:{document['Id']}"]))
+
+    def _podman(self, storage: Path, *words: str | Path) -> str:
+        places = ("--root", storage / "root", "--runroot", storage / "run", "--storage-driver", "vfs")
+        return self._runner.run("podman", *places, *words, PODMAN_IGNORE_CGROUPSV1_WARNING="1")
+
+
+class Umoci(Tool):
+    """umoci, which reads and writes layouts in place."""
+
+    name = "umoci"
+    programs = ("umoci",)
+    _ONLY = "umoci works on layouts alone"
+    _NO_INDEX = "umoci does not choose from an index of several platforms"
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        """Tag the image in a copy of its layout: what umoci writes of others' images is `index.json`."""
+        if kind != LAYOUT:
+            raise Cannot(self._ONLY)
+        if sample.several:
+            raise Cannot(self._NO_INDEX)
+        shutil.copytree(sample.layout, place)
+        self._runner.run("umoci", "tag", "--image", f"{place}:{sample.name}", "umoci")
+        self._runner.run("umoci", "remove", "--image", f"{place}:{sample.name}")
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        if kind != LAYOUT:
+            raise Cannot(self._ONLY)
+        if several:
+            raise Cannot(self._NO_INDEX)
+        (reference,) = self._runner.run("umoci", "ls", "--layout", place).split()
+        rootless = [] if os.geteuid() == 0 else ["--rootless"]
+        self._runner.run("umoci", "unpack", *rootless, "--image", f"{place}:{reference}", scratch / "bundle")
+        document = json.loads((scratch / "bundle/umoci.json").read_text())
+        return Seen(document["from_descriptor_path"]["descriptor_walk"][-1]["digest"])
+
+
+_CTR = """
+set -e
+place=$1 && shift
+mkdir -p "$place/root" "$place/state"
+cat >"$place/config.toml" <<END
+version = 3
+root = "$place/root"
+state = "$place/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+[grpc]
+address = "$place/sock"
+[ttrpc]
+address = "$place/ttrpc"
+END
+containerd --config "$place/config.toml" >"$place/log" 2>&1 &
+daemon=$!
+trap 'kill $daemon; wait $daemon || true' EXIT
+tries=0
+until ctr --address "$place/sock" version >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || { tail -n 1 "$place/log" >&2; exit 1; }
+    sleep 0.1
+done
+ctr() { command ctr --address "$place/sock" "$@"; }
+"""
+_EXPORT = 'ctr images import --all-platforms --no-unpack "$1" >/dev/null\nctr images export $4 "$2" "$3"\n'
+_IMPORT = """
+ctr images import --all-platforms --no-unpack --digests "$1" >/dev/null
+digest=$(ctr images ls | awk 'NR > 1 {print $3}' | sort -u)
+echo "$digest"
+for one in $digest; do ctr content get "$one"; echo; done
+"""
+
+
+class Ctr(Tool):
+    """containerd's `ctr images import` and `export`, with a daemon of its own for each step."""
+
+    name = "ctr"
+    programs = ("ctr", "containerd")
+    _ONLY = "containerd reads archives alone"
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        if kind != OCI_ARCHIVE:
+            raise Cannot("containerd writes OCI archives alone, which are docker-archives as well")
+        source = place.with_name(f"{place.name}.source")
+        with_all = "--all-platforms" if sample.several else ""
+        self._runner.run("tar", "-C", sample.layout, "-cf", source, ".", ours=True)
+        daemon = place.with_name(f"{place.name}.daemon")
+        self._runner.run("sh", "-c", _CTR + _EXPORT, "sh", daemon, source, place, sample.name, with_all)
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        if kind not in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
+            raise Cannot(self._ONLY)
+        said = self._runner.run("sh", "-c", _CTR + _IMPORT, "sh", scratch / "daemon", place)
+        digest, _, documents = said.partition("\n")
+        document = json.loads(documents)
+        return Seen(digest, frozenset() if several else frozenset([document["config"]["digest"]]))
+
+
+class Arstore(Tool):
+    """arstore: through a store."""
+
+    name = "arstore"
+
+    def version(self) -> str:
+        return self._run("--version").strip()
+
+    def write(self, sample: Sample, kind: str, place: Path) -> None:
+        if kind == DOCKER_ARCHIVE and sample.several:
+            raise Cannot(ONE_PLATFORM)
+        store = place.with_name(f"{place.name}.store")
+        every = ["--all-platforms"] if sample.several else []
+        self._on(store, "import", *every, f"oci:{sample.layout}")
+        form = "oci" if kind == LAYOUT else kind
+        self._on(store, "save", *every, "--format", form, "-o", place, sample.name)
+
+    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+        every = ["--all-platforms"] if several else []
+        self._on(scratch, "import", *every, "--name", name, f"{TRANSPORTS[kind]}:{place}")
+        self._on(scratch, "save", *every, "--format", "dir", "-o", scratch / "dir", name)
+        return seen(DIR, scratch / "dir")
+
+    def _on(self, store: Path, *words: str | Path) -> str:
+        return self._run("--quiet", "--root", store / "root", "--runroot", store / "run", *words)
+
+    def _run(self, *words: str | Path) -> str:
+        return self._runner.run(sys.executable, "-m", "arstore", *words, ours=True, PYTHONPATH=str(REPOSITORY))
+
+
+TOOLS: Sequence[type[Tool]] = (Skopeo, Podman, Umoci, Ctr, Arstore)
