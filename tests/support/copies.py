@@ -24,7 +24,7 @@ from arstore.transport.export.content import Contents
 from arstore.transport.export.copying import export_reference
 from arstore.transport.export.export import ExportOptions
 from arstore.transport.export.spool import TemporarySpool
-from arstore.transport.selection.selector import Selector, Wanted
+from arstore.transport.selection import Selector, Wanted
 from arstore.transport.sinks.destination import destination_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.transport.export.export import Exported
     from arstore.transport.sink import ImageSink
+    from arstore.transport.sinks.destination import Destination
 
 FILES = ("oci-archive", "docker-archive", "docker-oci-archive")
 DIRECTORIES = ("oci", "dir")
@@ -64,22 +65,26 @@ class Target:
         return f"{'oci-archive' if transport == 'docker-oci-archive' else transport}:{self.path}"
 
     @contextmanager
-    def opened(self) -> Iterator[ImageSink]:
-        """Its sink, entered; what comes out of a pipe lies in `path` afterwards."""
-        place = destination_of(str(self.path), self.kind.removesuffix("-pipe"))
+    def destination(self) -> Iterator[Destination]:
+        """The place to write to; what comes out of a pipe lies in `path` afterwards."""
+        place = destination_of(str(self.path), self.kind.removesuffix("-pipe"))._replace(ref_name=self.ref_name)
         if not self.is_pipe:
-            with place._replace(ref_name=self.ref_name).open() as sink:
-                yield sink
+            yield place
             return
         reading, writing = os.pipe()
         thread = Thread(target=_drain, args=(reading, self.path))
         thread.start()
         try:
-            with place._replace(path=f"/dev/fd/{writing}", ref_name=self.ref_name).open() as sink:
-                yield sink
+            yield place._replace(path=f"/dev/fd/{writing}")
         finally:
             os.close(writing)
             thread.join()
+
+    @contextmanager
+    def opened(self) -> Iterator[ImageSink]:
+        """Its sink, entered."""
+        with self.destination() as place, place.open() as sink:
+            yield sink
 
 
 def _drain(reading: int, path: Path) -> None:
@@ -97,7 +102,9 @@ def copy(
 ) -> Exported:
     """Copy all that *source* lists; no store takes part."""
     wanted = wanted or Wanted()
-    return export_reference(str(source), to.opened, wanted, options or ExportOptions(every=wanted.every), name)
+    with to.destination() as place:
+        place = place._replace(name=name)
+        return export_reference(str(source), place, wanted, options or ExportOptions(every=wanted.every))
 
 
 class Image(NamedTuple):
