@@ -135,7 +135,10 @@ RUNS: dict[str, Callable[[Trial], None]] = {
         *TRUE,
     ),
     "a volume of 1,000 levels": _run(
-        lambda out: [directory("d/" * 1000), file("d/" * 1000 + "f")], {"Volumes": {"/d": {}}}, (0,), *TRUE
+        lambda out: [*(directory("d/" * depth) for depth in range(1, 1001)), file("d/" * 1000 + "f")],
+        {"Volumes": {"/d": {}}},
+        (0,),
+        *TRUE,
     ),
     "2,000 volumes": _run(lambda out: [], {"Volumes": {f"/v{n}": {} for n in range(2000)}}, BROKEN, *TRUE),
     "a volume that leads to the root": _run(lambda out: [symlink("r", "/")], {"Volumes": {"/r": {}}}, BROKEN, *TRUE),
