@@ -205,6 +205,14 @@ class RegistryConfigError(ArstoreError):
     exit_code = 27
 
 
+REGISTRY_TROUBLE: tuple[type[ArstoreError], ...] = (
+    RegistryUnreachableError,
+    RegistryAnswerError,
+    RegistryAccessError,
+    RegistryNotFoundError,
+)
+"""What may come of a registry, and says nothing of what it has given before."""
+
 WRONG_CONTENT: tuple[type[ArstoreError], ...] = (
     CompressionError,
     DigestMismatchError,

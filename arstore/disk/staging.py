@@ -18,7 +18,7 @@ from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.disk.partial import keep_fetched
 from arstore.disk.rmtree import MOUNTED, remove, remove_tree
-from arstore.errors import HostError
+from arstore.errors import REGISTRY_TROUBLE, HostError
 from arstore.linux.mounting.filesystem import is_overlay
 from arstore.trace import reached
 
@@ -41,8 +41,6 @@ class Ingest:
         self.path = f"{self._parent}/{Owner.announced(directories.graph).directory_name()}"
         self._spooled: dict[tuple[int, int], str] = {}
         self._overlay: bool | None = None
-        self.keeps_fetched = True
-        """Whether beginnings of blobs that were being fetched outlive it."""
         self.freed = 0
         """Bytes on disk that were freed by deleting what was in here; complete when the context has ended."""
 
@@ -55,7 +53,8 @@ class Ingest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         reached("ingest.leaving")
-        if self.keeps_fetched:
+        if kind is not None and (not issubclass(kind, Exception) or issubclass(kind, REGISTRY_TROUBLE)):
+            # An interrupt, or the registry's trouble: what had come is as good as before.
             keep_fetched(self._parent, self.path)
         self.freed += _empty(self.path)
         remove_tree(self.path)

@@ -6,7 +6,6 @@ it is used. Several processes may have it open; what one publishes the others se
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from arstore.disk.owner import withdraw
 from arstore.disk.paths import Directories
 from arstore.errors import (
     BRING_BACK,
+    WRONG_CONTENT,
     AmbiguousError,
     ArstoreError,
     HostError,
@@ -403,8 +403,7 @@ class Store:
                     except VanishedError:
                         pass
                     except (ArstoreError, OSError) as error:
-                        ingest.keeps_fetched = not _is_of_content(error)
-                        misled = not ingest.keeps_fetched and intake.drop_beginnings()
+                        misled = isinstance(error, WRONG_CONTENT) and intake.drop_beginnings()
                         if not misled and not inventory.has_lost():
                             raise
                     finally:
@@ -532,15 +531,6 @@ class Store:
                     change.put_tree(key, tree._replace(synced=True))
         reached("collect.settled")
         return len(waiting)
-
-
-def _is_of_content(error: BaseException) -> bool:
-    """Whether what was fetched is of no use any more after *error*: it is wrong, or there is no room for it."""
-    from arstore.errors import WRONG_CONTENT, NoSpaceError
-
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return isinstance(error, (NoSpaceError, *WRONG_CONTENT))
 
 
 def _survives_copy(form: str) -> bool:

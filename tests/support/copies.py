@@ -24,7 +24,7 @@ from arstore.transport.export.content import Contents
 from arstore.transport.export.copying import export_reference
 from arstore.transport.export.export import ExportOptions
 from arstore.transport.export.spool import TemporarySpool
-from arstore.transport.selection import Selector, Wanted
+from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.sinks.destination import destination_of
 
 if TYPE_CHECKING:

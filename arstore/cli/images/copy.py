@@ -44,7 +44,7 @@ def copy(
     dest_creds: str | None,
     **words: Unpack[CopyWords],
 ) -> None:
-    """Copy images from SOURCE to DESTINATION.
+    """Copy images from one medium to another.
 
     Both are TRANSPORT:REFERENCE: docker://NAME for a registry, oci:PATH[:NAME], oci-archive:PATH[:NAME],
     docker-archive:PATH[:NAME], dir:PATH, or store:NAME for an image of the store. SOURCE may also be a path, - for a

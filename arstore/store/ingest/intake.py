@@ -333,9 +333,11 @@ class Intake:
             spooled = self._spool.spooled(place.fd)
             if spooled is not None and os.fstat(place.fd).st_size == place.length == layer.size:
                 return spooled, False, False
-        if place is None and self._blobs.is_remote:
+        is_fetched = place is None and self._blobs.is_remote
+        if is_fetched and rest_opener(self._blobs) is not None:
+            # Its name says that it can be gone on with, should this process die.
             return self._ingest.file(fetched_name(layer.digest, layer.size)), True, True
-        return self._ingest.file(f"blob-{layer.digest.hex}"), True, False
+        return self._ingest.file(f"blob-{layer.digest.hex}"), True, is_fetched
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
