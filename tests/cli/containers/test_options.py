@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arstore.cli.containers.options import _env_files
+from arstore.cli.containers.options import env_file
 from arstore.errors import UsageError
 
 
@@ -12,8 +12,8 @@ def test_files_that_are_no_files_of_variables(tmp_path):
     """A wrong path is not read into memory."""
     path = tmp_path / "env"
     path.write_bytes(b"A=b\n# comment\n\n")
-    assert _env_files([str(path)]) == ("A=b",)
+    assert env_file(str(path)) == ("A=b",)
     with path.open("wb") as file:
         file.truncate((16 << 20) + 1)
     with pytest.raises(UsageError, match="larger than 16 MiB"):
-        _env_files([str(path)])
+        env_file(str(path))
