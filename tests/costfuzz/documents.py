@@ -33,14 +33,14 @@ NAMES = ("", "box:{i}", "box:1", "{i}", "1", "x/y/z:{i}", "localhost/box:{i}", "
 PLATFORMS = ("none", "host", "other", "variants", "numbered", "features", "bad")
 SHAPES = ("list", "objects", "string", "numbers", "deep", "keys")
 GRAMMAR: Grammar = {
-    "config": {"n": 200, "layers": 3000, "history": 3000, "empty": 1, "env": 2000, "platform": PLATFORMS, "shape": SHAPES,
-        "padding": 60_000, "valid": 1},
+    "config": {"n": 200, "layers": 3000, "history": 3000, "empty": 1, "env": 2000, "platform": PLATFORMS,
+        "shape": SHAPES, "padding": 60_000, "valid": 1},
     "manifest": {"n": 1000, "to": 20, "layers": 3000, "distinct": 1, "notes": 1000, "type": TYPES, "shape": SHAPES,
         "padding": 60_000, "size": 2},
     "index": {"n": 300, "to": 20, "span": 300, "copies": 300, "name": NAMES, "platform": PLATFORMS, "type": TYPES,
         "notes": 300, "size": 2, "data": 1},
-    "top": {"n": 3000, "to": 20, "span": 300, "name": NAMES, "platform": PLATFORMS, "type": TYPES, "notes": 100, "size": 2,
-        "data": 1},
+    "top": {"n": 3000, "to": 20, "span": 300, "name": NAMES, "platform": PLATFORMS, "type": TYPES, "notes": 100,
+        "size": 2, "data": 1},
     "item": {"n": 3000, "to": 20, "config": ("right", "named", "link", "gone", "up"), "tags": 1000, "name": NAMES,
         "layers": 3000, "layer": ("one", "each", "link", "chain", "gone", "dots")},
     "link": {"n": 1000, "letter": "hs", "to": 100, "dots": 300},
@@ -217,9 +217,13 @@ class Documents:
         self.blobs[b"layer.tar"] = _LAYER.blob
         count = min(values["layers"], self._most // 20) or 1
         layers = {
-            "one": ["layer.tar"] * count, "each": [f"{each}/layer.tar" for each in range(count)], "link": ["l0"] * count,
-            "chain": [f"l{each}" for each in range(count)], "gone": ["gone"] * count, "dots": ["./" * 50 + "layer.tar"] * count,
-        }[values["layer"]]  # fmt: skip
+            "one": ["layer.tar"] * count,
+            "each": [f"{each}/layer.tar" for each in range(count)],
+            "link": ["l0"] * count,
+            "chain": [f"l{each}" for each in range(count)],
+            "gone": ["gone"] * count,
+            "dots": ["./" * 50 + "layer.tar"] * count,
+        }[values["layer"]]
         if values["layer"] == "each":
             self.blobs.update((name.encode(), _LAYER.blob) for name in layers)
         tags = [
@@ -244,9 +248,11 @@ class Documents:
         if self.table:
             files[b"manifest.json"] = images.dump(self.table)
         self.charged = {
-            "listing": len(files[b"index.json"]), "table": len(files.get(b"manifest.json", b"")), "images": len(self.table),
+            "listing": len(files[b"index.json"]),
+            "table": len(files.get(b"manifest.json", b"")),
+            "images": len(self.table),
             "members": len(files) + len(self.links),
-        }  # fmt: skip
+        }
         file = OpenFile(os.memfd_create("archive"))
         os.write(file.fd, b"".join(files.values()))
         members, offset = Members("archive"), 0

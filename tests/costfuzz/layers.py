@@ -36,8 +36,8 @@ KEYS = (
     "SCHILY.acl.ace", "GNU.sparse.map", "GNU.sparse.offset", "GNU.sparse.numbytes", "GNU.sparse.size",
     "GNU.sparse.name", "GNU.sparse.major", "GNU.sparse.minor", "comment",
 )  # fmt: skip
-PIECES = ("x", "1", "0", " ", "\n", "/", "./", "../", "a/../", "d/", ",", "0,0,", "u::r,", "user:a:rwx,", "%41", "\0", "=",
-    "A", "é")  # fmt: skip
+PIECES = ("x", "1", "0", " ", "\n", "/", "./", "../", "a/../", "d/", ",", "0,0,", "u::r,", "user:a:rwx,", "%41", "\0",
+    "=", "A", "é")  # fmt: skip
 NAMES = ("f{i}", "f", "d{i}/f", "d/{i}", "d/e/f{i}", "d/.wh.{i}", ".wh.f{i}", "d/.wh..wh..opq", "d{i}/.wh..wh..opq",
     "l{i}", "l0/f{i}", "l{i}/f", "d/../f{i}", "blobs/sha256/{i}", "manifest.json", "oci-layout", "")  # fmt: skip
 GRAMMAR: Grammar = {
@@ -141,7 +141,7 @@ def archive(genome: Genome, most: int) -> bytes:
     return b"".join(found) + tarblocks.END
 
 
-# --- targets -----------------------------------------------------------------------------------------------------------
+# --- targets ----------------------------------------------------------------------------------------------------------
 
 
 def checked(data: bytes, _how: int) -> Run:
