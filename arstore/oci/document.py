@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _MAX_NUMBER = 300
-_SPARSEST = 24
+_SPARSEST = 20
 """Bytes for each value, on average, in documents that are larger than real ones: those of `index.json` have thirty."""
 _WINDOW = 1 << 19
 """Bytes that are looked at together for brackets: each string in them is an object for a moment."""

@@ -295,7 +295,7 @@ LARGE: dict[str, tuple[Callable[[], images.Files], bool]] = {
         False,
     ),
     "an index.json of annotations as dense as may be": (
-        partial(listed_notes, "{}abcdefghijklmno\U0001f600".format, 60),
+        partial(listed_notes, "{}abcdefg\U0001f600".format, 60),
         True,
     ),
 }
