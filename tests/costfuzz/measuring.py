@@ -50,7 +50,7 @@ class Cost:
     def share(self) -> float:
         """The part of its allowance that was charged."""
         parts = (self.charged.get(name, 0) / most for name, most in ALLOWED.items())
-        return max(self.size / ALLOWED["inflated"], *parts)
+        return max(max(self.size, 1) / ALLOWED["inflated"], *parts)
 
     def at_most(self, idle: float) -> float:
         """The seconds that a source can take in this way, less *idle* for reading nothing; 0 for what is too short."""
