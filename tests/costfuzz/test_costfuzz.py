@@ -102,12 +102,12 @@ def test_a_loop_that_nobody_pays_is_found(run, is_found, tmp_path):
     target, corpus = made_up(run), Corpus("made-up")
     looking = Search(target, corpus, random.Random(3))
     with open(tmp_path / "note", "wb") as note:
-        for _ in range(150):
+        for _ in range(60):
             looking.step(note.fileno())
     found = [one for one in (confirmed(target, each) for each in dearest(corpus, 2)) if one is not None]
     assert (max((one.at_most for one in found), default=99.0) > WRONG) is is_found
     (line, *bars) = exercise.figures(corpus, found)
-    assert "150 executions" in line.measured
+    assert "60 executions" in line.measured
     assert all(bar.met is not is_found for bar in bars[:1])
 
 
