@@ -13,6 +13,7 @@ from costfuzz.measuring import measured
 
 if TYPE_CHECKING:
     from costfuzz.engine import Best, Corpus
+    from costfuzz.genome import Genome
     from costfuzz.measuring import Cost
     from costfuzz.targets import Target
 
@@ -72,21 +73,32 @@ def confirmed(target: Target, one: Best) -> Found | None:
     return found
 
 
+def grown(genome: Genome, factor: int) -> Genome:
+    """*genome* with the counts at its top so many times as large."""
+    return [
+        (name, {key: max(one, 1) * factor if key == "n" else one for key, one in values.items()})
+        for name, values in genome
+    ]
+
+
 def _measured(target: Target, one: Best) -> Found:
     empty = target.make([], 0)
     idle = measured(target.run(empty, 0), target.size(empty), 20).seconds
     best: tuple[float, Cost, int] | None = None
-    for most in SIZES:
-        source = target.make(one.genome * _REPEATED, most)
-        run = target.run(source, one.how)
-        _forget_peak()
-        before = _peak()
-        cost = measured(run, target.size(source))
-        found = cost.at_most(idle) if cost.seconds > _SHORTEST else 0.0, cost, max(_peak() - before, 0)
-        if best is None or found[0] > best[0]:
-            best = found
-        if cost.seconds > _ENOUGH or cost.share >= 1:
-            break
+    # What ends with an error at once is larger where its counts are, and not where all of it is repeated.
+    for grows in (False, True):
+        for most in SIZES:
+            genome = grown(one.genome, most // one.most) if grows else one.genome * _REPEATED
+            source = target.make(genome, most)
+            run = target.run(source, one.how)
+            _forget_peak()
+            before = _peak()
+            cost = measured(run, target.size(source))
+            found = cost.at_most(idle) if cost.seconds > _SHORTEST else 0.0, cost, max(_peak() - before, 0)
+            if best is None or found[0] > best[0]:
+                best = found
+            if cost.seconds > _ENOUGH or cost.share >= 1:
+                break
     assert best is not None, "nothing was made"
     at_most, cost, memory = best
     return Found(target.name, cost.size, cost.seconds, at_most, memory, str(one.genome))

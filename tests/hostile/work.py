@@ -112,6 +112,13 @@ def marks_deep_down(count: int, depth: int) -> Iterator[bytes]:
     yield tarblocks.END
 
 
+def marks_in_headers(count: int) -> Iterator[bytes]:
+    """Whiteouts as deep as a header alone can say."""
+    for number in range(count):
+        yield tarblocks.header(b"d/" * 45 + b".wh.%d" % number, prefix=(b"d/" * 77)[:-1])
+    yield tarblocks.END
+
+
 def back_and_forth(count: int, depth: int) -> Iterator[bytes]:
     """Files by turns in so many directories that lie deep: more than a builder keeps at hand."""
     for number in range(count):
@@ -207,6 +214,7 @@ LAYERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "200,000 directories": lambda: directories(200_000),
     "350,000 hard links": lambda: hard_links(350_000),
     "20,000 marks 900 directories deep": lambda: marks_deep_down(20_000, 900),
+    "280,000 marks 122 directories deep": lambda: marks_in_headers(280_000),
     "40,000 files by turns 900 directories deep": lambda: back_and_forth(40_000, 900),
     "20,000 hard links through long symbolic links": lambda: through_links(20_000),
     "maps of 60,000 runs": lambda: sparse_maps(400, 60_000),

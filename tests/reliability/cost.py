@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MEMORY = 300_000_000
 """Bytes of memory that a source of 1 MB may take at most."""
-CONFIRMED = 6
+CONFIRMED = 40
 """The dearest genomes of a target, of each kind, that are made large."""
 
 
