@@ -357,10 +357,12 @@ class TarReader:
         # Each is looked at for itself first, and costs then what it will cost again with all others.
         self._steps.take(sum(pax.global_price(keyword, value) for keyword, value in records))
         for keyword, value in pax.global_records(records, self._limits, self._what):
-            self._count_global(keyword, self._globals.pop(keyword, b""), -1)
+            self._count_global(keyword, self._globals.get(keyword, b""), -1)
+            self._count_global(keyword, value, 1)
             if value:
                 self._globals[keyword] = value
-                self._count_global(keyword, value, 1)
+            else:
+                self._globals.pop(keyword, None)
         if self._size_of_globals > self._limits.pax:
             raise LimitError(self._what, f"has more than {self._limits.pax} bytes of global records")
 
