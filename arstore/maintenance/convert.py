@@ -20,6 +20,9 @@ from arstore.store.store import chain_of
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
+    from arstore.graph.records import TreeRecord
+    from arstore.graph.snapshot import Snapshot
+    from arstore.store.collect.holders import Holder
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
     from arstore.trees.format import TreeFormat
@@ -73,8 +76,10 @@ def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
 def plan_conversion(store: Store, images: Sequence[StoredImage], form: str) -> list[Conversion]:
     """What `convert` would do to the trees of *images*, each once. Raises the errors of Graph."""
     found: dict[str, Conversion] = {}
-    for image in images:
-        found.update(_planned(store, image, form, found.keys()))
+    with store.graph.read() as snapshot:
+        held = _Held(store, snapshot)
+        for image in images:
+            found.update(_planned(snapshot, held, image, form, found.keys()))
     return list(found.values())
 
 
@@ -91,7 +96,8 @@ def convert(
     form = forms[0].name
     seen: set[str] = set()
     for image in images:
-        plan = _planned(store, image, form, seen)
+        with store.graph.read() as snapshot:
+            plan = _planned(snapshot, _Held(store, snapshot), image, form, seen)
         seen |= plan.keys()
         again = frozenset(key for key, one in plan.items() if one.outcome is Fate.PLANNED)
         try:
@@ -105,38 +111,54 @@ def convert(
         yield from _done(store, plan.values(), form)
 
 
-def _planned(store: Store, image: StoredImage, form: str, seen: Container[str]) -> dict[str, Conversion]:
+class _Held:
+    """Who holds which tree, found out when somebody asks: all containers and mounts are looked at for that."""
+
+    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+        self._directories = store.directories
+        self._snapshot = snapshot
+        self._holders: dict[str, Holder] | None = None
+
+    def get(self, key: str) -> Holder | None:
+        """One that holds the tree *key*."""
+        if self._holders is None:
+            self._holders = tree_holders(self._directories, self._snapshot)
+        return self._holders.get(key)
+
+
+def _planned(
+    snapshot: Snapshot, held: _Held, image: StoredImage, form: str, seen: Container[str]
+) -> dict[str, Conversion]:
     """What there is to do for *image*, by key, top first, but for the trees that were *seen*."""
     found: dict[str, Conversion] = {}
-    with store.graph.read() as snapshot:
-        held = tree_holders(store.directories, snapshot)
-        for _, layer in reversed(chain_of(snapshot, image)):
-            tree = snapshot.tree(layer.tree) if layer.tree else None
-            if tree is None or layer.tree in seen or layer.tree in found:
-                continue
-            if tree.form == form:
-                one = Conversion(layer.tree, Fate.UNCHANGED, form)
-            elif (holder := held.get(layer.tree)) is not None:
-                one = Conversion(layer.tree, Fate.IN_USE, tree.form, holder.why, holder.hint)
-            else:
-                one = Conversion(layer.tree, Fate.PLANNED, tree.form)
-            found[layer.tree] = one
+    for _, layer in reversed(chain_of(snapshot, image)):
+        tree = snapshot.tree(layer.tree) if layer.tree and layer.tree not in seen else None
+        if tree is None or layer.tree in found:
+            continue
+        if tree.form == form:
+            one = Conversion(layer.tree, Fate.UNCHANGED, form)
+        elif (holder := held.get(layer.tree)) is not None:
+            one = Conversion(layer.tree, Fate.IN_USE, tree.form, holder.why, holder.hint)
+        else:
+            one = Conversion(layer.tree, Fate.PLANNED, tree.form)
+        found[layer.tree] = one
     return found
 
 
 def _done(store: Store, plan: Iterable[Conversion], form: str) -> Iterator[Conversion]:
     """*plan* as it has come out."""
     with store.graph.read() as snapshot:
-        held = tree_holders(store.directories, snapshot)
-        records = {one.key: snapshot.tree(one.key) for one in plan}
-    for one in plan:
-        record = records[one.key]
-        if one.outcome is not Fate.PLANNED or record is None:
-            yield one
-        elif record.form == form:
-            yield replace(one, outcome=Fate.CONVERTED, form=form)
-        elif (holder := held.get(one.key)) is not None:
-            yield replace(one, outcome=Fate.IN_USE, why=holder.why, hint=holder.hint)
-        else:
-            why = f"its layer holds something that the form {form} cannot represent here"
-            yield replace(one, outcome=Fate.UNREPRESENTABLE, why=why)
+        held = _Held(store, snapshot)
+        done = [_outcome(one, snapshot.tree(one.key), held, form) for one in plan]
+    yield from done
+
+
+def _outcome(one: Conversion, record: TreeRecord | None, held: _Held, form: str) -> Conversion:
+    if one.outcome is not Fate.PLANNED or record is None:
+        return one
+    if record.form == form:
+        return replace(one, outcome=Fate.CONVERTED, form=form)
+    if (holder := held.get(one.key)) is not None:
+        return replace(one, outcome=Fate.IN_USE, why=holder.why, hint=holder.hint)
+    why = f"its layer holds something that the form {form} cannot represent here"
+    return replace(one, outcome=Fate.UNREPRESENTABLE, why=why)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _MAX_NUMBER = 300
-_SPARSEST = 16
-"""Bytes for each value, on average, in documents that are larger than real ones: those of `index.json` have forty."""
+_SPARSEST = 20
+"""Bytes for each value, on average, in documents that are larger than real ones: those of `index.json` have thirty."""
+_WINDOW = 1 << 19
+"""Bytes that are looked at together for brackets: each string in them is an object for a moment."""
 _MAX_SHOWN = 120
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
@@ -94,8 +96,8 @@ def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa
         why = f"has {len(data)} bytes; such a document may have {bounds.document}"
         raise bounds.passed("document", what, why)
     text = _decode(data, what)
-    _check_nesting(data, what, bounds)
     _check_density(data, what)
+    _check_nesting(data, what, bounds)
     try:
         value = json.loads(
             text,
@@ -146,13 +148,29 @@ def _decode(data: bytes, what: str) -> str:
 
 
 def _check_nesting(data: bytes, what: str, bounds: Bounds) -> None:
-    # Without its escapes, a text alternates between structure and strings at each quote.
-    structure = b"".join(_ESCAPE.sub(b"", data).split(b'"')[::2])
-    brackets = structure.translate(None, _NOT_BRACKETS)
-    deepest = max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
+    depth = deepest = 0
+    for brackets in _brackets(data):
+        levels = accumulate((1 if bracket in b"[{" else -1 for bracket in brackets), initial=depth)
+        deepest = max(deepest, *levels) if brackets else deepest
+        depth += sum(map(brackets.count, (b"[", b"{"))) - sum(map(brackets.count, (b"]", b"}")))
     if deepest > bounds.json_depth:
         why = f"is nested {deepest} levels deep; {bounds.json_depth} are allowed"
         raise bounds.passed("json-depth", what, why)
+
+
+def _brackets(data: bytes) -> Iterator[bytes]:
+    """The brackets of *data* that stand in no string, a window after the other."""
+    start = in_string = 0
+    while start < len(data):
+        window = data[start : start + _WINDOW]
+        if (len(window) - len(window.rstrip(b"\\"))) % 2:
+            # An escape is not cut in two.
+            window = data[start : start + _WINDOW + 1]
+        start += len(window)
+        # Without its escapes, a text alternates between structure and strings at each quote.
+        pieces = _ESCAPE.sub(b"", window).split(b'"')
+        yield b"".join(pieces[in_string::2]).translate(None, _NOT_BRACKETS)
+        in_string ^= (len(pieces) - 1) % 2
 
 
 def _check_density(data: bytes, what: str) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, TarError
 from arstore.tar.names import excerpt
+from arstore.tar.steps import DECODED, LIST, NUMBER, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,8 @@ SPARSE = b"GNU.sparse."
 NO_OWNER = frozenset({-1, (1 << 32) - 1})
 """The numbers that chown takes for "leave the owner as it is"."""
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_BLANKS = re.compile(rb"[ \t\r\n]")
+_BLANKS = b" \t\r\n"
+_AS_COMMAS = bytes.maketrans(_BLANKS, b"," * len(_BLANKS))
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _TEXT_ACLS = {
     b"SCHILY.acl.access": b"system.posix_acl_access",
@@ -83,6 +85,24 @@ class Extension:
     sparse: Sparse | None = None
     lists: dict[bytes, bytes] = field(default_factory=dict, compare=False)
     """Access control lists as text, whether or not `xattrs` has them."""
+
+
+def price(data: bytes) -> int:
+    """The steps that the records in *data*, an extended header's content, take, before anything of it is looked at."""
+    # A record ends with a line end; a value may have more of them, which is paid for as well.
+    steps = RECORD * data.count(b"\n")
+    if SPARSE in data:
+        steps += NUMBER * data.count(b",")
+    if LIBARCHIVE_XATTR in data:
+        steps += NUMBER * data.count(b"%") + DECODED * len(data) // 8
+    return steps
+
+
+def global_price(keyword: bytes, value: bytes) -> int:
+    """The steps that a global record takes each time that what all of them say is gone through."""
+    if keyword.startswith(LIBARCHIVE_XATTR):
+        return RECORD + NUMBER * keyword.count(b"%") + DECODED * len(value) // 8
+    return RECORD + (LIST * len(value) if keyword in _TEXT_ACLS else 0)
 
 
 def records(data: bytes, what: str) -> list[Record]:
@@ -246,7 +266,7 @@ def _from_base64(value: bytes) -> bytes | None:
 
     libarchive itself reads on past what is wrong: a file would get another value than the archive says.
     """
-    digits = _BLANKS.sub(b"", value).rstrip(b"=_")
+    digits = value.translate(None, _BLANKS).rstrip(b"=_")
     if len(digits) % 4 == 1 or not _BASE64.fullmatch(digits):
         return None
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
@@ -256,7 +276,7 @@ def _says_more_than_a_mode(text: bytes) -> bool:
     """Whether an access control list has more than the three entries that every mode has."""
     if len(text) > _LONGEST_LIST:
         return True
-    return not all(_MODE_ALONE.fullmatch(entry) for entry in _BLANKS.sub(b",", text).split(b",") if entry)
+    return not all(_MODE_ALONE.fullmatch(entry) for entry in text.translate(_AS_COMMAS).split(b",") if entry)
 
 
 def _add_sparse(sparse: Sparse, keyword: bytes, value: bytes, limits: Limits, what: str) -> None:

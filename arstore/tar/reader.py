@@ -29,7 +29,7 @@ from arstore.tar.entry import Entry, Kind
 from arstore.tar.header import BLOCK, FIELDS, KINDS, ZEROS, number
 from arstore.tar.limits import DEFAULT_LIMITS, Limits, raising
 from arstore.tar.names import NAME_MAX, excerpt, normalised
-from arstore.tar.steps import ATTRIBUTE, COMPONENT, ENTRY, HEADER, LIST, NUMBER, RECORD, Steps
+from arstore.tar.steps import ATTRIBUTE, COMPONENT, ENTRY, HEADER, LIST, NUMBER, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,7 @@ class TarReader:
         self._ended = False
         self._closed = False
         self._globals: dict[bytes, bytes] = {}
+        self._size_of_globals = self._price_of_globals = 0
         self._said_of_all: pax.Extension | None = None
         self._steps = Steps(limits.steps) if steps is None else steps
         self._seekable: SeekableReader | None = None
@@ -330,15 +331,14 @@ class TarReader:
     def _records(self, fields: tuple[bytes, ...]) -> list[pax.Record]:
         """The records of an extended header, paid for before they are gone through."""
         data = self._extension_content(fields, self._limits.pax)
-        # A record ends with a line end; a value may have more of them, which is paid for as well.
-        self._steps.take(RECORD * data.count(b"\n") + NUMBER * _numbers(data))
+        self._steps.take(pax.price(data))
         return pax.records(data, self._what)
 
     def _said(self, records: list[pax.Record] | None) -> pax.Extension:
         """What the global records, which are gone through when they have changed, and *records* say of a member."""
         said = self._said_of_all
         if said is None:
-            self._steps.take(RECORD * len(self._globals))
+            self._steps.take(self._price_of_globals)
             said = self._said_of_all = pax.extension(self._globals.items(), self._limits, self._what)
         if records is not None:
             said = pax.extension(records, self._limits, self._what, said)
@@ -354,13 +354,23 @@ class TarReader:
 
     def _add_globals(self, records: list[pax.Record]) -> None:
         self._said_of_all = None
+        # Each is looked at for itself first, and costs then what it will cost again with all others.
+        self._steps.take(sum(pax.global_price(keyword, value) for keyword, value in records))
         for keyword, value in pax.global_records(records, self._limits, self._what):
+            self._count_global(keyword, self._globals.get(keyword, b""), -1)
+            self._count_global(keyword, value, 1)
             if value:
                 self._globals[keyword] = value
             else:
                 self._globals.pop(keyword, None)
-        if sum(len(keyword) + len(value) for keyword, value in self._globals.items()) > self._limits.pax:
+        if self._size_of_globals > self._limits.pax:
             raise LimitError(self._what, f"has more than {self._limits.pax} bytes of global records")
+
+    def _count_global(self, keyword: bytes, value: bytes, sign: int) -> None:
+        """Count a global record that holds from now on, or does no more; an empty *value* is none."""
+        if value:
+            self._size_of_globals += sign * (len(keyword) + len(value))
+            self._price_of_globals += sign * pax.global_price(keyword, value)
 
     # --- the stream ------------------------------------------------------------------------------------------------
 
@@ -405,6 +415,7 @@ class TarReader:
         return block
 
     def _sparse_block(self) -> bytes:
+        self._steps.take(HEADER)
         block = self._block()
         if not block:
             raise TruncatedError(self._what, f"ends after {self.offset} bytes, in a header")
@@ -463,11 +474,6 @@ class TarReader:
         if self._closed:
             return TarError(self._what, "an extension header stands at the end, without its member")
         return TruncatedError(self._what, f"ends after {self.offset} bytes, between an extension header and its member")
-
-
-def _numbers(data: bytes) -> int:
-    """How many numbers the maps of sparse files in *data* have, at least."""
-    return data.count(b",") if b"GNU.sparse." in data else 0
 
 
 def _name(fields: tuple[bytes, ...]) -> bytes:

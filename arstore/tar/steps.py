@@ -32,11 +32,13 @@ RECORD = 40
 ATTRIBUTE = 100
 """An extended attribute of a member, one from a global record too: it is sifted, set and listed."""
 NUMBER = 8
-"""A number of a sparse file's map."""
+"""A number of a sparse file's map, and a byte of an attribute's name that is quoted."""
 COMPONENT = 2
 """A component of a name that has to be resolved."""
 LIST = 1
 """A byte of an access control list as text."""
+DECODED = 1
+"""Eight bytes of an extended header that has attributes as base64."""
 LOOK = 1_000_000
 """Steps between two looks at what all processes of one import have taken."""
 

@@ -22,7 +22,7 @@ OPAQUE_NAME = b".wh..wh..opq"
 PSEUDO_LINKS = b".wh..wh.plnk"
 """The directory in the root of a layer that has the targets of hard links of aufs."""
 _RESERVED_PREFIX = b".wh..wh."
-_NAMELESS = frozenset({b".wh.", b".wh..", b".wh..."})
+_NAMELESS = (b"/.wh./", b"/.wh../", b"/.wh.../")
 
 
 class Mark(enum.Enum):
@@ -49,12 +49,12 @@ def classify(path: bytes) -> tuple[Mark, bytes]:
     if PREFIX not in path:
         return Mark.NONE, path
     parent, _, name = path.rpartition(b"/")
-    components = path.split(b"/")
-    if not _NAMELESS.isdisjoint(components):
+    between = b"/%b/" % path
+    if any(nameless in between for nameless in _NAMELESS):
         raise UnsafePathError(shown(path), "a whiteout that names no file")
-    if name == OPAQUE_NAME and not _is_reserved(components[:-1]):
+    if name == OPAQUE_NAME and not _is_reserved(parent):
         return Mark.OPAQUE, parent
-    if _is_reserved(components):
+    if _is_reserved(path):
         is_target = parent == PSEUDO_LINKS and not name.startswith(PREFIX)
         return Mark.PSEUDO_LINK if is_target else Mark.IGNORED, path
     if not name.startswith(PREFIX):
@@ -75,5 +75,6 @@ def is_whiteout_device(entry: Entry) -> bool:
     return not entry.major and not entry.minor
 
 
-def _is_reserved(components: list[bytes]) -> bool:
-    return any(component.startswith(_RESERVED_PREFIX) for component in components)
+def _is_reserved(path: bytes) -> bool:
+    """Whether a component begins so; none is looked at for itself, since a path may have a thousand."""
+    return path.startswith(_RESERVED_PREFIX) or b"/" + _RESERVED_PREFIX in path

@@ -269,6 +269,52 @@ def _attempt(files: Callable[[], images.Files], limit: str, options: tuple[str, 
     return attempt
 
 
+# --- what is large in memory -----------------------------------------------------------------------------------------
+
+
+def listed_notes(note: Callable[[int], str], count: int, features: int = 0) -> images.Files:
+    """A layout whose `index.json` has just under 16 MiB of entries of no image, each with so many annotations."""
+    picture = images.image(LAYER, names=[NAME])
+    top = pointer(images.OCI_MANIFEST, picture.manifest, NAME)
+    platform = {"os": "linux", "architecture": "s390x", "os.features": [str(number) for number in range(features)]}
+    notes = {str(number): note(number) for number in range(count)}
+    other = pointer("application/x", b"other", annotations=notes, platform=platform)
+    size = len(images.dump(other)) + 1
+    return layout(
+        [top, *[other] * min(((16 << 20) - 10_000) // size, 49_000)], picture.manifest, picture.config, LAYER.blob
+    )
+
+
+FOUR_BYTES = "\U0001f600"
+"""A character that makes a text four times as large in memory."""
+LARGE: dict[str, tuple[Callable[[], images.Files], bool]] = {
+    "an index.json of short strings": (partial(listed_notes, str, 0, 60), False),
+    "an index.json of short annotations": (partial(listed_notes, "yy{}".format, 20), False),
+    "an index.json with characters of four bytes": (
+        partial(listed_notes, "\U0001f600{}".format, 20),
+        False,
+    ),
+    "an index.json of annotations as dense as may be": (
+        partial(listed_notes, "{}abcdefg\U0001f600".format, 60),
+        True,
+    ),
+}
+"""What makes a source; whether it comes in."""
+
+
+def _large(files: Callable[[], images.Files], *, comes_in: bool) -> Callable[[Trial], None]:
+    def attempt(trial: Trial) -> None:
+        path = trial.source / "hostile.tar.gz"
+        apart(lambda: void(images.write_archive(path, files(), "gzip")))
+        words = ("-q", "import", "--tree", trial.form, path)
+        if comes_in:
+            trial.must(*words)
+        else:
+            trial.refused(("Limit",), *words)
+
+    return attempt
+
+
 def void(_value: object) -> None:
     """Nothing."""
 
@@ -277,3 +323,5 @@ def cases() -> Iterator[Case]:
     """Each in one form: nothing of them is about trees."""
     for number, (title, (files, limit, options)) in enumerate(SOURCES.items()):
         yield Case("repetition", title, FORMS[number % 2], _attempt(files, limit, options))
+    for number, (title, (files, comes_in)) in enumerate(LARGE.items()):
+        yield Case("repetition", title, FORMS[number % 2], _large(files, comes_in=comes_in))

@@ -6,6 +6,7 @@ at a time. `trial.Faults` has the bars.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from support import images, tarblocks
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 ATTRIBUTE = b"SCHILY.xattr.user."
+OWNER = tarblocks.pax((b"uid", b"1"), letter=b"g")
 
 
 def records(keyword: Callable[[int], bytes], value: bytes, letter: bytes = b"x", first: bytes = b"") -> bytes:
@@ -46,6 +48,21 @@ def before_all(extension: bytes, count: int) -> Iterator[bytes]:
     for number in range(count):
         yield tarblocks.header(b"f%d" % number)
     yield tarblocks.END
+
+
+def beside_many(count: int, extension: bytes, *, members: bool = False) -> Iterator[bytes]:
+    """A MiB of global records, and so many of these extensions after it, each with a member or all for one."""
+    yield attributes(b"g")
+    for number in range(count):
+        yield extension
+        if members:
+            yield tarblocks.header(b"f%d" % number)
+    yield tarblocks.header() + tarblocks.END
+
+
+def encoded(piece: bytes, letter: bytes = b"x") -> bytes:
+    """A MiB of an attribute as libarchive writes it, its value made of this piece."""
+    return tarblocks.pax((b"LIBARCHIVE.xattr.user.a", piece * (MIB // len(piece) - 100)), letter=letter)
 
 
 def attributes(letter: bytes = b"x") -> bytes:
@@ -92,6 +109,13 @@ def marks_deep_down(count: int, depth: int) -> Iterator[bytes]:
     """Whiteouts in one directory that lies deep."""
     for number in range(count):
         yield tarblocks.pax((b"path", b"d/" * depth + b".wh.%d" % number)) + tarblocks.header()
+    yield tarblocks.END
+
+
+def marks_in_headers(count: int) -> Iterator[bytes]:
+    """Whiteouts as deep as a header alone can say."""
+    for number in range(count):
+        yield tarblocks.header(b"d/" * 45 + b".wh.%d" % number, prefix=(b"d/" * 77)[:-1])
     yield tarblocks.END
 
 
@@ -159,6 +183,27 @@ LAYERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "names of attributes that are quoted": lambda: repeated(
         records(lambda _number: b"LIBARCHIVE.xattr." + b"%41" * 1000, b"eA"), 400
     ),
+    "small global records beside a MiB of others": lambda: beside_many(
+        400_000, tarblocks.pax((b"uid", b"1"), letter=b"g")
+    ),
+    "global records that change for each member": lambda: beside_many(
+        40_000, tarblocks.pax((b"uid", b"1"), letter=b"g"), members=True
+    ),
+    "short names of attributes that are quoted": lambda: repeated(
+        records(lambda _number: b"LIBARCHIVE.xattr." + b"%41" * 240, b"eA"), 900
+    ),
+    "global names of attributes that are quoted": lambda: repeated(
+        records(lambda number: b"LIBARCHIVE.xattr.%d" % number + b"%41" * 240, b"eA", b"g"), 900
+    ),
+    "a MiB of blanks in base64": lambda: repeated(encoded(b" "), 900),
+    "a MiB of base64": lambda: repeated(encoded(b"QUFB"), 900),
+    "a MiB of base64 for all members, beside a change for each": lambda: itertools.chain(
+        [encoded(b"QUFB", b"g")],
+        repeated(OWNER, 40_000),
+    ),
+    "global access control lists as text": lambda: repeated(
+        tarblocks.member(b"g", tarblocks.record(b"SCHILY.acl.access", b"u::r," * 13_000) * 16, b"g"), 900
+    ),
     "access control lists as text": lambda: repeated(tarblocks.pax((b"SCHILY.acl.access", b"u::r," * 13_000)), 5000),
     "long names that lead nowhere": lambda: repeated(tarblocks.gnu_long(b"a/../" * 13_000 + b"f"), 5000),
     "a path of a MiB that leads nowhere": lambda: repeated(tarblocks.pax((b"path", b"./" * 500_000 + b"f")), 400),
@@ -169,6 +214,7 @@ LAYERS: dict[str, Callable[[], Iterator[bytes]]] = {
     "200,000 directories": lambda: directories(200_000),
     "350,000 hard links": lambda: hard_links(350_000),
     "20,000 marks 900 directories deep": lambda: marks_deep_down(20_000, 900),
+    "280,000 marks 122 directories deep": lambda: marks_in_headers(280_000),
     "40,000 files by turns 900 directories deep": lambda: back_and_forth(40_000, 900),
     "20,000 hard links through long symbolic links": lambda: through_links(20_000),
     "maps of 60,000 runs": lambda: sparse_maps(400, 60_000),

@@ -13,11 +13,13 @@ from support import images, stores, treelist
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError, HostError, PermissionDeniedError
 from arstore.linux.process import boot_id
+from arstore.maintenance import convert as conversion
 from arstore.maintenance.check import Damage, check, repair
 from arstore.maintenance.convert import Fate, convert, plan_conversion, target_forms
 from arstore.maintenance.gc import collect
 from arstore.mounts.probe import can_mount
 from arstore.rootfs import mount as rootfs
+from arstore.store.collect.holders import tree_holders
 from arstore.store.collect.lease import leased
 from arstore.store.ingest import publish as publication
 from arstore.store.ingest import replace_tree as replacement
@@ -178,6 +180,21 @@ def test_a_plan_changes_nothing(store):
     assert {(one.outcome, one.form) for one in plan} == {(Fate.PLANNED, "erofs")}
     before.verify()
     assert {one.key for one in converted(store, "directory")} == {one.key for one in plan}
+
+
+def test_holders_are_looked_for_only_where_a_tree_is_to_change(store, monkeypatch):
+    """All containers and mounts were looked at twice for each image, whatever there was to do."""
+    asked = []
+    monkeypatch.setattr(conversion, "tree_holders", lambda *given: asked.append(given) or tree_holders(*given))
+    for number in range(5):
+        stores.bring(store, stores.simple(f"own{number}", names=(f"image{number}:1",)))
+    assert {one.outcome for one in plan_conversion(store, store.images(), "erofs")} == {Fate.UNCHANGED}
+    assert {one.outcome for one in converted(store, "erofs")} == {Fate.UNCHANGED}
+    assert not asked
+    assert len(plan_conversion(store, store.images(), "directory")) == 5
+    assert len(asked) == 1
+    assert {one.outcome for one in converted(store, "directory")} == {Fate.CONVERTED}
+    assert len(asked) == 1 + 5
 
 
 # --- in use ---------------------------------------------------------------------------------------------------------

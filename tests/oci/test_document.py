@@ -2,12 +2,14 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import ArstoreError, LimitError, ManifestError
+from arstore.oci import document
 from arstore.oci.document import BOUNDS, STORED, Bounds, Fields, encode, parse, parse_list, parse_value, shown
 
 JSON = st.recursive(
@@ -125,6 +127,44 @@ def test_brackets_inside_strings_do_not_nest(brackets):
 def test_a_document_of_brackets_is_refused_before_it_is_decoded(unit):
     with pytest.raises(LimitError, match="levels deep"):
         parse(unit * 100_000, "x")
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 64])
+@given(st.text('"\\[]{}a,é', max_size=60))
+def test_brackets_are_counted_whatever_is_looked_at_together(window, text):
+    """Windows cut strings, never escapes: the answer is that of the whole."""
+    data = text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        whole = list(document._brackets(data))
+        patch.setattr(document, "_WINDOW", window)
+        assert b"".join(document._brackets(data)) == b"".join(whole)
+        for depth in (1, 2, 4):
+            bounds = Bounds(json_depth=depth)
+            cut = outcome(lambda bounds=bounds: document._check_nesting(data, "x", bounds))
+            patch.undo()
+            assert str(cut) == str(outcome(lambda bounds=bounds: document._check_nesting(data, "x", bounds)))
+            patch.setattr(document, "_WINDOW", window)
+
+
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [
+        # Each string was an object at the same time as all others: 200 MB.
+        (b'"ab",', 40),
+        (b'"\xf0\x9f\x98\x80b",', 110),
+        (b"[],", 40),
+        (b'"a-word-that-is-as-long-as-it-must-be",', 130),
+    ],
+)
+def test_a_large_document_takes_a_few_times_its_bytes(unit, most):
+    data = b"[" + unit * ((16 << 20) // len(unit) - 1) + b"0]"
+    tracemalloc.start()
+    try:
+        outcome(lambda: parse_list(data, "x", BOUNDS.of_listing()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most << 20
 
 
 def test_an_unterminated_string_of_escapes_takes_linear_time():

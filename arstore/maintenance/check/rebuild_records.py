@@ -92,6 +92,7 @@ class Reconstruction:
     def __init__(self, directories: Directories, known: dict[str, Record | str]) -> None:
         self.directories = directories
         self.records: dict[str, Record | str] = dict(known)
+        self._blobs_of: dict[str, set[str]] = {}
         self._now = time.time()
         self._configs: dict[Digest, _Config] = {}
         self._sizes = {record.diff_id: record.size for record in known.values() if isinstance(record, LayerRecord)}
@@ -174,7 +175,10 @@ class Reconstruction:
             tar_size = self._add_layer_blob(descriptor.digest, descriptor.size, diff_id)
             known = self.records.get(f"layers/{chain_id}")
             if isinstance(known, LayerRecord):
-                if descriptor.digest not in known.blobs:
+                # Thousands of images may have one layer in a compression of their own.
+                listed = self._blobs_of.setdefault(chain_id, set(known.blobs))
+                if descriptor.digest not in listed:
+                    listed.add(str(descriptor.digest))
                     blobs = (*known.blobs, str(descriptor.digest))
                     self.records[f"layers/{chain_id}"] = known._replace(blobs=blobs)
             else:

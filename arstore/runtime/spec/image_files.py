@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MOST_LINKS = 40
+MOST_NAMES = 250_000
+"""Names that are looked up one by one for one container: an image may declare a thousand volumes through long links."""
+
+
+class _Place:
+    """A directory on the way to a volume's place: what is below it, and the volume's descriptor, or -1."""
+
+    __slots__ = ("below", "fd")
+
+    def __init__(self) -> None:
+        self.below: dict[str, _Place] = {}
+        self.fd = -1
 
 
 class RootDirectory:
@@ -32,7 +44,9 @@ class RootDirectory:
         """Raises OSError."""
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._use_openat2 = use_openat2
-        self._volumes: dict[tuple[str, ...], int] = {}
+        self._volumes = _Place()
+        self._volume_fds: list[int] = []
+        self._names_left = MOST_NAMES
         try:
             for destination, source in sorted(volumes, key=lambda volume: volume[0].count("/")):
                 self._add_volume(destination, source)
@@ -41,17 +55,17 @@ class RootDirectory:
             raise
 
     def _add_volume(self, destination: str, source: str) -> None:
-        place = tuple(filter(None, self.canonical(destination).split("/")))
-        fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
-        before = self._volumes.pop(place, None)
-        if before is not None:
-            os.close(before)
-        self._volumes[place] = fd
+        place = self._volumes
+        for name in filter(None, self.canonical(destination).split("/")):
+            place = place.below.setdefault(name, _Place())
+        # One that is covered by another one stays open until all are closed.
+        place.fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
+        self._volume_fds.append(place.fd)
         self._use_openat2 = False
 
     def close(self) -> None:
         """Let go of it."""
-        for fd in (self._fd, *self._volumes.values()):
+        for fd in (self._fd, *self._volume_fds):
             os.close(fd)
 
     def __enter__(self) -> RootDirectory:
@@ -124,11 +138,12 @@ class RootDirectory:
 
     def has_volume(self, path: str) -> bool:
         """Whether *path*, which is canonical, is a volume's place or lies below one."""
-        names = tuple(filter(None, path.split("/")))
-        return any(names[: len(place)] == place for place in self._volumes)
-
-    def _leads_to_volume(self, names: tuple[str, ...]) -> bool:
-        return any(place[: len(names)] == names for place in self._volumes)
+        place: _Place | None = self._volumes
+        for name in filter(None, path.split("/")):
+            if place is None or place.fd >= 0:
+                break
+            place = place.below.get(name)
+        return place is not None and place.fd >= 0
 
     def make_directories(self, path: str, owner: tuple[int, int]) -> None:
         """Make what is missing of the directory *path*, 0755; the last one belongs to *owner* (uid and gid) then.
@@ -163,19 +178,23 @@ class RootDirectory:
         """
         todo = [c for c in reversed(path.split("/")) if c not in {"", "."}]
         links = 0
-        with _Stack(self._fd) as stack:
+        with _Stack(self._fd, self._volumes) as stack:
             while todo:
                 name = todo.pop()
+                self._names_left -= 1
+                if self._names_left < 0:
+                    why = f"leads, with what was looked up before, through more than {MOST_NAMES} names"
+                    raise ImageConfigError(path if len(path) <= _LONGEST_SHOWN else f"{path[:_LONGEST_SHOWN]}…", why)
                 if name == "..":
                     stack.pop()
                     continue
-                if (volume := self._volumes.get((*stack.names, name))) is not None:
-                    stack.push(os.dup(volume), name)
+                if (place := stack.place_of(name)) is not None and place.fd >= 0:
+                    stack.push(os.dup(place.fd), name)
                     continue
                 try:
                     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack.top)
                 except OSError as error:
-                    if error.errno in _ABSENT and self._leads_to_volume((*stack.names, name)):
+                    if error.errno in _ABSENT and place is not None:
                         # The runtime makes it, empty but for the way to the volume.
                         stack.push(os.dup(stack.top), name)
                         continue
@@ -198,16 +217,18 @@ class RootDirectory:
             return stack.take(), list(stack.names)
 
 
+_LONGEST_SHOWN = 60
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
 
 
 class _Stack:
-    """The directories from the root down to where a walk is: their descriptors and names."""
+    """The directories from the root down to where a walk is: their descriptors, names, and what volumes lie below."""
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, volumes: _Place) -> None:
         self._root = root_fd
         self._fds: list[int] = []
+        self._places: list[_Place | None] = [volumes]
         self.names: list[str] = []
 
     def __enter__(self) -> _Stack:
@@ -221,13 +242,20 @@ class _Stack:
     def top(self) -> int:
         return self._fds[-1] if self._fds else self._root
 
+    def place_of(self, name: str) -> _Place | None:
+        """What *name*, in the top, is on the way to a volume; None where it is on none."""
+        place = self._places[-1]
+        return None if place is None else place.below.get(name)
+
     def push(self, fd: int, name: str) -> None:
+        self._places.append(self.place_of(name))
         self._fds.append(fd)
         self.names.append(name)
 
     def pop(self) -> None:
         if self._fds:
             os.close(self._fds.pop())
+            self._places.pop()
             self.names.pop()
 
     def clear(self) -> None:

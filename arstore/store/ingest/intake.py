@@ -99,6 +99,7 @@ class Intake:
         self._expected = 0
         self._inflated = 0
         self._steps = Allowance()
+        self._blobs_of: dict[str, dict[str, None]] = {}
         self._taken = _Taken()
         self._publication = Publication(sparing=inventory.again)
         self._durable = True
@@ -149,6 +150,9 @@ class Intake:
             self._document(index.digest, index.document)
         for image in images:
             self._record_image(image)
+        for chain_id, blobs in self._blobs_of.items():
+            record = self._publication.layers[chain_id]
+            self._publication.layers[chain_id] = record._replace(blobs=tuple(blobs))
         self._steps.settle()
         for index in indexes:
             self._record_index(index)
@@ -415,7 +419,11 @@ class Intake:
         for layer, tree in zip(image.layers, trees, strict=True):
             tar_size = self._taken.blobs[layer.digest].tar_size
             record = LayerRecord(layer.diff_id, parent, (layer.digest,), tar_size, tree)
-            self._publication.layers[layer.chain_id] = _joined(self._publication.layers.get(layer.chain_id), record)
+            self._publication.layers[layer.chain_id] = record
+            # Two images may bring one layer in two compressions: the last one comes last.
+            blobs = self._blobs_of.setdefault(layer.chain_id, {})
+            blobs.pop(layer.digest, None)
+            blobs[layer.digest] = None
             parent = layer.chain_id
         sizes = {layer.digest: layer.size for layer in image.layers}
         size = len(image.manifest) + len(image.config) + sum(sizes.values())
@@ -492,11 +500,3 @@ def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
         raise DigestMismatchError(f"layer {one.digest}", why)
     if one.size != other.size:
         raise SizeMismatchError(f"layer {one.digest}", f"is announced with two sizes, {one.size} and {other.size}")
-
-
-def _joined(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
-    """Two images of one archive may bring one layer in two compressions."""
-    if old is None:
-        return new
-    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
-    return LayerRecord(new.diff_id, new.parent, blobs, new.size, new.tree)

@@ -205,7 +205,8 @@ def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
     """A layer that is known already keeps its blobs and its tree, and gains what came with the new one."""
     if old is None:
         return new
-    blobs = (*(blob for blob in old.blobs if blob not in new.blobs), *new.blobs)
+    came = frozenset(new.blobs)
+    blobs = (*(blob for blob in old.blobs if blob not in came), *new.blobs)
     return type(new)(new.diff_id, new.parent, blobs, new.size, new.tree or old.tree)
 
 

@@ -1,0 +1,84 @@
+"""What one input has cost, and what part of its allowance it was charged.
+
+There are no counters of instructions on many virtual machines, so time is that of the thread, the least of several
+runs. Everything that limits count together bounds how often an input can be repeated: the largest part that any of
+them was charged. Time and memory, divided by that part, are what a source of 1 MB can take at most in this way.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from arstore.errors import ArstoreError
+from arstore.trees.format import UnrepresentableError
+
+MEGABYTE = 1_000_000
+SHORT = 50e-6
+"""Seconds that say nothing yet."""
+ALLOWED = {
+    "steps": 50_000_000 + 8 * MEGABYTE,
+    "inflated": 1 << 30,
+    "parsed": (8 << 20) + 8 * MEGABYTE,
+    "visits": 100_000 + MEGABYTE // 16,
+    "references": 50_000 + MEGABYTE // 200,
+    "images": 20_000,
+    "members": 100_000,
+    "names": 16 << 20,
+    "listing": 16 << 20,
+    "table": 4 << 20,
+    "held": 128 << 20,
+}
+"""What a compressed source of 1 MB may be charged of each."""
+
+Run = Callable[[dict[str, int]], None]
+"""Reads one input, and notes what was charged for it, and what was `made` and `written`."""
+
+
+@dataclass
+class Cost:
+    """What an input of *size* bytes has cost: seconds, and bytes of memory at most (0 where nobody looked)."""
+
+    size: int
+    seconds: float
+    charged: dict[str, int] = field(default_factory=dict)
+    memory: int = 0
+
+    @property
+    def share(self) -> float:
+        """The part of its allowance that was charged."""
+        parts = (self.charged.get(name, 0) / most for name, most in ALLOWED.items())
+        return max(max(self.size, 1) / ALLOWED["inflated"], *parts)
+
+    def at_most(self, idle: float) -> float:
+        """The seconds that a source can take in this way, less *idle* for reading nothing; 0 for what is too short."""
+        return (self.seconds - idle) / self.share if self.seconds > 3 * idle + SHORT else 0.0
+
+
+def measured(run: Run, size: int, repeat: int = 1, *, memory: bool = False) -> Cost:
+    """Run so often; the least time."""
+    best = Cost(size, float("inf"))
+    for _ in range(repeat):
+        charged: dict[str, int] = {}
+        start = time.thread_time_ns()
+        _quietly(run, charged)
+        seconds = (time.thread_time_ns() - start) / 1e9
+        if seconds < best.seconds:
+            best = Cost(size, seconds, charged)
+    if memory:
+        tracemalloc.start()
+        try:
+            _quietly(run, {})
+            best.memory = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    return best
+
+
+def _quietly(run: Run, charged: dict[str, int]) -> None:
+    try:
+        run(charged)
+    except (ArstoreError, UnrepresentableError):
+        charged["refused"] = 1
