@@ -65,16 +65,29 @@ class Tally:
 
     What a layer takes does not depend on who reads it, when and beside what, and one that is read again counts once: so
     the last note tells whether all of them are past *most*, whichever that is.
+
+    Of *most*, *per_byte* for each of the *promised* bytes counts only when the byte has come (`come`): a network may
+    announce more than it sends. *least* may be taken in any case.
     """
 
-    def __init__(self, most: int, layers: int) -> None:
+    def __init__(self, most: int, layers: int, promised: int = 0, per_byte: int = 0, least: int = 0) -> None:
         self.most = most
-        self._page = memoryview(mmap.mmap(-1, _WORD * max(layers, 1))).cast("Q")
+        self._least = least
+        self._promised = promised
+        self._per_byte = per_byte
+        words = max(layers, 1)
+        page = memoryview(mmap.mmap(-1, 2 * _WORD * words)).cast("Q")
+        self._page, self._came = page[:words], page[words:]
 
     def note(self, number: int, count: int) -> bool:
         """Note that the layer of this number has taken *count* steps; whether all together have taken too many."""
         self._page[number] = max(self._page[number], count)
-        return sum(self._page) > self.most
+        missing = max(self._promised - sum(self._came), 0) if self._promised else 0
+        return sum(self._page) > max(self.most - self._per_byte * missing, min(self._least, self.most))
+
+    def come(self, number: int, count: int) -> None:
+        """Note that *count* more bytes of the layer of this number have come."""
+        self._came[number] += count
 
     def noted(self, number: int) -> int:
         """What was noted of a layer."""

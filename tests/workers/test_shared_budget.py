@@ -13,7 +13,7 @@ from arstore.tar.limits import ACCEPTED, Limits
 from arstore.transport.copy import ImportOptions, import_reference
 from arstore.trees.format import UnrepresentableError
 from arstore.trees.memory_quota import Allowance, CrowdedError
-from arstore.workers.shared_budget import STEP, Budget
+from arstore.workers.shared_budget import STEP, Budget, Tally
 
 FEW = Limits(index_memory=2 << 20, memory=2 << 20)
 
@@ -134,3 +134,21 @@ def test_a_layer_with_too_many_directories_is_refused_whoever_is_beside_it(store
     with pytest.raises(LimitError, match="--limit memory="):
         imported(store, tmp_path, layers, "directory")
     before.verify()
+
+
+def test_what_was_only_promised_does_not_count_before_it_comes():
+    tally = Tally(most=1000 + 8 * 100, layers=2, promised=100, per_byte=8, least=1000)
+    assert not tally.note(0, 1000)
+    assert tally.note(0, 1001)
+    tally.come(0, 50)
+    assert not tally.note(0, 1400)
+    assert tally.note(1, 1)
+    tally.come(1, 50)
+    assert not tally.note(1, 400)
+    assert tally.note(1, 401)
+
+
+def test_the_least_is_never_more_than_all():
+    tally = Tally(most=10, layers=1, promised=100, per_byte=8, least=1000)
+    assert not tally.note(0, 10)
+    assert tally.note(0, 11)

@@ -229,15 +229,14 @@ class Intake:
         self._expected = sum(map(self._bytes_of, layers.values()))
         most = min(self._limits.steps + self._limits.steps_per_byte * self._expected, ACCEPTED.steps)
         # A number each, one for what is looked up in the trees below, and one for all adapted trees.
-        tally = self._tally = Tally(most, len(jobs) + 2)
-        self._adapted = len(jobs) + 1
         limits = self._limits
+        promised = sum(job.layer.size for job in jobs if job.is_fetched)
+        tally = self._tally = Tally(most, len(jobs) + 2, promised, limits.steps_per_byte, limits.steps)
+        self._adapted = len(jobs) + 1
         inflating = Tally(min(limits.inflated, max(limits.ratio_from, limits.ratio * self._expected)), len(jobs))
         self._steps = Allowance(steps=Steps(most, partial(tally.note, len(jobs))))
         return [
-            replace(job, work=job.work._replace(tally=tally, number=number, inflating=inflating))
-            if job.work.limits is self._limits
-            else job
+            _counting(job, tally, number, inflating) if job.work.limits is limits else job
             for number, job in enumerate(jobs)
         ]
 
@@ -491,6 +490,12 @@ def _only(outcomes: Iterable[Outcome[T]]) -> T:
     """What the one job returned whose *outcomes* these are; an error of it is raised."""
     (value,) = [outcome.value for outcome in outcomes if outcome.value is not None]
     return value
+
+
+def _counting(job: Job, tally: Tally, number: int, inflating: Tally) -> Job:
+    """*job*, its work counted under this *number*."""
+    work = job.work._replace(tally=tally, number=number, inflating=inflating, is_promised=job.is_fetched)
+    return replace(job, work=work)
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:

@@ -73,6 +73,7 @@ class LayerPass(NamedTuple):
     in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
     `account` has the memory that is shared with other layers. Steps count in `tally`, under `number`, on from those
     that `counted` says; without one they are those of the limits. `inflating` counts the bytes of all layers' tars.
+    Of a blob that `is_promised`, more may have been announced than comes, so its bytes count in `tally` as they come.
     """
 
     digest: Digest
@@ -90,6 +91,12 @@ class LayerPass(NamedTuple):
     number: int = 0
     counted: int = 0
     inflating: Tally | None = None
+    is_promised: bool = False
+
+    def come(self, count: int) -> None:
+        """Note that *count* more bytes of the blob have come, if its size is no more than what was announced."""
+        if self.is_promised and self.tally is not None:
+            self.tally.come(self.number, count)
 
     def check_inflated(self, size: int) -> None:
         """Note that this layer has inflated to *size* bytes so far. Raises LimitError when all have to too much."""
@@ -160,7 +167,8 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps:
     what = f"layer {work.digest}"
     with _new_file(work.blob if work.keep else "") as keep, _new_file(_tar_path(work)) as tar:
         room = _room(work, what)
-        stored = _Kept(VerifiedReader(source, work.digest, work.size, what), keep, report, work.sync, room)
+        verified = VerifiedReader(source, work.digest, work.size, what)
+        stored = _Kept(verified, keep, report, work.sync, room, work.come)
         # A thread costs as much as a small layer.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
@@ -269,16 +277,19 @@ class _Kept:
         report: Callable[[int], None],
         sync: bool = True,
         room: Room | None = None,
+        come: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._source = source
         self._room = room
         self._fd = fd
         self._report = report
+        self._come = come
         self._unreported = 0
         self._synced = not sync
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(CHUNK if size < 0 else size)
+        self._come(len(data))
         if data and self._fd >= 0:
             write_all(self._fd, data)
             if self._room is not None:
