@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ _NOTE = (
     "peak of all processes of the command together, in MiB, each page divided among those that share it."
 )
 _MIB = 1 << 20
+_SEEN = "/var/lib/containers/cache"
 
 
 def pull(ground: Ground) -> Row:
@@ -128,8 +130,11 @@ class _Rows:
                 self.ground.execute(work.command())
 
         def prepare() -> None:
-            if not again and work.fresh:
-                work.engine.fresh()
+            if not again:
+                # skopeo remembers, outside its store, in which repositories it has seen a blob.
+                shutil.rmtree(f"{self.ground.peers_root.rstrip('/')}{_SEEN}", ignore_errors=True)
+                if work.fresh:
+                    work.engine.fresh()
             self.ground.settle()
 
         def tear_down() -> None:
