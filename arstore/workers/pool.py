@@ -264,13 +264,17 @@ def _begun(job: Callable[[Report], T], parent: int, others: tuple[int, ...], pip
 
 
 def _work(job: Callable[[Report], T], pipe: int) -> None:
-    def report(count: int) -> None:
-        _send(pipe, (False, count))
+    # The threads of a worker report while others do: one message must not come into another.
+    lock = threading.Lock()
+
+    def send(message: tuple[bool, object]) -> None:
+        with lock:
+            _send(pipe, message)
 
     try:
-        _send(pipe, (True, job(report)))
+        send((True, job(lambda count: send((False, count)))))
     except BaseException as error:  # the end of this process: what is not said here is lost
-        _send(pipe, (True, reportable(error, "worker")))
+        send((True, reportable(error, "worker")))
 
 
 def _tell(pipe: int, error: ArstoreError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -410,3 +411,25 @@ def test_nobody_else_keeps_the_pipe_open():
     assert next(outcomes).value[1] == b"x"
     assert time.monotonic() - started < 2
     outcomes.close()
+
+
+def test_threads_of_a_worker_report_at_the_same_time():
+    """Layers are read by several threads, each of which tells how far it is."""
+
+    def job(report):
+        def tell():
+            for _ in range(3000):
+                report(1)
+
+        threads = [threading.Thread(target=tell) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return "done"
+
+    told = 0
+    for outcome in run_jobs([job, job]):
+        told += 0 if outcome.done else outcome.progress
+        assert not outcome.done or outcome.value == "done"
+    assert told == 2 * 4 * 3000
