@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.linux.files.writing import write_all
-from arstore.store.ingest.incoming import Window, rest_opener
+from arstore.store.ingest.incoming import Window, prepare_fetching, rest_opener
 from arstore.transport.media.blob import Extent, OpenFile
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class EmbeddedBlobs:
     def open_rest(self) -> Callable[[Digest, int], BlobReader] | None:
         """See `rest_opener`; of blobs from the source alone."""
         return None if self._places else rest_opener(self._source)
+
+    def prepare_fetching(self) -> None:
+        """See `ingest.incoming.prepare_fetching`."""
+        prepare_fetching(self._source)
 
     def __enter__(self) -> EmbeddedBlobs:
         return self

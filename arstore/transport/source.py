@@ -14,7 +14,7 @@ Where each method is called, so that a source may be a network:
   It sends what it reads through a pipe to the worker, which opens nothing. So:
 
   - A connection that the importing process has open must not be used there. Credentials, CA certificates and modules
-    are loaded before (`images` is a good moment).
+    are loaded before: by `prepare_fetching`, if the source has that method, which is called before the first fetch.
   - Retries and ranges belong into `read`. Whoever reads sees one stream.
   - At most one byte more than the layer's size is asked for, and memory holds one read.
   - A source with a method `open_rest` is asked for the rest of a blob of which an earlier import has the beginning.

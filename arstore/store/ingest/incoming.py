@@ -60,6 +60,16 @@ def rest_opener(source: BlobSource) -> Callable[[Digest, int], BlobReader] | Non
     return getattr(source, "open_rest", None)
 
 
+def prepare_fetching(source: BlobSource) -> None:
+    """Let *source* load what a process needs that is to fetch blobs, and may open no files.
+
+    A remote source may have a method of that name. Raises the errors of the source.
+    """
+    prepare: Callable[[], None] | None = getattr(source, "prepare_fetching", None)
+    if prepare is not None:
+        prepare()
+
+
 class NoBlobs:
     """The `BlobSource` of work on what the store has already."""
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from arstore.disk.rmtree import remove_children
-from arstore.store.ingest.incoming import rest_opener
+from arstore.store.ingest.incoming import prepare_fetching, rest_opener
 from arstore.store.ingest.layer_pass import SMALL, LayerOutcome, LayerPass, take_layer
 from arstore.tar import codec
 from arstore.tar.peeking import Resumed, head_of
@@ -121,6 +121,7 @@ class Passes:
         if any(job.is_fetched for group in groups for job in group):
             # Once for all workers: what they are to inflate cannot be looked at before they are confined.
             preload_codecs()
+            prepare_fetching(self._blobs)
         works = [self._work(group) for group in groups]
         for outcome in run_jobs(works, 1 if alone else _processes()):
             group = groups[outcome.index]

@@ -1,7 +1,7 @@
 """The blobs of a source on their way out: read once, verified, and compressed in another way where that is asked for.
 
-What a stranger has compressed is inflated by a process that can do nothing else, and what lies in a network is fetched
-by one that has no files (`workers.confinement`). This process sees the bytes that come through their pipes, hashes them
+What a stranger has compressed is inflated by a process that can do nothing else, and what is inflated of a network is
+fetched by one that has no files (`workers.confinement`). This process sees the bytes of blobs, hashes them
 and writes them.
 """
 
@@ -22,6 +22,7 @@ from arstore.errors import (
     StoreDamagedError,
     TruncatedError,
 )
+from arstore.store.ingest.incoming import prepare_fetching
 from arstore.tar.codec import HEAD, Compression, detect, portable_compressing
 from arstore.tar.peeking import Resumed, head_of
 from arstore.transport.media.inflating import inflating
@@ -94,7 +95,8 @@ class Contents:
                 stack.callback(ready.close)
                 yield VerifiedReader(ready, diff_id, None, f"the tar of layer {diff_id}")
                 return
-            blob = stack.enter_context(self.blob(layer))
+            raw = stack.enter_context(self._fetched(layer))
+            blob = VerifiedReader(raw, layer.digest, layer.size)
             what = f"layer {layer.digest}"
             head = head_of(blob, HEAD)
             compression = detect(head, what)
@@ -105,15 +107,21 @@ class Contents:
 
     @contextmanager
     def _opened(self, descriptor: Descriptor) -> Iterator[Reader]:
-        opened = self.opener(descriptor)
+        blob = self.opener(descriptor)()
+        try:
+            yield blob
+        finally:
+            blob.close()
+
+    @contextmanager
+    def _fetched(self, descriptor: Descriptor) -> Iterator[Reader]:
+        """As `_opened`, for a reader that may make no connections: through a process that does."""
         if not self._source.is_remote:
-            blob = opened()
-            try:
+            with self._opened(descriptor) as blob:
                 yield blob
-            finally:
-                blob.close()
             return
-        with fetched([Wanted(f"blob {descriptor.digest}", descriptor.size, opened)]) as streams:
+        prepare_fetching(self._source)
+        with fetched([Wanted(f"blob {descriptor.digest}", descriptor.size, self.opener(descriptor))]) as streams:
             yield streams.next()
 
     @contextmanager

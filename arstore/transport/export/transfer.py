@@ -1,22 +1,18 @@
 """Moving blobs as they are from a source to a sink, several at a time where both can.
 
-A local source is read by threads: hashing, reading and writing run without the interpreter's lock. A remote one is read
-by a few fetching processes, one for each thread, which are started before the threads are. A sink that takes blobs one
-after the other gets them so.
+Threads move them: hashing, reading and writing run without the interpreter's lock. Nothing looks into the bytes, so no
+process of its own reads them, not even from a network. A sink that takes blobs one after the other gets them so.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
 from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from arstore.digest import CHUNK, VerifiedReader
+from arstore.digest import CHUNK
 from arstore.errors import SizeMismatchError
-from arstore.transport.export.content import fetched
-from arstore.workers.fetching import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -117,41 +113,27 @@ class _Lanes:
 
     def run(self, lanes: Sequence[Sequence[Descriptor]]) -> None:
         """Move all, and tell of it from this thread."""
-        with ExitStack() as stack:
-            works = [self._work(lane, stack) for lane in lanes]
-            threads = [Thread(target=self._lane, args=work, daemon=True) for work in works]
-            try:
-                for thread in threads:
-                    thread.start()
-                error = self._follow(len(threads))
-            finally:
-                self._stop.set()
-                for thread in threads:
-                    if thread.ident is not None:
-                        thread.join()
-            if error is not None:
-                raise error
+        threads = [Thread(target=self._lane, args=(lane,), daemon=True) for lane in lanes]
+        try:
+            for thread in threads:
+                thread.start()
+            error = self._follow(len(threads))
+        finally:
+            self._stop.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        if error is not None:
+            raise error
 
-    def _work(self, lane: Sequence[Descriptor], stack: ExitStack) -> tuple[Sequence[Descriptor], Opened]:
-        if self._sink.traits.takes or not self._contents.is_remote:
-            return lane, self._contents.blob
-        wanted = [Wanted(f"blob {one.digest}", one.size, self._contents.opener(one)) for one in lane]
-        streams = stack.enter_context(fetched(wanted))
-
-        def opened(descriptor: Descriptor) -> AbstractContextManager[Reader]:
-            stream = VerifiedReader(streams.next(), descriptor.digest, descriptor.size)
-            return nullcontext(stream)
-
-        return lane, opened
-
-    def _lane(self, blobs: Sequence[Descriptor], opened: Opened) -> None:
+    def _lane(self, blobs: Sequence[Descriptor]) -> None:
         """In a thread."""
         try:
             for blob in blobs:
                 if self._sink.traits.takes:
                     self._contents.give(blob, self._sink, partial(self._tell, blob.digest))
                 else:
-                    with opened(blob) as reader:
+                    with self._contents.blob(blob) as reader:
                         put(self._sink, blob, reader, partial(self._tell, blob.digest))
                 self._news.put((blob.digest, -1))
         except BaseException as error:

@@ -84,6 +84,10 @@ class RegistrySource:
         """The blob from the byte *offset* on. Raises as `open_blob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
 
+    def prepare_fetching(self) -> None:
+        """See `ingest.incoming.prepare_fetching`."""
+        self._found().client.prepare()
+
     @property
     def repository(self) -> Repository:
         """The repository that gave the manifest. Raises as `images`."""
@@ -107,8 +111,6 @@ class RegistrySource:
     def _manifest(self) -> GotManifest:
         if self._got is None:
             repository, got = first_that_has(self._access.to_read(self.reference), self.reference, self._bounds)
-            # What a process that fetches layers needs; it may open no files.
-            repository.client.prepare()
             self._repository = repository
             self._learn(got)
             self._got = got
