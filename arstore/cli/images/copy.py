@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.store.store import Store
     from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.skipped import SkippedTop
 
@@ -75,6 +76,8 @@ def copy(
         if _is_stored(source):
             with session.store() as store:
                 texts = [source.removeprefix("store:")]
+                if texts == [source]:
+                    _require_image(store, source)
                 done = export_stored(store, texts, target, wanted, options, progress, skipped, there)
         else:
             from arstore.cli.images.imports import refuse_terminal as refuse_input
@@ -147,6 +150,15 @@ def _access(session: Session, words: CopyWords, creds: str | None) -> RegistryOp
     """How one of the two registries is reached."""
     access: AccessWords = words
     return registry_access(session, {**access, "creds": creds or access["creds"]})
+
+
+def _require_image(store: Store, source: str) -> None:
+    """Raise NotFoundError for a text that names nothing at all."""
+    try:
+        store.find(source)
+    except errors.NotFoundError as error:
+        why = "is neither a file or directory here nor an image of the store"
+        raise errors.NotFoundError(source, why, error.hint) from error
 
 
 def _is_stored(source: str) -> bool:
