@@ -164,9 +164,10 @@ class Search:
 def search(
     targets: list[Target], place: Path, executions: int, seed: int, until: float, *, again: bool = False
 ) -> None:
-    """Run the targets in turn in this process, until each has its part of so many executions, or it is that late."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    """Run the targets in turn in this process, until each has its part of so many executions, or it is that late.
+
+    An execution that takes too long ends the process (SIGALRM).
+    """
     chance = random.Random(seed)
     name = place / f"running-{os.getpid()}"
     note = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
@@ -189,6 +190,7 @@ def search(
             signal.alarm(0)
             corpus.seconds += time.thread_time() - started
             corpus.write(place / f"{target.name}.json")
+    os.close(note)
     name.unlink(missing_ok=True)
 
 
@@ -200,6 +202,8 @@ def supervised(targets: list[Target], place: Path, executions: int, seed: int, u
         if pid == 0:
             status = 1
             try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
                 search(targets, place, executions, seed + len(died), until, again=not died)
                 status = 0
             finally:
