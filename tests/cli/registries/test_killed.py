@@ -10,6 +10,7 @@ import pytest
 from support import images
 from support import registry as registries
 from support.cli import Arstore
+from support.registry_user import become_unconfigured
 
 INSECURE = "--tls-verify=false"
 FILES = [images.file(f"file{number}", os.urandom(300_000)) for number in range(10)]
@@ -28,8 +29,7 @@ def server():
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", "/dev/null")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    become_unconfigured(monkeypatch, tmp_path)
     return Arstore(tmp_path / "store", tmp_path / "run")
 
 

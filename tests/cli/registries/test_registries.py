@@ -9,6 +9,7 @@ from support import images
 from support import registry as registries
 from support.cli import Arstore
 from support.registry import Auth
+from support.registry_user import become_unconfigured
 
 PICTURE = images.example()
 OTHER = images.example(compression="none")
@@ -25,13 +26,7 @@ def server():
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """A user without any configuration."""
-    for name in [one for one in os.environ if one.lower().endswith("_proxy") or one.startswith(("REGISTRY", "DOCKER"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    conf = tmp_path / "registries.conf"
-    conf.write_text("")
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+    become_unconfigured(monkeypatch, tmp_path)
     return tmp_path
 
 

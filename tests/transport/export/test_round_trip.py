@@ -39,6 +39,11 @@ def pictures(draw, names=True):
     )
 
 
+def no_name_twice(some):
+    seen = set()
+    return [one for one in some if seen.isdisjoint(one.names) and not seen.update(one.names)]
+
+
 def taken(read):
     return {digest: (image.config, image.layers) for digest, image in read.images.items()}
 
@@ -52,8 +57,7 @@ def by_name(read):
 @FEW
 @given(st.lists(pictures(), min_size=1, max_size=3, unique_by=lambda one: one.digest))
 def test_images(kind, some):
-    seen = set()
-    some = [one for one in some if seen.isdisjoint(one.names) and not seen.update(one.names)]
+    some = no_name_twice(some)
     with tempfile.TemporaryDirectory() as place:
         source, target = Path(place, "source"), copies.target(kind, Path(place))
         images.write_layout(source, *some)
@@ -67,8 +71,7 @@ def test_images(kind, some):
 @FEW
 @given(st.lists(pictures(), min_size=1, max_size=3, unique_by=lambda one: one.config_digest))
 def test_docker_archives(kind, some):
-    seen = set()
-    some = [one for one in some if seen.isdisjoint(one.names) and not seen.update(one.names)]
+    some = no_name_twice(some)
     with tempfile.TemporaryDirectory() as place:
         source, target = Path(place, "source"), copies.target(kind, Path(place))
         images.write_layout(source, *some)
