@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arstore import errors
 from arstore.cli.command import (
@@ -21,7 +21,7 @@ from arstore.cli.terminal.output import write_json, write_line
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Unpack
 
     from arstore.cli.session import Session
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from arstore.transport.root_tar import RootTarOptions
     from arstore.transport.skipped import SkippedTop
 
+    F = TypeVar("F", bound="Callable[..., Any]")
+
 
 class ImportWords(AccessWords):
     """The options of `import` and `pull` as they were typed."""
@@ -43,6 +45,21 @@ class ImportWords(AccessWords):
     tree: str
     limit: tuple[str, ...]
     strict_xattrs: bool
+
+
+def import_options(function: F) -> F:
+    """Give a command the options of `import` and `pull` that read alike in both."""
+    for one in (
+        option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index."),
+        option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
+        limit_option,
+        strict_xattrs_option,
+        registry_options,
+        progress_option,
+        json_option,
+    )[::-1]:
+        function = one(function)
+    return function
 
 
 @exit_statuses(*SOURCE_ERRORS)
@@ -57,13 +74,7 @@ class ImportWords(AccessWords):
 )
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of those it brings.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
-@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
-@option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
-@limit_option
-@strict_xattrs_option
-@registry_options
-@progress_option
-@json_option
+@import_options
 def import_(
     session: Session,
     source: str,

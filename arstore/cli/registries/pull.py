@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore import errors
-from arstore.cli.command import (
-    SOURCE_ERRORS,
-    command,
-    exit_statuses,
-    json_option,
-    limit_option,
-    progress_option,
-    strict_xattrs_option,
-)
-from arstore.cli.images.imports import ImportWords, bring
-from arstore.cli.parameter import Choice, argument, option
-from arstore.cli.registries.options import PREFIX, registry_access, registry_options
-from arstore.trees.forms import AUTO, FORMS
+from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses
+from arstore.cli.images.imports import ImportWords, bring, import_options
+from arstore.cli.parameter import argument, option
+from arstore.cli.registries.options import PREFIX, registry_access
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -31,13 +22,7 @@ if TYPE_CHECKING:
 @argument("image")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take the image for this platform; by default the host's.")
-@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index.")
-@option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees.")
-@limit_option
-@strict_xattrs_option
-@registry_options
-@progress_option
-@json_option
+@import_options
 def pull(session: Session, image: str, **words: Unpack[ImportWords]) -> None:
     """Bring an image from a registry into the store.
 
