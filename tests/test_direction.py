@@ -1,7 +1,7 @@
 """The direction of imports: every package knows only those before it, and no two modules know each other.
 
-values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
-< {rootfs, trust, transport} < {maintenance, runtime, sync} < pipeline < api < cli
+values < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust} < {graph, trees} < mounts
+< store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
 All imports count, those inside functions and those for type checkers too: what a type names is known just as well.
 """
@@ -24,11 +24,11 @@ ORDER = [
     {"digest"},
     {"linux"},
     {"oci", "tar", "workers"},
-    {"disk"},
+    {"disk", "registry", "trust"},
     {"graph", "trees"},
     {"mounts"},
     {"store"},
-    {"rootfs", "trust", "transport"},
+    {"rootfs", "transport"},
     {"maintenance", "runtime", "sync"},
     {"pipeline"},
     {"api"},

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, LimitError, RegistryUnreachableError, UsageError
 from arstore.oci.docker_reference import DockerReference
+from arstore.registry.access import Access
+from arstore.registry.catalog import list_repositories
+from arstore.registry.manifests import head_manifest
+from arstore.registry.tags import list_tags
 from arstore.sync.items import Fault, Found, ImageName, Item, Tags
 from arstore.sync.wishes import Choice, Wish, is_attached
 from arstore.transport.media.bounds import bounds_of
-from arstore.transport.registry.access import Access
-from arstore.transport.registry.catalog import list_repositories
-from arstore.transport.registry.manifests import head_manifest
-from arstore.transport.registry.source import RegistrySource
-from arstore.transport.registry.tags import list_tags
+from arstore.transport.registry import RegistrySource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.digest import Digest
+    from arstore.registry.access import RegistryOptions
     from arstore.tar.limits import Limits
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.source import ImageSource, Spool
 
 MOST = 1_000_000

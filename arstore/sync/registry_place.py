@@ -14,12 +14,12 @@ from arstore.errors import (
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.index import Index
 from arstore.oci.media_type import is_index, is_manifest
+from arstore.registry.manifests import delete_manifest, delete_tag, get_manifest, head_manifest
+from arstore.registry.repository import PUSH
+from arstore.registry.tags import list_tags
 from arstore.sync.place import Copied, exported, placed
 from arstore.sync.registries import KeptAccess
 from arstore.transport.export.copying import beside_source
-from arstore.transport.registry.manifests import delete_manifest, delete_tag, get_manifest, head_manifest
-from arstore.transport.registry.repository import PUSH
-from arstore.transport.registry.tags import list_tags
 from arstore.transport.sinks.destination import Destination
 from arstore.transport.sinks.registry import RegistrySink
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from arstore.digest import Digest
+    from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.sync.items import ImageName
     from arstore.sync.place import How, Move
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource

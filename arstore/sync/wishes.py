@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from arstore.oci.docker_reference import DockerReference
-    from arstore.transport.registry.access import RegistryOptions
+    from arstore.registry.access import RegistryOptions
 
 _ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}(?:\..*)?|.*\.(?:sig|att|sbom)", re.ASCII)
 

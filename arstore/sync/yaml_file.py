@@ -31,14 +31,14 @@ from arstore.errors import (
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import shown
 from arstore.oci.reference import is_tag
+from arstore.registry.auth.credential import Credential
 from arstore.sync.semver import parse_range
 from arstore.sync.wishes import Choice, Wish, in_range
-from arstore.transport.registry.auth.credential import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from arstore.transport.registry.access import RegistryOptions
+    from arstore.registry.access import RegistryOptions
 
 LARGEST = 4 << 20
 """Bytes of a file."""

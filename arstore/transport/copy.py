@@ -20,10 +20,10 @@ from arstore.transport.selection.selector import Selector, Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.registry.access import RegistryOptions
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
 

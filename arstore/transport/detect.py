@@ -37,9 +37,9 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.digest import Reader
+    from arstore.registry.access import RegistryOptions
     from arstore.transport.media.base import Medium
     from arstore.transport.media.members import Members
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.source import ImageSource, Spool
 
 _KINDS = {
@@ -85,7 +85,7 @@ def open_source(
     location = parse_location(text)
     if location.transport == REGISTRY:
         # Imported here: HTTP and TLS take longer to import than a small archive to read.
-        from arstore.transport.registry.source import open_registry
+        from arstore.transport.registry import open_registry
 
         return open_registry(location.path, registries, bounds_of(limits))
     known = (location.what, spool, location.transport, location.choice, location.file_name)

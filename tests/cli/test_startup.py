@@ -132,5 +132,5 @@ def test_a_command_without_a_registry_imports_nothing_for_one(filled, tmp_path):
     archive = images.write_oci_archive(tmp_path / "x.tar", images.example())
     found = loaded(filled, tmp_path, ("import", str(archive)))
     assert found["status"] == 0
-    wanted = ("http", "ssl", "arstore.transport.registry", "email", "tomllib", "getpass")
+    wanted = ("http", "ssl", "arstore.registry", "email", "tomllib", "getpass")
     assert [one for one in found["modules"] if one.partition(".")[0] in wanted or one.startswith(wanted[2])] == []

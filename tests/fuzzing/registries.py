@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 from arstore.oci.docker_reference import DockerReference
-from arstore.transport.registry.auth.challenge import challenges
-from arstore.transport.registry.configuration.auth_file import find_credential
-from arstore.transport.registry.configuration.endpoints import read_from
-from arstore.transport.registry.configuration.places import Places
-from arstore.transport.registry.configuration.registries_conf import RegistriesConf, parse_registries
-from arstore.transport.registry.failure import error_body
-from arstore.transport.registry.http.patience import retry_after
-from arstore.transport.registry.http.url import Url
-from arstore.transport.registry.link import next_link
-from arstore.transport.registry.ranges import content_range, uploaded
-from arstore.transport.registry.warnings import Warnings
+from arstore.registry.auth.challenge import challenges
+from arstore.registry.configuration.auth_file import find_credential
+from arstore.registry.configuration.endpoints import read_from
+from arstore.registry.configuration.places import Places
+from arstore.registry.configuration.registries_conf import RegistriesConf, parse_registries
+from arstore.registry.failure import error_body
+from arstore.registry.http.patience import retry_after
+from arstore.registry.http.url import Url
+from arstore.registry.link import next_link
+from arstore.registry.ranges import content_range, uploaded
+from arstore.registry.warnings import Warnings
 from fuzzing.target import Target, scratch
 
 if TYPE_CHECKING:

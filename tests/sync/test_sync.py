@@ -11,6 +11,8 @@ import pytest
 from support import dockerregistry, images, peers, registry, stores
 
 from arstore.errors import ConflictError
+from arstore.registry.access import RegistryOptions
+from arstore.registry.http.patience import Patience
 from arstore.sync.place import How
 from arstore.sync.registries import Registries, wishes_in_registry
 from arstore.sync.registry_place import RegistryPlace
@@ -18,8 +20,6 @@ from arstore.sync.run import COPY, CURRENT, FAILED, SKIPPED, Sync
 from arstore.sync.yaml_file import wishes_of
 from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.transport.export.export import ExportOptions
-from arstore.transport.registry.access import RegistryOptions
-from arstore.transport.registry.http.patience import Patience
 from arstore.transport.selection.selector import Wanted
 
 INSECURE = "--tls-verify=false"

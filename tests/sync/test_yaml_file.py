@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arstore.errors import ArstoreError, LimitError, NotFoundError, RegistryConfigError
+from arstore.registry.access import NO_OPTIONS
 from arstore.sync.wishes import is_attached
 from arstore.sync.yaml_file import LARGEST, read_wishes, wishes_of
-from arstore.transport.registry.access import NO_OPTIONS
 
 DIGEST = "sha256:" + "a" * 64
 WHOLE = f"""

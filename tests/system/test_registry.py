@@ -14,14 +14,14 @@ from support.registry import Auth
 
 from arstore.digest import Digest
 from arstore.oci.docker_reference import DockerReference
-from arstore.transport.registry.access import Access, RegistryOptions
-from arstore.transport.registry.auth.credential import Credential
-from arstore.transport.registry.blobs import RemoteBlob, head_blob
-from arstore.transport.registry.configuration.places import Places
-from arstore.transport.registry.manifests import put_manifest
-from arstore.transport.registry.referrers import list_referrers, put_referrer
-from arstore.transport.registry.tags import list_tags
-from arstore.transport.registry.uploads import BytesBlob, mount, upload
+from arstore.registry.access import Access, RegistryOptions
+from arstore.registry.auth.credential import Credential
+from arstore.registry.blobs import RemoteBlob, head_blob
+from arstore.registry.configuration.places import Places
+from arstore.registry.manifests import put_manifest
+from arstore.registry.referrers import list_referrers, put_referrer
+from arstore.registry.tags import list_tags
+from arstore.registry.uploads import BytesBlob, mount, upload
 
 PICTURE = images.example()
 pytestmark = pytest.mark.skipif(program("docker-registry") is None, reason="docker-registry is not installed")

@@ -7,10 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.registry_client import connect, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["DirectorySpool", "connect", "server", "spool"]
 
 
 class DirectorySpool:

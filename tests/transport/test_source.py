@@ -15,12 +15,12 @@ from arstore.digest import Digest, VerifiedReader
 from arstore.errors import MissingBlobError
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.manifest import Manifest
+from arstore.registry.access import Access, RegistryOptions
+from arstore.registry.configuration.places import Places
 from arstore.transport.detect import open_source, open_source_fd
 from arstore.transport.media.base import Medium
 from arstore.transport.media.directory import Directory
-from arstore.transport.registry.access import Access, RegistryOptions
-from arstore.transport.registry.configuration.places import Places
-from arstore.transport.registry.source import RegistrySource
+from arstore.transport.registry import RegistrySource
 
 PICTURE = images.example(["localhost/example:1", "localhost/example:2"])
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.registry.access import RegistryOptions
     from arstore.store.store import Store
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.skipped import SkippedTop
 
 

@@ -9,8 +9,8 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
+    from arstore.registry.access import RegistryOptions
     from arstore.store.ingest.incoming import IncomingImage
-    from arstore.transport.registry.access import RegistryOptions
 
 
 class RemoteImage(NamedTuple):
@@ -22,7 +22,7 @@ class RemoteImage(NamedTuple):
 
 def remote_manifest(image: str, options: RegistryOptions) -> bytes:
     """The manifest or index that *image* means, byte for byte."""
-    from arstore.transport.registry.source import open_registry
+    from arstore.transport.registry import open_registry
 
     with open_registry(image.removeprefix(PREFIX), options) as source:
         return source.top.raw
@@ -31,7 +31,7 @@ def remote_manifest(image: str, options: RegistryOptions) -> bytes:
 def remote_image(image: str, options: RegistryOptions) -> RemoteImage:
     """The image that *image* means, on this host. Raises the errors of registries and of `Selector`."""
     from arstore.oci.config import ImageConfig
-    from arstore.transport.registry.source import open_registry
+    from arstore.transport.registry import open_registry
     from arstore.transport.selection.selector import Selector, Wanted
 
     with open_registry(image.removeprefix(PREFIX), options) as source:

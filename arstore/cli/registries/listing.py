@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.digest import Digest
-    from arstore.transport.registry.repository import Repository
+    from arstore.registry.repository import Repository
 
 _MOST_TAGS = 100
 """Tags that `delete` looks at to say which others will be gone."""
@@ -38,8 +38,8 @@ def list_tags(session: Session, repository: str, **words: Unpack[AccessWords]) -
     REPOSITORY is docker://REGISTRY/NAME. Prints one tag a line, in the registry's order. Nothing is pulled, and no
     mirror is asked.
     """
-    from arstore.transport.registry.access import Access
-    from arstore.transport.registry.tags import list_tags as listed
+    from arstore.registry.access import Access
+    from arstore.registry.tags import list_tags as listed
 
     reference = docker_reference(repository, "")
     if reference.tag or reference.digest:
@@ -66,9 +66,9 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
 
     Prints the digest of what was deleted.
     """
-    from arstore.transport.registry.access import Access
-    from arstore.transport.registry.manifests import delete_manifest, get_manifest, head_manifest
-    from arstore.transport.registry.referrers import forget_referrer, subject_of
+    from arstore.registry.access import Access
+    from arstore.registry.manifests import delete_manifest, get_manifest, head_manifest
+    from arstore.registry.referrers import forget_referrer, subject_of
 
     reference = docker_reference(image)
     with Access(registry_access(session, words)) as access:
@@ -92,8 +92,8 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
 
 def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
     """The other tags of the same manifest, where there are few enough to look at."""
-    from arstore.transport.registry.manifests import head_manifest
-    from arstore.transport.registry.tags import list_tags as listed
+    from arstore.registry.manifests import head_manifest
+    from arstore.registry.tags import list_tags as listed
 
     try:
         tags = [one for one in listed(repository) if one != tag]
@@ -118,9 +118,9 @@ def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[
     registry that has no such list is asked for the index that tools keep under a tag instead; what that lists is looked
     at one by one.
     """
-    from arstore.transport.registry.access import Access
-    from arstore.transport.registry.manifests import head_manifest
-    from arstore.transport.registry.referrers import list_referrers
+    from arstore.registry.access import Access
+    from arstore.registry.manifests import head_manifest
+    from arstore.registry.referrers import list_referrers
 
     reference = docker_reference(image)
     with Access(registry_access(session, words)) as access:

@@ -14,7 +14,7 @@ from arstore.cli.terminal.output import write_json, write_line
 if TYPE_CHECKING:
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference
-    from arstore.transport.registry.auth.credential import Credential
+    from arstore.registry.auth.credential import Credential
 
 _LONGEST = 64 << 10
 _AUTHFILE = option("--authfile", metavar="FILE", help="The file to write, in place of the user's auth.json.")
@@ -49,9 +49,9 @@ def login(
 
     arstore login --username me --password-stdin registry.example.com < password
     """
-    from arstore.transport.registry.access import Access, RegistryOptions
-    from arstore.transport.registry.configuration.auth_file import find_credential, own_auth_file, save_credential
-    from arstore.transport.registry.configuration.places import Places
+    from arstore.registry.access import Access, RegistryOptions
+    from arstore.registry.configuration.auth_file import find_credential, own_auth_file, save_credential
+    from arstore.registry.configuration.places import Places
 
     key, reference = _key(registry)
     places = Places.here()
@@ -85,8 +85,8 @@ def logout(session: Session, registry: str | None, every: bool, authfile: str | 
 
     REGISTRY is as it was given to `arstore login`. What other files of the user have is left as it is.
     """
-    from arstore.transport.registry.configuration.auth_file import erase_credential, own_auth_file, saved_keys
-    from arstore.transport.registry.configuration.places import Places
+    from arstore.registry.configuration.auth_file import erase_credential, own_auth_file, saved_keys
+    from arstore.registry.configuration.places import Places
 
     if every == (registry is not None):
         raise errors.UsageError("logout", "wants a registry or --all, and not both")
@@ -124,7 +124,7 @@ def _with_dot(host: str) -> str:
 
 
 def _asked(key: str, username: str | None, password_stdin: bool) -> Credential:
-    from arstore.transport.registry.auth.credential import Credential
+    from arstore.registry.auth.credential import Credential
 
     if password_stdin:
         if username is None:

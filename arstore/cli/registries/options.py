@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.oci.docker_reference import DockerReference
-    from arstore.transport.registry.access import RegistryOptions
+    from arstore.registry.access import RegistryOptions
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -63,8 +63,8 @@ def registry_options(function: F) -> F:
 
 def registry_access(session: Session, words: AccessWords) -> RegistryOptions:
     """What the options mean. Raises UsageError."""
-    from arstore.transport.registry.access import RegistryOptions
-    from arstore.transport.registry.auth.credential import Credential
+    from arstore.registry.access import RegistryOptions
+    from arstore.registry.auth.credential import Credential
 
     creds, verify = words["creds"], words["tls_verify"]
     if creds is not None and words["no_creds"]:

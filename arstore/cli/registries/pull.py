@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
-    from arstore.transport.registry.access import RegistryOptions
+    from arstore.registry.access import RegistryOptions
 
 
 @exit_statuses(*SOURCE_ERRORS)
@@ -45,8 +45,8 @@ def sources_of(image: str, options: RegistryOptions) -> list[str]:
     if image.startswith(PREFIX):
         return [image]
     from arstore.oci.reference import parse_transport
-    from arstore.transport.registry.access import Access
-    from arstore.transport.registry.configuration.short_names import candidates_for
+    from arstore.registry.access import Access
+    from arstore.registry.configuration.short_names import candidates_for
 
     transport = parse_transport(image)[0]
     if transport:

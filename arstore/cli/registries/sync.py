@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
+    from arstore.registry.access import RegistryOptions
     from arstore.sync.place import How, Place
     from arstore.sync.run import Outcome, Source
-    from arstore.transport.registry.access import RegistryOptions
 
 _DOCKER, _YAML, _DIR, _OCI, _STORE = "docker://", "yaml:", "dir:", "oci:", "store:"
 _KINDS = {"docker": _DOCKER, "yaml": _YAML, "dir": _DIR, "oci": _OCI}

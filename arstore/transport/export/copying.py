@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from arstore.digest import Digest
+    from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.registry.access import RegistryOptions
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arstore.digest import Digest
-    from arstore.transport.registry.access import RegistryOptions
+    from arstore.registry.access import RegistryOptions
     from arstore.transport.sink import ImageSink
 
 OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR, BOTH = "oci", "oci-archive", "docker-archive", "dir", "docker-oci-archive"
@@ -56,7 +56,7 @@ class Destination(NamedTuple):
         if self.kind == REGISTRY:
             # Imported here: HTTP and TLS take longer to import than a small copy takes.
             from arstore.oci.docker_reference import DockerReference
-            from arstore.transport.registry.access import NO_OPTIONS, Access
+            from arstore.registry.access import NO_OPTIONS, Access
             from arstore.transport.sinks.registry import RegistrySink
 
             return RegistrySink(DockerReference.parse(self.path), Access(registries or NO_OPTIONS), mount_from)

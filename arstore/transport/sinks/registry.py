@@ -13,12 +13,12 @@ from arstore.digest import CHUNK, Digest
 from arstore.errors import ConversionError, DigestMismatchError, TruncatedError
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.media_type import is_manifest
-from arstore.transport.registry.access import Access
-from arstore.transport.registry.blobs import head_blob
-from arstore.transport.registry.manifests import head_manifest
-from arstore.transport.registry.referrers import put_referrer
-from arstore.transport.registry.repository import PUSH
-from arstore.transport.registry.uploads import mount, upload
+from arstore.registry.access import Access
+from arstore.registry.blobs import head_blob
+from arstore.registry.manifests import head_manifest
+from arstore.registry.referrers import put_referrer
+from arstore.registry.repository import PUSH
+from arstore.registry.uploads import mount, upload
 from arstore.transport.sink import SinkTraits
 
 if TYPE_CHECKING:

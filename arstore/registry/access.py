@@ -1,0 +1,111 @@
+"""From what a user names and allows to the repositories to talk to: options, then configuration files.
+
+Explicit credentials belong to the host that the user named, never to a mirror on another one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.oci.docker_reference import DockerReference
+from arstore.registry.auth.credential import Credential
+from arstore.registry.client import Registry, RegistryClient
+from arstore.registry.configuration.auth_file import find_credential
+from arstore.registry.configuration.certs_d import certificates_for
+from arstore.registry.configuration.endpoints import read_from, write_to
+from arstore.registry.configuration.places import Places
+from arstore.registry.configuration.registries_conf import RegistriesConf, read_registries
+from arstore.registry.http.patience import DEFAULT, Patience
+from arstore.registry.repository import Repository
+from arstore.registry.warnings import Warnings
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.registry.configuration.endpoints import Endpoint
+
+
+class RegistryOptions(NamedTuple):
+    """What the user says of registries on the command line; None and "" leave it to the configuration.
+
+    `tls_verify` False allows what is not verified, and plain http. `credential` None is none given. `tell` is called
+    with what a person should know.
+    """
+
+    tls_verify: bool | None = None
+    credential: Credential | None = None
+    anonymous: bool = False
+    authfile: str | None = None
+    cert_dir: str | None = None
+    tell: Callable[[str], object] | None = None
+    patience: Patience = DEFAULT
+    places: Places | None = None
+
+
+NO_OPTIONS = RegistryOptions()
+
+
+class Access:
+    """Makes clients, one for each registry and credential, by *options* and the configuration files."""
+
+    def __init__(self, options: RegistryOptions = NO_OPTIONS) -> None:
+        self._options = options
+        self.places = options.places or Places.here()
+        self._conf: RegistriesConf | None = None
+        self._warnings = Warnings(options.tell)
+        self._clients: dict[Registry, RegistryClient] = {}
+
+    @property
+    def conf(self) -> RegistriesConf:
+        """registries.conf, read at the first look. Raises RegistryConfigError."""
+        if self._conf is None:
+            self._conf = read_registries(self.places)
+            for one in self._conf.unknown if self._options.tell is not None else ():
+                assert self._options.tell is not None
+                self._options.tell(f"{one} is not known here, and does nothing")
+        return self._conf
+
+    def to_read(self, reference: DockerReference) -> list[Repository]:
+        """The repositories to read *reference* from, in this order.
+
+        Raises RegistryBlockedError, RegistryConfigError.
+        """
+        return [self._repository(one, reference.domain) for one in read_from(reference, self.conf)]
+
+    def to_write(self, reference: DockerReference) -> Repository:
+        """The repository that everything but reading an image uses. Raises as `to_read`."""
+        return self._repository(write_to(reference, self.conf), reference.domain)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            client.close()
+
+    def __enter__(self) -> Access:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _repository(self, endpoint: Endpoint, named: str) -> Repository:
+        options = self._options
+        # What was said on the command line is for what the user named, and not for its mirrors on other hosts.
+        own = not endpoint.is_mirror or endpoint.host == named
+        insecure = endpoint.insecure if options.tls_verify is None or not own else not options.tls_verify
+        certificates = certificates_for(endpoint.host, self.places, options.cert_dir if own else None)
+        registry = Registry(endpoint.host, certificates, self._credential(endpoint, own), insecure)
+        client = self._clients.get(registry)
+        if client is None:
+            client = RegistryClient(registry, options.patience, self._warnings, self.places.environ)
+            self._clients[registry] = client
+        return Repository(client, endpoint.path)
+
+    def _credential(self, endpoint: Endpoint, own: bool) -> Credential | None:
+        options = self._options
+        if own and options.credential is not None:
+            return options.credential
+        if options.anonymous:
+            return None
+        repository = f"{endpoint.host}/{endpoint.path}"
+        return find_credential(repository, self.places, options.authfile, self.conf.helpers)

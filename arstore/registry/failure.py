@@ -1,0 +1,100 @@
+"""What a refusal of a registry means: its error document, bounded and made fit for one line.
+
+Distribution-spec, "Error Codes". The body may be JSON of two shapes, HTML, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, RegistryAccessError, RegistryAnswerError, RegistryNotFoundError
+from arstore.oci.document import shown
+from arstore.registry.http.connection import NetworkFaultError
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from arstore.registry.http.exchange import Answer
+
+_MOST = 1 << 20
+_SHOWN = 1000
+_ABSENT = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"})
+_DENIED = frozenset({"UNAUTHORIZED", "DENIED"})
+
+
+class Refusal(NamedTuple):
+    """A status with the codes and the message of its error document; all empty where there is none."""
+
+    status: int
+    codes: tuple[str, ...] = ()
+    message: str = ""
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the thing that was asked for is not there."""
+        if self.status == 404 or not _ABSENT.isdisjoint(self.codes):
+            return True
+        return "UNKNOWN" in self.codes and "not found" in self.message.lower()
+
+    def __str__(self) -> str:
+        words = ", ".join((*self.codes, f"status {self.status}"))
+        return f"{self.message} ({words})" if self.message else f"({words})"
+
+
+def refusal_of(answer: Answer) -> Refusal:
+    """Read the error document of *answer*, and close it."""
+    try:
+        body = answer.read_all(_MOST) if answer.status >= 300 else b""
+    except NetworkFaultError:
+        body = b""
+    answer.close()
+    return Refusal(answer.status, *error_body(body[:_MOST]))
+
+
+def error_of(answer: Answer, what: str, doing: str) -> ArstoreError:
+    """The error that *answer* means for *what*, while *doing* it; reads and closes it.
+
+    RegistryNotFoundError, RegistryAccessError or RegistryAnswerError.
+    """
+    refusal = refusal_of(answer)
+    if refusal.status in {401, 403} or (refusal.status >= 400 and not _DENIED.isdisjoint(refusal.codes)):
+        hint = "the name may be wrong or private; `arstore login` stores credentials" if refusal.status == 401 else ""
+        return RegistryAccessError(what, f"the registry refuses {doing}: {refusal}", hint)
+    if refusal.is_absent:
+        return RegistryNotFoundError(what, f"is not in the registry: {refusal}")
+    if refusal.status < 300:
+        return RegistryAnswerError(what, f"the registry answers {doing} with status {refusal.status}")
+    return RegistryAnswerError(what, f"the registry fails {doing}: {refusal}")
+
+
+def error_body(body: bytes) -> tuple[tuple[str, ...], str]:
+    """The codes and the message in the body of a refusal, fit for one line."""
+    text = body.decode("utf-8", "replace").strip()
+    if not text.startswith("{"):
+        return (), _plain(text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return (), _plain(text)
+    entries = document.get("errors")
+    codes: list[str] = []
+    messages: list[str] = []
+    for entry in entries[:5] if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            if isinstance(entry.get("code"), str) and entry["code"]:
+                codes.append(shown(entry["code"], 60))
+            if isinstance(entry.get("message"), str) and entry["message"]:
+                messages.append(entry["message"])
+    if not codes and not messages:
+        messages = [document[key] for key in ("details", "message", "error") if isinstance(document.get(key), str)]
+    return tuple(dict.fromkeys(codes)), _line("; ".join(dict.fromkeys(messages)))
+
+
+def _plain(text: str) -> str:
+    """A text that is no error document; markup says nothing to people."""
+    return "" if re.match(r"\s*<", text) else _line(text[:200])
+
+
+def _line(text: str) -> str:
+    return shown(" ".join(text[: _SHOWN * 4].split()), _SHOWN)

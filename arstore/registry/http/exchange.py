@@ -1,0 +1,269 @@
+"""One request and its answer, over connections that are kept for the next one; no redirects, no authorisation.
+
+A connection that was idle may have been closed by the other side; a request that fails on such a one is sent again on a
+new one. After a fork the child leaves the parent's connections alone. Raises `NetworkFaultError`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from arstore import __version__
+from arstore.errors import RegistryAnswerError
+from arstore.registry.http.connection import HttpConnection, NetworkFaultError, fault_of
+from arstore.registry.http.patience import DEFAULT, Patience
+from arstore.registry.http.proxy import proxy_for
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from email.message import Message
+
+    from arstore.digest import Reader
+    from arstore.registry.http.tls import Tls
+    from arstore.registry.http.url import Origin, Url
+
+_IDLE = 6
+"""Connections that wait for the next request, for each origin."""
+_FRESH = 30.0
+"""Seconds for which one waits."""
+
+
+class Content(NamedTuple):
+    """A body that can be sent again: its size, and what opens it from its first byte."""
+
+    size: int
+    open: Callable[[], Reader]
+
+
+class Request(NamedTuple):
+    """A request without its redirects. `body` None is none; b"" is an empty one."""
+
+    method: str
+    url: Url
+    headers: Mapping[str, str] = {}
+    body: bytes | Content | None = None
+    replay: bool = True
+    """Whether it may be sent again on another connection when one that was kept has been closed meanwhile."""
+    head: float = 0.0
+    """Seconds until the head of the answer is complete; 0 means as always."""
+
+
+class Answer:
+    """An answer, whose body is read with `read`. It has to be closed; its connection is kept if all was read."""
+
+    def __init__(
+        self, url: Url, method: str, response: http.client.HTTPResponse, release: Callable[[bool], None]
+    ) -> None:
+        self.url = url
+        self.status = response.status
+        self.headers = response.headers
+        self._response = response
+        self._release: Callable[[bool], None] | None = release
+        empty = method == "HEAD" or response.status in {204, 304}
+        self.length = None if response.chunked else response.length
+        """Bytes of the body, as announced; None if they were not."""
+        if method == "HEAD":
+            self.length = _announced(response.headers)
+        self._left = 0 if empty else self.length
+
+    def header(self, name: str) -> str:
+        """The header *name*, "" without one."""
+        return str(self.headers.get(name, ""))
+
+    def header_all(self, name: str) -> list[str]:
+        """Every line of the header *name*."""
+        return [str(line) for line in self.headers.get_all(name, [])]
+
+    def read(self, size: int) -> bytes:
+        """At most *size* bytes, b"" at the end. Raises NetworkFaultError, also for a body that ends too early."""
+        if self._release is None or self._left == 0:
+            self._finish()
+            return b""
+        try:
+            data = self._response.read1(size if self._left is None else min(size, self._left))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise fault_of(error) from error
+        if self._left is not None:
+            if not data:
+                self.close()
+                raise NetworkFaultError(f"the connection was closed {self._left} bytes before the end")
+            self._left -= len(data)
+        if not data or self._left == 0:
+            self._finish()
+        return data
+
+    def read_all(self, most: int) -> bytes:
+        """The whole body, cut after *most* + 1 bytes. Raises NetworkFaultError."""
+        parts = []
+        left = most + 1
+        while left and (data := self.read(left)):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+
+    def discard(self) -> None:
+        """Read a short rest, so that the connection can be used again, and close."""
+        try:
+            if self._release is not None:
+                self.read_all(16 << 10)
+        except NetworkFaultError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Release the connection; one with an unread rest is closed."""
+        if self._release is not None:
+            release, self._release = self._release, None
+            self._response.close()
+            release(False)
+
+    def _finish(self) -> None:
+        if self._release is not None:
+            release, self._release = self._release, None
+            keep = not self._response.will_close
+            self._response.close()
+            release(keep)
+
+
+class Exchange:
+    """Sends requests to the hosts that one registry leads to. Threads may share it."""
+
+    def __init__(self, tls: Tls, patience: Patience = DEFAULT, environ: Mapping[str, str] = os.environ) -> None:
+        self.patience = patience
+        self._tls = tls
+        self._environ = environ
+        self._idle: dict[Origin, list[tuple[float, HttpConnection]]] = {}
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def send(self, request: Request) -> Answer:
+        """Send *request*. Raises NetworkFaultError, RegistryAnswerError, RegistryConfigError."""
+        kept = self._take(request.url)
+        if kept is not None:
+            try:
+                return self._sent(kept, request)
+            except NetworkFaultError as fault:
+                if not (fault.again and request.replay) or isinstance(fault.__cause__, TimeoutError):
+                    raise
+        return self._sent(self._connect(request.url), request)
+
+    def prepare(self) -> None:
+        """Load what a process needs that may open no files any more."""
+        import encodings.idna  # noqa: F401 # name resolution imports it
+
+        self._tls.prepare(self._environ)
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for wires in idle.values():
+            for _, wire in wires:
+                wire.close()
+
+    def _connect(self, url: Url) -> HttpConnection:
+        return HttpConnection(url, self.patience, proxy_for(url, self._environ), lambda: self._tls.context(url))
+
+    def _take(self, url: Url) -> HttpConnection | None:
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+            self.close()
+        now = self.patience.clock()
+        while True:
+            with self._lock:
+                wires = self._idle.get(url.origin, [])
+                if not wires:
+                    return None
+                since, wire = wires.pop()
+            if now - since < _FRESH and not wire.is_stale:
+                return wire
+            wire.close()
+
+    def _give_back(self, wire: HttpConnection) -> None:
+        with self._lock:
+            wires = self._idle.setdefault(wire.origin, [])
+            if len(wires) < _IDLE:
+                wires.append((self.patience.clock(), wire))
+                return
+        wire.close()
+
+    def _sent(self, wire: HttpConnection, request: Request) -> Answer:
+        try:
+            _send(wire, request)
+            wire.paced.expect_head(request.head or self.patience.head)
+            response = wire.getresponse()
+            wire.paced.expect_body()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            wire.close()
+            raise fault_of(error) from error
+        except BaseException:
+            wire.close()
+            raise
+        lengths = {line.strip() for line in response.headers.get_all("Content-Length", [])}
+        if len(lengths) > 1 or any(not length.isdecimal() for length in lengths):
+            wire.close()
+            raise RegistryAnswerError(request.url.shown, "answered with a Content-Length that makes no sense")
+
+        def release(keep: bool) -> None:
+            if keep and self._process == os.getpid():
+                self._give_back(wire)
+            else:
+                wire.close()
+
+        return Answer(request.url, request.method, response, release)
+
+
+def _send(wire: HttpConnection, request: Request) -> None:
+    target = request.url.target if wire.proxy is None else str(request.url)
+    wire.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
+    headers = {
+        "Host": request.url.address,
+        "User-Agent": f"arstore/{__version__}",
+        "Accept-Encoding": "identity",
+        **request.headers,
+    }
+    if wire.proxy is not None and wire.proxy.authorization:
+        headers["Proxy-Authorization"] = wire.proxy.authorization
+    body = request.body
+    if body is not None:
+        headers["Content-Length"] = str(body.size if isinstance(body, Content) else len(body))
+    for name, value in headers.items():
+        wire.putheader(name, value)
+    if body is None or isinstance(body, bytes):
+        _tolerant(lambda: wire.endheaders(body or None))
+        return
+    _tolerant(wire.endheaders)
+    _tolerant(lambda: _send_content(wire, body))
+
+
+def _send_content(wire: HttpConnection, body: Content) -> None:
+    stream = body.open()
+    try:
+        left = body.size
+        while left:
+            data = stream.read(min(left, 1 << 18))
+            if not data:
+                raise NetworkFaultError("what was to be sent is shorter than it was", again=False)
+            left -= len(data)
+            wire.send(data)
+    finally:
+        if hasattr(stream, "close"):
+            stream.close()
+
+
+def _tolerant(action: Callable[[], object]) -> None:
+    """Do *action*; when the other side has stopped reading, it has said why, or will be found to be gone."""
+    try:
+        action()
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _announced(headers: Message) -> int | None:
+    text = str(headers.get("Content-Length", "")).strip()
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None

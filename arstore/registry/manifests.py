@@ -1,0 +1,204 @@
+"""Manifests and indexes in a repository: asked for, got, put, deleted (distribution-spec, "Pulling manifests" ff.).
+
+What is got has been verified as far as its announcement goes: by its digest, or by the digest that the registry says it
+has. What its bytes mean is left to the reader, but two announcements of its type have to agree.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest, is_digest, verify
+from arstore.errors import (
+    LimitError,
+    ManifestError,
+    RegistryAnswerError,
+    RegistryNotFoundError,
+    RegistryUnreachableError,
+)
+from arstore.oci.document import BOUNDS, Bounds, shown
+from arstore.oci.media_type import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA1,
+    DOCKER_SCHEMA1_SIGNED,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    may_be_image,
+)
+from arstore.registry.failure import error_of, refusal_of
+from arstore.registry.http.connection import NetworkFaultError
+from arstore.registry.http.patience import Budget
+from arstore.registry.repository import DELETE, PULL, PUSH
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from arstore.registry.http.exchange import Answer
+    from arstore.registry.repository import Repository
+
+ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))
+"""What we understand. Without it, a registry may say that a manifest is not there."""
+_OLD = f"{DOCKER_SCHEMA1_SIGNED};q=0.1, {DOCKER_SCHEMA1};q=0.1"
+"""Asked for to be refused by name."""
+
+
+class GotManifest(NamedTuple):
+    """A document as a registry gave it; `media_type` is its own or the registry's word, "" when neither says it."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
+class ManifestHead(NamedTuple):
+    """What a registry says of a manifest without giving it."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+def reference_text(reference: str) -> str:
+    """A tag or a digest as it stands behind a repository's name."""
+    return f"@{reference}" if is_digest(reference) else f":{reference}"
+
+
+def get_manifest(repository: Repository, reference: str, bounds: Bounds = BOUNDS) -> GotManifest:
+    """Get the manifest of *reference*, a tag or a digest.
+
+    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError,
+    ManifestError for types that contradict, DigestMismatchError.
+    """
+    what = repository.what + reference_text(reference)
+    ask = repository.ask("GET", "manifests", reference)._replace(headers={"Accept": f"{ACCEPT}, {_OLD}"})
+    budget = Budget(repository.client.patience, what)
+    while True:
+        answer = repository.client.send(ask, what, "to give the manifest", (200,))
+        try:
+            raw = _read(answer, what, bounds)
+        except NetworkFaultError as fault:
+            if not fault.again:
+                raise RegistryUnreachableError(what, fault.why) from fault
+            budget.failed(fault.why)
+            continue
+        finally:
+            answer.close()
+        return GotManifest(_digest_of(answer, reference, raw, what), _type_of(answer, raw, what), raw)
+
+
+def head_manifest(repository: Repository, reference: str, actions: str = PULL) -> ManifestHead | None:
+    """What the registry says of the manifest of *reference*; None when it is not there.
+
+    A registry that does not answer HEAD as it should is asked with GET. Raises as `get_manifest`.
+    """
+    what = repository.what + reference_text(reference)
+    ask = repository.ask("HEAD", "manifests", reference, actions)._replace(headers={"Accept": ACCEPT})
+    answer = repository.client.try_send(ask, what, "to say whether it has the manifest")
+    answer.close()
+    said = answer.header("Docker-Content-Digest") or (reference if is_digest(reference) else "")
+    media_type = content_type(answer)
+    if answer.status == 200 and answer.length is not None and is_digest(said) and media_type:
+        return ManifestHead(Digest(said), media_type, answer.length)
+    if answer.status in {401, 403}:
+        raise error_of(answer, what, "to say whether it has the manifest")
+    try:
+        got = get_manifest(repository, reference)
+    except RegistryNotFoundError:
+        return None
+    return ManifestHead(got.digest, got.media_type, len(got.raw))
+
+
+def put_manifest(repository: Repository, reference: str, media_type: str, raw: bytes) -> Answer:
+    """Put *raw* under *reference*, a tag or its digest; the answer is closed, and has headers to look at.
+
+    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError when it is too large.
+    """
+    what = repository.what + reference_text(reference)
+    ask = repository.ask("PUT", "manifests", reference, PUSH)
+    ask = ask._replace(headers={"Content-Type": media_type}, body=raw, head=300.0)
+    answer = repository.client.try_send(ask, what, "to take the manifest")
+    if answer.status == 413:
+        refusal_of(answer)
+        raise LimitError(what, f"the registry refuses a manifest of {len(raw)} bytes")
+    if answer.status != 201:
+        # A 200 may be the page of a server that is no registry.
+        raise error_of(answer, what, "to take the manifest")
+    said = answer.header("Docker-Content-Digest")
+    answer.discard()
+    if is_digest(said) and Digest.of(raw, Digest(said).algorithm) != said:
+        raise RegistryAnswerError(what, f"the registry took a manifest of another digest, {said}")
+    return answer
+
+
+def delete_manifest(repository: Repository, digest: Digest) -> None:
+    """Delete the manifest, and with it every tag that points to it.
+
+    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, also where deleting is turned off.
+    """
+    _delete(repository, digest)
+
+
+def delete_tag(repository: Repository, tag: str) -> None:
+    """Delete the tag alone. Raises as `delete_manifest`; not every registry can do it."""
+    _delete(repository, tag)
+
+
+def _delete(repository: Repository, reference: str) -> None:
+    what = repository.what + reference_text(reference)
+    ask = repository.ask("DELETE", "manifests", reference, DELETE)
+    answer = repository.client.try_send(ask, what, "to delete it")
+    if answer.status in {400, 405}:
+        refusal = refusal_of(answer)
+        hint = "deleting may be turned off there (docker-registry: storage.delete.enabled)"
+        raise RegistryAnswerError(what, f"the registry does not delete it: {refusal}", hint)
+    if answer.status not in {200, 202, 204}:
+        raise error_of(answer, what, "to delete it")
+    answer.discard()
+
+
+def content_type(answer: Answer) -> str:
+    """The media type that *answer* announces, without parameters; "" where it is missing or says nothing."""
+    announced = answer.header("Content-Type").partition(";")[0].strip()
+    return announced if announced.lower().startswith("application/vnd.") else ""
+
+
+def _read(answer: Answer, what: str, bounds: Bounds) -> bytes:
+    if answer.header("Content-Encoding").lower() not in {"", "identity"}:
+        raise RegistryAnswerError(what, "the registry gives a manifest with a Content-Encoding")
+    if answer.length is not None and answer.length > bounds.document:
+        raise bounds.passed("document", what, f"has {answer.length} bytes; a document may have {bounds.document}")
+    raw = answer.read_all(bounds.document)
+    if len(raw) > bounds.document:
+        raise bounds.passed("document", what, f"has more than {bounds.document} bytes")
+    return raw
+
+
+def _digest_of(answer: Answer, reference: str, raw: bytes, what: str) -> Digest:
+    said = answer.header("Docker-Content-Digest").strip()
+    if is_digest(reference):
+        verify(raw, Digest(reference), what=what)
+        return Digest(reference)
+    if is_digest(said):
+        verify(raw, Digest(said), what=what)
+        return Digest(said)
+    return Digest.of(raw)
+
+
+def _type_of(answer: Answer, raw: bytes, what: str) -> str:
+    announced = content_type(answer)
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ManifestError(what, f"what the registry gives is no manifest, but {_kind(answer)}")
+    own = document.get("mediaType")
+    if isinstance(own, str) and own and announced and own != announced and may_be_image(announced):
+        why = f"says that it is {shown(own, 80)}, and the registry that it is {shown(announced, 80)}"
+        raise ManifestError(what, why)
+    return own if isinstance(own, str) and own else announced
+
+
+def _kind(answer: Answer) -> str:
+    return shown(answer.header("Content-Type"), 80) or "something without a type"

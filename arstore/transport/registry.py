@@ -1,0 +1,163 @@
+"""`docker://NAME[:TAG][@DIGEST]`: an image in a registry as an `ImageSource`.
+
+The manifest that the name means is got once and kept, so a tag that moves changes nothing. Mirrors are tried in order;
+the first place that gives the manifest gives all the rest. The name that the image brings is the canonical one.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from arstore.errors import (
+    ArstoreError,
+    MissingBlobError,
+    RegistryNotFoundError,
+)
+from arstore.oci.descriptor import Descriptor
+from arstore.oci.docker_reference import DockerReference
+from arstore.oci.document import BOUNDS, Bounds
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import is_index
+from arstore.registry.access import NO_OPTIONS, Access, RegistryOptions
+from arstore.registry.blobs import RemoteBlob, head_blob
+from arstore.registry.manifests import get_manifest
+from arstore.transport.source import SourceImage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arstore.digest import Digest
+    from arstore.registry.manifests import GotManifest
+    from arstore.registry.repository import Repository
+    from arstore.store.ingest.incoming import Window
+    from arstore.transport.source import BlobReader
+
+
+class RegistrySource:
+    """The image that *reference* means; *access* is the source's own, and closed with it."""
+
+    complete = True
+    is_remote = True
+
+    def __init__(self, reference: DockerReference, access: Access, bounds: Bounds = BOUNDS) -> None:
+        self.what = f"docker://{reference}"
+        self.reference = reference
+        self._access = access
+        self._bounds = bounds
+        self._got: GotManifest | None = None
+        self._repository: Repository | None = None
+        self._sizes: dict[Digest, int] = {}
+
+    def images(self) -> Sequence[SourceImage]:
+        """The one image, or index. Raises the errors of `get_manifest`, RegistryBlockedError, RegistryConfigError."""
+        got = self._manifest()
+        descriptor = Descriptor(got.media_type, got.digest, len(got.raw))
+        names = (f"{self.reference.repository}:{self.reference.tag}",) if self.reference.tag else ()
+        return (SourceImage(descriptor, names),)
+
+    def place(self, _digest: Digest, /) -> Window | None:
+        """None: no blob lies in a file here."""
+        return None
+
+    def require_blob(self, digest: Digest) -> None:
+        """Ask whether the blob is there. Raises MissingBlobError, and as `images`."""
+        if head_blob(self._found(), digest) is None:
+            raise self._missing("blob", digest)
+
+    def open_manifest(self, descriptor: Descriptor) -> BlobReader:
+        """See ImageSource. Raises MissingBlobError, and as `images`."""
+        got = self._manifest()
+        if descriptor.digest != got.digest:
+            try:
+                got = get_manifest(self._found(), descriptor.digest, self._bounds)
+            except RegistryNotFoundError as error:
+                raise self._missing("manifest", descriptor.digest) from error
+            self._learn(got)
+        return BytesIO(got.raw)
+
+    def open_blob(self, digest: Digest) -> BlobReader:
+        """See ImageSource. Raises MissingBlobError, and as `RemoteBlob`."""
+        return RemoteBlob(self._found(), digest, self._sizes.get(digest))
+
+    def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
+        """The blob from the byte *offset* on. Raises as `open_blob`."""
+        return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
+
+    def prepare_fetching(self) -> None:
+        """See `ingest.incoming.prepare_fetching`."""
+        self._found().client.prepare()
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that gave the manifest. Raises as `images`."""
+        return self._found()
+
+    @property
+    def top(self) -> GotManifest:
+        """The manifest or index that the reference means. Raises as `images`."""
+        return self._manifest()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._access.close()
+
+    def __enter__(self) -> RegistrySource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _manifest(self) -> GotManifest:
+        if self._got is None:
+            repository, got = first_that_has(self._access.to_read(self.reference), self.reference, self._bounds)
+            self._repository = repository
+            self._learn(got)
+            self._got = got
+        return self._got
+
+    def _found(self) -> Repository:
+        self._manifest()
+        assert self._repository is not None
+        return self._repository
+
+    def _learn(self, got: GotManifest) -> None:
+        """Remember how large the blobs are that a manifest names, so that a wrong size is found before reading."""
+        if is_index(got.media_type):
+            return
+        try:
+            manifest = Manifest.parse(got.raw, f"manifest {got.digest}", got.media_type or None, self._bounds)
+        except ArstoreError:
+            return  # what is wrong with it is for `selection` to say
+        for entry in (manifest.config, *manifest.layers):
+            self._sizes[entry.digest] = entry.size
+
+    def _missing(self, kind: str, digest: Digest) -> MissingBlobError:
+        return MissingBlobError(self.what, f"does not hold the {kind} {digest}")
+
+
+def first_that_has(
+    repositories: Sequence[Repository], reference: DockerReference, bounds: Bounds = BOUNDS
+) -> tuple[Repository, GotManifest]:
+    """The first of *repositories* (mirrors, then the registry itself) that gives the manifest, and the manifest.
+
+    Raises the last one's error, which has those before it in its text.
+    """
+    failed: list[str] = []
+    for repository in repositories[:-1]:
+        try:
+            return repository, get_manifest(repository, reference.wanted, bounds)
+        except ArstoreError as error:
+            failed.append(str(error))
+    try:
+        return repositories[-1], get_manifest(repositories[-1], reference.wanted, bounds)
+    except ArstoreError as error:
+        if not failed:
+            raise
+        why = f"{error.why}; before it, its mirrors failed: {'; '.join(failed)}"
+        raise type(error)(error.what, why, error.hint) from error
+
+
+def open_registry(text: str, options: RegistryOptions | None = None, bounds: Bounds = BOUNDS) -> RegistrySource:
+    """The source that `docker://` and *text* name. Asks nobody yet. Raises InvalidReferenceError."""
+    return RegistrySource(DockerReference.parse(text), Access(options or NO_OPTIONS), bounds)
