@@ -18,7 +18,7 @@ from arstore.oci.document import BOUNDS, Fields, encode, parse
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX
 from arstore.registry.link import pages
-from arstore.registry.manifests import content_type, delete_tag, get_manifest, put_manifest
+from arstore.registry.manifests import LacksPartsError, content_type, delete_tag, get_manifest, put_manifest
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def subject_of(raw: bytes) -> Digest | None:
 def put_referrer(repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
     """Put a manifest, and where it has a subject that the registry does not list, note it in the fallback index.
 
-    Raises as `put_manifest`, ManifestError, and RegistryAnswerError when others keep writing that index.
+    Raises as `put_manifest`, LacksPartsError for the manifest alone, ManifestError, and RegistryAnswerError when others
+    keep writing that index.
     """
     subject = subject_of(raw)
     answer = put_manifest(repository, reference, media_type, raw)
@@ -187,7 +188,10 @@ def _rewrite(repository: Repository, subject: Digest, change: Change) -> None:
 def _put_index(repository: Repository, tag: str, entries: Iterable[Descriptor]) -> None:
     listed = [one.to_json() for one in entries]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
-    put_manifest(repository, tag, OCI_INDEX, encode(document))
+    try:
+        put_manifest(repository, tag, OCI_INDEX, encode(document))
+    except LacksPartsError as lack:
+        raise lack.error from lack
 
 
 def _same(one: Sequence[Descriptor], other: Sequence[Descriptor]) -> bool:

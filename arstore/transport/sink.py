@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import BlobReader
 
 
+class LostBlobsError(Exception):
+    """A medium turns out not to have what it said that it has: all is to be brought once more, from `holds` on."""
+
+
 class SinkTraits(NamedTuple):
     """What a medium can hold.
 
@@ -102,7 +106,10 @@ class ImageSink(Protocol):
         """Take a manifest or an index; all that it points to is there, as far as it comes at all."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each."""
+        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each.
+
+        Raises LostBlobsError, once, for a medium that has lost some of it meanwhile.
+        """
 
     def __enter__(self) -> ImageSink: ...
 

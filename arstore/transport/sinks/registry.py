@@ -2,6 +2,9 @@
 
 A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
 A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
+
+A registry may have a blob when it is asked, and not any more when the manifest comes: its collector took it, or a mount
+was none. Then all is brought once more, without mounts; what its refusal names is sent whatever it says to HEAD.
 """
 
 from __future__ import annotations
@@ -10,16 +13,16 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
-from arstore.errors import ConversionError, DigestMismatchError, TruncatedError
+from arstore.errors import ConversionError, DigestMismatchError, RegistryAnswerError, TruncatedError
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.media_type import is_manifest
 from arstore.registry.access import Access
 from arstore.registry.blobs import head_blob
-from arstore.registry.manifests import head_manifest
+from arstore.registry.manifests import LacksPartsError, head_manifest
 from arstore.registry.referrers import put_referrer
 from arstore.registry.repository import PUSH
 from arstore.registry.uploads import mount, upload
-from arstore.transport.sink import SinkTraits
+from arstore.transport.sink import LostBlobsError, SinkTraits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +55,7 @@ class RegistrySink:
         self._mount_from = mount_from
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
         self._is_current = False
+        self._lost: frozenset[str] | None = None
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
@@ -65,6 +69,8 @@ class RegistrySink:
         """Whether the repository has the blob. Raises the errors of `head_blob`."""
         if self._is_current:
             return True
+        if self._lost is not None and descriptor.digest in self._lost:
+            return False
         size = head_blob(self._repository, descriptor.digest, PUSH)
         return size is not None and size in {-1, descriptor.size}
 
@@ -73,7 +79,7 @@ class RegistrySink:
 
         Raises the errors of `upload`, DigestMismatchError and TruncatedError for a blob that is not what it must be.
         """
-        other = self._mount_from(descriptor.digest)
+        other = self._mount_from(descriptor.digest) if self._lost is None else ""
         if other and mount(self._repository, descriptor.digest, other):
             tell(descriptor.size)
             return
@@ -89,7 +95,11 @@ class RegistrySink:
         self._manifests[descriptor.digest] = (descriptor.media_type, raw)
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Put the manifests, the one that is named last. Raises the errors of `put_manifest`, ConversionError."""
+        """Put the manifests, the one that is named last.
+
+        Raises the errors of `put_manifest` but for LacksPartsError, in place of which LostBlobsError comes first, and
+        RegistryAnswerError then; ConversionError.
+        """
         del images
         if self._is_current:
             return
@@ -98,9 +108,16 @@ class RegistrySink:
         if wanted not in {None, found}:
             raise ConversionError(self.what, f"what is copied has the digest {found}", "leave the digest out")
         last = self._manifests.pop(found)
-        for digest, (media_type, raw) in self._manifests.items():
-            put_referrer(self._repository, digest, media_type, raw)
-        put_referrer(self._repository, self._reference.tag or found, *last)
+        try:
+            for digest, (media_type, raw) in self._manifests.items():
+                put_referrer(self._repository, digest, media_type, raw)
+            put_referrer(self._repository, self._reference.tag or found, *last)
+        except LacksPartsError as lack:
+            if self._lost is None:
+                self._lost = lack.refusal.named
+                raise LostBlobsError from lack
+            why = f"{lack.error.why}; what it did not have was sent once more, in vain"
+            raise RegistryAnswerError(lack.error.what, why) from lack
 
     def __enter__(self) -> RegistrySink:
         return self
