@@ -145,16 +145,26 @@ def subject_of(raw: bytes) -> Digest | None:
 def put_referrer(repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
     """Put a manifest, and where it has a subject that the registry does not list, note it in the fallback index.
 
+    A registry may have a list and not say so in its answer (crane's does); it is asked before.
+
     Raises as `put_manifest`, LacksPartsError for the manifest alone, ManifestError, and RegistryAnswerError when others
     keep writing that index.
     """
     subject = subject_of(raw)
     answer = put_manifest(repository, reference, media_type, raw)
-    if subject is None or answer.header("OCI-Subject"):
+    if subject is None or answer.header("OCI-Subject") or _lists(repository, subject, Digest.of(raw)):
         return
     own = Fields(parse(raw, "manifest"), "manifest").texts("annotations")
     entry = Descriptor(media_type, Digest.of(raw), len(raw), own, artifact_type=artifact_type_of(raw))
     _rewrite(repository, subject, lambda entries: [*(one for one in entries if one.digest != entry.digest), entry])
+
+
+def _lists(repository: Repository, subject: Digest, digest: Digest) -> bool:
+    """Whether the registry has a list of what refers to *subject*, with *digest* in it."""
+    try:
+        return any(one.digest == digest for one in _by_api(repository, subject, ""))
+    except (_NoApiError, ArstoreError):
+        return False
 
 
 def forget_referrer(repository: Repository, subject: Digest, digest: Digest) -> None:

@@ -141,6 +141,32 @@ def test_the_entries_of_a_fallback_index_are_not_believed(connect):
         assert (found.digest, found.artifact_type, found.size) == (digest, BUNDLE, len(raw))
 
 
+@pytest.mark.parametrize("api", [True, False])
+def test_a_registry_that_does_not_say_that_it_lists_referrers_is_asked(connect, api):
+    """distribution-spec: OCI-Subject says so; go-containerregistry's registry has a list and leaves the header out."""
+    with registries.served(referrers=api) as server:
+        tagged(server, "1")
+        server.fault("PUT", "/manifests/", times=9, header=("OCI-Subject", None))
+        digest, raw = artifact(server)
+        put_referrer(connect(server), digest, OCI_MANIFEST, raw)
+        fallback = fallback_tag(Digest(PICTURE.digest))
+        assert (fallback in server.tags["a/b"]) is not api
+        assert [one.digest for one in list_referrers(connect(server), Digest(PICTURE.digest)).entries] == [digest]
+
+
+@pytest.mark.parametrize("page", [1, 2, 5, 6])
+def test_a_list_that_is_cut_without_a_word_is_gone_on_with(server, connect, page):
+    """crane's registry gives as many as it is asked for, and no Link; docker-registry 2.8 gives all, again and again."""
+    server.page = page
+    tagged(server, "a", "b", "c", "d", "e")
+    server.fault("GET", "/tags/", times=99, header=("Link", None))
+    assert list_tags(connect(server), page) == ["a", "b", "c", "d", "e"]
+    server.page = 0
+    server.log.clear()
+    assert list_tags(connect(server), page) == ["a", "b", "c", "d", "e"]
+    assert len(server.asked("GET", "/tags/")) == (2 if page == 5 else 1)
+
+
 def test_something_else_under_the_fallback_tag_is_left_alone(connect):
     with registries.served(referrers=False) as server:
         tagged(server, "1", fallback_tag(Digest(PICTURE.digest)))
