@@ -15,6 +15,8 @@ from support.registry_client import connect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["connect"]
+
 
 @pytest.fixture
 def store(store_root: Path, runroot: Path) -> Iterator[Arstore]:

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from support import craneregistry, images
@@ -94,10 +94,8 @@ def breaking(host, places):
         except OSError:
             pass
         for one in (source, target):
-            try:
+            with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def serve():
         while True:
