@@ -1,17 +1,14 @@
 """The registry in `crane registry serve` (package crane of Debian sid) on loopback: another dialect than Debian's own.
 
-Paths in Location are relative to the host, uploads know no state, deleting is always allowed, referrers have an API.
+Places of uploads have no host, and uploads cannot be asked how far they are; ranges need an end; tags stand for themselves.
 """
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from support.dockerregistry import free_port
+from support.dockerregistry import free_port, listening
 from support.programs import program
 
 if TYPE_CHECKING:
@@ -23,21 +20,12 @@ if TYPE_CHECKING:
 def served(path: Path) -> Iterator[str]:
     """A registry with its blobs in *path* (manifests are in memory). Gives host and port."""
     port = free_port()
+    with listening([str(program("crane")), *words(path, port)], port, path / "crane.log") as host:
+        yield host
+
+
+def words(path: Path, port: int) -> list[str]:
+    """The words behind `crane`; makes a directory for blobs in *path*."""
     blobs = path / "crane"
     blobs.mkdir()
-    command = [str(program("crane")), "registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(blobs)]
-    with (
-        open(path / "crane.log", "wb") as log,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
-    ):
-        try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if not probe.connect_ex(("127.0.0.1", port)):
-                        break
-                time.sleep(0.05)
-            else:
-                raise AssertionError((path / "crane.log").read_text())
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    return ["registry", "serve", "--address", f"127.0.0.1:{port}", "--disk", str(blobs)]
