@@ -1,6 +1,7 @@
 """The registry in `crane registry serve` (package crane of Debian sid) on loopback: another dialect than Debian's own.
 
-Places of uploads have no host, and uploads cannot be asked how far they are; ranges need an end; tags stand for themselves.
+Places of uploads have no host, and uploads cannot be asked how far they are; ranges need an end; a tag outlives its
+manifest.
 """
 
 from __future__ import annotations
