@@ -59,13 +59,14 @@ def _named(part: images.Picture | images.Collection, name: str) -> images.Pictur
     return replace(part, names=(name,))
 
 
-_PROGRAMS = {REGISTRY: "docker-registry", CRANE: "crane"}
+PROGRAMS = {REGISTRY: "docker-registry", CRANE: "crane"}
+"""What serves each kind of registry."""
 
 
 @contextmanager
 def registry(kind: str, runner: Runner) -> Iterator[str]:
     """The registry of this kind, without images. Gives host and port."""
-    path = runner.work / _PROGRAMS[kind]
+    path = runner.work / PROGRAMS[kind]
     path.mkdir()
     port = dockerregistry.free_port()
     if kind == CRANE:
@@ -79,14 +80,14 @@ def registry(kind: str, runner: Runner) -> Iterator[str]:
 def run(runner: Runner, kinds: Sequence[str] = KINDS, tell: Callable[[str], object] = print) -> Iterator[Cell]:
     """Try all; what is written is removed with the runner's directory. A registry that is not installed is left out."""
     tools = {tool.name: tool(runner) for tool in TOOLS if all(map(runner.has, tool.programs))}
-    kinds = [kind for kind in kinds if kind not in REGISTRIES or runner.has(_PROGRAMS[kind])]
+    kinds = [kind for kind in kinds if kind not in REGISTRIES or runner.has(PROGRAMS[kind])]
     with ExitStack() as stack:
         hosts = {kind: stack.enter_context(registry(kind, runner)) for kind in kinds if kind in REGISTRIES}
         for sample in samples(runner.work):
             for kind in kinds:
                 for writer in tools.values():
                     form = "several" if sample.several else "single"
-                    beside = runner.work / f"{writer.name}-{_PROGRAMS.get(kind, kind)}-{form}"
+                    beside = runner.work / f"{writer.name}-{PROGRAMS.get(kind, kind)}-{form}"
                     place = f"{hosts[kind]}/{writer.name}/{form}:1" if kind in hosts else beside
                     tell(f"{writer.name} writes {beside.name}")
                     why, outcome = _written(writer, sample, kind, place, beside)

@@ -187,7 +187,7 @@ class Buildah(Tool):
             self._buildah(scratch, "manifest", "push", "--all", NO_TLS, sample.name, target)
         else:
             image = self._buildah(scratch, "pull", "--quiet", source).split()[-1]
-            behind = f":{sample.name}" if kind == DOCKER_ARCHIVE else ""
+            behind = "" if kind == DIR or kind in REGISTRIES else f":{sample.name}"
             self._buildah(scratch, "push", "--quiet", NO_TLS, image, f"{target}{behind}")
 
     def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:

@@ -7,7 +7,13 @@ from support import images
 from support import registry as registries
 
 from arstore.digest import Digest
-from arstore.errors import LimitError, ManifestError, RegistryAnswerError, RegistryNotFoundError
+from arstore.errors import (
+    LimitError,
+    ManifestError,
+    RegistryAnswerError,
+    RegistryNotFoundError,
+    RegistryUnreachableError,
+)
 from arstore.oci.media_type import OCI_INDEX, OCI_MANIFEST
 from arstore.registry import link
 from arstore.registry.manifests import delete_manifest
@@ -49,6 +55,19 @@ def test_what_is_no_list(server, connect, body):
     tagged(server, "1")
     server.fault("GET", "/tags/", body=body)
     with pytest.raises(ManifestError):
+        list_tags(connect(server))
+
+
+def test_a_page_that_breaks_off_is_asked_for_again(server, connect):
+    server.page = 2
+    tagged(server, "a", "b", "c")
+    length = len(b'{"name": "a/b", "tags": ["a", "b"]}')
+    for place in (0, 1, length // 2, length - 1):
+        for reset in (False, True):
+            server.fault("GET", "/tags/", cut=place, reset=reset)
+            assert list_tags(connect(server)) == ["a", "b", "c"]
+    server.fault("GET", "/tags/", cut=1, times=99)
+    with pytest.raises(RegistryUnreachableError):
         list_tags(connect(server))
 
 
