@@ -19,7 +19,7 @@ LEAST = 25
 ALL_OF = ("cli/registries/test_faults.py", "cli/registries/test_push.py")
 
 
-def tests_of(file):
+def functions_of(file):
     tree = ast.parse((REPOSITORY / "tests" / file).read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -46,7 +46,7 @@ def test_every_class_is_shown_by_tests_that_there_are(row):
     found = named(shown)
     assert all(found.values())
     for file, names in found.items():
-        assert names <= tests_of(file), f"{file} has no {names - tests_of(file)}"
+        assert names <= functions_of(file), f"{file} has no {names - functions_of(file)}"
 
 
 def test_every_status_is_one_of_arstores():
@@ -57,4 +57,4 @@ def test_every_status_is_one_of_arstores():
 @pytest.mark.parametrize("file", ALL_OF)
 def test_no_test_of_these_files_is_left_out(file):
     found = set().union(*(named(row[2]).get(file, set()) for row in ROWS))
-    assert tests_of(file) - found == set()
+    assert functions_of(file) - found == set()
