@@ -31,17 +31,6 @@ def files(store):
     return {path for path in store.files() if not path.startswith("ingest/")}
 
 
-def changed(**changes):
-    """A function that sets members of a reply."""
-
-    def change(reply):
-        for name, value in changes.items():
-            setattr(reply, name, value)
-        return reply
-
-    return change
-
-
 def without_length(reply):
     reply.body, reply.length = b"x" * (DOCUMENT + 1), -1
     return reply
@@ -49,6 +38,11 @@ def without_length(reply):
 
 def flipped(reply):
     reply.body = bytes([reply.body[0] ^ 1]) + reply.body[1:]
+    return reply
+
+
+def zeros(reply):
+    reply.body = bytes(len(reply.body))
     return reply
 
 
@@ -64,7 +58,8 @@ def twice(reply):
 
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 CASES = {
-    "a layer of the right size and wrong bytes": ("DigestMismatch", "GET", LAYER, {"change": flipped}),
+    "a layer of the right size and wrong bytes": ("DigestMismatch", "GET", LAYER, {"change": zeros}),
+    "a layer of the right size that is no archive": ("Tar", "GET", LAYER, {"change": flipped}),
     "a layer that is longer than announced": ("SizeMismatch", "GET", LAYER, {"change": longer}),
     "a layer whose length is announced otherwise": ("SizeMismatch", "GET", LAYER, {"body": b"x"}),
     "a layer with two lengths": ("RegistryAnswer", "GET", LAYER, {"change": twice}),
