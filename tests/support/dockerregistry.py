@@ -25,6 +25,9 @@ http:
 {more}
 """
 
+_ENDING = 3
+"""Seconds that a server may take to end."""
+
 
 def free_port() -> int:
     """A port that nobody listens on now."""
@@ -75,3 +78,7 @@ def listening(
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
+            try:
+                process.wait(_ENDING)
+            except subprocess.TimeoutExpired:
+                process.kill()  # unshare, which ignores SIGTERM; it takes its child along
