@@ -13,6 +13,7 @@ from support import registry as registries
 from support.certificates import Authority
 from support.dockerregistry import free_port
 from support.programs import program
+from support.registry_client import Host
 
 from arstore.digest import Digest
 from arstore.errors import RegistryAnswerError, RegistryConfigError, RegistryUnreachableError
@@ -167,13 +168,6 @@ def openssl(authority, accepted, version, tmp_path):
             yield f"127.0.0.1:{port}"
         finally:
             process.kill()
-
-
-class Host:
-    """What `connect` wants of a server."""
-
-    def __init__(self, host):
-        self.host = host
 
 
 @pytest.mark.skipif(program("openssl") is None, reason="openssl is not installed")

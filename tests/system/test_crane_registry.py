@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from support import craneregistry, images
+from support.registry_client import Host
 from support.registry_user import become_unconfigured
 
 from arstore.digest import Digest
@@ -24,13 +25,6 @@ DATA = os.urandom(1_000_000)
 DIGEST = Digest.of(DATA)
 INSECURE = "--tls-verify=false"
 pytestmark = pytest.mark.tools("crane")
-
-
-class Host:
-    """What `connect` wants of a server."""
-
-    def __init__(self, host):
-        self.host = host
 
 
 @pytest.fixture
