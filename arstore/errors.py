@@ -49,6 +49,29 @@ class ArstoreError(Exception):
         return type(self).__name__.removesuffix("Error")
 
 
+# --- bases, for a caller that catches by phase (no error is one of them alone) ---------------------------------------
+
+
+class SourceError(ArstoreError):
+    """A source (or a destination) of images is not what it must be. The base of 10 to 20 and of 29."""
+
+
+class RegistryError(ArstoreError):
+    """A registry, or the configuration of registries, does not give what is asked. The base of 22 to 27."""
+
+
+class StoreError(ArstoreError):
+    """The store cannot be used as it is. The base of 30 to 34."""
+
+
+class RunError(ArstoreError):
+    """A container could not be started. The base of 50 to 55."""
+
+
+class PipelineError(ArstoreError):
+    """A pipeline was refused, or did not do its work. The base of 60 and above."""
+
+
 class UsageError(ArstoreError):
     """The command line does not make sense."""
 
@@ -91,73 +114,73 @@ class InUseError(ArstoreError):
 # --- what comes in (10-29) ------------------------------------------------------------------------------------------
 
 
-class UnknownFormatError(ArstoreError):
+class UnknownFormatError(SourceError):
     """The source is no image of any kind that arstore reads."""
 
     exit_code = 10
 
 
-class TruncatedError(ArstoreError):
+class TruncatedError(SourceError):
     """The source ends before its content does."""
 
     exit_code = 11
 
 
-class DigestMismatchError(ArstoreError):
+class DigestMismatchError(SourceError):
     """Content does not have the digest (or the diff ID) that it was announced with."""
 
     exit_code = 12
 
 
-class SizeMismatchError(ArstoreError):
+class SizeMismatchError(SourceError):
     """Content does not have the size that it was announced with."""
 
     exit_code = 13
 
 
-class CompressionError(ArstoreError):
+class CompressionError(SourceError):
     """A compression is unknown or its stream is damaged."""
 
     exit_code = 14
 
 
-class ManifestError(ArstoreError):
+class ManifestError(SourceError):
     """A manifest, an index, a config or another JSON document is not what it must be."""
 
     exit_code = 15
 
 
-class MissingBlobError(ArstoreError):
+class MissingBlobError(SourceError):
     """The source names a blob that it does not hold."""
 
     exit_code = 16
 
 
-class PlatformError(ArstoreError):
+class PlatformError(SourceError):
     """The source has no image for the platform asked for."""
 
     exit_code = 17
 
 
-class TarError(ArstoreError):
+class TarError(SourceError):
     """A tar archive is malformed, or uses a form that cannot be represented."""
 
     exit_code = 18
 
 
-class UnsafePathError(ArstoreError):
+class UnsafePathError(SourceError):
     """A member name or link would leave the tree it belongs to."""
 
     exit_code = 19
 
 
-class ConversionError(ArstoreError):
+class ConversionError(SourceError):
     """A copy would need, or would do, a conversion that is not possible or not allowed."""
 
     exit_code = 29
 
 
-class LimitError(ArstoreError):
+class LimitError(SourceError):
     """The content goes past a limit that protects the host."""
 
     exit_code = 20
@@ -169,37 +192,37 @@ class SyncFailedError(ArstoreError):
     exit_code = 28
 
 
-class RegistryUnreachableError(ArstoreError):
+class RegistryUnreachableError(RegistryError):
     """No registry can be reached at that address, or it did not answer in time, however often it was tried."""
 
     exit_code = 22
 
 
-class RegistryAnswerError(ArstoreError):
+class RegistryAnswerError(RegistryError):
     """A registry refused a request, or its answer breaks the protocol."""
 
     exit_code = 23
 
 
-class RegistryAccessError(ArstoreError):
+class RegistryAccessError(RegistryError):
     """A registry refused the credentials, or refused access without any."""
 
     exit_code = 24
 
 
-class RegistryNotFoundError(ArstoreError):
+class RegistryNotFoundError(RegistryError):
     """The registry does not have the repository, tag or manifest."""
 
     exit_code = 25
 
 
-class RegistryBlockedError(ArstoreError):
+class RegistryBlockedError(RegistryError):
     """The configuration of registries blocks this registry or repository."""
 
     exit_code = 26
 
 
-class RegistryConfigError(ArstoreError):
+class RegistryConfigError(RegistryError):
     """A configuration file for registries, or a credential helper, cannot be used as it is."""
 
     exit_code = 27
@@ -228,31 +251,31 @@ WRONG_CONTENT: tuple[type[ArstoreError], ...] = (
 # --- the store (30-39) ----------------------------------------------------------------------------------------------
 
 
-class StoreVersionError(ArstoreError):
+class StoreVersionError(StoreError):
     """The store was written by a newer arstore, or by none."""
 
     exit_code = 30
 
 
-class StoreDamagedError(ArstoreError):
+class StoreDamagedError(StoreError):
     """The store lacks or contradicts something that it says it has."""
 
     exit_code = 31
 
 
-class CheckFailedError(ArstoreError):
+class CheckFailedError(StoreError):
     """`check` found damage; the findings themselves are on stdout."""
 
     exit_code = 32
 
 
-class NoStoreError(ArstoreError):
+class NoStoreError(StoreError):
     """There is no store at the root."""
 
     exit_code = 33
 
 
-class BackupRefusedError(ArstoreError):
+class BackupRefusedError(StoreError):
     """The directory holds a backup of another store, or one that would lose images."""
 
     exit_code = 34
@@ -294,19 +317,19 @@ class MountForbiddenError(MountError):
 # --- running (50-69) ------------------------------------------------------------------------------------------------
 
 
-class RuntimeMissingError(ArstoreError):
+class RuntimeMissingError(RunError):
     """No OCI runtime works on this host."""
 
     exit_code = 50
 
 
-class RuntimeFailedError(ArstoreError):
+class RuntimeFailedError(RunError):
     """The OCI runtime failed; *why* has its own message."""
 
     exit_code = 51
 
 
-class ImageConfigError(ArstoreError):
+class ImageConfigError(RunError):
     """The image's config asks for something that its root file system does not have."""
 
     exit_code = 52
@@ -318,37 +341,37 @@ class IdentityError(ImageConfigError):
     exit_code = 55
 
 
-class CommandNotFoundError(ArstoreError):
+class CommandNotFoundError(RunError):
     """The container's command does not exist in its root file system."""
 
     exit_code = 53
 
 
-class CommandNotExecutableError(ArstoreError):
+class CommandNotExecutableError(RunError):
     """The container's command exists but cannot be invoked."""
 
     exit_code = 54
 
 
-class PipelineFailedError(ArstoreError):
+class PipelineFailedError(PipelineError):
     """The pipeline's container ended with a status other than 0."""
 
     exit_code = 60
 
 
-class PipelineTimeoutError(ArstoreError):
+class PipelineTimeoutError(PipelineError):
     """A load, or a part of it, did not end in the time it was given."""
 
     exit_code = 61
 
 
-class SubImageError(ArstoreError):
+class SubImageError(PipelineError):
     """Something that the pipeline left behind could not be imported."""
 
     exit_code = 62
 
 
-class PipelineRefusedError(ArstoreError):
+class PipelineRefusedError(PipelineError):
     """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
 
     exit_code = 63
@@ -463,11 +486,12 @@ def reportable(error: BaseException, what: str) -> ArstoreError | OSError:
 
 
 def error_classes() -> list[type[ArstoreError]]:
-    """Every class of the tree, ordered by exit status; the documentation's table is made from this."""
+    """Every class that has an exit status, ordered by that; the documentation's table is made from this."""
     found: list[type[ArstoreError]] = []
     todo: list[type[ArstoreError]] = [ArstoreError]
     while todo:
         cls = todo.pop()
-        found.append(cls)
+        if "exit_code" in vars(cls):
+            found.append(cls)
         todo.extend(cls.__subclasses__())
     return sorted(found, key=lambda c: (c.exit_code, c.__name__))

@@ -173,7 +173,7 @@ class Store:
         the name of the one image that comes. All images come in, or none. Makes the store if there is none. Forks.
 
         Raises:
-            errors.SOURCE: the source is not there or not sound; the store is as before.
+            errors.SourceError: the source is not there or not sound; the store is as before.
             UsageError: *name* is given and several images come; *platform* and *all_platforms* exclude each other.
         """
         from arstore.api.moving import import_into, wanted
@@ -218,7 +218,7 @@ class Store:
         `oci` or `v2s2`, *compression* `gzip`, `zstd` or `none`; without these nothing is converted.
 
         Raises:
-            errors.SOURCE: the source is not there or not sound.
+            errors.SourceError: the source is not there or not sound.
             ConversionError: a conversion is needed or asked for that is impossible or not allowed.
             UsageError, InvalidReferenceError: the arguments contradict each other, or are none.
         """
@@ -272,7 +272,7 @@ class Store:
         Raises:
             InvalidReferenceError, NotFoundError, AmbiguousError, PlatformError: as `inspect`.
             ConflictError: the directory is not empty.
-            errors.SOURCE: a layer of the store is damaged or not sound.
+            errors.SourceError: a layer of the store is damaged or not sound.
         """
         from arstore.api.values import Unpacked
         from arstore.rootfs.unpack import unpack_image
@@ -329,9 +329,9 @@ class Store:
         *source* is an archive; an `Image` is one of the store. *name* is for an archive's image that brings none.
 
         Raises:
-            errors.SOURCE: the archive is not sound.
-            PipelineFailedError, PipelineTimeoutError, PipelineRefusedError: of the run.
-            SubImageError: something that it left could not be imported; the rest was.
+            errors.SourceError: the archive is not sound.
+            PipelineError: the pipeline was refused, failed, or took too long.
+            SubImageError: something that it left could not be imported; what could is in the store.
         """
         from arstore.api.running import load
         from arstore.api.values import Image
