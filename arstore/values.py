@@ -36,7 +36,7 @@ else:
         return make
 
     class _Values(tuple):
-        """What all of these classes have; `collections.namedtuple` says what each method does."""
+        """Base of all these classes; see `collections.namedtuple` for the methods."""
 
         __slots__ = ()
 
@@ -98,7 +98,7 @@ else:
             return found
 
     class _Frozen:
-        """What all classes have that `frozen` makes: a frozen data class's methods, none of them compiled for it."""
+        """Base of the classes that `frozen` makes: the methods of a frozen data class, without compiling any."""
 
         def __init__(self, /, *values: object, **named: object) -> None:
             names = self.__match_args__
@@ -106,9 +106,7 @@ else:
                 raise TypeError(f"{type(self).__name__} takes {len(names)} values, and {len(values)} are given")
             given = dict(zip(names, values, strict=False))
             if wrong := named.keys() - (set(names) - given.keys()):
-                raise TypeError(
-                    f"{type(self).__name__} has no such field, or has it already: {', '.join(sorted(wrong))}"
-                )
+                raise TypeError(f"{type(self).__name__} has no field, or two values for it: {', '.join(sorted(wrong))}")
             made = self._defaults | given | named
             if missing := [name for name in names if name not in made]:
                 raise TypeError(f"{type(self).__name__} lacks {', '.join(missing)}")

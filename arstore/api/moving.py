@@ -36,7 +36,7 @@ STORE = "store:"
 
 
 class How(NamedTuple):
-    """What a copy chooses and converts, in the words of `Store.copy`."""
+    """Options of a copy: the images that it chooses and the conversions, named as in `Store.copy`."""
 
     platform: str = ""
     all_platforms: bool = False
@@ -57,7 +57,7 @@ def wanted(platform: str, all_platforms: bool) -> Wanted:
 
 
 def import_into(store: Store, source: str, options: ImportOptions, progress: Progress | None) -> Imported:
-    """Import *source*. Raises as `arstore.api.store.Store.import_images`."""
+    """Import *source*. Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError."""
     from arstore.transport.copy import import_reference
     from arstore.transport.skipped import SkippedTop
 
@@ -104,7 +104,7 @@ def skipped_entries(reports: Iterable[SkippedTop]) -> tuple[Skipped, ...]:
 
 
 def stored_name(source: str | os.PathLike[str] | Image) -> str:
-    """What names an image of the store; "" for anything else."""
+    """Return the name or digest of an image of the store; "" for any other source."""
     if isinstance(source, Image):
         return source.digest
     text = os.fspath(source)
@@ -121,7 +121,7 @@ def copy_out(
 ) -> Copied:
     """Copy *source* to another medium than a store; it names an image of *store*, or, without one, another medium.
 
-    Raises as `arstore.api.store.Store.copy`.
+    Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError.
     """
     from arstore.transport.export.copying import export_reference, export_stored
     from arstore.transport.sinks.destination import parse_destination
@@ -145,7 +145,10 @@ def copy_out(
 def copy_in(
     store: Store, source: str, name: str, how: How, registries: RegistryOptions | None, progress: Progress | None
 ) -> Copied:
-    """Copy *source* into *store*, as *name* unless that is empty. Raises as `arstore.api.store.Store.copy`."""
+    """Copy *source* into *store*, as *name* unless that is empty.
+
+    Raises SourceError, RegistryError, StoreError, HostError, UsageError, OSError.
+    """
     from arstore.transport.copy import ImportOptions
 
     if how.form or how.compression:

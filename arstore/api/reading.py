@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def image_of(found: StoredImage) -> Image:
-    """What is recorded of *found*."""
+    """Return the record of *found* as an `Image`. Raises the errors of Graph for its names."""
     record = found.record
     return Image(
         digest=str(found.digest),
@@ -29,7 +29,7 @@ def image_of(found: StoredImage) -> Image:
 
 
 def details_of(store: Store, found: StoredImage) -> ImageDetails:
-    """What the documents of *found* say. Raises MissingBlobError, ManifestError, NotFoundError."""
+    """Return the contents of the documents of *found*. Raises MissingBlobError, ManifestError, NotFoundError."""
     config = store.config(found)
     return ImageDetails(
         image=image_of(found),

@@ -2,7 +2,7 @@
 
 Processes, and so programs with threads: `import_images`, `load`, `run`, `disk_usage`, `check`, `mounted` and `unpack`
 fork. A process with other threads must not fork while these hold locks, so call them from a program's only thread, or
-from a process of their own; a RuntimeWarning says so once. Everything else may be called beside other threads.
+from a separate process; a RuntimeWarning says so once. Programs with threads may call everything else.
 One process opens a store once: two `Store` objects of one directory share nothing, and must not be used at once.
 """
 
@@ -99,7 +99,7 @@ class Store:
         return image_of(self._open().find(_query(name)))
 
     def inspect(self, name: Named) -> ImageDetails:
-        """What an image's documents say; of an index, its image for this host.
+        """Return the contents of an image's documents; of an index, its image for this host.
 
         Raises:
             InvalidReferenceError, NotFoundError, AmbiguousError: no or several images are meant.
@@ -188,7 +188,12 @@ class Store:
     def import_image(
         self, source: Path, *, name: str = "", platform: str = "", progress: Progress | None = None
     ) -> Image:
-        """Import the one image of *source*, and return it. Raises as `import_images`, and UsageError for several."""
+        """Import the one image of *source*, and return it.
+
+        Raises:
+            SourceError, RegistryError: the source is not there or not sound; the store is as before.
+            UsageError: it holds several images.
+        """
         from arstore.api.moving import import_into, wanted
         from arstore.api.reading import image_of
         from arstore.transport.copy import ImportOptions
@@ -356,7 +361,7 @@ class Store:
         return disk_usage(store, [store.find(_query(one)) for one in images] if images else None)
 
     def plan_gc(self) -> GcPlan:
-        """What `apply` would remove now: what no name, container, mount or running process needs."""
+        """Plan the removal of everything that no name, container, mount or running process needs."""
         from arstore.api.upkeep import plan_gc
 
         return plan_gc(self._open())
@@ -378,7 +383,7 @@ class Store:
         """Look for damage, and with *repair* mend it. Findings are returned, not raised. Forks.
 
         *quick* reads no content. *sources* are where lost blobs may come from, as `import_images` takes them. *report*
-        is told of the bytes that were read.
+        is called with the number of bytes that were read.
         """
         from arstore.api.upkeep import check
 
@@ -410,7 +415,7 @@ _warned = False
 
 
 def _warn_of_threads() -> None:
-    """Warn once, where this process has other threads, that forking beside them may hang."""
+    """Warn once, if this process has other threads, that a forked child may hang."""
     global _warned
     import threading
 
@@ -418,7 +423,7 @@ def _warn_of_threads() -> None:
         import warnings
 
         _warned = True
-        why = "arstore forks beside other threads: a lock that one of them holds stays locked in the child"
+        why = "arstore forks in a process with other threads: a lock that one of them holds stays locked in the child"
         warnings.warn(why, RuntimeWarning, stacklevel=3)
 
 

@@ -25,7 +25,7 @@ def disk_usage(store: Store, images: Sequence[StoredImage] | None) -> DiskUsage:
 
 
 def plan_gc(store: Store) -> GcPlan:
-    """What nothing needs now. Raises StoreDamagedError, OSError and the errors of Graph."""
+    """Plan the removal of everything that nothing needs now. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import plan_collection
 
     plan = plan_collection(store)
@@ -33,7 +33,7 @@ def plan_gc(store: Store) -> GcPlan:
 
 
 def apply(store: Store, plan: GcPlan) -> Garbage:
-    """Remove what *plan* has and nothing needs still. Raises as `plan_gc`."""
+    """Remove everything in *plan* that is still not needed. Raises StoreError, HostError, OSError."""
     from arstore.maintenance.gc import Plan, collect
 
     assert isinstance(plan.basis, Plan)

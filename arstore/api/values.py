@@ -130,7 +130,7 @@ class MovedName:
 
 @frozen
 class Imported:
-    """What an import did. Iterating over it gives its images.
+    """The result of an import. Iterating over it gives its images.
 
     `skipped` has the first 100 entries that were not imported, `skipped_count` is the number of all. `cleared` counts
     the bytes on disk that killed processes had left in the store and that this import removed.
@@ -151,7 +151,7 @@ class Imported:
 
 @frozen
 class Unpacked:
-    """What `unpack` wrote: layers, entries, bytes of file content.
+    """The result of `unpack`: layers, entries, bytes of file content.
 
     `exact` is False when this user may not set everything; `left_out` then counts the entries without their owner,
     device or attribute.
@@ -179,7 +179,7 @@ class Ended:
 
 @frozen
 class Loaded:
-    """What `load` did.
+    """The result of `load`.
 
     `image` and `names` are the pipeline's. `images` were imported from what it left. `kept` are paths below the images
     directory that stayed there. `ran` is False when the last run had ended well and only its images were left to
@@ -198,7 +198,7 @@ class Loaded:
 
 @frozen
 class Removal:
-    """What `remove` took away, or a plan of it would: names, then digests and chain IDs of what went with them.
+    """The result of `remove`, or its plan: names, then digests and chain IDs of everything that went with them.
 
     `freed` is in bytes on disk.
     """
@@ -244,7 +244,7 @@ class DiskUsage:
 
 @frozen
 class Garbage:
-    """What nothing needs any more: what a plan would remove, or what was removed.
+    """Everything that a plan would remove, or that was removed, because nothing needs it.
 
     Digests of images, blobs and trees, chain IDs of layers, ids of containers, leases and mounts, names of orphaned
     files, of unfinished work below the root (`ingests`) and below the runroot (`leftovers`). `bytes` on disk.
@@ -265,7 +265,7 @@ class Garbage:
 
 @frozen
 class GcPlan:
-    """What `Store.apply` would remove. `basis` is the collector's own; it may be kept as long as the program runs."""
+    """A plan for `Store.apply`. `basis` belongs to the collector; it may be kept as long as the program runs."""
 
     garbage: Garbage
     basis: object
@@ -294,7 +294,7 @@ class Finding:
 
 @frozen
 class CheckReport:
-    """What `check` found, and how many bytes it read. `ok` when no damage is left."""
+    """The findings of `check`, and how many bytes it read. `ok` when no damage is left."""
 
     findings: tuple[Finding, ...]
     bytes: int
@@ -318,7 +318,7 @@ class CopiedImage:
 
 @frozen
 class Copied:
-    """What `copy` wrote. Iterating over it gives its images.
+    """The result of `copy`. Iterating over it gives its images.
 
     `sparse` counts entries of indexes that are listed and did not come, `dropped` those that a converted index lost.
     """
