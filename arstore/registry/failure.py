@@ -28,7 +28,7 @@ _DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
 class Refusal(NamedTuple):
     """A status with the codes and the message of its error document; all empty where there is none.
 
-    `named` are the digests that stand anywhere in it: of what is missing, registries say so in several places.
+    `named` are all digests in it; registries put the digest of a missing blob in different fields.
     """
 
     status: int

@@ -18,7 +18,7 @@ MOST = 1_000_000
 
 
 def list_tags(repository: Repository, page: int = 1000) -> list[str]:
-    """Every tag, in the registry's order, each once; what is no tag (null, a digest) is left out.
+    """Every tag, in the registry's order, each once; entries that are not tags (null, digests) are left out.
 
     A registry may cut the list at *page* tags without saying so (crane's does): then it is asked for those behind the
     last one, until it has no more. Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError,

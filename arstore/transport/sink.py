@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class LostBlobsError(Exception):
-    """A medium turns out not to have what it said that it has: all is to be brought once more, from `holds` on."""
+    """A medium has lost blobs that `holds` had reported: the copy has to start again at `holds`."""
 
 
 class SinkTraits(NamedTuple):

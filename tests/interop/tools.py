@@ -136,7 +136,7 @@ class Podman(Tool):
 
     name = "podman"
     programs = ("podman",)
-    rewrites = "podman keeps layers as files, and compresses them anew when it writes"
+    rewrites = "podman keeps layers as files, and compresses them again when it writes"
     _FORMATS: ClassVar = {
         LAYOUT: "oci-dir",
         OCI_ARCHIVE: "oci-archive",
@@ -175,7 +175,7 @@ class Buildah(Tool):
 
     name = "buildah"
     programs = ("buildah",)
-    rewrites = "buildah keeps layers as files, and compresses them anew when it writes"
+    rewrites = "buildah keeps layers as files, and compresses them again when it writes"
 
     def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
         if sample.several and kind == DOCKER_ARCHIVE:

@@ -115,7 +115,7 @@ def breaking(host, places):
 @pytest.mark.parametrize("chunk", [0, 200_000])
 @pytest.mark.parametrize("place", [1000, 300_000, 999_999])
 def test_an_upload_through_a_broken_connection(server, connect, chunk, place):
-    """It does not say how far an upload is (400): that begins anew."""
+    """It does not report how far an upload is (400), so the upload starts again."""
     with breaking(server.host, [place, place // 2]) as front:
         upload(connect(front), DIGEST, len(DATA), BytesBlob(DATA), chunk)
     assert head_blob(connect(server), DIGEST) == len(DATA)
@@ -166,7 +166,7 @@ def test_a_list_of_tags_that_is_cut_without_a_word(server, connect):
 
 
 def test_delete(server, store, connect):
-    """A tag outlives its manifest there; what was deleted is gone all the same, with the other tags that are told."""
+    """A tag outlives its manifest there; what was deleted is gone all the same, with the other tags that are printed."""
     repository = connect(server)
     for tag in ("1", "2"):
         push(repository, PICTURE, tag)
@@ -179,7 +179,7 @@ def test_delete(server, store, connect):
 
 
 def test_referrers(server, store, connect):
-    """`crane registry serve` has no list of them, so they stand under a tag made of the digest."""
+    """`crane registry serve` has no list of them, so they are listed under a tag made of the digest."""
     repository = connect(server)
     push(repository, PICTURE, "1")
     subject = {"mediaType": PICTURE.media_type, "digest": PICTURE.digest, "size": len(PICTURE.manifest)}

@@ -1,9 +1,9 @@
-"""Which of several client certificates a server wants: the first of a CA that it names, as Go's crypto/tls chooses.
+"""Choice among several client certificates: the first one of a CA that the server names, as Go's crypto/tls does.
 
 A server names the CAs that it accepts in its CertificateRequest (RFC 8446, section 4.3.2; RFC 5246, section 7.4.4).
-Python's ssl shows that message to those who follow a handshake, and has nothing to choose by; so a first connection
-shows no certificate and learns, and the next ones show the one that fits. Where the message cannot be seen, the first
-certificate is shown.
+Python's ssl passes that message to a callback, and cannot choose a certificate in the same handshake. So the first
+connection shows no certificate and learns the names, and later ones show the certificate that fits. If the callback is
+missing, the first certificate is shown.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def fitting(chains: Sequence[frozenset[bytes]], accepted: Sequence[bytes]) -> in
 
 
 def follow(context: ssl.SSLContext, asked: Callable[[list[bytes]], object]) -> bool:
-    """Call *asked* with the names of the CAs whenever a server asks for a certificate; False where that cannot be seen.
+    """Call *asked* with the names of the CAs when a server asks for a certificate; False if there is no callback.
 
-    What a server sends that cannot be read is left to OpenSSL, which ends the handshake.
+    A message that cannot be parsed is left to OpenSSL, which ends the handshake.
     """
     if not hasattr(context, _HOOK):
         return False
@@ -84,7 +84,7 @@ def _names(rest: memoryview) -> Iterable[bytes]:
 
 
 def _vector(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
-    """What stands in *data* behind its length of *size* bytes, and the rest. Raises ValueError."""
+    """Split *data* into a vector with a length of *size* bytes, and the rest. Raises ValueError if it is too short."""
     length = int.from_bytes(data[:size], "big")
     end = size + length
     if len(data) < max(end, size):

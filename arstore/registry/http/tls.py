@@ -49,7 +49,7 @@ class Tls:
     def choice(self) -> int | None:
         """Which client certificate is shown to the registry; None for none, and until it has said which it wants.
 
-        Who connects connects again when this has changed meanwhile.
+        If this has changed during a handshake, the connection has to be made again.
         """
         return self._shown
 

@@ -3,8 +3,8 @@
 A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
 A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
 
-A registry may have a blob when it is asked, and not any more when the manifest comes: its collector took it, or a mount
-was none. Then all is brought once more, without mounts; what its refusal names is sent whatever it says to HEAD.
+A registry may lose a blob between HEAD and the manifest: garbage collection, or a mount that was not done. Then the
+copy starts again, one time, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class RegistrySink:
             if self._lost is None:
                 self._lost = lack.refusal.named
                 raise LostBlobsError from lack
-            why = f"{lack.error.why}; what it did not have was sent once more, in vain"
+            why = f"{lack.error.why}; the missing blobs were sent a second time before"
             raise RegistryAnswerError(lack.error.what, why) from lack
 
     def __enter__(self) -> RegistrySink:

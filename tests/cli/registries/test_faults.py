@@ -1,4 +1,4 @@
-"""What registries do wrong, as a user meets it: one line, a status that is documented, and a store as before."""
+"""Faults of registries in commands: one line, a documented status, and an unchanged store."""
 
 import os
 import subprocess
