@@ -166,7 +166,7 @@ def test_a_list_of_tags_that_is_cut_without_a_word(server, connect):
 
 
 def test_delete(server, store, connect):
-    """A tag outlives its manifest there; what was deleted is gone all the same, with the other tags that are printed."""
+    """A tag outlives its manifest there; `delete` removes it, and the other tags that it prints."""
     repository = connect(server)
     for tag in ("1", "2"):
         push(repository, PICTURE, tag)

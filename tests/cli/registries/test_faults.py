@@ -111,7 +111,7 @@ def test_a_pull_of_what_is_wrong(store, case):
 
 
 def test_credentials_go_to_the_registry_alone(store):
-    """Every host that a registry leads to has a log, and none but the registry and its realm was told the password."""
+    """The logs of all hosts that a registry leads to show no credentials, except its own and its realm."""
     auth = Auth(users={"me": "secret"}, tokens=True)
     with registries.served(auth) as server, registries.served() as storage, registries.served() as mirror:
         server.put_image("a/b", "1", PICTURE)
