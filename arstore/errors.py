@@ -291,7 +291,7 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-69) ------------------------------------------------------------------------------------------------
+# --- running (50-55) ------------------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(ArstoreError):
@@ -328,6 +328,21 @@ class CommandNotExecutableError(ArstoreError):
     """The container's command exists but cannot be invoked."""
 
     exit_code = 54
+
+
+# --- trust (56-59), besides 21 --------------------------------------------------------------------------------------
+
+
+class SignatureError(ArstoreError):
+    """A signature is malformed, is made by another key, or is for other bytes."""
+
+    exit_code = 56
+
+
+class KeyFileError(ArstoreError):
+    """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
+
+    exit_code = 57
 
 
 class PipelineFailedError(ArstoreError):
