@@ -291,7 +291,7 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-55) ------------------------------------------------------------------------------------------------
+# --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(ArstoreError):
@@ -330,21 +330,6 @@ class CommandNotExecutableError(ArstoreError):
     exit_code = 54
 
 
-# --- trust (56-59), besides 21 --------------------------------------------------------------------------------------
-
-
-class SignatureError(ArstoreError):
-    """A signature is malformed, is made by another key, or is for other bytes."""
-
-    exit_code = 56
-
-
-class KeyFileError(ArstoreError):
-    """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
-
-    exit_code = 57
-
-
 class PipelineFailedError(ArstoreError):
     """The pipeline's container ended with a status other than 0."""
 
@@ -367,6 +352,21 @@ class PipelineRefusedError(ArstoreError):
     """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
 
     exit_code = 63
+
+
+# --- trust (56-59), besides 21 --------------------------------------------------------------------------------------
+
+
+class SignatureError(ArstoreError):
+    """A signature is malformed, is made by another key, or is for other bytes."""
+
+    exit_code = 56
+
+
+class KeyFileError(ArstoreError):
+    """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
+
+    exit_code = 57
 
 
 class InterruptedByUserError(ArstoreError):
