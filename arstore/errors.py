@@ -369,6 +369,12 @@ class KeyFileError(ArstoreError):
     exit_code = 57
 
 
+class DecryptionError(ArstoreError):
+    """A layer is encrypted, and no key that was given opens it, or its encryption is damaged or of an unknown kind."""
+
+    exit_code = 59
+
+
 class InterruptedByUserError(ArstoreError):
     """The user interrupted the command (SIGINT)."""
 

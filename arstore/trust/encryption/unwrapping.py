@@ -1,0 +1,87 @@
+"""Opening the keys of layers with the user's private keys.
+
+It happens in a process of its own (`content_keys`), which ends with it: the processes that later read what is in the
+layers are forked from one that never had a private key in its memory, nor `cryptography`'s code for them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.errors import DecryptionError, ManifestError
+from arstore.trust.encryption.options import ContentKey, content_key
+from arstore.workers.pool import beside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from arstore.trust.encryption.annotations import Lock
+    from arstore.trust.encryption.jwk import PrivateKey
+    from arstore.trust.encryption.key_file import KeyWord
+
+_TRIALS = 4096
+"""Uses of a private key in one command. An RSA key of 4096 bits takes 5 ms for each."""
+MOST_KEYS = 64
+"""Private keys that one command takes."""
+
+
+def content_keys(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, ContentKey]:
+    """What opens each layer, by the text that names it in messages; *words* are tried in order.
+
+    Raises KeyFileError for a file that is no key, DecryptionError for a layer that none of them opens.
+    """
+    with beside(partial(_opened, locks, words)) as outcome:
+        return {name: ContentKey(*parts) for name, parts in outcome().items()}
+
+
+def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tuple[bytes, bytes, bytes]]:
+    """In a process of its own."""
+    from arstore.trust.encryption.key_file import read_private
+
+    keys = []
+    for word in words:
+        try:
+            keys.append(read_private(word))
+        except ManifestError as error:
+            from arstore.errors import KeyFileError
+
+            raise KeyFileError(word.path, error.why) from error
+    trials = Trials(_TRIALS)
+    return {name: tuple(unlocked(lock, keys, name, trials)) for name, lock in locks.items()}
+
+
+class Trials:
+    """How often private keys may still be used."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+
+    def take(self, count: int, what: str) -> None:
+        """Use *count* of them for the layer *what*. Raises DecryptionError."""
+        self._left -= count
+        if self._left < 0:
+            why = f"its image has so many recipients that keys would have to be tried more than {self._most} times"
+            raise DecryptionError(what, why, "give the one key that opens it")
+
+
+def unlocked(lock: Lock, keys: Sequence[PrivateKey], what: str, trials: Trials) -> ContentKey:
+    """What opens the layer *what*. Raises DecryptionError, saying for what kinds of keys it is encrypted."""
+    from arstore.trust.encryption import jwe
+
+    messages = [jwe.read(raw, what) for raw in lock.jwes]
+    for message in messages:
+        for key in keys:
+            trials.take(sum(jwe.is_for(one, key) for one in message.recipients), what)
+            plaintext = jwe.opened(message, key, what)
+            if plaintext is not None:
+                return content_key(plaintext, lock.public, what)
+    kinds = [f"jwe ({', '.join(message.algorithms)})" for message in messages] + list(lock.schemes)
+    count = sum(len(message.recipients) for message in messages)
+    if not messages:
+        why = f"is encrypted for {', '.join(lock.schemes)} only, which arstore does not open"
+        raise DecryptionError(what, why, "skopeo may open it")
+    noun = "recipient" if count == 1 else "recipients"
+    given = f"none of the {len(keys)} keys" if len(keys) > 1 else "the key"
+    why = f"{given} that was given opens it: it is encrypted for {count} {noun}, {', '.join(dict.fromkeys(kinds))}"
+    raise DecryptionError(what, why)
