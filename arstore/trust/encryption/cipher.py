@@ -1,7 +1,7 @@
 """A layer's cipher: AES-256 in counter mode, and HMAC-SHA256 with the same key over what comes out.
 
-Source: ocicrypt, blockcipher/blockcipher_aes_ctr.go. The HMAC covers neither nonce nor options. Plaintext and ciphertext
-have the same length. Both classes keep one piece in memory, whatever the layer's size.
+Source: ocicrypt, blockcipher/blockcipher_aes_ctr.go. The HMAC covers neither nonce nor options. Plaintext and blob have
+the same length. Both classes keep one piece in memory, whatever the layer's size.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Sources: RFC 7516 (5.1, 5.2, 7.2), RFC 7518 (4.3 RSA-OAEP, 4.6 ECDH-ES, 5.3 AES GCM); go-jose's crypter.go and
 asymmetric.go for what ocicrypt takes. The algorithm is never what the message says alone: it must be one of ALGORITHMS
 and fit the type of the key. Refused by name, for the whole message: `dir`, passwords (PBES2), symmetric keys, RSA1_5,
-direct agreement (ECDH-ES), another `enc` than A256GCM, compression (`zip`), `crit`, header parameters that appear twice.
+direct agreement (ECDH-ES), another `enc` than A256GCM, compression (`zip`), `crit`, parameters that appear twice.
 """
 
 from __future__ import annotations
@@ -247,5 +247,5 @@ def _wrap(content_key: bytes, key: PublicKey, algorithm: str) -> tuple[dict[str,
 
 def _oaep(algorithm: str) -> padding.OAEP:
     # RSA-OAEP means SHA-1 in JWE; for OAEP that is no weakness, and it is the one that ocicrypt writes.
-    used: hashes.HashAlgorithm = hashes.SHA256() if algorithm == RSA_OAEP_256 else hashes.SHA1()  # noqa: S303
+    used: hashes.HashAlgorithm = hashes.SHA256() if algorithm == RSA_OAEP_256 else hashes.SHA1()
     return padding.OAEP(padding.MGF1(used), used, None)

@@ -1,7 +1,7 @@
 """Key files as users name them: `FILE[:file=FILE|:fd=NUMBER]` to decrypt, `jwe:FILE` to encrypt for.
 
-Forms of a file, as ocicrypt takes them (utils/utils.go): PEM or DER (PKCS #8, PKCS #1, SEC 1; SPKI, and a certificate in
-its place), or JWK. A passphrase comes from a file or a descriptor: the command line, which every user of the host can
+Forms of a file, as ocicrypt takes them (utils/utils.go): PEM or DER (PKCS #8, PKCS #1, SEC 1; SPKI, or a certificate),
+or JWK. A passphrase comes from a file or a descriptor: the command line, which every user of the host can
 read, is refused (`pass=`). A file is read whole and at once: what is no regular file is refused, and never waited for.
 """
 
@@ -107,10 +107,10 @@ def read_recipient(path: str) -> Recipient:
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _LEAST_RSA:
             raise KeyFileError(path, f"is an RSA key of {key.key_size} bits, which is too short to encrypt for")
-        fitting = (jwe.RSA_OAEP, jwe.RSA_OAEP_256)
+        fitting = [jwe.RSA_OAEP, jwe.RSA_OAEP_256]
         chosen = wanted or jwe.RSA_OAEP
     elif isinstance(key, ec.EllipticCurvePublicKey) and jwk.curve_name(key.curve):
-        fitting = tuple(name for name in jwe.ALGORITHMS if name.startswith("ECDH-ES+"))
+        fitting = [name for name in jwe.ALGORITHMS if name.startswith("ECDH-ES+")]
         chosen = wanted or jwe.ECDH_256
     else:
         raise KeyFileError(path, "is a key of a type that JWE cannot encrypt for", _TYPES)

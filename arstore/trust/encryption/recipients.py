@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import UsageError
-from arstore.trust.encryption import annotations, options
+from arstore.trust.encryption import lock, options
 from arstore.trust.encryption.key_file import Recipient, parse_encryption, read_recipient
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ class Recipients:
         from arstore.trust.encryption.jwe import sealed
 
         private = options.private(done.key, done.nonce, digest)
-        return annotations.build(sealed(private, self._keys), done.mac())
+        return lock.build(sealed(private, self._keys), done.mac())

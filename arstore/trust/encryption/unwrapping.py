@@ -9,14 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from arstore.errors import DecryptionError, ManifestError
+from arstore.errors import DecryptionError, KeyFileError, ManifestError
+from arstore.trust.encryption.lock import Lock
 from arstore.trust.encryption.options import ContentKey, content_key
 from arstore.workers.pool import beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from arstore.trust.encryption.annotations import Lock
+    from arstore.trust.encryption.jwe import Message
     from arstore.trust.encryption.jwk import PrivateKey
     from arstore.trust.encryption.key_file import KeyWord
 
@@ -44,11 +45,13 @@ def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tu
         try:
             keys.append(read_private(word))
         except ManifestError as error:
-            from arstore.errors import KeyFileError
-
             raise KeyFileError(word.path, error.why) from error
     trials = Trials(_TRIALS)
-    return {name: tuple(unlocked(lock, keys, name, trials)) for name, lock in locks.items()}
+    found = {}
+    for name, lock in locks.items():
+        key = unlocked(lock, keys, name, trials)
+        found[name] = (key.key, key.nonce, key.mac)
+    return found
 
 
 class Trials:
@@ -76,12 +79,23 @@ def unlocked(lock: Lock, keys: Sequence[PrivateKey], what: str, trials: Trials) 
             plaintext = jwe.opened(message, key, what)
             if plaintext is not None:
                 return content_key(plaintext, lock.public, what)
-    kinds = [f"jwe ({', '.join(message.algorithms)})" for message in messages] + list(lock.schemes)
-    count = sum(len(message.recipients) for message in messages)
     if not messages:
         why = f"is encrypted for {', '.join(lock.schemes)} only, which arstore does not open"
-        raise DecryptionError(what, why, "skopeo may open it")
-    noun = "recipient" if count == 1 else "recipients"
-    given = f"none of the {len(keys)} keys" if len(keys) > 1 else "the key"
-    why = f"{given} that was given opens it: it is encrypted for {count} {noun}, {', '.join(dict.fromkeys(kinds))}"
-    raise DecryptionError(what, why)
+        raise DecryptionError(what, why)
+    given = f"none of the {len(keys)} keys that were given opens it" if len(keys) > 1 else "the key does not open it"
+    raise DecryptionError(what, f"{given}: it is encrypted for {_kinds(messages, lock.schemes)}")
+
+
+def described(annotations: Mapping[str, str], what: str) -> str:
+    """For what kinds of keys the layer *what* is encrypted, for people. Raises DecryptionError."""
+    from arstore.trust.encryption import jwe
+
+    lock = Lock.read(annotations, what)
+    return _kinds([jwe.read(raw, what) for raw in lock.jwes], lock.schemes)
+
+
+def _kinds(messages: Sequence[Message], schemes: Sequence[str]) -> str:
+    count = sum(len(message.recipients) for message in messages)
+    algorithms = dict.fromkeys(name for message in messages for name in message.algorithms)
+    kinds = [f"{count} {'key' if count == 1 else 'keys'} of jwe ({', '.join(algorithms)})"] if messages else []
+    return ", ".join([*kinds, *schemes])
