@@ -226,12 +226,11 @@ def _unwrapped(one: Wrapped, key: PrivateKey, what: str) -> bytes | None:
 
 def _derived(one: Wrapped, shared: bytes) -> bytes:
     parties = [from_base64url(one.header, name, _PARTY, required=False) for name in ("apu", "apv")]
-    return _agreed(shared, one.algorithm, parties[0], parties[1])
+    return agreed(shared, one.algorithm, _WRAPS[one.algorithm], parties[0], parties[1])
 
 
-def _agreed(shared: bytes, algorithm: str, us: bytes = b"", them: bytes = b"") -> bytes:
-    """The wrapping key that both sides derive (RFC 7518, 4.6.2)."""
-    size = _WRAPS[algorithm]
+def agreed(shared: bytes, algorithm: str, size: int, us: bytes = b"", them: bytes = b"") -> bytes:
+    """The key of *size* bytes that both sides derive of their *shared* secret (RFC 7518, 4.6.2)."""
     parts = [len(part).to_bytes(4, "big") + part for part in (algorithm.encode(), us, them)]
     info = b"".join(parts) + (size * 8).to_bytes(4, "big")
     return ConcatKDFHash(hashes.SHA256(), size, info).derive(shared)
@@ -242,7 +241,7 @@ def _wrap(content_key: bytes, key: PublicKey, algorithm: str) -> tuple[dict[str,
     if isinstance(key, rsa.RSAPublicKey):
         return {"alg": algorithm}, key.encrypt(content_key, _oaep(algorithm))
     ephemeral = ec.generate_private_key(key.curve)
-    wrapping = _agreed(ephemeral.exchange(ec.ECDH(), key), algorithm)
+    wrapping = agreed(ephemeral.exchange(ec.ECDH(), key), algorithm, _WRAPS[algorithm])
     header: dict[str, object] = {"alg": algorithm, "epk": to_json(ephemeral.public_key())}
     return header, keywrap.aes_key_wrap(wrapping, content_key)
 
