@@ -45,17 +45,23 @@ def nothing(_document: dict[str, Any]) -> None:
     """Change nothing."""
 
 
-@cache
 def rsa_key(which: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
     """A private key, the same for each *which*."""
-    del which
+    return _rsa(which, bits)
+
+
+def ec_key(curve: str = "P-256", which: int = 0) -> ec.EllipticCurvePrivateKey:
+    """A private key on *curve*, the same for each *which*."""
+    return _ec(curve, which)
+
+
+@cache
+def _rsa(_which: int, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, bits)
 
 
 @cache
-def ec_key(curve: str = "P-256", which: int = 0) -> ec.EllipticCurvePrivateKey:
-    """A private key on *curve*, the same for each *which*."""
-    del which
+def _ec(curve: str, _which: int) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(CURVES[curve])
 
 

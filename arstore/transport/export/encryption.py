@@ -44,7 +44,7 @@ class Encryption:
 
     def require_place(self, what: str, traits: SinkTraits, form: str) -> None:
         """Raise ConversionError when the medium *what*, or manifests of this *form*, cannot have encrypted layers."""
-        if traits.plain_layers or not traits.manifests:
+        if not traits.encrypted:
             raise ConversionError(what, "has no place for encrypted layers", "copy to an OCI archive")
         if form == conversion.DOCKER:
             raise ConversionError(what, "Docker's format has no encrypted layers", "leave out --format")

@@ -163,8 +163,8 @@ class Export:
             raise ConversionError(what, "has layers without compression only")
         if self._options.encryption is not None:
             self._options.encryption.require_place(what, traits, self._options.form)
-        if traits.plain_layers and selection.encrypted:
-            raise conversion.locked(f"image {min(selection.encrypted)}", f"{what} has layers without compression only")
+        if selection.encrypted and not traits.encrypted:
+            raise conversion.locked(f"image {min(selection.encrypted)}", f"{what} has no place for encrypted layers")
 
     def _require_changes(self, selection: Selection) -> None:
         """See to it that all that has to change may change, before anything is moved."""

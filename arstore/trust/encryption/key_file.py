@@ -8,14 +8,17 @@ read, is refused (`pass=`). A file is read whole and at once: what is no regular
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.errors import KeyFileError, ManifestError, UsageError, reason
+from arstore.errors import KeyFileError, LimitError, ManifestError, UsageError, reason
 from arstore.linux.files.reading import read_file
 from arstore.oci.document import Bounds, Fields, parse
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arstore.trust.encryption.jwk import PrivateKey, PublicKey
 
 _LONGEST = 256 << 10
@@ -83,7 +86,8 @@ def read_private(word: KeyWord) -> PrivateKey:
     if data.lstrip().startswith(b"{"):
         from arstore.trust.encryption import jwk
 
-        return _usable_private(word.path, jwk.private_key(_json(word.path, data)))
+        with _key_file():
+            return _usable_private(word.path, jwk.private_key(_json(word.path, data)))
     return _usable_private(word.path, _loaded_private(word.path, data, passphrase))
 
 
@@ -94,12 +98,10 @@ def read_recipient(path: str) -> Recipient:
     data = _content(path)
     wanted = ""
     if data.lstrip().startswith(b"{"):
-        fields = _json(path, data)
-        try:
+        with _key_file():
+            fields = _json(path, data)
             key: object = jwk.public_key(fields)
             wanted = fields.string("alg")
-        except ManifestError as error:
-            raise KeyFileError(path, error.why) from error
     else:
         key = _loaded_public(path, data)
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -164,11 +166,17 @@ def _from_descriptor(fd: int) -> bytes:
     return data
 
 
-def _json(path: str, data: bytes) -> Fields:
+@contextmanager
+def _key_file() -> Iterator[None]:
+    """Have what is wrong with a JWK be a fault of its file."""
     try:
-        return Fields(parse(data, path, _JWK), path)
-    except ManifestError as error:
-        raise KeyFileError(path, error.why) from error
+        yield
+    except (ManifestError, LimitError) as error:
+        raise KeyFileError(error.what, error.why) from error
+
+
+def _json(path: str, data: bytes) -> Fields:
+    return Fields(parse(data, path, _JWK), path)
 
 
 def _loaded_private(path: str, data: bytes, passphrase: bytes | None) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from arstore.errors import DecryptionError, KeyFileError, ManifestError
+from arstore.errors import DecryptionError, UsageError
 from arstore.trust.encryption.lock import Lock
 from arstore.trust.encryption.options import ContentKey, content_key
 from arstore.workers.pool import beside
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 _TRIALS = 4096
 """Uses of a private key in one command. An RSA key of 4096 bits takes 5 ms for each."""
-MOST_KEYS = 64
+_KEYS = 64
 """Private keys that one command takes."""
 
 
 def content_keys(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, ContentKey]:
     """What opens each layer, by the text that names it in messages; *words* are tried in order.
 
-    Raises KeyFileError for a file that is no key, DecryptionError for a layer that none of them opens.
+    Raises UsageError for too many of them, KeyFileError for a file that is no key, DecryptionError for a layer that
+    none of them opens.
     """
+    if len(words) > _KEYS:
+        raise UsageError("--decryption-key", f"is given {len(words)} times, and {_KEYS} keys are the most")
     with beside(partial(_opened, locks, words)) as outcome:
         return {name: ContentKey(*parts) for name, parts in outcome().items()}
 
@@ -40,12 +43,7 @@ def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tu
     """In a process of its own."""
     from arstore.trust.encryption.key_file import read_private
 
-    keys = []
-    for word in words:
-        try:
-            keys.append(read_private(word))
-        except ManifestError as error:
-            raise KeyFileError(word.path, error.why) from error
+    keys = [read_private(word) for word in words]
     trials = Trials(_TRIALS)
     found = {}
     for name, lock in locks.items():
