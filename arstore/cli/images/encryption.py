@@ -55,7 +55,7 @@ def encryption_options(function: F) -> F:
         option(
             "--encrypt-layer",
             metavar="N",
-            type=Range(int),
+            type=Range(int, -10_000, 9_999),
             multiple=True,
             help="Encrypt this layer only: 0 is the first, -1 the last; by default all are encrypted.",
         ),
