@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
-    from arstore.transport.decryption import DecryptionKeys
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.source import ImageSource, Spool
 
 LABEL = "arstore.pipeline"

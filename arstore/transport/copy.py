@@ -13,7 +13,7 @@ from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.decryption import plain_blobs, require_plain
+from arstore.transport.decryption.blobs import plain_blobs, require_plain
 from arstore.transport.detect import open_source
 from arstore.transport.selection.selector import Selector, Wanted
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.decryption import DecryptionKeys
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
 

@@ -31,9 +31,9 @@ from arstore.errors import (
 from arstore.oci.media_type import decrypted_type, encrypted_type, is_encrypted
 from arstore.tar.compression import Compression
 from arstore.tar.limits import Limits
-from arstore.transport import decrypting
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
-from arstore.transport.decryption import DecryptionKeys
+from arstore.transport.decryption import spooling
+from arstore.transport.decryption.keys import DecryptionKeys
 from arstore.transport.export.copying import export_reference, export_stored
 from arstore.transport.export.encryption import Encryption
 from arstore.transport.export.export import ExportOptions
@@ -126,7 +126,7 @@ def test_keys_are_not_needed_where_nothing_is_encrypted(store):
 
 def test_layers_that_share_a_file(store, keys, monkeypatch):
     """As of an image with more layers than there may be files open."""
-    monkeypatch.setattr(decrypting, "_FILES", 1)
+    monkeypatch.setattr(spooling, "_FILES", 1)
     plain = stores.simple("a", "bb", "ccc", "dddd", names=("many:1",), compression="gzip")
     (taken,) = bring(store, made.picture(plain, rsa_key()), given(keys["rsa"]))
     assert layer_facts(taken) == [(one.digest, one.diff_id) for one in plain.layers]

@@ -10,7 +10,7 @@ from support import copies, encryption, images, peers
 from support.encryption import ec_key, rsa_key
 
 from arstore.errors import DecryptionError
-from arstore.transport.decryption import DecryptionKeys
+from arstore.transport.decryption.keys import DecryptionKeys
 from arstore.transport.export.copying import export_reference
 from arstore.transport.export.encryption import Encryption
 from arstore.transport.export.export import ExportOptions

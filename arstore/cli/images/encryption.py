@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from arstore.cli.session import Session
-    from arstore.transport.decryption import DecryptionKeys
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.export.encryption import Encryption
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -68,7 +68,7 @@ def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys 
     """What opens encrypted layers; None where no key was given. Raises UsageError."""
     if not words["decryption_key"]:
         return None
-    from arstore.transport.decryption import DecryptionKeys
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.trust.encryption.key_file import parse_decryption
 
     return DecryptionKeys(tuple(map(parse_decryption, words["decryption_key"])), session.note)

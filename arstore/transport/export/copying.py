@@ -16,7 +16,7 @@ from arstore.errors import (
     StoreDamagedError,
     TruncatedError,
 )
-from arstore.transport.decryption import plain_blobs
+from arstore.transport.decryption.blobs import plain_blobs
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.decryption import DecryptionKeys
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from threading import Lock as Mutex
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
-from arstore.disk.free_space import Room
 from arstore.errors import DecryptionError
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import shown
@@ -17,31 +14,24 @@ from arstore.oci.manifest import Manifest
 from arstore.oci.media_type import decrypted_type, is_docker, is_encrypted
 from arstore.oci.platform import recorded
 from arstore.store.progress import NoProgress
+from arstore.transport.decryption.spooling import Spooling, Unlocked
 from arstore.transport.embedded import BlobsBeside
 from arstore.transport.export import conversion
 from arstore.transport.export.content import Contents
 from arstore.transport.export.transfer import transfer
 from arstore.transport.media.bounds import bounds_of
-from arstore.transport.sink import SinkTraits
 from arstore.trust.encryption import lock as locks
-from arstore.trust.encryption.cipher import Decrypting
 from arstore.trust.encryption.unwrapping import content_keys
-from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from arstore.store.ingest.incoming import BlobReader, BlobSource, IncomingImage, IncomingIndex
+    from arstore.store.ingest.incoming import BlobSource, IncomingImage, IncomingIndex
     from arstore.store.progress import Progress
     from arstore.tar.limits import Limits
-    from arstore.transport.decryption import DecryptionKeys
-    from arstore.transport.media.blob import OpenFile
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.selection.taking import Selection
     from arstore.transport.source import Spool
-    from arstore.trust.encryption.options import ContentKey
-
-_FILES = 128
-"""Layers that get a file each, which a store then keeps as it is; more of them share one, and are copied out of it."""
 
 
 def locked_layers(image: IncomingImage, limits: Limits) -> list[Descriptor]:
@@ -65,11 +55,11 @@ class Opening:
         """
         images = [image for digest, image in selection.images.items() if digest in selection.encrypted]
         layers = _unlocked([_checked(image, self._limits) for image in images], keys)
-        sink = _Spooling(layers, self.blobs, self._spool, self._limits)
+        sink = Spooling(layers, self.blobs, self._spool, self._limits)
         transfer(
             Contents(self._source, self._limits), sink, [one.layer for one in layers.values()], progress or NoProgress()
         )
-        plain = sink.publish_all()
+        plain = sink.taken()
         opened = {image.digest: self._plain(image, plain) for image in images}
         if verify:
             self._verify([opened[image.digest] for image in images], set(plain.values()))
@@ -107,13 +97,6 @@ class Opening:
         self.blobs.close()
 
 
-class _Unlocked(NamedTuple):
-    """An encrypted layer, and what opens it."""
-
-    layer: Descriptor
-    key: ContentKey
-
-
 def _manifest(image: IncomingImage, limits: Limits) -> Manifest:
     return Manifest.parse(image.manifest, f"manifest {image.digest}", image.media_type, bounds_of(limits))
 
@@ -132,7 +115,7 @@ def _checked(image: IncomingImage, limits: Limits) -> list[Descriptor]:
     return layers
 
 
-def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[Digest, _Unlocked]:
+def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[Digest, Unlocked]:
     """What opens each layer. Raises DecryptionError, KeyFileError."""
     named: dict[str, tuple[Descriptor, locks.Lock]] = {}
     for layers in images:
@@ -143,10 +126,10 @@ def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[
             if known[1] != lock:
                 # One blob for different recipients: each has to open it.
                 named[f"{name} (as {len(named)})"] = (layer, lock)
-    found: dict[Digest, _Unlocked] = {}
+    found: dict[Digest, Unlocked] = {}
     for name, key in content_keys({name: lock for name, (_, lock) in named.items()}, keys.words).items():
         layer = named[name][0]
-        if found.setdefault(layer.digest, _Unlocked(layer, key)).key != key:
+        if found.setdefault(layer.digest, Unlocked(layer, key)).key != key:
             raise DecryptionError(f"layer {layer.digest}", "is opened by two different keys, so it is not what it says")
     return found
 
@@ -192,112 +175,3 @@ def _index(index: IncomingIndex, written: dict[Digest, Descriptor], limits: Limi
     media_type, raw = conversion.index(old, written, conversion.format_of(index.media_type))
     members = tuple(dict.fromkeys(written[digest].digest for digest in index.manifests))
     return index._replace(digest=Digest.of(raw), media_type=media_type, document=raw, manifests=members)
-
-
-class _Spooling:
-    """An `ImageSink` for encrypted layers alone, which writes them decrypted into files of a spool."""
-
-    what = "the spool"
-    traits = SinkTraits()
-
-    def __init__(self, layers: dict[Digest, _Unlocked], blobs: BlobsBeside, spool: Spool, limits: Limits) -> None:
-        self._layers = layers
-        self._blobs = blobs
-        self._limits = limits
-        self._mutex = Mutex()
-        self._done: dict[Digest, Digest] = {}
-        self._places: dict[Digest, tuple[OpenFile, int]] = {}
-        largest = sorted(layers, key=lambda digest: layers[digest].layer.size, reverse=True)
-        shared: OpenFile | None = None
-        offset = 0
-        for count, digest in enumerate(largest):
-            if count < _FILES:
-                self._places[digest] = blobs.file(spool.create()), 0
-                continue
-            shared = shared or blobs.file(spool.create())
-            self._places[digest] = shared, offset
-            offset += layers[digest].layer.size
-
-    def holds(self, _descriptor: Descriptor) -> bool:
-        """Never: each is opened once."""
-        return False
-
-    def writer(self, descriptor: Descriptor, *, known: bool = True) -> _Writer:
-        """What decrypts one layer; in several threads at once."""
-        file, offset = self._places[descriptor.digest]
-        assert known, "a layer without a size"
-        return _Writer(self._layers[descriptor.digest], file, offset, self._limits, self._finished)
-
-    def _finished(self, layer: Descriptor, plain: Digest) -> None:
-        with self._mutex:
-            self._done[layer.digest] = plain
-
-    def publish_all(self) -> dict[Digest, Digest]:
-        """Have the blobs all that was decrypted; the digest of each encrypted layer's plaintext."""
-        for digest, plain in self._done.items():
-            file, offset = self._places[digest]
-            self._blobs.add(plain, file, offset, self._layers[digest].layer.size)
-        return self._done
-
-    # What a sink has besides, and this one has no use for.
-
-    def begin(self, _tops: object) -> None:
-        """Nothing is listed."""
-
-    def take(self, _descriptor: Descriptor, _opened: Callable[[], BlobReader], _tell: Callable[[int], object]) -> None:
-        """It reads nothing itself."""
-
-    def put_manifest(self, _descriptor: Descriptor, _raw: bytes) -> None:
-        """There are no documents."""
-
-    def publish(self, _images: object, _tops: object) -> None:
-        """Nothing is listed."""
-
-    def __enter__(self) -> _Spooling:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the files to `blobs`."""
-
-
-class _Writer:
-    """One layer on its way into the spool."""
-
-    def __init__(
-        self,
-        unlocked: _Unlocked,
-        file: OpenFile,
-        offset: int,
-        limits: Limits,
-        finished: Callable[[Descriptor, Digest], None],
-    ) -> None:
-        self._layer = unlocked.layer
-        self._what = f"layer {self._layer.digest}"
-        self._cipher = Decrypting(unlocked.key)
-        self._file = file
-        self._at = offset
-        self._end = offset + self._layer.size
-        self._hash = Digest.of(b"").new_hash()
-        self._room = Room(file.fd, limits, self._what, self._layer.size)
-        self._room.check()
-        self._finished = finished
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Decrypt a piece of the blob. Raises NoSpaceError, OSError."""
-        # A blob that is too long is an error of whoever reads it, which comes after its last byte.
-        plain = memoryview(self._cipher.update(data))[: self._end - self._at]
-        self._hash.update(plain)
-        while plain:
-            count = os.pwrite(self._file.fd, plain, self._at)
-            self._at += count
-            plain = plain[count:]
-        self._room.came(len(data))
-        self._room.note(len(data))
-
-    def finish(self, _digest: Digest, _size: int) -> None:
-        """Take what was written for the layer, if its HMAC is right. Raises DecryptionError."""
-        self._cipher.verify(self._what)
-        self._finished(self._layer, Digest.finished("sha256", self._hash))
-
-    def close(self) -> None:
-        """Leave what was not finished to its file's end."""

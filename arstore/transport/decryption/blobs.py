@@ -1,14 +1,4 @@
-"""Encrypted layers of a source: opened with the user's keys before anything else is done with them.
-
-    selection ─▶ keys of layers ─▶ blob ─▶ verify digest and size ─▶ decrypt ─▶ spool ─▶ verify HMAC ─▶ new manifest
-
-A layer is decrypted in one pass, with one piece of it in memory, into a file of the spool. Only from there it is
-inflated, by the process that inflates any other layer, when its digest and its HMAC were right. The diff ID is checked
-where it always is: when the store takes the layer, or here (*verify*), for copies to elsewhere.
-
-What leaves is an ordinary image: its manifest names the plaintext blobs. Decision 65 says why. Without keys, encrypted
-layers are blobs like others, which a copy moves unopened.
-"""
+"""What the blobs of a selection are read from, where some of them are encrypted."""
 
 from __future__ import annotations
 
@@ -18,23 +8,15 @@ from typing import TYPE_CHECKING
 from arstore.errors import DecryptionError
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.embedded import EmbeddedBlobs
-from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from arstore.store.ingest.incoming import BlobSource
     from arstore.store.progress import Progress
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.selection.taking import Selection
     from arstore.transport.source import Spool
-    from arstore.trust.encryption.key_file import KeyWord
-
-
-class DecryptionKeys(NamedTuple):
-    """Private keys as the user named them. *tell* takes lines for people: which image became which."""
-
-    words: tuple[KeyWord, ...]
-    tell: Callable[[str], object]
 
 
 @contextmanager
@@ -60,7 +42,7 @@ def plain_blobs(
         if keys is None or not selection.encrypted:
             yield blobs
             return
-        from arstore.transport.decrypting import Opening
+        from arstore.transport.decryption.opening import Opening
 
         with Opening(blobs, spool, limits) as opening:
             opening.run(selection, keys, progress, verify=verify)
@@ -71,7 +53,7 @@ def require_plain(selection: Selection, limits: Limits) -> None:
     """Raise DecryptionError when a layer is encrypted: for what has to look into layers, and was given no key."""
     if not selection.encrypted:
         return
-    from arstore.transport.decrypting import locked_layers
+    from arstore.transport.decryption.opening import locked_layers
     from arstore.trust.encryption.unwrapping import described
 
     digest = next(digest for digest in selection.images if digest in selection.encrypted)
