@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.errors import KeyFileError, LimitError, ManifestError, UsageError, reason
 from arstore.linux.files.reading import read_file
-from arstore.oci.document import Bounds, Fields, parse
+from arstore.oci.document import Bounds, Fields, parse, shown
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -30,6 +30,16 @@ _JWK = Bounds(document=_LONGEST, json_depth=6)
 _OTHERS = ("pgp", "pkcs7", "pkcs11", "provider")
 """What ocicrypt knows besides JWE."""
 _ONLY = "arstore reads and writes JWE only"
+
+
+def _shown(text: str) -> str:
+    """A path, or what was typed, for a message of one line."""
+    return shown(text, 4096)
+
+
+def _places(path: str) -> str:
+    """A hint: where the passphrase of the key in *path* may come from."""
+    return f"write {_shown(path)}:file=PASSPHRASEFILE or {_shown(path)}:fd=NUMBER"
 
 
 class KeyWord(NamedTuple):
@@ -66,16 +76,18 @@ def parse_decryption(text: str) -> KeyWord:
     if kind == "fd" and value.isascii() and value.isdigit() and len(value) < 8:
         return KeyWord(path, passphrase_fd=int(value))
     why = "a passphrase on the command line can be read by every user of this host"
-    raise UsageError(f"{option} {path}:…", why, f"write {path}:file=PASSPHRASEFILE or {path}:fd=NUMBER")
+    raise UsageError(f"{option} {_shown(path)}:…", why, _places(path))
 
 
 def parse_encryption(text: str) -> str:
     """The file that `--encryption-key` names. Raises UsageError."""
     scheme, _, path = text.partition(":")
     if scheme in _OTHERS:
-        raise UsageError(f"--encryption-key {text}", f"{scheme} is not supported", _ONLY)
+        raise UsageError(f"--encryption-key {_shown(text)}", f"{scheme} is not supported", _ONLY)
     if scheme != "jwe" or not path:
-        raise UsageError(f"--encryption-key {text}", "does not say what the key is for", "write jwe:PUBLICKEYFILE")
+        raise UsageError(
+            f"--encryption-key {_shown(text)}", "does not say what the key is for", "write jwe:PUBLICKEYFILE"
+        )
     return path
 
 
@@ -108,16 +120,16 @@ def read_recipient(path: str) -> Recipient:
 
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < _LEAST_RSA:
-            raise KeyFileError(path, f"is an RSA key of {key.key_size} bits, which is too short to encrypt for")
+            raise KeyFileError(_shown(path), f"is an RSA key of {key.key_size} bits, which is too short to encrypt for")
         fitting = [jwe.RSA_OAEP, jwe.RSA_OAEP_256]
         chosen = wanted or jwe.RSA_OAEP
     elif isinstance(key, ec.EllipticCurvePublicKey) and jwk.curve_name(key.curve):
         fitting = [name for name in jwe.ALGORITHMS if name.startswith("ECDH-ES+")]
         chosen = wanted or jwe.ECDH_256
     else:
-        raise KeyFileError(path, "is a key of a type that JWE cannot encrypt for", _TYPES)
+        raise KeyFileError(_shown(path), "is a key of a type that JWE cannot encrypt for", _TYPES)
     if chosen not in fitting:
-        raise KeyFileError(path, f"asks for an algorithm that does not fit it; {', '.join(fitting)} do")
+        raise KeyFileError(_shown(path), f"asks for an algorithm that does not fit it; {', '.join(fitting)} do")
     return Recipient(key, chosen)
 
 
@@ -127,15 +139,17 @@ _TYPES = "use RSA, or an elliptic curve (P-256, P-384, P-521)"
 def _content(path: str, most: int = _LONGEST) -> bytes:
     try:
         if os.path.isdir(path):
-            raise KeyFileError(path, "is a directory, and a file is wanted")
+            raise KeyFileError(_shown(path), "is a directory, and a file is wanted")
         size = os.stat(path).st_size
         data = b"" if size > most else read_file(path)
     except OSError as error:
-        raise KeyFileError(path, f"cannot be read: {reason(error)}") from error
+        raise KeyFileError(_shown(path), f"cannot be read: {reason(error)}") from error
     if size > most or len(data) > most:
-        raise KeyFileError(path, f"has {max(size, len(data))} bytes, and a file of this kind has {most} at most")
+        raise KeyFileError(
+            _shown(path), f"has {max(size, len(data))} bytes, and a file of this kind has {most} at most"
+        )
     if not data.strip():
-        raise KeyFileError(path, "is empty")
+        raise KeyFileError(_shown(path), "is empty")
     return data
 
 
@@ -155,7 +169,9 @@ def _passphrase(word: KeyWord) -> bytes | None:
         return None
     data = data.removesuffix(b"\n").removesuffix(b"\r")
     if not data:
-        raise KeyFileError(word.passphrase_path or f"descriptor {word.passphrase_fd}", "the passphrase is empty")
+        raise KeyFileError(
+            _shown(word.passphrase_path) or f"descriptor {word.passphrase_fd}", "the passphrase is empty"
+        )
     return data
 
 
@@ -172,7 +188,7 @@ def _key_file() -> Iterator[None]:
     try:
         yield
     except (ManifestError, LimitError) as error:
-        raise KeyFileError(error.what, error.why) from error
+        raise KeyFileError(_shown(error.what), error.why) from error
 
 
 def _json(path: str, data: bytes) -> Fields:
@@ -190,11 +206,11 @@ def _loaded_private(path: str, data: bytes, passphrase: bytes | None) -> object:
         except TypeError:
             if passphrase is None:
                 why = "is protected by a passphrase"
-                raise KeyFileError(path, why, f"write {path}:file=PASSPHRASEFILE or {path}:fd=NUMBER") from None
+                raise KeyFileError(_shown(path), why, _places(path)) from None
             # It needs none.
             return load(data, None)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(path, _why_no_private(data, passphrase)) from error
+        raise KeyFileError(_shown(path), _why_no_private(data, passphrase)) from error
 
 
 def _why_no_private(data: bytes, passphrase: bytes | None) -> str:
@@ -220,7 +236,7 @@ def _usable_private(path: str, key: object) -> PrivateKey:
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and curve_name(key.curve):
         return key
-    raise KeyFileError(path, "is a key of a type that JWE cannot decrypt with", _TYPES)
+    raise KeyFileError(_shown(path), "is a key of a type that JWE cannot decrypt with", _TYPES)
 
 
 def _loaded_public(path: str, data: bytes) -> object:
@@ -234,11 +250,11 @@ def _loaded_public(path: str, data: bytes) -> object:
         if b"-----BEGIN " in data:
             if b"PRIVATE KEY-----" in data:
                 why, hint = "is a private key, and a public one is wanted", "`openssl pkey -pubout` writes it"
-                raise KeyFileError(path, why, hint)
+                raise KeyFileError(_shown(path), why, hint)
             return load_pem_public_key(data)
         try:
             return load_der_public_key(data)
         except ValueError:
             return x509.load_der_x509_certificate(data).public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(path, "is no public key or certificate in PEM, DER or JWK") from error
+        raise KeyFileError(_shown(path), "is no public key or certificate in PEM, DER or JWK") from error

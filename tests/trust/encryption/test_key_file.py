@@ -227,3 +227,22 @@ def test_what_does_not_say_what_a_public_key_is_for(text):
     with pytest.raises(UsageError, match="jwe:PUBLICKEYFILE"):
         parse_encryption(text)
     assert parse_encryption("jwe:a:b") == "a:b"
+
+
+def test_messages_have_one_line(tmp_path):
+    odd = tmp_path / "two\nlines"
+    for act in (
+        lambda: parse_encryption("a\nb"),
+        lambda: parse_encryption("pgp:a\nb"),
+        lambda: parse_decryption("a\nb:c\nd"),
+        lambda: read_private(KeyWord(str(odd))),
+        lambda: read_recipient(str(odd)),
+    ):
+        with pytest.raises((UsageError, KeyFileError)) as error:
+            act()
+        assert "\n" not in str(error.value)
+    odd.write_bytes(b"{}")
+    for read in (lambda path: read_private(KeyWord(path)), read_recipient):
+        with pytest.raises(KeyFileError) as error:
+            read(str(odd))
+        assert "\n" not in str(error.value)
