@@ -220,7 +220,7 @@ WRONG = [
     ("alg none", {"header": lambda one: one.update(alg="none")}, DecryptionError, "alg: is none"),
     ("zip", {"header": lambda one: one.update(zip="DEF")}, DecryptionError, "zip: compressed"),
     ("PBES2", {"header": lambda one: one.update(alg="PBES2-HS256+A128KW", p2c=1 << 31)}, DecryptionError, "p2c"),
-    ("no annotations", {"edit_notes": dict.clear}, DecryptionError, "no key for anybody"),
+    ("no annotations", {"edit_notes": dict.clear}, DecryptionError, "has no wrapped key"),
     ("OpenPGP only", {"edit_notes": lambda one: one.update({f"{made.PREFIX}keys.pgp": one.pop(made.JWE)})},
         DecryptionError, "for pgp"),
     ("a provider only", {"edit_notes": lambda one: one.update({f"{made.PREFIX}keys.provider.kms": one.pop(made.JWE)})},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 KEY_ERRORS: tuple[type[errors.ArstoreError], ...] = (errors.DecryptionError, errors.KeyFileError)
-"""What can be the matter with encrypted layers, and with the keys for them."""
+"""Errors of encrypted layers, and of the keys for them."""
 
 
 class DecryptionWords(TypedDict):
@@ -65,7 +65,7 @@ def encryption_options(function: F) -> F:
 
 
 def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys | None:
-    """What opens encrypted layers; None where no key was given. Raises UsageError."""
+    """Return the keys for encrypted layers; None without any. Raises UsageError."""
     if not words["decryption_key"]:
         return None
     from arstore.transport.decryption.keys import DecryptionKeys
@@ -75,7 +75,7 @@ def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys 
 
 
 def encryption(words: EncryptionWords) -> Encryption | None:
-    """For whom layers are encrypted, and which; None where nobody was named. Raises UsageError, KeyFileError."""
+    """Return for whom layers are encrypted, and which; None without a key. Raises UsageError, KeyFileError."""
     if not words["encryption_key"]:
         if words["encrypt_layer"]:
             raise errors.UsageError("--encrypt-layer", "says which layers, and not for whom", "add --encryption-key")

@@ -1,4 +1,4 @@
-"""What the blobs of a selection are read from, where some of them are encrypted."""
+"""The blobs of a selection, where some of them are encrypted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain_blobs(
     *,
     verify: bool = False,
 ) -> Iterator[BlobSource]:
-    """What the blobs of *selection* are read from, for the length of the context; encrypted ones are plain there.
+    """Give the blobs of *selection* for the length of the context, encrypted ones as plaintext.
 
     With *keys*, images in *selection* that have encrypted layers are replaced by the same without encryption, and so
     are the indexes that list them. With *verify*, the plain layers are inflated and compared with their diff IDs.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def locked_layers(image: IncomingImage, limits: Limits) -> list[Descriptor]:
-    """The encrypted layers of *image*, bottom first. Raises as `Manifest.parse`."""
+    """The encrypted layers of *image*, bottom first. Raises ManifestError, LimitError."""
     return [layer for layer in _manifest(image, limits).layers if is_encrypted(layer.media_type)]
 
 
@@ -116,7 +116,7 @@ def _checked(image: IncomingImage, limits: Limits) -> list[Descriptor]:
 
 
 def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[Digest, Unlocked]:
-    """What opens each layer. Raises DecryptionError, KeyFileError."""
+    """Return the key of each layer. Raises DecryptionError, KeyFileError."""
     named: dict[str, tuple[Descriptor, locks.Lock]] = {}
     for layers in images:
         for layer in layers:
@@ -135,7 +135,7 @@ def _unlocked(images: Iterable[list[Descriptor]], keys: DecryptionKeys) -> dict[
 
 
 def _decrypted(layer: Descriptor, digest: Digest) -> Descriptor:
-    """What describes the layer without encryption."""
+    """Return the descriptor of the layer without encryption."""
     notes = locks.without(layer.annotations)
     media_type = decrypted_type(layer.media_type)
     return replace(layer, media_type=media_type, digest=digest, annotations=notes, urls=(), data=None)

@@ -63,7 +63,7 @@ class Spooling:
         return False
 
     def writer(self, descriptor: Descriptor, *, known: bool = True) -> _Writer:
-        """What decrypts one layer; in several threads at once."""
+        """Begin to decrypt one layer; several threads may do so at once."""
         file, offset = self._places[descriptor.digest]
         assert known, "a layer without a size"
         return _Writer(self._layers[descriptor.digest], file, offset, self._limits, self._finished)
@@ -124,7 +124,7 @@ class _Writer:
 
     def write(self, data: bytes | memoryview) -> None:
         """Decrypt a piece of the blob. Raises NoSpaceError, OSError."""
-        # A blob that is too long is an error of whoever reads it, which comes after its last byte.
+        # A blob that is too long is an error of its reader, which comes after the last byte.
         plain = memoryview(self._cipher.update(data))[: self._end - self._at]
         self._hash.update(plain)
         while plain:

@@ -1,6 +1,6 @@
 """Encrypting layers on their way out: for whom, which ones, and the blobs that come of it.
 
-    blob as it is, or tar compressed anew ─▶ encrypt, HMAC ─▶ sink        annotations follow after the last byte
+    blob as it is, or tar compressed again ─▶ encrypt, HMAC ─▶ sink        annotations follow after the last byte
 
 Source: ocicrypt and skopeo's `--encryption-key` and `--encrypt-layer`. Keys and nonces are random, so the same layer
 has another digest with each copy; within one copy it is encrypted once, however many images have it.

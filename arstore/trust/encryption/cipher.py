@@ -42,7 +42,7 @@ class Decrypting:
 
 
 class Encrypting:
-    """Turns plaintext into a layer's blob, with a key and a nonce of its own, which are random."""
+    """Turns plaintext into a layer's blob, with a random key and a random nonce."""
 
     def __init__(self) -> None:
         self.key = os.urandom(KEY)

@@ -36,7 +36,7 @@ ECDH_256 = "ECDH-ES+A256KW"
 _WRAPS = {"ECDH-ES+A128KW": 16, "ECDH-ES+A192KW": 24, ECDH_256: 32}
 """Bytes of the key that wraps the content key, by algorithm."""
 ALGORITHMS = (RSA_OAEP, RSA_OAEP_256, *_WRAPS)
-"""What a recipient's key may be wrapped with: what ocicrypt takes."""
+"""Algorithms that a recipient's key may be wrapped with: those that ocicrypt takes."""
 ENCRYPTION = "A256GCM"
 _KEY, _IV, _TAG = 32, 12, 16
 
@@ -78,7 +78,7 @@ class Message(NamedTuple):
 def read(raw: bytes, what: str) -> Message:
     """Read a JWE that belongs to the layer *what*. Raises DecryptionError for whatever is not understood in full."""
     if not raw.lstrip().startswith(b"{"):
-        raise DecryptionError(what, "its encryption is malformed: a wrapped key is no JWE in JSON")
+        raise DecryptionError(what, "its encryption is malformed: a wrapped key is not a JWE in JSON")
     fields = document(raw, what, "JWE", _BOUNDS)
     try:
         return _message(fields)
@@ -113,7 +113,7 @@ def is_for(one: Wrapped, key: PrivateKey) -> bool:
 def sealed(plaintext: bytes, recipients: Sequence[tuple[PublicKey, str]]) -> bytes:
     """*plaintext* for these public keys, each with its algorithm, which must fit it; at least one.
 
-    The members stand where ocicrypt puts them: flattened for one recipient, whose header is protected then.
+    The members are where ocicrypt puts them: flattened for one recipient, whose header is protected then.
     """
     content_key, iv = os.urandom(_KEY), os.urandom(_IV)
     wrapped = [_wrap(content_key, key, algorithm) for key, algorithm in recipients]
@@ -142,7 +142,7 @@ def _message(fields: Fields) -> Message:
     protected = fields.string("protected", required=True)
     shared = _header(from_base64url(fields, "protected", _BOUNDS.document))
     if shared.string("enc") != ENCRYPTION:
-        # Where nothing authenticates it, anybody could choose it.
+        # Elsewhere nothing authenticates it.
         raise shared.error("enc", f"is {shown(shared.string('enc')) or 'missing'}, and only {ENCRYPTION} is read")
     if fields.has("recipients"):
         places = fields.objects("recipients")
@@ -247,6 +247,6 @@ def _wrap(content_key: bytes, key: PublicKey, algorithm: str) -> tuple[dict[str,
 
 
 def _oaep(algorithm: str) -> padding.OAEP:
-    # RSA-OAEP means SHA-1 in JWE; for OAEP that is no weakness, and it is the one that ocicrypt writes.
+    # RSA-OAEP means SHA-1 in JWE; OAEP does not need a collision-resistant hash, and ocicrypt writes this one.
     used: hashes.HashAlgorithm = hashes.SHA256() if algorithm == RSA_OAEP_256 else hashes.SHA1()
     return padding.OAEP(padding.MGF1(used), used, None)

@@ -36,7 +36,7 @@ def from_base64url(fields: Fields, key: str, most: int = _LONGEST_NUMBER, *, req
     text = fields.string(key, required=required)
     if len(text) > most * 4 // 3 + 2:
         raise fields.error(key, f"has {len(text)} characters, and {most} bytes are the most")
-    # The standard alphabet has two other characters, which may not stand here.
+    # The standard alphabet has two other characters, which are not allowed here.
     if not text.isascii() or not text.translate(_OTHERS) == text:
         raise fields.error(key, "is not base64url without padding")
     try:

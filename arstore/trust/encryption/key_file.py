@@ -2,7 +2,7 @@
 
 Forms of a file, as ocicrypt takes them (utils/utils.go): PEM or DER (PKCS #8, PKCS #1, SEC 1; SPKI, or a certificate),
 or JWK. A passphrase comes from a file or a descriptor: the command line, which every user of the host can
-read, is refused (`pass=`). A file is read whole and at once: what is no regular file is refused, and never waited for.
+read, is refused (`pass=`). A file is read whole: anything but a regular file is refused, and never waited for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEAST_RSA = 2048
 """Bits of an RSA key that something new is encrypted for."""
 _JWK = Bounds(document=_LONGEST, json_depth=6)
 _OTHERS = ("pgp", "pkcs7", "pkcs11", "provider")
-"""What ocicrypt knows besides JWE."""
+"""Schemes that ocicrypt knows besides JWE."""
 _ONLY = "arstore reads and writes JWE only"
 
 
@@ -58,7 +58,7 @@ class Recipient(NamedTuple):
 
 
 def parse_decryption(text: str) -> KeyWord:
-    """What `--decryption-key` was given. Raises UsageError; a passphrase in *text* is in no message."""
+    """Read the value of `--decryption-key`. Raises UsageError; a passphrase in *text* is in no message."""
     option = "--decryption-key"
     scheme = text.partition(":")[0]
     if scheme in _OTHERS and text != scheme:
@@ -223,8 +223,8 @@ def _why_no_private(data: bytes, passphrase: bytes | None) -> str:
     if b"pkcs11:" in data:
         return f"names a key in hardware (PKCS #11), and {_ONLY}"
     if passphrase is not None:
-        return "cannot be opened with that passphrase, or is no private key"
-    return "is no private key in PEM, DER or JWK"
+        return "cannot be opened with that passphrase, or is not a private key"
+    return "is not a private key in PEM, DER or JWK"
 
 
 def _usable_private(path: str, key: object) -> PrivateKey:
@@ -257,4 +257,4 @@ def _loaded_public(path: str, data: bytes) -> object:
         except ValueError:
             return x509.load_der_x509_certificate(data).public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(_shown(path), "is no public key or certificate in PEM, DER or JWK") from error
+        raise KeyFileError(_shown(path), "is not a public key or certificate in PEM, DER or JWK") from error

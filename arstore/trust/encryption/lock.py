@@ -39,7 +39,7 @@ _NAMES = {
 
 
 class Lock(NamedTuple):
-    """What a layer's annotations say of its encryption.
+    """The encryption of a layer, as its annotations describe it.
 
     *jwes* are wrapped keys, not yet looked into; *schemes* what else there are keys for, for people.
     """
@@ -53,7 +53,7 @@ class Lock(NamedTuple):
         """Read the *annotations* of the encrypted layer *what*. Raises DecryptionError."""
         schemes = schemes_of(annotations)
         if not schemes:
-            raise DecryptionError(what, "is encrypted, and there is no key for anybody with it")
+            raise DecryptionError(what, "is encrypted, and has no wrapped key")
         public = annotations.get(_PUBLIC, "")
         if not public:
             raise DecryptionError(what, "is encrypted, and nothing says with which cipher")

@@ -1,10 +1,10 @@
-"""What describes a layer's cipher: the public options beside the layer, and the private ones in each recipient's JWE.
+"""The options of a layer's cipher: public ones in an annotation, private ones in each recipient's JWE.
 
     public   {"cipher": "AES_256_CTR_HMAC_SHA256", "hmac": base64, "cipheroptions": {}}
     private  {"symkey": base64, "digest": "sha256:…", "cipheroptions": {"nonce": base64}}
 
-Source: ocicrypt, blockcipher/blockcipher.go. `digest` says which blob was encrypted. Nobody may believe it: whoever has
-the public key can write what he likes, and skopeo writes the blob's digest before it compresses it anew.
+Source: ocicrypt, blockcipher/blockcipher.go. `digest` says which blob was encrypted. It is not trusted: the public
+key is enough to write it, and skopeo writes the blob's digest before it compresses it again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Public(NamedTuple):
 
 
 def content_key(raw: bytes, public: Public, what: str) -> ContentKey:
-    """What the private options *raw* say with the *public* ones. Raises DecryptionError.
+    """Return the key that the private options *raw* and the *public* ones describe. Raises DecryptionError.
 
     ocicrypt takes a public nonce before a private one. Nothing authenticates the public options, so both must agree.
     """

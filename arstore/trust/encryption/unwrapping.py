@@ -1,6 +1,6 @@
 """Opening the keys of layers with the user's private keys.
 
-It happens in a process of its own (`content_keys`), which ends with it: the processes that later read what is in the
+It happens in a separate process (`content_keys`), which ends with it: the processes that later read what is in the
 layers are forked from one that never had a private key in its memory, nor `cryptography`'s code for them.
 """
 
@@ -28,9 +28,9 @@ _KEYS = 64
 
 
 def content_keys(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, ContentKey]:
-    """What opens each layer, by the text that names it in messages; *words* are tried in order.
+    """Return the key of each layer, by the text that names it in messages; *words* are tried in order.
 
-    Raises UsageError for too many of them, KeyFileError for a file that is no key, DecryptionError for a layer that
+    Raises UsageError for too many of them, KeyFileError for a file without a key, DecryptionError for a layer that
     none of them opens.
     """
     if len(words) > _KEYS:
@@ -40,7 +40,7 @@ def content_keys(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[st
 
 
 def _opened(locks: Mapping[str, Lock], words: Sequence[KeyWord]) -> dict[str, tuple[bytes, bytes, bytes]]:
-    """In a process of its own."""
+    """Do so in this process, which ends then."""
     from arstore.trust.encryption.key_file import read_private
 
     keys = [read_private(word) for word in words]
@@ -67,7 +67,7 @@ class Trials:
 
 
 def unlocked(lock: Lock, keys: Sequence[PrivateKey], what: str, trials: Trials) -> ContentKey:
-    """What opens the layer *what*. Raises DecryptionError, saying for what kinds of keys it is encrypted."""
+    """Return the key of the layer *what*. Raises DecryptionError, saying for what kinds of keys it is encrypted."""
     from arstore.trust.encryption import jwe
 
     messages = [jwe.read(raw, what) for raw in lock.jwes]

@@ -200,8 +200,8 @@ def test_members_that_are_refused(members, why):
 
 
 RAW = [
-    ("nothing", b"", "no JWE in JSON"),
-    ("the compact form", b"eyJhbGciOiJkaXIifQ..a.b.c", "no JWE in JSON"),
+    ("nothing", b"", "not a JWE in JSON"),
+    ("the compact form", b"eyJhbGciOiJkaXIifQ..a.b.c", "not a JWE in JSON"),
     ("a key twice", b'{"protected":"","protected":""}', "twice"),
     ("deep", b'{"header":' * 200 + b"1" + b"}" * 200, "nested"),
     ("huge", b'{"x":"' + b"A" * (300 << 10) + b'"}', "bytes"),

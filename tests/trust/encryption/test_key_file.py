@@ -115,14 +115,14 @@ NO_PRIVATE = [
     (b"", "is empty"),
     (b" \n\n", "is empty"),
     (b"x" * 300_000, "has 300000 bytes"),
-    (b"not a key", "is no private key in PEM, DER or JWK"),
+    (b"not a key", "is not a private key in PEM, DER or JWK"),
     (PGP, "is an OpenPGP key"),
     (certificate(rsa_key()).public_bytes(Encoding.PEM), "is a certificate, and a private key is wanted"),
     (made.public_pem(rsa_key()), "is a public key, and a private one is wanted"),
     (b"pkcs11:\n  uri: pkcs11:token=x\n", "names a key in hardware"),
     (made.private_pem(ED), "a type that JWE cannot decrypt with"),
     (made.private_pem(KOBLITZ), "a type that JWE cannot decrypt with"),
-    (made.private_pem(rsa_key())[:200], "is no private key"),
+    (made.private_pem(rsa_key())[:200], "is not a private key"),
     (b"{}", "kty: is neither RSA nor EC"),
     (json.dumps(public_jwk(rsa_key())).encode(), "p: is missing"),
     (json.dumps(public_jwk(ec_key())).encode(), "d: is missing"),
@@ -134,7 +134,7 @@ NO_PRIVATE = [
 ]
 NO_PUBLIC = [
     (b"", "is empty"),
-    (b"not a key", "is no public key or certificate"),
+    (b"not a key", "is not a public key or certificate"),
     (made.private_pem(rsa_key()), "is a private key, and a public one is wanted; `openssl pkey -pubout`"),
     (json.dumps(private_jwk(rsa_key())).encode(), "part of a private key"),
     (made.public_pem(rsa_key(0, 1024)), "1024 bits, which is too short"),
@@ -143,7 +143,7 @@ NO_PUBLIC = [
     (json.dumps({**public_jwk(rsa_key()), "alg": "RSA1_5"}).encode(), "does not fit it"),
     (json.dumps({**public_jwk(ec_key()), "alg": "RSA-OAEP"}).encode(), "does not fit it"),
     (json.dumps({**public_jwk(ec_key()), "x": number(5)}).encode(), "has 1 bytes"),
-    (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is no public key or certificate"),
+    (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is not a public key or certificate"),
 ]
 
 

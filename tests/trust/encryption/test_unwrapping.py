@@ -74,16 +74,16 @@ def put(key, text):
 
 
 BROKEN = [
-    ("no keys", lambda found: found.pop(JWE), "no key for anybody"),
-    ("an empty list", put(JWE, ""), "no key for anybody"),
+    ("no keys", lambda found: found.pop(JWE), "has no wrapped key"),
+    ("an empty list", put(JWE, ""), "has no wrapped key"),
     ("no options", lambda found: found.pop(PUBLIC), "with which cipher"),
     ("options that are no base64", put(PUBLIC, "!"), "is not base64"),
     ("a key that is no base64", put(JWE, "a"), "is not base64"),
-    ("an empty key in the list", lambda found: found.update({JWE: found[JWE] + ","}), "no JWE in JSON"),
+    ("an empty key in the list", lambda found: found.update({JWE: found[JWE] + ","}), "not a JWE in JSON"),
     ("65 keys", lambda found: found.update({JWE: ",".join(["e30="] * 66)}), "more wrapped keys"),
     ("2 MiB", put(JWE, "A" * (2 << 20)), "more wrapped keys"),
     ("2 MiB of options", put(PUBLIC, "A" * (2 << 20)), "characters"),
-    ("a JWE of a list", put(JWE, b64encode(b"[]").decode()), "no JWE in JSON"),
+    ("a JWE of a list", put(JWE, b64encode(b"[]").decode()), "not a JWE in JSON"),
     ("a JWE of nothing", put(JWE, b64encode(b"{}").decode()), "protected: is missing"),
 ]
 
