@@ -314,7 +314,7 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-69) ------------------------------------------------------------------------------------------------
+# --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(RunError):
@@ -375,6 +375,27 @@ class PipelineRefusedError(PipelineError):
     """The image does not have the label arstore.pipeline=true, which --require-label requires."""
 
     exit_code = 63
+
+
+# --- trust (56-59), besides 21 --------------------------------------------------------------------------------------
+
+
+class SignatureError(ArstoreError):
+    """A signature is malformed, is made by another key, or is for other bytes."""
+
+    exit_code = 56
+
+
+class KeyFileError(ArstoreError):
+    """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
+
+    exit_code = 57
+
+
+class DecryptionError(SourceError):
+    """A layer is encrypted, and no key that was given opens it, or its encryption is damaged or of an unknown kind."""
+
+    exit_code = 59
 
 
 class InterruptedByUserError(ArstoreError):

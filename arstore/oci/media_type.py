@@ -59,6 +59,9 @@ OCI_LAYERS: Mapping[str, str] = {"none": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zst
 DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_GZIP, "zstd": DOCKER_LAYER_ZSTD}
 """The Docker type of a layer by its compression."""
 
+ENCRYPTED = "+encrypted"
+"""The end of an encrypted layer's type, after the type of what it is without encryption (ocicrypt, spec/spec.go)."""
+
 _COMPRESSED = (f"{OCI_LAYER}+", f"{OCI_FOREIGN}+", f"{DOCKER_LAYER}.", f"{DOCKER_FOREIGN}.")
 _MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
 _FOLDED_MARKS = frozenset(map(str.casefold, _MARKS))
@@ -87,6 +90,22 @@ def is_config(media_type: str) -> bool:
 def is_layer(media_type: str) -> bool:
     """Whether the type is a file system layer's, foreign ones included, under any compression, registered or not."""
     return media_type in LAYER_COMPRESSIONS or media_type.startswith(_COMPRESSED)
+
+
+def is_encrypted(media_type: str) -> bool:
+    """Whether the type is an encrypted layer's."""
+    return media_type.endswith(ENCRYPTED)
+
+
+def encrypted_type(media_type: str) -> str:
+    """The type of a layer of this type when it is encrypted."""
+    return media_type + ENCRYPTED
+
+
+def decrypted_type(media_type: str) -> str:
+    """The type of what an encrypted layer of this type is without encryption; "" when that is no layer's type."""
+    plain = media_type.removesuffix(ENCRYPTED)
+    return plain if plain != media_type and plain in LAYER_COMPRESSIONS else ""
 
 
 def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> str:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.source import ImageSource, Spool
 
 LABEL = "arstore.pipeline"
@@ -100,7 +101,7 @@ class LoadOptions:
     `container` says how its container is to be, but for the two directories and their variables. `timeout` are the
     seconds for everything, `timeouts` those of some parts, by the names in `clock.PARTS`. `rerun` runs a pipeline again
     whose last run has ended well; `resume` leaves what a failed run left where it is. `require_label` refuses an image
-    without LABEL.
+    without LABEL. `keys` open encrypted layers of the pipeline, and not those of what it leaves.
     """
 
     container: RunOptions = field(default_factory=RunOptions)
@@ -111,6 +112,7 @@ class LoadOptions:
     resume: bool = False
     require_label: bool = False
     limits: Limits = DEFAULT_LIMITS
+    keys: DecryptionKeys | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -220,7 +222,7 @@ def _pipeline(
     if source.name:
         # Before anything is imported under a name that no pipeline can have.
         images_directory(store.directories.root, "", (str(parse_name(source.name)),))
-    wanted = ImportOptions(name=source.name, single=True, limits=options.limits)
+    wanted = ImportOptions(name=source.name, single=True, limits=options.limits, keys=options.keys)
     (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
     loaded.image, loaded.names = taken.digest, taken.names
     return store.find(taken.digest)

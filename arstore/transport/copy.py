@@ -13,8 +13,8 @@ from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.decryption.blobs import plain_blobs, require_plain
 from arstore.transport.detect import open_source
-from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
 
@@ -33,7 +34,7 @@ class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
 
     *single* refuses a source that brings more than one image; *limits* are for its layers, its
-    documents and the archive; *registries* says how registries are reached.
+    documents and the archive; *registries* says how registries are reached, *keys* open encrypted layers.
     """
 
     name: str = ""
@@ -42,6 +43,7 @@ class ImportOptions:
     single: bool = False
     limits: Limits = DEFAULT_LIMITS
     registries: RegistryOptions | None = None
+    keys: DecryptionKeys | None = None
 
 
 DEFAULTS = ImportOptions()
@@ -81,7 +83,12 @@ def import_opened(
         if options.single and len(selection.images) != 1:
             raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
         forms = store.tree_forms(options.tree)
-        images = list(selection.images.values())
-        indexes = list(selection.indexes.values())
-        with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
+        if options.keys is None:
+            require_plain(selection, options.limits)
+        elif selection.encrypted:
+            # Processes are forked.
+            store.graph.release()
+        with plain_blobs(source, selection, spool, options.keys, progress, options.limits) as blobs:
+            images = list(selection.images.values())
+            indexes = list(selection.indexes.values())
             return store.take(images, indexes, blobs, forms, progress, spool, limits=options.limits)

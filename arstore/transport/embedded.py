@@ -1,8 +1,11 @@
-"""Blobs that a source holds in descriptors alone (`data`), in a file, because workers read layers from files."""
+"""Blobs that a source does not hold as they are wanted, in files beside it, because workers read layers from files.
+
+`EmbeddedBlobs` are those that a source holds in descriptors alone (`data`); `decryption` has those that it encrypts.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.incoming import Window, prepare_fetching, rest_opener
@@ -16,31 +19,31 @@ if TYPE_CHECKING:
     from arstore.transport.source import BlobReader, Spool
 
 
-class EmbeddedBlobs:
-    """A `BlobSource`: the blobs in *contents* from a file in *spool*, all others from *source*.
+class BlobsBeside:
+    """A `BlobSource`: some blobs from files that are open, all others from *source*.
 
-    To be used in a `with` statement, after which the file is closed. Raises OSError when it cannot be written.
+    To be used in a `with` statement, after which the files are closed.
     """
 
-    def __init__(self, source: BlobSource, contents: Mapping[Digest, bytes], spool: Spool) -> None:
+    def __init__(self, source: BlobSource) -> None:
         self._source = source
         self.is_remote = source.is_remote
-        self._places: dict[Digest, tuple[int, int]] = {}
-        self._file = OpenFile(spool.create() if contents else -1)
-        offset = 0
-        try:
-            for digest, data in contents.items():
-                write_all(self._file.fd, data)
-                self._places[digest] = (offset, len(data))
-                offset += len(data)
-        except BaseException:
-            self._file.close()
-            raise
+        self._places: dict[Digest, Extent] = {}
+        self._files: list[OpenFile] = []
+
+    def file(self, fd: int) -> OpenFile:
+        """The file that *fd* has open, to be closed with the others."""
+        self._files.append(OpenFile(fd))
+        return self._files[-1]
+
+    def add(self, digest: Digest, file: OpenFile, offset: int, size: int) -> None:
+        """Have the blob in *file*, which `file` gave."""
+        self._places[digest] = Extent(file, offset, size, str(digest))
 
     def place(self, digest: Digest) -> Window | None:
         """Where the blob lies in a file that is open already. Raises UnsafePathError."""
         place = self._places.get(digest)
-        return self._source.place(digest) if place is None else Window(self._file.fd, *place)
+        return self._source.place(digest) if place is None else place.window()
 
     def require_blob(self, digest: Digest) -> None:
         """Make sure that the blob is there. Raises as `open_blob`."""
@@ -50,7 +53,7 @@ class EmbeddedBlobs:
     def open_blob(self, digest: Digest) -> BlobReader:
         """The blob of this digest. Raises MissingBlobError, UnsafePathError."""
         place = self._places.get(digest)
-        return self._source.open_blob(digest) if place is None else Extent(self._file, *place, str(digest))
+        return self._source.open_blob(digest) if place is None else place.again()
 
     @property
     def open_rest(self) -> Callable[[Digest, int], BlobReader] | None:
@@ -61,8 +64,35 @@ class EmbeddedBlobs:
         """See `ingest.incoming.prepare_fetching`."""
         prepare_fetching(self._source)
 
-    def __enter__(self) -> EmbeddedBlobs:
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
+
+
+class EmbeddedBlobs(BlobsBeside):
+    """The blobs in *contents* from a file in *spool*, all others from *source*.
+
+    Raises OSError when it cannot be written.
+    """
+
+    def __init__(self, source: BlobSource, contents: Mapping[Digest, bytes], spool: Spool) -> None:
+        super().__init__(source)
+        if not contents:
+            return
+        file = self.file(spool.create())
+        offset = 0
+        try:
+            for digest, data in contents.items():
+                write_all(file.fd, data)
+                self.add(digest, file, offset, len(data))
+                offset += len(data)
+        except BaseException:
+            self.close()
+            raise

@@ -36,7 +36,8 @@ class SinkTraits(NamedTuple):
     `plain_layers`: only layers without compression. `indexes`: indexes, and so several platforms of one image. `many`:
     more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
     first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
-    reads blobs itself (`take`), perhaps more than once.
+    reads blobs itself (`take`), perhaps more than once. `encrypted`: layers may be encrypted; who reads the medium has
+    manifests that say so.
     """
 
     plain_layers: bool = False
@@ -47,6 +48,7 @@ class SinkTraits(NamedTuple):
     sized: bool = False
     manifests: bool = True
     takes: bool = False
+    encrypted: bool = True
 
 
 class OutgoingLayer(NamedTuple):

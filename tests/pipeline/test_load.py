@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import images, oddities, stores
+from support import copies, encryption, images, oddities, stores
 from support.cli import Arstore
 
 from arstore.disk.paths import opened
 from arstore.errors import (
+    DecryptionError,
     HostError,
     InvalidReferenceError,
     PipelineFailedError,
@@ -27,6 +28,11 @@ from arstore.pipeline.load import Archive, InStore, Loaded, LoadOptions, load
 from arstore.pipeline.place import images_directory
 from arstore.runtime.discovery import find_runtime
 from arstore.runtime.spec.options import RunOptions
+from arstore.transport.decryption.keys import DecryptionKeys
+from arstore.transport.export.encryption import Encryption
+from arstore.transport.export.export import ExportOptions
+from arstore.trust.encryption.key_file import KeyWord
+from arstore.trust.encryption.recipients import Recipients
 
 TOOL = Path(__file__).parents[2] / "tools" / "pipeline_image.py"
 SUB_IMAGES = {"greeter:1", "counter:1"}
@@ -126,6 +132,16 @@ def test_what_is_no_image_in_what_it_leaves_is_skipped(store, tmp_path):
     assert os.listdir(tmp_path / "left") == ["a.tar"]
 
 
+def test_encrypted_leavings_stay_where_they_are(store, tmp_path):
+    """The user's keys are not for images that a pipeline chooses."""
+    (tmp_path / "left").mkdir()
+    images.write_oci_archive(tmp_path / "left" / "a.tar", encryption.picture(images.example(), encryption.rsa_key()))
+    with pytest.raises(SubImageError, match=r"a\.tar"):
+        take_leavings(store, tmp_path, Loaded())
+    assert os.listdir(tmp_path / "left") == ["a.tar"]
+    assert stores.names(store) == {}
+
+
 def quiet(store):
     """No container, no mount, nothing in flight."""
     assert os.listdir(store.directories.containers) == []
@@ -136,6 +152,19 @@ def quiet(store):
 def marked(function):
     """What needs a real runtime."""
     return pytest.mark.root(pytest.mark.mounts(pytest.mark.runtime(function)))
+
+
+@marked
+def test_an_encrypted_pipeline_is_opened_and_run(store, archive, options, tmp_path):
+    private, public = encryption.write(tmp_path, "rsa", encryption.rsa_key())
+    locked = copies.target("oci-archive", tmp_path, "locked.tar")
+    copies.copy(archive, locked, ExportOptions(encryption=Encryption(Recipients.named([f"jwe:{public}"]))))
+    with pytest.raises(DecryptionError, match="no key was given"):
+        run(store, locked.path, options)
+    keys = DecryptionKeys((KeyWord(str(private)),), lambda _line: None)
+    run(store, locked.path, replace(options, keys=keys))
+    assert stores.names(store).keys() >= SUB_IMAGES
+    quiet(store)
 
 
 @marked

@@ -20,6 +20,7 @@ from arstore.cli.command import (
 )
 from arstore.cli.containers.options import SECONDS, ContainerWords, container_options, run_options
 from arstore.cli.containers.run import out_of_memory, warn_of_config, working_runtime
+from arstore.cli.images.encryption import KEY_ERRORS, decryption_keys
 from arstore.cli.images.imports import besides, image_document, in_the_store, refuse_terminal
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
@@ -44,6 +45,7 @@ class _Words(ContainerWords, PullWords):
 
 @exit_statuses(
     *SOURCE_ERRORS,
+    *KEY_ERRORS,
     *IMAGE_ERRORS,
     *MOUNT_ERRORS,
     errors.InUseError,
@@ -130,9 +132,10 @@ def load(
     if archive:
         refuse_terminal(archive)
     limits = changed(limit, Limits(strict_xattrs=strict_xattrs))
+    keys = decryption_keys(session, words)
     whole = min((seconds for seconds in (timeout, total) if seconds is not None), default=None)
     options = LoadOptions(
-        run_options(words), whole, _timeouts(parts), keep_images, rerun, resume, require_label, limits
+        run_options(words), whole, _timeouts(parts), keep_images, rerun, resume, require_label, limits, keys
     )
     loaded = Loaded()
     session.tell_confinement()

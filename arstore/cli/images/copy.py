@@ -8,14 +8,15 @@ from arstore import errors
 from arstore.cli.command import REGISTRY_ERRORS, command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
-    CopyWords,
-    ExportWords,
+    AllWords,
+    SaveWords,
     export_options,
     format_option,
     how_to_copy,
     render_copied,
     wanted_platforms,
 )
+from arstore.cli.images.encryption import decryption_keys, decryption_option, encryption, encryption_options
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 @option("--src-creds", metavar="USER:PASSWORD", help="Credentials for the registry that is read, in place of --creds.")
 @option("--dest-creds", metavar="USER:PASSWORD", help="Those for the registry that is written to.")
 @export_options
+@encryption_options
+@decryption_option
 @registry_options
 def copy(
     session: Session,
@@ -43,7 +46,7 @@ def copy(
     destination: str,
     src_creds: str | None,
     dest_creds: str | None,
-    **words: Unpack[CopyWords],
+    **words: Unpack[AllWords],
 ) -> None:
     """Copy images from one medium to another.
 
@@ -70,10 +73,13 @@ def copy(
 
     target = parse_destination(destination)
     refuse_terminal(target.path)
-    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"])
+    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
+    keys = decryption_keys(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
         if _is_stored(source):
+            if keys is not None:
+                raise errors.UsageError("--decryption-key", "images of the store are not encrypted", "leave it out")
             with session.store() as store:
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
@@ -83,7 +89,7 @@ def copy(
             from arstore.cli.images.imports import refuse_terminal as refuse_input
 
             refuse_input(source)
-            done = export_reference(source, target, wanted, options, progress, skipped, there, here)
+            done = export_reference(source, target, wanted, options, progress, skipped, there, here, keys)
     render_copied(session, target, done, skipped)
 
 
@@ -100,7 +106,8 @@ def copy(
     help="What to write; docker-oci-archive is both kinds of archive in one, as Docker 25 and later write.",
 )
 @export_options
-def save(session: Session, images: tuple[str, ...], output: str, kind: str, **words: Unpack[ExportWords]) -> None:
+@encryption_options
+def save(session: Session, images: tuple[str, ...], output: str, kind: str, **words: Unpack[SaveWords]) -> None:
     """Write images of the store to a file.
 
     IMAGE is a name, a digest, or a unique start of one. An image named by a digest is written with all its names.
@@ -117,19 +124,20 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     target = destination_of(output, kind)
     refuse_terminal(target.path)
     skipped = SkippedTop()
+    options = how_to_copy(words, encryption=encryption(words))
     with session.store() as store, session.progress() as progress:
-        done = export_stored(store, images, target, wanted_platforms(words), how_to_copy(words), progress, skipped)
+        done = export_stored(store, images, target, wanted_platforms(words), options, progress, skipped)
     render_copied(session, target, done, skipped)
 
 
 def _into_store(
-    session: Session, source: str, destination: str, words: CopyWords, skipped: SkippedTop, creds: str | None
+    session: Session, source: str, destination: str, words: AllWords, skipped: SkippedTop, creds: str | None
 ) -> None:
     from arstore.cli.images.imports import in_the_store, refuse_terminal, render_taken
     from arstore.tar.limits import Limits, changed
     from arstore.transport.copy import ImportOptions, import_reference
 
-    if how_to_copy(words, words["format"]).converts:
+    if how_to_copy(words, words["format"], encryption(words)).converts:
         why = "keeps images as they come, so there is nothing to convert"
         raise errors.ConversionError(destination, why, "copy to another medium")
     name = destination.removeprefix("store:").strip()
@@ -138,7 +146,8 @@ def _into_store(
     refuse_terminal(source)
     session.tell_confinement()
     access = _access(session, words, creds)
-    options = ImportOptions(name, wanted_platforms(words), limits=changed(words["limit"], Limits()), registries=access)
+    limits, keys = changed(words["limit"], Limits()), decryption_keys(session, words)
+    options = ImportOptions(name, wanted_platforms(words), limits=limits, registries=access, keys=keys)
     with session.store(create=True) as store:
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress, skipped)
@@ -146,7 +155,7 @@ def _into_store(
     render_taken(session, store, taken, skipped)
 
 
-def _access(session: Session, words: CopyWords, creds: str | None) -> RegistryOptions:
+def _access(session: Session, words: AllWords, creds: str | None) -> RegistryOptions:
     """How one of the two registries is reached."""
     access: AccessWords = words
     return registry_access(session, {**access, "creds": creds or access["creds"]})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
+from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, EncryptionWords
 from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from arstore.cli.session import Session
+    from arstore.transport.export.encryption import Encryption
     from arstore.transport.export.export import Exported, ExportOptions
     from arstore.transport.selection.selector import Wanted
     from arstore.transport.sink import OutgoingImage
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-COPY_ERRORS = (*SOURCE_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
+COPY_ERRORS = (*SOURCE_ERRORS, *KEY_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
 """What can end a copy."""
 
 
@@ -42,6 +44,18 @@ class CopyWords(ExportWords, AccessWords):
     """These, those of registries, and --format."""
 
     format: str | None
+
+
+class PushWords(CopyWords, EncryptionWords):
+    """These, and those that encrypt."""
+
+
+class AllWords(PushWords, DecryptionWords):
+    """All that a copy from anywhere to anywhere has."""
+
+
+class SaveWords(ExportWords, EncryptionWords):
+    """Those for a copy to a file."""
 
 
 def export_options(function: F) -> F:
@@ -77,7 +91,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     return Wanted(None if platform is None else parse(platform), every)
 
 
-def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
+def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encryption | None = None) -> ExportOptions:
     """What the options mean; *form* is the word behind --format. Raises UsageError."""
     from arstore.tar.compression import Compression
     from arstore.tar.limits import Limits, changed
@@ -96,6 +110,7 @@ def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
         words["preserve_digests"],
         words["all_platforms"],
         changed(words["limit"], Limits()),
+        encryption,
     )
 
 
@@ -109,6 +124,9 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
         session.note(f"{target.what}: {done.dropped} {noun} of an index did not come along; the new index has no such")
+    if done.locked:
+        noun = "layer was" if done.locked == 1 else "layers were"
+        session.note(f"{target.what}: {done.locked} encrypted {noun} copied without being opened")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
@@ -116,6 +134,7 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
             "skipped_count": skipped.count,
             "sparse": done.sparse,
             "dropped": done.dropped,
+            "encrypted": done.locked,
         }
         if target.path == "-":
             return

@@ -15,6 +15,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class ImportWords(AccessWords):
+class ImportWords(AccessWords, DecryptionWords):
     """The options of `import` and `pull` as they were typed."""
 
     name: str
@@ -54,6 +55,7 @@ def import_options(function: F) -> F:
         option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
         limit_option,
         strict_xattrs_option,
+        decryption_option,
         registry_options,
         progress_option,
         json_option,
@@ -62,7 +64,7 @@ def import_options(function: F) -> F:
     return function
 
 
-@exit_statuses(*SOURCE_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)
@@ -112,6 +114,8 @@ def import_(
 
         if words["all_platforms"]:
             raise errors.UsageError("--all-platforms", "a root file system is of one platform", "--platform says which")
+        if words["decryption_key"]:
+            raise errors.UsageError("--decryption-key", "a root file system is not encrypted", "leave it out")
         if root_name is not None and words["name"]:
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
         name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
@@ -223,7 +227,8 @@ def _options(
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
-    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
+    keys = decryption_keys(session, words)
+    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries, keys=keys)
 
 
 def _check_tree(store: Store, tree: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import Choice, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.errors import NotFoundError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 ALWAYS, MISSING, NEVER = "always", "missing", "never"
 
 
-class PullWords(AccessWords):
+class PullWords(AccessWords, DecryptionWords):
     """The options of `pull_options` as they were typed."""
 
     pull: str | None
@@ -34,7 +35,7 @@ def pull_options(function: F) -> F:
         help="When to pull the image: always, never, or when it is missing. By default a missing one is pulled if its "
         "name says from which registry.",
     )
-    return pull(registry_options(function))
+    return pull(decryption_option(registry_options(function)))
 
 
 def may_pull(text: str, words: PullWords) -> bool:
@@ -63,7 +64,8 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
     from arstore.transport.skipped import SkippedTop
 
     access = registry_access(session, words)
+    options = ImportOptions(registries=access, keys=decryption_keys(session, words))
     session.tell_confinement()
     with session.progress() as progress:
-        import_first(store, sources_of(text, access), ImportOptions(registries=access), progress, SkippedTop())
+        import_first(store, sources_of(text, access), options, progress, SkippedTop())
     return store.find_image(text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses
+from arstore.cli.images.encryption import KEY_ERRORS
 from arstore.cli.images.imports import ImportWords, bring, import_options
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.options import PREFIX, registry_access
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
 
 
-@exit_statuses(*SOURCE_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS)
 @command("pull")
 @argument("image")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")

@@ -8,13 +8,14 @@ from arstore import errors
 from arstore.cli.command import command, exit_statuses
 from arstore.cli.images.copying import (
     COPY_ERRORS,
-    CopyWords,
+    PushWords,
     export_options,
     format_option,
     how_to_copy,
     render_copied,
     wanted_platforms,
 )
+from arstore.cli.images.encryption import encryption, encryption_options
 from arstore.cli.parameter import argument
 from arstore.cli.registries.options import registry_access, registry_options
 
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 @argument("destination", required=False)
 @format_option
 @export_options
+@encryption_options
 @registry_options
-def push(session: Session, image: str, destination: str | None, **words: Unpack[CopyWords]) -> None:
+def push(session: Session, image: str, destination: str | None, **words: Unpack[PushWords]) -> None:
     """Send an image of the store to a registry.
 
     DESTINATION is [docker://]REGISTRY/NAME[:TAG]; without it the image's own name says where it goes. Blobs that the
@@ -50,8 +52,9 @@ def push(session: Session, image: str, destination: str | None, **words: Unpack[
 @argument("destination", required=False)
 @format_option
 @export_options
+@encryption_options
 @registry_options
-def index_push(session: Session, name: str, destination: str | None, **words: Unpack[CopyWords]) -> None:
+def index_push(session: Session, name: str, destination: str | None, **words: Unpack[PushWords]) -> None:
     """Send an index with all its images to a registry.
 
     This is `arstore push --all-platforms`: what the index lists and the store has is sent before the index, and the
@@ -66,7 +69,7 @@ def index_push(session: Session, name: str, destination: str | None, **words: Un
     _push(session, name, destination, words)
 
 
-def _push(session: Session, image: str, destination: str | None, words: CopyWords) -> None:
+def _push(session: Session, image: str, destination: str | None, words: PushWords) -> None:
     from arstore.oci.docker_reference import has_domain
     from arstore.oci.reference import parse_transport
     from arstore.transport.export.copying import export_stored
@@ -80,7 +83,7 @@ def _push(session: Session, image: str, destination: str | None, words: CopyWord
         target = f"docker://{target}"
     skipped = SkippedTop()
     place = parse_destination(target)
-    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"])
+    wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
     access = registry_access(session, words)
     with session.store() as store, session.progress() as progress:
         done = export_stored(store, [image], place, wanted, options, progress, skipped, access)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from arstore.errors import ConversionError
+from arstore.errors import ConversionError, DecryptionError
 from arstore.oci import media_type as types
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
@@ -74,6 +74,19 @@ def manifest(old: Manifest, config: Descriptor, layers: Sequence[Descriptor], fo
     require_free(old)
     media_type = types.DOCKER_MANIFEST if form == DOCKER else types.OCI_MANIFEST
     return media_type, Manifest.build(config, layers, old.annotations, media_type)
+
+
+def require_unlocked(layer: Descriptor, form: str, compression: Compression | None) -> None:
+    """Raise DecryptionError for an encrypted *layer* that would have to be opened for this format or compression."""
+    if form == DOCKER:
+        raise locked(f"layer {layer.digest}", "Docker's format has no encrypted layers")
+    if compression is not None:
+        raise locked(f"layer {layer.digest}", "it cannot be compressed in another way unopened")
+
+
+def locked(what: str, why: str) -> DecryptionError:
+    """The error that says *why* the encrypted layers of *what* cannot stay as they are."""
+    return DecryptionError(what, f"is encrypted, and {why}", "--decryption-key KEYFILE opens it")
 
 
 def recompressed(layer: Descriptor, media_type: str, digest: Digest, size: int) -> Descriptor:

@@ -9,12 +9,14 @@ from arstore.disk.access import Access
 from arstore.disk.staging import Ingest
 from arstore.errors import (
     BRING_BACK,
+    ConversionError,
     DigestMismatchError,
     MissingBlobError,
     SizeMismatchError,
     StoreDamagedError,
     TruncatedError,
 )
+from arstore.transport.decryption.blobs import plain_blobs
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
@@ -71,12 +74,14 @@ def export_reference(
     skipped: SkippedTop | None = None,
     registries: RegistryOptions | None = None,
     source_registries: RegistryOptions | None = None,
+    keys: DecryptionKeys | None = None,
 ) -> Exported:
     """Copy every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; no store takes part.
 
-    *source_registries* says how a registry is reached that is read, *registries* one that is written to.
+    *source_registries* says how a registry is reached that is read, *registries* one that is written to. *keys* open
+    encrypted layers; without them these are moved unopened.
 
-    Raises the errors of the source, of `Selector`, of `Export.run` and of the sink.
+    Raises the errors of the source, of `Selector`, of `plain_blobs`, of `Export.run` and of the sink.
     """
     spool = TemporarySpool()
     with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
@@ -84,8 +89,11 @@ def export_reference(
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_source(source, destination)
+        if keys is not None and selection.encrypted and options.preserve_digests:
+            why = "is encrypted, and its digest would change without encryption"
+            raise ConversionError(f"image {min(selection.encrypted)}", why, "leave one of the two options out")
         with (
-            EmbeddedBlobs(source, selection.embedded, spool) as blobs,
+            plain_blobs(source, selection, spool, keys, progress, options.limits, verify=True) as blobs,
             destination.open(registries, around) as sink,
         ):
             contents = Contents(blobs, options.limits)

@@ -18,7 +18,7 @@ from arstore.linux.files.writing import write_all
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import OCI_LAYER, is_docker, is_index
+from arstore.oci.media_type import OCI_LAYER, encrypted_type, is_docker, is_encrypted, is_index
 from arstore.oci.platform import Platform, recorded
 from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
@@ -31,12 +31,13 @@ from arstore.transport.sink import LostBlobsError, OutgoingImage, OutgoingLayer
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from arstore.digest import Reader
     from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
+    from arstore.transport.export.encryption import Encryption
     from arstore.transport.selection.taking import Selection
     from arstore.transport.sink import ImageSink
     from arstore.transport.source import ImageSource, Spool
@@ -49,7 +50,7 @@ class ExportOptions:
     """How to copy: the *form* of documents (`conversion.FORMATS`), the *compression* of layers and its *level*.
 
     Nothing is changed by default. *preserve_digests* refuses a copy that has to change a digest. *every* brings what an
-    index lists besides images, such as attestations.
+    index lists besides images, such as attestations. *encryption* says for whom layers are encrypted, and which.
     """
 
     form: str = ""
@@ -58,24 +59,26 @@ class ExportOptions:
     preserve_digests: bool = False
     every: bool = False
     limits: Limits = DEFAULT_LIMITS
+    encryption: Encryption | None = None
 
     @property
     def converts(self) -> bool:
         """Whether something is asked for that may change documents."""
-        return bool(self.form) or self.compression is not None
+        return bool(self.form) or self.compression is not None or self.encryption is not None
 
 
 class Exported(NamedTuple):
     """What was copied: what is listed with its names, and all images.
 
     `sparse` counts entries of indexes that did not come and are listed still, `dropped` those that are not, because
-    their index was converted.
+    their index was converted. `locked` counts the layers that came encrypted, and were moved so.
     """
 
     tops: tuple[OutgoingImage, ...]
     images: tuple[OutgoingImage, ...]
     sparse: int = 0
     dropped: int = 0
+    locked: int = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class _Written:
     images: dict[Digest, OutgoingImage] = field(default_factory=dict)
     indexes: dict[Digest, OutgoingImage] = field(default_factory=dict)
     layers: dict[tuple[Digest, Digest, Compression | None], Descriptor] = field(default_factory=dict)
+    encrypted: dict[tuple[Digest, Digest, Compression | None], Descriptor] = field(default_factory=dict)
+    locked: set[Digest] = field(default_factory=set)
     sparse: int = 0
     dropped: int = 0
 
@@ -148,7 +153,7 @@ class Export:
         tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
         images = tuple(self._written.images.values())
         self._sink.publish(images, tops)
-        return Exported(tops, images, self._written.sparse, self._written.dropped)
+        return Exported(tops, images, self._written.sparse, self._written.dropped, len(self._written.locked))
 
     def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
         traits, what = self._sink.traits, self._sink.what
@@ -164,6 +169,10 @@ class Export:
             raise ConversionError(what, "has no place for a manifest, so there is no format to choose")
         if traits.plain_layers and self._options.compression not in {None, Compression.NONE}:
             raise ConversionError(what, "has layers without compression only")
+        if self._options.encryption is not None:
+            self._options.encryption.require_place(what, traits, self._options.form)
+        if selection.encrypted and not traits.encrypted:
+            raise conversion.locked(f"image {min(selection.encrypted)}", f"{what} has no place for encrypted layers")
 
     def _require_changes(self, selection: Selection) -> None:
         """See to it that all that has to change may change, before anything is moved."""
@@ -173,12 +182,12 @@ class Export:
             manifest = self._manifest(image)
             form = self._form(manifest)
             if form != conversion.format_of(manifest.media_type) or any(
-                self._target(layer, form) is not None for layer in manifest.layers
+                chosen or self._target(layer, form) is not None for layer, chosen in self._chosen(manifest)
             ):
                 self._refuse_change(f"manifest {image.digest}")
                 conversion.require_free(manifest)
         for index in selection.indexes.values():
-            if self._options.form not in {"", conversion.format_of(index.media_type)}:
+            if self._wanted_form not in {"", conversion.format_of(index.media_type)}:
                 self._refuse_change(f"index {index.digest}")
 
     # --- layers -----------------------------------------------------------------------------------------------------
@@ -189,12 +198,21 @@ class Export:
             return
         for image in selection.images.values():
             manifest = self._manifest(image)
-            for layer in manifest.layers:
-                if self._target(layer, self._form(manifest)) is None:
+            for layer, chosen in self._chosen(manifest):
+                if not chosen and self._target(layer, self._form(manifest)) is None:
                     yield layer
+
+    def _chosen(self, manifest: Manifest) -> list[tuple[Descriptor, bool]]:
+        """The layers, and whether each is to be encrypted. Raises UsageError for a layer that there is not."""
+        if self._options.encryption is None:
+            return [(layer, False) for layer in manifest.layers]
+        return self._options.encryption.chosen(manifest)
 
     def _target(self, layer: Descriptor, form: str) -> Compression | None:
         """The compression that *layer* has to get; None where its bytes stay."""
+        if is_encrypted(layer.media_type):
+            conversion.require_unlocked(layer, form, self._options.compression)
+            return None
         have = conversion.compression_of(layer)
         want = self._options.compression or have
         if want is None:
@@ -208,11 +226,15 @@ class Export:
             want = Compression.GZIP
         return None if want is have else want
 
-    def _layer(self, layer: IncomingLayer, old: Descriptor, form: str) -> Descriptor:
+    def _layer(self, layer: IncomingLayer, old: Descriptor, form: str, encrypts: bool) -> Descriptor:
         """Have the layer in the sink, and return what describes it there."""
         if self._sink.traits.plain_layers:
             return self._plain(layer, old)
         target = self._target(old, form)
+        if encrypts:
+            return self._locked(layer, old, target)
+        if is_encrypted(old.media_type):
+            self._written.locked.add(old.digest)
         if target is None:
             have = conversion.compression_of(old)
             same = have is None or form == conversion.format_of(old.media_type)
@@ -270,44 +292,64 @@ class Export:
             raise ConversionError(f"layer {old.digest}", why)
         self._progress.start(layer.diff_id, layer.diff_id.short, None)
         with self._contents.tar(old, layer.diff_id) as tar:
-            if self._sink.traits.sized:
-                with _Spooled(self._spool) as spooled:
-                    made = self._compress(tar, target, spooled.write)
-                    if not self._sink.holds(made):
-                        put(self._sink, made, spooled.rewound(), lambda _count: None)
-            else:
-                writer = self._sink.writer(Descriptor(OCI_LAYER, layer.diff_id, 0), known=False)
-                try:
-                    made = self._compress(tar, target, writer.write)
-                    if not self._sink.holds(made):
-                        writer.finish(made.digest, made.size)
-                finally:
-                    writer.close()
+            made = self._written_new(compressed(tar, target, self._options.level), layer)
         self._progress.finish(layer.diff_id)
         return made
 
-    def _compress(self, tar: Reader, target: Compression, write: Callable[[bytes], object]) -> Descriptor:
-        hasher = Digest.of(b"").new_hash()
-        size = 0
-        for piece in compressed(tar, target, self._options.level):
-            hasher.update(piece)
-            size += len(piece)
-            write(piece)
-        return Descriptor(OCI_LAYER, Digest.finished("sha256", hasher), size)
+    def _locked(self, layer: IncomingLayer, old: Descriptor, target: Compression | None) -> Descriptor:
+        """Write the layer encrypted, in the compression *target*, or in its own."""
+        assert self._options.encryption is not None, "nobody to encrypt for"
+        key = (old.digest, layer.diff_id, target)
+        known = self._written.encrypted.get(key)
+        if known is None:
+            self._progress.start(layer.diff_id, layer.diff_id.short, None)
+            with self._options.encryption.begun(self._contents, layer, old, target, self._options.level) as encrypting:
+                made = self._written_new(encrypting.pieces, layer)
+                known = self._written.encrypted[key] = encrypting.described(made)
+            self._progress.finish(layer.diff_id)
+        kept = conversion.compression_of(old) if target is None else target
+        media_type = old.media_type if kept is None else conversion.layer_type(old, kept, conversion.OCI)
+        new = conversion.recompressed(old, encrypted_type(media_type), known.digest, known.size)
+        return new.with_annotations({**new.annotations, **known.annotations})
+
+    def _written_new(self, pieces: Iterable[bytes], layer: IncomingLayer) -> Descriptor:
+        """Write a blob that is made as it is written; what describes it."""
+        if self._sink.traits.sized:
+            with _Spooled(self._spool) as spooled:
+                made = _pour(pieces, spooled.write)
+                if not self._sink.holds(made):
+                    put(self._sink, made, spooled.rewound(), lambda _count: None)
+            return made
+        writer = self._sink.writer(Descriptor(OCI_LAYER, layer.diff_id, 0), known=False)
+        try:
+            made = _pour(pieces, writer.write)
+            if not self._sink.holds(made):
+                writer.finish(made.digest, made.size)
+        finally:
+            writer.close()
+        return made
 
     # --- documents --------------------------------------------------------------------------------------------------
 
     def _manifest(self, image: IncomingImage) -> Manifest:
         return Manifest.parse(image.manifest, f"manifest {image.digest}", image.media_type, self._bounds)
 
+    @property
+    def _wanted_form(self) -> str:
+        """The format that documents have to get; "" where each keeps its own. Docker's has no encrypted layers."""
+        return self._options.form or (conversion.OCI if self._options.encryption is not None else "")
+
     def _form(self, manifest: Manifest) -> str:
-        return self._options.form or conversion.format_of(manifest.media_type)
+        return self._wanted_form or conversion.format_of(manifest.media_type)
 
     def _image(self, image: IncomingImage) -> OutgoingImage:
         """Have an image in the sink, but for its names."""
         old = self._manifest(image)
         form = self._form(old)
-        layers = [self._layer(layer, was, form) for layer, was in zip(image.layers, old.layers, strict=True)]
+        layers = [
+            self._layer(layer, was, form, encrypts)
+            for layer, (was, encrypts) in zip(image.layers, self._chosen(old), strict=True)
+        ]
         config = old.config
         if form != conversion.format_of(old.media_type):
             config = replace(config, media_type=conversion.config_type(form), data=None)
@@ -337,7 +379,7 @@ class Export:
         """Have an index in the sink; its images are there."""
         old = Index.parse(index.document, f"index {index.digest}", index.media_type, self._bounds)
         written = self._written.descriptors()
-        form = self._options.form or conversion.format_of(old.media_type)
+        form = self._wanted_form or conversion.format_of(old.media_type)
         changed = any(written[digest].digest != digest for digest in index.manifests)
         raw, media_type = index.document, index.media_type
         if changed or form != conversion.format_of(old.media_type):
@@ -389,6 +431,17 @@ class Export:
         except ManifestError:
             return []
         return [manifest.config, *manifest.layers]
+
+
+def _pour(pieces: Iterable[bytes], write: Callable[[bytes], object]) -> Descriptor:
+    """Write a blob piece by piece; what describes it."""
+    hasher = Digest.of(b"").new_hash()
+    size = 0
+    for piece in pieces:
+        hasher.update(piece)
+        size += len(piece)
+        write(piece)
+    return Descriptor(OCI_LAYER, Digest.finished("sha256", hasher), size)
 
 
 def _tops(selection: Selection, listed: set[Digest]) -> list[Descriptor]:

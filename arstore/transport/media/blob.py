@@ -78,6 +78,10 @@ class Extent:
         """The position, counted from the extent's start."""
         return self._position
 
+    def again(self) -> Extent:
+        """The same bytes, from their start, with a position of its own; closing it closes no file."""
+        return Extent(self._file, self.offset, self.length, self.what)
+
     def window(self) -> Window:
         """Where the bytes lie; the descriptor is valid until the file is closed."""
         return Window(self._file.fd, self.offset, self.length)

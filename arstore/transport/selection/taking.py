@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import ManifestError, MissingBlobError, UsageError
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown
-from arstore.oci.media_type import is_layer
+from arstore.oci.media_type import is_encrypted, is_layer
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.selection.entries import why_no_image
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 class Selection:
     """The images and the indexes that are to be taken, each once, whatever the number of names.
 
-    `embedded` has the content of blobs that the source holds in descriptors alone.
+    `embedded` has the content of blobs that the source holds in descriptors alone, `encrypted` the digests of images
+    that have encrypted layers.
     """
 
     images: dict[str, IncomingImage] = field(default_factory=dict)
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
+    encrypted: set[Digest] = field(default_factory=set)
 
     def rename(self, name: str, what: str) -> None:
         """Give the one thing that was selected this name in place of its own. Raises UsageError."""
@@ -210,6 +212,8 @@ class Taking:
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"
             raise ManifestError(what, f"does not fit its config: {counts}")
+        if any(is_encrypted(layer.media_type) for layer in manifest.layers):
+            self.selection.encrypted.add(entry.digest)
         layers = tuple(
             IncomingLayer(self._layer_digest(layer, what), layer.size, diff_id, chain_id)
             for layer, diff_id, chain_id in zip(manifest.layers, config.diff_ids, config.chain_ids, strict=True)

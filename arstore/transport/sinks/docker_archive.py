@@ -43,7 +43,12 @@ class DockerArchiveSink(FileSink):
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
         self.traits = SinkTraits(
-            plain_layers=True, indexes=False, in_order=True, sized=not self._archive.is_seekable, manifests=False
+            plain_layers=True,
+            indexes=False,
+            in_order=True,
+            sized=not self._archive.is_seekable,
+            manifests=False,
+            encrypted=False,
         )
         self._held: set[Digest] = set()
 

@@ -38,7 +38,9 @@ class OciArchiveSink(FileSink):
         """Raises ConflictError, OSError."""
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
-        self.traits = SinkTraits(many=not ref_name, in_order=True, sized=not self._archive.is_seekable)
+        self.traits = SinkTraits(
+            many=not ref_name, in_order=True, sized=not self._archive.is_seekable, encrypted=not docker
+        )
         self._ref_name = ref_name
         self._docker = docker
         self._held: set[Digest] = set()

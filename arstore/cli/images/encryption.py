@@ -1,0 +1,85 @@
+"""The options about encrypted layers, and what they mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from arstore import errors
+from arstore.cli.parameter import Range, option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from arstore.cli.session import Session
+    from arstore.transport.decryption.keys import DecryptionKeys
+    from arstore.transport.export.encryption import Encryption
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+KEY_ERRORS: tuple[type[errors.ArstoreError], ...] = (errors.DecryptionError, errors.KeyFileError)
+"""Errors of encrypted layers, and of the keys for them."""
+
+
+class DecryptionWords(TypedDict):
+    """The option of `decryption_option` as it was typed."""
+
+    decryption_key: tuple[str, ...]
+
+
+class EncryptionWords(TypedDict):
+    """The options of `encryption_options` as they were typed."""
+
+    encryption_key: tuple[str, ...]
+    encrypt_layer: tuple[int, ...]
+
+
+decryption_option = option(
+    "--decryption-key",
+    metavar="KEYFILE[:file=PASSFILE]",
+    multiple=True,
+    help="Open encrypted layers with this private key; its passphrase comes from PASSFILE, or from :fd=NUMBER.",
+)
+"""Gives a command `--decryption-key`, as often as wanted."""
+
+
+def encryption_options(function: F) -> F:
+    """Give a command `--encryption-key` and `--encrypt-layer`."""
+    for one in (
+        option(
+            "--encryption-key",
+            metavar="jwe:KEYFILE",
+            multiple=True,
+            help="Encrypt layers for the owner of this public key or certificate; once for each who may read them.",
+        ),
+        option(
+            "--encrypt-layer",
+            metavar="N",
+            type=Range(int, -10_000, 9_999),
+            multiple=True,
+            help="Encrypt this layer only: 0 is the first, -1 the last; by default all are encrypted.",
+        ),
+    )[::-1]:
+        function = one(function)
+    return function
+
+
+def decryption_keys(session: Session, words: DecryptionWords) -> DecryptionKeys | None:
+    """Return the keys for encrypted layers; None without any. Raises UsageError."""
+    if not words["decryption_key"]:
+        return None
+    from arstore.transport.decryption.keys import DecryptionKeys
+    from arstore.trust.encryption.key_file import parse_decryption
+
+    return DecryptionKeys(tuple(map(parse_decryption, words["decryption_key"])), session.note)
+
+
+def encryption(words: EncryptionWords) -> Encryption | None:
+    """Return for whom layers are encrypted, and which; None without a key. Raises UsageError, KeyFileError."""
+    if not words["encryption_key"]:
+        if words["encrypt_layer"]:
+            raise errors.UsageError("--encrypt-layer", "says which layers, and not for whom", "add --encryption-key")
+        return None
+    from arstore.transport.export.encryption import Encryption
+
+    return Encryption.named(words["encryption_key"], words["encrypt_layer"])

@@ -1,0 +1,19 @@
+"""The private keys that a user gave for encrypted layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.trust.encryption.key_file import KeyWord
+
+
+class DecryptionKeys(NamedTuple):
+    """Private keys as the user named them. *tell* takes messages: which image became which."""
+
+    words: tuple[KeyWord, ...]
+    tell: Callable[[str], object]
