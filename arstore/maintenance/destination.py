@@ -109,9 +109,10 @@ def _doubt(found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: st
 
 
 def listing(document: bytes) -> BackupListing | None:
-    """What an index.json lists; None where it is none."""
+    """The images that an index.json lists; None where it is none. What is attached to them goes with them."""
     try:
         entries: Any = json.loads(document)["manifests"]
+        entries = [entry for entry in entries if identity.SUBJECT not in (entry.get("annotations") or {})]
         images = frozenset(str(entry["digest"]) for entry in entries)
         names = [(entry.get("annotations") or {}).get(REF_NAME) for entry in entries]
         return BackupListing(images, frozenset(str(name) for name in names if name and name not in images))
