@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class ImageNeeds(NamedTuple):
     """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
 
-    What is attached to an image or an index is among its blobs. An index needs nothing besides; its `images` are the digests of those of its images that are in the store.
+    What is attached to an image or an index is among its blobs. An index needs nothing besides; its `images` are the
+    digests of those of its images that are in the store.
     """
 
     blobs: tuple[int, ...]

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,38 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
     from arstore.store.ingest.incoming import BlobReader
+    from arstore.transport.sink import OutgoingAttachment
 
 
-class FileSink:
+class FileSink(ABC):
     """What sinks of files and directories have in common: they are written to, and take nothing by themselves."""
+
+    def __init__(self) -> None:
+        self.attached: list[OutgoingAttachment] = []
+        """What was put by `put_attachment`."""
+
+    @abstractmethod
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """See ImageSink."""
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Nothing is looked up beforehand."""
 
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
         """Not for these: they have a `writer`."""
+        raise NotImplementedError
+
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """All of them: of blobs that are there, `holds` tells."""
+        return some
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Take its manifest as any other, to be listed. Raises OSError."""
+        self.put_manifest(attachment.descriptor, attachment.raw)
+        self.attached.append(attachment)
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Not for these: signatures are manifests."""
         raise NotImplementedError
 
 
