@@ -51,9 +51,6 @@ ID, LINEAGE = "id", "lineage"
 ANNOTATION = "arstore.store"
 """The annotation of `index.json` that has the id of the store; it stands before the list."""
 
-SUBJECT = "arstore.subject"
-"""The annotation of an entry of `index.json` that tells an attachment from an image: the digest of its subject."""
-
 _LENGTH = 32
 _DIGITS = 20
 """Digits of a transaction's number in the file, which is written in place and never changes its length."""

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import is_digest
-from arstore.graph.identity import SUBJECT
+from arstore.graph.records import SUBJECT
 from arstore.graph.snapshot import HOME
 from arstore.linux.files.reading import read_file
 from arstore.oci.descriptor import REF_NAME

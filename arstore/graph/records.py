@@ -131,6 +131,10 @@ class AttachmentRecord(NamedTuple):
     tag: str = ""
 
 
+SUBJECT = "arstore.subject"
+"""The annotation of an entry of `index.json` that tells an attachment from an image: the digest of its subject."""
+
+
 class ContainerRecord(NamedTuple):
     """A writable upper directory over an image.
 

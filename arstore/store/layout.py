@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
-from arstore.graph.identity import ANNOTATION, ID, SUBJECT
+from arstore.graph.identity import ANNOTATION, ID
+from arstore.graph.records import SUBJECT
 from arstore.linux.files.reading import read_file
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached

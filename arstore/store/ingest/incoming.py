@@ -169,7 +169,10 @@ class TakenLayer(NamedTuple):
 
 
 class TakenImage(NamedTuple):
-    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why."""
+    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why.
+
+    `attachments` are the digests of what came in and is attached to it.
+    """
 
     digest: str
     config: str
@@ -177,3 +180,4 @@ class TakenImage(NamedTuple):
     platform: str
     layers: tuple[TakenLayer, ...]
     denied: str = ""
+    attachments: tuple[str, ...] = ()

@@ -206,7 +206,8 @@ class Intake:
             for layer in image.layers
         )
         denied = self._taken.denied if self._publication.images[image.digest].cap is None else ""
-        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers, denied)
+        attached = tuple(digest for subject, digest in self._publication.attachments if subject == image.digest)
+        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers, denied, attached)
 
     def _dropped_of(self, layer: IncomingLayer) -> int:
         dropped = self._taken.dropped.get(layer.diff_id)

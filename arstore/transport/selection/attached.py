@@ -40,10 +40,12 @@ class Attaching:
         """Ask for each image and index, and for what is found. Raises the errors of the source, and of `Documents`
         but for MissingBlobError and ManifestError.
         """
-        level = [*self._selection.indexes, *self._selection.images]
+        selection = self._selection
+        level = [index.digest for index in selection.indexes.values()]
+        level += [image.digest for image in selection.images.values()]
         for _ in range(_DEEPEST):
             level = [digest for subject in level for digest in self._of(subject)]
-        self._selection.attachments += self._known.values()
+        selection.attachments += self._known.values()
 
     def _of(self, subject: Digest) -> list[Digest]:
         """Take what is attached to *subject*; what may have attachments itself."""

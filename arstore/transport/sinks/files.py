@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import re
-from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -26,16 +25,16 @@ if TYPE_CHECKING:
     from arstore.transport.sink import OutgoingAttachment
 
 
-class FileSink(ABC):
+class FileSink:
     """What sinks of files and directories have in common: they are written to, and take nothing by themselves."""
 
     def __init__(self) -> None:
         self.attached: list[OutgoingAttachment] = []
         """What was put by `put_attachment`."""
 
-    @abstractmethod
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
-        """See ImageSink."""
+        """See ImageSink; each has its own."""
+        raise NotImplementedError
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Nothing is looked up beforehand."""
