@@ -32,6 +32,7 @@ class ExportWords(TypedDict):
 
     platform: str | None
     all_platforms: bool
+    referrers: bool
     compression: str | None
     compression_level: int | None
     preserve_digests: bool
@@ -44,11 +45,18 @@ class CopyWords(ExportWords, AccessWords):
     format: str | None
 
 
+referrers_option = option(
+    "--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."
+)
+"""Gives a command `--referrers`; between files and the store they always come along."""
+
+
 def export_options(function: F) -> F:
     """Give a command the options that say what is copied, and in which form."""
     for one in (
         option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
         option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
+        referrers_option,
         option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
@@ -74,7 +82,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     platform, every = words["platform"], words["all_platforms"]
     if platform is not None and every:
         raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
-    return Wanted(None if platform is None else parse(platform), every)
+    return Wanted(None if platform is None else parse(platform), every, words["referrers"] or None)
 
 
 def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
@@ -109,6 +117,9 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
         session.note(f"{target.what}: {done.dropped} {noun} of an index did not come along; the new index has no such")
+    if done.left:
+        noun = "attachment" if done.left == 1 else "attachments"
+        session.note(f"{target.what}: {done.left} {noun} did not come along: {_why_left(target)}")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
@@ -116,6 +127,8 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
             "skipped_count": skipped.count,
             "sparse": done.sparse,
             "dropped": done.dropped,
+            "attached": done.attached,
+            "left": done.left,
         }
         if target.path == "-":
             return
@@ -123,6 +136,14 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     elif target.path != "-":
         for image in done.tops:
             write_line(image.descriptor.digest, *image.names)
+
+
+def _why_left(target: Destination) -> str:
+    from arstore.transport.sinks.destination import DIR, DOCKER_ARCHIVE
+
+    if target.kind == DOCKER_ARCHIVE:
+        return "a docker-archive has no place for them"
+    return "a dir: holds simple signatures only" if target.kind == DIR else "what they belong to was converted"
 
 
 def _document(image: OutgoingImage) -> dict[str, Any]:
