@@ -6,7 +6,7 @@ read by `document`, and keeps its rules: a list of requirements is never empty, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from arstore.values import NamedTuple
 
@@ -42,18 +42,10 @@ class Pki(NamedTuple):
     hostname: str
 
 
-class Accept(NamedTuple):
-    """`insecureAcceptAnything`."""
+class Unconditional(NamedTuple):
+    """A requirement that looks at nothing: `insecureAcceptAnything` or `reject`."""
 
-    type: ClassVar[str] = "insecureAcceptAnything"
-    signed: ClassVar[bool] = False
-
-
-class Reject(NamedTuple):
-    """`reject`."""
-
-    type: ClassVar[str] = "reject"
-    signed: ClassVar[bool] = False
+    type: str
 
 
 class SignedBy(NamedTuple):
@@ -62,16 +54,12 @@ class SignedBy(NamedTuple):
     key_type: str
     keys: KeySource
     identity: Identity
-    type: ClassVar[str] = "signedBy"
-    signed: ClassVar[bool] = True
 
 
 class SignedBaseLayer(NamedTuple):
-    """`signedBaseLayer`, which nobody has implemented: it never holds."""
+    """`signedBaseLayer`, which no tool implements: it never holds."""
 
     identity: Identity
-    type: ClassVar[str] = "signedBaseLayer"
-    signed: ClassVar[bool] = False
 
 
 class SigstoreSigned(NamedTuple):
@@ -83,12 +71,21 @@ class SigstoreSigned(NamedTuple):
     trust: KeySource | Fulcio | Pki
     rekor: KeySource | None
     identity: Identity
-    type: ClassVar[str] = "sigstoreSigned"
-    signed: ClassVar[bool] = True
 
 
-Requirement: TypeAlias = Accept | Reject | SignedBy | SignedBaseLayer | SigstoreSigned
+Requirement: TypeAlias = Unconditional | SignedBy | SignedBaseLayer | SigstoreSigned
 Requirements: TypeAlias = tuple[Requirement, ...]
+
+ACCEPT = Unconditional("insecureAcceptAnything")
+REJECT = Unconditional("reject")
+
+
+def type_of(requirement: Requirement) -> str:
+    """The requirement's `type`, as a policy writes it."""
+    if isinstance(requirement, Unconditional):
+        return requirement.type
+    names = {SignedBy: "signedBy", SignedBaseLayer: "signedBaseLayer", SigstoreSigned: "sigstoreSigned"}
+    return names[type(requirement)]
 
 
 class Policy(NamedTuple):
