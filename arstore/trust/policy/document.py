@@ -20,6 +20,7 @@ from arstore.trust.policy import scope as scopes
 from arstore.trust.policy.identity import Identity
 from arstore.trust.policy.model import (
     ACCEPT,
+    GPG_KEYS,
     REJECT,
     Fulcio,
     KeySource,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 BOUNDS = Bounds(document=4 << 20, json_depth=16)
 """Bytes and levels of a policy file; a real one has eight levels."""
-KEY_TYPES = ("GPGKeys", "signedByGPGKeys", "X509Certificates", "signedByX509CAs")
+KEY_TYPES = (GPG_KEYS, "signedByGPGKeys", "X509Certificates", "signedByX509CAs")
 """Values of `keyType`. Only the first can hold; the others are known so that a file with them can be read."""
 _KEYS = ("keyPath", "keyPaths", "keyData", "keyDatas")
 _REKOR = ("rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas")
@@ -186,7 +187,7 @@ class _Reader:
         found.keep_to(("type", "keyType", *_KEYS[:3], "signedIdentity"))
         key_type = found.text("keyType")
         if key_type not in KEY_TYPES:
-            raise found.error(f"{shown(repr(key_type))} is not a type of keys; write GPGKeys", "keyType")
+            raise found.error(f"{shown(repr(key_type))} is not a type of keys; write {GPG_KEYS}", "keyType")
         keys = found.source(found.one_of(_KEYS[:3], required=True))
         return SignedBy(key_type, keys, self._identity(found, "signedIdentity"))
 

@@ -76,6 +76,8 @@ class SigstoreSigned(NamedTuple):
 Requirement: TypeAlias = Unconditional | SignedBy | SignedBaseLayer | SigstoreSigned
 Requirements: TypeAlias = tuple[Requirement, ...]
 
+GPG_KEYS = "GPGKeys"
+"""The only `keyType` that can hold."""
 ACCEPT = Unconditional("insecureAcceptAnything")
 REJECT = Unconditional("reject")
 
