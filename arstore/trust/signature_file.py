@@ -20,8 +20,6 @@ PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 """The type of a payload that is a signature of an image; others are attestations and the like."""
 
 _BOUNDS = Bounds(document=LARGEST_FILE, json_depth=4)
-_MESSAGE = frozenset({*range(0x88, 0x8C), *range(0x90, 0x93), *range(0xA0, 0xA4), 0xC2, 0xC4, 0xC8})
-"""First bytes of an OpenPGP message that is signed or compressed: neither armour nor clear text begins so."""
 _SIGSTORE = {
     "dev.cosignproject.cosign/signature": "signature",
     "dev.sigstore.cosign/certificate": "certificate",
@@ -38,8 +36,7 @@ def read(data: bytes, what: str) -> Signature | None:
     if len(data) > LARGEST_FILE:
         raise SignatureError(what, f"has more than {LARGEST_FILE} bytes")
     if data[:1] != b"\0":
-        if not data or data[0] not in _MESSAGE:
-            raise SignatureError(what, "is not a signature of a known form")
+        # Whatever has no other form; who verifies it refuses what is no message.
         return SimpleSignature(data)
     name, newline, rest = data[1:].partition(b"\n")
     if newline and name == b"simple-signing":

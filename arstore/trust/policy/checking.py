@@ -6,24 +6,28 @@ in scope: whether the claim is about the image at hand (`evaluate`).
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from arstore.trust.policy.identity import ANY
-from arstore.trust.policy.model import Fulcio, Pki, SignedBy
+from arstore.trust.policy.model import Fulcio, Pki, SignedBy, SigstoreSigned
 from arstore.trust.signature import Bundle, SigstoreSignature, SimpleSignature
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Self, TypeAlias
 
-    from arstore.digest import Digest
     from cryptography.x509 import Certificate
 
+    from arstore.digest import Digest
     from arstore.trust.keys import PublicKey
     from arstore.trust.payload import Statement
     from arstore.trust.policy.material import Material
-    from arstore.trust.policy.model import KeySource, SigstoreSigned
+    from arstore.trust.policy.model import KeySource
     from arstore.trust.signature import Signature
+
+    Check: TypeAlias = Callable[[Signature], "Claim"]
 
 
 class Claim(NamedTuple):
@@ -40,43 +44,58 @@ def kind_of(signature: Signature) -> str:
     return "bundle" if isinstance(signature, Bundle) else "sigstore"
 
 
-def unfit(requirement: SignedBy | SigstoreSigned, signature: Signature) -> str:
-    """Say why *requirement* does not look into signatures of this kind; "" where it does."""
-    if isinstance(requirement, SignedBy):
-        return "" if isinstance(signature, SimpleSignature) else "signedBy takes OpenPGP signatures only"
-    if isinstance(signature, SimpleSignature):
-        return "sigstoreSigned takes sigstore's signatures only"
-    if isinstance(signature, Bundle):
-        if requirement.identity.type != ANY:
-            return f"a bundle names no repository; only {ANY} in a file given with --policy takes it"
-        if requirement.rekor is not None:
-            return "a bundle is not looked up in a log, and the policy asks for one"
-    return ""
+class Checker:
+    """Verifies signatures for one *requirement*. Leaving its context removes what it has made for that."""
+
+    def __init__(self, requirement: SignedBy | SigstoreSigned, material: Material) -> None:
+        self.requirement = requirement
+        self._material = material
+        self._check: Check | None = None
+        self._made = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.close()
+
+    def unfit(self, signature: Signature) -> str:
+        """Say why the requirement does not look into signatures of this kind; "" where it does."""
+        if isinstance(self.requirement, SignedBy):
+            return "" if isinstance(signature, SimpleSignature) else "signedBy takes OpenPGP signatures only"
+        if isinstance(signature, SimpleSignature):
+            return "sigstoreSigned takes sigstore's signatures only"
+        if isinstance(signature, Bundle):
+            if self.requirement.identity.type != ANY:
+                return f"a bundle names no repository; only {ANY} in a file given with --policy takes it"
+            if self.requirement.rekor is not None:
+                return "a bundle is not looked up in a log, and the policy asks for one"
+        return ""
+
+    def claim(self, signature: Signature) -> Claim:
+        """What *signature*, which is not `unfit`, claims. Keys are loaded for the first one, and all have to be good.
+
+        Raises SignatureError, KeyFileError, and HostError where there is no program for OpenPGP.
+        """
+        if self._check is None:
+            self._check = self._loaded()
+        return self._check(signature)
+
+    def _loaded(self) -> Check:
+        if isinstance(self.requirement, SigstoreSigned):
+            return _sigstore(self.requirement, self._material)
+        from arstore.trust.openpgp.verify import opened, verify_statement
+
+        keyring = self._made.enter_context(opened([data for _, data in self._material.load(self.requirement.keys)]))
+
+        def check(signature: Signature) -> Claim:
+            assert isinstance(signature, SimpleSignature)
+            return _claim(verify_statement(signature.blob, keyring)[0])
+
+        return check
 
 
-def checker(requirement: SignedBy | SigstoreSigned, material: Material) -> Callable[[Signature], Claim]:
-    """A function that verifies a signature that is not `unfit`, and returns what it claims.
-
-    The keys are loaded now, and all have to be good. Raises KeyFileError; the function raises SignatureError.
-    """
-    if isinstance(requirement, SignedBy):
-        return _openpgp(material.load(requirement.keys))
-    return _sigstore(requirement, material)
-
-
-def _openpgp(keyring: Sequence[bytes]) -> Callable[[Signature], Claim]:
-    from arstore.trust import openpgp
-    from arstore.trust.payload import SIMPLE, read_statement
-
-    def check(signature: Signature) -> Claim:
-        assert isinstance(signature, SimpleSignature)
-        statement = read_statement(openpgp.verify(signature.blob, keyring).payload, SIMPLE)
-        return Claim((statement.digest,), statement.reference)
-
-    return check
-
-
-def _sigstore(requirement: SigstoreSigned, material: Material) -> Callable[[Signature], Claim]:
+def _sigstore(requirement: SigstoreSigned, material: Material) -> Check:
     from arstore.trust.sigstore import bundle, verify, x509
 
     trust = requirement.trust
@@ -108,13 +127,13 @@ def _claim(statement: Statement) -> Claim:
     return Claim((statement.digest,), statement.reference)
 
 
-def _public_keys(source: KeySource, material: Material) -> tuple[PublicKey, ...]:
+def _public_keys(source: KeySource, material: Material) -> Sequence[PublicKey]:
     from arstore.trust.keys import read_public_key
 
-    return tuple(read_public_key(data, source.field) for data in material.load(source))
+    return [read_public_key(data, what) for what, data in material.load(source)]
 
 
 def _certificates(source: KeySource, material: Material) -> tuple[Certificate, ...]:
     from arstore.trust.sigstore.x509 import read_roots
 
-    return tuple(one for data in material.load(source) for one in read_roots(data, source.field))
+    return tuple(one for what, data in material.load(source) for one in read_roots(data, what))

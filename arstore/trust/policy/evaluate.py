@@ -23,7 +23,7 @@ from arstore.oci.document import parse
 from arstore.oci.index import Index
 from arstore.oci.media_type import document_type
 from arstore.trust.policy import scope
-from arstore.trust.policy.checking import checker, kind_of, unfit
+from arstore.trust.policy.checking import Checker, kind_of
 from arstore.trust.policy.identity import mismatch
 from arstore.trust.policy.material import Material
 from arstore.trust.policy.model import (
@@ -159,6 +159,7 @@ class _Evidence:
         self._image = _Document(image)
         self._within = [_Document(one) for one in within]
         self._material = material
+        self._linked: list[_Document] = []
 
     def against(self, requirement: Requirement) -> _Result:
         """Whether *requirement* holds. Raises as `judge` does."""
@@ -170,11 +171,12 @@ class _Evidence:
             return _Result(f"no tool knows keys of the type {requirement.key_type}")
         attempts: list[Attempt] = []
         try:
-            for document, signature in self._candidates():
-                reason = self._fault(requirement, signature, document)
-                attempts.append(Attempt(kind_of(signature), document.digest(), reason))
-                if not reason:
-                    return _Result("", tuple(attempts))
+            with Checker(requirement, self._material) as checker:
+                for document, signature in self._candidates():
+                    reason = self._fault(checker, signature, document)
+                    attempts.append(Attempt(kind_of(signature), document.digest(), reason))
+                    if not reason:
+                        return _Result("", tuple(attempts))
         except SignatureError as error:
             return _Result(_line(error), tuple(attempts))
         return _Result(_summary(attempts), tuple(attempts))
@@ -185,17 +187,17 @@ class _Evidence:
             for signature in document.signatures():
                 yield document, signature
 
-    def _fault(self, requirement: SignedBy | SigstoreSigned, signature: Signature, document: _Document) -> str:
-        """Why *signature* of *document* does not satisfy *requirement*; "" where it does."""
-        if reason := unfit(requirement, signature):
+    def _fault(self, checker: Checker, signature: Signature, document: _Document) -> str:
+        """Why *signature* of *document* does not satisfy the requirement; "" where it does."""
+        if reason := checker.unfit(signature):
             return reason
         try:
-            claim = checker(requirement, self._material)(signature)
+            claim = checker.claim(signature)
         except ArstoreError as error:
             return _line(error)
         if not any(map(document.has_digest, claim.digests)):
             return f"the signature is for {', '.join(claim.digests[:1])}, not for {document.digest()}"
-        return mismatch(requirement.identity, self._subject.reference, claim.reference)
+        return mismatch(checker.requirement.identity, self._subject.reference, claim.reference)
 
     def _documents(self) -> list[_Document]:
         """The image, and the indexes that lead to it: each lists what comes before it.
@@ -203,6 +205,8 @@ class _Evidence:
         An index that does not list it says nothing about it, nor does one around that. Raises SignatureError for an
         image that is not what the user's digest means, ManifestError and LimitError.
         """
+        if self._linked:
+            return self._linked
         image = self._image
         document_type(parse(image.content, "manifest"), image.media_type, "manifest")
         documents = [image]
@@ -216,6 +220,7 @@ class _Evidence:
         wanted = None if reference is None else reference.digest
         if wanted is not None and not any(one.has_digest(wanted) for one in documents):
             raise SignatureError("manifest", f"it does not have the digest {wanted} that was asked for")
+        self._linked = documents
         return documents
 
 

@@ -29,9 +29,10 @@ class Material:
     def __init__(self) -> None:
         self._files: dict[str, bytes | KeyFileError] = {}
 
-    def load(self, source: KeySource) -> tuple[bytes, ...]:
-        """The content of each file of *source*, or its data. Raises KeyFileError."""
-        return (*source.data, *map(self._file, source.paths))
+    def load(self, source: KeySource) -> tuple[tuple[str, bytes], ...]:
+        """The content of each file of *source*, or its data, after a name for messages. Raises KeyFileError."""
+        given = tuple((source.field, data) for data in source.data)
+        return (*given, *((shown(path), self._file(path)) for path in source.paths))
 
     def fingerprint(self, policy: Policy) -> str:
         """A hexadecimal digest of all that the policy says and all that its key files hold.
