@@ -28,6 +28,7 @@ from arstore.trust.keys import decoded, verify_with_any
 from arstore.trust.payload import BOUNDS
 from arstore.trust.signature import LARGEST, Bundle
 from arstore.values import NamedTuple
+from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ _MOST_SUBJECTS = 10_000
 _WHAT = "bundle"
 
 
+@answer
 class Attested(NamedTuple):
     """That each of `subjects` was signed; one of them for an image, many for a list of blobs."""
 
