@@ -1,8 +1,8 @@
 """gpg, run for one short piece of work: within bounds, and without a terminal.
 
-Its answer is on two descriptors: the output, and the status lines (doc/DETAILS of GnuPG), which alone say what happened;
-its exit status and what it writes for people say less. Both are cut at a limit, and so is its time: a compressed
-message of a few kilobytes can stand for any number of bytes.
+Its answer is on two descriptors: the output, and the status lines (doc/DETAILS of GnuPG), which alone say what
+happened; its exit status and what it writes for people say less. Both are cut at a limit, and so is its time: a
+compressed message of a few kilobytes can stand for any number of bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """OpenPGP messages verified by pysequoia, an optional package, in place of gpg.
 
-Its interface is not stable, so everything that is asked of it stands here. Two of gpg's checks it does not do itself: it
-takes messages in clear text, which the caller's look at the first byte refuses; and it passes over signatures of
-unknown keys beside a good one, so a message that asks for two keys is refused here.
+Its interface is not stable, so everything that is asked of it stands here. It does not do two of gpg's checks: it takes
+messages in clear text, which the caller's look at the first byte refuses; and it passes over signatures of unknown keys
+beside a good one, so a message that asks for two keys is refused here.
 """
 
 from __future__ import annotations
