@@ -66,7 +66,7 @@ def sealed(der: bytes, passphrase: bytes) -> bytes:
 def _require(what: str) -> None:
     if importlib.util.find_spec("nacl") is None:
         hint = (
-            "install it with `pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
+            "`pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
             " makes and `cosign import-key-pair` reads"
         )
         raise KeyFileError(what, "is a key file of cosign's own form, which takes the package PyNaCl", hint)

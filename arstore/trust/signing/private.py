@@ -35,14 +35,14 @@ class PrivateKey(NamedTuple):
     key: Any
     """What `cryptography` made of it."""
 
-    def sign(self, message: bytes, hash_name: str = "SHA256") -> bytes:
-        """The signature over *message*, as `PublicKey.verify` takes it; *hash_name* is for ECDSA only."""
+    def sign(self, message: bytes) -> bytes:
+        """The signature over *message*, as `PublicKey.verify` takes it."""
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
 
         if self.public.kind == "Ed25519":
             return bytes(self.key.sign(message))
-        return bytes(self.key.sign(message, ec.ECDSA(getattr(hashes, hash_name)())))
+        return bytes(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
 
 
 def read_private_key(data: bytes, what: str, passphrase: Callable[[], bytes]) -> PrivateKey:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.trust.signing.private import PrivateKey
 
-_BUNDLE_HASHES = {"ECDSA P-384": "SHA384"}
-"""What cosign's verifier of bundles expects of keys of this kind; elsewhere it is SHA-256."""
-
 
 def statement_about(manifest: Digest, name: str) -> Statement:
     """What is stated now of the image with this *manifest* under the *name*, such as `example.org/app:1`.
@@ -47,5 +44,4 @@ def sign_image(key: PrivateKey, manifest: Digest, name: str) -> SigstoreSignatur
 
 def sign_bundle(key: PrivateKey, *blobs: Digest) -> Bundle:
     """The bundle, as cosign 3 makes it, in which *key* signs these *blobs*: the manifest of an image, or a list."""
-    name = _BUNDLE_HASHES.get(key.public.kind, "SHA256")
-    return make_bundle(Attested(blobs), key.public.hint, lambda message: key.sign(message, name))
+    return make_bundle(Attested(blobs), key.public.hint, key.sign)
