@@ -21,6 +21,7 @@ from arstore.errors import LimitError, ManifestError, SignatureError
 from arstore.oci.document import Bounds, Fields, encode, parse, shown
 from arstore.trust.signature import LARGEST
 from arstore.values import NamedTuple
+from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,6 +39,7 @@ BOUNDS = Bounds(document=LARGEST, json_depth=16)
 _WHAT = "signature payload"
 
 
+@answer
 class Statement(NamedTuple):
     """That the image with the manifest `digest` may be called `reference`.
 

@@ -2,7 +2,8 @@
 
     {"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
      "verificationMaterial": {"publicKey": {"hint": HINT}, ...},
-     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"sig": BASE64}]}}
+     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json",
+                      "signatures": [{"sig": BASE64}]}}
 
 The payload is an in-toto statement: digests, and what is said about them. What is signed is the "pre-authentication
 encoding" of type and payload (DSSE, protocol.md). **A bundle names no repository**: whoever may write to a registry can
@@ -11,9 +12,9 @@ put the signature of one image beside another name of it. So it never stands for
 The statement's type decides what it is worth: cosign's own says "this is signed", any other (provenance, an inventory)
 says something else, maybe that the image is bad. Only cosign's is taken.
 
-Refused, by name: bundles with a certificate (their time and identity take a log and Fulcio, which only the older form is
-verified with here), with the signature of a blob instead of a statement, of other versions. Log entries and timestamps
-in a bundle are passed over: with a key, they are not what is trusted.
+Refused, by name: bundles with a certificate (their time and identity take a log and Fulcio, which are checked for the
+older form only), with the signature of a blob instead of a statement, of other versions. Log entries and timestamps in
+a bundle are passed over: with a key, they are not what is trusted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from arstore.trust.keys import decoded, verify_with_any
 from arstore.trust.payload import BOUNDS
 from arstore.trust.signature import LARGEST, Bundle
 from arstore.values import NamedTuple
+from arstore.workers.wire import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +46,7 @@ _MOST_SUBJECTS = 10_000
 _WHAT = "bundle"
 
 
+@answer
 class Attested(NamedTuple):
     """That each of `subjects` was signed; one of them for an image, many for a list of blobs."""
 

@@ -2,7 +2,8 @@
 
 A "signed entry timestamp" is the log's promise: its signature over the entry and the time at which it was taken in.
 
-    {"SignedEntryTimestamp": BASE64, "Payload": {"body": BASE64, "integratedTime": SECONDS, "logIndex": N, "logID": HEX}}
+    {"SignedEntryTimestamp": BASE64,
+     "Payload": {"body": BASE64, "integratedTime": SECONDS, "logIndex": N, "logID": HEX}}
 
 The log signs `Payload` in the form of RFC 8785. `body` is the entry itself, `hashedrekord` 0.0.1: the key or
 certificate, the signature, and the SHA-256 of what was signed. A promise about other bytes is worth nothing, and says

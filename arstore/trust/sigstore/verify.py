@@ -24,6 +24,8 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cryptography.x509 import Certificate
+
     from arstore.trust.keys import PublicKey
     from arstore.trust.signature import SigstoreSignature
 
@@ -113,13 +115,13 @@ def _promise(signature: SigstoreSignature) -> str:
     return signature.rekor
 
 
-def _certificate(signature: SigstoreSignature) -> x509.Certificate:
+def _certificate(signature: SigstoreSignature) -> Certificate:
     if not signature.certificate:
         raise SignatureError("signature", "brings no certificate")
     return x509.read_certificate(signature.certificate)
 
 
-def _check_email(leaf: x509.Certificate, email: str) -> None:
+def _check_email(leaf: Certificate, email: str) -> None:
     found = x509.emails_of(leaf)
     if email not in found:
         names = ", ".join(map(shown, found[:3])) or "no e-mail address"
