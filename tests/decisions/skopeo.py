@@ -47,7 +47,7 @@ def ask(runner: Runner, table: Sequence[Case], material: Material) -> list[tuple
     (work / "registry").mkdir()
     with dockerregistry.served(work / "registry") as host:
         (work / "registries.conf").write_text(_mapped(host, material))
-        common = ("skopeo", "--registries.d", f"{work}/registries.d")
+        common = ("skopeo", "--registries.d", f"{work}/registries.d", "--registries-conf", f"{work}/registries.conf")
         jobs = [[*common, "--insecure-policy", *words] for words in _pushes(places, host)]
         pushes = len(jobs)
         for number, case in enumerate(table):
@@ -62,8 +62,7 @@ def ask(runner: Runner, table: Sequence[Case], material: Material) -> list[tuple
 
 def _run(runner: Runner, jobs: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
     (runner.work / "jobs.json").write_text(json.dumps(jobs))
-    configuration = str(runner.work / "registries.conf")
-    runner.run("python3", "-c", _INSIDE, runner.work, CONTAINERS_REGISTRIES_CONF=configuration)
+    runner.run("python3", "-c", _INSIDE, runner.work)
     return [(code, line) for code, line in json.loads((runner.work / "answers.json").read_text())]
 
 
@@ -97,7 +96,7 @@ def _pushes(places: Places, host: str) -> list[list[str]]:
 
 
 def _answer(code: int, line: str, places: Places) -> tuple[str, str]:
-    match = re.search(r'msg="((?:[^"\\\\]|\\\\.)*)"', line)
+    match = re.search(r'msg="((?:[^"\\]|\\.)*)"', line)
     said = json.loads(f'"{match[1]}"', strict=False) if match else line
     said = said.replace(str(places.keys), "@K@").replace(str(places.top), "@W@")
     said = re.sub(r"/[^ \"]*/policies/[0-9]+\.json", "POLICY", said)
