@@ -186,6 +186,12 @@ class LimitError(SourceError):
     exit_code = 20
 
 
+class RejectedError(ArstoreError):
+    """The policy does not accept the image; *why* names the requirement that does not hold."""
+
+    exit_code = 21
+
+
 class SyncFailedError(ArstoreError):
     """`sync` could not copy some images, or could not delete some tags."""
 
@@ -314,7 +320,7 @@ class MountForbiddenError(MountError):
     exit_code = 44
 
 
-# --- running (50-69) ------------------------------------------------------------------------------------------------
+# --- running (50-55, 60-63) -----------------------------------------------------------------------------------------
 
 
 class RuntimeMissingError(RunError):
@@ -375,6 +381,27 @@ class PipelineRefusedError(PipelineError):
     """The image does not have the label arstore.pipeline=true, which --require-label requires."""
 
     exit_code = 63
+
+
+# --- trust (56-59), besides 21 --------------------------------------------------------------------------------------
+
+
+class SignatureError(ArstoreError):
+    """A signature is malformed, is made by another key, or is for other bytes."""
+
+    exit_code = 56
+
+
+class KeyFileError(ArstoreError):
+    """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
+
+    exit_code = 57
+
+
+class PolicyError(ArstoreError):
+    """A policy file cannot be used: it is malformed, or says something that has no meaning."""
+
+    exit_code = 58
 
 
 class InterruptedByUserError(ArstoreError):
