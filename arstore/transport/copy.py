@@ -6,19 +6,22 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.admission.gate import Gate
+from arstore.transport.admission.rules import Rules
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
+from arstore.transport.location import path_in
 from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from arstore.registry.access import RegistryOptions
     from arstore.store.ingest.incoming import TakenImage
@@ -33,7 +36,8 @@ class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
 
     *single* refuses a source that brings more than one image; *limits* are for its layers, its
-    documents and the archive; *registries* says how registries are reached.
+    documents and the archive; *registries* says how registries are reached. *rules* name the signature policy, by
+    default the user's or the host's; *place* is the path that its scopes are compared with, "" for none.
     """
 
     name: str = ""
@@ -42,6 +46,8 @@ class ImportOptions:
     single: bool = False
     limits: Limits = DEFAULT_LIMITS
     registries: RegistryOptions | None = None
+    rules: Rules | None = None
+    place: str = ""
 
 
 DEFAULTS = ImportOptions()
@@ -62,7 +68,7 @@ def import_reference(
     def opened(spool: Spool) -> ImageSource:
         return open_source(reference, spool, limits=options.limits, registries=options.registries)
 
-    return import_opened(store, opened, options, progress, skipped)
+    return import_opened(store, opened, replace(options, place=path_in(reference)), progress, skipped)
 
 
 def import_opened(
@@ -73,9 +79,11 @@ def import_opened(
     skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    rules = options.rules or Rules()
     store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
-        selection = Selector(source, options.wanted, options.limits, skipped).select()
+        gate = Gate(rules, source, options.place, store.graph.release)
+        selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
         if options.name:
             selection.rename(str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
@@ -86,5 +94,22 @@ def import_opened(
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
             attached = selection.attachments
             return store.take(
-                images, indexes, blobs, forms, progress, spool, limits=options.limits, attachments=attached
+                images,
+                indexes,
+                blobs,
+                forms,
+                progress,
+                spool,
+                limits=options.limits,
+                attachments=attached,
+                hints=_hints(rules, gate),
             )
+
+
+def _hints(rules: Rules, gate: Gate) -> Mapping[tuple[str, str, str], str]:
+    """What the store is to keep of the verdicts; nothing where no policy was asked."""
+    if not gate.admitted:
+        return {}
+    from arstore.transport.admission.kept import hints_of
+
+    return hints_of(rules, gate.admitted)

@@ -50,6 +50,11 @@ class Dir(Medium):
     _digests: dict[str, Digest]
     _made: dict[Digest, bytes] | None = None
 
+    @property
+    def transport(self) -> str:
+        """The name of the transport."""
+        return "dir"
+
     def claims(self) -> Claims:
         """The one image: a descriptor made from `manifest.json`."""
         return [(self._top(), ())]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arstore.oci.index import Index
     from arstore.oci.manifest import Manifest
     from arstore.tar.limits import Limits
+    from arstore.transport.admission.gate import Gate
     from arstore.transport.facts import ConfigFacts, Nature
     from arstore.transport.source import BlobReader, ImageSource
     from arstore.transport.work import Work
@@ -32,8 +33,12 @@ class Documents:
     *facts* has what is known of them already, and learns the rest.
     """
 
-    def __init__(self, source: ImageSource, limits: Limits, facts: Facts | None = None) -> None:
+    def __init__(
+        self, source: ImageSource, limits: Limits, facts: Facts | None = None, gate: Gate | None = None
+    ) -> None:
+        """Without a *gate*, every image is believed."""
         self._source = source
+        self._gate = gate
         self._facts = facts or Facts(source.what, limits)
         self._trouble: dict[tuple[Digest, int, bytes | None], ArstoreError] = {}
         self._bad: dict[Digest, ArstoreError] = {}
@@ -108,7 +113,19 @@ class Documents:
     def index(self, entry: Descriptor) -> Index:
         """What the index *entry* lists. Raises as `nature`."""
         self.get(entry)
-        return self._facts.index(entry.digest, entry.media_type)
+        found = self._facts.index(entry.digest, entry.media_type)
+        if self._gate is not None:
+            self._gate.listed(entry, found.entries)
+        return found
+
+    def admit(self, entry: Descriptor) -> None:
+        """Ask the gate before anything that the manifest *entry* names is believed.
+
+        Raises RejectedError, PolicyError, and the errors of `get`.
+        """
+        if self._gate is not None:
+            self.get(entry)
+            self._gate.admit(entry, self)
 
     def config_facts(self, descriptor: Descriptor) -> ConfigFacts:
         """What a config says. Raises as `config`, and ManifestError."""

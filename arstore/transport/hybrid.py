@@ -73,6 +73,11 @@ class Hybrid(Medium):
         self._whole: dict[Digest, bool] = {}
         self._compressed: dict[Digest, bool | None] = {}
 
+    @property
+    def transport(self) -> str:
+        """The name of the transport."""
+        return "oci-archive"
+
     def claims(self) -> Claims:
         """The entries of `index.json` that are whole, and the images of `manifest.json` that they leave out."""
         table = ImageTable(self._docker)

@@ -22,6 +22,7 @@ from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.attached_entries import AttachedEntries
 from arstore.transport.documents import Documents
 from arstore.transport.media.base import Container, Medium
+from arstore.transport.media.directory import Directory
 from arstore.transport.names import EVERYTHING, Choice, Claims, annotated
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Layout(Medium):
         self._entries: Sequence[Descriptor | Flawed] | None = None
         self._attached: AttachedEntries | None = None
         self._looks: dict[tuple[Digest, str, int], tuple[Sequence[Descriptor | Flawed], Manifest | None]] = {}
+
+    @property
+    def transport(self) -> str:
+        """By what holds the layout."""
+        return "oci" if isinstance(self._container, Directory) else "oci-archive"
 
     def claims(self) -> Claims:
         """The entries of `index.json`, and a nested one when the user asked for its digest."""

@@ -40,6 +40,7 @@ class RegistrySource:
     """The image that *reference* means; *access* is the source's own, and closed with it."""
 
     complete = True
+    transport = "docker"
     is_remote = True
 
     def __init__(self, reference: DockerReference, access: Access, bounds: Bounds = BOUNDS) -> None:

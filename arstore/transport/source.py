@@ -84,6 +84,10 @@ class ImageSource(BlobSource, Protocol):
     """The medium as the user named it, for messages."""
 
     @property
+    def transport(self) -> str:
+        """The name of the transport, as policies have it: `oci`, `oci-archive`, `docker-archive`, `dir`, `docker`..."""
+
+    @property
     def complete(self) -> bool:
         """False when the medium may have been cut short, so that what is not there may have been there once."""
 

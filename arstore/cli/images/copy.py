@@ -18,6 +18,7 @@ from arstore.cli.images.copying import (
 )
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -71,6 +72,7 @@ def copy(
     target = parse_destination(destination)
     refuse_terminal(target.path)
     wanted, options = wanted_platforms(words), how_to_copy(words, words["format"])
+    rules = policy_rules(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
         if _is_stored(source):
@@ -78,12 +80,12 @@ def copy(
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
                     _require_image(store, source)
-                done = export_stored(store, texts, target, wanted, options, progress, skipped, there)
+                done = export_stored(store, texts, target, wanted, options, progress, skipped, there, rules)
         else:
             from arstore.cli.images.imports import refuse_terminal as refuse_input
 
             refuse_input(source)
-            done = export_reference(source, target, wanted, options, progress, skipped, there, here)
+            done = export_reference(source, target, wanted, options, progress, skipped, there, here, rules)
     render_copied(session, target, done, skipped)
 
 
@@ -118,7 +120,8 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     refuse_terminal(target.path)
     skipped = SkippedTop()
     with session.store() as store, session.progress() as progress:
-        done = export_stored(store, images, target, wanted_platforms(words), how_to_copy(words), progress, skipped)
+        wanted, options, rules = wanted_platforms(words), how_to_copy(words), policy_rules(session, words)
+        done = export_stored(store, images, target, wanted, options, progress, skipped, rules=rules)
     render_copied(session, target, done, skipped)
 
 
@@ -137,8 +140,13 @@ def _into_store(
         raise errors.UsageError(source, "is in the store already", "`arstore tag` gives it another name")
     refuse_terminal(source)
     session.tell_confinement()
-    access = _access(session, words, creds)
-    options = ImportOptions(name, wanted_platforms(words), limits=changed(words["limit"], Limits()), registries=access)
+    options = ImportOptions(
+        name,
+        wanted_platforms(words),
+        limits=changed(words["limit"], Limits()),
+        registries=_access(session, words, creds),
+        rules=policy_rules(session, words),
+    )
     with session.store(create=True) as store:
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress, skipped)

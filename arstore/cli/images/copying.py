@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
 from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-COPY_ERRORS = (*SOURCE_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
+COPY_ERRORS = (*SOURCE_ERRORS, *POLICY_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
 """What can end a copy."""
 
 
-class ExportWords(TypedDict):
+class ExportWords(PolicyWords):
     """The options of `export_options` as they were typed."""
 
     platform: str | None
@@ -60,6 +61,7 @@ def export_options(function: F) -> F:
         option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
+        policy_options,
         limit_option,
         progress_option,
         json_option,

@@ -19,6 +19,7 @@ from arstore.cli.images.copying import referrers_option
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class ImportWords(AccessWords):
+class ImportWords(AccessWords, PolicyWords):
     """The options of `import` and `pull` as they were typed."""
 
     name: str
@@ -57,6 +58,7 @@ def import_options(function: F) -> F:
         option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
         limit_option,
         strict_xattrs_option,
+        policy_options,
         registry_options,
         progress_option,
         json_option,
@@ -65,7 +67,7 @@ def import_options(function: F) -> F:
     return function
 
 
-@exit_statuses(*SOURCE_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, *POLICY_ERRORS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)
@@ -120,6 +122,7 @@ def import_(
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
         name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
         options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
+        policy_rules(session, words).refuse_unsigned("tarball", source)
         _bring_root(session, source, options)
         return
     if root_name is not None or changes or message or timestamp is not None:
@@ -227,7 +230,8 @@ def _options(
     wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], words["referrers"] or None)
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
-    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
+    rules = policy_rules(session, words)
+    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries, rules=rules)
 
 
 def _check_tree(store: Store, tree: str) -> None:

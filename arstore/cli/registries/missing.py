@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from arstore.cli.parameter import Choice, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules, require_admitted
 from arstore.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 ALWAYS, MISSING, NEVER = "always", "missing", "never"
 
 
-class PullWords(AccessWords):
+class PullWords(AccessWords, PolicyWords):
     """The options of `pull_options` as they were typed."""
 
     pull: str | None
@@ -34,7 +35,7 @@ def pull_options(function: F) -> F:
         help="When to pull the image: always, never, or when it is missing. By default a missing one is pulled if its "
         "name says from which registry.",
     )
-    return pull(registry_options(function))
+    return pull(policy_options(registry_options(function)))
 
 
 def may_pull(text: str, words: PullWords) -> bool:
@@ -53,7 +54,7 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
     """
     if words["pull"] != ALWAYS:
         try:
-            return store.find_image(text)
+            return _admitted(session, store, text, words)
         except NotFoundError:
             if not may_pull(text, words):
                 raise
@@ -64,6 +65,14 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
 
     access = registry_access(session, words)
     session.tell_confinement()
+    options = ImportOptions(registries=access, rules=policy_rules(session, words))
     with session.progress() as progress:
-        import_first(store, sources_of(text, access), ImportOptions(registries=access), progress, SkippedTop())
+        import_first(store, sources_of(text, access), options, progress, SkippedTop())
     return store.find_image(text)
+
+
+def _admitted(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
+    """The image of the store that *text* means, if the policy accepts it."""
+    found = store.find_image(text)
+    require_admitted(session, store, found, words)
+    return found

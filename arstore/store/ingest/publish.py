@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from arstore.disk.paths import sync_directory
 from arstore.errors import ArstoreError, NotFoundError
+from arstore.graph.hints import put_hint
 from arstore.graph.records import TreeRecord
 from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.layout import published_change
@@ -32,7 +33,7 @@ from arstore.trees.erofs.merged_index import build
 from arstore.trees.forms import MERGED, properties
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from arstore.disk.paths import Directories
     from arstore.disk.staging import Ingest
@@ -63,6 +64,8 @@ class Publication:
     names: dict[str, str] = field(default_factory=dict)
     attachments: dict[tuple[str, str], AttachmentRecord] = field(default_factory=dict)
     """By the digests of the subject and of the manifest; what is attached to an attachment stands behind that."""
+    hints: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """Texts by table, subject and detail (`graph.hints`)."""
     reused_blobs: set[str] = field(default_factory=set)
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
@@ -114,6 +117,8 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
             for digest, image in work.images.items():
                 change.put_image(digest, _image_merged(change.image(digest), image))
             _record_attachments(change, work)
+            for (table, subject, detail), text in work.hints.items():
+                put_hint(change, table, subject, text, detail)
             for name, digest in work.names.items():
                 before = change.name(name)
                 if before is not None and before != digest:

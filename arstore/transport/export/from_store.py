@@ -30,6 +30,7 @@ class StoreSource:
     """The images that users named in *store*, each with the names that it is to have."""
 
     complete = True
+    transport = "store"
     is_remote = False
 
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:

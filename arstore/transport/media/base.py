@@ -87,6 +87,11 @@ class Medium(ABC):
         return self._choice
 
     @property
+    @abstractmethod
+    def transport(self) -> str:
+        """The name of the transport."""
+
+    @property
     def is_remote(self) -> bool:
         """False: blobs are files, or parts of one."""
         return False

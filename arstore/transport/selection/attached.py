@@ -15,6 +15,8 @@ from arstore.store.ingest.incoming import IncomingAttachment, IncomingBlob
 from arstore.transport.source import attached_to
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
     from arstore.transport.documents import Documents
@@ -47,30 +49,45 @@ class Attaching:
             level = [digest for subject in level for digest in self._of(subject)]
         selection.attachments += self._known.values()
 
+    def add_these(self, some: Iterable[tuple[Digest, Attached]]) -> None:
+        """Add attachments that are known, by subject, of those images and indexes that were selected.
+
+        Raises the errors of the source, and of `Documents` but for MissingBlobError and ManifestError.
+        """
+        chosen = self._selection
+        for subject, one in some:
+            if subject in chosen.images or subject in chosen.indexes:
+                self._take(subject, one)
+        chosen.attachments += self._known.values()
+
     def _of(self, subject: Digest) -> list[Digest]:
         """Take what is attached to *subject*; what may have attachments itself."""
         found = []
         listed = attached_to(self._source, subject)
         for one in listed[:MOST]:
             self._documents.work.visit()
-            entry = one.descriptor
-            if (subject, entry.digest) in self._known or entry.digest in self._selection.images:
-                continue
-            try:
-                taken = self._read(subject, one)
-            except (ManifestError, MissingBlobError) as error:
-                self._skipped.add(entry, f"an attachment of {subject} that cannot be taken: {error.why}")
-                continue
-            if taken is None:
-                self._skipped.add(entry, f"listed as an attachment of {subject}, and does not say so itself")
-                continue
-            self._known[subject, entry.digest] = taken
             # Tags of tags cost a registry requests, and nobody writes any.
-            if not (one.tag and self._source.is_remote):
-                found.append(entry.digest)
+            if self._take(subject, one) and not (one.tag and self._source.is_remote):
+                found.append(one.descriptor.digest)
         for one in listed[MOST:]:
             self._skipped.add(one.descriptor, f"more than {MOST} attachments of {subject}")
         return found
+
+    def _take(self, subject: Digest, one: Attached) -> bool:
+        """Take one attachment, or report why not; whether it is new."""
+        entry = one.descriptor
+        if (subject, entry.digest) in self._known or entry.digest in self._selection.images:
+            return False
+        try:
+            taken = self._read(subject, one)
+        except (ManifestError, MissingBlobError) as error:
+            self._skipped.add(entry, f"an attachment of {subject} that cannot be taken: {error.why}")
+            return False
+        if taken is None:
+            self._skipped.add(entry, f"listed as an attachment of {subject}, and does not say so itself")
+            return False
+        self._known[subject, entry.digest] = taken
+        return True
 
     def _read(self, subject: Digest, one: Attached) -> IncomingAttachment | None:
         entry = one.descriptor

@@ -208,6 +208,7 @@ class Taking:
             kind = manifest.artifact_type or manifest.config.media_type
             raise ManifestError(what, f"is not a container image, but an artifact of type {shown(kind) or 'unknown'}")
         self._documents.refer(entry.digest, len(manifest.layers))
+        self._documents.admit(entry)
         config = self._documents.config_facts(manifest.config)
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import PolicyError, reason
 from arstore.linux.files.reading import read_file
 from arstore.oci.document import shown
-from arstore.trust.policy.document import BOUNDS, read
+from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,28 +26,56 @@ NO_POLICY = "no policy.json was found, so images are accepted without any signat
 """What a command says once when it works without a policy."""
 
 
-def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = SYSTEM) -> Policy | None:
-    """The policy that holds: of the file *given* with `--policy`, or of the first that is there; None without any.
+LARGEST = 4 << 20
+"""Bytes of a policy file."""
 
-    Raises PolicyError for a file that is there and cannot be used, and for a *given* one that is not there.
+
+class PolicyFile(NamedTuple):
+    """A policy file as it was read; `explicit` says that the user named it with `--policy`."""
+
+    path: str
+    data: bytes
+    explicit: bool = False
+
+
+def find_file(given: str = "", environ: Mapping[str, str] | None = None, system: str = SYSTEM) -> PolicyFile | None:
+    """The file that holds: *given*, or the first that is there; None without any. Nothing in it is looked at.
+
+    Raises PolicyError for a file that is there and cannot be read, and for a *given* one that is not there.
     """
     if given:
-        return read_policy(given, explicit=True)
+        return PolicyFile(given, _content(given), explicit=True)
     home = (os.environ if environ is None else environ).get("HOME") or _home()
     for path in (f"{home}/{USER}" if home else "", system):
         if path and _is_there(path):
-            return read_policy(path)
+            return PolicyFile(path, _content(path))
     return None
+
+
+def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = SYSTEM) -> Policy | None:
+    """The policy of the file that holds; None without any. Raises PolicyError, also for what is in the file."""
+    found = find_file(given, environ, system)
+    return None if found is None else parse(found)
 
 
 def read_policy(path: str, *, explicit: bool = False) -> Policy:
     """The policy in the file *path*. Raises PolicyError."""
+    return parse(PolicyFile(path, _content(path), explicit))
+
+
+def parse(file: PolicyFile) -> Policy:
+    """The policy that *file* holds. Raises PolicyError."""
+    from arstore.trust.policy.document import read
+
+    return read(file.data, shown(file.path), explicit=file.explicit)
+
+
+def _content(path: str) -> bytes:
     try:
-        data = read_file(path, BOUNDS.document)
+        return read_file(path, LARGEST)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "is not a path"
         raise PolicyError(shown(path), why if why.startswith(("is ", "has ")) else f"cannot be read: {why}") from error
-    return read(data, shown(path), explicit=explicit)
 
 
 def _is_there(path: str) -> bool:
