@@ -77,7 +77,10 @@ def sig(identity: Any = None, key: str = "k1.pub", **more: Any) -> dict[str, Any
 def trusted(identity: Any = None, **more: Any) -> dict[str, Any]:
     """A requirement sigstoreSigned with what *more* says."""
     found = {"type": "sigstoreSigned", **more}
-    return {**found, "signedIdentity": {"type": "exactReference", "dockerReference": f"{APP}:1"} if identity is None else identity}
+    return {
+        **found,
+        "signedIdentity": {"type": "exactReference", "dockerReference": f"{APP}:1"} if identity is None else identity,
+    }
 
 
 def exact(name: str = f"{APP}:1") -> dict[str, str]:
@@ -385,11 +388,24 @@ def _identities() -> Iterator[Case]:
             seen.add(title)
             yield Case("identities", title, text(default(sig(identity, own))), directory(fixture), fixture)
     kinds = ("matchExact", "matchRepoDigestOrExact", "matchRepository")
-    labels = ("plain", "no-tag", "tag-2", "digest", "tag-digest", "other-repository", "prefix-name", "empty", "garbage-name")
+    labels = (
+        "plain",
+        "no-tag",
+        "tag-2",
+        "digest",
+        "tag-digest",
+        "other-repository",
+        "prefix-name",
+        "empty",
+        "garbage-name",
+    )
     for label in labels:
         for kind in kinds:
             for what, behind in (("tag", ":1"), ("digest", "@@DIGEST@")):
-                if label not in ("plain", "no-tag", "tag-2", "digest", "tag-digest") and (what, kind) != ("tag", "matchRepository"):
+                if label not in ("plain", "no-tag", "tag-2", "digest", "tag-digest") and (what, kind) != (
+                    "tag",
+                    "matchRepository",
+                ):
                     continue
                 source = f"docker://registry.example:5000/names/{label}{behind}"
                 policy = text(default(sig(rule(kind), own)))
@@ -409,11 +425,29 @@ def _identities() -> Iterator[Case]:
     ]  # fmt: skip
     for title, identity, source in remaps:
         yield Case("identities", f"remapIdentity: {title}", text(default(gpg(identity))), source, "mirror")
-    yield Case("identities", "remapIdentity: unchanged", text(default(gpg(remap("other.example", "x.example")))), f"docker://{APP}:1", "app")
-    yield Case("identities", "cosign: the default", text(default(sig(key="cosign.pub"))), "docker://registry.example:5000/team/cosigned:1", "cosigned")
+    yield Case(
+        "identities",
+        "remapIdentity: unchanged",
+        text(default(gpg(remap("other.example", "x.example")))),
+        f"docker://{APP}:1",
+        "app",
+    )
+    yield Case(
+        "identities",
+        "cosign: the default",
+        text(default(sig(key="cosign.pub"))),
+        "docker://registry.example:5000/team/cosigned:1",
+        "cosigned",
+    )
     yield Case("identities", "cosign: matchRepository", text(default(sig(rule("matchRepository"), "cosign.pub"))),
                "docker://registry.example:5000/team/cosigned:1", "cosigned")  # fmt: skip
-    yield Case("identities", "cosign: another key", text(default(sig(rule("matchRepository")))), "docker://registry.example:5000/team/cosigned:1", "cosigned")
+    yield Case(
+        "identities",
+        "cosign: another key",
+        text(default(sig(rule("matchRepository")))),
+        "docker://registry.example:5000/team/cosigned:1",
+        "cosigned",
+    )
     yield Case("identities", "hub: short name", text(default(gpg())), "docker://busybox", "hub")
 
 
@@ -512,7 +546,13 @@ def _keys(material: Material) -> Iterator[Case]:
     ]  # fmt: skip
     for title, requirement, fixture in rows:
         yield Case("keys", title, text(default(requirement)), directory(fixture), fixture)
-    yield Case("keys", "key: of an image in a registry", text(default(sig())), "docker://registry.example:5000/team/sigstore:1", "sigstore")
+    yield Case(
+        "keys",
+        "key: of an image in a registry",
+        text(default(sig())),
+        "docker://registry.example:5000/team/sigstore:1",
+        "sigstore",
+    )
 
 
 def _indexes() -> Iterator[Case]:
@@ -520,7 +560,16 @@ def _indexes() -> Iterator[Case]:
     for label in ("index-only", "instance-only", "index-unsigned", "other-instance"):
         repo = f"registry.example:5000/lists/{label}"
         argued = INDEX if label == "index-only" else ""
-        yield Case("indexes", f"dir: {label}", text(default(sig(exact(f"{repo}:1"), "p256.pub"))), directory(label), label, argued)
-        yield Case("indexes", f"docker: {label}", text(default(sig(key="p256.pub"))), f"docker://{repo}:1", label, argued)
+        yield Case(
+            "indexes",
+            f"dir: {label}",
+            text(default(sig(exact(f"{repo}:1"), "p256.pub"))),
+            directory(label),
+            label,
+            argued,
+        )
+        yield Case(
+            "indexes", f"docker: {label}", text(default(sig(key="p256.pub"))), f"docker://{repo}:1", label, argued
+        )
     yield Case("indexes", "accepts everything", text(default(ACCEPT)), directory("index-unsigned"), "index-unsigned")
     yield Case("indexes", "rejects everything", text(default(REJECT)), directory("instance-only"), "instance-only")

@@ -75,7 +75,9 @@ class Maker:
             until = "seconds=20" if user == "expired" else "never"
             self.run(*gpg, "--quick-generate-key", f"{user} <{user}@example.com>", "ed25519", "sign", until)
             listed = self.run("gpg", "--with-colons", "--list-keys", f"{user}@example.com")
-            self._fingerprints[user] = next(line for line in listed.splitlines() if line.startswith("fpr")).split(":")[9]
+            self._fingerprints[user] = next(line for line in listed.splitlines() if line.startswith("fpr")).split(":")[
+                9
+            ]
         for user in PGP_USERS[:2]:
             self._keep_pgp(user)
         for name in ("k1", "k2"):
@@ -131,7 +133,9 @@ class Maker:
                        "--sign-passphrase-file", self.work / "password"),
         }  # fmt: skip
         try:
-            self.skopeo("copy", "-q", *ways[kind], "--sign-identity", name, f"oci:{self._layout}:{image}:1", f"dir:{place}")
+            self.skopeo(
+                "copy", "-q", *ways[kind], "--sign-identity", name, f"oci:{self._layout}:{image}:1", f"dir:{place}"
+            )
         except FailedError as error:
             raise FailedError(f"{image} {kind} {key} {name}: {error}") from error
         return (place / "signature-1").read_bytes()
@@ -247,7 +251,16 @@ def recipes() -> dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]:
     }  # fmt: skip
     for label, name in named.items():
         found[f"name-{label}"] = ("first", "", (("own:p256", name),))
-    for label in ("no-tag", "tag-2", "digest", "tag-digest", "other-repository", "prefix-name", "empty", "garbage-name"):
+    for label in (
+        "no-tag",
+        "tag-2",
+        "digest",
+        "tag-digest",
+        "other-repository",
+        "prefix-name",
+        "empty",
+        "garbage-name",
+    ):
         repository = f"registry.example:5000/names/{label}"
         text = named[label].replace(APP, repository)
         found[f"at-{label}"] = ("first", repository, (("own:p256", text),))

@@ -355,7 +355,9 @@ def test_a_dir_of_an_index_has_signatures_of_its_instances(arstore, tmp_path):
     assert (tmp_path / "back" / "signature-1").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"\0other-form\n{}", b"\0sigstore-json\n{", b'\0sigstore-json\n{"payload":"?"}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", b"\0other-form\n{}", b"\0sigstore-json\n{", b'\0sigstore-json\n{"payload":"?"}']
+)
 def test_a_file_that_is_no_signature_is_refused(arstore, tmp_path, data):
     place = images.write_dir(tmp_path / "flat", PICTURE)
     (place / "signature-1").write_bytes(data)

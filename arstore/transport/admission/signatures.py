@@ -7,9 +7,12 @@ a signature is good.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, SignatureError
+from arstore.oci.document import STORED
+from arstore.oci.manifest import Manifest
 from arstore.oci.simple_signing import OPENPGP
 from arstore.transport.source import attached_to
 from arstore.trust.cosign import PAYLOAD, Slot, signature_in
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
-    from arstore.oci.manifest import Manifest
     from arstore.store.store import Store
     from arstore.transport.documents import Documents
     from arstore.transport.source import Attached, ImageSource
@@ -63,15 +65,14 @@ def of_source(source: ImageSource, documents: Documents, subject: Digest) -> Fou
 
 def of_store(store: Store, subject: Digest) -> list[Signature]:
     """The signatures that *store* has for the manifest *subject*. Raises the errors of Graph."""
-    from arstore.store.attachments import attachments
-
     found: list[Signature] = []
-    for one in attachments(store, subject):
+    with store.graph.read() as snapshot:
+        kept = snapshot.attachments_of(subject)
+    for digest, one in kept:
         if one.tag in {"", _TAG}:
-            try:
-                found += _in(one.manifest, lambda layer: store.read_blob(layer.digest))
-            except ArstoreError:
-                continue
+            with suppress(ArstoreError):
+                manifest = Manifest.parse(store.read_blob(digest), f"manifest {digest}", one.media_type, STORED)
+                found += list(_in(manifest, lambda layer: store.read_blob(layer.digest)))
     return found
 
 

@@ -38,7 +38,7 @@ class PolicyFile(NamedTuple):
     explicit: bool = False
 
 
-def find_file(given: str = "", environ: Mapping[str, str] | None = None, system: str = SYSTEM) -> PolicyFile | None:
+def find_file(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> PolicyFile | None:
     """The file that holds: *given*, or the first that is there; None without any. Nothing in it is looked at.
 
     Raises PolicyError for a file that is there and cannot be read, and for a *given* one that is not there.
@@ -46,13 +46,13 @@ def find_file(given: str = "", environ: Mapping[str, str] | None = None, system:
     if given:
         return PolicyFile(given, _content(given), explicit=True)
     home = (os.environ if environ is None else environ).get("HOME") or _home()
-    for path in (f"{home}/{USER}" if home else "", system):
+    for path in (f"{home}/{USER}" if home else "", system or SYSTEM):
         if path and _is_there(path):
             return PolicyFile(path, _content(path))
     return None
 
 
-def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = SYSTEM) -> Policy | None:
+def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> Policy | None:
     """The policy of the file that holds; None without any. Raises PolicyError, also for what is in the file."""
     found = find_file(given, environ, system)
     return None if found is None else parse(found)
