@@ -6,7 +6,7 @@ blob it has to have the descriptor's digest. Not in scope: what documents say (`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, verify
 from arstore.errors import ArstoreError, DigestMismatchError, MissingBlobError
@@ -14,17 +14,26 @@ from arstore.oci.descriptor import Flawed
 from arstore.transport.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from arstore.digest import Reader
     from arstore.oci.descriptor import Descriptor
     from arstore.oci.index import Index
     from arstore.oci.manifest import Manifest
     from arstore.tar.limits import Limits
-    from arstore.transport.admission.gate import Gate
     from arstore.transport.facts import ConfigFacts, Nature
     from arstore.transport.source import BlobReader, ImageSource
     from arstore.transport.work import Work
+
+
+class Admitting(Protocol):
+    """Decides which images are believed: `admission.gate` is one."""
+
+    def listed(self, index: Descriptor, entries: Sequence[Descriptor | Flawed]) -> None:
+        """Hear which documents a verified index lists."""
+
+    def admit(self, entry: Descriptor, documents: Documents) -> None:
+        """Let the image of a verified manifest in. Raises RejectedError, PolicyError."""
 
 
 class Documents:
@@ -34,7 +43,7 @@ class Documents:
     """
 
     def __init__(
-        self, source: ImageSource, limits: Limits, facts: Facts | None = None, gate: Gate | None = None
+        self, source: ImageSource, limits: Limits, facts: Facts | None = None, gate: Admitting | None = None
     ) -> None:
         """Without a *gate*, every image is believed."""
         self._source = source
