@@ -288,7 +288,7 @@ def test_copies_of_an_archive_are_the_same_bytes(arstore, tmp_path):
     assert len(names) == len(set(names))
 
 
-# --- media that hold some, or none -------------------------------------------------------------------------------------
+# --- media that hold some, or none ------------------------------------------------------------------------------------
 
 
 def test_a_docker_archive_has_no_place_for_them(arstore, tmp_path):
@@ -373,7 +373,7 @@ def test_129_signatures_are_refused(arstore, tmp_path):
     assert len(stored(arstore)) == 128
 
 
-# --- tags at registries --------------------------------------------------------------------------------------------------
+# --- tags at registries -----------------------------------------------------------------------------------------------
 
 
 def test_signatures_under_a_tag_are_united_with_those_that_are_there(arstore, tmp_path):
