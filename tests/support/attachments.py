@@ -39,6 +39,11 @@ class Artifact:
         """Bytes of the manifest and its blobs."""
         return len(self.raw) + sum(map(len, self.own.values()))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a layout calls it."""
+        return (self.tag,) if self.tag else ()
+
     def descriptor(self) -> dict[str, Any]:
         """What an index says of it."""
         return {"mediaType": MANIFEST, "digest": self.digest, "size": len(self.raw)}
