@@ -6,8 +6,9 @@ import json
 import os
 
 import pytest
-from support import attachments, images, runnable, signing
-from support.signing import ACCEPT, REJECT
+from support import attachments, images, runnable
+from support import signed as signing
+from support.signed import ACCEPT, REJECT
 
 from arstore.errors import PolicyError, RejectedError, SyncFailedError
 

@@ -6,8 +6,9 @@ import json
 import shutil
 
 import pytest
-from support import attachments, images, signing, stores
-from support.signing import ACCEPT, REFERENCE, REJECT
+from support import attachments, images, stores
+from support import signed as signing
+from support.signed import ACCEPT, REFERENCE, REJECT
 
 from arstore.errors import DigestMismatchError, LimitError, MissingBlobError, PolicyError, RejectedError
 from arstore.oci.docker_reference import DockerReference
