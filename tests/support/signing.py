@@ -1,4 +1,4 @@
-"""Keys, certificates, log entries and signatures, good ones and such as an attacker would make, made anew for a test."""
+"""Keys, certificates, log entries and signatures, good ones and those of an attacker, made anew for a test."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import base64
 import datetime
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from arstore.digest import Digest
@@ -45,6 +45,18 @@ def new_key(kind: str = "ecdsa-p256") -> PrivateKey:
     return private_key(kinds[kind](), kind)
 
 
+class Signer(PrivateKey):
+    """A key of any kind that `cryptography` has."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over *message* in the usual way for the kind of key."""
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return self.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(message)
+        return bytes(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
+
+
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     """An RSA key, which arstore verifies with and does not sign with."""
     return rsa.generate_private_key(65537, bits)
@@ -60,13 +72,17 @@ def signed(key: PrivateKey, payload: bytes = PAYLOAD, **parts: str) -> SigstoreS
     return SigstoreSignature(payload, base64_of(key.sign(payload)), **parts)
 
 
-def entry(log: PrivateKey, signer: bytes, signature: bytes, payload: bytes, at: datetime.datetime = NOW, **odd: Any) -> str:
+def entry(
+    log: PrivateKey, signer: bytes, signature: bytes, payload: bytes, at: datetime.datetime = NOW, **odd: Any
+) -> str:
     """What a log signs about a signature; *signer* is PEM. *odd* replaces `body`, `payload` or `timestamp` parts."""
     body = {
         "apiVersion": odd.get("api_version", "0.0.1"),
         "kind": odd.get("kind", "hashedrekord"),
         "spec": {
-            "data": {"hash": {"algorithm": odd.get("algorithm", "sha256"), "value": hashlib.sha256(payload).hexdigest()}},
+            "data": {
+                "hash": {"algorithm": odd.get("algorithm", "sha256"), "value": hashlib.sha256(payload).hexdigest()}
+            },
             "signature": {"content": base64_of(signature), "publicKey": {"content": base64_of(signer)}},
         },
     }
@@ -98,6 +114,8 @@ class Ca:
         constraints = x509.BasicConstraints(options.get("ca", True), options.get("path_length"))
         if options.get("constrained", True):
             builder = builder.add_extension(constraints, critical=True)
+        if "constraints" in options:
+            builder = builder.add_extension(options["constraints"], critical=True)
         if "usage" in options:
             builder = builder.add_extension(_usage(**options["usage"]), critical=True)
         if "extended" in options:
@@ -141,7 +159,7 @@ class Ca:
         for extension, critical in options.get("more", ()):
             builder = builder.add_extension(extension, critical)
         certificate = builder.sign(self.key, hashes.SHA256())
-        return private_key(key, "key"), pem_of(certificate)
+        return Signer(PublicKey("", b"", key.public_key()), key), pem_of(certificate)
 
 
 def _times(options: dict[str, Any], days: float) -> tuple[datetime.datetime, datetime.datetime]:

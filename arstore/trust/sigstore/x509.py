@@ -147,9 +147,8 @@ def _read(text: str, what: str, least: int, most: int) -> tuple[Certificate, ...
     found = blocks(data)
     outside = data if len(found) > most else _without(data, found)
     if outside.strip() or not least <= len(found) <= most or any(label != "CERTIFICATE" for label, _ in found):
-        raise SignatureError(
-            what, f"is not a PEM text of {least if least == most else f'{least} to {most}'} certificates"
-        )
+        wanted = "one certificate" if most == 1 else f"{least} to {most} certificates"
+        raise SignatureError(what, f"is not the PEM text of {wanted}")
     try:
         return tuple(x509.load_pem_x509_certificate(block + b"\n") for _, block in found)
     except (ValueError, TypeError) as error:
