@@ -138,13 +138,15 @@ def _read(path: str) -> bytes | None:
         if error.errno in _ABSENT:
             return None
         raise from_os_error(error, path) from error
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise RegistryAnswerError(path, "is not a regular file")
-        try:
+        with open(fd, "rb", closefd=False) as file:
             return file.read(LARGEST + 1)
-        except OSError as error:
-            raise from_os_error(error, path) from error
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    finally:
+        os.close(fd)
 
 
 def _fetching(exchange: Exchange, place: Url, patience: Patience) -> Callable[[int], bytes | None]:
