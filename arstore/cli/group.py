@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "logout": CommandEntry("registries.login", "logout", "Forget the credentials for a registry."),
     },
     "Trust": {
+        "sign": CommandEntry("trust.signing", "sign", "Sign an image."),
         "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
     },
     "Root file systems": {

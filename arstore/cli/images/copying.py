@@ -10,6 +10,7 @@ from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
 from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options
+from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer, signing_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-COPY_ERRORS = (*SOURCE_ERRORS, *POLICY_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
+COPY_ERRORS = (
+    *SOURCE_ERRORS,
+    *POLICY_ERRORS,
+    *SIGNING_ERRORS,
+    errors.ConversionError,
+    errors.ConflictError,
+    errors.InUseError,
+)
 """What can end a copy."""
 
 
-class ExportWords(PolicyWords):
+class ExportWords(PolicyWords, SigningWords):
     """The options of `export_options` as they were typed."""
 
     platform: str | None
@@ -62,6 +70,7 @@ def export_options(function: F) -> F:
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
         policy_options,
+        signing_options,
         limit_option,
         progress_option,
         json_option,
@@ -106,6 +115,8 @@ def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
         words["preserve_digests"],
         words["all_platforms"],
         changed(words["limit"], Limits()),
+        copy_signer(words),
+        words["remove_signatures"],
     )
 
 

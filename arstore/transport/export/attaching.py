@@ -13,6 +13,14 @@ from arstore.oci.manifest import Manifest
 from arstore.transport.export.transfer import transfer
 from arstore.transport.sink import ALL, SIGNATURES, OutgoingAttachment
 
+_TAG = "sig"
+_TYPES = (
+    "application/vnd.arstore.signature.openpgp.v1",
+    "application/vnd.dev.sigstore.bundle.v0.3+json",
+    "application/vnd.cncf.notary.signature",
+)
+"""Types of attachments that are signatures: of our own form, sigstore bundles, Notation's."""
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -22,6 +30,16 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
     from arstore.transport.sink import ImageSink
+
+
+def is_signature(one: IncomingAttachment) -> bool:
+    """Whether an attachment is there to say who made its subject."""
+    return one.tag == _TAG or one.artifact_type in _TYPES
+
+
+def signed_digests(attachments: Sequence[IncomingAttachment]) -> set[Digest]:
+    """The manifests that have signatures among *attachments*."""
+    return {one.subject for one in attachments if is_signature(one)}
 
 
 def carry(

@@ -24,7 +24,7 @@ from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.export import conversion
-from arstore.transport.export.attaching import carry
+from arstore.transport.export.attaching import carry, is_signature, signed_digests
 from arstore.transport.export.content import compressed
 from arstore.transport.export.transfer import pump, put, transfer
 from arstore.transport.media.bounds import bounds_of
@@ -32,13 +32,14 @@ from arstore.transport.sink import OutgoingImage, OutgoingLayer
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from arstore.digest import Reader
     from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
     from arstore.transport.selection.taking import Selection
+    from arstore.transport.signing.signer import Signer
     from arstore.transport.sink import ImageSink
     from arstore.transport.source import ImageSource, Spool
 
@@ -50,7 +51,8 @@ class ExportOptions:
     """How to copy: the *form* of documents (`conversion.FORMATS`), the *compression* of layers and its *level*.
 
     Nothing is changed by default. *preserve_digests* refuses a copy that has to change a digest. *every* brings what an
-    index lists besides images, such as attestations.
+    index lists besides images, such as attestations. *signer* signs everything as it is written. *remove_signatures*
+    leaves signatures behind; without it, a copy that would change what is signed is refused.
     """
 
     form: str = ""
@@ -59,6 +61,8 @@ class ExportOptions:
     preserve_digests: bool = False
     every: bool = False
     limits: Limits = DEFAULT_LIMITS
+    signer: Signer | None = None
+    remove_signatures: bool = False
 
     @property
     def converts(self) -> bool:
@@ -91,6 +95,7 @@ class _Written:
     layers: dict[tuple[Digest, Digest, Compression | None], Descriptor] = field(default_factory=dict)
     sparse: int = 0
     dropped: int = 0
+    documents: dict[Digest, tuple[Descriptor, bytes]] = field(default_factory=dict)
 
     def of(self, digest: Digest) -> OutgoingImage:
         """What became of the image or the index with this digest."""
@@ -137,6 +142,11 @@ class Export:
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
         self._require_changes(selection)
+        signed = signed_digests(selection.attachments)
+        if self._options.remove_signatures:
+            selection.attachments = [one for one in selection.attachments if not is_signature(one)]
+        elif signed and (self._options.converts or not self._sink.traits.manifests):
+            raise self._breaks_signature(min(signed))
         self._sink.begin(() if self._options.converts else _tops(selection, listed))
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
@@ -147,9 +157,30 @@ class Export:
         named += [(one.digest, one.names) for one in selection.images.values()]
         tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
         images = tuple(self._written.images.values())
+        if not self._options.remove_signatures and (changed := signed - set(self._written.unchanged())):
+            raise self._breaks_signature(min(changed))
         attached, left = self._attachments(selection)
+        if self._options.signer is not None:
+            attached += self._sign(self._options.signer, tops)
         self._sink.publish(images, tops)
         return Exported(tops, images, self._written.sparse, self._written.dropped, attached, left)
+
+    def _breaks_signature(self, digest: Digest) -> ConversionError:
+        why = f"{digest} is signed, and the copy would have another digest"
+        return ConversionError(self._sink.what, why, "--remove-signatures leaves the signatures behind")
+
+    def _put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        self._sink.put_manifest(descriptor, raw)
+        if self._options.signer is not None:
+            self._written.documents[descriptor.digest] = (descriptor, raw)
+
+    def _sign(self, signer: Signer, tops: Sequence[OutgoingImage]) -> int:
+        """Sign what is listed, and the images of an index, each under the names of what is listed."""
+        # Imported here: few copies sign.
+        from arstore.transport.export.signing import sign_copies
+
+        below = {one.descriptor.digest: one.members for one in self._written.indexes.values()}
+        return sign_copies(signer, self._sink, tops, below, self._written.documents)
 
     def _attachments(self, selection: Selection) -> tuple[int, int]:
         if not selection.attachments:
@@ -329,7 +360,7 @@ class Export:
             self._refuse_change(f"manifest {image.digest}")
             media_type, raw = conversion.manifest(old, config, layers, form)
             descriptor = replace(descriptor, media_type=media_type, digest=Digest.of(raw), size=len(raw))
-        self._sink.put_manifest(descriptor, raw)
+        self._put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, image.names, image.config, config.digest, tuple(made))
 
     def _put_config(self, descriptor: Descriptor, raw: bytes) -> None:
@@ -361,7 +392,7 @@ class Export:
         else:
             self._written.dropped += absent
         descriptor = Descriptor(media_type, Digest.of(raw, index.digest.algorithm), len(raw))
-        self._sink.put_manifest(descriptor, raw)
+        self._put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, index.names, members=tuple(written[d].digest for d in index.manifests))
 
     def _refuse_change(self, what: str) -> None:
@@ -387,7 +418,7 @@ class Export:
         except MissingBlobError:
             return
         transfer(self._contents, self._sink, blobs, self._progress)
-        self._sink.put_manifest(entry, raw)
+        self._put_manifest(entry, raw)
         self._written.sparse -= 1
 
     def _parts(self, entry: Descriptor, raw: bytes) -> list[Descriptor]:

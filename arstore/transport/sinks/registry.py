@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from arstore.oci.docker_reference import DockerReference
+    from arstore.registry.repository import Repository
     from arstore.store.ingest.incoming import BlobReader
     from arstore.transport.sink import OutgoingAttachment, OutgoingImage
 
@@ -57,6 +58,11 @@ class RegistrySink:
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
         self._is_current = False
         self._attached = AttachedThere(self._repository)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that is written to."""
+        return self._repository
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
@@ -104,6 +110,10 @@ class RegistrySink:
     def put_signature(self, subject: Digest, data: bytes) -> None:
         """Not for this: signatures are manifests."""
         raise NotImplementedError
+
+    def publish_attachments(self) -> None:
+        """Put what was attached to an image that is there already. Raises the errors of `AttachedThere.put`."""
+        self._attached.put(self)
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Put the manifests, the one that is named last. Raises the errors of `put_manifest`, ConversionError."""
