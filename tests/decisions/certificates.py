@@ -1,4 +1,4 @@
-"""Signatures that skopeo and cosign do not make alone: other kinds of keys, certificates, entries of a log, bad payloads.
+"""Signatures that skopeo and cosign do not make alone: other keys, certificates, entries of a log, bad payloads.
 
 Keys live as long as this process. Everything is in the form that other tools read; no code of arstore is used.
 """
@@ -72,7 +72,14 @@ def between() -> tuple[Any, x509.Certificate]:
 
 
 def _certificate(
-    name: str, key: Any, issuer: str, signer: Any, *, is_ca: bool = False, start: datetime = _START, long: timedelta = _LONG
+    name: str,
+    key: Any,
+    issuer: str,
+    signer: Any,
+    *,
+    is_ca: bool = False,
+    start: datetime = _START,
+    long: timedelta = _LONG,
 ) -> x509.Certificate:
     def named(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
@@ -81,7 +88,14 @@ def _certificate(
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + long)
     builder = builder.add_extension(x509.BasicConstraints(is_ca, None), critical=True)
     usage = dict.fromkeys(
-        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
         False,
     )
     usage |= {"digital_signature": not is_ca, "key_cert_sign": is_ca, "crl_sign": is_ca}
@@ -140,7 +154,9 @@ def signed(digest: str, key: str, name: str) -> bytes:
         notes["dev.cosignproject.cosign/signature"] = base64.b64encode(made).decode()
     if key.startswith(("fulcio", "logged")):
         about = data + b" " if key == "logged-other" else data
-        notes["dev.sigstore.cosign/bundle"] = entry(about, made, pem, _START + timedelta(minutes=60 * key.endswith("late") + 5))
+        notes["dev.sigstore.cosign/bundle"] = entry(
+            about, made, pem, _START + timedelta(minutes=60 * key.endswith("late") + 5)
+        )
     kind = "application/vnd.example.attestation" if key == "attestation" else _PAYLOAD
     document = {"mimeType": kind, "payload": base64.b64encode(data).decode(), "annotations": notes}
     return b"\0sigstore-json\n" + json.dumps(document).encode()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
-import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ MIRROR = "registry.example:5000/vendor-mirror/product/app"
 VENDOR = "vendor.example/product/app"
 HUB = "docker.io/library/busybox"
 WILD = "deep.sub.domain.example:8443/ns/app"
+SIGSTORE = "registry.example:5000/team/sigstore"
 PGP_USERS = ("alice", "bob", "expired", "revoked")
 
 
@@ -75,7 +74,9 @@ class Maker:
             until = "seconds=20" if user == "expired" else "never"
             self.run(*gpg, "--quick-generate-key", f"{user} <{user}@example.com>", "ed25519", "sign", until)
             listed = self.run("gpg", "--with-colons", "--list-keys", f"{user}@example.com")
-            self._fingerprints[user] = next(line for line in listed.splitlines() if line.startswith("fpr")).split(":")[9]
+            self._fingerprints[user] = next(line for line in listed.splitlines() if line.startswith("fpr")).split(":")[
+                9
+            ]
         for user in PGP_USERS[:2]:
             self._keep_pgp(user)
         for name in ("k1", "k2"):
@@ -131,7 +132,9 @@ class Maker:
                        "--sign-passphrase-file", self.work / "password"),
         }  # fmt: skip
         try:
-            self.skopeo("copy", "-q", *ways[kind], "--sign-identity", name, f"oci:{self._layout}:{image}:1", f"dir:{place}")
+            self.skopeo(
+                "copy", "-q", *ways[kind], "--sign-identity", name, f"oci:{self._layout}:{image}:1", f"dir:{place}"
+            )
         except FailedError as error:
             raise FailedError(f"{image} {kind} {key} {name}: {error}") from error
         return (place / "signature-1").read_bytes()
@@ -214,7 +217,7 @@ def recipes() -> dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]:
     found: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         "bare": ("first", "registry.example:5000/team/bare", ()),
         "app": ("first", APP, (("pgp:alice", one),)),
-        "sigstore": ("first", "registry.example:5000/team/sigstore", (("skopeo:k1", "registry.example:5000/team/sigstore:1"),)),
+        "sigstore": ("first", SIGSTORE, (("skopeo:k1", f"{SIGSTORE}:1"),)),
         "bob": ("first", "", (("pgp:bob", one),)),
         "expired": ("first", "", (("pgp:expired", one),)),
         "revoked": ("first", "", (("pgp:revoked", one),)),
@@ -247,7 +250,16 @@ def recipes() -> dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]:
     }  # fmt: skip
     for label, name in named.items():
         found[f"name-{label}"] = ("first", "", (("own:p256", name),))
-    for label in ("no-tag", "tag-2", "digest", "tag-digest", "other-repository", "prefix-name", "empty", "garbage-name"):
+    for label in (
+        "no-tag",
+        "tag-2",
+        "digest",
+        "tag-digest",
+        "other-repository",
+        "prefix-name",
+        "empty",
+        "garbage-name",
+    ):
         repository = f"registry.example:5000/names/{label}"
         text = named[label].replace(APP, repository)
         found[f"at-{label}"] = ("first", repository, (("own:p256", text),))
@@ -281,11 +293,11 @@ def make(runner: Runner, tell: Any = print) -> Material:
     bundle = maker.bundle_by_cosign()
     fixtures["bundled"] = replace(Fixture(maker.plain("first")), repository="registry.example:5000/team/bundled")
     maker.age_keys()
-    versions = {"skopeo": maker.run("skopeo", "--version").split()[2]}
-    versions["gpg"] = maker.run("gpg", "--version").split()[2]
-    for line in maker.run("cosign", "version").splitlines():
-        if line.startswith("GitVersion"):
-            versions["cosign"] = line.split()[1]
+    versions = {
+        "skopeo": maker.run("skopeo", "--version").split()[2],
+        "gpg": maker.run("gpg", "--version").split()[2],
+        "cosign": maker.run("dpkg-query", "-W", "-f", "${Version}", "cosign").partition("-")[0],
+    }
     return Material(fixtures, {**maker.keys, "cosign.bundle": bundle}, versions)
 
 
@@ -308,11 +320,3 @@ def _indexes(maker: Maker) -> dict[str, Fixture]:
             files[f"{hexadecimal}{SUFFIX}1"] = certificates.signed(f"sha256:{hexadecimal}", "p256", f"{repository}:1")
         found[label] = Fixture(files, repository)
     return found
-
-
-def encoded(data: bytes) -> str:
-    """Base64, as policies have it."""
-    return base64.b64encode(data).decode()
-
-
-__all__ = ["Maker", "encoded", "make", "pictures", "recipes", "subprocess"]

@@ -14,9 +14,10 @@ from decisions.places import Places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from interop.tools import Runner
+
     from decisions.cases import Case
     from decisions.material import Material
-    from interop.tools import Runner
 
 RECORDED = Path(__file__).parent / "recorded.json"
 ACCEPTED, REJECTED, INVALID = "accepted", "rejected", "invalid"
