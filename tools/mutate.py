@@ -3,8 +3,10 @@
 
     tools/mutate.py sample --seed 16 --count 20 > tests/mutation/sample.txt
     tools/mutate.py run tests/mutation/sample.txt
+    tools/mutate.py conditions arstore/trust/policy > tests/mutation/policy.txt
 
-`sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py). `run` tries each in a
+`sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py); `conditions` prints
+all conditions of a folder, each negated. `run` tries each in a
 copy of this checkout, where it runs the test files that are nearest to the mutant's module: they end at the first
 failure. A mutant that no test notices survives, unless tests/mutation/equivalent.txt has a proof for it: then it is
 counted as equivalent, without being run. Needs root for tests that need it, and unshare(1), so that nothing that a
@@ -30,7 +32,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from mutants import RULES, Mutant, candidates, written
+from mutants import RULES, Mutant, candidates, conditions, written
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EQUIVALENT = CHECKOUT / "tests/mutation/equivalent.txt"
@@ -203,7 +205,12 @@ def _end_orphans() -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Try the mutants of a list; 1 when the bar is missed."""
-    known = {(mutant.rule, mutant.name): mutant for mutant in candidates(CHECKOUT / "arstore")}
+    wanted = listed(asked.list)
+    every = candidates(CHECKOUT / "arstore")
+    if any(rule == "condition" for rule, _ in wanted):
+        paths = {CHECKOUT / name.partition(" ")[0] for _, name in wanted}
+        every += conditions([path for path in paths if path.exists()], CHECKOUT)
+    known = {(mutant.rule, mutant.name): mutant for mutant in every}
     proofs = equivalents()
     done: dict[str, list[str]] = {}
     if asked.results.exists():
@@ -213,7 +220,7 @@ def run(asked: argparse.Namespace) -> int:
     asked.scratch.mkdir(parents=True, exist_ok=True)
     _adopt_orphans()
     verdicts = []
-    for rule, name in listed(asked.list):
+    for rule, name in wanted:
         if asked.only not in name:
             continue
         mutant = known.get((rule, name)) or written(rule, name, CHECKOUT)
@@ -261,6 +268,8 @@ def main() -> int:
     sampling = commands.add_parser("sample", help="print a sample of mutants")
     sampling.add_argument("--seed", default="16")
     sampling.add_argument("--count", type=int, default=20, help="mutants of each rule (default 20)")
+    negating = commands.add_parser("conditions", help="print every condition of a folder, negated")
+    negating.add_argument("folder", type=Path)
     trying = commands.add_parser("run", help="try the mutants of a list")
     trying.add_argument("list", type=Path)
     trying.add_argument("--files", type=int, default=6, help="test files to run for each (default 6)")
@@ -274,6 +283,11 @@ def main() -> int:
     if asked.command == "sample":
         print(f"# tools/mutate.py sample --seed {asked.seed} --count {asked.count}")
         for mutant in sample(asked.seed, asked.count):
+            print(mutant.rule, mutant.name)
+        return 0
+    if asked.command == "conditions":
+        print(f"# tools/mutate.py conditions {asked.folder}")
+        for mutant in conditions((CHECKOUT / asked.folder).rglob("*.py"), CHECKOUT):
             print(mutant.rule, mutant.name)
         return 0
     asked.results = asked.results or asked.scratch / "results.jsonl"
