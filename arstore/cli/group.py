@@ -45,6 +45,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "login": CommandEntry("registries.login", "login", "Store credentials for a registry."),
         "logout": CommandEntry("registries.login", "logout", "Forget the credentials for a registry."),
     },
+    "Trust": {
+        "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
+    },
     "Root file systems": {
         "mount": CommandEntry(
             "containers.mounts", "mount", "Mount an image read-only, or a container's writable root."

@@ -61,7 +61,9 @@ class PublicKey(NamedTuple):
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return when *signature* over *message* was made with this key. Raises SignatureError."""
         if not any(self._matches(signature, message, name) for name in _hashes(self.kind)):
-            raise SignatureError("signature", f"was not made with the key {self.fingerprint[:12]} ({self.kind})")
+            why = f"was not made with the key {self.fingerprint[:12]} ({self.kind})"
+            hint = "cosign 3 signs in another way with such keys (Ed25519ph)" if self.kind == "Ed25519" else ""
+            raise SignatureError("signature", why, hint)
 
     def _matches(self, signature: bytes, message: bytes, name: str) -> bool:
         from cryptography.exceptions import InvalidSignature

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzzing import archives, documents, files, indexes, registries, running
+from fuzzing import archives, documents, files, indexes, registries, running, signatures
 
 if TYPE_CHECKING:
     from fuzzing.target import Target
@@ -16,5 +16,6 @@ _GROUPS = (
     files.TARGETS,
     running.TARGETS,
     registries.TARGETS,
+    signatures.TARGETS,
 )
 TARGETS: dict[str, Target] = {target.name: target for group in _GROUPS for target in group}

@@ -34,7 +34,8 @@ _BAD = {
 }
 """Lines any of which is the end of it, with what they mean."""
 _FINGERPRINT = re.compile("[0-9A-F]{40}|[0-9A-F]{64}")
-_BINARY = "00"
+_DOCUMENTS = frozenset({"00", "01"})
+"""Classes of signatures over data, as it is or with its line ends made equal; others are about keys."""
 _WEAK = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 _VALID_FIELDS = 10
 
@@ -64,8 +65,8 @@ def _checked(fields: list[str]) -> str:
     fingerprint, date, time, expiry, version, -, algorithm, hash, class, primary."""
     if len(fields) != _VALID_FIELDS or not _FINGERPRINT.fullmatch(fields[9]):
         raise SignatureError(_WHAT, "gpg reports it in a way that is not known")
-    if fields[8] != _BINARY:
-        raise SignatureError(_WHAT, "is not over binary data")
+    if fields[8] not in _DOCUMENTS:
+        raise SignatureError(_WHAT, "is not over data")
     if fields[7] in _WEAK:
         raise SignatureError(_WHAT, f"relies on {_WEAK[fields[7]]}")
     return fields[9]

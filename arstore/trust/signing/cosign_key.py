@@ -30,7 +30,7 @@ _KEY, _SALT, _NONCE = 32, 32, 24
 
 def opened(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> bytes:
     """The PKCS #8 key (DER) in cosign's key file. Raises KeyFileError; *what* names the file in it."""
-    _require(what)
+    require(what)
     from nacl.exceptions import CryptoError  # type: ignore[import-not-found]
     from nacl.secret import SecretBox  # type: ignore[import-not-found]
 
@@ -48,7 +48,7 @@ def opened(pem: bytes, what: str, passphrase: Callable[[], bytes]) -> bytes:
 
 def sealed(der: bytes, passphrase: bytes) -> bytes:
     """cosign's key file of the PKCS #8 key *der*. Raises KeyFileError without PyNaCl."""
-    _require("key")
+    require("key")
     from nacl.secret import SecretBox
 
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
@@ -63,13 +63,14 @@ def sealed(der: bytes, passphrase: bytes) -> bytes:
     return pem_of(LABEL, encode(document))
 
 
-def _require(what: str) -> None:
+def require(what: str) -> None:
+    """Return when PyNaCl is installed. Raises KeyFileError about *what* otherwise."""
     if importlib.util.find_spec("nacl") is None:
         hint = (
             "`pip install 'arstore[cosign-keys]'`, or sign with a key in PKCS #8, which `arstore keygen`"
             " makes and `cosign import-key-pair` reads"
         )
-        raise KeyFileError(what, "is a key file of cosign's own form, which takes the package PyNaCl", hint)
+        raise KeyFileError(what, "cosign's own form of key files takes the package PyNaCl", hint)
 
 
 def _parts(pem: bytes, what: str) -> tuple[bytes, int, int, int, bytes, bytes]:

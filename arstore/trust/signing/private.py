@@ -4,8 +4,7 @@ ECDSA P-256 and P-384, and Ed25519. Signatures with ECDSA are over SHA-256 whate
 that cosign and containers/image both take without being told; Ed25519 is the plain one for the same reason.
 
 A passphrase comes as bytes; where from (a file, a terminal) is the caller's business, and never an argument of a
-command, where everybody on the host can read it. Keys are encrypted with PBES2: scrypt is not in PKCS #8 files that
-every OpenSSL reads, so it is PBKDF2 with AES-256-CBC.
+command, where everybody on the host can read it. `pkcs8` encrypts with it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.errors import KeyFileError
 from arstore.oci.document import shown
-from arstore.trust.keys import LARGEST_KEY, PublicKey, blocks, public_key
-from arstore.trust.signing import cosign_key
+from arstore.trust.keys import LARGEST_KEY, PublicKey, blocks, pem_of, public_key
+from arstore.trust.signing import cosign_key, pkcs8
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ KINDS = {"ecdsa-p256": "ECDSA P-256", "ecdsa-p384": "ECDSA P-384", "ed25519": "E
 """Kinds of keys that sign, by the names that users give them."""
 LONGEST_PASSPHRASE = 1024
 _PLAIN = {"PRIVATE KEY"}
-_ENCRYPTED = {"ENCRYPTED PRIVATE KEY"}
+_ENCRYPTED = {pkcs8.LABEL}
 
 
 class PrivateKey(NamedTuple):
@@ -89,14 +88,23 @@ def make_private_key(kind: str) -> PrivateKey:
 
 
 def private_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
-    """The PEM file of *key*, encrypted unless *passphrase* is None."""
+    """The PEM file of *key*, encrypted unless *passphrase* is None. Raises KeyFileError for an empty one."""
+    der = _der(key)
+    if passphrase is None:
+        return pem_of("PRIVATE KEY", der)
+    return pkcs8.encrypted_pem(der, _checked(passphrase, "passphrase"))
+
+
+def cosign_pem(key: PrivateKey, passphrase: bytes) -> bytes:
+    """The file of *key* in cosign's own form. Raises KeyFileError without PyNaCl."""
+    return cosign_key.sealed(_der(key), _checked(passphrase, "passphrase"))
+
+
+def _der(key: PrivateKey) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
-    encryption: Any = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(_checked(passphrase, "passphrase"))
-    made: bytes = key.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    return made
+    plain = serialization.NoEncryption()
+    return bytes(key.key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, plain))
 
 
 def _block(data: bytes, what: str) -> tuple[str, bytes]:

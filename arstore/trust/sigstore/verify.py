@@ -75,7 +75,7 @@ def verify_with_fulcio(signature: SigstoreSignature, trusted: Fulcio, log: Seque
     leaf = _certificate(signature)
     der = leaf.public_bytes(Encoding.DER)
     at = rekor.verify_entry(_promise(signature), log, der, made, signature.payload)
-    x509.may_only_sign_code(leaf)
+    x509.must_sign_code(leaf)
     key = x509.verify_chain(leaf, x509.read_chain(signature.chain), trusted.roots, at)
     issuer = x509.oidc_issuer_of(leaf)
     if issuer != trusted.issuer:

@@ -8,8 +8,8 @@ fit certificates for signing code, so its checks of extensions are replaced by t
 - the signer's has a subject alternative name, critical or not, and may sign code (`codeSigning` or any), as have those
   issuers that say what they are for (RFC 5280, 4.2.1.12; Go's crypto/x509 asks for the same).
 
-What cannot be verified by `cryptography` is refused: chains with Ed25519 or with RSA below 2048 bits, name constraints
-other than of DNS names and addresses, unknown critical extensions.
+Name constraints are its business. What it does not know is refused: issuers with keys of Ed25519, or of RSA below 2048
+bits, and unknown critical extensions.
 """
 
 from __future__ import annotations
@@ -147,9 +147,8 @@ def _read(text: str, what: str, least: int, most: int) -> tuple[Certificate, ...
     found = blocks(data)
     outside = data if len(found) > most else _without(data, found)
     if outside.strip() or not least <= len(found) <= most or any(label != "CERTIFICATE" for label, _ in found):
-        raise SignatureError(
-            what, f"is not a PEM text of {least if least == most else f'{least} to {most}'} certificates"
-        )
+        wanted = "one certificate" if most == 1 else f"{least} to {most} certificates"
+        raise SignatureError(what, f"is not the PEM text of {wanted}")
     try:
         return tuple(x509.load_pem_x509_certificate(block + b"\n") for _, block in found)
     except (ValueError, TypeError) as error:
@@ -223,7 +222,7 @@ def _check_usage(one: Certificate) -> None:
         raise SignatureError("certificate", "is not for signing code")
 
 
-def may_only_sign_code(leaf: Certificate) -> None:
+def must_sign_code(leaf: Certificate) -> None:
     """Return when *leaf* says that it is for signing code, as Fulcio's do. Raises SignatureError."""
     from cryptography import x509
 

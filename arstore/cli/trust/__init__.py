@@ -1,0 +1,1 @@
+"""Commands about who made an image: keys and signatures."""
