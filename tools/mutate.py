@@ -139,7 +139,7 @@ class Bench:
             text=True,
         )
         for name in filter(None, files.stdout.split("\0")):
-            if (CHECKOUT / name).exists():
+            if (CHECKOUT / name).is_file():
                 (self._copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(CHECKOUT / name, self._copy / name)
         subprocess.run([sys.executable, "-m", "compileall", "-q", "arstore", "tests"], cwd=self._copy, check=False)

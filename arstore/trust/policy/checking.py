@@ -73,13 +73,17 @@ class Checker:
         return ""
 
     def claim(self, signature: Signature) -> Claim:
-        """What *signature*, which is not `unfit`, claims. Keys are loaded for the first one, and all have to be good.
+        """What *signature*, which is not `unfit`, claims. Raises SignatureError, and as `load`."""
+        return self.load()(signature)
 
-        Raises SignatureError, KeyFileError, and HostError where there is no program for OpenPGP.
+    def load(self) -> Check:
+        """Load the keys, if they are not: all have to be good. Claims are made by what is returned.
+
+        Raises KeyFileError, and HostError where there is no program for OpenPGP.
         """
         if self._check is None:
             self._check = self._loaded()
-        return self._check(signature)
+        return self._check
 
     def _loaded(self) -> Check:
         if isinstance(self.requirement, SigstoreSigned):

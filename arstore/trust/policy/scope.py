@@ -63,6 +63,11 @@ def fault(transport: str, scope: str) -> str:
     return check(transport, scope) if check is not None and scope else ""
 
 
+def doubt(transport: str, scope: str) -> str:
+    """Say why no image of *transport* can have *scope*, which is allowed; "" where one may."""
+    return _store_fault(transport, scope) if transport in {DOCKER, "docker-daemon"} else ""
+
+
 def is_known(transport: str) -> bool:
     """Whether a transport of this name exists, here or in the other tools."""
     return transport in _CHECKS

@@ -172,3 +172,10 @@ def test_known_transports():
     assert scope.is_known("store")
     assert scope.is_known("ostree")
     assert not scope.is_known("Docker")
+
+
+def test_scopes_that_no_image_has():
+    assert scope.doubt("docker", "busybox/x")
+    assert scope.doubt("docker-daemon", "docker.io/x")
+    assert not scope.doubt("docker", "docker.io/library/x")
+    assert not scope.doubt("dir", "/a")
