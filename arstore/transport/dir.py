@@ -5,7 +5,7 @@ instances of a multi-platform image are `<hex>.manifest.json`, `manifest.json` i
 no place for a name. The same files in a tar archive are read as well.
 
 Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance; they are no part of the image. Out of
-scope: what is in them (`trust.signature_file`).
+scope: what is in them (`trust.dir_file`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from arstore.oci.document import Bounds
 from arstore.transport.media.base import Container, Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
-from arstore.trust.signature import MOST
-from arstore.trust.signature_file import LARGEST_FILE
+from arstore.trust.signature import LARGEST, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from arstore.transport.media.blob import Extent
 
 _VERSION = b"Directory Transport Version: "
-_SIGNATURE = Bounds(document=LARGEST_FILE)
+_SIGNATURE = Bounds(document=LARGEST)
 _PATTERNS = ("{}", "{}.manifest.json", "{}.tar")
 
 

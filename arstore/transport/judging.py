@@ -19,7 +19,7 @@ from arstore.transport.documents import Documents
 from arstore.transport.location import REGISTRY, STREAM
 from arstore.transport.media.base import Medium
 from arstore.transport.selection.selector import Selector, Wanted
-from arstore.trust import signature_file
+from arstore.trust import dir_file
 from arstore.trust.policy import scope
 from arstore.trust.policy.evaluate import Signed, judge
 from arstore.values import NamedTuple
@@ -113,9 +113,7 @@ def beside(source: ImageSource) -> SignaturesOf:
     def signatures(digest: Digest) -> list[Signature]:
         if not isinstance(source, Dir):
             raise SignatureError(source.what, "signatures are read from a dir: only")
-        files = enumerate(source.signature_files(digest), 1)
-        found = [signature_file.read(data, f"{source.what}: signature {number}") for number, data in files]
-        return [one for one in found if one is not None]
+        return dir_file.read_files(source.signature_files(digest))
 
     return signatures
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import PolicyError
 from arstore.oci.docker_reference import DockerReference
-from arstore.trust import signature_file
+from arstore.trust import dir_file
 from arstore.trust.policy import scope
 from arstore.trust.policy.document import read
 from arstore.trust.policy.evaluate import Signed, judge
@@ -57,7 +57,6 @@ def _signed(fixture: Fixture, places: Places, carries: bool) -> tuple[Signed, li
 def _part(content: bytes, fixture: Fixture, instance: str, carries: bool) -> Signed:
     def signatures() -> list[Signature]:
         files = fixture.signatures(instance) if carries else []
-        found = [signature_file.read(data, f"signature-{number}") for number, data in enumerate(files, 1)]
-        return [one for one in found if one is not None]
+        return dir_file.read_files(files)
 
     return Signed(None, content, signatures)

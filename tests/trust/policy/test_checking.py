@@ -9,7 +9,7 @@ from support.programs import program
 
 from arstore.digest import Digest
 from arstore.errors import KeyFileError, SignatureError
-from arstore.trust import signature_file
+from arstore.trust import dir_file
 from arstore.trust.policy.checking import Checker, Claim, kind_of
 from arstore.trust.policy.document import read
 from arstore.trust.policy.material import Material
@@ -38,9 +38,7 @@ def pgp(name="alice.gpg"):
 
 
 def found(fixture, number=0):
-    read_one = signature_file.read(KEPT.fixtures[fixture].signatures()[number], "signature")
-    assert read_one is not None
-    return read_one
+    return dir_file.read_file(KEPT.fixtures[fixture].signatures()[number])
 
 
 ANY = {"type": "anyIdentity"}

@@ -10,7 +10,7 @@ from support import images
 from arstore.digest import Digest
 from arstore.errors import HostError, LimitError, ManifestError, RejectedError, SignatureError
 from arstore.oci.docker_reference import DockerReference
-from arstore.trust import signature_file
+from arstore.trust import dir_file
 from arstore.trust.policy import scope
 from arstore.trust.policy.document import read
 from arstore.trust.policy.evaluate import NO_POLICY, Signed, judge
@@ -41,7 +41,7 @@ def subject(text=f"{APP}:1"):
 
 
 def signature(picture=IMAGE, name=f"{APP}:1", by="p256"):
-    found = signature_file.read(certificates.signed(picture.digest, by, name), "signature")
+    found = dir_file.read_file(certificates.signed(picture.digest, by, name))
     assert isinstance(found, SigstoreSignature)
     return found
 
@@ -124,15 +124,23 @@ def test_bad_signatures_do_no_harm():
     found = verdict([key()], signed(IMAGE, *many, signature(), signature(OTHER)))
     assert found.accepted
     assert [one.accepted for one in found.outcomes[0].attempts] == [False] * 5 + [True]
-    found = verdict([key()], signed(IMAGE, *many))
+    assert [one.fits for one in found.outcomes[0].attempts] == [False] * 2 + [True] * 4
+    found = verdict([key()], signed(IMAGE, *many, signature(name=f"{APP}:3")))
     assert not found.accepted
-    assert (
-        "none of 5 signatures is good: sigstoreSigned takes sigstore's signatures only; a bundle names" in found.reason
-    )
-    assert found.reason.endswith("; and 2 other reasons")
+    assert f"none of 4 signatures is good: the signature is for {OTHER.digest}" in found.reason
+    assert found.reason.endswith("; and 1 more")
     assert found.reason.isprintable()
     with pytest.raises(RejectedError, match="requirement 1"):
         found.require(APP)
+
+
+def test_signatures_of_other_kinds_are_told_where_there_is_no_better_reason():
+    others = [SimpleSignature(b"x"), Bundle(b"x")]
+    found = verdict([key()], signed(IMAGE, *others))
+    assert "none of 2 signatures is good: sigstoreSigned takes sigstore's signatures only; a bundle" in found.reason
+    found = verdict([key()], signed(IMAGE, *others, signature(OTHER)))
+    assert "none of" not in found.reason
+    assert f"the signature is for {OTHER.digest}" in found.reason
 
 
 def test_each_requirement_needs_its_own_signature():
@@ -151,9 +159,9 @@ def test_the_same_reason_is_said_once():
 
 
 def test_three_reasons_are_all():
-    three = [SimpleSignature(b""), Bundle(b""), signature(OTHER)]
+    three = [signature(OTHER), signature(name=f"{APP}:2"), signature(by="p384")]
     found = verdict([key()], signed(IMAGE, *three))
-    assert "other reasons" not in found.reason
+    assert "more" not in found.reason
 
 
 def test_another_digest():
@@ -167,9 +175,7 @@ def test_another_name():
 
 
 def test_a_digest_of_another_algorithm():
-    twin = signature_file.read(
-        certificates.signed(str(Digest.of(raw(IMAGE), "sha512")), "p256", f"{APP}:1"), "signature"
-    )
+    twin = dir_file.read_file(certificates.signed(str(Digest.of(raw(IMAGE), "sha512")), "p256", f"{APP}:1"))
     assert verdict([key()], signed(IMAGE, twin)).accepted
 
 
