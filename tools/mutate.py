@@ -190,6 +190,64 @@ class Bench:
         return done.returncode in (0, 5)
 
 
+_SERVER = """
+import importlib, os, sys, time
+for name in ("pytest", "hypothesis", "cryptography.x509", "cryptography.hazmat.primitives.serialization", "click"):
+    importlib.import_module(name)
+import pytest
+sys.path[:0] = [os.getcwd(), os.path.join(os.getcwd(), "tests")]
+for line in sys.stdin:
+    test, place, seconds = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if not child:
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        plugins = ["-p", "no:xdist", "-p", "no:cacheprovider"]
+        os._exit(pytest.main([*plugins, "-x", "-q", test, f"--basetemp={place}/base"]))
+    until = time.monotonic() + int(seconds)
+    done, status = 0, 0
+    while not done and time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if not done:
+            time.sleep(0.02)
+    if not done:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status) if done else -9, flush=True)
+"""
+
+
+class QuickBench(Bench):
+    """The same in forks of one process that has imported what tests need, and nothing of arstore.
+
+    For tests that start no programs which stay, and mount nothing.
+    """
+
+    def __init__(self, scratch: Path, seconds: int) -> None:
+        super().__init__(scratch, seconds)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(self._temporary)}
+        environment.pop("PYTHONPATH", None)
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            cwd=self._copy,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _passes(self, test: str) -> bool:
+        place = tempfile.mkdtemp(dir=self._temporary)
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{test}\t{place}\t{self._seconds}\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        shutil.rmtree(place, ignore_errors=True)
+        return code in (0, 5)
+
+
 def _adopt_orphans() -> None:
     """Become the parent of processes whose own parent ends: PR_SET_CHILD_SUBREAPER of prctl(2)."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
@@ -232,7 +290,7 @@ def run(asked: argparse.Namespace) -> int:
         elif name in done and (done[name][0] == KILLED or not asked.again):
             verdict, by = done[name]
         else:
-            bench = bench or Bench(asked.scratch, asked.seconds)
+            bench = bench or (QuickBench if asked.quick else Bench)(asked.scratch, asked.seconds)
             began = time.monotonic()
             by = bench.noticed_by(mutant, asked.tests or near.tests(mutant, asked.files))
             verdict = KILLED if by else SURVIVED
@@ -275,6 +333,7 @@ def main() -> int:
     trying.add_argument("--files", type=int, default=6, help="test files to run for each (default 6)")
     trying.add_argument("--seconds", type=int, default=120, help="for each test file (default 120); more is a failure")
     trying.add_argument("--tests", nargs="+", metavar="TEST", help="run these instead, by pytest's names")
+    trying.add_argument("--quick", action="store_true", help="run tests in forks of one process")
     trying.add_argument("--scratch", type=Path, default=Path("/var/tmp/arstore-mutants"), help="where the copy lies")
     trying.add_argument("--results", type=Path, default=None, help="verdicts so far, which are not tried again")
     trying.add_argument("--again", action="store_true", help="try those again that have survived")
