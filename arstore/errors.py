@@ -163,6 +163,12 @@ class LimitError(ArstoreError):
     exit_code = 20
 
 
+class RejectedError(ArstoreError):
+    """The policy does not accept the image; *why* names the requirement that does not hold."""
+
+    exit_code = 21
+
+
 class SyncFailedError(ArstoreError):
     """Some of the images that `sync` was to copy, or of the tags that it was to delete, stay as they were."""
 
@@ -367,6 +373,12 @@ class KeyFileError(ArstoreError):
     """A key file cannot be used: it is malformed, of an unknown kind, or its passphrase is wrong."""
 
     exit_code = 57
+
+
+class PolicyError(ArstoreError):
+    """A policy file cannot be used: it is malformed, or says something that has no meaning."""
+
+    exit_code = 58
 
 
 class InterruptedByUserError(ArstoreError):

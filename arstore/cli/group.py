@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     },
     "Trust": {
         "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
+        "policy": CommandEntry("trust.policy", "policy", "Check policies, and explain their decisions."),
     },
     "Root file systems": {
         "mount": CommandEntry(

@@ -4,7 +4,8 @@ Format: containers-transports(5), "dir:path". Version 1.1 names a blob `<hex>`, 
 instances of a multi-platform image are `<hex>.manifest.json`, `manifest.json` itself being the index then. The form has
 no place for a name. The same files in a tar archive are read as well.
 
-Out of scope: signatures (`signature-N`), which are no part of the image.
+Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance; they are no part of the image. Out of
+scope: what is in them (`trust.dir_file`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import TYPE_CHECKING
 from arstore.digest import Digest
 from arstore.errors import UnknownFormatError
 from arstore.oci.descriptor import Descriptor
+from arstore.oci.document import Bounds
 from arstore.transport.media.base import Container, Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
+from arstore.trust.signature import LARGEST, MOST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arstore.transport.media.blob import Extent
 
 _VERSION = b"Directory Transport Version: "
+_SIGNATURE = Bounds(document=LARGEST)
 _PATTERNS = ("{}", "{}.manifest.json", "{}.tar")
 
 
@@ -58,11 +64,26 @@ class Dir(Medium):
             blob = self._container.open(pattern.format(digest.hex))
             if blob is not None:
                 return blob
+        return Bytes(self._manifest()) if self._is_own(digest) else None
+
+    def signature_files(self, digest: Digest) -> Iterator[bytes]:
+        """The files of the signatures of the document *digest*, one more than anybody looks at, if there are so many.
+
+        Raises UnsafePathError, LimitError.
+        """
+        prefix = "" if self._is_own(digest) else f"{digest.hex}."
+        for number in range(1, MOST + 2):
+            data = self._container.read(f"{prefix}signature-{number}", _SIGNATURE)
+            if data is None:
+                return
+            yield data
+
+    def _is_own(self, digest: Digest) -> bool:
         raw = self._manifest()
         own = self._digests.get(digest.algorithm)
         if own is None:
             own = self._digests[digest.algorithm] = Digest.of(raw, digest.algorithm)
-        return Bytes(raw) if own == digest else None
+        return own == digest
 
     def _manifest(self) -> bytes:
         """The document, read once: it is looked at for every blob that is not there."""
