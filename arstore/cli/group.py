@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     "Trust": {
         "sign": CommandEntry("trust.signing", "sign", "Sign an image."),
         "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
+        "policy": CommandEntry("trust.policy", "policy", "Check policies, and explain their decisions."),
     },
     "Root file systems": {
         "mount": CommandEntry(

@@ -11,6 +11,7 @@ to read an image beside which a form lies that they do not know, so none is writ
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, ManifestError, SignatureError
 from arstore.oci.document import Fields, encode, parse, shown
@@ -19,6 +20,11 @@ from arstore.trust.keys import decoded
 from arstore.trust.openpgp.verify import check_form
 from arstore.trust.payload import BOUNDS
 from arstore.trust.signature import LARGEST, Bundle, SigstoreSignature, SimpleSignature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arstore.trust.signature import Signature
 
 _WHAT = "signature file"
 _SIGSTORE, _SIMPLE = b"sigstore-json", b"simple-signing"
@@ -45,6 +51,14 @@ def read_file(data: bytes) -> SimpleSignature | SigstoreSignature:
         raise SignatureError(_WHAT, error.why) from error
 
 
+def read_files(files: Iterable[bytes]) -> list[Signature]:
+    """The signatures in the *files* of one image. Attestations, which have the same form, are passed over.
+
+    Raises SignatureError for a file of any other form: a list that is not understood is not taken in parts.
+    """
+    return [read_file(data) for data in files if not _is_attestation(data)]
+
+
 def write_file(signature: SimpleSignature | SigstoreSignature | Bundle) -> bytes:
     """The content of the file with *signature*. Raises SignatureError for a bundle."""
     if isinstance(signature, SimpleSignature):
@@ -57,6 +71,17 @@ def write_file(signature: SimpleSignature | SigstoreSignature | Bundle) -> bytes
         "annotations": cosign.annotations_of(signature),
     }
     return b"\0" + _SIGSTORE + b"\n" + encode(document)
+
+
+def _is_attestation(data: bytes) -> bool:
+    head = b"\0" + _SIGSTORE + b"\n"
+    if not data.startswith(head) or len(data) > LARGEST:
+        return False
+    try:
+        media_type = parse(data[len(head) :], _WHAT, BOUNDS).get("mimeType")
+    except (ManifestError, LimitError):
+        return False
+    return isinstance(media_type, str) and media_type not in ("", cosign.PAYLOAD)
 
 
 def _sigstore(fields: Fields) -> SigstoreSignature:

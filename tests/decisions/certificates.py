@@ -1,4 +1,4 @@
-"""Signatures that skopeo and cosign do not make alone: other kinds of keys, certificates, entries of a log, bad payloads.
+"""Signatures that skopeo and cosign do not make alone: other keys, certificates, entries of a log, bad payloads.
 
 Keys live as long as this process. Everything is in the form that other tools read; no code of arstore is used.
 """

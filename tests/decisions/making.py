@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
-import subprocess
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ MIRROR = "registry.example:5000/vendor-mirror/product/app"
 VENDOR = "vendor.example/product/app"
 HUB = "docker.io/library/busybox"
 WILD = "deep.sub.domain.example:8443/ns/app"
+SIGSTORE = "registry.example:5000/team/sigstore"
 PGP_USERS = ("alice", "bob", "expired", "revoked")
 
 
@@ -218,7 +217,7 @@ def recipes() -> dict[str, tuple[str, str, tuple[tuple[str, str], ...]]]:
     found: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         "bare": ("first", "registry.example:5000/team/bare", ()),
         "app": ("first", APP, (("pgp:alice", one),)),
-        "sigstore": ("first", "registry.example:5000/team/sigstore", (("skopeo:k1", "registry.example:5000/team/sigstore:1"),)),
+        "sigstore": ("first", SIGSTORE, (("skopeo:k1", f"{SIGSTORE}:1"),)),
         "bob": ("first", "", (("pgp:bob", one),)),
         "expired": ("first", "", (("pgp:expired", one),)),
         "revoked": ("first", "", (("pgp:revoked", one),)),
@@ -294,11 +293,11 @@ def make(runner: Runner, tell: Any = print) -> Material:
     bundle = maker.bundle_by_cosign()
     fixtures["bundled"] = replace(Fixture(maker.plain("first")), repository="registry.example:5000/team/bundled")
     maker.age_keys()
-    versions = {"skopeo": maker.run("skopeo", "--version").split()[2]}
-    versions["gpg"] = maker.run("gpg", "--version").split()[2]
-    for line in maker.run("cosign", "version").splitlines():
-        if line.startswith("GitVersion"):
-            versions["cosign"] = line.split()[1]
+    versions = {
+        "skopeo": maker.run("skopeo", "--version").split()[2],
+        "gpg": maker.run("gpg", "--version").split()[2],
+        "cosign": maker.run("dpkg-query", "-W", "-f", "${Version}", "cosign").partition("-")[0],
+    }
     return Material(fixtures, {**maker.keys, "cosign.bundle": bundle}, versions)
 
 
@@ -321,11 +320,3 @@ def _indexes(maker: Maker) -> dict[str, Fixture]:
             files[f"{hexadecimal}{SUFFIX}1"] = certificates.signed(f"sha256:{hexadecimal}", "p256", f"{repository}:1")
         found[label] = Fixture(files, repository)
     return found
-
-
-def encoded(data: bytes) -> str:
-    """Base64, as policies have it."""
-    return base64.b64encode(data).decode()
-
-
-__all__ = ["Maker", "encoded", "make", "pictures", "recipes", "subprocess"]

@@ -57,7 +57,6 @@ def _signed(fixture: Fixture, places: Places, carries: bool) -> tuple[Signed, li
 def _part(content: bytes, fixture: Fixture, instance: str, carries: bool) -> Signed:
     def signatures() -> list[Signature]:
         files = fixture.signatures(instance) if carries else []
-        found = [dir_file.read_file(data) for data in files]
-        return [one for one in found if one is not None]
+        return dir_file.read_files(files)
 
     return Signed(None, content, signatures)

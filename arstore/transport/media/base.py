@@ -96,12 +96,17 @@ class Medium(ABC):
         """False: blobs are files, or parts of one."""
         return False
 
+    @property
+    def in_directory(self) -> bool:
+        """Whether its files are in a directory, not in an archive."""
+        return isinstance(self._container, Directory)
+
     def place(self, digest: Digest) -> Window | None:
         """Where the blob lies in the archive, or in a spool file; None in a directory, whose files are not open.
 
         Raises UnsafePathError when something other than a regular file has its name.
         """
-        blob = None if isinstance(self._container, Directory) else self.find(digest)
+        blob = None if self.in_directory else self.find(digest)
         return None if blob is None else blob.window()
 
     def require_blob(self, digest: Digest) -> None:

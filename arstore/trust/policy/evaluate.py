@@ -173,8 +173,9 @@ class _Evidence:
         try:
             with Checker(requirement, self._material) as checker:
                 for document, signature in self._candidates():
-                    reason = self._fault(checker, signature, document)
-                    attempts.append(Attempt(kind_of(signature), document.digest(), reason))
+                    unfit = checker.unfit(signature)
+                    reason = unfit or self._fault(checker, signature, document)
+                    attempts.append(Attempt(kind_of(signature), document.digest(), reason, not unfit))
                     if not reason:
                         return _Result("", tuple(attempts))
         except SignatureError as error:
@@ -188,9 +189,7 @@ class _Evidence:
                 yield document, signature
 
     def _fault(self, checker: Checker, signature: Signature, document: _Document) -> str:
-        """Why *signature* of *document* does not satisfy the requirement; "" where it does."""
-        if reason := checker.unfit(signature):
-            return reason
+        """Why *signature* of *document*, which fits the requirement, does not satisfy it; "" where it does."""
         try:
             claim = checker.claim(signature)
         except ArstoreError as error:
@@ -232,8 +231,10 @@ def _summary(attempts: Sequence[Attempt]) -> str:
     """Why none of the signatures is good, in one line."""
     if not attempts:
         return "a signature is needed, and there is none"
-    reasons = list(dict.fromkeys(attempt.reason for attempt in attempts))
-    if len(attempts) == 1:
+    # A signature of another kind is a reason only where there is no better one.
+    told = [attempt for attempt in attempts if attempt.fits] or attempts
+    reasons = list(dict.fromkeys(attempt.reason for attempt in told))
+    if len(told) == 1:
         return reasons[0]
-    more = f"; and {len(reasons) - _MOST_REASONS} other reasons" if len(reasons) > _MOST_REASONS else ""
-    return f"none of {len(attempts)} signatures is good: {'; '.join(reasons[:_MOST_REASONS])}{more}"
+    more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+    return f"none of {len(told)} signatures is good: {'; '.join(reasons[:_MOST_REASONS])}{more}"

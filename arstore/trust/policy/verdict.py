@@ -11,12 +11,14 @@ from arstore.values import NamedTuple
 class Attempt(NamedTuple):
     """One signature that a requirement looked at; `reason` is "" where it is good.
 
-    `on` is the digest of the document that it is for: the image's manifest, or an index that lists it.
+    `on` is the digest of the document that it is for: the image's manifest, or an index that lists it. `fits` says
+    that the signature is of a kind that the requirement looks into.
     """
 
     kind: str
     on: str
     reason: str
+    fits: bool = True
 
     @property
     def accepted(self) -> bool:
