@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -106,10 +107,8 @@ def test_files_become_manifests_and_files_again(files):
 
 @given(st.binary(max_size=200))
 def test_anything_is_a_signature_or_one_error(data):
-    try:
+    with suppress(ArstoreError):
         simple_signing.wrapped([data, b"\0sigstore-json\n" + data], SUBJECT)
-    except ArstoreError:
-        pass
 
 
 def test_the_bytes_are_those_of_other_tools():
@@ -120,9 +119,17 @@ def test_the_bytes_are_those_of_other_tools():
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0", b"\0sigstore-json\n", b"\0sigstore-json\n[]", b'\0sigstore-json\n{"mimeType":"t"}', b"\0sigstore\n{}"]
-    + [b'\0sigstore-json\n{"mimeType":"t","payload":"cA"}', b'\0sigstore-json\n{"payload":"cA=="}']
-    + [b'\0sigstore-json\n{"mimeType":"t","payload":"cA==","Payload":"cA=="}'],
+    [
+        b"",
+        b"\0",
+        b"\0sigstore-json\n",
+        b"\0sigstore-json\n[]",
+        b'\0sigstore-json\n{"mimeType":"t"}',
+        b"\0sigstore\n{}",
+        b'\0sigstore-json\n{"mimeType":"t","payload":"cA"}',
+        b'\0sigstore-json\n{"payload":"cA=="}',
+        b'\0sigstore-json\n{"mimeType":"t","payload":"cA==","Payload":"cA=="}',
+    ],
 )
 def test_what_is_no_signature_is_refused(data):
     with pytest.raises(ManifestError):
