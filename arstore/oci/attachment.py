@@ -19,7 +19,7 @@ from arstore.digest import Digest, is_digest
 from arstore.oci.descriptor import REF_NAME, Descriptor
 from arstore.oci.document import encode
 from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import OCI_CONFIG
+from arstore.oci.media_type import OCI_CONFIG, is_config
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -86,8 +86,13 @@ def blobs_of(manifest: Manifest) -> list[Descriptor]:
 
 
 def type_of(manifest: Manifest) -> str:
-    """The type of artifact that lists show: the manifest's own, else its config's (image-spec manifest.md)."""
-    return manifest.artifact_type or manifest.config.media_type
+    """The type of artifact that lists show: the manifest's own, else its config's (image-spec manifest.md).
+
+    What has an image's config, as cosign's signatures do, is told by its first layer.
+    """
+    if manifest.artifact_type or not is_config(manifest.config.media_type) or not manifest.layers:
+        return manifest.artifact_type or manifest.config.media_type
+    return manifest.layers[0].media_type
 
 
 class United(NamedTuple):

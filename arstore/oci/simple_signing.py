@@ -12,6 +12,7 @@ same signatures always are the same manifests. Not in scope: whether a signature
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from binascii import Error, a2b_base64
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ OPENPGP = "application/vnd.arstore.signature.openpgp.v1"
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 """The type of the payload of a signature of cosign's."""
 
+_ESCAPED_BY_GO = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 _SIGSTORE = b"\0sigstore-json\n"
 
 
@@ -116,9 +118,11 @@ def _layer(data: bytes, what: str, bounds: Bounds) -> tuple[Descriptor, bytes]:
 
 
 def _file(layer: Descriptor, payload: bytes) -> bytes:
+    """A signature's file, byte for byte as containers/image writes it."""
     members = {
         "mimeType": layer.media_type,
         "payload": b64encode(payload).decode(),
-        "annotations": dict(layer.annotations),
+        "annotations": dict(sorted(layer.annotations.items())),
     }
-    return _SIGSTORE + encode(members)
+    text = json.dumps(members, separators=(",", ":"), ensure_ascii=False)
+    return _SIGSTORE + text.translate(_ESCAPED_BY_GO).encode()

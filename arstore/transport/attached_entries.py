@@ -41,6 +41,7 @@ class AttachedEntries:
         self._of: dict[str, dict[str, Attached]] = {}
         self._subjects: dict[str, set[Digest]] = {}
         self._lists: set[str] = set()
+        self._tagged: set[str] = set()
         signed = _signed(entries)
         for entry in entries:
             documents.work.visit()
@@ -60,7 +61,8 @@ class AttachedEntries:
         if isinstance(entry, Flawed) or not any(map(is_here, self._subjects.get(entry.digest, ()))):
             return False
         names = image.names if image.names != (image.fallback,) else ()
-        return not names or bool(self._documents.nature(entry).artifact)
+        # A tag of attachments is no name of an image. Of the others, the document has been read.
+        return not names or entry.digest in self._tagged or bool(self._documents.nature(entry).artifact)
 
     def _add_entry(self, entry: Descriptor, signed: Digest | None) -> None:
         tag = tag_in(entry.annotations)
@@ -87,6 +89,8 @@ class AttachedEntries:
 
     def _add(self, subject: Digest, one: Attached) -> None:
         self._of.setdefault(subject, {}).setdefault(one.descriptor.digest, one)
+        if one.tag:
+            self._tagged.add(one.descriptor.digest)
         self._subjects.setdefault(one.descriptor.digest, set()).add(subject)
 
 

@@ -110,12 +110,16 @@ class Hybrid(Medium):
         return self._layout.choose(claims)
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """As for a layout."""
-        return self._layout.attachments(subject)
+        """As for a layout; nothing where `index.json` cannot be read, and `manifest.json` stands for it."""
+        with suppress(ArstoreError):
+            return self._layout.attachments(subject)
+        return ()
 
     def is_attachment(self, image: SourceImage) -> bool:
-        """As for a layout."""
-        return self._layout.is_attachment(image)
+        """As for a layout, and as `attachments`."""
+        with suppress(ArstoreError):
+            return self._layout.is_attachment(image)
+        return False
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
         """A blob of the layout, or a document that was made, or a member of the docker-archive."""

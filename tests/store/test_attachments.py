@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import attachments, images, stores
+from support import attachments, images, remote, stores
 
 from arstore import trace
 from arstore.digest import Digest
@@ -24,7 +24,7 @@ from arstore.maintenance.gc import collect, plan_collection
 from arstore.maintenance.remove import plan_removal, remove_images
 from arstore.store.attachments import attachments as attachments_of
 from arstore.store.collect.lease import leased
-from arstore.store.ingest.incoming import IncomingAttachment, NoBlobs
+from arstore.store.ingest.incoming import IncomingAttachment, IncomingBlob, NoBlobs
 from arstore.store.progress import NoProgress
 from arstore.store.store import Store
 from arstore.transport.copy import ImportOptions, import_reference
@@ -141,6 +141,18 @@ def test_what_comes_later_takes_no_image_again(store):
     found = attachments_of(store, Digest(ONE.digest))
     assert {(one.digest, one.tag) for one in found} == {(LIST.digest, ""), (SIGNED.digest, "sig")}
     assert all(store.read_blob(layer.digest) for one in found for layer in one.manifest.layers)
+
+
+def test_an_attachment_may_come_alone(store):
+    stores.bring(store, ONE)
+    blobs = tuple(IncomingBlob(Digest(digest), len(data)) for digest, data in LIST.own.items())
+    one = IncomingAttachment(Digest(ONE.digest), Digest(LIST.digest), attachments.MANIFEST, LIST.raw, "x", blobs)
+    fake = stores.simple("nothing")
+    source = remote.Streams(fake)
+    source._blobs |= LIST.own
+    assert store.take([], [], source, (), attachments=[one]) == []
+    assert keys(store) == wanted((ONE.digest, LIST))
+    assert [blob for blob in check(store) if blob.damage is Damage.BLOB_MISSING] == []
 
 
 def test_nothing_is_attached_to_what_is_not_there(store):

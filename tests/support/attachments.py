@@ -112,7 +112,7 @@ def sigstore_file(subject: str, word: str) -> bytes:
         "payload": base64.b64encode(payload(subject)).decode(),
         "annotations": {"dev.cosignproject.cosign/signature": base64.b64encode(word.encode()).decode()},
     }
-    return b"\0sigstore-json\n" + json.dumps(members).encode()
+    return b"\0sigstore-json\n" + json.dumps(members, separators=(",", ":")).encode()
 
 
 def put(server: Registry, repository: str, one: Artifact) -> str:

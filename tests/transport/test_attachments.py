@@ -312,23 +312,18 @@ def test_a_dir_holds_signatures_as_files(arstore, tmp_path):
         (place / f"signature-{number}").write_bytes(data)
     arstore.ok("import", "--name", "app:1", f"dir:{place}")
     kinds = {one["artifact_type"] for one in arstore.json("referrers", "store:app:1")["referrers"]}
-    assert kinds == {"application/vnd.oci.image.config.v1+json", "application/vnd.arstore.signature.openpgp.v1"}
+    assert kinds == {attachments.SIGNING, "application/vnd.arstore.signature.openpgp.v1"}
     attachments.add_to_layout(layout := images.write_layout(tmp_path / "layout", PICTURE), LIST)
     arstore.ok("import", layout)
     done = arstore.ok("copy", "store:app:1", f"dir:{tmp_path / 'back'}")
     assert "1 attachment did not come along: a dir: holds simple signatures only" in done.err
     back = [(tmp_path / "back" / f"signature-{number}").read_bytes() for number in (1, 2, 3)]
     assert not (tmp_path / "back" / "signature-4").exists()
-    assert sorted(map(meaning, back)) == sorted(map(meaning, files))
+    assert sorted(back) == sorted(files)
     # And again: the same signatures are the same manifests.
     again = Arstore(tmp_path / "again", tmp_path / "run2")
     again.ok("import", "--name", "app:1", f"dir:{tmp_path / 'back'}")
     assert stored(again).items() <= stored(arstore).items()
-
-
-def meaning(data):
-    head, mark, text = data.partition(b"\n")
-    return json.dumps(json.loads(text), sort_keys=True) if mark and head == b"\0sigstore-json" else repr(data)
 
 
 def test_a_dir_of_an_index_has_signatures_of_its_instances(arstore, tmp_path):

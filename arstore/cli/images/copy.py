@@ -75,7 +75,7 @@ def copy(
     rules = policy_rules(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
-        if _is_stored(source):
+        if is_stored(source):
             with session.store() as store:
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
@@ -136,7 +136,7 @@ def _into_store(
         why = "keeps images as they come, so there is nothing to convert"
         raise errors.ConversionError(destination, why, "copy to another medium")
     name = destination.removeprefix("store:").strip()
-    if _is_stored(source):
+    if is_stored(source):
         raise errors.UsageError(source, "is in the store already", "`arstore tag` gives it another name")
     refuse_terminal(source)
     session.tell_confinement()
@@ -169,7 +169,7 @@ def _require_image(store: Store, source: str) -> None:
         raise errors.NotFoundError(source, why, error.hint) from error
 
 
-def _is_stored(source: str) -> bool:
+def is_stored(source: str) -> bool:
     """Whether *source* means an image of the store: it says so, or is nothing that exists outside."""
     import os
 

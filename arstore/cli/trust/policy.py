@@ -10,15 +10,20 @@ from arstore.cli.group import CommandEntry, Group
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import printable, write_json, write_line
+from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
-    from arstore.transport.judging import Judged, Ruling
+    from arstore.transport.admission.explain import Judged
+    from arstore.transport.admission.rules import Rules
     from arstore.trust.policy.doubts import Doubt
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.verdict import Outcome
+
+
+STORE = "store:"
 
 
 @json_option
@@ -120,21 +125,22 @@ def _key_faults(found: Policy) -> list[Doubt]:
     return faults
 
 
-class ExplainWords(AccessWords):
-    """The options of `explain` as they were typed."""
+class SourceWords(AccessWords):
+    """The options that say which images of a source are looked at, as they were typed."""
 
-    policy: str
-    require_signatures: bool
     platform: str | None
     all_platforms: bool
     limit: tuple[str, ...]
 
 
+class ExplainWords(SourceWords, PolicyWords):
+    """The options of `explain` as they were typed."""
+
+
 @exit_statuses(*SOURCE_ERRORS, errors.PolicyError, errors.RejectedError)
 @command("explain")
 @argument("source")
-@option("--policy", metavar="FILE", default="", help="Decide by this policy file.")
-@option("--require-signatures", is_flag=True, help="Reject images of which the policy asks for no signature.")
+@policy_options
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms.")
 @limit_option
@@ -143,37 +149,37 @@ class ExplainWords(AccessWords):
 def explain(session: Session, source: str, **words: Unpack[ExplainWords]) -> None:
     """Explain what a policy decides about images.
 
-    SOURCE is as for `arstore import`. Prints for each image that would be taken whether the policy accepts it, which
-    list of requirements applies, and for each requirement whether it holds and why. Nothing is imported, and layers are
-    not read. Signatures are read from a dir: only. Ends with status 21 when an image is rejected. Example:
+    SOURCE is as for `arstore import`, or store:IMAGE for an image of the store. Prints for each image that would be
+    taken whether the policy accepts it, which list of requirements applies, and for each requirement whether it holds
+    and why. Nothing is imported, and layers are not read. Ends with status 21 when an image is rejected. Example:
 
-    arstore policy explain --policy policy.json dir:app
+    arstore policy explain --policy policy.json oci:app
     """
-    from arstore.transport.judging import Ruling
-    from arstore.trust.policy import places
-    from arstore.trust.policy.material import Material
-
-    found = places.load(words["policy"])
-    judged = _judged(session, source, words, Ruling(found, words["require_signatures"], Material()))
+    rules = policy_rules(session, words)
+    found = rules.policy
+    judged = verdicts(session, source, words, rules)
     rejected = [one for one in judged if not one.verdict.accepted]
     if session.json:
         images = [{"digest": one.digest, "names": one.names, **one.verdict.to_json()} for one in judged]
         write_json({"policy": found.what if found else None, "accepted": not rejected, "images": images})
     else:
         for one in judged:
-            _write_verdict(one)
+            write_verdict(one)
     if rejected:
-        raise errors.RejectedError(_called(rejected[0]), rejected[0].verdict.reason)
+        raise errors.RejectedError(called(rejected[0]), rejected[0].verdict.reason)
 
 
-def _judged(session: Session, source: str, words: ExplainWords, ruling: Ruling) -> list[Judged]:
+def verdicts(session: Session, source: str, words: SourceWords, rules: Rules) -> list[Judged]:
+    """The verdicts of *rules* on the images of *source*. Raises the errors of the source, PolicyError, UsageError."""
+    if source.startswith(STORE):
+        return _of_store(session, source.removeprefix(STORE), rules)
     from arstore.cli.images.imports import refuse_terminal
     from arstore.oci.platform import parse
     from arstore.tar.limits import Limits, changed
+    from arstore.transport.admission.explain import judge_source
     from arstore.transport.detect import open_source
     from arstore.transport.export.spool import TemporarySpool
-    from arstore.transport.judging import beside, judge_source
-    from arstore.transport.location import parse_location
+    from arstore.transport.location import path_in
     from arstore.transport.selection.selector import Wanted
 
     platform, every = words["platform"], words["all_platforms"]
@@ -184,16 +190,27 @@ def _judged(session: Session, source: str, words: ExplainWords, ruling: Ruling) 
     registries = registry_access(session, words) if source.startswith(PREFIX) else None
     wanted = Wanted(None if platform is None else parse(platform), every)
     with open_source(source, TemporarySpool(), limits=limits, registries=registries) as opened:
-        return judge_source(opened, parse_location(source), wanted, ruling, beside(opened), limits)
+        return judge_source(opened, path_in(source), wanted, rules, limits)
 
 
-def _called(one: Judged) -> str:
+def _of_store(session: Session, name: str, rules: Rules) -> list[Judged]:
+    from arstore.transport.admission.explain import Judged
+    from arstore.transport.admission.kept import verdict_on
+
+    with session.store() as store:
+        image = store.find_image(name)
+        return [Judged(image.digest, image.names, verdict_on(store, image, rules))]
+
+
+def called(one: Judged) -> str:
+    """What to call the image."""
     return one.names[0] if one.names else one.digest
 
 
-def _write_verdict(one: Judged) -> None:
+def write_verdict(one: Judged) -> None:
+    """Print a verdict for people."""
     verdict = one.verdict
-    write_line(f"{printable(_called(one))}: {'accepted' if verdict.accepted else 'rejected'}")
+    write_line(f"{printable(called(one))}: {'accepted' if verdict.accepted else 'rejected'}")
     for label, text in (
         ("digest", one.digest),
         ("asked as", verdict.subject),

@@ -24,6 +24,7 @@ from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenIma
 from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
 from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
+from arstore.store.progress import NoProgress
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
@@ -51,6 +52,10 @@ T = TypeVar("T")
 
 _MANY = 256
 """Files from which on the whole file system is synced, once, in place of each of them."""
+
+
+_SHOWN = 1 << 20
+"""Bytes of a blob of an attachment from which on its progress is shown: most are a few hundred."""
 
 
 class _DeniedError(Exception):
@@ -452,7 +457,8 @@ class Intake:
                 self._publication.reused_blobs.add(digest)
             return
         path = self._ingest.file(f"blob-{digest.hex}")
-        self._progress.start(digest, digest.short, size)
+        progress = self._progress if size >= _SHOWN else NoProgress()
+        progress.start(digest, digest.short, size)
         reader = self._blobs.open_blob(digest)
         fd = -1
         try:
@@ -461,14 +467,14 @@ class Intake:
                 write_all(fd, data)
                 self._room.came(len(data))
                 self._room.note(len(data))
-                self._progress.advance(digest, len(data))
+                progress.advance(digest, len(data))
             if self._durable:
                 os.fdatasync(fd)
         finally:
             reader.close()
             if fd >= 0:
                 os.close(fd)
-        self._progress.finish(digest)
+        progress.finish(digest)
         self._add_blob(digest, path, BlobRecord(size))
 
     # --- recording --------------------------------------------------------------------------------------------------

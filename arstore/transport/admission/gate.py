@@ -46,12 +46,22 @@ class Gate:
     """Judges the images of one *source*.
 
     *place* is the path that scopes of file transports are compared with, "" where no scope can name the source.
-    *release* is called before a process is forked that verifies.
+    *release* is called before a process is forked that verifies. A gate that *explains* refuses nothing, and judges
+    also where every image is accepted.
     """
 
     def __init__(
-        self, rules: Rules, source: ImageSource, place: str = "", release: Callable[[], object] = lambda: None
+        self,
+        rules: Rules,
+        source: ImageSource,
+        place: str = "",
+        release: Callable[[], object] = lambda: None,
+        *,
+        explains: bool = False,
     ) -> None:
+        self._explains = explains
+        self.verdicts: dict[Digest, Verdict] = {}
+        """Every verdict, by the digest of the image."""
         self._rules = rules
         self._source = source
         self._place = place
@@ -68,6 +78,8 @@ class Gate:
 
         Raises PolicyError, RejectedError.
         """
+        if self._explains:
+            return
         if self._source.transport in UNSIGNED:
             self._rules.refuse_unsigned(self._source.transport, self._source.what)
         elif not self._rules.is_open:
@@ -76,7 +88,7 @@ class Gate:
 
     def listed(self, index: Descriptor, entries: Sequence[Descriptor | Flawed]) -> None:
         """Hear which documents an index lists that was read and verified."""
-        if not self._rules.is_open and index.digest not in self._indexes:
+        if self._is_asked and index.digest not in self._indexes:
             self._indexes.add(index.digest)
             for entry in entries:
                 if isinstance(entry, Descriptor):
@@ -87,7 +99,7 @@ class Gate:
 
         Raises RejectedError, PolicyError, LimitError, and the errors of the source when it is asked for signatures.
         """
-        if self._rules.is_open or self._source.transport in UNSIGNED or entry.digest in self.admitted:
+        if not self._is_asked or entry.digest in self.admitted or (self._explains and entry.digest in self.verdicts):
             return
         if entry.digest in self._rejected:
             raise self._rejected[entry.digest].with_traceback(None)
@@ -95,17 +107,25 @@ class Gate:
         for chain in self._chains(entry.digest):
             found = _Signatures(self._source, documents)
             verdict = self._judge(entry, chain, documents, found)
+            self.verdicts[entry.digest] = verdict if verdict.accepted else first or verdict
             if verdict.accepted:
                 within = tuple(one.digest for one in chain)
-                self.admitted[entry.digest] = Admitted(self._subject(entry), within, tuple(found.carriers))
+                self.admitted[entry.digest] = Admitted(self._subject, within, tuple(found.carriers))
                 return
             first = first or verdict
+        if self._explains:
+            return
         assert first is not None
         try:
             first.require(f"{self._source.what}: {entry.digest}")
         except RejectedError as error:
             self._rejected[entry.digest] = error
             raise
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether images are judged one by one. Raises PolicyError."""
+        return self._explains or not (self._rules.is_open or self._source.transport in UNSIGNED)
 
     def _judge(
         self, entry: Descriptor, chain: Sequence[Descriptor], documents: Documents, found: _Signatures
@@ -118,7 +138,7 @@ class Gate:
         self._release()
         verdict = judge(
             self._rules.policy,
-            self._subject(entry),
+            self._subject,
             signed(entry),
             [signed(one) for one in chain],
             require_signatures=self._rules.require_signatures,
@@ -144,12 +164,13 @@ class Gate:
                 above = [one for one in self._parents.get(at, {}).values() if one not in chain]
             yield chain
 
-    def _subject(self, entry: Descriptor) -> Subject:
-        return subject_of(self._source, self._place, entry.digest)
+    @property
+    def _subject(self) -> Subject:
+        return subject_of(self._source, self._place)
 
 
-def subject_of(source: ImageSource, place: str, digest: Digest) -> Subject:
-    """The image with this *digest* of *source*, as a policy calls it. Raises OSError, InvalidReferenceError."""
+def subject_of(source: ImageSource, place: str) -> Subject:
+    """What a policy calls the images of *source*. Raises OSError where *place* cannot be followed."""
     from arstore.trust.policy import scope
 
     if source.transport == REGISTRY:

@@ -34,6 +34,13 @@ class Rules:
         self._policy_file: PolicyFile | None = None
         self._is_found = False
 
+    @classmethod
+    def of(cls, policy: Policy) -> Rules:
+        """Rules of a policy that is in no file."""
+        made = cls()
+        made._policy, made._is_loaded, made._is_open = policy, True, False
+        return made
+
     @property
     def is_open(self) -> bool:
         """Whether every image is accepted, whatever it is and wherever it comes from. Raises PolicyError."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
+from arstore.store.progress import NoProgress
 from arstore.transport.export.transfer import transfer
 from arstore.transport.sink import ALL, SIGNATURES, OutgoingAttachment
 
@@ -77,7 +78,10 @@ def _all(contents: Contents, sink: ImageSink, todo: Sequence[IncomingAttachment]
     blobs = {(one.subject, one.digest): one.blobs for one in todo}
     missing = sink.begin_attachments([_outgoing(one) for one in todo])
     wanted = [blob for one in missing for blob in blobs[one.subject, one.descriptor.digest]]
-    transfer(contents, sink, [Descriptor("", blob.digest, blob.size) for blob in wanted], progress)
+    descriptors = [Descriptor("", blob.digest, blob.size) for blob in wanted]
+    # Most are a few hundred bytes, of which no progress is to be seen.
+    is_large = sum(blob.size for blob in wanted) >= 1 << 20
+    transfer(contents, sink, descriptors, progress if is_large else NoProgress())
     for one in missing:
         sink.put_attachment(one)
 

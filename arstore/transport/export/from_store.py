@@ -32,6 +32,8 @@ class StoreSource:
     complete = True
     transport = "store"
     is_remote = False
+    has_what_it_lists = True
+    """What is recorded and missing is damage, and nothing to be passed over."""
 
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
         self.what = store.directories.root

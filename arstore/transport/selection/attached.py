@@ -2,7 +2,8 @@
 
 A source's list is a claim. Each manifest is read and verified as any document is, and has to name the subject that it
 is listed for, unless it stands under a tag that does. Of the types nothing is asked, and layers are never unpacked.
-What cannot be taken is passed over, and reported: the image is as good without it.
+What cannot be taken is passed over, and reported: the image is as good without it. But what a store has recorded it
+must have (`has_what_it_lists`).
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Attaching:
         try:
             taken = self._read(subject, one)
         except (ManifestError, MissingBlobError) as error:
+            if getattr(self._source, "has_what_it_lists", False):
+                raise
             self._skipped.add(entry, f"an attachment of {subject} that cannot be taken: {error.why}")
             return False
         if taken is None:

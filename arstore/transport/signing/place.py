@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.disk.staging import Ingest
+from arstore.oci.attachment import blobs_of, type_of
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
 from arstore.store.ingest.incoming import IncomingAttachment, IncomingBlob, NoBlobs
@@ -80,7 +81,6 @@ def put_blob(sink: ImageSink, content: bytes) -> None:
 def _incoming(made: Made) -> IncomingAttachment:
     one = made.attachment
     manifest = Manifest.parse(one.raw)
-    blobs = {blob.digest: IncomingBlob(blob.digest, blob.size) for blob in (manifest.config, *manifest.layers)}
-    artifact_type = manifest.artifact_type or manifest.config.media_type
-    known = (one.descriptor.media_type, one.raw, artifact_type, tuple(blobs.values()), one.tag)
+    blobs = tuple(IncomingBlob(blob.digest, blob.size) for blob in blobs_of(manifest))
+    known = (one.descriptor.media_type, one.raw, type_of(manifest), blobs, one.tag)
     return IncomingAttachment(one.subject, one.descriptor.digest, *known)

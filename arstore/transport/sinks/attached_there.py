@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import Digest
-from arstore.errors import RegistryNotFoundError
+from arstore.errors import RegistryAnswerError, RegistryNotFoundError
 from arstore.oci.attachment import UNITED, is_among, tag_of, united
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Place = tuple[Digest, str]
     """A subject and the suffix of a tag."""
+
+
+_TRIES = 5
 
 
 class _Blobs(Protocol):
@@ -99,16 +102,29 @@ class AttachedThere:
         if place[1] not in UNITED or len(every) == 1:
             put_manifest(self._repository, tag, last.descriptor.media_type, last.raw)
             return
-        made = united(layer for raw in every for layer in Manifest.parse(raw).layers)
-        config = Descriptor(OCI_CONFIG, Digest.of(made.config), len(made.config))
-        if not blobs.holds(config):
-            writer = blobs.writer(config)
-            try:
-                writer.write(made.config)
-                writer.finish(config.digest, config.size)
-            finally:
-                writer.close()
-        put_manifest(self._repository, tag, OCI_MANIFEST, made.manifest)
+        for _ in range(_TRIES):
+            wanted = [layer for raw in every for layer in Manifest.parse(raw).layers]
+            made = united(wanted)
+            _put_config(blobs, made.config)
+            put_manifest(self._repository, tag, OCI_MANIFEST, made.manifest)
+            # Somebody may have read the tag before this, and written it after.
+            found = get_manifest(self._repository, tag).raw
+            layers = Manifest.parse(found).layers
+            if all(is_among(layer, layers) for layer in wanted):
+                return
+            every = [found, *every]
+        raise RegistryAnswerError(f"{self._repository.what}:{tag}", "is being written by others all the time")
+
+
+def _put_config(blobs: _Blobs, data: bytes) -> None:
+    config = Descriptor(OCI_CONFIG, Digest.of(data), len(data))
+    if not blobs.holds(config):
+        writer = blobs.writer(config)
+        try:
+            writer.write(data)
+            writer.finish(config.digest, config.size)
+        finally:
+            writer.close()
 
 
 def _refers(one: OutgoingAttachment) -> bool:

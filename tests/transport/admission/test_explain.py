@@ -1,17 +1,20 @@
 """Sources before a policy: what they are called, and whose signatures count."""
 
 import io
+import json
 import os
 
 import pytest
 from decisions import certificates
-from support import images
+from support import attachments, images, signed
 
-from arstore.errors import RejectedError, SignatureError
+from arstore.errors import LimitError, ManifestError, SignatureError
 from arstore.oci.docker_reference import DockerReference
+from arstore.transport.admission.explain import judge_source
+from arstore.transport.admission.gate import subject_of
+from arstore.transport.admission.rules import Rules
 from arstore.transport.detect import open_source
-from arstore.transport.judging import Ruling, beside, judge_source, subject_of
-from arstore.transport.location import Location, parse_location
+from arstore.transport.location import path_in
 from arstore.transport.selection.selector import Wanted
 from arstore.trust import dir_file
 from arstore.trust.policy.document import read
@@ -23,14 +26,13 @@ OTHER = images.image(images.layer([images.file("a", b"c")]), names=("app:1",), a
 INDEX = images.index(IMAGE, OTHER, names=("app:1",))
 OUTER = images.index(INDEX, names=("app:1",))
 EVERY = Wanted(every=True)
+KEY = signed.key()
 
 
 def ruling(*requirements):
     exact = {"type": "exactReference", "dockerReference": NAME}
     path = {"type": "sigstoreSigned", "keyData": _base64(certificates.public("p256")), "signedIdentity": exact}
-    import json
-
-    return Ruling(read(json.dumps({"default": list(requirements) or [path]}).encode(), "POLICY"))
+    return Rules.of(read(json.dumps({"default": list(requirements) or [path]}).encode(), "POLICY"))
 
 
 def _base64(data):
@@ -59,7 +61,7 @@ def test_what_a_source_is_called(tmp_path, spool, write, transport, named):
     (tmp_path / "link").symlink_to(tmp_path / "image")
     for text in (str(path), str(tmp_path / "link")):
         with open_source(text, spool) as source:
-            subject = subject_of(source, parse_location(text))
+            subject = subject_of(source, path_in(text))
         assert subject.transport == transport
         assert subject.scope == (os.path.realpath(path) if named else "")
         assert subject.reference is None
@@ -68,19 +70,20 @@ def test_what_a_source_is_called(tmp_path, spool, write, transport, named):
 def test_a_stream_has_no_scope(tmp_path, spool):
     path = images.write_oci_archive(tmp_path / "image", IMAGE)
     with io.BytesIO(path.read_bytes()) as stdin, open_source("-", spool, stdin) as source:
-        subject = subject_of(source, parse_location("-"))
+        subject = subject_of(source, path_in("-"))
     assert (subject.transport, subject.scope, subject.namespaces) == ("oci-archive", "", ())
 
 
 def test_a_registry_gives_its_reference():
     class Remote:
+        transport = "docker"
         reference = DockerReference.parse("r.example/a:1")
 
-    subject = subject_of(Remote(), Location("r.example/a:1", "docker"))
+    subject = subject_of(Remote(), "")
     assert subject.scope == "r.example/a:1"
 
 
-def written(path, *signed, instances=True):
+def written(path, *files, instances=True):
     images.write_dir(path, IMAGE)
     if instances:
         (path / "manifest.json").write_bytes(INDEX.raw)
@@ -89,14 +92,14 @@ def written(path, *signed, instances=True):
             for digest, blob in one.blobs().items():
                 if not (path / f"{digest[7:]}.manifest.json").exists():
                     (path / digest[7:]).write_bytes(blob)
-    for name, data in signed:
+    for name, data in files:
         (path / name).write_bytes(data)
     return path
 
 
 def judged(path, spool, wanted=EVERY, rule=None):
     with open_source(str(path), spool) as source:
-        found = judge_source(source, parse_location(str(path)), wanted, rule or ruling(), beside(source))
+        found = judge_source(source, path_in(str(path)), wanted, rule or ruling())
         return {one.digest: one.verdict for one in found}
 
 
@@ -128,42 +131,27 @@ def test_a_signature_of_the_index_is_for_all(tmp_path, spool):
 
 def test_a_signature_of_an_outer_index_is_for_all(tmp_path, spool):
     path = images.write_layout(tmp_path / "x", OUTER)
-    asked = []
-
-    def signatures(digest):
-        asked.append(digest)
-        return [dir_file.read_file(signature(OUTER))] if digest == OUTER.digest else []
-
-    with open_source(str(path), spool) as source:
-        found = judge_source(source, parse_location(str(path)), EVERY, ruling(), signatures)
-    assert len(found) == 2
-    assert all(one.verdict.accepted for one in found)
-    assert {OUTER.digest, INDEX.digest, IMAGE.digest} <= set(asked)
+    attachments.add_to_layout(path, signed.signature(KEY, OUTER.digest))
+    verdicts = judged(path, spool, rule=Rules.of(read(json.dumps({"default": [signed.sigstore(KEY)]}).encode(), "P")))
+    assert len(verdicts) == 2
+    assert all(verdict.accepted for verdict in verdicts.values())
 
 
 def test_a_list_that_is_not_understood_is_not_taken_in_parts(tmp_path, spool):
-    signed = [("signature-1", signature(IMAGE)), ("signature-2", b"\0what\nx")]
-    (verdict,) = judged(written(tmp_path / "x", *signed, instances=False), spool).values()
-    assert "has the form 'what'" in verdict.reason
+    signed_files = [("signature-1", signature(IMAGE)), ("signature-2", b"\0what\nx")]
+    path = written(tmp_path / "x", *signed_files, instances=False)
+    with pytest.raises(ManifestError, match="signature 2"):
+        judged(path, spool)
 
 
 def test_too_many_signatures(tmp_path, spool):
-    signed = [(f"signature-{number}", signature(IMAGE)) for number in range(1, MOST + 10)]
-    path = written(tmp_path / "x", *signed, instances=False)
-    (verdict,) = judged(path, spool).values()
-    assert "there are 129, and 128 are allowed" in verdict.reason
-    (path / "signature-129").unlink()
+    files = [(f"signature-{number}", signature(IMAGE)) for number in range(1, MOST + 10)]
+    path = written(tmp_path / "x", *files, instances=False)
+    with pytest.raises(LimitError, match="more than 128 signatures"):
+        judged(path, spool)
+    for number in range(MOST + 1, MOST + 10):
+        (path / f"signature-{number}").unlink()
     assert next(iter(judged(path, spool).values())).accepted
-
-
-def test_sources_whose_signatures_are_not_read(tmp_path, spool):
-    path = images.write_layout(tmp_path / "x", IMAGE)
-    (verdict,) = judged(path, spool).values()
-    assert "signatures are read from a dir: only" in verdict.reason
-    with pytest.raises(RejectedError):
-        verdict.require("x")
-    (verdict,) = judged(path, spool, rule=ruling({"type": "insecureAcceptAnything"})).values()
-    assert verdict.accepted
 
 
 def test_what_an_index_lists_need_not_be_there(tmp_path, spool):
