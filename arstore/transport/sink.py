@@ -38,6 +38,7 @@ class SinkTraits(NamedTuple):
     more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
     first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
     reads blobs itself (`take`), perhaps more than once. `attachments`: ALL, or only simple SIGNATURES, or "" for none.
+    `lookaside`: OpenPGP messages go to a place beside it (`put_signature`).
     """
 
     plain_layers: bool = False
@@ -49,6 +50,7 @@ class SinkTraits(NamedTuple):
     manifests: bool = True
     takes: bool = False
     attachments: str = ""
+    lookaside: bool = False
 
 
 class OutgoingLayer(NamedTuple):

@@ -57,7 +57,12 @@ def sign_remote(reference: DockerReference, registries: RegistryOptions, signer:
 
 def attach(sink: ImageSink, made: Iterable[Made]) -> None:
     """Give *sink* signatures as attachments, their blobs first. Raises the errors of the sink."""
-    every = list(made)
+    every = []
+    for one in made:
+        if one.is_message and sink.traits.lookaside and one.file is not None:
+            sink.put_signature(one.attachment.subject, one.file)
+        else:
+            every.append(one)
     blobs = {one.attachment.descriptor.digest: one.blobs for one in every}
     for attachment in sink.begin_attachments([one.attachment for one in every]):
         for blob in blobs[attachment.descriptor.digest]:

@@ -25,11 +25,15 @@ _TAG = "sig"
 
 
 class Made(NamedTuple):
-    """A signature as an attachment with its blobs, and as a file for a `dir:` or a lookaside (None for a bundle)."""
+    """A signature as an attachment with its blobs, and as a file for a `dir:` or a lookaside (None for a bundle).
+
+    `is_message` for an OpenPGP message, which other tools look for in the lookaside of a registry.
+    """
 
     attachment: OutgoingAttachment
     blobs: tuple[bytes, ...]
     file: bytes | None
+    is_message: bool = False
 
 
 class Signer:
@@ -85,7 +89,7 @@ class Signer:
 
         message = sign(statement_about(subject.digest, name), self._gpg, self._passphrase).blob
         (made,) = wrapped([message], subject)
-        return Made(_attachment(subject, made.manifest, ""), tuple(made.blobs.values()), message)
+        return Made(_attachment(subject, made.manifest, ""), tuple(made.blobs.values()), message, True)
 
     def _made_bundle(self, key: PrivateKey, subject: Descriptor, raw: bytes) -> Made:
         from arstore.trust import cosign

@@ -46,7 +46,7 @@ class RegistrySink:
     *mount_from* gives the path of a repository on the same host that may have a blob, "" for none.
     """
 
-    traits = SinkTraits(many=False, names=False, takes=True, attachments=ALL)
+    traits = SinkTraits(many=False, names=False, takes=True, attachments=ALL, lookaside=True)
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Raises RegistryBlockedError, RegistryConfigError."""
@@ -108,8 +108,11 @@ class RegistrySink:
         self._attached.keep(attachment)
 
     def put_signature(self, subject: Digest, data: bytes) -> None:
-        """Not for this: signatures are manifests."""
-        raise NotImplementedError
+        """Write a signature to the lookaside, where other tools look for OpenPGP messages.
+
+        Raises RegistryConfigError, LimitError, HostError.
+        """
+        self._access.keep_signature(self._reference, subject, data)
 
     def publish_attachments(self) -> None:
         """Put what was attached to an image that is there already. Raises the errors of `AttachedThere.put`."""

@@ -1,8 +1,10 @@
-"""`sign`, and copies that are signed on their way: the signatures are good, stay with the image, and keep its digest."""
+"""`sign`, and copies that are signed on their way: the signatures are good, and stay with the image."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import pytest
 from support import images, registry_user
@@ -166,3 +168,69 @@ def test_in_a_registry(arstore, archive, keys, tmp_path, monkeypatch):
         arstore.ok("pull", "--tls-verify=false", "--policy", policy, f"docker://{name}:1")
         arstore.ok("sign", "--tls-verify=false", "--key", keys["two.key"], f"docker://{name}:1")
         arstore.ok("pull", "--tls-verify=false", "--policy", policy, f"docker://{name}:1")
+
+
+@pytest.fixture
+def gpg(tmp_path, monkeypatch):
+    """The fingerprint of a key that gpg has, and the file with its public half."""
+    if shutil.which("gpg") is None:
+        pytest.skip("needs gpg")
+    home = tmp_path / "gnupg"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    make = [
+        "gpg",
+        "--batch",
+        "--passphrase",
+        "",
+        "--quick-generate-key",
+        "builds@example.com",
+        "rsa2048",
+        "sign",
+        "never",
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    (tmp_path / "builds.gpg").write_bytes(
+        subprocess.run(["gpg", "--export", "builds@example.com"], check=True, capture_output=True).stdout
+    )
+    yield "builds@example.com", tmp_path / "builds.gpg"
+    subprocess.run(["gpgconf", "--kill", "all"], check=False)
+
+
+def signed_by(path, key, **transports):
+    requirement = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": str(key)}
+    return signing.policy(
+        path, [{"type": "reject"}], **{name: {"": [requirement | more]} for name, more in transports.items()}
+    )
+
+
+def test_gpg_signs_and_the_signature_is_carried(arstore, archive, gpg, tmp_path):
+    user, public = gpg
+    name = {"type": "exactReference", "dockerReference": "example.com/team/app:1"}
+    policy = signed_by(
+        tmp_path / "gpg.json", public, oci_archive={"signedIdentity": name}, dir={"signedIdentity": name}
+    )
+    arstore.ok("import", archive)
+    arstore.ok("sign", "--gpg", user, "example.com/team/app:1")
+    for place in (f"oci-archive:{tmp_path}/out.tar", f"dir:{tmp_path}/out"):
+        arstore.ok("copy", "store:example.com/team/app:1", place)
+        assert accepts(arstore, policy, place)
+    arstore.ok("verify", "--key", public, "example.com/team/app:1")
+
+
+def test_gpg_signs_in_the_lookaside_of_a_registry(arstore, archive, gpg, tmp_path, monkeypatch):
+    user, public = gpg
+    registry_user.become_unconfigured(monkeypatch, tmp_path)
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gnupg"))
+    settings = tmp_path / "home" / ".config" / "containers" / "registries.d"
+    settings.mkdir(parents=True)
+    (settings / "here.yaml").write_text(f"default-docker:\n  lookaside: file://{tmp_path}/lookaside\n")
+    with registries.served() as server:
+        name = f"{server.host}/team/app"
+        arstore.ok("copy", "--tls-verify=false", "--sign-by", user, archive, f"docker://{name}:1")
+        assert [path.name for path in (tmp_path / "lookaside").rglob("signature-*")] == ["signature-1"]
+        policy = signed_by(tmp_path / "gpg.json", public, docker={})
+        arstore.ok("pull", "--tls-verify=false", "--policy", policy, f"docker://{name}:1")
+        arstore.ok("save", "--policy", policy, f"{name}:1", "-o", tmp_path / "out.tar")
+        shutil.rmtree(tmp_path / "lookaside")
+        assert arstore("pull", "--tls-verify=false", "--policy", policy, f"docker://{name}:1").status == 21
