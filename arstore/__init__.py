@@ -127,11 +127,17 @@ _HOMES = {
 __all__ = ["__version__", "open", *_HOMES]
 
 
-def open(root: str | os.PathLike[str] | None = None, runroot: str | os.PathLike[str] | None = None) -> Store:
+def open(
+    root: str | os.PathLike[str] | None = None,
+    runroot: str | os.PathLike[str] | None = None,
+    *,
+    policy: str | os.PathLike[str] | None = None,
+    require_signatures: bool = False,
+) -> Store:
     """The store in *root*, by default this user's; a context manager. See `arstore.api.store.Store`."""
     from arstore.api.store import Store
 
-    return Store(root, runroot)
+    return Store(root, runroot, policy=policy, require_signatures=require_signatures)
 
 
 def __getattr__(name: str) -> object:

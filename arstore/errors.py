@@ -186,6 +186,12 @@ class LimitError(SourceError):
     exit_code = 20
 
 
+class RejectedError(ArstoreError):
+    """The policy does not accept the image; *why* names the requirement that does not hold."""
+
+    exit_code = 21
+
+
 class SyncFailedError(ArstoreError):
     """`sync` could not copy some images, or could not delete some tags."""
 
@@ -396,6 +402,12 @@ class DecryptionError(SourceError):
     """A layer is encrypted, and no key that was given opens it, or its encryption is damaged or of an unknown kind."""
 
     exit_code = 59
+
+
+class PolicyError(ArstoreError):
+    """A policy file cannot be used: it is malformed, or says something that has no meaning."""
+
+    exit_code = 58
 
 
 class InterruptedByUserError(ArstoreError):

@@ -5,6 +5,9 @@
     limit        a comparison with a limit, a reserve or a budget; the mutant finds that the limit is not reached
     permission   a mode, a flag that refuses symlinks or existing files, a check of an owner; the mutant is more open
 
+Apart from these, `conditions` finds every condition of some modules, and negates it: for code in which each condition
+decides about trust, so that a sample is not enough.
+
 A mutant is named by its file, the function around it, what it changes, and a number where one function has the same
 text twice, so that it is found again when lines have moved.
 """
@@ -17,7 +20,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 RULES = ("sync", "verify", "limit", "permission")
@@ -64,6 +67,11 @@ def candidates(package: Path) -> list[Mutant]:
     return [mutant for path in sorted(package.rglob("*.py")) for mutant in _File(path, package.parent).mutants()]
 
 
+def conditions(modules: Iterable[Path], top: Path) -> list[Mutant]:
+    """Every condition of the *modules* below *top*, negated: whole tests, and each operand of an `and` or `or`."""
+    return [mutant for path in sorted(modules) for mutant in _File(path, top).negated()]
+
+
 def written(rule: str, name: str, top: Path) -> Mutant | None:
     """The mutant that a line of a list describes, whatever rules find; None when the function has no such text."""
     where, _, change = name.partition(": ")
@@ -99,11 +107,26 @@ class _File:
             for rule, target, text in self._changes(node, parents):
                 if rule == "limit" and _DRAWN in self._path:
                     continue
-                start, end = self._span(target)
-                guard = " ".join(self._source[start:end].decode().split())
-                key = (rule, function, guard, text)
-                seen[key] += 1
-                yield Mutant(rule, self._path, function, guard, seen[key], start, end, text, target.lineno)
+                yield self._mutant(rule, function, target, text, seen)
+
+    def negated(self) -> Iterator[Mutant]:
+        seen: Counter[tuple[str, ...]] = Counter()
+        for function, node, parents in _walked(ast.parse(self._source), "<module>", ()):
+            if any(isinstance(parent, ast.If) and self._text(parent.test) == "TYPE_CHECKING" for parent in parents):
+                continue
+            for target in _conditions(node):
+                if self._text(target) != "TYPE_CHECKING":
+                    yield self._mutant("condition", function, target, f"(not ({self._text(target)}))", seen)
+
+    def _mutant(
+        self, rule: str, function: str, target: ast.expr | ast.stmt, text: str, seen: Counter[tuple[str, ...]]
+    ) -> Mutant:
+        start, end = self._span(target)
+        guard = " ".join(self._source[start:end].decode().split())
+        name = " ".join(text.split())
+        key = (rule, function, guard, name)
+        seen[key] += 1
+        return Mutant(rule, self._path, function, guard, seen[key], start, end, name, target.lineno)
 
     def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         assert node.end_lineno is not None
@@ -159,6 +182,22 @@ class _File:
         for flag, other in ((node.right, node.left), (node.left, node.right)):
             if not isinstance(flag, ast.BinOp) and _FLAG.fullmatch(self._text(flag).rpartition(".")[2].lstrip("_")):
                 yield "permission", node, self._text(other)
+
+
+def _conditions(node: ast.AST) -> list[ast.expr]:
+    """The conditions that *node* itself has, not those of its parts; an assertion is for type checkers, and none."""
+    if isinstance(node, ast.If | ast.While | ast.IfExp):
+        return [node.test]
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.comprehension):
+        return node.ifs
+    if isinstance(node, ast.Return) and isinstance(node.value, ast.Compare | ast.UnaryOp):
+        return [node.value]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("any", "all") and node.args:
+        argument = node.args[0]
+        return [argument.elt] if isinstance(argument, ast.GeneratorExp) else [node]
+    return []
 
 
 def _is_compared(parents: tuple[ast.AST, ...]) -> bool:

@@ -3,8 +3,10 @@
 
     tools/mutate.py sample --seed 16 --count 20 > tests/mutation/sample.txt
     tools/mutate.py run tests/mutation/sample.txt
+    tools/mutate.py conditions arstore/trust/policy > tests/mutation/policy.txt
 
-`sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py). `run` tries each in a
+`sample` prints mutants that are chosen by chance from all that the rules find (tools/mutants.py); `conditions` prints
+all conditions of a folder, each negated. `run` tries each in a
 copy of this checkout, where it runs the test files that are nearest to the mutant's module: they end at the first
 failure. A mutant that no test notices survives, unless tests/mutation/equivalent.txt has a proof for it: then it is
 counted as equivalent, without being run. Needs root for tests that need it, and unshare(1), so that nothing that a
@@ -30,7 +32,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from mutants import RULES, Mutant, candidates, written
+from mutants import RULES, Mutant, candidates, conditions, written
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EQUIVALENT = CHECKOUT / "tests/mutation/equivalent.txt"
@@ -137,7 +139,7 @@ class Bench:
             text=True,
         )
         for name in filter(None, files.stdout.split("\0")):
-            if (CHECKOUT / name).exists():
+            if (CHECKOUT / name).is_file():
                 (self._copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(CHECKOUT / name, self._copy / name)
         subprocess.run([sys.executable, "-m", "compileall", "-q", "arstore", "tests"], cwd=self._copy, check=False)
@@ -188,6 +190,64 @@ class Bench:
         return done.returncode in (0, 5)
 
 
+_SERVER = """
+import importlib, os, sys, time
+for name in ("pytest", "hypothesis", "cryptography.x509", "cryptography.hazmat.primitives.serialization", "click"):
+    importlib.import_module(name)
+import pytest
+sys.path[:0] = [os.getcwd(), os.path.join(os.getcwd(), "tests")]
+for line in sys.stdin:
+    test, place, seconds = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if not child:
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        plugins = ["-p", "no:xdist", "-p", "no:cacheprovider"]
+        os._exit(pytest.main([*plugins, "-x", "-q", test, f"--basetemp={place}/base"]))
+    until = time.monotonic() + int(seconds)
+    done, status = 0, 0
+    while not done and time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if not done:
+            time.sleep(0.02)
+    if not done:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status) if done else -9, flush=True)
+"""
+
+
+class QuickBench(Bench):
+    """The same in forks of one process that has imported what tests need, and nothing of arstore.
+
+    For tests that start no programs which stay, and mount nothing.
+    """
+
+    def __init__(self, scratch: Path, seconds: int) -> None:
+        super().__init__(scratch, seconds)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(self._temporary)}
+        environment.pop("PYTHONPATH", None)
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            cwd=self._copy,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _passes(self, test: str) -> bool:
+        place = tempfile.mkdtemp(dir=self._temporary)
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{test}\t{place}\t{self._seconds}\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        shutil.rmtree(place, ignore_errors=True)
+        return code in (0, 5)
+
+
 def _adopt_orphans() -> None:
     """Become the parent of processes whose own parent ends: PR_SET_CHILD_SUBREAPER of prctl(2)."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
@@ -203,7 +263,12 @@ def _end_orphans() -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Try the mutants of a list; 1 when the bar is missed."""
-    known = {(mutant.rule, mutant.name): mutant for mutant in candidates(CHECKOUT / "arstore")}
+    wanted = listed(asked.list)
+    every = candidates(CHECKOUT / "arstore")
+    if any(rule == "condition" for rule, _ in wanted):
+        paths = {CHECKOUT / name.partition(" ")[0] for _, name in wanted}
+        every += conditions([path for path in paths if path.exists()], CHECKOUT)
+    known = {(mutant.rule, mutant.name): mutant for mutant in every}
     proofs = equivalents()
     done: dict[str, list[str]] = {}
     if asked.results.exists():
@@ -213,7 +278,7 @@ def run(asked: argparse.Namespace) -> int:
     asked.scratch.mkdir(parents=True, exist_ok=True)
     _adopt_orphans()
     verdicts = []
-    for rule, name in listed(asked.list):
+    for rule, name in wanted:
         if asked.only not in name:
             continue
         mutant = known.get((rule, name)) or written(rule, name, CHECKOUT)
@@ -225,7 +290,7 @@ def run(asked: argparse.Namespace) -> int:
         elif name in done and (done[name][0] == KILLED or not asked.again):
             verdict, by = done[name]
         else:
-            bench = bench or Bench(asked.scratch, asked.seconds)
+            bench = bench or (QuickBench if asked.quick else Bench)(asked.scratch, asked.seconds)
             began = time.monotonic()
             by = bench.noticed_by(mutant, asked.tests or near.tests(mutant, asked.files))
             verdict = KILLED if by else SURVIVED
@@ -261,11 +326,14 @@ def main() -> int:
     sampling = commands.add_parser("sample", help="print a sample of mutants")
     sampling.add_argument("--seed", default="16")
     sampling.add_argument("--count", type=int, default=20, help="mutants of each rule (default 20)")
+    negating = commands.add_parser("conditions", help="print every condition of a folder, negated")
+    negating.add_argument("folder", type=Path)
     trying = commands.add_parser("run", help="try the mutants of a list")
     trying.add_argument("list", type=Path)
     trying.add_argument("--files", type=int, default=6, help="test files to run for each (default 6)")
     trying.add_argument("--seconds", type=int, default=120, help="for each test file (default 120); more is a failure")
     trying.add_argument("--tests", nargs="+", metavar="TEST", help="run these instead, by pytest's names")
+    trying.add_argument("--quick", action="store_true", help="run tests in forks of one process")
     trying.add_argument("--scratch", type=Path, default=Path("/var/tmp/arstore-mutants"), help="where the copy lies")
     trying.add_argument("--results", type=Path, default=None, help="verdicts so far, which are not tried again")
     trying.add_argument("--again", action="store_true", help="try those again that have survived")
@@ -274,6 +342,11 @@ def main() -> int:
     if asked.command == "sample":
         print(f"# tools/mutate.py sample --seed {asked.seed} --count {asked.count}")
         for mutant in sample(asked.seed, asked.count):
+            print(mutant.rule, mutant.name)
+        return 0
+    if asked.command == "conditions":
+        print(f"# tools/mutate.py conditions {asked.folder}")
+        for mutant in conditions((CHECKOUT / asked.folder).rglob("*.py"), CHECKOUT):
             print(mutant.rule, mutant.name)
         return 0
     asked.results = asked.results or asked.scratch / "results.jsonl"

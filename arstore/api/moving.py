@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.admission.rules import Rules
     from arstore.transport.copy import ImportOptions
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection.selector import Wanted
@@ -36,7 +37,7 @@ STORE = "store:"
 
 
 class How(NamedTuple):
-    """Options of a copy: the images that it chooses and the conversions, named as in `Store.copy`."""
+    """Options of a copy: the images that it chooses, the conversions, named as in `Store.copy`, and the policy."""
 
     platform: str = ""
     all_platforms: bool = False
@@ -44,6 +45,7 @@ class How(NamedTuple):
     compression: str = ""
     level: int | None = None
     preserve_digests: bool = False
+    rules: Rules | None = None
 
 
 def wanted(platform: str, all_platforms: bool) -> Wanted:
@@ -130,9 +132,11 @@ def copy_out(
     place, options, skipped = parse_destination(destination), _export_options(how), SkippedTop()
     chosen = wanted(how.platform, how.all_platforms)
     if store is not None:
-        done = export_stored(store, [source], place, chosen, options, progress, skipped, registries)
+        done = export_stored(store, [source], place, chosen, options, progress, skipped, registries, how.rules)
     else:
-        done = export_reference(source, place, chosen, options, progress, skipped, registries, registries)
+        done = export_reference(
+            source, place, chosen, options, progress, skipped, registries, registries, rules=how.rules
+        )
     return Copied(
         images=tuple(map(_copied, done.tops)),
         skipped=skipped_entries([skipped]),
@@ -153,7 +157,9 @@ def copy_in(
 
     if how.form or how.compression:
         raise UsageError(STORE, "the store keeps images as they come, and converts nothing", "copy to another medium")
-    options = ImportOptions(name.strip(), wanted(how.platform, how.all_platforms), registries=registries)
+    options = ImportOptions(
+        name.strip(), wanted(how.platform, how.all_platforms), registries=registries, rules=how.rules
+    )
     done = import_into(store, source, options, progress)
     images = [image_of(store.find(image.digest)) for image in done.images]
     return Copied(

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.api.opening import directories_of, opened
+from arstore.transport.admission.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,8 +53,19 @@ class Store:
     read, and HostError or OSError when the operating system refuses.
     """
 
-    def __init__(self, root: Path | None = None, runroot: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | None = None,
+        runroot: Path | None = None,
+        *,
+        policy: Path | None = None,
+        require_signatures: bool = False,
+    ) -> None:
         """Name the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
+
+        *policy* is the signature policy file; by default the user's or the host's holds. It is read when an image comes
+        in, is copied, mounted, unpacked or run. With *require_signatures*, images for which it asks no signature are
+        refused.
 
         Raises:
             UsageError: a directory is the empty text.
@@ -61,6 +73,7 @@ class Store:
         """
         chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
         self.root, self.runroot = map(os.path.abspath, directories_of(*chosen))
+        self._rules = Rules(_text(policy) or "", require_signatures)
         self._stack = ExitStack()
         self._inner: Inner | None = None
 
@@ -181,7 +194,9 @@ class Store:
         from arstore.transport.copy import ImportOptions
 
         chosen = wanted(platform, all_platforms)
-        options = ImportOptions(name, chosen, tree, limits=limits or DEFAULT_LIMITS, registries=registries)
+        options = ImportOptions(
+            name, chosen, tree, limits=limits or DEFAULT_LIMITS, registries=registries, rules=self._rules
+        )
         with self._bringing() as store:
             return import_into(store, os.fspath(source), options, progress)
 
@@ -198,7 +213,7 @@ class Store:
         from arstore.api.reading import image_of
         from arstore.transport.copy import ImportOptions
 
-        options = ImportOptions(name, wanted(platform, all_platforms=False), single=True)
+        options = ImportOptions(name, wanted(platform, all_platforms=False), single=True, rules=self._rules)
         with self._bringing() as store:
             (taken,) = import_into(store, os.fspath(source), options, progress)
             return image_of(store.find(taken.digest))
@@ -230,7 +245,7 @@ class Store:
         from arstore.api.moving import STORE, How, copy_in, copy_out, stored_name
         from arstore.errors import UsageError
 
-        how = How(platform, all_platforms, form, compression, level, preserve_digests)
+        how = How(platform, all_platforms, form, compression, level, preserve_digests, self._rules)
         stored, target = stored_name(source), os.fspath(destination)
         if target.startswith(STORE):
             if stored:
@@ -268,7 +283,9 @@ class Store:
         from arstore.api.mounting import mounted
 
         _warn_of_threads()
-        with mounted(self._open(), _query(image), _text(target), writable, suid=suid, dev=dev) as path:
+        store = self._open()
+        self._require_admitted(store, image)
+        with mounted(store, _query(image), _text(target), writable, suid=suid, dev=dev) as path:
             yield path
 
     def unpack(self, image: Named, directory: Path, *, progress: Progress | None = None) -> Unpacked:
@@ -285,6 +302,7 @@ class Store:
 
         _warn_of_threads()
         store, path = self._open(), os.fspath(directory)
+        self._require_admitted(store, image)
         report = unpack_image(store, store.find_image(_query(image)), path, progress or NoProgress())
         left_out = {
             "owners": report.owners.count,
@@ -318,7 +336,9 @@ class Store:
         from arstore.api.running import run
 
         _warn_of_threads()
-        return run(self._open(), _query(image), args, options, name, keep, timeout, runtime, progress)
+        store = self._open()
+        self._require_admitted(store, image)
+        return run(store, _query(image), args, options, name, keep, timeout, runtime, progress)
 
     def load(
         self,
@@ -338,13 +358,16 @@ class Store:
             PipelineError: the pipeline was refused, failed, or took too long.
             SubImageError: something that it left could not be imported; what could is in the store.
         """
+        from dataclasses import replace
+
         from arstore.api.running import load
         from arstore.api.values import Image
-        from arstore.pipeline.load import Archive, InStore
+        from arstore.pipeline.load import Archive, InStore, LoadOptions
 
         given = InStore(source.digest) if isinstance(source, Image) else Archive(os.fspath(source), name)
+        chosen = replace(options or LoadOptions(), rules=self._rules)
         with self._bringing() as store:
-            return load(store, given, options, runtime, progress)
+            return load(store, given, chosen, runtime, progress)
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -397,6 +420,13 @@ class Store:
         if self._inner is None:
             self._inner = self._stack.enter_context(opened(self.root, self.runroot))
         return self._inner
+
+    def _require_admitted(self, store: Inner, image: Named) -> None:
+        """Return if the policy accepts *image*. Raises RejectedError, PolicyError."""
+        if not self._rules.is_open:
+            from arstore.transport.admission.kept import require_admitted
+
+            require_admitted(store, store.find_image(_query(image)), self._rules)
 
     @contextmanager
     def _bringing(self) -> Iterator[Inner]:

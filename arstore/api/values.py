@@ -246,11 +246,12 @@ class DiskUsage:
 class Garbage:
     """Everything that a plan would remove, or that was removed, because nothing needs it.
 
-    Digests of images, blobs and trees, chain IDs of layers, ids of containers, leases and mounts, names of orphaned
-    files, of unfinished work below the root (`ingests`) and below the runroot (`leftovers`). `bytes` on disk.
+    Digests of images, attachments, blobs and trees, chain IDs of layers, ids of containers, leases and mounts, names of
+    orphaned files, of unfinished work below the root (`ingests`) and below the runroot (`leftovers`). `bytes` on disk.
     """
 
     images: tuple[str, ...]
+    attachments: tuple[str, ...]
     layers: tuple[str, ...]
     blobs: tuple[str, ...]
     trees: tuple[str, ...]

@@ -54,6 +54,7 @@ from arstore.runtime.spec.options import RunOptions, Volume
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
+from arstore.transport.admission.rules import Rules
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
 from arstore.transport.skipped import SkippedTop
@@ -101,7 +102,8 @@ class LoadOptions:
     `container` says how its container is to be, but for the two directories and their variables. `timeout` are the
     seconds for everything, `timeouts` those of some parts, by the names in `clock.PARTS`. `rerun` runs a pipeline again
     whose last run has ended well; `resume` leaves what a failed run left where it is. `require_label` refuses an image
-    without LABEL. `keys` open encrypted layers of the pipeline, and not those of what it leaves.
+    without LABEL. `keys` open encrypted layers of the pipeline, and not those of what it leaves. `rules` name the
+    signature policy for both.
     """
 
     container: RunOptions = field(default_factory=RunOptions)
@@ -113,6 +115,7 @@ class LoadOptions:
     require_label: bool = False
     limits: Limits = DEFAULT_LIMITS
     keys: DecryptionKeys | None = None
+    rules: Rules | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -215,6 +218,8 @@ def _pipeline(
     """The pipeline's image, imported if it is not in the store; *loaded* is told of it."""
     if isinstance(source, InStore):
         found = store.find_image(source.text) if source.find is None else source.find(store, source.text)
+        if source.find is None:
+            _require_admitted(store, found, options)
         # The name that was typed comes first: it tells where the pipeline leaves its images.
         names = dict.fromkeys((found.label, *found.names)) if found.names else ()
         loaded.image, loaded.names = found.digest, tuple(name for name in names if name in found.names)
@@ -222,10 +227,18 @@ def _pipeline(
     if source.name:
         # Before anything is imported under a name that no pipeline can have.
         images_directory(store.directories.root, "", (str(parse_name(source.name)),))
-    wanted = ImportOptions(name=source.name, single=True, limits=options.limits, keys=options.keys)
+    wanted = ImportOptions(name=source.name, single=True, limits=options.limits, keys=options.keys, rules=options.rules)
     (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
     loaded.image, loaded.names = taken.digest, taken.names
     return store.find(taken.digest)
+
+
+def _require_admitted(store: Store, image: StoredImage, options: LoadOptions) -> None:
+    rules = options.rules or Rules()
+    if not rules.is_open:
+        from arstore.transport.admission.kept import require_admitted
+
+        require_admitted(store, image, rules)
 
 
 def _directory(root: str, source: Archive | InStore, loaded: Loaded) -> str:
@@ -444,4 +457,6 @@ class _Work:
                 return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
             skipped = self._loaded.skipped_in(what)
-            return import_opened(self._store, source, ImportOptions(limits=limits), self._progress, skipped)
+            # Names inside are the container's word: a policy knows these images by the directory.
+            wanted = ImportOptions(limits=limits, rules=self._options.rules, place=self._directory)
+            return import_opened(self._store, source, wanted, self._progress, skipped)

@@ -23,6 +23,7 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from arstore.digest import Digest
     from arstore.registry.configuration.endpoints import Endpoint
 
 
@@ -76,6 +77,29 @@ class Access:
     def to_write(self, reference: DockerReference) -> Repository:
         """The repository that everything but reading an image uses. Raises as `to_read`."""
         return self._repository(write_to(reference, self.conf), reference.domain)
+
+    def signatures(self, reference: DockerReference, manifest: Digest) -> tuple[bytes, ...]:
+        """The files of the lookaside of *reference* (registries.d) with signatures of *manifest*, in their order.
+
+        Raises RegistryConfigError, LimitError, RegistryUnreachableError, RegistryAnswerError, HostError.
+        """
+        # Imported here: only a policy that asks for signatures needs YAML.
+        from arstore.registry.configuration.registries_d import read_registries_d
+        from arstore.registry.lookaside import read_lookaside
+
+        base = read_registries_d(self.places).reading_base(reference, self.places)
+        return read_lookaside(base, reference, manifest, self._options.patience, self.places.environ)
+
+    def keep_signature(self, reference: DockerReference, manifest: Digest, data: bytes) -> str:
+        """Write a signature of *manifest* to the lookaside of *reference*; return the path of its file.
+
+        Raises RegistryConfigError, LimitError, HostError.
+        """
+        from arstore.registry.configuration.registries_d import read_registries_d
+        from arstore.registry.lookaside import write_lookaside
+
+        base = read_registries_d(self.places).writing_base(reference, self.places)
+        return write_lookaside(base, reference, manifest, data)
 
     def close(self) -> None:
         """Close all connections."""

@@ -62,7 +62,9 @@ class Tree:
                 found.attached += 1
                 continue
             opened = partial(self._open, place)
-            found.items.append(Item(f"dir:{place}", name, opened, partial(digest_of_dir, place), self._path))
+            found.items.append(
+                Item(f"dir:{place}", name, opened, partial(digest_of_dir, place), self._path, path=place)
+            )
             if name.tag:
                 repositories.setdefault((name.short, name.full), set()).add(name.tag)
         if not found.items and not found.faults:
@@ -98,7 +100,7 @@ class Layout:
             opened = partial(self._open, text)
             what = f"oci:{self._path}:{text}"
             own = ImageName(short, name.repository, name.tag)
-            found.items.append(Item(what, own, opened, partial(_known, digest), self._path))
+            found.items.append(Item(what, own, opened, partial(_known, digest), self._path, path=self._path))
             repositories.setdefault(name.repository, set()).add(name.tag)
         if not found.items:
             raise UnknownFormatError(self._path, "has no image with a name", "`arstore copy` copies one by its digest")

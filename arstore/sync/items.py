@@ -33,7 +33,7 @@ class Item(NamedTuple):
     """One image. `what` is for people; `look` says what the name stands for, None where that takes more than a look.
 
     `route` is the same for images that are reached in the same way. `is_asked_for` is False for one that was only
-    found, in a list: when that turns out to be no image, it is passed over.
+    found, in a list: when that turns out to be no image, it is passed over. `path` is that of a file or a directory.
     """
 
     what: str
@@ -42,6 +42,7 @@ class Item(NamedTuple):
     look: Callable[[], Digest | None]
     route: str
     is_asked_for: bool = True
+    path: str = ""
 
 
 class Tags(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError
+from arstore.transport.admission.gate import Gate
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.sync.items import ImageName, Item
+    from arstore.transport.admission.rules import Rules
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection.selector import Wanted
     from arstore.transport.selection.taking import Selection
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 
 
 class How(NamedTuple):
-    """How images are copied: which of an index, and what is converted."""
+    """How images are copied: which of an index, what is converted, and by which signature policy."""
 
     wanted: Wanted
     options: ExportOptions
+    rules: Rules
 
 
 class Move(NamedTuple):
@@ -100,16 +103,18 @@ def exported(
     """
     spool = TemporarySpool()
     with move.item.open(spool) as source:
-        selection = Selector(source, how.wanted, how.options.limits, skipped).select()
+        gate = Gate(how.rules, source, move.item.path)
+        selection = Selector(source, how.wanted, how.options.limits, skipped, gate).select()
         if name:
             selection.rename(name, source.what)
         found = top_of(selection)
-        if found is not None and not how.options.converts and move.there == found:
+        is_there = found is not None and not how.options.converts and move.there == found
+        if found is not None and is_there and not selection.attachments:
             return Copied(found, True)
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs, opened(source) as sink:
             contents = Contents(blobs, how.options.limits)
             done = Export(source, contents, sink, spool, how.options, progress).run(selection)
-    return Copied(done.tops[0].descriptor.digest, False)
+    return Copied(done.tops[0].descriptor.digest, is_there)
 
 
 def top_of(selection: Selection) -> Digest | None:

@@ -48,7 +48,9 @@ class StorePlace:
 
     def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """See Place."""
-        options = ImportOptions(move.target.removeprefix(PREFIX), how.wanted, limits=how.options.limits)
+        name = move.target.removeprefix(PREFIX)
+        limits, place = how.options.limits, move.item.path
+        options = ImportOptions(name, how.wanted, limits=limits, rules=how.rules, place=place)
         taken = import_opened(self._store, move.item.open, options, progress, skipped)
         after = self.look(move.target) or Digest(taken[0].digest)
         return Copied(after, move.there == after)

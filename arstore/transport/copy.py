@@ -6,25 +6,29 @@ once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.admission.gate import Gate
+from arstore.transport.admission.rules import Rules
 from arstore.transport.decryption.blobs import plain_blobs, require_plain
 from arstore.transport.detect import open_source
+from arstore.transport.location import path_in
 from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from arstore.registry.access import RegistryOptions
-    from arstore.store.ingest.incoming import TakenImage
+    from arstore.store.ingest.incoming import IncomingAttachment, TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.decryption.keys import DecryptionKeys
+    from arstore.transport.selection.taking import Selection
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
 
@@ -34,7 +38,9 @@ class ImportOptions:
     """How to import: a *name* for the one image that comes, which platforms, which tree form (or `auto`).
 
     *single* refuses a source that brings more than one image; *limits* are for its layers, its
-    documents and the archive; *registries* says how registries are reached, *keys* open encrypted layers.
+    documents and the archive; *registries* says how registries are reached, *keys* open encrypted layers. *rules* name
+    the signature policy, by default the user's or the host's; *place* is the path that its scopes are compared with, ""
+    for none.
     """
 
     name: str = ""
@@ -44,6 +50,8 @@ class ImportOptions:
     limits: Limits = DEFAULT_LIMITS
     registries: RegistryOptions | None = None
     keys: DecryptionKeys | None = None
+    rules: Rules | None = None
+    place: str = ""
 
 
 DEFAULTS = ImportOptions()
@@ -64,7 +72,7 @@ def import_reference(
     def opened(spool: Spool) -> ImageSource:
         return open_source(reference, spool, limits=options.limits, registries=options.registries)
 
-    return import_opened(store, opened, options, progress, skipped)
+    return import_opened(store, opened, replace(options, place=path_in(reference)), progress, skipped)
 
 
 def import_opened(
@@ -75,9 +83,11 @@ def import_opened(
     skipped: SkippedTop | None = None,
 ) -> list[TakenImage]:
     """As `import_reference`, for a source that *opened* makes, given where streams may be spooled."""
+    rules = options.rules or Rules()
     store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
-        selection = Selector(source, options.wanted, options.limits, skipped).select()
+        gate = Gate(rules, source, options.place, store.graph.release)
+        selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
         if options.name:
             selection.rename(str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
@@ -89,6 +99,32 @@ def import_opened(
             # Processes are forked.
             store.graph.release()
         with plain_blobs(source, selection, spool, options.keys, progress, options.limits) as blobs:
-            images = list(selection.images.values())
-            indexes = list(selection.indexes.values())
-            return store.take(images, indexes, blobs, forms, progress, spool, limits=options.limits)
+            return store.take(
+                list(selection.images.values()),
+                list(selection.indexes.values()),
+                blobs,
+                forms,
+                progress,
+                spool,
+                limits=options.limits,
+                attachments=_kept(selection, options),
+                hints=_hints(rules, gate, selection),
+            )
+
+
+def _hints(rules: Rules, gate: Gate, selection: Selection) -> Mapping[tuple[str, str, str], str]:
+    """What the store is to keep of the verdicts; nothing where no policy was asked."""
+    if not gate.admitted:
+        return {}
+    from arstore.transport.admission.kept import hints_of
+
+    return hints_of(rules, gate.admitted, selection.decrypted)
+
+
+def _kept(selection: Selection, options: ImportOptions) -> list[IncomingAttachment]:
+    """The attachments that still fit: those of an encrypted image speak of a digest that the store does not have."""
+    gone = selection.decrypted.keys()
+    left = [one for one in selection.attachments if one.subject in gone]
+    if left and options.keys is not None:
+        options.keys.tell(f"{len(left)} attachments of encrypted images were left behind: these have other digests now")
+    return [one for one in selection.attachments if one.subject not in gone]

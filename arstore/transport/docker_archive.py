@@ -92,6 +92,11 @@ class DockerArchive(Medium):
         self._configs: dict[bytes, _Config] = {}
         self._made: dict[tuple[str, tuple[str, ...]], Descriptor] = {}
 
+    @property
+    def transport(self) -> str:
+        """The name of the transport."""
+        return "docker-archive"
+
     def claims(self) -> Claims:
         """A manifest made for each image of `manifest.json`, with its tags."""
         return [(self.manifest(item), item.names) for item in self.items()]

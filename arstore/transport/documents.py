@@ -6,7 +6,7 @@ blob it has to have the descriptor's digest. Not in scope: what documents say (`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import CHUNK, Digest, verify
 from arstore.errors import ArstoreError, DigestMismatchError, MissingBlobError
@@ -14,7 +14,7 @@ from arstore.oci.descriptor import Flawed
 from arstore.transport.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from arstore.digest import Reader
     from arstore.oci.descriptor import Descriptor
@@ -26,14 +26,28 @@ if TYPE_CHECKING:
     from arstore.transport.work import Work
 
 
+class Admitting(Protocol):
+    """Decides which images are believed: `admission.gate` is one."""
+
+    def listed(self, index: Descriptor, entries: Sequence[Descriptor | Flawed]) -> None:
+        """Hear which documents a verified index lists."""
+
+    def admit(self, entry: Descriptor, documents: Documents) -> None:
+        """Let the image of a verified manifest in. Raises RejectedError, PolicyError."""
+
+
 class Documents:
     """Reads the documents of *source*, and holds them until their images are published; *limits* bound them.
 
     *facts* has what is known of them already, and learns the rest.
     """
 
-    def __init__(self, source: ImageSource, limits: Limits, facts: Facts | None = None) -> None:
+    def __init__(
+        self, source: ImageSource, limits: Limits, facts: Facts | None = None, gate: Admitting | None = None
+    ) -> None:
+        """Without a *gate*, every image is believed."""
         self._source = source
+        self._gate = gate
         self._facts = facts or Facts(source.what, limits)
         self._trouble: dict[tuple[Digest, int, bytes | None], ArstoreError] = {}
         self._bad: dict[Digest, ArstoreError] = {}
@@ -108,7 +122,19 @@ class Documents:
     def index(self, entry: Descriptor) -> Index:
         """What the index *entry* lists. Raises as `nature`."""
         self.get(entry)
-        return self._facts.index(entry.digest, entry.media_type)
+        found = self._facts.index(entry.digest, entry.media_type)
+        if self._gate is not None:
+            self._gate.listed(entry, found.entries)
+        return found
+
+    def admit(self, entry: Descriptor) -> None:
+        """Ask the gate before anything that the manifest *entry* names is believed.
+
+        Raises RejectedError, PolicyError, and the errors of `get`.
+        """
+        if self._gate is not None:
+            self.get(entry)
+            self._gate.admit(entry, self)
 
     def config_facts(self, descriptor: Descriptor) -> ConfigFacts:
         """What a config says. Raises as `config`, and ManifestError."""

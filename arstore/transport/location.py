@@ -69,6 +69,15 @@ def parse_location(text: str) -> Location:
     return Location(path, transport, Choice.parse(behind))
 
 
+def path_in(text: str) -> str:
+    """The path that *text* names, for a policy's scopes; "" for a stream and for an image in a registry.
+
+    Raises as `parse_location`.
+    """
+    location = parse_location(text)
+    return "" if location.path == STREAM or location.transport == REGISTRY else location.path
+
+
 def _printable(text: str) -> str:
     try:
         path = os.fsencode(text)

@@ -9,25 +9,27 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from arstore.digest import Digest
 from arstore.errors import (
     ArstoreError,
     MissingBlobError,
     RegistryNotFoundError,
 )
+from arstore.oci.attachment import SUFFIXES, tag_of
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import is_index
+from arstore.oci.media_type import OCI_MANIFEST, is_index
 from arstore.registry.access import NO_OPTIONS, Access, RegistryOptions
 from arstore.registry.blobs import RemoteBlob, head_blob
 from arstore.registry.manifests import get_manifest
-from arstore.transport.source import SourceImage
+from arstore.registry.referrers import entries_of
+from arstore.transport.source import Attached, SourceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from arstore.digest import Digest
     from arstore.registry.manifests import GotManifest
     from arstore.registry.repository import Repository
     from arstore.store.ingest.incoming import Window
@@ -38,6 +40,7 @@ class RegistrySource:
     """The image that *reference* means; *access* is the source's own, and closed with it."""
 
     complete = True
+    transport = "docker"
     is_remote = True
 
     def __init__(self, reference: DockerReference, access: Access, bounds: Bounds = BOUNDS) -> None:
@@ -48,6 +51,9 @@ class RegistrySource:
         self._got: GotManifest | None = None
         self._repository: Repository | None = None
         self._sizes: dict[Digest, int] = {}
+        self._tagged: dict[Digest, GotManifest] = {}
+        self._described: dict[Digest, Descriptor] = {}
+        self._made: dict[Digest, bytes] = {}
 
     def images(self) -> Sequence[SourceImage]:
         """The one image, or index. Raises the errors of `get_manifest`, RegistryBlockedError, RegistryConfigError."""
@@ -67,7 +73,9 @@ class RegistrySource:
 
     def open_manifest(self, descriptor: Descriptor) -> BlobReader:
         """See ImageSource. Raises MissingBlobError, and as `images`."""
-        got = self._manifest()
+        if descriptor.digest in self._made:
+            return BytesIO(self._made[descriptor.digest])
+        got = self._tagged.get(descriptor.digest) or self._manifest()
         if descriptor.digest != got.digest:
             try:
                 got = get_manifest(self._found(), descriptor.digest, self._bounds)
@@ -78,11 +86,44 @@ class RegistrySource:
 
     def open_blob(self, digest: Digest) -> BlobReader:
         """See ImageSource. Raises MissingBlobError, and as `RemoteBlob`."""
+        if digest in self._made:
+            return BytesIO(self._made[digest])
         return RemoteBlob(self._found(), digest, self._sizes.get(digest))
 
     def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
         """The blob from the byte *offset* on. Raises as `open_blob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """List the referrers of *subject*, the attachments under cosign's tags, and the signatures in the lookaside.
+
+        One request for each list and tag; a tag is got once and kept. Raises as `images`, MissingBlobError, and as
+        `Access.signatures`.
+        """
+        found = {entry.digest: Attached(entry) for entry in entries_of(self._found(), subject)}
+        for suffix in SUFFIXES:
+            try:
+                got = get_manifest(self._found(), tag_of(subject, suffix), self._bounds)
+            except RegistryNotFoundError:
+                continue
+            self._tagged[got.digest] = got
+            self._learn(got)
+            entry = Descriptor(got.media_type, got.digest, len(got.raw))
+            found[got.digest] = Attached(entry, suffix)
+        return (*found.values(), *self._beside(subject))
+
+    def _beside(self, subject: Digest) -> Iterator[Attached]:
+        """Signatures in the lookaside, as manifests that are made of them here."""
+        described = self._described.get(subject)
+        files = self._access.signatures(self.reference, subject) if described is not None else ()
+        if described is None or not files:
+            return
+        from arstore.oci.simple_signing import wrapped
+
+        for one in wrapped(files, described, self.what, self._bounds):
+            digest = Digest.of(one.manifest)
+            self._made |= {**one.blobs, digest: one.manifest}
+            yield Attached(Descriptor(OCI_MANIFEST, digest, len(one.manifest)), one.suffix)
 
     def prepare_fetching(self) -> None:
         """See `ingest.incoming.prepare_fetching`."""
@@ -123,6 +164,7 @@ class RegistrySource:
 
     def _learn(self, got: GotManifest) -> None:
         """Remember how large the blobs are that a manifest names, so that a wrong size is found before reading."""
+        self._described[got.digest] = Descriptor(got.media_type, got.digest, len(got.raw))
         if is_index(got.media_type):
             return
         try:

@@ -5,6 +5,7 @@
     begin
     holds? -> writer -> finish(digest)        a blob: a layer or a config
     put_manifest                              a manifest or an index, after all that it points to
+    begin_attachments -> put_attachment       what belongs to these, after its blobs; or put_signature
     publish                                   the names, last and at once
 
 What is not published is not there for others: a directory keeps its old `index.json`, a file keeps its old content, a
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import BlobReader
 
 
+ALL, SIGNATURES = "all", "signatures"
+"""Which attachments a medium holds."""
+
+
 class LostBlobsError(Exception):
     """A medium has lost blobs that `holds` had reported: the copy has to start again at `holds`."""
 
@@ -37,7 +42,8 @@ class SinkTraits(NamedTuple):
     more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
     first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
     reads blobs itself (`take`), perhaps more than once. `encrypted`: layers may be encrypted; who reads the medium has
-    manifests that say so.
+    manifests that say so. `attachments`: ALL, or only simple SIGNATURES, or "" for none. `lookaside`: OpenPGP messages
+    go to a place beside it (`put_signature`).
     """
 
     plain_layers: bool = False
@@ -49,6 +55,8 @@ class SinkTraits(NamedTuple):
     manifests: bool = True
     takes: bool = False
     encrypted: bool = True
+    attachments: str = ""
+    lookaside: bool = False
 
 
 class OutgoingLayer(NamedTuple):
@@ -72,6 +80,15 @@ class OutgoingImage(NamedTuple):
     members: tuple[Digest, ...] = ()
 
 
+class OutgoingAttachment(NamedTuple):
+    """A manifest `raw` that belongs to the manifest `subject`, by its own word or by a tag with the suffix `tag`."""
+
+    subject: Digest
+    descriptor: Descriptor
+    raw: bytes
+    tag: str = ""
+
+
 class BlobWriter(Protocol):
     """A blob on its way into a medium."""
 
@@ -85,15 +102,12 @@ class BlobWriter(Protocol):
         """Let go; what was not finished is dropped."""
 
 
-class ImageSink(Protocol):
-    """A medium that images are written to. Leaving its context releases all that it opened."""
+class BlobSink(Protocol):
+    """The part of a medium that takes blobs."""
 
     what: str
     """The medium as the user named it, for messages."""
     traits: SinkTraits
-
-    def begin(self, tops: Sequence[Descriptor]) -> None:
-        """Hear what is to be listed, should nothing have to be changed; empty when that is not known."""
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the medium has this blob or manifest already, whole."""
@@ -104,8 +118,24 @@ class ImageSink(Protocol):
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
         """Take a blob that *opened* opens from its start, verify it, and *tell* of its bytes; for one that `takes`."""
 
+
+class ImageSink(BlobSink, Protocol):
+    """A medium that images are written to. Leaving its context releases all that it opened."""
+
+    def begin(self, tops: Sequence[Descriptor]) -> None:
+        """Hear what is to be listed, should nothing have to be changed; empty when that is not known."""
+
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
         """Take a manifest or an index; all that it points to is there, as far as it comes at all."""
+
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """Hear which attachments come, all at once; those that the medium does not have yet. For one that takes ALL."""
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Take an attachment; its blobs are there."""
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Take a signature of *subject* as a file; for a medium that holds SIGNATURES."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each.

@@ -33,6 +33,7 @@ HEAVY = (
     "urllib",
     "arstore.runtime",
     "arstore.pipeline",
+    "arstore.trust",
     "arstore.maintenance",
     "arstore.store.ingest.intake",
     "arstore.workers.pool",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzzing import archives, documents, encryption, files, indexes, registries, running
+from fuzzing import archives, documents, encryption, files, indexes, policies, registries, running, signatures
 
 if TYPE_CHECKING:
     from fuzzing.target import Target
@@ -17,5 +17,7 @@ _GROUPS = (
     running.TARGETS,
     registries.TARGETS,
     encryption.TARGETS,
+    signatures.TARGETS,
+    policies.TARGETS,
 )
 TARGETS: dict[str, Target] = {target.name: target for group in _GROUPS for target in group}

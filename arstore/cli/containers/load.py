@@ -25,6 +25,7 @@ from arstore.cli.images.imports import besides, image_document, in_the_store, re
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.missing import PullWords, found_or_pulled, may_pull, pull_options
 from arstore.cli.terminal.output import human_size, stdout_as_stderr, write_json, write_line
+from arstore.cli.trust.rules import POLICY_ERRORS, policy_rules
 from arstore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class _Words(ContainerWords, PullWords):
     errors.PipelineTimeoutError,
     errors.PipelineRefusedError,
     errors.SubImageError,
+    *POLICY_ERRORS,
 )
 @command("load")
 @argument("image", metavar="[NAME]", default="")
@@ -135,7 +137,16 @@ def load(
     keys = decryption_keys(session, words)
     whole = min((seconds for seconds in (timeout, total) if seconds is not None), default=None)
     options = LoadOptions(
-        run_options(words), whole, _timeouts(parts), keep_images, rerun, resume, require_label, limits, keys
+        run_options(words),
+        whole,
+        _timeouts(parts),
+        keep_images,
+        rerun,
+        resume,
+        require_label,
+        limits,
+        keys,
+        policy_rules(session, words),
     )
     loaded = Loaded()
     session.tell_confinement()

@@ -19,6 +19,7 @@ from arstore.cli.command import (
 from arstore.cli.containers.meaning import container_meant
 from arstore.cli.parameter import FilePath, argument, option
 from arstore.cli.terminal.output import short_digest, utc_time, write_json, write_path, write_table
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
 from arstore.errors import InUseError, NotFoundError, UsageError
 from arstore.values import NamedTuple
 
@@ -45,6 +46,10 @@ class _Allowed(TypedDict):
     dev: bool
 
 
+class _Words(_Allowed, PolicyWords):
+    """The same, and the policy."""
+
+
 @exit_statuses(
     *IMAGE_ERRORS,
     *MOUNT_ERRORS,
@@ -53,6 +58,7 @@ class _Allowed(TypedDict):
     errors.PlatformError,
     errors.MissingBlobError,
     errors.DigestMismatchError,
+    *POLICY_ERRORS,
 )
 @command("mount")
 @argument("what", metavar="IMAGE|CONTAINER")
@@ -61,6 +67,7 @@ class _Allowed(TypedDict):
 @option("--name", "container_id", metavar="ID", help="The new container's id.")
 @option("--suid", is_flag=True, help="Let set-user-ID programs and file capabilities in it raise who runs them.")
 @option("--dev", is_flag=True, help="Let the device nodes in it be opened.")
+@policy_options
 @progress_option
 @json_option
 def mount(
@@ -69,7 +76,7 @@ def mount(
     target: str | None,
     writable: bool,
     container_id: str | None,
-    **allowed: Unpack[_Allowed],
+    **words: Unpack[_Words],
 ) -> None:
     """Mount an image read-only, or a container's writable root.
 
@@ -87,7 +94,7 @@ def mount(
         raise UsageError("mount", "--name names a new container, which --rw makes")
     with session.store() as store:
         container = None if writable else container_meant(store, what)
-        record = _mount(session, store, what, target, container, writable, container_id or "", allowed)
+        record = _mount(session, store, what, target, container, writable, container_id or "", words)
         try:
             if session.json:
                 write_json(_record_json(record))
@@ -117,13 +124,15 @@ def _mount(
     container: Container | None,
     writable: bool,
     container_id: str,
-    allowed: _Allowed,
+    words: _Words,
 ) -> MountRecord:
     from arstore.rootfs.mount import create_container, mount_container, mount_image
 
+    allowed: _Allowed = {"suid": words["suid"], "dev": words["dev"]}
     if container is not None:
         return mount_container(store, container, target, **allowed)
     image = store.find_image(what)
+    require_admitted(session, store, image, words)
     with session.progress() as progress:
         trees = store.stack_records(image, progress)
     if not writable:

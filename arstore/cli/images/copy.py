@@ -19,6 +19,7 @@ from arstore.cli.images.copying import (
 from arstore.cli.images.encryption import decryption_keys, decryption_option, encryption, encryption_options
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -74,22 +75,22 @@ def copy(
     target = parse_destination(destination)
     refuse_terminal(target.path)
     wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
-    keys = decryption_keys(session, words)
+    rules, keys = policy_rules(session, words), decryption_keys(session, words)
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
-        if _is_stored(source):
+        if is_stored(source):
             if keys is not None:
                 raise errors.UsageError("--decryption-key", "images of the store are not encrypted", "leave it out")
             with session.store() as store:
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
                     _require_image(store, source)
-                done = export_stored(store, texts, target, wanted, options, progress, skipped, there)
+                done = export_stored(store, texts, target, wanted, options, progress, skipped, there, rules)
         else:
             from arstore.cli.images.imports import refuse_terminal as refuse_input
 
             refuse_input(source)
-            done = export_reference(source, target, wanted, options, progress, skipped, there, here, keys)
+            done = export_reference(source, target, wanted, options, progress, skipped, there, here, keys, rules)
     render_copied(session, target, done, skipped)
 
 
@@ -126,7 +127,8 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     skipped = SkippedTop()
     options = how_to_copy(words, encryption=encryption(words))
     with session.store() as store, session.progress() as progress:
-        done = export_stored(store, images, target, wanted_platforms(words), options, progress, skipped)
+        wanted, rules = wanted_platforms(words), policy_rules(session, words)
+        done = export_stored(store, images, target, wanted, options, progress, skipped, rules=rules)
     render_copied(session, target, done, skipped)
 
 
@@ -141,13 +143,18 @@ def _into_store(
         why = "keeps images as they come, so there is nothing to convert"
         raise errors.ConversionError(destination, why, "copy to another medium")
     name = destination.removeprefix("store:").strip()
-    if _is_stored(source):
+    if is_stored(source):
         raise errors.UsageError(source, "is in the store already", "`arstore tag` gives it another name")
     refuse_terminal(source)
     session.tell_confinement()
-    access = _access(session, words, creds)
-    limits, keys = changed(words["limit"], Limits()), decryption_keys(session, words)
-    options = ImportOptions(name, wanted_platforms(words), limits=limits, registries=access, keys=keys)
+    options = ImportOptions(
+        name,
+        wanted_platforms(words),
+        limits=changed(words["limit"], Limits()),
+        registries=_access(session, words, creds),
+        keys=decryption_keys(session, words),
+        rules=policy_rules(session, words),
+    )
     with session.store(create=True) as store:
         with session.progress() as progress:
             taken = import_reference(store, source, options, progress, skipped)
@@ -170,7 +177,7 @@ def _require_image(store: Store, source: str) -> None:
         raise errors.NotFoundError(source, why, error.hint) from error
 
 
-def _is_stored(source: str) -> bool:
+def is_stored(source: str) -> bool:
     """Whether *source* means an image of the store: it says so, or is nothing that exists outside."""
     import os
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
@@ -10,6 +10,8 @@ from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, Encryptio
 from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options
+from arstore.cli.trust.signing import SIGNING_ERRORS, SigningWords, copy_signer, signing_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,15 +27,24 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-COPY_ERRORS = (*SOURCE_ERRORS, *KEY_ERRORS, errors.ConversionError, errors.ConflictError, errors.InUseError)
+COPY_ERRORS = (
+    *SOURCE_ERRORS,
+    *POLICY_ERRORS,
+    *SIGNING_ERRORS,
+    *KEY_ERRORS,
+    errors.ConversionError,
+    errors.ConflictError,
+    errors.InUseError,
+)
 """What can end a copy."""
 
 
-class ExportWords(TypedDict):
+class ExportWords(PolicyWords, SigningWords):
     """The options of `export_options` as they were typed."""
 
     platform: str | None
     all_platforms: bool
+    referrers: bool
     compression: str | None
     compression_level: int | None
     preserve_digests: bool
@@ -58,14 +69,23 @@ class SaveWords(ExportWords, EncryptionWords):
     """Those for a copy to a file."""
 
 
+referrers_option = option(
+    "--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."
+)
+"""Gives a command `--referrers`; between files and the store they always come along."""
+
+
 def export_options(function: F) -> F:
     """Give a command the options that say what is copied, and in which form."""
     for one in (
         option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
         option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
+        referrers_option,
         option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
+        policy_options,
+        signing_options,
         limit_option,
         progress_option,
         json_option,
@@ -88,7 +108,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     platform, every = words["platform"], words["all_platforms"]
     if platform is not None and every:
         raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
-    return Wanted(None if platform is None else parse(platform), every)
+    return Wanted(None if platform is None else parse(platform), every, words["referrers"] or None)
 
 
 def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encryption | None = None) -> ExportOptions:
@@ -111,6 +131,8 @@ def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encrypt
         words["all_platforms"],
         changed(words["limit"], Limits()),
         encryption,
+        copy_signer(words),
+        words["remove_signatures"],
     )
 
 
@@ -127,6 +149,9 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     if done.locked:
         noun = "layer was" if done.locked == 1 else "layers were"
         session.note(f"{target.what}: {done.locked} encrypted {noun} copied without being opened")
+    if done.left:
+        noun = "attachment" if done.left == 1 else "attachments"
+        session.note(f"{target.what}: {done.left} {noun} did not come along: {_why_left(target)}")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
@@ -135,6 +160,8 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
             "sparse": done.sparse,
             "dropped": done.dropped,
             "encrypted": done.locked,
+            "attached": done.attached,
+            "left": done.left,
         }
         if target.path == "-":
             return
@@ -142,6 +169,14 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     elif target.path != "-":
         for image in done.tops:
             write_line(image.descriptor.digest, *image.names)
+
+
+def _why_left(target: Destination) -> str:
+    from arstore.transport.sinks.destination import DIR, DOCKER_ARCHIVE
+
+    if target.kind == DOCKER_ARCHIVE:
+        return "a docker-archive has no place for them"
+    return "a dir: holds simple signatures only" if target.kind == DIR else "what they belong to was converted"
 
 
 def _document(image: OutgoingImage) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.images.copying import referrers_option
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, policy_rules
 from arstore.trees.forms import AUTO, FORMS
 
 if TYPE_CHECKING:
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class ImportWords(AccessWords, DecryptionWords):
+class ImportWords(AccessWords, DecryptionWords, PolicyWords):
     """The options of `import` and `pull` as they were typed."""
 
     name: str
     platform: str | None
     all_platforms: bool
+    referrers: bool
     tree: str
     limit: tuple[str, ...]
     strict_xattrs: bool
@@ -52,10 +55,12 @@ def import_options(function: F) -> F:
     """Give a command the options of `import` and `pull` that read alike in both."""
     for one in (
         option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index."),
+        referrers_option,
         option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
         limit_option,
         strict_xattrs_option,
         decryption_option,
+        policy_options,
         registry_options,
         progress_option,
         json_option,
@@ -64,7 +69,7 @@ def import_options(function: F) -> F:
     return function
 
 
-@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
 @command("import")
 @argument("source")
 @argument("root_name", metavar="[NAME[:TAG]]", required=False)
@@ -96,8 +101,9 @@ def import_(
     is an image in a registry, as `arstore pull` takes it.
 
     Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
-    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
-    signatures and other things that are not images are skipped.
+    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Signatures,
+    attestations and SBOMs of these images come along; from a registry, only with --referrers. Charts and other things
+    that are not images are skipped.
 
     With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer
     is made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore
@@ -120,6 +126,7 @@ def import_(
             raise errors.UsageError(root_name, "and --name exclude each other", "give one name")
         name, tree, limits = root_name or words["name"], words["tree"], _limits(words)
         options = root_tar_options(name, words["platform"], changes, message, timestamp, tree, limits)
+        policy_rules(session, words).refuse_unsigned("tarball", source)
         _bring_root(session, source, options)
         return
     if root_name is not None or changes or message or timestamp is not None:
@@ -224,11 +231,11 @@ def _options(
 
     tree, platform = words["tree"], words["platform"]
     _check_tree(store, tree)
-    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
+    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], words["referrers"] or None)
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
-    keys = decryption_keys(session, words)
-    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries, keys=keys)
+    rules, keys = policy_rules(session, words), decryption_keys(session, words)
+    return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries, keys=keys, rules=rules)
 
 
 def _check_tree(store: Store, tree: str) -> None:
@@ -286,7 +293,8 @@ def besides(store: Store) -> dict[str, Any]:
 def image_document(image: TakenImage) -> dict[str, Any]:
     """An image that came in, as JSON tells it.
 
-    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `dropped_xattrs` counts the extended attributes
+    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments` are the digests of signatures and
+    the like that came with it; `dropped_xattrs` counts the extended attributes
     that its trees do not have.
     """
     return {
@@ -305,5 +313,6 @@ def image_document(image: TakenImage) -> dict[str, Any]:
             for layer in image.layers
         ],
         "platform": image.platform,
+        "attachments": list(image.attachments),
         "dropped_xattrs": sum(layer.dropped for layer in image.layers),
     }

@@ -15,8 +15,11 @@ from arstore.cli.command import (
 )
 from arstore.cli.parameter import FilePath, argument
 from arstore.cli.terminal.output import write_json
+from arstore.cli.trust.rules import POLICY_ERRORS, PolicyWords, policy_options, require_admitted
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from arstore.cli.session import Session
     from arstore.trees.directory.unpacker import UnpackReport
 
@@ -33,15 +36,16 @@ if TYPE_CHECKING:
     errors.PlatformError,
     errors.TarError,
     errors.UnsafePathError,
-    errors.LimitError,
+    *POLICY_ERRORS,
 )
 @command("unpack")
 @argument("image")
 @argument("directory", metavar="DIR", type=FilePath())
 @strict_xattrs_option
+@policy_options
 @progress_option
 @json_option
-def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) -> None:
+def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **words: Unpack[PolicyWords]) -> None:
     """Copy an image's root file system to a directory.
 
     DIR is made, or is empty. This works where nothing may be mounted; an ordinary user gets everything but owners,
@@ -51,6 +55,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) ->
 
     with session.store() as store:
         found = store.find_image(image)
+        require_admitted(session, store, found, words)
         with session.progress() as progress:
             report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)
     session.done = f"{directory} has the root file system"

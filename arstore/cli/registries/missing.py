@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from arstore.cli.images.encryption import DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import Choice, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
+from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules, require_admitted
 from arstore.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 ALWAYS, MISSING, NEVER = "always", "missing", "never"
 
 
-class PullWords(AccessWords, DecryptionWords):
+class PullWords(AccessWords, DecryptionWords, PolicyWords):
     """The options of `pull_options` as they were typed."""
 
     pull: str | None
@@ -35,7 +36,7 @@ def pull_options(function: F) -> F:
         help="When to pull the image: always, never, or when it is missing. By default a missing one is pulled if its "
         "name says from which registry.",
     )
-    return pull(decryption_option(registry_options(function)))
+    return pull(decryption_option(policy_options(registry_options(function))))
 
 
 def may_pull(text: str, words: PullWords) -> bool:
@@ -54,7 +55,7 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
     """
     if words["pull"] != ALWAYS:
         try:
-            return store.find_image(text)
+            return _admitted(session, store, text, words)
         except NotFoundError:
             if not may_pull(text, words):
                 raise
@@ -64,8 +65,16 @@ def found_or_pulled(session: Session, store: Store, text: str, words: PullWords)
     from arstore.transport.skipped import SkippedTop
 
     access = registry_access(session, words)
-    options = ImportOptions(registries=access, keys=decryption_keys(session, words))
     session.tell_confinement()
+    keys, rules = decryption_keys(session, words), policy_rules(session, words)
+    options = ImportOptions(registries=access, keys=keys, rules=rules)
     with session.progress() as progress:
         import_first(store, sources_of(text, access), options, progress, SkippedTop())
     return store.find_image(text)
+
+
+def _admitted(session: Session, store: Store, text: str, words: PullWords) -> StoredImage:
+    """The image of the store that *text* means, if the policy accepts it."""
+    found = store.find_image(text)
+    require_admitted(session, store, found, words)
+    return found

@@ -10,6 +10,7 @@ from arstore.cli.images.encryption import KEY_ERRORS
 from arstore.cli.images.imports import ImportWords, bring, import_options
 from arstore.cli.parameter import argument, option
 from arstore.cli.registries.options import PREFIX, registry_access
+from arstore.cli.trust.rules import POLICY_ERRORS
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
 
 
-@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS)
+@exit_statuses(*SOURCE_ERRORS, *KEY_ERRORS, *POLICY_ERRORS)
 @command("pull")
 @argument("image")
 @option("--name", metavar="NAME[:TAG]", default="", help="The image's name, in place of the one it has there.")

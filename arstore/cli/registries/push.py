@@ -18,6 +18,7 @@ from arstore.cli.images.copying import (
 from arstore.cli.images.encryption import encryption, encryption_options
 from arstore.cli.parameter import argument
 from arstore.cli.registries.options import registry_access, registry_options
+from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -84,7 +85,7 @@ def _push(session: Session, image: str, destination: str | None, words: PushWord
     skipped = SkippedTop()
     place = parse_destination(target)
     wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
-    access = registry_access(session, words)
+    access, rules = registry_access(session, words), policy_rules(session, words)
     with session.store() as store, session.progress() as progress:
-        done = export_stored(store, [image], place, wanted, options, progress, skipped, access)
+        done = export_stored(store, [image], place, wanted, options, progress, skipped, access, rules)
     render_copied(session, place, done, skipped)

@@ -21,6 +21,7 @@ from arstore.cli.images.copying import (
 from arstore.cli.parameter import Choice, argument, option
 from arstore.cli.registries.options import AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
+from arstore.cli.trust.rules import policy_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def sync(session: Session, source: str, destination: str, **words: Unpack[SyncWo
     from arstore.sync.place import How
     from arstore.sync.run import COPIED, CURRENT, FAILED
 
-    how = How(wanted_platforms(words), how_to_copy(words, words["format"]))
+    how = How(wanted_platforms(words), how_to_copy(words, words["format"]), policy_rules(session, words))
     outcomes: list[Outcome] = []
     counts: Counter[str] = Counter()
 

@@ -23,14 +23,20 @@ def drop_from_cache(fd: int) -> None:
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def read_file(path: str) -> bytes:
-    """All of the regular file *path*. Raises OSError (EINVAL where something else is, which is not waited for)."""
+def read_file(path: str, most: int | None = None) -> bytes:
+    """All of the regular file *path*, which may have *most* bytes.
+
+    Raises OSError: EINVAL where something else is, which is not waited for, EFBIG for a larger file.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", path)
         with open(fd, "rb", closefd=False) as file:
-            return file.read()
+            data = file.read() if most is None else file.read(most + 1)
+        if most is not None and len(data) > most:
+            raise OSError(errno.EFBIG, f"has more than {most} bytes", path)
+        return data
     finally:
         os.close(fd)
 

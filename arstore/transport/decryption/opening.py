@@ -159,6 +159,7 @@ def _replace(selection: Selection, opened: dict[Digest, IncomingImage], limits: 
         written[index.digest] = Descriptor(new.media_type, new.digest, len(new.document))
         indexes[new.digest] = new
     selection.images, selection.indexes = images, indexes
+    selection.decrypted |= {old: new.digest for old, new in written.items() if old != new.digest}
 
 
 def _described(image: IncomingImage) -> Descriptor:

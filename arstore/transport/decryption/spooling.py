@@ -35,7 +35,7 @@ class Unlocked(NamedTuple):
 
 
 class Spooling:
-    """An `ImageSink` for encrypted layers alone, which writes them decrypted into files of a spool."""
+    """A `BlobSink` for encrypted layers, which writes them decrypted into files of a spool."""
 
     what = "the spool"
     traits = SinkTraits()
@@ -79,25 +79,8 @@ class Spooling:
             self._blobs.add(plain, file, offset, self._layers[digest].layer.size)
         return self._done
 
-    # What a sink has besides, and this one has no use for.
-
-    def begin(self, _tops: object) -> None:
-        """Nothing is listed."""
-
     def take(self, _descriptor: Descriptor, _opened: Callable[[], BlobReader], _tell: Callable[[int], object]) -> None:
         """It reads nothing itself."""
-
-    def put_manifest(self, _descriptor: Descriptor, _raw: bytes) -> None:
-        """There are no documents."""
-
-    def publish(self, _images: object, _tops: object) -> None:
-        """Nothing is listed."""
-
-    def __enter__(self) -> Spooling:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the files to `blobs`."""
 
 
 class _Writer:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.store.ingest.incoming import BlobReader, BlobSource
     from arstore.tar.limits import Limits
-    from arstore.transport.sink import ImageSink
+    from arstore.transport.sink import BlobSink
 
     Tars = Callable[[Digest], BlobReader | None]
     """Where a layer's tar lies without compression, by its diff ID; None where it lies nowhere."""
@@ -77,7 +77,7 @@ class Contents:
             raw = stack.enter_context(self._opened(descriptor))
             yield VerifiedReader(raw, descriptor.digest, descriptor.size)
 
-    def give(self, descriptor: Descriptor, sink: ImageSink, tell: Callable[[int], object]) -> None:
+    def give(self, descriptor: Descriptor, sink: BlobSink, tell: Callable[[int], object]) -> None:
         """Let *sink* take the blob, which verifies it. Raises as `blob`, and the errors of the sink."""
         with self._damage(descriptor.digest):
             sink.take(descriptor, self.opener(descriptor), tell)

@@ -16,6 +16,8 @@ from arstore.errors import (
     StoreDamagedError,
     TruncatedError,
 )
+from arstore.transport.admission.gate import Gate
+from arstore.transport.admission.rules import Rules
 from arstore.transport.decryption.blobs import plain_blobs
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
@@ -23,7 +25,7 @@ from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export, Exported, ExportOptions
 from arstore.transport.export.from_store import store_source
 from arstore.transport.export.spool import TemporarySpool
-from arstore.transport.location import REGISTRY
+from arstore.transport.location import REGISTRY, path_in
 from arstore.transport.selection.selector import Selector, Wanted
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from arstore.store.progress import Progress
     from arstore.store.store import Store
     from arstore.transport.decryption.keys import DecryptionKeys
+    from arstore.transport.selection.taking import Selection
     from arstore.transport.sinks.destination import Destination
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource, Spool
@@ -48,15 +51,18 @@ def export_stored(
     progress: Progress | None = None,
     skipped: SkippedTop | None = None,
     registries: RegistryOptions | None = None,
+    rules: Rules | None = None,
 ) -> Exported:
-    """Copy the images that *texts* mean in *store*; *registries* says how a registry is reached.
+    """Copy the images that *texts* mean in *store*; *registries* says how a registry is reached,
+    *rules* which policy the images must satisfy.
 
-    Raises the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink; StoreDamagedError for what the
-    store should have and has not, or not as it was.
+    Raises RejectedError, PolicyError, StoreDamagedError for what the store should have and has not, or not as it was,
+    and the errors of `Store.find`, of `Selector`, of `Export.run` and of the sink.
     """
     with store_source(store, texts) as source, _spool_in(store) as spool:
         with _damage():
-            selection = Selector(source, wanted, options.limits, skipped).select()
+            selection = Selector(source, for_destination(wanted, destination), options.limits, skipped).select()
+        _require_admitted(store, selection, rules or Rules())
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_names(store, destination)
@@ -75,17 +81,19 @@ def export_reference(
     registries: RegistryOptions | None = None,
     source_registries: RegistryOptions | None = None,
     keys: DecryptionKeys | None = None,
+    rules: Rules | None = None,
 ) -> Exported:
     """Copy every image that *reference* (a path, `-`, or `TRANSPORT:REFERENCE`) holds; no store takes part.
 
     *source_registries* says how a registry is reached that is read, *registries* one that is written to. *keys* open
-    encrypted layers; without them these are moved unopened.
+    encrypted layers; without them these are moved unopened. *rules* name the policy that images must satisfy.
 
     Raises the errors of the source, of `Selector`, of `plain_blobs`, of `Export.run` and of the sink.
     """
     spool = TemporarySpool()
     with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
-        selection = Selector(source, wanted, options.limits, skipped).select()
+        gate = Gate(rules or Rules(), source, path_in(reference))
+        selection = Selector(source, for_destination(wanted, destination), options.limits, skipped, gate).select()
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_source(source, destination)
@@ -98,6 +106,23 @@ def export_reference(
         ):
             contents = Contents(blobs, options.limits)
             return Export(source, contents, sink, spool, options, progress).run(selection)
+
+
+def for_destination(wanted: Wanted, destination: Destination) -> Wanted:
+    """*wanted*, where attachments come only if they are asked for: what they cost a registry are requests."""
+    if destination.kind == REGISTRY and wanted.referrers is None:
+        return wanted._replace(referrers=False)
+    return wanted
+
+
+def _require_admitted(store: Store, selection: Selection, rules: Rules) -> None:
+    """Ask the policy about images of *store*, by the verdicts that are kept. Raises RejectedError, PolicyError."""
+    if rules.is_open:
+        return
+    from arstore.transport.admission.kept import require_admitted
+
+    for digest in selection.images:
+        require_admitted(store, store.find(digest), rules)
 
 
 @contextmanager

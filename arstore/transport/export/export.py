@@ -24,6 +24,7 @@ from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.export import conversion
+from arstore.transport.export.attaching import carry, is_signature, signed_digests
 from arstore.transport.export.content import compressed
 from arstore.transport.export.transfer import pump, put, transfer
 from arstore.transport.media.bounds import bounds_of
@@ -31,7 +32,7 @@ from arstore.transport.sink import LostBlobsError, OutgoingImage, OutgoingLayer
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from arstore.digest import Reader
     from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from arstore.transport.export.content import Contents
     from arstore.transport.export.encryption import Encryption
     from arstore.transport.selection.taking import Selection
+    from arstore.transport.signing.signer import Signer
     from arstore.transport.sink import ImageSink
     from arstore.transport.source import ImageSource, Spool
 
@@ -51,6 +53,8 @@ class ExportOptions:
 
     Nothing is changed by default. *preserve_digests* refuses a copy that has to change a digest. *every* brings what an
     index lists besides images, such as attestations. *encryption* says for whom layers are encrypted, and which.
+    *signer* signs everything as it is written. *remove_signatures* leaves signatures behind; without it, a copy that
+    would change what is signed is refused.
     """
 
     form: str = ""
@@ -60,6 +64,8 @@ class ExportOptions:
     every: bool = False
     limits: Limits = DEFAULT_LIMITS
     encryption: Encryption | None = None
+    signer: Signer | None = None
+    remove_signatures: bool = False
 
     @property
     def converts(self) -> bool:
@@ -71,7 +77,9 @@ class Exported(NamedTuple):
     """What was copied: what is listed with its names, and all images.
 
     `sparse` counts entries of indexes that did not come and are listed still, `dropped` those that are not, because
-    their index was converted. `locked` counts the layers that came encrypted, and were moved so.
+    their index was converted. `locked` counts the layers that came encrypted, and were moved so. `attached` counts what
+    came along with the images, `left` what did not, because the medium has no place for it, or because the image has
+    another digest now.
     """
 
     tops: tuple[OutgoingImage, ...]
@@ -79,6 +87,8 @@ class Exported(NamedTuple):
     sparse: int = 0
     dropped: int = 0
     locked: int = 0
+    attached: int = 0
+    left: int = 0
 
 
 @dataclass(slots=True)
@@ -92,10 +102,15 @@ class _Written:
     locked: set[Digest] = field(default_factory=set)
     sparse: int = 0
     dropped: int = 0
+    documents: dict[Digest, tuple[Descriptor, bytes]] = field(default_factory=dict)
 
     def of(self, digest: Digest) -> OutgoingImage:
         """What became of the image or the index with this digest."""
         return self.indexes.get(digest) or self.images[digest]
+
+    def unchanged(self) -> list[Digest]:
+        """The images and indexes that have the digests that they had."""
+        return [digest for digest, descriptor in self.descriptors().items() if descriptor.digest == digest]
 
     def descriptors(self) -> dict[Digest, Descriptor]:
         """What each image and index is described by now."""
@@ -124,6 +139,7 @@ class Export:
         self._tar_size = tar_size
         self._bounds = bounds_of(options.limits)
         self._written = _Written()
+        self._signed: set[Digest] = set()
 
     def run(self, selection: Selection) -> Exported:
         """Copy all that was selected, and make it visible in the end.
@@ -134,6 +150,11 @@ class Export:
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
         self._require_changes(selection)
+        signed = self._signed = set() if self._options.remove_signatures else signed_digests(selection.attachments)
+        if self._options.remove_signatures:
+            selection.attachments = [one for one in selection.attachments if not is_signature(one)]
+        elif signed and (self._options.converts or not self._sink.traits.manifests):
+            raise self._breaks_signature(min(signed))
         self._sink.begin(() if self._options.converts else _tops(selection, listed))
         try:
             return self._bring(selection, listed)
@@ -152,8 +173,38 @@ class Export:
         named += [(one.digest, one.names) for one in selection.images.values()]
         tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
         images = tuple(self._written.images.values())
+        if changed := self._signed - set(self._written.unchanged()):
+            raise self._breaks_signature(min(changed))
+        attached, left = self._attachments(selection)
+        if self._options.signer is not None:
+            attached += self._sign(self._options.signer, tops)
         self._sink.publish(images, tops)
-        return Exported(tops, images, self._written.sparse, self._written.dropped, len(self._written.locked))
+        counts = (self._written.sparse, self._written.dropped, len(self._written.locked), attached, left)
+        return Exported(tops, images, *counts)
+
+    def _breaks_signature(self, digest: Digest) -> ConversionError:
+        why = f"{digest} is signed, and the copy would have another digest"
+        return ConversionError(self._sink.what, why, "--remove-signatures leaves the signatures behind")
+
+    def _put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        self._sink.put_manifest(descriptor, raw)
+        if self._options.signer is not None:
+            self._written.documents[descriptor.digest] = (descriptor, raw)
+
+    def _sign(self, signer: Signer, tops: Sequence[OutgoingImage]) -> int:
+        """Sign what is listed, and the images of an index, each under the names of what is listed."""
+        # Imported here: few copies sign.
+        from arstore.transport.export.signing import sign_copies
+
+        below = {one.descriptor.digest: one.members for one in self._written.indexes.values()}
+        return sign_copies(signer, self._sink, tops, below, self._written.documents)
+
+    def _attachments(self, selection: Selection) -> tuple[int, int]:
+        if not selection.attachments:
+            return 0, 0
+        unchanged = self._written.unchanged() if self._sink.traits.manifests else []
+        some = (selection.attachments, unchanged, self._progress, self._bounds)
+        return carry(self._contents, self._sink, *some)
 
     def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
         traits, what = self._sink.traits, self._sink.what
@@ -363,7 +414,7 @@ class Export:
             self._refuse_change(f"manifest {image.digest}")
             media_type, raw = conversion.manifest(old, config, layers, form)
             descriptor = replace(descriptor, media_type=media_type, digest=Digest.of(raw), size=len(raw))
-        self._sink.put_manifest(descriptor, raw)
+        self._put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, image.names, image.config, config.digest, tuple(made))
 
     def _put_config(self, descriptor: Descriptor, raw: bytes) -> None:
@@ -395,7 +446,7 @@ class Export:
         else:
             self._written.dropped += absent
         descriptor = Descriptor(media_type, Digest.of(raw, index.digest.algorithm), len(raw))
-        self._sink.put_manifest(descriptor, raw)
+        self._put_manifest(descriptor, raw)
         return OutgoingImage(descriptor, index.names, members=tuple(written[d].digest for d in index.manifests))
 
     def _refuse_change(self, what: str) -> None:
@@ -421,7 +472,7 @@ class Export:
         except MissingBlobError:
             return
         transfer(self._contents, self._sink, blobs, self._progress)
-        self._sink.put_manifest(entry, raw)
+        self._put_manifest(entry, raw)
         self._written.sparse -= 1
 
     def _parts(self, entry: Descriptor, raw: bytes) -> list[Descriptor]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Descriptor
     from arstore.store.progress import Progress
     from arstore.transport.export.content import Contents
-    from arstore.transport.sink import BlobWriter, ImageSink
+    from arstore.transport.sink import BlobSink, BlobWriter
 
     Opened = Callable[[Descriptor], AbstractContextManager[Reader]]
 
@@ -40,7 +40,7 @@ def pump(reader: Reader, write: Callable[[bytes], object], tell: Callable[[int],
     return count
 
 
-def put(sink: ImageSink, descriptor: Descriptor, reader: Reader, tell: Callable[[int], object]) -> None:
+def put(sink: BlobSink, descriptor: Descriptor, reader: Reader, tell: Callable[[int], object]) -> None:
     """Write the blob that *reader* verifies. Raises the errors of both sides."""
     writer: BlobWriter = sink.writer(descriptor)
     try:
@@ -50,7 +50,7 @@ def put(sink: ImageSink, descriptor: Descriptor, reader: Reader, tell: Callable[
         writer.close()
 
 
-def transfer(contents: Contents, sink: ImageSink, blobs: Sequence[Descriptor], progress: Progress) -> None:
+def transfer(contents: Contents, sink: BlobSink, blobs: Sequence[Descriptor], progress: Progress) -> None:
     """Move these blobs, each once; what the sink holds is not moved.
 
     Raises SizeMismatchError for a blob that is announced with two sizes, the errors of `Contents.blob` and those of the
@@ -79,7 +79,7 @@ def _once(blobs: Iterable[Descriptor]) -> Iterable[Descriptor]:
     return found.values()
 
 
-def _one_by_one(contents: Contents, sink: ImageSink, blobs: Iterable[Descriptor], progress: Progress) -> None:
+def _one_by_one(contents: Contents, sink: BlobSink, blobs: Iterable[Descriptor], progress: Progress) -> None:
     for blob in blobs:
         if sink.traits.takes:
             contents.give(blob, sink, partial(progress.advance, blob.digest))
@@ -104,7 +104,7 @@ def _dealt(blobs: Iterable[Descriptor]) -> list[list[Descriptor]]:
 class _Lanes:
     """Threads that move one blob after the other each."""
 
-    def __init__(self, contents: Contents, sink: ImageSink, progress: Progress) -> None:
+    def __init__(self, contents: Contents, sink: BlobSink, progress: Progress) -> None:
         self._contents = contents
         self._sink = sink
         self._progress = progress

@@ -71,24 +71,42 @@ class Medium(ABC):
         """
         if self._images is None:
             claims = list(self.claims())
-            self._images = chosen(named(claims, self._file_name), self.choose(claims), self.what)
+            found = chosen(named(claims, self._file_name), self.choose(claims), self.what)
+            if self._choice == EVERYTHING:
+                found = tuple(image for image in found if not self.is_attachment(image))
+            self._images = found
         return self._images
+
+    def is_attachment(self, image: SourceImage) -> bool:
+        """Whether an entry is no image of its own, but belongs to another one that is here."""
+        del image
+        return False
 
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for, in terms of the names claimed; a medium may have its own way to say it."""
         return self._choice
 
     @property
+    @abstractmethod
+    def transport(self) -> str:
+        """The name of the transport."""
+
+    @property
     def is_remote(self) -> bool:
         """False: blobs are files, or parts of one."""
         return False
+
+    @property
+    def in_directory(self) -> bool:
+        """Whether its files are in a directory, not in an archive."""
+        return isinstance(self._container, Directory)
 
     def place(self, digest: Digest) -> Window | None:
         """Where the blob lies in the archive, or in a spool file; None in a directory, whose files are not open.
 
         Raises UnsafePathError when something other than a regular file has its name.
         """
-        blob = None if isinstance(self._container, Directory) else self.find(digest)
+        blob = None if self.in_directory else self.find(digest)
         return None if blob is None else blob.window()
 
     def require_blob(self, digest: Digest) -> None:

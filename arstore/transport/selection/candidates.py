@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError
+from arstore.errors import ArstoreError, LimitError, ManifestError, MissingBlobError, RejectedError
 from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.media_type import is_index, is_manifest, may_be_image
 from arstore.oci.platform import Platform, select
@@ -90,7 +90,7 @@ class Candidates:
                 continue
             try:
                 platform = self._asked(one.entry)
-            except (MissingBlobError, ManifestError) as error:
+            except (MissingBlobError, ManifestError, RejectedError) as error:
                 trouble = trouble or error
                 continue
             if platform is not None and select([platform], wanted):
@@ -156,6 +156,7 @@ class Candidates:
         nature = self._documents.nature(entry)
         if isinstance(entry, Flawed) or nature.artifact or nature.is_index or _is_denied(entry.platform):
             return None
+        self._documents.admit(entry)
         platform = self._documents.config_facts(self._documents.manifest(entry).config).platform
         self._platforms[entry.digest] = platform
         return platform

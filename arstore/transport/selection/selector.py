@@ -22,6 +22,7 @@ from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
 from arstore.transport.media.base import Medium
+from arstore.transport.selection.attached import Attaching
 from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
 from arstore.transport.selection.every_platform import EveryPlatform
@@ -34,30 +35,42 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
+    from arstore.transport.admission.gate import Gate
     from arstore.transport.selection.candidates import Candidate
     from arstore.transport.selection.taking import Selection
     from arstore.transport.source import ImageSource, SourceImage
 
 
 class Wanted(NamedTuple):
-    """Which of an index's images are wanted: those of one platform (None: the host's), or all."""
+    """Which of an index's images are wanted: those of one platform (None: the host's), or all.
+
+    `referrers` says whether what is attached to them comes along; None: where asking costs no requests.
+    """
 
     platform: Platform | None = None
     every: bool = False
+    referrers: bool | None = None
 
 
 class Selector:
     """Reads the documents of one source; *skipped* learns what is passed over."""
 
     def __init__(
-        self, source: ImageSource, wanted: Wanted, limits: Limits = DEFAULT_LIMITS, skipped: SkippedTop | None = None
+        self,
+        source: ImageSource,
+        wanted: Wanted,
+        limits: Limits = DEFAULT_LIMITS,
+        skipped: SkippedTop | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        """Without a *gate*, images are taken whoever made them."""
+        self._gate = gate
         self._source = source
         self._limits = limits
         self._wanted = wanted
         self._platform = wanted.platform or host()
         # A medium may have read some to know what it lists.
-        self._documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None)
+        self._documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None, gate)
         self._candidates = Candidates(self._documents, limits)
         self._skipped = SkippedTop() if skipped is None else skipped
         self._taking = Taking(source, self._documents, self._skipped, limits)
@@ -68,8 +81,11 @@ class Selector:
         """Follow everything that the source lists.
 
         Raises PlatformError when there is nothing for the platform, AmbiguousError for two images of one platform under
-        one name, ManifestError, MissingBlobError, LimitError, and the errors of the source.
+        one name, ManifestError, MissingBlobError, LimitError, RejectedError and PolicyError of the gate, and the errors
+        of the source.
         """
+        if self._gate is not None:
+            self._gate.open()
         entries = image_entries(self._source, self._documents, self._candidates, self._skipped, self._limits)
         what, work = self._source.what, self._documents.work
         every = EveryPlatform(what, self._candidates, self._taking, self._passed, work)
@@ -81,7 +97,15 @@ class Selector:
         if not self._taking.selection.images:
             raise self._passed.nothing()
         self._report_passed(entries)
-        return self._taking.finish()
+        selection = self._taking.finish()
+        wanted = not self._source.is_remote if self._wanted.referrers is None else self._wanted.referrers
+        if wanted:
+            Attaching(self._source, self._documents, selection, self._skipped).add()
+        elif self._gate is not None and self._gate.admitted:
+            # What an image was accepted by comes along, so that it can be judged again.
+            carriers = [one for found in self._gate.admitted.values() for one in found.carriers]
+            Attaching(self._source, self._documents, selection, self._skipped).add_these(carriers)
+        return selection
 
     def _take_one(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
         """Take the image that entries of one name have for the platform that is wanted."""

@@ -13,7 +13,7 @@ from arstore.errors import ManifestError, MissingBlobError, UsageError
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown
 from arstore.oci.media_type import is_encrypted, is_layer
-from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
+from arstore.store.ingest.incoming import IncomingAttachment, IncomingImage, IncomingIndex, IncomingLayer
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.selection.entries import why_no_image
 from arstore.values import NamedTuple
@@ -43,6 +43,10 @@ class Selection:
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
     encrypted: set[Digest] = field(default_factory=set)
+    decrypted: dict[Digest, Digest] = field(default_factory=dict)
+    """What images and indexes have become that were opened, by the digests that they had."""
+    attachments: list[IncomingAttachment] = field(default_factory=list)
+    """What belongs to these, and to one another: what is attached to an attachment stands behind it."""
 
     def rename(self, name: str, what: str) -> None:
         """Give the one thing that was selected this name in place of its own. Raises UsageError."""
@@ -208,6 +212,7 @@ class Taking:
             kind = manifest.artifact_type or manifest.config.media_type
             raise ManifestError(what, f"is not a container image, but an artifact of type {shown(kind) or 'unknown'}")
         self._documents.refer(entry.digest, len(manifest.layers))
+        self._documents.admit(entry)
         config = self._documents.config_facts(manifest.config)
         if len(config.diff_ids) != len(manifest.layers):
             counts = f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} diff IDs in the config"

@@ -5,6 +5,8 @@ A tag that stands for the very image already ends the push after one request. Di
 
 A registry may lose a blob between HEAD and the manifest: garbage collection, or a mount that was not done. Then the
 copy starts again, one time, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
+What is attached to an image comes before its tag, so that whoever sees the tag sees the signatures. A tag of cosign's
+is one manifest for all signatures: what the registry has under it and what comes are united there.
 """
 
 from __future__ import annotations
@@ -22,15 +24,17 @@ from arstore.registry.manifests import LacksPartsError, head_manifest
 from arstore.registry.referrers import put_referrer
 from arstore.registry.repository import PUSH
 from arstore.registry.uploads import mount, upload
-from arstore.transport.sink import LostBlobsError, SinkTraits
+from arstore.transport.sink import ALL, LostBlobsError, SinkTraits
+from arstore.transport.sinks.attached_there import AttachedThere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO
 
     from arstore.oci.docker_reference import DockerReference
+    from arstore.registry.repository import Repository
     from arstore.store.ingest.incoming import BlobReader
-    from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sink import OutgoingAttachment, OutgoingImage
 
     MountFrom = Callable[[Digest], str]
 
@@ -44,7 +48,7 @@ class RegistrySink:
     *mount_from* gives the path of a repository on the same host that may have a blob, "" for none.
     """
 
-    traits = SinkTraits(many=False, names=False, takes=True)
+    traits = SinkTraits(many=False, names=False, takes=True, attachments=ALL, lookaside=True)
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Raises RegistryBlockedError, RegistryConfigError."""
@@ -56,6 +60,12 @@ class RegistrySink:
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
         self._is_current = False
         self._lost: frozenset[str] | None = None
+        self._attached = AttachedThere(self._repository)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository that is written to."""
+        return self._repository
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
@@ -67,7 +77,7 @@ class RegistrySink:
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the repository has the blob. Raises the errors of `head_blob`."""
-        if self._is_current:
+        if self._is_current and not self._attached.is_asked:
             return True
         if self._lost is not None and descriptor.digest in self._lost:
             return False
@@ -94,6 +104,25 @@ class RegistrySink:
         """Keep a manifest until all blobs are there."""
         self._manifests[descriptor.digest] = (descriptor.media_type, raw)
 
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """Those that the registry has not, by its own list or under their tags. Raises the errors of `get_manifest`."""
+        return self._attached.missing(some)
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Keep it until its image is there."""
+        self._attached.keep(attachment)
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Write a signature to the lookaside, where other tools look for OpenPGP messages.
+
+        Raises RegistryConfigError, LimitError, HostError.
+        """
+        self._access.keep_signature(self._reference, subject, data)
+
+    def publish_attachments(self) -> None:
+        """Put what was attached to an image that is there already. Raises the errors of `AttachedThere.put`."""
+        self._attached.put(self)
+
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Put the manifests, the one that is named last.
 
@@ -102,6 +131,7 @@ class RegistrySink:
         """
         del images
         if self._is_current:
+            self._attached.put(self)
             return
         (top,) = tops
         wanted, found = self._reference.digest, top.descriptor.digest
@@ -111,10 +141,12 @@ class RegistrySink:
         try:
             for digest, (media_type, raw) in self._manifests.items():
                 put_referrer(self._repository, digest, media_type, raw)
+            self._attached.put(self)
             put_referrer(self._repository, self._reference.tag or found, *last)
         except LacksPartsError as lack:
             if self._lost is None:
                 self._lost = lack.refusal.named
+                self._attached.forget()
                 raise LostBlobsError from lack
             why = f"{lack.error.why}; the missing blobs were sent a second time before"
             raise RegistryAnswerError(lack.error.what, why) from lack

@@ -1,0 +1,231 @@
+"""`policy`: what a policy file says, and what it means for an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, json_option, limit_option
+from arstore.cli.group import CommandEntry, Group
+from arstore.cli.parameter import argument, option
+from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
+from arstore.cli.terminal.output import printable, write_json, write_line
+from arstore.cli.trust.rules import PolicyWords, policy_options, policy_rules
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.transport.admission.explain import Judged
+    from arstore.transport.admission.rules import Rules
+    from arstore.trust.policy.doubts import Doubt
+    from arstore.trust.policy.model import Policy
+    from arstore.trust.policy.verdict import Outcome
+
+
+STORE = "store:"
+
+
+@json_option
+def _policy(_: Session) -> None:
+    """Check policies, and explain their decisions."""
+
+
+policy = Group(
+    "policy",
+    _policy,
+    {
+        "Commands": {
+            "check": CommandEntry("trust.policy", "check", "Check a policy file, and list what it says."),
+            "explain": CommandEntry("trust.policy", "explain", "Explain what a policy decides about images."),
+        }
+    },
+)
+
+
+@exit_statuses(errors.PolicyError, errors.KeyFileError, errors.NotFoundError)
+@command("check")
+@argument("file", metavar="[FILE]", required=False)
+@json_option
+def check(session: Session, file: str | None) -> None:
+    """Check a policy file, and list what it says.
+
+    FILE is a file for --policy, in the form of containers-policy.json(5). Without it, the policy that commands use is
+    checked: ~/.config/containers/policy.json, or else /etc/containers/policy.json.
+
+    Prints each scope with its requirements, then what its writer hardly means: scopes that no image has, and
+    requirements that never hold. Key files that cannot be used are printed too, and are an error. Example:
+
+    arstore policy check policy.json
+    """
+    from arstore.trust.policy import places
+    from arstore.trust.policy.doubts import doubts
+    from arstore.trust.policy.wording import described
+
+    found = places.load(file or "")
+    if found is None:
+        raise errors.NotFoundError("policy.json", "there is none, so every image is accepted", "name a FILE")
+    odd, keys = list(doubts(found)), _key_faults(found)
+    if session.json:
+        lists = [
+            {"transport": transport, "scope": scope, "requirements": [described(one) for one in requirements]}
+            for transport, scopes in found.transports.items()
+            for scope, requirements in scopes.items()
+        ]
+        default = {"transport": None, "scope": None, "requirements": [described(one) for one in found.default]}
+        write_json(
+            {
+                "policy": found.what,
+                "lists": [default, *lists],
+                "doubts": [doubt._asdict() for doubt in odd],
+                "keys": [doubt._asdict() for doubt in keys],
+            }
+        )
+    else:
+        _write_lists(found, odd, keys)
+    if keys:
+        what = "one requirement has" if len(keys) == 1 else f"{len(keys)} requirements have"
+        raise errors.KeyFileError(found.what, f"{what} keys that cannot be used")
+
+
+def _write_lists(found: Policy, odd: list[Doubt], keys: list[Doubt]) -> None:
+    from arstore.trust.policy.wording import described
+
+    sections = {"default": found.default}
+    for transport, scopes in found.transports.items():
+        for scope, requirements in scopes.items():
+            sections[f"{transport}:{scope}" if scope else f"{transport}: (all others)"] = requirements
+    for section, requirements in sections.items():
+        write_line(printable(section))
+        for requirement in requirements:
+            write_line(f"  {printable(described(requirement))}")
+    for doubt in (*odd, *keys):
+        write_line(f"! {printable(doubt.place)}: {printable(doubt.text)}")
+
+
+def _key_faults(found: Policy) -> list[Doubt]:
+    """The requirements whose keys cannot be used, and why."""
+    from arstore.trust.policy.checking import Checker
+    from arstore.trust.policy.doubts import Doubt
+    from arstore.trust.policy.material import Material
+    from arstore.trust.policy.model import SignedBy, SigstoreSigned
+
+    lists = {"default": found.default}
+    for transport, scopes in found.transports.items():
+        lists |= {f"transports.{transport}.{scope!r}": requirements for scope, requirements in scopes.items()}
+    material, faults = Material(), []
+    for section, requirements in lists.items():
+        for number, requirement in enumerate(requirements):
+            if isinstance(requirement, SignedBy | SigstoreSigned):
+                try:
+                    with Checker(requirement, material) as checker:
+                        checker.load()
+                except errors.ArstoreError as error:
+                    faults.append(Doubt(f"{section}[{number}]", str(error)))
+    return faults
+
+
+class SourceWords(AccessWords):
+    """The options that say which images of a source are looked at, as they were typed."""
+
+    platform: str | None
+    all_platforms: bool
+    limit: tuple[str, ...]
+
+
+class ExplainWords(SourceWords, PolicyWords):
+    """The options of `explain` as they were typed."""
+
+
+@exit_statuses(*SOURCE_ERRORS, errors.PolicyError, errors.RejectedError)
+@command("explain")
+@argument("source")
+@policy_options
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Take images for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms.")
+@limit_option
+@registry_options
+@json_option
+def explain(session: Session, source: str, **words: Unpack[ExplainWords]) -> None:
+    """Explain what a policy decides about images.
+
+    SOURCE is as for `arstore import`, or store:IMAGE for an image of the store. Prints for each image that would be
+    taken whether the policy accepts it, which list of requirements applies, and for each requirement whether it holds
+    and why. Nothing is imported, and layers are not read. Ends with status 21 when an image is rejected. Example:
+
+    arstore policy explain --policy policy.json oci:app
+    """
+    rules = policy_rules(session, words)
+    found = rules.policy
+    judged = verdicts(session, source, words, rules)
+    rejected = [one for one in judged if not one.verdict.accepted]
+    if session.json:
+        images = [{"digest": one.digest, "names": one.names, **one.verdict.to_json()} for one in judged]
+        write_json({"policy": found.what if found else None, "accepted": not rejected, "images": images})
+    else:
+        for one in judged:
+            write_verdict(one)
+    if rejected:
+        raise errors.RejectedError(called(rejected[0]), rejected[0].verdict.reason)
+
+
+def verdicts(session: Session, source: str, words: SourceWords, rules: Rules) -> list[Judged]:
+    """The verdicts of *rules* on the images of *source*. Raises the errors of the source, PolicyError, UsageError."""
+    if source.startswith(STORE):
+        return _of_store(session, source.removeprefix(STORE), rules)
+    from arstore.cli.images.imports import refuse_terminal
+    from arstore.oci.platform import parse
+    from arstore.tar.limits import Limits, changed
+    from arstore.transport.admission.explain import judge_source
+    from arstore.transport.detect import open_source
+    from arstore.transport.export.spool import TemporarySpool
+    from arstore.transport.location import path_in
+    from arstore.transport.selection.selector import Wanted
+
+    platform, every = words["platform"], words["all_platforms"]
+    if platform is not None and every:
+        raise errors.UsageError("--platform", "and --all-platforms exclude each other")
+    refuse_terminal(source)
+    limits = changed(words["limit"], Limits())
+    registries = registry_access(session, words) if source.startswith(PREFIX) else None
+    wanted = Wanted(None if platform is None else parse(platform), every)
+    with open_source(source, TemporarySpool(), limits=limits, registries=registries) as opened:
+        return judge_source(opened, path_in(source), wanted, rules, limits)
+
+
+def _of_store(session: Session, name: str, rules: Rules) -> list[Judged]:
+    from arstore.transport.admission.explain import Judged
+    from arstore.transport.admission.kept import verdict_on
+
+    with session.store() as store:
+        image = store.find_image(name)
+        return [Judged(image.digest, image.names, verdict_on(store, image, rules))]
+
+
+def called(one: Judged) -> str:
+    """What to call the image."""
+    return one.names[0] if one.names else one.digest
+
+
+def write_verdict(one: Judged) -> None:
+    """Print a verdict for people."""
+    verdict = one.verdict
+    write_line(f"{printable(called(one))}: {'accepted' if verdict.accepted else 'rejected'}")
+    for label, text in (
+        ("digest", one.digest),
+        ("asked as", verdict.subject),
+        ("policy", verdict.policy or "none"),
+        ("list", verdict.section),
+        ("why", verdict.reason),
+    ):
+        if text:
+            write_line(f"  {label:<9} {printable(text)}")
+    for outcome in verdict.outcomes:
+        _write_outcome(outcome)
+
+
+def _write_outcome(outcome: Outcome) -> None:
+    said = "holds" if outcome.accepted else outcome.reason
+    write_line(f"  {outcome.number}. {printable(outcome.requirement)}: {printable(said)}")
+    for attempt in outcome.attempts:
+        write_line(f"     {attempt.kind} signature of {attempt.on}: {printable(attempt.reason or 'good')}")

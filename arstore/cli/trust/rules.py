@@ -1,0 +1,62 @@
+"""`--policy` and `--require-signatures`: what a command says about signature policies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from arstore.cli.parameter import FilePath, option
+from arstore.errors import LimitError, PolicyError, RejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from arstore.cli.session import Session
+    from arstore.store.store import Store, StoredImage
+    from arstore.transport.admission.rules import Rules
+
+    F = TypeVar("F", bound="Callable[..., Any]")
+
+POLICY_ERRORS = (PolicyError, RejectedError, LimitError)
+"""Errors of commands that ask a policy."""
+
+
+class PolicyWords(TypedDict):
+    """The options of `policy_options` as they were typed."""
+
+    policy: str | None
+    require_signatures: bool
+
+
+_OPTIONS = (
+    option(
+        "--policy",
+        metavar="FILE",
+        type=FilePath(),
+        help="The signature policy; by default ~/.config/containers/policy.json or /etc/containers/policy.json.",
+    ),
+    option("--require-signatures", is_flag=True, help="Refuse images for which the policy requires no signature."),
+)
+
+
+def policy_options(function: F) -> F:
+    """Give a command the options; its function takes `**words` with these of `PolicyWords`."""
+    for one in reversed(_OPTIONS):
+        function = one(function)
+    return function
+
+
+def policy_rules(session: Session, words: PolicyWords) -> Rules:
+    """The rules that the options stand for. Nothing is read yet."""
+    from arstore.transport.admission.rules import Rules
+
+    return Rules(words["policy"] or "", words["require_signatures"], session.note)
+
+
+def require_admitted(session: Session, store: Store, image: StoredImage, words: PolicyWords) -> None:
+    """Return if the policy accepts *image* of *store*. Raises RejectedError, PolicyError."""
+    rules = policy_rules(session, words)
+    if not rules.is_open:
+        from arstore.transport.admission.kept import require_admitted as require
+
+        require(store, image, rules)

@@ -1,0 +1,104 @@
+"""`verify`: is an image signed with this key?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore import errors
+from arstore.cli.command import SOURCE_ERRORS, command, exit_statuses, json_option, limit_option
+from arstore.cli.parameter import FilePath, argument, option
+from arstore.cli.registries.options import registry_options
+from arstore.cli.terminal.output import printable, write_json, write_line
+from arstore.cli.trust.policy import STORE, SourceWords, called, verdicts
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from arstore.cli.session import Session
+    from arstore.trust.policy.identity import Identity
+    from arstore.trust.policy.model import Policy
+
+_LARGEST = 4 << 20
+"""Bytes of a key file; keyrings of distributions have less than one MiB."""
+_HEAD = 4096
+
+
+class VerifyWords(SourceWords):
+    """The options of `verify` as they were typed."""
+
+    key: str
+    identity: str | None
+
+
+@exit_statuses(*SOURCE_ERRORS, errors.KeyFileError, errors.SignatureError)
+@command("verify")
+@argument("image")
+@option("--key", metavar="FILE", type=FilePath(), required=True, help="The public key: PEM, or an OpenPGP keyring.")
+@option("--identity", metavar="NAME[:TAG]", help="The name that must be signed; without a tag, any of the repository.")
+@option("--platform", metavar="OS/ARCH[/VARIANT]", help="Look at the image for this platform; by default the host's.")
+@option("--all-platforms", is_flag=True, help="Look at the images of an index for all platforms.")
+@limit_option
+@registry_options
+@json_option
+def verify(session: Session, image: str, **words: Unpack[VerifyWords]) -> None:
+    """Verify that an image is signed with a key.
+
+    IMAGE is an image of the store, or a source as `arstore import` takes it. Signatures of sigstore (cosign, skopeo),
+    sigstore bundles (cosign 3) and OpenPGP messages are looked at, by the kind of key. A signature of an index counts
+    for the images that it lists. Without --identity, the name in the signature is not compared with anything.
+
+    Prints the digest of each image and who signed which name. Ends with status 56 when one is not signed. Example:
+
+    arstore verify --key builds.pub docker://registry.example.com/team/app:1
+    """
+    from arstore.transport.admission.rules import Rules
+
+    source = _source(session, image)
+    judged = verdicts(session, source, words, Rules.of(_policy(words["key"], words["identity"])))
+    bad = [one for one in judged if not one.verdict.accepted]
+    if session.json:
+        images = [{"digest": one.digest, "names": one.names, **one.verdict.to_json()} for one in judged]
+        write_json({"verified": not bad, "images": images})
+    else:
+        for one in judged:
+            if one.verdict.accepted:
+                write_line(one.digest, *map(printable, one.names))
+    if bad:
+        raise errors.SignatureError(called(bad[0]), bad[0].verdict.outcomes[0].reason)
+
+
+def _source(session: Session, image: str) -> str:
+    """*image* as a source: with `store:` in front where it means an image of the store."""
+    from arstore.cli.images.copy import is_stored
+
+    if image.startswith(STORE) or not is_stored(image):
+        return image
+    with session.store() as store:
+        store.find(image)
+    return f"{STORE}{image}"
+
+
+def _policy(path: str, identity: str | None) -> Policy:
+    """A policy that asks for a signature by the key in *path*. Raises KeyFileError, NotFoundError."""
+    from arstore.digest import Digest
+    from arstore.trust.policy.model import GPG_KEYS, KeySource, Policy, SignedBy, SigstoreSigned
+    from arstore.trust.signing.key_files import read_key_file
+
+    data = read_key_file(path, _LARGEST)
+    keys = KeySource("--key", data=(data,))
+    name = _identity(identity)
+    is_pem = b"-----BEGIN " in data[:_HEAD] and b"-----BEGIN PGP" not in data[:_HEAD]
+    one = SigstoreSigned(keys, None, name) if is_pem else SignedBy(GPG_KEYS, keys, name)
+    return Policy((one,), {}, f"--key {path}", Digest.of(data), explicit=True)
+
+
+def _identity(text: str | None) -> Identity:
+    from arstore.oci.docker_reference import DockerReference
+    from arstore.trust.policy.identity import ANY, Identity
+
+    if text is None:
+        return Identity(ANY)
+    reference = DockerReference.parse(text, "")
+    if reference.tag or reference.digest is not None:
+        return Identity("exactReference", str(reference))
+    return Identity("exactRepository", reference.repository)

@@ -1,0 +1,92 @@
+"""The signatures of a manifest, from the attachments that a source or a store has for it.
+
+Three kinds of layers hold one: an OpenPGP message, a payload as cosign attaches it, a sigstore bundle. Whatever cannot
+be read, does not belong to the manifest, or is something else is passed over: it is no signature. Not in scope: whether
+a signature is good.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.errors import ArstoreError, SignatureError
+from arstore.oci.document import STORED
+from arstore.oci.manifest import Manifest
+from arstore.oci.simple_signing import OPENPGP
+from arstore.transport.source import attached_to
+from arstore.trust.cosign import PAYLOAD, Slot, signature_in
+from arstore.trust.signature import LARGEST, MOST, SimpleSignature
+from arstore.trust.sigstore.bundle import MEDIA_TYPE as BUNDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from arstore.digest import Digest
+    from arstore.oci.descriptor import Descriptor
+    from arstore.store.store import Store
+    from arstore.transport.documents import Documents
+    from arstore.transport.source import Attached, ImageSource
+    from arstore.trust.signature import Signature
+
+_TAG = "sig"
+
+
+class Found(list["Signature"]):
+    """Signatures, and in `carriers` the attachments that they are in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carriers: list[Attached] = []
+
+
+def of_source(source: ImageSource, documents: Documents, subject: Digest) -> Found:
+    """The signatures that *source* has for the manifest *subject*, at most one more than are ever looked at.
+
+    Raises the errors of the source when it lists attachments.
+    """
+    found = Found()
+    for one in attached_to(source, subject)[: MOST + 1]:
+        documents.work.visit()
+        try:
+            manifest = documents.manifest(one.descriptor)
+            if one.tag != _TAG and (one.tag or manifest.subject != subject):
+                continue
+            some = list(_in(manifest, documents.config))
+        except ArstoreError:
+            continue
+        if some:
+            found += some
+            found.carriers.append(one)
+        if len(found) > MOST:
+            break
+    return found
+
+
+def of_store(store: Store, subject: Digest) -> list[Signature]:
+    """The signatures that *store* has for the manifest *subject*. Raises the errors of Graph."""
+    found: list[Signature] = []
+    with store.graph.read() as snapshot:
+        kept = snapshot.attachments_of(subject)
+    for digest, one in kept:
+        if one.tag in {"", _TAG}:
+            with suppress(ArstoreError):
+                manifest = Manifest.parse(store.read_blob(digest), f"manifest {digest}", one.media_type, STORED)
+                found += list(_in(manifest, lambda layer: store.read_blob(layer.digest)))
+    return found
+
+
+def _in(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> Iterator[Signature]:
+    """The signatures in the layers of *manifest*; *read* gives a layer's content."""
+    for layer in manifest.layers[: MOST + 1]:
+        if layer.media_type not in {OPENPGP, PAYLOAD, BUNDLE} or layer.size > LARGEST:
+            continue
+        data = read(layer)
+        if layer.media_type == OPENPGP:
+            yield SimpleSignature(data)
+            continue
+        slot = Slot(layer.media_type, layer.digest, layer.size, dict(layer.annotations))
+        try:
+            yield signature_in(slot, data)
+        except SignatureError:
+            continue

@@ -1,0 +1,209 @@
+"""How signatures travel at registries and in layouts: the manifests that carry them, made and read.
+
+    SIGNATURE MANIFEST (cosign's SIGNATURE_SPEC.md), tag `sha256-HEX.sig` beside the image:
+        config   an image config whose diff_ids are the payloads' digests
+        layers   one payload each, with the signature, the certificate, ... in annotations
+    BUNDLE MANIFEST (cosign 3), a referrer of the image:
+        subject  the image; config empty; one layer, the bundle
+
+A `Carrier` is a manifest with the blobs that it names: a transport moves them, and needs to know no more. Reading goes
+the other way round: the manifest says which blobs to fetch (`Slot`), and a slot with its blob is a signature.
+Signatures that are there already are kept as they are when one is added, with annotations that nobody here knows.
+Not in scope: whether any signature is good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arstore.digest import Digest, verify
+from arstore.errors import ArstoreError, LimitError, ManifestError, SignatureError
+from arstore.oci.document import Fields, encode, parse
+from arstore.trust.payload import BOUNDS
+from arstore.trust.signature import LARGEST, MOST, Bundle, SigstoreSignature
+from arstore.trust.sigstore.bundle import MEDIA_TYPE as BUNDLE
+from arstore.trust.sigstore.bundle import SIGNED
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_EMPTY = "application/vnd.oci.empty.v1+json"
+_EMPTY_CONTENT = b"{}"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+CERTIFICATE = "dev.sigstore.cosign/certificate"
+CHAIN = "dev.sigstore.cosign/chain"
+REKOR = "dev.sigstore.cosign/bundle"
+_NEVER = "0001-01-01T00:00:00Z"
+_CONTENT = "dev.sigstore.bundle.content"
+_PREDICATE = "dev.sigstore.bundle.predicateType"
+_WHAT = "signature manifest"
+
+
+class Carrier(NamedTuple):
+    """A manifest, and the content of every blob that it names."""
+
+    manifest: bytes
+    blobs: tuple[bytes, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the manifest."""
+        return Digest.of(self.manifest)
+
+
+class Slot(NamedTuple):
+    """A layer of a manifest that carries signatures: the digest and size of its blob, and its annotations."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: dict[str, str]
+
+
+def tag_of(manifest: Digest) -> str:
+    """The tag of the manifest with the signatures of the image with this *manifest*."""
+    return f"{manifest.algorithm}-{manifest.hex}.sig"
+
+
+def annotations_of(signature: SigstoreSignature) -> dict[str, str]:
+    """The parts of *signature* besides its payload, by their names in annotations."""
+    named = {
+        SIGNATURE: signature.signature,
+        CERTIFICATE: signature.certificate,
+        CHAIN: signature.chain,
+        REKOR: signature.rekor,
+    }
+    return {name: text for name, text in named.items() if text}
+
+
+def carry(signatures: Sequence[SigstoreSignature]) -> Carrier:
+    """The signature manifest with *signatures*, at least one."""
+    layers = [_descriptor(PAYLOAD, one.payload) | {"annotations": annotations_of(one)} for one in signatures]
+    return _carrier(layers, [one.payload for one in signatures])
+
+
+def add(manifest: bytes, signature: SigstoreSignature) -> Carrier:
+    """The signature *manifest* with one *signature* more. Its own blobs are where they are, and not in the result.
+
+    One that is there already is not added again. Raises SignatureError for what is not such a manifest, or has as many
+    as are read.
+    """
+    fields = _read(manifest)
+    slots = read_slots(manifest)
+    wanted = (Digest.of(signature.payload), annotations_of(signature))
+    if any((slot.digest, slot.annotations) == wanted for slot in slots):
+        return Carrier(manifest, ())
+    if len(slots) >= MOST:
+        raise SignatureError(_WHAT, f"has {len(slots)} signatures; more than {MOST} are not read")
+    new = _descriptor(PAYLOAD, signature.payload) | {"annotations": annotations_of(signature)}
+    made = _carrier([*fields.values["layers"], new], [signature.payload])
+    # The annotations of the manifest, if it has some, are kept.
+    return Carrier(encode({**fields.values, **parse(made.manifest, _WHAT, BOUNDS)}), made.blobs)
+
+
+def read_slots(manifest: bytes) -> tuple[Slot, ...]:
+    """The layers with payloads in a signature *manifest*; those of other types are passed over.
+
+    Raises SignatureError for what is not an OCI manifest, and for more than `MOST` signatures.
+    """
+    return _slots(manifest, (PAYLOAD,))
+
+
+def read_bundle_slots(manifest: bytes) -> tuple[Slot, ...]:
+    """The bundles in the *manifest* of a referrer; none where it carries something else. Raises SignatureError."""
+    return _slots(manifest, (BUNDLE,))
+
+
+def signature_in(slot: Slot, blob: bytes) -> SigstoreSignature | Bundle:
+    """The signature of which *slot* has the description and *blob* the content.
+
+    Raises SignatureError for a blob that is not the one described.
+    """
+    try:
+        verify(blob, slot.digest, slot.size, "signature")
+    except ArstoreError as error:
+        raise SignatureError("signature", error.why) from error
+    if slot.media_type == BUNDLE:
+        return Bundle(blob)
+    found = slot.annotations.get
+    return SigstoreSignature(blob, found(SIGNATURE, ""), found(CERTIFICATE, ""), found(CHAIN, ""), found(REKOR, ""))
+
+
+def carry_bundle(bundle: Bundle, subject_type: str, subject: bytes, created: str = "") -> Carrier:
+    """The manifest that makes *bundle* a referrer of the manifest *subject*, whose media type is *subject_type*.
+
+    *created* is a time as in RFC 3339, for the annotation of that name.
+    """
+    annotations = {_CONTENT: "dsse-envelope", _PREDICATE: SIGNED}
+    if created:
+        annotations["org.opencontainers.image.created"] = created
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": BUNDLE,
+        "config": _descriptor(_EMPTY, _EMPTY_CONTENT),
+        "layers": [_descriptor(BUNDLE, bundle.raw)],
+        "subject": _descriptor(subject_type, subject),
+        "annotations": annotations,
+    }
+    return Carrier(encode(manifest), (_EMPTY_CONTENT, bundle.raw))
+
+
+def _carrier(layers: list[dict[str, Any]], payloads: list[bytes]) -> Carrier:
+    config = encode(
+        {
+            "architecture": "",
+            "os": "",
+            "created": _NEVER,
+            "config": {},
+            "history": [{"created": _NEVER}] * len(layers),
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+        }
+    )
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": _descriptor(_CONFIG, config),
+        "layers": layers,
+    }
+    return Carrier(encode(manifest), (config, *payloads))
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content)}
+
+
+def _read(manifest: bytes) -> Fields:
+    try:
+        fields = Fields(parse(manifest, _WHAT, BOUNDS), _WHAT)
+        fields.refuse_variants(("schemaVersion", "mediaType", "config", "layers", "manifests", "subject"))
+        media_type = fields.string("mediaType") or MANIFEST
+    except (ManifestError, LimitError) as error:
+        raise SignatureError(_WHAT, error.why) from error
+    if media_type != MANIFEST or fields.values.get("schemaVersion") != 2 or "manifests" in fields.values:
+        raise SignatureError(_WHAT, "is not an OCI image manifest")
+    if not isinstance(fields.values.get("layers"), list):
+        raise SignatureError(_WHAT, "has no layers")
+    return fields
+
+
+def _slots(manifest: bytes, media_types: Sequence[str]) -> tuple[Slot, ...]:
+    fields = _read(manifest)
+    try:
+        found = [_slot(layer) for layer in fields.objects("layers") if layer.string("mediaType") in media_types]
+    except (ManifestError, LimitError) as error:
+        raise SignatureError(_WHAT, error.why) from error
+    if len(found) > MOST:
+        raise SignatureError(_WHAT, f"has {len(found)} signatures; {MOST} are allowed")
+    return tuple(found)
+
+
+def _slot(layer: Fields) -> Slot:
+    size = layer.integer("size")
+    if size > LARGEST:
+        raise layer.error("size", f"is {size}; a signature has {LARGEST} bytes at most")
+    return Slot(layer.string("mediaType"), layer.digest("digest"), size, layer.texts("annotations"))

@@ -1,0 +1,102 @@
+"""Key files: read within bounds, and written as a pair that replaces nothing.
+
+A key file is a regular file: a FIFO or a device would be waited for. The private half of a pair has mode 0600 from its
+first moment on, the public half 0644. Not in scope: what is in them (`private`, `trust.keys`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from arstore.errors import ConflictError, KeyFileError, NotFoundError, from_os_error
+from arstore.linux.files.writing import write_all
+from arstore.trust.keys import LARGEST_KEY
+from arstore.trust.signing.private import LONGEST_PASSPHRASE
+
+PRIVATE, PUBLIC = ".key", ".pub"
+"""How the names of the two files of a pair end."""
+
+
+def read_key_file(path: str, most: int = LARGEST_KEY) -> bytes:
+    """The content of the key file *path*.
+
+    Raises NotFoundError, KeyFileError for what is not a regular file or has more than *most* bytes,
+    PermissionDeniedError, HostError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise NotFoundError(path, "no such key file") from error
+    except OSError as error:
+        # ENXIO: a socket, or a device without a driver.
+        if error.errno == errno.ENXIO:
+            raise KeyFileError(path, "is not a regular file") from error
+        raise from_os_error(error, path) from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise KeyFileError(path, "is not a regular file")
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    finally:
+        os.close(fd)
+    if len(data) > most:
+        raise KeyFileError(path, f"has more than {most} bytes")
+    return data
+
+
+def read_passphrase_file(path: str) -> bytes:
+    """The passphrase in the file *path*: its first line. Raises KeyFileError where that is empty, and as above."""
+    line = read_key_file(path).split(b"\n", 1)[0].removesuffix(b"\r")
+    if not line:
+        raise KeyFileError(path, "its first line is empty, where a passphrase should be")
+    if len(line) > LONGEST_PASSPHRASE:
+        raise KeyFileError(path, f"its first line is longer than {LONGEST_PASSPHRASE} bytes")
+    return line
+
+
+def write_pair(prefix: str, private: bytes, public: bytes) -> tuple[str, str]:
+    """Write the files *prefix*.key and *prefix*.pub; return their paths.
+
+    Raises ConflictError when one of them is there already, and writes neither then; NoSpaceError,
+    PermissionDeniedError, HostError.
+    """
+    made: list[str] = []
+    try:
+        for path, data, mode in ((prefix + PRIVATE, private, 0o600), (prefix + PUBLIC, public, 0o644)):
+            _write_new(path, data, mode, made)
+        _sync_directory(os.path.dirname(prefix) or ".")
+    except BaseException as error:
+        for path in made:
+            with suppress(OSError):
+                os.unlink(path)
+        if isinstance(error, FileExistsError):
+            raise ConflictError(str(error.filename), "there is a file already", "give another name") from error
+        if isinstance(error, OSError):
+            raise from_os_error(error, error.filename or prefix) from error
+        raise
+    return prefix + PRIVATE, prefix + PUBLIC
+
+
+def _write_new(path: str, data: bytes, mode: int, made: list[str]) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    made.append(path)
+    try:
+        # Whatever the umask is.
+        os.fchmod(fd, mode)
+        write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,101 @@
+"""No attack is taken for a signature, and each good thing that it was made of is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support import peers
+from support.signing import EMAIL, MANIFEST, NOW, PAYLOAD, STATEMENT, base64_of, entry, signed
+from trust.attacking import ATTACKS, messages
+from trust.attacking.world import World
+
+from arstore.errors import KeyFileError, SignatureError
+from arstore.trust.openpgp import sequoia
+from arstore.trust.openpgp.verify import opened, verify_statement
+from arstore.trust.payload import SIMPLE, write_statement
+from arstore.trust.signing.sign import sign_bundle
+from arstore.trust.sigstore.bundle import verify_bundle
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+MOST_SECONDS = 20
+"""Far more than any of them takes; those that would take forever are among them."""
+
+
+@pytest.fixture(scope="module")
+def world():
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: f"{attack.kind}: {attack.name}")
+def test_an_attack_is_refused(world, attack):
+    if attack.kind == "OpenPGP message":
+        peers.need("gpg")
+    begun = time.monotonic()
+    with pytest.raises((SignatureError, KeyFileError)) as refused:
+        attack.attempt(world)
+    assert time.monotonic() - begun < MOST_SECONDS
+    line = str(refused.value)
+    assert "\n" not in line
+    assert line.isprintable()
+    assert len(line) < 400
+
+
+@pytest.mark.skipif(not sequoia.available(), reason="pysequoia is not installed")
+@pytest.mark.parametrize("attack", messages.ATTACKS, ids=lambda attack: attack.name)
+def test_pysequoia_refuses_the_same_messages(world, attack):
+    peers.need("gpg")
+    with pytest.raises((SignatureError, KeyFileError)):
+        attack.attempt(world, "")
+
+
+def test_the_good_ones_are_taken(world):
+    assert world.by_key(world.good()) == STATEMENT
+    assert world.logged() == STATEMENT
+    assert world.certified() == STATEMENT
+    assert world.privately() == STATEMENT
+    assert world.says(PAYLOAD) == STATEMENT
+    assert verify_bundle(sign_bundle(world.key, MANIFEST), [world.key.public]).subjects == (MANIFEST,)
+    promised = entry(world.log, world.key.public.pem(), world.key.sign(b"x"), b"x")
+    assert base64_of(b"") == ""
+    assert signed(world.key, rekor=promised).rekor
+    assert EMAIL
+    assert NOW
+
+
+@pytest.mark.parametrize("gpg", [None, ""])
+def test_the_good_message_is_taken(world, gpg):
+    peers.need("gpg")
+    if gpg == "" and not sequoia.available():
+        pytest.skip("pysequoia is not installed")
+    blob = world.gpg.sign("good@example.org", write_statement(STATEMENT, SIMPLE))
+    with opened([world.gpg.public("good@example.org")], gpg) as keys:
+        assert verify_statement(blob, keys) == (STATEMENT, world.gpg.fingerprint("good@example.org"))
+
+
+def test_there_are_enough_of_them_and_none_twice():
+    names = [(attack.kind, attack.name) for attack in ATTACKS]
+    assert len(names) == len(set(names)) >= 200
+
+
+def test_the_documented_table_is_that_of_the_code():
+    peers.need("gpg")
+    made = subprocess.run(
+        [sys.executable, REPOSITORY / "tools" / "trust_attacks.py"], capture_output=True, text=True, check=True
+    )
+    written = (REPOSITORY / "docs" / "design" / "trust-attacks.md").read_text()
+    assert _without_gpgs_words(written) == _without_gpgs_words(made.stdout)
+
+
+def _without_gpgs_words(text):
+    """*text* without what gpg says to messages, in which its versions differ."""
+    before, title, rest = text.partition("## OpenPGP message\n")
+    table, newline, behind = rest.partition("\n## ")
+    assert title
+    assert newline
+    return before, [line.split(" | ")[0] for line in table.splitlines()], behind
