@@ -1,19 +1,21 @@
 """Sources before a policy: what they are called, and whose signatures count."""
 
 import io
+import json
 import os
 
 import pytest
 from decisions import certificates
 from support import images
 
+from arstore.digest import Digest
 from arstore.errors import RejectedError, SignatureError
 from arstore.oci.docker_reference import DockerReference
 from arstore.transport.detect import open_source
-from arstore.transport.judging import Ruling, beside, judge_source, subject_of
 from arstore.transport.location import Location, parse_location
+from arstore.transport.selection.judging import Ruling, beside, judge_source, subject_of
 from arstore.transport.selection.selector import Wanted
-from arstore.trust import dir_file
+from arstore.trust import cosign, dir_file
 from arstore.trust.policy.document import read
 from arstore.trust.signature import MOST, SimpleSignature
 
@@ -28,8 +30,6 @@ EVERY = Wanted(every=True)
 def ruling(*requirements):
     exact = {"type": "exactReference", "dockerReference": NAME}
     path = {"type": "sigstoreSigned", "keyData": _base64(certificates.public("p256")), "signedIdentity": exact}
-    import json
-
     return Ruling(read(json.dumps({"default": list(requirements) or [path]}).encode(), "POLICY"))
 
 
@@ -156,14 +156,40 @@ def test_too_many_signatures(tmp_path, spool):
     assert next(iter(judged(path, spool).values())).accepted
 
 
-def test_sources_whose_signatures_are_not_read(tmp_path, spool):
+def test_what_is_attached_in_a_layout(tmp_path, spool):
     path = images.write_layout(tmp_path / "x", IMAGE)
     (verdict,) = judged(path, spool).values()
-    assert "signatures are read from a dir: only" in verdict.reason
+    assert "there is none" in verdict.reason
     with pytest.raises(RejectedError):
         verdict.require("x")
     (verdict,) = judged(path, spool, rule=ruling({"type": "insecureAcceptAnything"})).values()
     assert verdict.accepted
+    attach(path, OTHER, [dir_file.read_file(signature(IMAGE))])
+    assert not next(iter(judged(path, spool).values())).accepted
+    attach(path, IMAGE, [dir_file.read_file(signature(OTHER)), dir_file.read_file(signature(IMAGE))])
+    assert next(iter(judged(path, spool).values())).accepted
+
+
+def test_what_is_attached_and_cannot_be_read_does_no_harm(tmp_path, spool):
+    path = images.write_layout(tmp_path / "x", IMAGE)
+    carrier = attach(path, IMAGE, [dir_file.read_file(signature(IMAGE))])
+    for blob in carrier.blobs:
+        (path / "blobs" / "sha256" / Digest.of(blob).hex).unlink()
+    (verdict,) = judged(path, spool).values()
+    assert "there is none" in verdict.reason
+
+
+def attach(path, image, signatures):
+    """Put *signatures* of *image* into a layout, as cosign has them."""
+    carrier = cosign.carry(signatures)
+    for blob in (carrier.manifest, *carrier.blobs):
+        (path / "blobs" / "sha256" / Digest.of(blob).hex).write_bytes(blob)
+    index = json.loads((path / "index.json").read_text())
+    named = {"org.opencontainers.image.ref.name": cosign.tag_of(Digest(image.digest))}
+    entry = {"mediaType": cosign.MANIFEST, "digest": carrier.digest, "size": len(carrier.manifest)}
+    index["manifests"].append(entry | {"annotations": named})
+    (path / "index.json").write_text(json.dumps(index))
+    return carrier
 
 
 def test_what_an_index_lists_need_not_be_there(tmp_path, spool):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from arstore.cli.session import Session
-    from arstore.transport.judging import Judged, Ruling
+    from arstore.transport.selection.judging import Judged, Ruling
     from arstore.trust.policy.doubts import Doubt
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.verdict import Outcome
@@ -145,11 +145,11 @@ def explain(session: Session, source: str, **words: Unpack[ExplainWords]) -> Non
 
     SOURCE is as for `arstore import`. Prints for each image that would be taken whether the policy accepts it, which
     list of requirements applies, and for each requirement whether it holds and why. Nothing is imported, and layers are
-    not read. Signatures are read from a dir: only. Ends with status 21 when an image is rejected. Example:
+    not read. Ends with status 21 when an image is rejected. Example:
 
     arstore policy explain --policy policy.json dir:app
     """
-    from arstore.transport.judging import Ruling
+    from arstore.transport.selection.judging import Ruling
     from arstore.trust.policy import places
     from arstore.trust.policy.material import Material
 
@@ -172,8 +172,8 @@ def _judged(session: Session, source: str, words: ExplainWords, ruling: Ruling) 
     from arstore.tar.limits import Limits, changed
     from arstore.transport.detect import open_source
     from arstore.transport.export.spool import TemporarySpool
-    from arstore.transport.judging import beside, judge_source
     from arstore.transport.location import parse_location
+    from arstore.transport.selection.judging import beside, judge_source
     from arstore.transport.selection.selector import Wanted
 
     platform, every = words["platform"], words["all_platforms"]

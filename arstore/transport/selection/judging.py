@@ -8,9 +8,10 @@ signatures come from. Callers give a function for that, which is asked for the s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.errors import ArstoreError, SignatureError
+from arstore.errors import ArstoreError, ManifestError, MissingBlobError, SignatureError
 from arstore.oci.descriptor import Descriptor
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.dir import Dir
@@ -19,9 +20,11 @@ from arstore.transport.documents import Documents
 from arstore.transport.location import REGISTRY, STREAM
 from arstore.transport.media.base import Medium
 from arstore.transport.selection.selector import Selector, Wanted
-from arstore.trust import dir_file
+from arstore.transport.source import attached_to
+from arstore.trust import cosign, dir_file
 from arstore.trust.policy import scope
 from arstore.trust.policy.evaluate import Signed, judge
+from arstore.trust.signature import MOST
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.descriptor import Flawed
     from arstore.transport.location import Location
-    from arstore.transport.source import ImageSource
+    from arstore.transport.source import Attached, ImageSource
     from arstore.trust.policy.material import Material
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.subject import Subject
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 
     SignaturesOf: TypeAlias = Callable[[Digest], Sequence[Signature]]
     """The signatures of the manifest or index of this digest. Raises SignatureError and the errors of the source."""
+
+
+_TAGS = frozenset({"", "sig"})
+"""Suffixes of tags under which signatures stand; "" is a referrer."""
 
 
 class Judged(NamedTuple):
@@ -70,7 +77,8 @@ def judge_source(
 
     Raises the errors of the source and of `Selector`, and those of `judge`.
     """
-    selection = Selector(source, wanted, limits).select()
+    # What is attached is asked for only where a requirement needs it.
+    selection = Selector(source, wanted._replace(referrers=False), limits).select()
     documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None)
     chains = _Chains(source, documents, limits).found
     subject = subject_of(source, location)
@@ -105,17 +113,32 @@ def subject_of(source: ImageSource, location: Location) -> Subject:
 
 
 def beside(source: ImageSource) -> SignaturesOf:
-    """Signatures in the files of a `dir:`. A source of another form has some that are not read: SignatureError.
+    """The signatures that *source* has: files of a `dir:`, and what is attached to images elsewhere.
 
-    A source whose signatures are attached to its images takes the place of this when it gives them.
+    What belongs to another image, is no signature, or cannot be read is passed over: it does not make an image good.
     """
+    documents = Documents(source, DEFAULT_LIMITS, source.facts if isinstance(source, Medium) else None)
 
     def signatures(digest: Digest) -> list[Signature]:
-        if not isinstance(source, Dir):
-            raise SignatureError(source.what, "signatures are read from a dir: only")
-        return dir_file.read_files(source.signature_files(digest))
+        if isinstance(source, Dir):
+            return dir_file.read_files(source.signature_files(digest))
+        found: list[Signature] = []
+        for one in attached_to(source, digest)[: MOST + 1]:
+            with suppress(ManifestError, MissingBlobError, SignatureError):
+                found += _attached(documents, digest, one)
+        return found
 
     return signatures
+
+
+def _attached(documents: Documents, subject: Digest, one: Attached) -> list[Signature]:
+    """The signatures in one manifest that is said to belong to *subject*: by cosign's tag, or by its own word."""
+    raw = documents.get(one.descriptor)
+    if one.tag not in _TAGS or (not one.tag and documents.manifest(one.descriptor).subject != subject):
+        return []
+    slots = cosign.slots_of(raw)
+    blobs = [Descriptor(slot.media_type, slot.digest, slot.size) for slot in slots]
+    return [cosign.signature_in(slot, documents.config(blob)) for slot, blob in zip(slots, blobs, strict=True)]
 
 
 def _transport(source: ImageSource) -> str:
