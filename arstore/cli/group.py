@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
     },
     "Trust": {
         "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
+        "verify": CommandEntry("trust.verify", "verify", "Verify signatures of images with keys."),
         "policy": CommandEntry("trust.policy", "policy", "Check policies, and explain their decisions."),
     },
     "Root file systems": {

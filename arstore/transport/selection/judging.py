@@ -22,6 +22,7 @@ from arstore.transport.media.base import Medium
 from arstore.transport.selection.selector import Selector, Wanted
 from arstore.transport.source import attached_to
 from arstore.trust import cosign, dir_file
+from arstore.trust.examine import Finding, examine
 from arstore.trust.policy import scope
 from arstore.trust.policy.evaluate import Signed, judge
 from arstore.trust.signature import MOST
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from arstore.oci.descriptor import Flawed
     from arstore.transport.location import Location
     from arstore.transport.source import Attached, ImageSource
+    from arstore.trust.keys import PublicKey
+    from arstore.trust.openpgp.verify import Keyring
     from arstore.trust.policy.material import Material
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.subject import Subject
@@ -99,6 +102,37 @@ def judge_source(
         )
         judged.append(Judged(image.digest, image.names, verdict))
     return judged
+
+
+class Examined(NamedTuple):
+    """One image that would be taken, by its manifest's digest and its names, and each of its signatures."""
+
+    digest: str
+    names: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def examine_source(
+    source: ImageSource,
+    wanted: Wanted,
+    keys: Sequence[PublicKey],
+    keyring: Keyring | None,
+    signatures: SignaturesOf,
+    limits: Limits = DEFAULT_LIMITS,
+) -> list[Examined]:
+    """Look at the signatures of each image of *source* that is *wanted*, and of the indexes that list it.
+
+    Raises the errors of the source and of `Selector`, and SignatureError for too many signatures.
+    """
+    selection = Selector(source, wanted._replace(referrers=False), limits).select()
+    documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None)
+    chains = _Chains(source, documents, limits).found
+    examined = []
+    for image in selection.images.values():
+        about = [image.digest, *(one.digest for one in chains.get(image.digest, ()))]
+        findings = [one for digest in about for one in examine(signatures(digest), digest, keys, keyring)]
+        examined.append(Examined(image.digest, image.names, tuple(findings)))
+    return examined
 
 
 def subject_of(source: ImageSource, location: Location) -> Subject:
