@@ -6,6 +6,8 @@
     BUNDLE MANIFEST (cosign 3), a referrer of the image:
         subject  the image; config empty; one layer, the bundle
 
+An OpenPGP message is carried as `oci.simple_signing` says.
+
 A `Carrier` is a manifest with the blobs that it names: a transport moves them, and needs to know no more. Reading goes
 the other way round: the manifest says which blobs to fetch (`Slot`), and a slot with its blob is a signature.
 Signatures that are there already are kept as they are when one is added, with annotations that nobody here knows.
@@ -18,9 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest, verify
 from arstore.errors import ArstoreError, LimitError, ManifestError, SignatureError
+from arstore.oci import attachment
+from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import Fields, encode, parse
+from arstore.oci.media_type import OCI_MANIFEST
+from arstore.oci.simple_signing import OPENPGP, SIMPLE_SIGNING
 from arstore.trust.payload import BOUNDS
-from arstore.trust.signature import LARGEST, MOST, Bundle, SigstoreSignature
+from arstore.trust.signature import LARGEST, MOST, Bundle, SigstoreSignature, SimpleSignature
 from arstore.trust.sigstore.bundle import MEDIA_TYPE as BUNDLE
 from arstore.trust.sigstore.bundle import SIGNED
 from arstore.values import NamedTuple
@@ -28,16 +34,14 @@ from arstore.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
-_EMPTY = "application/vnd.oci.empty.v1+json"
-_EMPTY_CONTENT = b"{}"
+    from arstore.trust.signature import Signature
+
+MANIFEST = OCI_MANIFEST
+PAYLOAD = SIMPLE_SIGNING
 SIGNATURE = "dev.cosignproject.cosign/signature"
 CERTIFICATE = "dev.sigstore.cosign/certificate"
 CHAIN = "dev.sigstore.cosign/chain"
 REKOR = "dev.sigstore.cosign/bundle"
-_NEVER = "0001-01-01T00:00:00Z"
 _CONTENT = "dev.sigstore.bundle.content"
 _PREDICATE = "dev.sigstore.bundle.predicateType"
 _WHAT = "signature manifest"
@@ -66,7 +70,7 @@ class Slot(NamedTuple):
 
 def tag_of(manifest: Digest) -> str:
     """The tag of the manifest with the signatures of the image with this *manifest*."""
-    return f"{manifest.algorithm}-{manifest.hex}.sig"
+    return attachment.tag_of(manifest, "sig")
 
 
 def annotations_of(signature: SigstoreSignature) -> dict[str, str]:
@@ -81,9 +85,8 @@ def annotations_of(signature: SigstoreSignature) -> dict[str, str]:
 
 
 def carry(signatures: Sequence[SigstoreSignature]) -> Carrier:
-    """The signature manifest with *signatures*, at least one."""
-    layers = [_descriptor(PAYLOAD, one.payload) | {"annotations": annotations_of(one)} for one in signatures]
-    return _carrier(layers, [one.payload for one in signatures])
+    """The signature manifest with *signatures*, at least one; one that stands twice is carried once."""
+    return _united([_layer(one) for one in signatures], [one.payload for one in signatures])
 
 
 def add(manifest: bytes, signature: SigstoreSignature) -> Carrier:
@@ -94,13 +97,16 @@ def add(manifest: bytes, signature: SigstoreSignature) -> Carrier:
     """
     fields = _read(manifest)
     slots = read_slots(manifest)
-    wanted = (Digest.of(signature.payload), annotations_of(signature))
-    if any((slot.digest, slot.annotations) == wanted for slot in slots):
+    new = _layer(signature)
+    try:
+        layers = [Descriptor.read(layer) for layer in fields.objects("layers")]
+    except (ManifestError, LimitError) as error:
+        raise SignatureError(_WHAT, error.why) from error
+    if attachment.is_among(new, layers):
         return Carrier(manifest, ())
     if len(slots) >= MOST:
         raise SignatureError(_WHAT, f"has {len(slots)} signatures; more than {MOST} are not read")
-    new = _descriptor(PAYLOAD, signature.payload) | {"annotations": annotations_of(signature)}
-    made = _carrier([*fields.values["layers"], new], [signature.payload])
+    made = _united([*layers, new], [signature.payload])
     # The annotations of the manifest, if it has some, are kept.
     return Carrier(encode({**fields.values, **parse(made.manifest, _WHAT, BOUNDS)}), made.blobs)
 
@@ -118,7 +124,12 @@ def read_bundle_slots(manifest: bytes) -> tuple[Slot, ...]:
     return _slots(manifest, (BUNDLE,))
 
 
-def signature_in(slot: Slot, blob: bytes) -> SigstoreSignature | Bundle:
+def slots_of(manifest: bytes) -> tuple[Slot, ...]:
+    """The signatures of every form that is known in the *manifest* of an attachment. Raises SignatureError."""
+    return _slots(manifest, (PAYLOAD, BUNDLE, OPENPGP))
+
+
+def signature_in(slot: Slot, blob: bytes) -> Signature:
     """The signature of which *slot* has the description and *blob* the content.
 
     Raises SignatureError for a blob that is not the one described.
@@ -129,6 +140,8 @@ def signature_in(slot: Slot, blob: bytes) -> SigstoreSignature | Bundle:
         raise SignatureError("signature", error.why) from error
     if slot.media_type == BUNDLE:
         return Bundle(blob)
+    if slot.media_type == OPENPGP:
+        return SimpleSignature(blob)
     found = slot.annotations.get
     return SigstoreSignature(blob, found(SIGNATURE, ""), found(CERTIFICATE, ""), found(CHAIN, ""), found(REKOR, ""))
 
@@ -145,32 +158,22 @@ def carry_bundle(bundle: Bundle, subject_type: str, subject: bytes, created: str
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": BUNDLE,
-        "config": _descriptor(_EMPTY, _EMPTY_CONTENT),
+        "config": _descriptor(attachment.EMPTY_TYPE, attachment.EMPTY),
         "layers": [_descriptor(BUNDLE, bundle.raw)],
         "subject": _descriptor(subject_type, subject),
         "annotations": annotations,
     }
-    return Carrier(encode(manifest), (_EMPTY_CONTENT, bundle.raw))
+    return Carrier(encode(manifest), (attachment.EMPTY, bundle.raw))
 
 
-def _carrier(layers: list[dict[str, Any]], payloads: list[bytes]) -> Carrier:
-    config = encode(
-        {
-            "architecture": "",
-            "os": "",
-            "created": _NEVER,
-            "config": {},
-            "history": [{"created": _NEVER}] * len(layers),
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
-        }
-    )
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": _descriptor(_CONFIG, config),
-        "layers": layers,
-    }
-    return Carrier(encode(manifest), (config, *payloads))
+def _layer(signature: SigstoreSignature) -> Descriptor:
+    payload = signature.payload
+    return Descriptor(PAYLOAD, Digest.of(payload), len(payload), annotations_of(signature))
+
+
+def _united(layers: Sequence[Descriptor], payloads: Sequence[bytes]) -> Carrier:
+    made = attachment.united(layers)
+    return Carrier(made.manifest, (made.config, *payloads))
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:

@@ -278,6 +278,17 @@ def test_a_written_layout_marks_them_as_other_tools_do(arstore, tmp_path):
     assert {SIGNED.digest, more.digest} <= attachments.listed(tmp_path / "out").keys()
 
 
+def test_they_can_be_left(arstore, tmp_path):
+    layout = layout_of(tmp_path, *EVERY)
+    taken = arstore.json("import", "--no-referrers", layout)
+    assert (len(taken["images"]), stored(arstore)) == (1, {})
+    arstore.ok("import", layout)
+    done = arstore.json("save", "--no-referrers", "app:1", "--format", "oci", "-o", tmp_path / "out")
+    assert (done["attached"], done["left"]) == (0, 0)
+    assert attachments.listed(tmp_path / "out").keys() == {PICTURE.digest}
+    arstore.fails("Usage", "save", "--no-referrers", "--referrers", "app:1", "-o", tmp_path / "x")
+
+
 def test_copies_of_an_archive_are_the_same_bytes(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, *EVERY))
     for name in ("one", "two"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
@@ -39,12 +39,32 @@ COPY_ERRORS = (
 """What can end a copy."""
 
 
-class ExportWords(PolicyWords, SigningWords):
+REFERRERS = (
+    option("--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."),
+    option("--no-referrers", is_flag=True, help="Leave them; between files and the store they come along otherwise."),
+)
+"""The options that say whether what is attached to images comes along."""
+
+
+class ReferrersWords(TypedDict):
+    """These options as they were typed."""
+
+    referrers: bool
+    no_referrers: bool
+
+
+def wants_referrers(words: ReferrersWords) -> bool | None:
+    """What they mean; None where nothing is said. Raises UsageError."""
+    if words["referrers"] and words["no_referrers"]:
+        raise errors.UsageError("--referrers", "and --no-referrers exclude each other")
+    return False if words["no_referrers"] else words["referrers"] or None
+
+
+class ExportWords(ReferrersWords, PolicyWords, SigningWords):
     """The options of `export_options` as they were typed."""
 
     platform: str | None
     all_platforms: bool
-    referrers: bool
     compression: str | None
     compression_level: int | None
     preserve_digests: bool
@@ -69,18 +89,12 @@ class SaveWords(ExportWords, EncryptionWords):
     """Those for a copy to a file."""
 
 
-referrers_option = option(
-    "--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."
-)
-"""Gives a command `--referrers`; between files and the store they always come along."""
-
-
 def export_options(function: F) -> F:
     """Give a command the options that say what is copied, and in which form."""
     for one in (
         option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
         option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
-        referrers_option,
+        *REFERRERS,
         option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
@@ -108,7 +122,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     platform, every = words["platform"], words["all_platforms"]
     if platform is not None and every:
         raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
-    return Wanted(None if platform is None else parse(platform), every, words["referrers"] or None)
+    return Wanted(None if platform is None else parse(platform), every, wants_referrers(words))
 
 
 def how_to_copy(words: ExportWords, form: str | None = None, encryption: Encryption | None = None) -> ExportOptions:

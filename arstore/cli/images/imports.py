@@ -15,7 +15,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.images.copying import referrers_option
+from arstore.cli.images.copying import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
@@ -39,13 +39,12 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class ImportWords(AccessWords, DecryptionWords, PolicyWords):
+class ImportWords(AccessWords, DecryptionWords, PolicyWords, ReferrersWords):
     """The options of `import` and `pull` as they were typed."""
 
     name: str
     platform: str | None
     all_platforms: bool
-    referrers: bool
     tree: str
     limit: tuple[str, ...]
     strict_xattrs: bool
@@ -55,7 +54,7 @@ def import_options(function: F) -> F:
     """Give a command the options of `import` and `pull` that read alike in both."""
     for one in (
         option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index."),
-        referrers_option,
+        *REFERRERS,
         option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
         limit_option,
         strict_xattrs_option,
@@ -231,7 +230,7 @@ def _options(
 
     tree, platform = words["tree"], words["platform"]
     _check_tree(store, tree)
-    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], words["referrers"] or None)
+    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], wants_referrers(words))
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     rules, keys = policy_rules(session, words), decryption_keys(session, words)

@@ -41,7 +41,7 @@ def _more(document):
 
 
 def _add(world):
-    carrier = cosign.carry([signed(world.key)] * MOST)
+    carrier = cosign.carry([signed(world.key) for _ in range(MOST)])
     return cosign.add(carrier.manifest, signed(world.key))
 
 
