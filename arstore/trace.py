@@ -87,6 +87,7 @@ TAKE = {
     "take.group-synced": Point("all blobs of a group are durable", _INGEST),
     "take.layers-read": Point("all layers are read, the workers have ended", _INGEST),
     "take.document-synced": Point("a manifest, config or index is durable", _INGEST),
+    "take.attachment-kept": Point("the manifest and the blobs of an attachment lie in the ingest", _INGEST),
     "take.all-synced": Point("of many files, all are durable at once", _INGEST),
     "take.cap-built": Point("a cap is built", _INGEST),
     "take.tree-adapted": Point("a tree is built for one chain alone", _INGEST),

@@ -40,7 +40,9 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "pull": CommandEntry("registries.pull", "pull", "Bring an image from a registry into the store."),
         "sync": CommandEntry("registries.sync", "sync", "Copy many images from one place to another."),
         "list-tags": CommandEntry("registries.listing", "list_tags", "List the tags of a repository in a registry."),
-        "referrers": CommandEntry("registries.listing", "referrers", "List what refers to an image in a registry."),
+        "referrers": CommandEntry(
+            "registries.listing", "referrers", "List what refers to an image, in a registry or in the store."
+        ),
         "delete": CommandEntry("registries.listing", "delete", "Delete an image from a registry."),
         "login": CommandEntry("registries.login", "login", "Store credentials for a registry."),
         "logout": CommandEntry("registries.login", "logout", "Forget the credentials for a registry."),

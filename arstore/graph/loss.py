@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import is_digest
+from arstore.graph.records import SUBJECT
 from arstore.graph.snapshot import HOME
 from arstore.linux.files.reading import read_file
 from arstore.oci.descriptor import REF_NAME
@@ -45,8 +46,26 @@ def holds_images(directories: Directories) -> bool:
 
 
 def listed(directories: Directories) -> dict[str, list[str]]:
-    """The digests in index.json with the names that they have there; empty where it cannot be read."""
+    """The digests of images in index.json with the names that they have there; empty where it cannot be read."""
     return read_list(directories) or {}
+
+
+def listed_attachments(directories: Directories) -> list[tuple[str, str, str]]:
+    """The attachments in index.json: digests of subject and manifest, and the suffix of its tag, "" for none.
+
+    Empty where it cannot be read.
+    """
+    try:
+        document: Any = json.loads(read_file(f"{directories.root}/index.json"))
+        found = []
+        for entry in document["manifests"]:
+            notes = entry["annotations"]
+            digest, name, subject = entry["digest"], notes[REF_NAME], notes.get(SUBJECT, "")
+            if is_digest(digest) and is_digest(subject):
+                found.append((subject, digest, "" if name == digest else str(name).rpartition(".")[2]))
+        return found
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def read_list(directories: Directories) -> dict[str, list[str]] | None:
@@ -56,7 +75,7 @@ def read_list(directories: Directories) -> dict[str, list[str]] | None:
         found: dict[str, list[str]] = {}
         for entry in document["manifests"]:
             digest, name = entry["digest"], entry["annotations"][REF_NAME]
-            if is_digest(digest):
+            if is_digest(digest) and SUBJECT not in entry["annotations"]:
                 found.setdefault(digest, [])
                 if name != digest and name not in found[digest]:
                     found[digest].append(name)

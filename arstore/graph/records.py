@@ -5,6 +5,7 @@
     trees       tree key          -> TreeRecord       the key is a diff ID, the chain ID of an adapted layer, or that
                                                       of a run of trees
     images      manifest digest   -> ImageRecord      or an index digest, for a multi-platform image kept whole
+    attachments SUBJECT/MANIFEST  -> AttachmentRecord   a manifest that belongs to another one, by their digests
     names       NAME:TAG          -> digest of an image
     containers  id                -> ContainerRecord
     leases      id                -> LeaseRecord
@@ -115,6 +116,25 @@ class ImageRecord(NamedTuple):
         return not self.config
 
 
+class AttachmentRecord(NamedTuple):
+    """A manifest that is attached to an image, an index or another attachment (`oci.attachment`).
+
+    `size` counts the manifest's bytes, `blobs` are the digests of its config and its layers, `tag` is the suffix of the
+    tag that it has in a registry ("" for one that names its subject itself).
+    """
+
+    media_type: str
+    size: int
+    artifact_type: str
+    blobs: tuple[str, ...]
+    imported: float
+    tag: str = ""
+
+
+SUBJECT = "arstore.subject"
+"""The annotation of an entry of `index.json` that tells an attachment from an image: the digest of its subject."""
+
+
 class ContainerRecord(NamedTuple):
     """A writable upper directory over an image.
 
@@ -141,13 +161,14 @@ class LeaseRecord(NamedTuple):
 
 
 T = TypeVar("T")
-Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | ContainerRecord | LeaseRecord
+Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | AttachmentRecord | ContainerRecord | LeaseRecord
 
 KINDS: dict[str, type[Record]] = {
     "blobs": BlobRecord,
     "layers": LayerRecord,
     "trees": TreeRecord,
     "images": ImageRecord,
+    "attachments": AttachmentRecord,
     "containers": ContainerRecord,
     "leases": LeaseRecord,
 }

@@ -13,6 +13,7 @@ from arstore.errors import StoreDamagedError
 from arstore.graph.record_checksum import BrokenSealError, all_unsealed, is_sealed, unsealed
 from arstore.graph.records import (
     KINDS,
+    AttachmentRecord,
     BlobRecord,
     ContainerRecord,
     ImageRecord,
@@ -246,6 +247,21 @@ class Snapshot:
     def images(self) -> Iterator[tuple[str, ImageRecord]]:
         """All images and indexes, by digest."""
         return self._parts("images", ImageRecord)
+
+    def attachment(self, subject: str, digest: str) -> AttachmentRecord | None:
+        """The attachment *digest* of the manifest *subject*."""
+        return self._get("attachments", AttachmentRecord, f"{subject}/{digest}")
+
+    def attachments(self) -> Iterator[tuple[str, AttachmentRecord]]:
+        """All attachments, by the digests of the subject and of the manifest with a slash between them."""
+        return self._parts("attachments", AttachmentRecord)
+
+    def attachments_of(self, subject: str) -> list[tuple[str, AttachmentRecord]]:
+        """What is attached to the manifest *subject* itself, by the digest of the manifest."""
+        found = []
+        for batch in self._rows("attachments", f"{subject}/", f"{subject}0"):
+            found += [(key.partition("/")[2], one) for key, one in self._each("attachments", AttachmentRecord, batch)]
+        return found
 
     def images_with_prefix(self, prefix: str) -> list[str]:
         """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""

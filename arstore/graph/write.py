@@ -11,6 +11,7 @@ from arstore.graph.snapshot import FORMAT_KEY, Snapshot, record_key
 
 if TYPE_CHECKING:
     from arstore.graph.records import (
+        AttachmentRecord,
         BlobRecord,
         ContainerRecord,
         ImageRecord,
@@ -81,6 +82,10 @@ class Change(Snapshot):
     def put_image(self, digest: str, record: ImageRecord) -> None:
         """Record an image whose blobs and layers are recorded."""
         self._put_record("images", digest, record)
+
+    def put_attachment(self, subject: str, digest: str, record: AttachmentRecord) -> None:
+        """Record an attachment whose blobs are recorded, and its subject too."""
+        self._put_record("attachments", f"{subject}/{digest}", record)
 
     def put_name(self, name: str, digest: str) -> None:
         """Let *name* stand for the image *digest* from now on."""

@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
@@ -62,7 +63,9 @@ class BackupReport:
 
 @dataclass(slots=True, frozen=True)
 class _State:
-    """What a store holds in one moment: blobs with their sizes, and which images are indexes of others."""
+    """What a store holds in one moment: blobs with their sizes (those of attachments, too), and which images are
+    indexes of others.
+    """
 
     images: int
     indexes: list[str]
@@ -130,15 +133,16 @@ def _index_there(directory: str) -> list[str]:
 def _state(snapshot: Snapshot) -> _State:
     wanted: dict[Digest, int] = {}
     images = list(snapshot.images())
-    for digest, image in images:
-        for name in (digest, image.config, *image.layers):
-            if not name or name in wanted:
-                continue
-            blob = snapshot.blob(name)
-            if blob is not None:
-                wanted[Digest(name)] = blob.size
-            else:
-                raise MissingBlobError(name, "is not in the store", f"{BRING_BACK}, or remove its image")
+    needed = [(digest, image.config, *image.layers) for digest, image in images]
+    needed += [(key.partition("/")[2], *one.blobs) for key, one in snapshot.attachments()]
+    for name in chain.from_iterable(needed):
+        if not name or name in wanted:
+            continue
+        blob = snapshot.blob(name)
+        if blob is not None:
+            wanted[Digest(name)] = blob.size
+        else:
+            raise MissingBlobError(name, "is not in the store", f"{BRING_BACK}, or remove its image")
     indexes = [digest for digest, image in images if image.is_index]
     return _State(len(images), indexes, wanted, index_document(snapshot), Writer.of(snapshot))
 

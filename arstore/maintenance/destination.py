@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from arstore.digest import HEX_LENGTHS, Digest, is_digest
 from arstore.errors import BackupRefusedError
 from arstore.graph import identity
+from arstore.graph.records import SUBJECT
 from arstore.oci.descriptor import REF_NAME
 from arstore.oci.document import STORED
 from arstore.store.layout import INDEX
@@ -109,9 +110,10 @@ def _doubt(found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: st
 
 
 def listing(document: bytes) -> BackupListing | None:
-    """What an index.json lists; None where it is none."""
+    """The images that an index.json lists; None where it is none. What is attached to them goes with them."""
     try:
         entries: Any = json.loads(document)["manifests"]
+        entries = [entry for entry in entries if SUBJECT not in (entry.get("annotations") or {})]
         images = frozenset(str(entry["digest"]) for entry in entries)
         names = [(entry.get("annotations") or {}).get(REF_NAME) for entry in entries]
         return BackupListing(images, frozenset(str(name) for name in names if name and name not in images))

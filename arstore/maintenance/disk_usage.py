@@ -157,7 +157,8 @@ class _Shares:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._membership = Membership(reach)
-        self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest)) and not needs.is_index}
+        self._needs = {digest: needs for digest in reach.images if (needs := reach.of(digest))}
+
         every = self._needs.values()
         self._blobs = _Kind(reach.blobs, (needs.blobs for needs in every))
         self._trees = _Kind(reach.trees, (needs.trees for needs in every))
@@ -170,9 +171,9 @@ class _Shares:
 
     def item(self, digest: str) -> ImageUsage:
         """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
-        known = self._weighed.get(digest)
-        if known is not None:
-            size, own = known
+        needs = self._needs[digest]
+        if not needs.is_index:
+            size, own = self._weighed[digest]
         else:
             every = mark(self._reach, [digest])
             gone = [self._needs[one] for one in self._membership.gone_with([digest]) if one in self._needs]

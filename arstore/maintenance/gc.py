@@ -47,6 +47,7 @@ class Garbage:
     """
 
     images: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     blobs: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class Garbage:
         """Return the keys and names of each kind, in the order in which `gc` prints them."""
         return {
             "images": self.images,
+            "attachments": self.attachments,
             "layers": self.layers,
             "blobs": self.blobs,
             "trees": self.trees,
@@ -128,6 +130,7 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
         require_sound(store.graph)
     return Plan(
         images=doomed.images,
+        attachments=doomed.attachments,
         layers=doomed.layers,
         blobs=doomed.blobs,
         trees=doomed.trees,
@@ -188,6 +191,7 @@ def _apply(store: Store, plan: Plan) -> Collected:
     store.sync_trees()
     return Collected(
         images=gone.images,
+        attachments=gone.attachments,
         layers=gone.layers,
         blobs=gone.blobs,
         trees=gone.trees,

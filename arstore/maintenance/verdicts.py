@@ -151,6 +151,10 @@ def _gaps(snapshot: Snapshot, table: str, key: str) -> list[object]:
         needed += [("layers", image.top), *(("images", one) for one in image.manifests)]
     elif table == "layer" and (layer := snapshot.layer(key)) is not None:
         needed += [("layers", layer.parent), *(("blobs", blob) for blob in layer.blobs)]
+    elif table == "attachment":
+        subject, _, digest = key.partition("/")
+        if (attachment := snapshot.attachment(subject, digest)) is not None:
+            needed += [("blobs", blob) for blob in (digest, *attachment.blobs)]
     elif table == "name":
         needed.append(("images", snapshot.name(key) or ""))
     return [snapshot.raw(f"{table}s/{key}".encode()), [snapshot.has(*one) for one in needed]]

@@ -59,6 +59,17 @@ class DockerReference(NamedTuple):
         """What a registry is asked for: the digest, or else the tag."""
         return self.tag if self.digest is None else self.digest
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where configuration may speak of the repository: its name, everything above it, the domains of its host.
+
+        Most specific first. The domains (`*.example.org`) are those without the port, as in containers/image.
+        """
+        parts = self.repository.split("/")
+        above = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+        labels = self.domain.partition(":")[0].split(".")
+        return (*above, *(f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels))))
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.repository}{tag}" if self.digest is None else f"{self.repository}{tag}@{self.digest}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from arstore.digest import Digest
+from arstore.errors import ManifestError
 from arstore.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Listing:
     artifact_type: str = ""
     has_subject: bool = False
     """Whether it refers to another document, as signatures and SBOMs do."""
+    subject: Digest | None = None
+    """The digest of that document; None where it has none that can be read."""
 
     @property
     def digest(self) -> Digest:
@@ -37,10 +40,20 @@ class Listing:
 
 
 def read_common(fields: Fields) -> dict[str, Any]:
-    """The attributes `annotations`, `artifact_type` and `has_subject` of a Listing. Raises ManifestError."""
+    """The attributes of a Listing that every document has. Raises ManifestError."""
     fields.refuse_variants(("artifactType", "subject", "annotations"))
     return {
         "annotations": fields.texts("annotations"),
         "artifact_type": fields.string("artifactType"),
         "has_subject": fields.has("subject"),
+        "subject": _subject(fields),
     }
+
+
+def _subject(fields: Fields) -> Digest | None:
+    """The digest in `subject`. One that is malformed is an error only for a reader that needs it."""
+    try:
+        subject = fields.child("subject")
+        return None if subject is None else subject.digest("digest")
+    except ManifestError:
+        return None

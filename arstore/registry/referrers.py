@@ -115,6 +115,21 @@ def _by_tag(repository: Repository, digest: Digest) -> list[Referrer]:
     return found
 
 
+def entries_of(repository: Repository, digest: Digest) -> list[Descriptor]:
+    """The first MOST_OPENED manifests that the registry says refer to *digest*: nothing is opened, or believed yet.
+
+    Raises as `list_referrers`.
+    """
+    try:
+        listed = _by_api(repository, digest, "")
+    except _NoApiError:
+        index = _fallback(repository, digest)
+        return [] if index is None else list(index.manifests[:MOST_OPENED])
+    return [Descriptor(one.media_type, one.digest, one.size, artifact_type=one.artifact_type) for one in listed][
+        :MOST_OPENED
+    ]
+
+
 def _fallback(repository: Repository, digest: Digest) -> Index | None:
     """The fallback index; None when there is none. Raises ManifestError for something else under its tag."""
     tag = fallback_tag(digest)

@@ -3,7 +3,8 @@
 `index.json` begins with an annotation that has the store's id (`graph.identity`).
 
 Every name is one descriptor with the annotation `org.opencontainers.image.ref.name`; an image without a name gets its
-own digest there, so that tools which find images by that annotation alone see it too. OCI image-spec,
+own digest there, so that tools which find images by that annotation alone see it too. Behind the images stand the
+manifests that are attached to them, with the annotation SUBJECT. OCI image-spec,
 image-layout.md.
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from arstore.disk.access import require_writable
 from arstore.disk.owner import Owner
 from arstore.graph.identity import ANNOTATION, ID
+from arstore.graph.records import SUBJECT
 from arstore.linux.files.reading import read_file
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
@@ -45,6 +47,10 @@ _DESCRIPTOR = f"""  {{{{
    "size": {{}},
    "annotations": {{{{
     "{REF_NAME}": """
+_ATTACHED = f"""{_DESCRIPTOR}{{}},
+    "{SUBJECT}": {{}}
+   }}}}
+  }}}}"""
 
 
 class _Typed(Protocol):
@@ -77,10 +83,23 @@ def index_document(
             named += [(name == digest, name, head) for name in names.get(digest, [digest])]
     named.sort()
     lines = [f"{head}{_QUOTED(name)}\n   }}\n  }}" for _, name, head in named]
+    lines += _attached(snapshot)
     manifests = "[\n" + ",\n".join(lines) + "\n ]" if lines else "[]"
     store_id = snapshot.own(ID) or ""
     own = _ANNOTATIONS.format(store_id) if store_id else ""
     return f'{{\n "schemaVersion": 2,\n "mediaType": "{_INDEX_TYPE}",\n{own} "manifests": {manifests}\n}}\n'.encode()
+
+
+def _attached(snapshot: Snapshot) -> list[str]:
+    """The entries of attachments. What has a tag in registries has it for its name here, and else its digest."""
+    lines = []
+    for key, one in snapshot.attachments():
+        subject, _, digest = key.partition("/")
+        name = f"{subject.replace(':', '-', 1)}.{one.tag}" if one.tag else digest
+        fields = (one.media_type, digest, one.size, name, subject)
+        quoted = (_QUOTED(field) if isinstance(field, str) else field for field in fields)
+        lines.append(_ATTACHED.format(*quoted))
+    return lines
 
 
 def without_id(document: bytes, store_id: str) -> bytes:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from arstore.oci.config import ImageConfig
     from arstore.oci.reference import Query
     from arstore.store.containers import Containers
-    from arstore.store.ingest.incoming import BlobSource, IncomingImage, IncomingIndex, TakenImage
+    from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingImage, IncomingIndex, TakenImage
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.leftovers import Clearance
     from arstore.store.progress import Progress
@@ -362,8 +362,11 @@ class Store:
         spool: Ingest | None = None,
         again: frozenset[str] = frozenset(),
         limits: Limits | None = None,
+        attachments: Sequence[IncomingAttachment] = (),
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became; *blobs* has their layers.
+
+        *attachments* are of these or of images that are here already; each stands behind what it is attached to.
 
         Layers that another process is taking at this moment are waited for, and then reused.
 
@@ -394,7 +397,7 @@ class Store:
                     attempts += 1
                     reached("take.claimed")
                     try:
-                        work = intake.take(images, indexes)
+                        work = intake.take(images, indexes, attachments)
                         moved = publish(self.directories, self.graph, ingest, work)
                         self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
                         self._count_dropped(intake.dropped)

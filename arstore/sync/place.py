@@ -104,12 +104,13 @@ def exported(
         if name:
             selection.rename(name, source.what)
         found = top_of(selection)
-        if found is not None and not how.options.converts and move.there == found:
+        is_there = found is not None and not how.options.converts and move.there == found
+        if found is not None and is_there and not selection.attachments:
             return Copied(found, True)
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs, opened(source) as sink:
             contents = Contents(blobs, how.options.limits)
             done = Export(source, contents, sink, spool, how.options, progress).run(selection)
-    return Copied(done.tops[0].descriptor.digest, False)
+    return Copied(done.tops[0].descriptor.digest, is_there)
 
 
 def top_of(selection: Selection) -> Digest | None:

@@ -19,7 +19,7 @@ from arstore.registry.repository import PUSH
 from arstore.registry.tags import list_tags
 from arstore.sync.place import Copied, exported, placed
 from arstore.sync.registries import KeptAccess
-from arstore.transport.export.copying import beside_source
+from arstore.transport.export.copying import beside_source, for_destination
 from arstore.transport.sinks.destination import Destination
 from arstore.transport.sinks.registry import RegistrySink
 
@@ -73,6 +73,7 @@ class RegistryPlace:
         def opened(source: ImageSource) -> ImageSink:
             return RegistrySink(reference, self._access, beside_source(source, destination))
 
+        how = how._replace(wanted=for_destination(how.wanted, destination))
         return exported(move, opened, "", how, progress, skipped)
 
     def repository(self, short: str, full: str) -> str:

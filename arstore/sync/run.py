@@ -186,7 +186,7 @@ class Sync:
         """Copy one image, unless it is there."""
         item, target = step.item, step.target
         there, is_current = self._look(step)
-        if is_current:
+        if is_current and not self._how.wanted.referrers:
             return Outcome(CURRENT, item.what, target, there or "")
         with progress() as shown:
             done = self._place.copy(step._replace(there=there), self._how, shown, skipped)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from arstore.digest import Digest, is_digest
 from arstore.errors import (
     ArstoreError,
-    HostError,
     InvalidReferenceError,
     LimitError,
     RegistryConfigError,
@@ -32,6 +31,7 @@ from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import shown
 from arstore.oci.reference import is_tag
 from arstore.registry.auth.credential import Credential
+from arstore.registry.configuration.strict_yaml import parse_yaml
 from arstore.sync.semver import parse_range
 from arstore.sync.wishes import Choice, Wish, in_range
 
@@ -44,10 +44,8 @@ LARGEST = 4 << 20
 """Bytes of a file."""
 MOST = 100_000
 """Tags and repositories that one file may name."""
-_DEPTH = 20
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _KEYS = ("images", "images-by-tag-regex", "images-by-semver", "credentials", "tls-verify", "cert-dir")
-_MERGE = "<<"
 
 
 def read_wishes(path: str, options: RegistryOptions) -> list[Wish]:
@@ -60,7 +58,7 @@ def read_wishes(path: str, options: RegistryOptions) -> list[Wish]:
 
 def wishes_of(data: bytes, path: str, options: RegistryOptions) -> list[Wish]:
     """As `read_wishes`, of the file's bytes."""
-    document = _parse(data, path)
+    document = parse_yaml(data, path)
     wishes: list[Wish] = []
     count = 0
     for registry, settings in _mapping(document, path, "the file").items():
@@ -83,56 +81,6 @@ def _read(path: str) -> bytes:
     if len(data) > LARGEST:
         raise LimitError(path, f"has more than {LARGEST} bytes")
     return data
-
-
-def _parse(data: bytes, path: str) -> object:
-    """The document: dictionaries, lists and texts. Raises RegistryConfigError."""
-    # Imported here: it takes 20 ms, and only this command reads YAML.
-    try:
-        import yaml  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise HostError("PyYAML", "is not installed, and YAML files are read with it", "install it with pip") from error
-
-    class Loader(yaml.BaseLoader):  # type: ignore[misc]
-        """Makes nothing but texts, lists and dictionaries, and none of a key that stands twice."""
-
-        depth = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - yaml has no types
-            self.depth += 1
-            if self.depth > _DEPTH:
-                raise RegistryConfigError(path, f"has more than {_DEPTH} levels")
-            node = super().compose_node(parent, index)
-            self.depth -= 1
-            return node
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401
-            found: dict[Any, Any] = {}
-            for key_node, value_node in node.value:
-                key = self.construct_object(key_node, deep=True)
-                where = f"line {key_node.start_mark.line + 1}"
-                if not isinstance(key, str):
-                    raise RegistryConfigError(path, f"{where}: a key is not a text")
-                if key == _MERGE:
-                    raise RegistryConfigError(path, f"{where}: merge keys (<<) are not read here")
-                if key in found:
-                    raise RegistryConfigError(path, f"{where}: the key {shown(key, 60)} stands twice")
-                found[key] = self.construct_object(value_node, deep=True)
-            return found
-
-    def construct(loader: Loader, node: Any) -> dict[Any, Any]:  # noqa: ANN401
-        return loader.construct_mapping(node, deep=True)
-
-    Loader.add_constructor("tag:yaml.org,2002:map", construct)
-    try:
-        return yaml.load(data, Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f"line {mark.line + 1}: "
-        problem = getattr(error, "problem", None) or "is not YAML"
-        raise RegistryConfigError(path, f"{where}{shown(str(problem))}") from error
-    except (RecursionError, ValueError) as error:
-        raise RegistryConfigError(path, "is not YAML that can be read") from error
 
 
 def _wishes(registry: str, settings: dict[str, Any], path: str, options: RegistryOptions) -> Iterator[Wish]:

@@ -84,4 +84,7 @@ def import_opened(
         images = list(selection.images.values())
         indexes = list(selection.indexes.values())
         with EmbeddedBlobs(source, selection.embedded, spool) as blobs:
-            return store.take(images, indexes, blobs, forms, progress, spool, limits=options.limits)
+            attached = selection.attachments
+            return store.take(
+                images, indexes, blobs, forms, progress, spool, limits=options.limits, attachments=attached
+            )

@@ -4,8 +4,8 @@ Format: containers-transports(5), "dir:path". Version 1.1 names a blob `<hex>`, 
 instances of a multi-platform image are `<hex>.manifest.json`, `manifest.json` itself being the index then. The form has
 no place for a name. The same files in a tar archive are read as well.
 
-Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance; they are no part of the image. Out of
-scope: what is in them (`trust.dir_file`).
+Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance. Each is a file of its own form there;
+as attachments they are the manifests that `oci.simple_signing` makes of them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
-from arstore.errors import UnknownFormatError
+from arstore.errors import LimitError, UnknownFormatError
+from arstore.oci.attachment import MOST
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import Bounds
+from arstore.oci.media_type import OCI_MANIFEST
 from arstore.transport.media.base import Container, Medium
 from arstore.transport.media.blob import Bytes
 from arstore.transport.names import Claims
-from arstore.trust.signature import LARGEST, MOST
+from arstore.transport.source import Attached
+from arstore.trust.signature import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from arstore.transport.media.blob import Extent
 
@@ -48,18 +51,58 @@ class Dir(Medium):
 
     _raw: bytes | None = None
     _digests: dict[str, Digest]
+    _made: dict[Digest, bytes] | None = None
 
     def claims(self) -> Claims:
         """The one image: a descriptor made from `manifest.json`."""
+        return [(self._top(), ())]
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """The signatures of *subject*, as manifests that are made of them here.
+
+        Raises ManifestError for a file that is no signature, LimitError, UnsafePathError.
+        """
+        described = self._described(subject)
+        if described is None:
+            return ()
+        prefix = "" if subject == self._top().digest else f"{subject.hex}."
+        files: list[bytes] = []
+        while len(files) <= MOST:
+            data = self._container.read(f"{prefix}signature-{len(files) + 1}", self._bounds)
+            if data is None:
+                break
+            self.facts.work.hold(data)
+            files.append(data)
+        if len(files) > MOST:
+            raise LimitError(self.what, f"has more than {MOST} signatures of {subject}")
+        if not files:
+            return ()
+        # Imported here: most directories have none.
+        from arstore.oci.simple_signing import wrapped
+
+        found = []
+        made = self._made = {} if self._made is None else self._made
+        for one in wrapped(files, described, self.what, self._bounds):
+            digest = Digest.of(one.manifest)
+            made |= {**one.blobs, digest: one.manifest}
+            found.append(Attached(Descriptor(OCI_MANIFEST, digest, len(one.manifest)), one.suffix))
+        return found
+
+    def _top(self) -> Descriptor:
         raw = self._manifest()
         digest = Digest.of(raw)
         self.facts.keep(digest, raw)
-        return [
-            (Descriptor(self.facts.nature(digest, "", f"{self.what}: manifest.json").media_type, digest, len(raw)), ())
-        ]
+        return Descriptor(self.facts.nature(digest, "", f"{self.what}: manifest.json").media_type, digest, len(raw))
+
+    def _described(self, digest: Digest) -> Descriptor | None:
+        """The manifest of this digest, which was read already; None where it was not."""
+        raw = self.facts.raw(digest)
+        return None if raw is None else Descriptor(self.facts.nature(digest, "").media_type, digest, len(raw))
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
-        """The manifest from memory, everything else from its file."""
+        """The manifest from memory, and what was made of signatures; everything else from its file."""
+        if self._made is not None and digest in self._made:
+            return Bytes(self._made[digest])
         for pattern in _PATTERNS:
             blob = self._container.open(pattern.format(digest.hex))
             if blob is not None:

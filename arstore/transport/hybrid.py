@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from arstore.transport.media.blob import Bytes, Extent
     from arstore.transport.media.members import Members
     from arstore.transport.names import Claims
+    from arstore.transport.source import Attached, SourceImage
 
 
 class _Look(NamedTuple):
@@ -102,6 +103,18 @@ class Hybrid(Medium):
     def choose(self, claims: Claims) -> Choice:
         """As for a layout."""
         return self._layout.choose(claims)
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """As for a layout; nothing where `index.json` cannot be read, and `manifest.json` stands for it."""
+        with suppress(ArstoreError):
+            return self._layout.attachments(subject)
+        return ()
+
+    def is_attachment(self, image: SourceImage) -> bool:
+        """As for a layout, and as `attachments`."""
+        with suppress(ArstoreError):
+            return self._layout.is_attachment(image)
+        return False
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
         """A blob of the layout, or a document that was made, or a member of the docker-archive."""

@@ -10,6 +10,7 @@ The documents that are read to find names are read by `Documents`, which believe
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, UnknownFormatError
@@ -18,6 +19,7 @@ from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.index import Index
 from arstore.oci.media_type import may_be_image
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
+from arstore.transport.attached_entries import AttachedEntries
 from arstore.transport.documents import Documents
 from arstore.transport.media.base import Container, Medium
 from arstore.transport.names import EVERYTHING, Choice, Claims, annotated
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from arstore.oci.manifest import Manifest
     from arstore.transport.facts import Facts
     from arstore.transport.media.blob import Bytes, Extent
+    from arstore.transport.source import Attached, SourceImage
 
 MAX_LOOKED_INTO = 1000
 """Manifests and indexes that are looked into for one descriptor of `index.json`."""
@@ -38,6 +41,11 @@ def is_layout(container: Container) -> bool:
     """Whether *container* has the document that makes a layout. Raises UnsafePathError when a link stands for it."""
     _has(container, "oci-layout")
     return _has(container, "index.json")
+
+
+def blob_path(digest: Digest) -> str:
+    """Where a blob lies."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 class Layout(Medium):
@@ -55,6 +63,8 @@ class Layout(Medium):
         super().__init__(container, file_name, choice, bounds, limits, facts)
         self.documents = Documents(self, limits, self.facts)
         """The documents under `blobs/`."""
+        self._entries: Sequence[Descriptor | Flawed] | None = None
+        self._attached: AttachedEntries | None = None
         self._looks: dict[tuple[Digest, str, int], tuple[Sequence[Descriptor | Flawed], Manifest | None]] = {}
 
     def claims(self) -> Claims:
@@ -71,11 +81,34 @@ class Layout(Medium):
 
     def entries(self) -> Sequence[Descriptor | Flawed]:
         """The entries of `index.json`. Raises UnknownFormatError, ManifestError, LimitError, UnsafePathError."""
-        bounds = self._bounds.of_listing()
-        data = self._container.read("index.json", bounds)
-        if data is None:
-            raise UnknownFormatError(self.what, "is no OCI image layout: it has no index.json")
-        return Index.parse(data, f"{self.what}: index.json", bounds=bounds).entries
+        if self._entries is None:
+            bounds = self._bounds.of_listing()
+            data = self._container.read("index.json", bounds)
+            if data is None:
+                raise UnknownFormatError(self.what, "is no OCI image layout: it has no index.json")
+            self._entries = Index.parse(data, f"{self.what}: index.json", bounds=bounds).entries
+        return self._entries
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """What `index.json` lists of the attachments of *subject*. Raises as `entries`."""
+        return self._attached_entries().of(subject)
+
+    def is_attachment(self, image: SourceImage) -> bool:
+        """Whether *image* belongs to a manifest that is here. Raises as `entries`."""
+        return self._attached_entries().has(image, self._is_here)
+
+    def _is_here(self, digest: Digest) -> bool:
+        with suppress(ArstoreError):
+            blob = self.find(digest)
+            if blob is not None:
+                blob.close()
+                return True
+        return False
+
+    def _attached_entries(self) -> AttachedEntries:
+        if self._attached is None:
+            self._attached = AttachedEntries(self.entries(), self.documents)
+        return self._attached
 
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for; a name may also be the whole of a `ref.name` annotation, as umoci's tags are."""
@@ -88,7 +121,7 @@ class Layout(Medium):
 
     def find(self, digest: Digest) -> Extent | Bytes | None:
         """The blob in its place under `blobs/`."""
-        return self._container.open(f"blobs/{digest.algorithm}/{digest.hex}")
+        return self._container.open(blob_path(digest))
 
     def names_of(self, entry: Descriptor | Flawed) -> Sequence[str]:
         """The names that *entry* brings."""

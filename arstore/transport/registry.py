@@ -14,6 +14,7 @@ from arstore.errors import (
     MissingBlobError,
     RegistryNotFoundError,
 )
+from arstore.oci.attachment import SUFFIXES, tag_of
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.docker_reference import DockerReference
 from arstore.oci.document import BOUNDS, Bounds
@@ -22,7 +23,8 @@ from arstore.oci.media_type import is_index
 from arstore.registry.access import NO_OPTIONS, Access, RegistryOptions
 from arstore.registry.blobs import RemoteBlob, head_blob
 from arstore.registry.manifests import get_manifest
-from arstore.transport.source import SourceImage
+from arstore.registry.referrers import entries_of
+from arstore.transport.source import Attached, SourceImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,7 @@ class RegistrySource:
         self._got: GotManifest | None = None
         self._repository: Repository | None = None
         self._sizes: dict[Digest, int] = {}
+        self._tagged: dict[Digest, GotManifest] = {}
 
     def images(self) -> Sequence[SourceImage]:
         """The one image, or index. Raises the errors of `get_manifest`, RegistryBlockedError, RegistryConfigError."""
@@ -67,7 +70,7 @@ class RegistrySource:
 
     def open_manifest(self, descriptor: Descriptor) -> BlobReader:
         """See ImageSource. Raises MissingBlobError, and as `images`."""
-        got = self._manifest()
+        got = self._tagged.get(descriptor.digest) or self._manifest()
         if descriptor.digest != got.digest:
             try:
                 got = get_manifest(self._found(), descriptor.digest, self._bounds)
@@ -83,6 +86,23 @@ class RegistrySource:
     def open_rest(self, digest: Digest, offset: int, /) -> BlobReader:
         """The blob from the byte *offset* on. Raises as `open_blob`."""
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """What the registry lists as referrers of *subject*, and what cosign's tags stand for.
+
+        One request for each list and tag; a tag is got once and kept. Raises as `images`, MissingBlobError.
+        """
+        found = {entry.digest: Attached(entry) for entry in entries_of(self._found(), subject)}
+        for suffix in SUFFIXES:
+            try:
+                got = get_manifest(self._found(), tag_of(subject, suffix), self._bounds)
+            except RegistryNotFoundError:
+                continue
+            self._tagged[got.digest] = got
+            self._learn(got)
+            entry = Descriptor(got.media_type, got.digest, len(got.raw))
+            found[got.digest] = Attached(entry, suffix)
+        return tuple(found.values())
 
     def prepare_fetching(self) -> None:
         """See `ingest.incoming.prepare_fetching`."""

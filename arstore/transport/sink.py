@@ -5,6 +5,7 @@
     begin
     holds? -> writer -> finish(digest)        a blob: a layer or a config
     put_manifest                              a manifest or an index, after all that it points to
+    begin_attachments -> put_attachment       what belongs to these, after its blobs; or put_signature
     publish                                   the names, last and at once
 
 What is not published is not there for others: a directory keeps its old `index.json`, a file keeps its old content, a
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import BlobReader
 
 
+ALL, SIGNATURES = "all", "signatures"
+"""Which attachments a medium holds."""
+
+
 class SinkTraits(NamedTuple):
     """What a medium can hold.
 
     `plain_layers`: only layers without compression. `indexes`: indexes, and so several platforms of one image. `many`:
     more than one image. `names`: names of images. `in_order`: blobs are written one after the other, and before the
     first byte of one its size has to be known (`sized`). `manifests`: manifests are kept byte for byte. `takes`: it
-    reads blobs itself (`take`), perhaps more than once.
+    reads blobs itself (`take`), perhaps more than once. `attachments`: ALL, or only simple SIGNATURES, or "" for none.
     """
 
     plain_layers: bool = False
@@ -43,6 +48,7 @@ class SinkTraits(NamedTuple):
     sized: bool = False
     manifests: bool = True
     takes: bool = False
+    attachments: str = ""
 
 
 class OutgoingLayer(NamedTuple):
@@ -64,6 +70,15 @@ class OutgoingImage(NamedTuple):
     config_digest: Digest | None = None
     layers: tuple[OutgoingLayer, ...] = ()
     members: tuple[Digest, ...] = ()
+
+
+class OutgoingAttachment(NamedTuple):
+    """A manifest `raw` that belongs to the manifest `subject`, by its own word or by a tag with the suffix `tag`."""
+
+    subject: Digest
+    descriptor: Descriptor
+    raw: bytes
+    tag: str = ""
 
 
 class BlobWriter(Protocol):
@@ -100,6 +115,15 @@ class ImageSink(Protocol):
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
         """Take a manifest or an index; all that it points to is there, as far as it comes at all."""
+
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """Hear which attachments come, all at once; those that the medium does not have yet. For one that takes ALL."""
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Take an attachment; its blobs are there."""
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Take a signature of *subject* as a file; for a medium that holds SIGNATURES."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each."""

@@ -19,6 +19,10 @@ Where each method is called, so that a source may be a network:
   - At most one byte more than the layer's size is asked for, and memory holds one read.
   - A source with a method `open_rest` is asked for the rest of a blob of which an earlier import has the beginning.
   - An error ends the import, and is printed as it is: an ArstoreError, or an OSError.
+
+A source that may know manifests that belong to others (signatures, attestations: `oci.attachment`) has a method
+`attachments(subject: Digest) -> Sequence[Attached]`, called in the importing process: see `attached_to`. What it lists
+is a claim like all else: `selection.attached` opens each with `open_manifest` and looks for itself.
 """
 
 from __future__ import annotations
@@ -29,13 +33,13 @@ from arstore.store.ingest.incoming import BlobReader, BlobSource, Window
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor, Flawed
 
-__all__ = ["BlobReader", "ImageSource", "SourceImage", "Spool", "Window"]
+__all__ = ["Attached", "BlobReader", "ImageSource", "SourceImage", "Spool", "Window", "attached_to"]
 
 
 class SourceImage(NamedTuple):
@@ -48,6 +52,22 @@ class SourceImage(NamedTuple):
     descriptor: Descriptor | Flawed
     names: tuple[str, ...] = ()
     fallback: str = ""
+
+
+class Attached(NamedTuple):
+    """A manifest that a source says belongs to another one, unverified; `tag` is the suffix of its tag, "" for none."""
+
+    descriptor: Descriptor
+    tag: str = ""
+
+
+def attached_to(source: ImageSource, subject: Digest) -> Sequence[Attached]:
+    """What *source* says is attached to the manifest *subject*; nothing for a source that knows of no such thing.
+
+    Asking a remote source costs requests. Raises the errors of the source.
+    """
+    listed: Callable[[Digest], Sequence[Attached]] | None = getattr(source, "attachments", None)
+    return listed(subject) if listed is not None else ()
 
 
 class Spool(Protocol):

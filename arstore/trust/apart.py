@@ -14,7 +14,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.errors import HostError, SignatureError
+from arstore.errors import HostError, SignatureError, reason
 from arstore.workers import confinement
 from arstore.workers.pool import beside
 
@@ -33,7 +33,7 @@ def confined(job: Callable[[], T]) -> T:
     """Do *job* in a confined process, and return what it returns or raise what it raises.
 
     What is returned has to be something that `workers.wire` can carry. Raises SignatureError when the process ends
-    without an answer, by its own fault or at a bound; OSError and what *job* raises.
+    without an answer, by its own fault or at a bound, and whatever else *job* raises.
     """
     _load()
 
@@ -45,8 +45,9 @@ def confined(job: Callable[[], T]) -> T:
     with beside(work) as outcome:
         try:
             return outcome()
-        except HostError as error:
-            raise SignatureError("signature", f"its verification came to no end: {error.why}") from error
+        except (HostError, OSError) as error:
+            why = error.why if isinstance(error, HostError) else f"it was refused what it asked for ({reason(error)})"
+            raise SignatureError("signature", f"its verification came to no end: {why}") from error
 
 
 def _load() -> None:

@@ -124,7 +124,7 @@ def names(store: Store) -> dict[str, str]:
 def records(store: Store) -> dict[str, Any]:
     """All records of the graph, by table and key."""
     with store.graph.read() as snapshot:
-        tables = ("blobs", "layers", "trees", "images", "names", "containers", "leases")
+        tables = ("blobs", "layers", "trees", "images", "attachments", "names", "containers", "leases")
         return {f"{table}/{key}": record for table in tables for key, record in getattr(snapshot, table)()}
 
 

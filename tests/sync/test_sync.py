@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from support import dockerregistry, images, peers, registry, stores
+from support import attachments, dockerregistry, images, peers, registry, stores
 
 from arstore.errors import ConflictError
 from arstore.registry.access import RegistryOptions
@@ -419,3 +419,42 @@ def test_an_index_of_local_images_is_pushed_whole(arstore, other, places):
     assert {one["digest"] for one in listed} < set(other.manifests["team/app"])
     puts = [one.path.rpartition("/")[2] for one in other.log if one.method == "PUT" and "/manifests/" in one.path]
     assert puts[-1] == "1"
+
+
+# --- attachments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["registry", "oci", "dir", "store"])
+def test_attachments_come_along_when_asked(arstore, server, other, places, target):
+    picture = stores.simple("1", compression="gzip")
+    signed = attachments.signature(picture.digest, "first")
+    listed = attachments.sbom(picture.descriptor())
+    place = {
+        "registry": f"docker://{other.host}/m",
+        "oci": f"oci:{places / 'out'}",
+        "dir": f"dir:{places / 'out'}",
+        "store": "store:",
+    }[target]
+    (places / "out").mkdir()
+
+    def found():
+        if target == "registry":
+            return set(other.manifests.get("m/app", {}))
+        if target == "oci":
+            return set(attachments.listed(places / "out")) if (places / "out/index.json").exists() else set()
+        if target == "dir":
+            return {path.name for path in (places / "out").rglob("signature-*")}
+        done = arstore.json("referrers", f"store:{server.host}/team/app:1")
+        return {one["digest"] for one in done["referrers"]}
+
+    words = ("--tls-verify=false", f"docker://{server.host}/team/app:1", place)
+    arstore.ok("sync", *words)
+    attachments.put(server, "team/app", signed)
+    attachments.put(server, "team/app", listed)
+    before = found()
+    arstore.ok("sync", *words)
+    assert found() == before
+    done = arstore.ok("sync", "--referrers", *words)
+    assert done.text.startswith("current ")
+    new = {"signature-1"} if target == "dir" else {signed.digest, listed.digest}
+    assert found() - before == new

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.root]
 ALL = {scenario.name: scenario for scenario in scenarios()}
 SHORT = {
     "import": ("take", "publish", "layout"),
+    "import-signed": ("take", "publish"),
     "migrate": ("store", "layout"),
     "gc": ("collect", "remove"),
     "mount-rw": ("container", "mount"),

@@ -38,6 +38,7 @@ class Source:
 
     what = "memory"
     complete = True
+    is_remote = False
 
     def __init__(self, *parts, blobs=()):
         self._images = []

@@ -21,6 +21,7 @@ from arstore.transport.detect import open_source, open_source_fd
 from arstore.transport.media.base import Medium
 from arstore.transport.media.directory import Directory
 from arstore.transport.registry import RegistrySource
+from arstore.transport.source import attached_to
 
 PICTURE = images.example(["localhost/example:1", "localhost/example:2"])
 
@@ -296,3 +297,9 @@ def test_a_blob_that_is_not_there_is_missing(source, algorithm):
 def test_sources_are_named_for_people(source):
     assert source.what
     assert source.what.isprintable()
+
+
+def test_nothing_is_attached_to_a_plain_image(source):
+    (image,) = source.images()
+    assert list(attached_to(source, image.descriptor.digest)) == []
+    assert list(attached_to(source, Digest("sha256:" + "0" * 64))) == []

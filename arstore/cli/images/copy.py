@@ -105,7 +105,9 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
 
     IMAGE is a name, a digest, or a unique start of one. An image named by a digest is written with all its names.
     Manifests, layers and digests stay as they are, but in a docker-archive, which has uncompressed layers and no
-    manifests. FILE is replaced when the new one is whole; with --format oci or dir it is a directory.
+    manifests. FILE is replaced when the new one is whole; with --format oci or dir it is a directory. Signatures,
+    attestations and SBOMs that the store has of an image are written with it. `podman load` reads an OCI archive of one
+    entry only: for podman, use --format docker-oci-archive, or --no-referrers.
 
     Prints a line for each image, unless the archive goes to stdout: its digest in the file, and its names.
     """

@@ -27,7 +27,28 @@ COPY_ERRORS = (*SOURCE_ERRORS, errors.ConversionError, errors.ConflictError, err
 """What can end a copy."""
 
 
-class ExportWords(TypedDict):
+REFERRERS = (
+    option("--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."),
+    option("--no-referrers", is_flag=True, help="Leave them; between files and the store they come along otherwise."),
+)
+"""The options that say whether what is attached to images comes along."""
+
+
+class ReferrersWords(TypedDict):
+    """These options as they were typed."""
+
+    referrers: bool
+    no_referrers: bool
+
+
+def wants_referrers(words: ReferrersWords) -> bool | None:
+    """What they mean; None where nothing is said. Raises UsageError."""
+    if words["referrers"] and words["no_referrers"]:
+        raise errors.UsageError("--referrers", "and --no-referrers exclude each other")
+    return False if words["no_referrers"] else words["referrers"] or None
+
+
+class ExportWords(ReferrersWords):
     """The options of `export_options` as they were typed."""
 
     platform: str | None
@@ -49,6 +70,7 @@ def export_options(function: F) -> F:
     for one in (
         option("--platform", metavar="OS/ARCH[/VARIANT]", help="Copy the image for this platform; else the host's."),
         option("--all-platforms", is_flag=True, help="Copy an index with all its images and attestations."),
+        *REFERRERS,
         option("--compression", type=Choice(("gzip", "zstd", "none")), help="Compress all layers in this way."),
         option("--compression-level", type=Range(int, 1, 22), help="The level; by default 6 for gzip and 3 for zstd."),
         option("--preserve-digests", is_flag=True, help="Fail rather than change a digest."),
@@ -74,7 +96,7 @@ def wanted_platforms(words: ExportWords) -> Wanted:
     platform, every = words["platform"], words["all_platforms"]
     if platform is not None and every:
         raise errors.UsageError("copy", "--platform and --all-platforms exclude each other")
-    return Wanted(None if platform is None else parse(platform), every)
+    return Wanted(None if platform is None else parse(platform), every, wants_referrers(words))
 
 
 def how_to_copy(words: ExportWords, form: str | None = None) -> ExportOptions:
@@ -109,6 +131,9 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     if done.dropped:
         noun = "entry" if done.dropped == 1 else "entries"
         session.note(f"{target.what}: {done.dropped} {noun} of an index did not come along; the new index has no such")
+    if done.left:
+        noun = "attachment" if done.left == 1 else "attachments"
+        session.note(f"{target.what}: {done.left} {noun} did not come along: {_why_left(target)}")
     if session.json:
         document = {
             "images": [_document(image) for image in done.tops],
@@ -116,6 +141,8 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
             "skipped_count": skipped.count,
             "sparse": done.sparse,
             "dropped": done.dropped,
+            "attached": done.attached,
+            "left": done.left,
         }
         if target.path == "-":
             return
@@ -123,6 +150,14 @@ def render_copied(session: Session, target: Destination, done: Exported, skipped
     elif target.path != "-":
         for image in done.tops:
             write_line(image.descriptor.digest, *image.names)
+
+
+def _why_left(target: Destination) -> str:
+    from arstore.transport.sinks.destination import DIR, DOCKER_ARCHIVE
+
+    if target.kind == DOCKER_ARCHIVE:
+        return "a docker-archive has no place for them"
+    return "a dir: holds simple signatures only" if target.kind == DIR else "what they belong to was converted"
 
 
 def _document(image: OutgoingImage) -> dict[str, Any]:

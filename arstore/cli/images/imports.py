@@ -15,6 +15,7 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
+from arstore.cli.images.copying import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound="Callable[..., Any]")
 
 
-class ImportWords(AccessWords):
+class ImportWords(AccessWords, ReferrersWords):
     """The options of `import` and `pull` as they were typed."""
 
     name: str
@@ -51,6 +52,7 @@ def import_options(function: F) -> F:
     """Give a command the options of `import` and `pull` that read alike in both."""
     for one in (
         option("--all-platforms", is_flag=True, help="Take the images of an index for all platforms, and the index."),
+        *REFERRERS,
         option("--tree", type=Choice((AUTO, *FORMS)), default=AUTO, show_default=True, help="The form of new trees."),
         limit_option,
         strict_xattrs_option,
@@ -94,8 +96,9 @@ def import_(
     is an image in a registry, as `arstore pull` takes it.
 
     Several images with one name are treated as an index of that name: the image for the host's platform is taken, or
-    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Charts,
-    signatures and other things that are not images are skipped.
+    the one for --platform. With --all-platforms all are taken, and the name is given to an index of them. Signatures,
+    attestations and SBOMs of these images come along; from a registry, only with --referrers. Charts and other things
+    that are not images are skipped.
 
     With --rootfs, SOURCE is a plain tar of a root file system, a path or -, perhaps compressed. An image of one layer
     is made of it, as by `docker import`: for --platform or the host, with the instructions of --change as `arstore
@@ -220,7 +223,7 @@ def _options(
 
     tree, platform = words["tree"], words["platform"]
     _check_tree(store, tree)
-    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"])
+    wanted = Wanted(None if platform is None else parse(platform), words["all_platforms"], wants_referrers(words))
     in_registry = any(one.startswith(PREFIX) for one in sources)
     registries = registry_access(session, words) if in_registry else None
     return ImportOptions(words["name"], wanted, tree, limits=limits, registries=registries)
@@ -281,7 +284,8 @@ def besides(store: Store) -> dict[str, Any]:
 def image_document(image: TakenImage) -> dict[str, Any]:
     """An image that came in, as JSON tells it.
 
-    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `dropped_xattrs` counts the extended attributes
+    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments` are the digests of signatures and
+    the like that came with it; `dropped_xattrs` counts the extended attributes
     that its trees do not have.
     """
     return {
@@ -300,5 +304,6 @@ def image_document(image: TakenImage) -> dict[str, Any]:
             for layer in image.layers
         ],
         "platform": image.platform,
+        "attachments": list(image.attachments),
         "dropped_xattrs": sum(layer.dropped for layer in image.layers),
     }

@@ -101,6 +101,7 @@ def rm(session: Session, images: tuple[str, ...], dry_run: bool) -> None:
                 "removed": removed.images,
                 "freed": done.freed,
                 "images": removed.images,
+                "attachments": removed.attachments,
                 "layers": removed.layers,
                 "blobs": removed.blobs,
                 "trees": removed.trees,

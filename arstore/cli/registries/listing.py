@@ -17,12 +17,16 @@ from arstore.cli.registries.options import (
 from arstore.cli.terminal.output import human_size, write_json, write_line, write_table
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from collections.abc import Sequence
+    from typing import Any, Unpack
 
     from arstore.cli.session import Session
     from arstore.digest import Digest
+    from arstore.registry.referrers import Referrer
     from arstore.registry.repository import Repository
+    from arstore.store.attachments import StoredReferrer
 
+_STORE = "store:"
 _MOST_TAGS = 100
 """Tags that `delete` looks at to say which others will be gone."""
 
@@ -105,19 +109,28 @@ def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:
     return [one for one, head in heads.items() if head is not None and head.digest == digest]
 
 
-@exit_statuses(*LISTING_ERRORS, errors.DigestMismatchError)
+@exit_statuses(
+    *LISTING_ERRORS,
+    errors.DigestMismatchError,
+    errors.NotFoundError,
+    errors.AmbiguousError,
+    errors.MissingBlobError,
+)
 @command("referrers")
 @argument("image")
 @option("--artifact-type", metavar="TYPE", default="", help="List only what is of this type.")
 @registry_options
 @json_option
 def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[AccessWords]) -> None:
-    """List what refers to an image in a registry.
+    """List what refers to an image, in a registry or in the store.
 
-    Signatures, attestations and other artifacts are listed, not read. IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST]. A
-    registry that has no such list is asked for the index that tools keep under a tag instead; what that lists is looked
-    at one by one.
+    Signatures, attestations and other artifacts are listed, not read. IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST], or
+    store:NAME for what the store keeps with an image, which may be an index or a digest. A registry that has no such
+    list is asked for the index that tools keep under a tag instead; what that lists is looked at one by one.
     """
+    if image.startswith(_STORE):
+        _stored_referrers(session, image.removeprefix(_STORE), artifact_type)
+        return
     from arstore.registry.access import Access
     from arstore.registry.manifests import head_manifest
     from arstore.registry.referrers import list_referrers
@@ -132,6 +145,19 @@ def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[
                 raise errors.RegistryNotFoundError(str(reference), "is not in the registry")
             digest = found.digest
         entries, by_api = list_referrers(repository, digest, artifact_type)
+    _render(session, {"digest": digest, "by_api": by_api}, entries)
+
+
+def _stored_referrers(session: Session, text: str, artifact_type: str) -> None:
+    from arstore.store.attachments import referrers_of
+
+    with session.store() as store:
+        image = store.find(text)
+        entries = [one for one in referrers_of(store, image.digest) if artifact_type in {"", one.artifact_type}]
+    _render(session, {"digest": image.digest}, entries)
+
+
+def _render(session: Session, about: dict[str, Any], entries: Sequence[Referrer | StoredReferrer]) -> None:
     if session.json:
         listed = [
             {
@@ -143,7 +169,7 @@ def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[
             }
             for one in entries
         ]
-        write_json({"digest": digest, "by_api": by_api, "referrers": listed})
+        write_json({**about, "referrers": listed})
         return
     rows = [(one.digest, one.artifact_type or "-", human_size(one.size)) for one in entries]
     write_table(("DIGEST", "TYPE", "SIZE>"), rows)

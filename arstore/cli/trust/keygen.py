@@ -47,7 +47,7 @@ def keygen(
     from arstore.trust.signing.private import cosign_pem, make_private_key, private_pem
 
     prefix = "arstore" if prefix is None else prefix
-    if not prefix or prefix.endswith("/") or "\0" in prefix:
+    if prefix.endswith("/"):
         raise errors.UsageError("keygen", f"{prefix!r} is not the beginning of a file name")
     if no_passphrase and (passphrase_file is not None or form == "cosign"):
         other = "--passphrase-file" if passphrase_file is not None else "--format cosign"

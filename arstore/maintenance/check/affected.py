@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
-from arstore.graph.loss import listed
+from arstore.graph.loss import listed, listed_attachments
 from arstore.maintenance.check.findings import NO_GRAPH, Damage
 from arstore.maintenance.check.rebuild_records import document
+from arstore.oci.attachment import blobs_of
 from arstore.oci.document import STORED
 from arstore.oci.index import Index
 from arstore.oci.manifest import Manifest
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from arstore.maintenance.check.findings import Finding
     from arstore.store.store import Store
 
-_TABLES = ("blob", "tree", "layer", "image")
+_TABLES = ("blob", "tree", "layer", "image", "attachment")
 """What the names of kinds of damage begin with that are about a record of such a table."""
 
 
@@ -45,6 +46,10 @@ class _Layer(NamedTuple):
 
 class _Tree(NamedTuple):
     members: tuple[str, ...]
+
+
+class _Attachment(NamedTuple):
+    blobs: tuple[str, ...]
 
 
 def affected(store: Store, findings: Iterable[Finding]) -> dict[Finding, tuple[HitImage, ...]]:
@@ -65,7 +70,8 @@ def _recorded(snapshot: Snapshot, findings: Iterable[Finding]) -> _Images:
     trees = {finding.what.removeprefix("trees/") for finding in findings}
     runs = {key: tree.members for key, tree in snapshot.every("trees", _Tree).items() if tree.members and key in trees}
     names = snapshot.names_by_digest()
-    return _Images(snapshot.every("images", ImageFields), names, snapshot.every("layers", _Layer), runs)
+    attached = {key: one.blobs for key, one in snapshot.every("attachments", _Attachment).items()}
+    return _Images(snapshot.every("images", ImageFields), names, snapshot.every("layers", _Layer), runs, attached)
 
 
 def _as_listed(directories: Directories) -> _Images:
@@ -88,7 +94,14 @@ def _as_listed(directories: Directories) -> _Images:
             members = tuple(str(one.digest) for one in Index.parse(raw, digest, bounds=STORED).manifests)
             images[digest] = ImageFields("", (), "", None, members)
             todo += members
-    return _Images(images, names, {}, {})
+    attached: dict[str, tuple[str, ...]] = {}
+    for subject, digest, _ in listed_attachments(directories):
+        blobs: tuple[str, ...] = ()
+        with suppress(ArstoreError, OSError):
+            manifest = Manifest.parse(document(directories, digest), digest, bounds=STORED)
+            blobs = tuple(str(blob.digest) for blob in blobs_of(manifest))
+        attached[f"{subject}/{digest}"] = blobs
+    return _Images(images, names, {}, {}, attached)
 
 
 class _Images:
@@ -100,11 +113,16 @@ class _Images:
         names: Mapping[str, list[str]],
         layers: Mapping[str, _Layer],
         runs: Mapping[str, tuple[str, ...]],
+        attached: Mapping[str, tuple[str, ...]],
     ) -> None:
         self._images = images
         self._names = names
         self._layers = layers
         self._runs = runs
+        self._attached: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for key, blobs in attached.items():
+            subject, _, digest = key.partition("/")
+            self._attached.setdefault(subject, []).append((digest, blobs))
         self._wanted: frozenset[str] = frozenset()
         self._chains: dict[str, frozenset[str]] = {"": frozenset()}
 
@@ -141,11 +159,25 @@ class _Images:
         image = self._images[digest]
         keys = [f"images/{digest}", *(f"blobs/{blob}" for blob in (digest, image.config, *image.layers))]
         keys.append(f"trees/{image.cap}")
+        keys += self._keys_attached(digest)
         found = self._wanted.intersection(keys) | self._chain(image.top)
         if self._runs and image.top:
             stack = {image.cap, *self._stack(image.top)}
             found |= {f"trees/{key}" for key, members in self._runs.items() if stack.issuperset(members)}
         return set(found)
+
+    def _keys_attached(self, digest: str) -> list[str]:
+        """What is attached to an image, and to that, with the blobs of all."""
+        keys: list[str] = []
+        todo, seen = [digest], {digest}
+        while todo:
+            subject = todo.pop()
+            for manifest, blobs in self._attached.get(subject, ()):
+                keys += (f"attachments/{subject}/{manifest}", *(f"blobs/{blob}" for blob in (manifest, *blobs)))
+                if manifest not in seen:
+                    seen.add(manifest)
+                    todo.append(manifest)
+        return keys
 
     def _chain(self, top: str) -> frozenset[str]:
         """What is wanted of the layers from *top* down, and of their trees, as far as they are known."""

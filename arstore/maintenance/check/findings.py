@@ -23,6 +23,8 @@ class Damage(enum.Enum):
     LAYER_BLOB = "layer-blob"
     IMAGE_BLOB = "image-blob"
     IMAGE_LAYER = "image-layer"
+    ATTACHMENT_SUBJECT = "attachment-subject"
+    ATTACHMENT_BLOB = "attachment-blob"
     NAME_IMAGE = "name-image"
     CONTAINER_IMAGE = "container-image"
     CONTAINER_MISSING = "container-missing"
@@ -53,6 +55,7 @@ HARMLESS = frozenset(
         Damage.STALE_MOUNT,
         Damage.TREE_UNTRUSTED,
         Damage.TREE_UNRECORDED,
+        Damage.ATTACHMENT_SUBJECT,
     }
 )
 

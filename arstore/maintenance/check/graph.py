@@ -18,6 +18,7 @@ from arstore.graph.records import KINDS, TABLES
 from arstore.graph.snapshot import FORMAT_KEY, decoded
 from arstore.graph.soundness import examined
 from arstore.maintenance.check.findings import Damage, Finding
+from arstore.oci.attachment import blobs_of, type_of
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import STORED
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.disk.paths import Directories
-    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord
     from arstore.store.store import Store
 
 HINTS = b"hints"
@@ -142,6 +143,24 @@ def against_documents(
                 for key in (f"blobs/{blob}", f"layers/{chain_id}"):
                     yield Finding(Damage.RECORD_WRONG, key, "does not fit the other record of its layer")
             parent = chain_id
+
+
+def against_manifests(
+    directories: Directories, attachments: Iterable[tuple[str, AttachmentRecord]]
+) -> Iterator[Finding]:
+    """Records of attachments that say something else than their manifests; unreadable ones are passed over."""
+    for key, record in attachments:
+        subject, _, digest = key.partition("/")
+        try:
+            raw = _read_blob(directories, digest)
+            manifest = Manifest.parse(raw, digest, record.media_type, STORED)
+        except (ArstoreError, OSError):
+            continue
+        said = (record.media_type, record.size, record.artifact_type, record.blobs)
+        blobs = tuple(str(blob.digest) for blob in blobs_of(manifest))
+        belongs = bool(record.tag) or manifest.subject == subject
+        if said != (manifest.media_type, len(raw), type_of(manifest), blobs) or not belongs:
+            yield Finding(Damage.RECORD_WRONG, f"attachments/{key}", "is not what the manifest says")
 
 
 def _read_config(directories: Directories, digest: str) -> tuple[ImageConfig, tuple[Digest, ...]] | None:

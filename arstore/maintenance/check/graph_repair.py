@@ -28,13 +28,13 @@ from arstore.graph.datafile import MAP_SIZE
 from arstore.graph.graph import OLDER, Graph
 from arstore.graph.identity import ID, LINEAGE, new_id
 from arstore.graph.lmdb_pages import walk
-from arstore.graph.loss import listed, read_list
+from arstore.graph.loss import listed, listed_attachments, read_list
 from arstore.graph.newer import refuse_newer
 from arstore.graph.record_checksum import mended, sealed, unsealed
-from arstore.graph.records import KINDS, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
+from arstore.graph.records import KINDS, AttachmentRecord, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
 from arstore.graph.snapshot import HOME, decoded
 from arstore.maintenance.check.graph import is_well, shown_key
-from arstore.maintenance.check.rebuild_records import Reconstruction, manifests
+from arstore.maintenance.check.rebuild_records import Reconstruction, manifests, referring
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def complete_records(store: Store, containers: Iterable[str] = ()) -> None:
         found.add_containers(containers)
         images += [record.image for record in found.records.values() if isinstance(record, ContainerRecord)]
         found.add_images(dict.fromkeys(images))
+        found.add_attachments([*listed_attachments(store.directories), *_attachments_in(known)])
         for name, record in found.records.items():
             if known.get(name) != record:
                 key = name.encode()
@@ -99,12 +100,16 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
     names = {shown_key(key) for key, _ in left}
     rows = list(change.rows())
     known = _typed((key, value) for key, value in rows if shown_key(key) not in names)
-    made = _reconstructed(store, known).records
+    found = _reconstructed(store, known)
+    found.add_attachments(pair for name in names if (pair := _attachment_of(name)) is not None)
+    made = found.records
     for key, value in left:
         record = made.get(shown_key(key))
         old = _typed([(key, value)]).get(shown_key(key))
         if isinstance(record, ImageRecord) and isinstance(old, ImageRecord):
             record = record._replace(imported=old.imported, cap=old.cap)
+        elif isinstance(record, AttachmentRecord) and isinstance(old, AttachmentRecord):
+            record = record._replace(imported=old.imported)
         elif isinstance(record, LayerRecord) and isinstance(old, LayerRecord):
             record = record._replace(tree=old.tree)
         if record is not None:
@@ -118,9 +123,26 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
             change.delete_raw(key)
 
 
+def _attachment_of(name: str, tag: str = "") -> tuple[str, str, str] | None:
+    """The digests in the shown key *name* of an attachment's record, and *tag*; None for any other key."""
+    table, _, key = name.partition("/")
+    subject, _, digest = key.partition("/")
+    is_one = table == "attachments" and is_digest(subject) and is_digest(digest)
+    return (subject, digest, tag) if is_one else None
+
+
+def _attachments_in(records: Records) -> Iterator[tuple[str, str, str]]:
+    """The attachments that have *records*."""
+    for name, record in records.items():
+        if isinstance(record, AttachmentRecord) and (found := _attachment_of(name, record.tag)) is not None:
+            yield found
+
+
 def _may_be_ours(key: bytes) -> bool:
     """Whether a record can have this key: most are digests."""
     table, slash, name = shown_key(key).partition("/")
+    if table == "attachments":
+        return _attachment_of(shown_key(key)) is not None
     return bool(slash) and (is_digest(name) if table in _BY_DIGEST else table in {*KINDS, "names", "meta"})
 
 
@@ -146,8 +168,10 @@ def _reconstructed(store: Store, known: Records, search: bool = False) -> Recons
     names = listed(store.directories)
     found.add_images(names)
     found.add_names(names)
+    found.add_attachments(listed_attachments(store.directories))
     if search or not names:
         found.add_found(manifests(store.directories))
+        found.add_attachments(referring(store.directories))
     found.add_containers(os.listdir(store.directories.containers))
     return found
 
@@ -272,6 +296,8 @@ def _still_there(directories: Directories, records: Records) -> Records:
             return names is None or name in names.get(str(record), [])
         if table == "images":
             return name in (names or {}) or os.path.exists(directories.blob(name))
+        if table == "attachments":
+            return os.path.exists(directories.blob(name.rpartition("/")[2]))
         if table == "blobs":
             return os.path.exists(directories.blob(name))
         if table == "trees":

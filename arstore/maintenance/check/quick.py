@@ -41,6 +41,10 @@ class _Image(NamedTuple):
     manifests: tuple[str, ...]
 
 
+class _Attachment(NamedTuple):
+    blobs: tuple[str, ...]
+
+
 class Layers(NamedTuple):
     """Of all layers: what is looked at."""
 
@@ -91,6 +95,7 @@ def surface(
     yield from _root(store)
     yield from _name_findings(snapshot, images)
     yield from _images(images, known, trees, recorded)
+    yield from _attachments(snapshot, images, recorded)
     yield from _containers(store, snapshot)
     yield from _index(store, snapshot, images)
     yield from _layout(store, images)
@@ -167,6 +172,18 @@ def _images(
             yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
         if image.cap and image.cap not in trees:
             yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
+
+
+def _attachments(snapshot: Snapshot, images: Container[str], recorded: AbstractSet[str]) -> Iterator[Finding]:
+    found = snapshot.every("attachments", _Attachment)
+    manifests = {key.partition("/")[2] for key in found}
+    for key, one in found.items():
+        subject, _, manifest = key.partition("/")
+        if subject not in images and subject not in manifests:
+            why = f"belongs to {subject}, which is not recorded; `arstore gc` takes it"
+            yield Finding(Damage.ATTACHMENT_SUBJECT, key, why)
+        for blob in sorted({manifest, *one.blobs} - recorded):
+            yield Finding(Damage.ATTACHMENT_BLOB, key, f"needs blob {blob}, which is not recorded")
 
 
 def _has_gaps(known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.errors import ArstoreError
-from arstore.graph.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.graph.records import AttachmentRecord, BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.maintenance.check.blobs import present
+from arstore.oci.attachment import SUFFIXES, blobs_of, type_of
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
 from arstore.oci.document import BOUNDS, STORED
@@ -26,10 +27,13 @@ from arstore.trees.forms import MERGED, TAR, form_of
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from arstore.disk.paths import Directories
     from arstore.graph.records import Record
+
+    Attachment = tuple[str, str, str]
+    """Digests of a subject and of a manifest, and the suffix of its tag, "" for none."""
 
 RECOVERED = "recovered"
 """The repository of names for images whose own names are lost; the tag is the start of the digest."""
@@ -40,14 +44,28 @@ _UNKNOWN_IMAGE = "sha256:" + "0" * 64
 
 def manifests(directories: Directories) -> list[str]:
     """The digests of the blobs that are manifests or indexes of images, found by looking at all of them."""
-    found = []
+    return [digest for digest, data in _documents(directories) if _kind(data, digest) is not None]
+
+
+def referring(directories: Directories) -> list[Attachment]:
+    """The attachments among the blobs that name their subject themselves, found in the same way."""
+    found: list[Attachment] = []
+    for digest, data in _documents(directories):
+        with suppress(ArstoreError):
+            subject = Manifest.parse(data, digest, bounds=STORED).subject
+            if subject is not None:
+                found.append((subject, digest, ""))
+    return found
+
+
+def _documents(directories: Directories) -> Iterator[tuple[str, bytes]]:
+    """The blobs that may be manifests or indexes."""
     for digest in present(directories):
         with suppress(ArstoreError, OSError):
             if _may_be_document(directories.blob(digest)):
                 data = document(directories, digest)
-                if b'"schemaVersion"' in data and _kind(data, digest) is not None:
-                    found.append(digest)
-    return found
+                if b'"schemaVersion"' in data:
+                    yield digest, data
 
 
 def _may_be_document(path: str) -> bool:
@@ -93,6 +111,7 @@ class Reconstruction:
         self.directories = directories
         self.records: dict[str, Record | str] = dict(known)
         self._blobs_of: dict[str, set[str]] = {}
+        self._attached = {key.rpartition("/")[2] for key in known if key.startswith("attachments/")}
         self._now = time.time()
         self._configs: dict[Digest, _Config] = {}
         self._sizes = {record.diff_id: record.size for record in known.values() if isinstance(record, LayerRecord)}
@@ -141,6 +160,38 @@ class Reconstruction:
 
     def _are_there(self, manifest: Manifest) -> bool:
         return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
+
+    def add_attachments(self, some: Iterable[Attachment]) -> None:
+        """Record these, as far as their manifests are there and what they are attached to is recorded.
+
+        A manifest that does not name that subject is believed where it has a tag.
+        """
+        waiting = dict.fromkeys(some)
+        while waiting:
+            ready = [one for one in waiting if self._is_recorded(one[0])]
+            if not ready:
+                return
+            for subject, digest, tag in ready:
+                del waiting[subject, digest, tag]
+                with suppress(ArstoreError, OSError):
+                    self._add_attachment(subject, digest, tag)
+
+    def _is_recorded(self, subject: str) -> bool:
+        return f"images/{subject}" in self.records or subject in self._attached
+
+    def _add_attachment(self, subject: str, digest: str, tag: str) -> None:
+        data = document(self.directories, digest)
+        manifest = Manifest.parse(data, digest, bounds=STORED)
+        if manifest.subject != subject and tag not in SUFFIXES:
+            return
+        self._put_record("blobs", digest, BlobRecord(len(data)))
+        blobs = blobs_of(manifest)
+        for blob in blobs:
+            self._put_record("blobs", blob.digest, BlobRecord(blob.size))
+        names = tuple(str(blob.digest) for blob in blobs)
+        record = AttachmentRecord(manifest.media_type, len(data), type_of(manifest), names, self._now, tag)
+        self._put_record("attachments", f"{subject}/{digest}", record)
+        self._attached.add(digest)
 
     def add_names(self, names: dict[str, list[str]]) -> None:
         """Record the names that index.json has for images that are recorded."""

@@ -43,6 +43,7 @@ _GAPS = frozenset(
         Damage.LAYER_BLOB,
         Damage.IMAGE_BLOB,
         Damage.IMAGE_LAYER,
+        Damage.ATTACHMENT_BLOB,
         Damage.NAME_IMAGE,
         Damage.CONTAINER_IMAGE,
         Damage.CONTAINER_UNRECORDED,

@@ -16,7 +16,7 @@ from arstore.graph.records import LayerRecord
 from arstore.linux.isolation.priority import claim_idle_only
 from arstore.maintenance.check.blobs import blobs, present
 from arstore.maintenance.check.findings import NO_GRAPH, Damage, Finding
-from arstore.maintenance.check.graph import against_documents, belonging, damaged_record, pages
+from arstore.maintenance.check.graph import against_documents, against_manifests, belonging, damaged_record, pages
 from arstore.maintenance.check.quick import Layers, clutter, structure, surface
 from arstore.maintenance.check.quick_scan import Glances
 from arstore.maintenance.check.trees import Aspect, TreeCandidate, altered, candidates, glance, is_still_there
@@ -28,7 +28,7 @@ from arstore.workers.pool import beside, divided, run_jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from arstore.graph.records import BlobRecord, ImageRecord
+    from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.store.store import Store
     from arstore.workers.confinement import Confinement
@@ -51,6 +51,7 @@ class _Known(NamedTuple):
     blobs: dict[str, BlobRecord]
     layers: dict[str, LayerRecord]
     images: dict[str, ImageRecord]
+    attachments: dict[str, AttachmentRecord]
     trees: list[TreeCandidate]
 
 
@@ -106,7 +107,7 @@ def _known(store: Store, snapshot: Snapshot) -> _Known:
     }
     images = {one(key): it._replace(layers=tuple(map(one, it.layers))) for key, it in snapshot.images()}
     trees = list(candidates(store, layers, dict(snapshot.trees())))
-    return _Known(dict(snapshot.blobs()), layers, images, trees)
+    return _Known(dict(snapshot.blobs()), layers, images, dict(snapshot.attachments()), trees)
 
 
 def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
@@ -259,6 +260,8 @@ def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
             jobs.append((sum(tree.bytes for tree in trees), partial(_read_trees, store, trees), confined))
     for images in _grouped(sorted(known.images.items(), key=lambda item: item[1].config), lambda _image: 0):
         jobs.append((0, partial(_read_documents, store, images, known), plain))
+    for attached in _grouped(list(known.attachments.items()), lambda item: item[1].size):
+        jobs.append((sum(record.size for _, record in attached), partial(_read_manifests, store, attached), plain))
     jobs.sort(key=lambda job: -job[0])
     return [(job, confined) for _, job, confined in jobs]
 
@@ -290,3 +293,7 @@ def _read_documents(
     store: Store, images: list[tuple[str, ImageRecord]], known: _Known, _report: Report
 ) -> list[Finding]:
     return list(against_documents(store.directories, images, known.layers, known.blobs))
+
+
+def _read_manifests(store: Store, attachments: list[tuple[str, AttachmentRecord]], _report: Report) -> list[Finding]:
+    return list(against_manifests(store.directories, attachments))

@@ -14,7 +14,7 @@ from arstore.mounts.merge_plan import FEWEST, MOST, Run, plan, run_key
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, KeysView
+    from collections.abc import Collection, Iterable, KeysView
 
     from arstore.graph.snapshot import Snapshot
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class ImageNeeds(NamedTuple):
     """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
 
-    An index needs nothing but its own blob; its `images` are the digests of those of its images that are in the store.
+    What is attached to an image or an index is among its blobs. An index needs nothing besides; its `images` are the
+    digests of those of its images that are in the store.
     """
 
     blobs: tuple[int, ...]
@@ -40,6 +41,10 @@ class ImageFields(NamedTuple):
     top: str
     cap: str | None
     manifests: tuple[str, ...]
+
+
+class _Attached(NamedTuple):
+    blobs: tuple[str, ...]
 
 
 class _Layers(NamedTuple):
@@ -71,6 +76,10 @@ class Reach:
         self._tree_of = self.trees.all_of(layers.tree)
         self._none = self.trees.of("")
         self._found: dict[str, ImageNeeds] = {}
+        self._attached: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for key, attached in snapshot.every("attachments", _Attached).items():
+            subject, _, digest = key.partition("/")
+            self._attached.setdefault(subject, []).append((digest, attached.blobs))
 
     @cached_property
     def _shapes(self) -> dict[str, _Tree]:
@@ -87,11 +96,43 @@ class Reach:
         return found
 
     def _needs(self, digest: str, image: ImageFields) -> ImageNeeds:
+        attached = self._blobs_attached(digest)
         if not image.config:
-            return ImageNeeds((self.blobs.of(digest),), images=image.manifests, is_index=True)
+            blobs = dict.fromkeys(self.blobs.all_of((digest, *attached)))
+            return ImageNeeds(tuple(blobs), images=image.manifests, is_index=True)
         layers, stack = self._chain(image)
-        blobs = dict.fromkeys(self.blobs.all_of((digest, image.config, *image.layers)))
+        blobs = dict.fromkeys(self.blobs.all_of((digest, image.config, *image.layers, *attached)))
         return ImageNeeds(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
+
+    def _blobs_attached(self, digest: str) -> list[str]:
+        """The blobs of all that is attached to the image *digest*, and to that."""
+        if digest not in self._attached:
+            return []
+        subjects = {digest, *(key.partition("/")[2] for key in self.attached_to([digest]))}
+        found: list[str] = []
+        for subject in subjects:
+            for manifest, blobs in self._attached.get(subject, ()):
+                found += (manifest, *blobs)
+        return found
+
+    def attached_to(self, images: Iterable[str]) -> dict[str, None]:
+        """The keys of all attachments of these images, of their attachments, and so on."""
+        found: dict[str, None] = {}
+        todo = [digest for digest in images if digest in self._attached] if self._attached else []
+        seen = set(todo)
+        while todo:
+            subject = todo.pop()
+            for manifest, _ in self._attached[subject]:
+                found[f"{subject}/{manifest}"] = None
+                if manifest in self._attached and manifest not in seen:
+                    seen.add(manifest)
+                    todo.append(manifest)
+        return found
+
+    @property
+    def attachments(self) -> list[str]:
+        """The keys of all attachments: the digests of the subject and the manifest, with a slash between them."""
+        return [f"{subject}/{manifest}" for subject, some in self._attached.items() for manifest, _ in some]
 
     @property
     def images(self) -> KeysView[str]:

@@ -50,9 +50,10 @@ class Removed:
     blobs: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.images or self.blobs or self.layers or self.trees)
+        return bool(self.images or self.blobs or self.layers or self.trees or self.attachments)
 
     def places(self) -> Iterator[str]:
         """Where the blobs and trees are, below the root."""
@@ -109,11 +110,13 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
         elif len(kept) != len(listed):
             layers[chain_id] = kept
     gone = tuple(digest for digest in reach.images if digest not in keep.images)
+    attached = reach.attached_to(keep.images)
     removed = Removed(
         images=gone,
         blobs=tuple(reach.blobs.besides(blobs)),
         layers=tuple(reach.layers.besides(keep.layers)),
         trees=tuple(reach.trees.besides(keep.trees)),
+        attachments=tuple(key for key in reach.attachments if key not in attached),
     )
     names = chain.from_iterable(reach.names.get(digest, ()) for digest in gone)
     return Sweep(removed, tuple(sorted(names)), MappingProxyType(layers))
@@ -131,7 +134,13 @@ def sweep(change: Change, plan: Sweep) -> Removed:
         if (layer := change.layer(chain_id)) is not None:
             change.put_layer(chain_id, layer._replace(blobs=blobs))
     gone = plan.removed
-    for table, keys in (("images", gone.images), ("layers", gone.layers), ("trees", gone.trees), ("blobs", gone.blobs)):
+    for table, keys in (
+        ("attachments", gone.attachments),
+        ("images", gone.images),
+        ("layers", gone.layers),
+        ("trees", gone.trees),
+        ("blobs", gone.blobs),
+    ):
         for key in keys:
             change.delete(table, key)
     for name in plan.names:

@@ -125,6 +125,34 @@ class IncomingIndex(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+class IncomingBlob(NamedTuple):
+    """A blob that is kept as it is, whatever it holds; `size` in bytes."""
+
+    digest: Digest
+    size: int
+
+
+class IncomingAttachment(NamedTuple):
+    """A manifest that belongs to the manifest `subject` (`oci.attachment`): byte for byte, and verified.
+
+    Its config and its layers are among `blobs`, each once. They are never unpacked. `tag` is the suffix of the tag by
+    which it belongs there, "" where its own field says so.
+    """
+
+    subject: Digest
+    digest: Digest
+    media_type: str
+    manifest: bytes
+    artifact_type: str
+    blobs: tuple[IncomingBlob, ...]
+    tag: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the manifest and its blobs."""
+        return len(self.manifest) + sum(blob.size for blob in self.blobs)
+
+
 class TakenLayer(NamedTuple):
     """A layer that is in the store now; `reused` when nothing of it had to be read.
 
@@ -141,7 +169,10 @@ class TakenLayer(NamedTuple):
 
 
 class TakenImage(NamedTuple):
-    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why."""
+    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why.
+
+    `attachments` are the digests of what came in and is attached to it.
+    """
 
     digest: str
     config: str
@@ -149,3 +180,4 @@ class TakenImage(NamedTuple):
     platform: str
     layers: tuple[TakenLayer, ...]
     denied: str = ""
+    attachments: tuple[str, ...] = ()

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from arstore.digest import Digest, verify
+from arstore.digest import Digest, VerifiedReader, verify
 from arstore.disk.free_space import Room
 from arstore.disk.partial import drop_beginning, fetched_name, open_beginning
 from arstore.disk.paths import opened
 from arstore.errors import DigestMismatchError, SizeMismatchError, TarError
-from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord, TreeRecord
 from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
@@ -24,6 +24,7 @@ from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenIma
 from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
 from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
+from arstore.store.progress import NoProgress
 from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from arstore.disk.partial import Beginning
     from arstore.disk.staging import Ingest
-    from arstore.store.ingest.incoming import BlobSource, IncomingLayer
+    from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingBlob, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.progress import Progress
     from arstore.trees.format import TreeFormat
@@ -51,6 +52,10 @@ T = TypeVar("T")
 
 _MANY = 256
 """Files from which on the whole file system is synced, once, in place of each of them."""
+
+
+_SHOWN = 1 << 20
+"""Bytes of a blob of an attachment from which on its progress is shown: most are a few hundred."""
 
 
 class _DeniedError(Exception):
@@ -121,25 +126,37 @@ class Intake:
             layer.digest: layer.size for layer in layers if layer.diff_id in treeless or self._is_unknown(layer.digest)
         }
 
-    def take(self, images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex] = ()) -> Publication:
-        """Read what is missing for *images* and return what is to be published.
+    def take(
+        self,
+        images: Sequence[IncomingImage],
+        indexes: Sequence[IncomingIndex] = (),
+        attachments: Sequence[IncomingAttachment] = (),
+    ) -> Publication:
+        """Read what is missing for *images* and *attachments*, and return what is to be published.
 
         Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
         """
         jobs = self._counted(self._plan(images), images)
-        count = len(jobs) + 2 * len(images) + len(indexes)
+        count = len(jobs) + 2 * len(images) + len(indexes) + sum(1 + len(one.blobs) for one in attachments)
         with opened(self._ingest.path) as fd:
             self._durable = count < _MANY
-            publication = self._take(jobs, images, indexes)
+            publication = self._take(jobs, images, indexes, attachments)
             if not self._durable:
                 syncfs(fd)
                 reached("take.all-synced")
         reached("take.prepared")
         return publication
 
-    def _take(self, jobs: list[Job], images: Sequence[IncomingImage], indexes: Sequence[IncomingIndex]) -> Publication:
-        if any(not job.reads_store for job in jobs):
-            self._room.expect(sum(job.layer.size for job in jobs if job.work.keep))
+    def _take(
+        self,
+        jobs: list[Job],
+        images: Sequence[IncomingImage],
+        indexes: Sequence[IncomingIndex],
+        attachments: Sequence[IncomingAttachment],
+    ) -> Publication:
+        extra = self._missing_of(attachments)
+        if extra or any(not job.reads_store for job in jobs):
+            self._room.expect(sum(job.layer.size for job in jobs if job.work.keep) + sum(extra.values()))
             self._room.check()
         self._run(jobs)
         reached("take.layers-read")
@@ -148,6 +165,8 @@ class Intake:
             self._document(image.config_digest, image.config)
         for index in indexes:
             self._document(index.digest, index.document)
+        for attachment in attachments:
+            self._take_attachment(attachment)
         for image in images:
             self._record_image(image)
         for chain_id, blobs in self._blobs_of.items():
@@ -192,7 +211,8 @@ class Intake:
             for layer in image.layers
         )
         denied = self._taken.denied if self._publication.images[image.digest].cap is None else ""
-        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers, denied)
+        attached = tuple(digest for subject, digest in self._publication.attachments if subject == image.digest)
+        return TakenImage(image.digest, image.config_digest, image.names, image.platform, layers, denied, attached)
 
     def _dropped_of(self, layer: IncomingLayer) -> int:
         dropped = self._taken.dropped.get(layer.diff_id)
@@ -402,6 +422,60 @@ class Intake:
         if self._durable:
             reached("take.document-synced")
         self._add_blob(digest, path, BlobRecord(len(data)))
+
+    def _missing_of(self, attachments: Sequence[IncomingAttachment]) -> dict[Digest, int]:
+        """The blobs of *attachments* that the store does not have, with their sizes."""
+        blobs = {blob.digest: blob.size for one in attachments for blob in one.blobs}
+        return {digest: size for digest, size in blobs.items() if self._inventory.intact_blob(digest) is None}
+
+    def _take_attachment(self, attachment: IncomingAttachment) -> None:
+        """Keep the manifest and the blobs of an attachment as they are. Raises as `take`."""
+        self._document(attachment.digest, attachment.manifest)
+        for blob in attachment.blobs:
+            self._take_blob(blob)
+        self._publication.attachments[attachment.subject, attachment.digest] = AttachmentRecord(
+            attachment.media_type,
+            len(attachment.manifest),
+            attachment.artifact_type,
+            tuple(str(blob.digest) for blob in attachment.blobs),
+            self._inventory.now,
+            attachment.tag,
+        )
+        reached("take.attachment-kept")
+
+    def _take_blob(self, blob: IncomingBlob) -> None:
+        """Read a blob from the source, unless the store has it. Nothing is done with it but to verify it."""
+        digest, size = blob
+        known = self._inventory.intact_blob(digest)
+        staged = self._publication.blobs.get(digest)
+        if known is None and staged is not None:
+            known = staged[1]
+        if known is not None:
+            if known.size != size:
+                raise SizeMismatchError(f"blob {digest}", f"has {known.size} bytes, {size} were announced")
+            if staged is None:
+                self._publication.reused_blobs.add(digest)
+            return
+        path = self._ingest.file(f"blob-{digest.hex}")
+        progress = self._progress if size >= _SHOWN else NoProgress()
+        progress.start(digest, digest.short, size)
+        reader = self._blobs.open_blob(digest)
+        fd = -1
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            for data in VerifiedReader(reader, digest, size, f"blob {digest}"):
+                write_all(fd, data)
+                self._room.came(len(data))
+                self._room.note(len(data))
+                progress.advance(digest, len(data))
+            if self._durable:
+                os.fdatasync(fd)
+        finally:
+            reader.close()
+            if fd >= 0:
+                os.close(fd)
+        progress.finish(digest)
+        self._add_blob(digest, path, BlobRecord(size))
 
     # --- recording --------------------------------------------------------------------------------------------------
 

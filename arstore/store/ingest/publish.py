@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from arstore.disk.paths import sync_directory
-from arstore.errors import ArstoreError
+from arstore.errors import ArstoreError, NotFoundError
 from arstore.graph.records import TreeRecord
 from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.layout import published_change
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.disk.staging import Ingest
     from arstore.graph.graph import Graph
-    from arstore.graph.records import BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord
     from arstore.graph.write import Change
     from arstore.mounts.merge_plan import Run
     from arstore.store.ingest.inventory import Inventory
@@ -61,6 +61,8 @@ class Publication:
     layers: dict[str, LayerRecord] = field(default_factory=dict)
     images: dict[str, ImageRecord] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    attachments: dict[tuple[str, str], AttachmentRecord] = field(default_factory=dict)
+    """By the digests of the subject and of the manifest; what is attached to an attachment stands behind that."""
     reused_blobs: set[str] = field(default_factory=set)
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
@@ -111,6 +113,7 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
                 change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
             for digest, image in work.images.items():
                 change.put_image(digest, _image_merged(change.image(digest), image))
+            _record_attachments(change, work)
             for name, digest in work.names.items():
                 before = change.name(name)
                 if before is not None and before != digest:
@@ -123,6 +126,23 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
         raise
     ingest.forget_places()
     return moved
+
+
+def _record_attachments(change: Change, work: Publication) -> None:
+    """Raises NotFoundError when a subject is not in the store (any more)."""
+    manifests: set[str] | None = None
+    for (subject, digest), record in work.attachments.items():
+        if change.image(subject) is None:
+            if manifests is None:
+                manifests = {key.partition("/")[2] for key in change.keys("attachments")}
+            if subject not in manifests:
+                raise NotFoundError(f"image {subject}", "is not in the store, and nothing can be attached to it")
+        known = change.attachment(subject, digest)
+        if known is not None:
+            record = record._replace(imported=known.imported, tag=record.tag or known.tag)
+        change.put_attachment(subject, digest, record)
+        if manifests is not None:
+            manifests.add(digest)
 
 
 def _new_places(change: Change, work: Publication) -> Iterator[str]:

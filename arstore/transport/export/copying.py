@@ -53,7 +53,7 @@ def export_stored(
     """
     with store_source(store, texts) as source, _spool_in(store) as spool:
         with _damage():
-            selection = Selector(source, wanted, options.limits, skipped).select()
+            selection = Selector(source, for_destination(wanted, destination), options.limits, skipped).select()
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_names(store, destination)
@@ -80,7 +80,7 @@ def export_reference(
     """
     spool = TemporarySpool()
     with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
-        selection = Selector(source, wanted, options.limits, skipped).select()
+        selection = Selector(source, for_destination(wanted, destination), options.limits, skipped).select()
         if destination.name:
             selection.rename(destination.name, source.what)
         around = beside_source(source, destination)
@@ -90,6 +90,13 @@ def export_reference(
         ):
             contents = Contents(blobs, options.limits)
             return Export(source, contents, sink, spool, options, progress).run(selection)
+
+
+def for_destination(wanted: Wanted, destination: Destination) -> Wanted:
+    """*wanted*, where attachments come only if they are asked for: what they cost a registry are requests."""
+    if destination.kind == REGISTRY and wanted.referrers is None:
+        return wanted._replace(referrers=False)
+    return wanted
 
 
 @contextmanager

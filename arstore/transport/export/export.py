@@ -24,6 +24,7 @@ from arstore.store.progress import NoProgress
 from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.export import conversion
+from arstore.transport.export.attaching import carry
 from arstore.transport.export.content import compressed
 from arstore.transport.export.transfer import pump, put, transfer
 from arstore.transport.media.bounds import bounds_of
@@ -69,13 +70,16 @@ class Exported(NamedTuple):
     """What was copied: what is listed with its names, and all images.
 
     `sparse` counts entries of indexes that did not come and are listed still, `dropped` those that are not, because
-    their index was converted.
+    their index was converted. `attached` counts what came along with the images, `left` what did not, because the
+    medium has no place for it, or because the image has another digest now.
     """
 
     tops: tuple[OutgoingImage, ...]
     images: tuple[OutgoingImage, ...]
     sparse: int = 0
     dropped: int = 0
+    attached: int = 0
+    left: int = 0
 
 
 @dataclass(slots=True)
@@ -91,6 +95,10 @@ class _Written:
     def of(self, digest: Digest) -> OutgoingImage:
         """What became of the image or the index with this digest."""
         return self.indexes.get(digest) or self.images[digest]
+
+    def unchanged(self) -> list[Digest]:
+        """The images and indexes that have the digests that they had."""
+        return [digest for digest, descriptor in self.descriptors().items() if descriptor.digest == digest]
 
     def descriptors(self) -> dict[Digest, Descriptor]:
         """What each image and index is described by now."""
@@ -139,8 +147,16 @@ class Export:
         named += [(one.digest, one.names) for one in selection.images.values()]
         tops = tuple(self._written.of(digest) for digest, names in named if digest not in listed or names)
         images = tuple(self._written.images.values())
+        attached, left = self._attachments(selection)
         self._sink.publish(images, tops)
-        return Exported(tops, images, self._written.sparse, self._written.dropped)
+        return Exported(tops, images, self._written.sparse, self._written.dropped, attached, left)
+
+    def _attachments(self, selection: Selection) -> tuple[int, int]:
+        if not selection.attachments:
+            return 0, 0
+        unchanged = self._written.unchanged() if self._sink.traits.manifests else []
+        some = (selection.attachments, unchanged, self._progress, self._bounds)
+        return carry(self._contents, self._sink, *some)
 
     def _require_room(self, selection: Selection, listed: set[Digest]) -> None:
         traits, what = self._sink.traits, self._sink.what

@@ -15,7 +15,7 @@ from arstore.errors import BRING_BACK, MissingBlobError
 from arstore.oci.descriptor import Descriptor
 from arstore.store.collect.lease import some_leased
 from arstore.transport.media.blob import Extent, OpenFile
-from arstore.transport.source import SourceImage
+from arstore.transport.source import Attached, SourceImage
 from arstore.trees.forms import TAR
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class StoreSource:
 
     complete = True
     is_remote = False
+    has_what_it_lists = True
+    """What is recorded and missing is damage, and nothing to be passed over."""
 
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
         self.what = store.directories.root
@@ -45,6 +47,15 @@ class StoreSource:
             size = self._size(image.digest)
             found.append(SourceImage(Descriptor(image.record.media_type, image.digest, size), names))
         return found
+
+    def attachments(self, subject: Digest) -> Sequence[Attached]:
+        """What the store has of the attachments of *subject*."""
+        with self._store.graph.read() as snapshot:
+            found = snapshot.attachments_of(subject)
+        return [
+            Attached(Descriptor(one.media_type, Digest(digest), one.size, artifact_type=one.artifact_type), one.tag)
+            for digest, one in found
+        ]
 
     def place(self, digest: Digest) -> None:
         """None: nothing is open."""

@@ -71,8 +71,16 @@ class Medium(ABC):
         """
         if self._images is None:
             claims = list(self.claims())
-            self._images = chosen(named(claims, self._file_name), self.choose(claims), self.what)
+            found = chosen(named(claims, self._file_name), self.choose(claims), self.what)
+            if self._choice == EVERYTHING:
+                found = tuple(image for image in found if not self.is_attachment(image))
+            self._images = found
         return self._images
+
+    def is_attachment(self, image: SourceImage) -> bool:
+        """Whether an entry is no image of its own, but belongs to another one that is here."""
+        del image
+        return False
 
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for, in terms of the names claimed; a medium may have its own way to say it."""

@@ -22,6 +22,7 @@ from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
 from arstore.transport.media.base import Medium
+from arstore.transport.selection.attached import Attaching
 from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
 from arstore.transport.selection.every_platform import EveryPlatform
@@ -40,10 +41,14 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """Which of an index's images are wanted: those of one platform (None: the host's), or all."""
+    """Which of an index's images are wanted: those of one platform (None: the host's), or all.
+
+    `referrers` says whether what is attached to them comes along; None: where asking costs no requests.
+    """
 
     platform: Platform | None = None
     every: bool = False
+    referrers: bool | None = None
 
 
 class Selector:
@@ -81,7 +86,11 @@ class Selector:
         if not self._taking.selection.images:
             raise self._passed.nothing()
         self._report_passed(entries)
-        return self._taking.finish()
+        selection = self._taking.finish()
+        wanted = not self._source.is_remote if self._wanted.referrers is None else self._wanted.referrers
+        if wanted:
+            Attaching(self._source, self._documents, selection, self._skipped).add()
+        return selection
 
     def _take_one(self, group: Sequence[SourceImage], names: Sequence[str]) -> None:
         """Take the image that entries of one name have for the platform that is wanted."""

@@ -13,7 +13,7 @@ from arstore.errors import ManifestError, MissingBlobError, UsageError
 from arstore.oci.descriptor import Flawed
 from arstore.oci.document import shown
 from arstore.oci.media_type import is_layer
-from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, IncomingLayer
+from arstore.store.ingest.incoming import IncomingAttachment, IncomingImage, IncomingIndex, IncomingLayer
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.selection.entries import why_no_image
 from arstore.values import NamedTuple
@@ -41,6 +41,8 @@ class Selection:
     images: dict[str, IncomingImage] = field(default_factory=dict)
     indexes: dict[str, IncomingIndex] = field(default_factory=dict)
     embedded: Mapping[Digest, bytes] = field(default_factory=dict)
+    attachments: list[IncomingAttachment] = field(default_factory=list)
+    """What belongs to these, and to one another: what is attached to an attachment stands behind it."""
 
     def rename(self, name: str, what: str) -> None:
         """Give the one thing that was selected this name in place of its own. Raises UsageError."""

@@ -3,6 +3,8 @@
     version                     Directory Transport Version: 1.1
     <hex>                       layers and configs
     <hex>.manifest.json         the images of an index
+    signature-N                 signatures of the image, from 1 on
+    <hex>.signature-N           those of an image of the index
     manifest.json               the image's manifest, or the index
 
 `version` is written first, and `manifest.json` last. What an earlier image has left is removed after that.
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 from arstore.errors import naming
 from arstore.linux.files.sync import syncfs
 from arstore.store.apart import refuse_stores
-from arstore.transport.sink import SinkTraits
+from arstore.transport.sink import SIGNATURES, SinkTraits
 from arstore.transport.sinks.files import FileSink, FileWriter, locked_directory, replace_document
 
 if TYPE_CHECKING:
@@ -40,10 +42,11 @@ _OWN = re.compile(r"([0-9a-f]{64}){1,2}(\.manifest\.json|\.tar)?|([0-9a-f]{64}\.
 class DirSink(FileSink):
     """A `dir:` in *directory*, which is made if it is missing."""
 
-    traits = SinkTraits(many=False, names=False)
+    traits = SinkTraits(many=False, names=False, attachments=SIGNATURES)
 
     def __init__(self, directory: str) -> None:
         """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        super().__init__()
         self.what = directory
         self._directory = os.path.realpath(directory)
         refuse_stores(self._directory)
@@ -51,6 +54,7 @@ class DirSink(FileSink):
         self._fd = self._stack.enter_context(locked_directory(self._directory, self._is_dir, "a dir: image"))
         self._manifests: dict[Digest, bytes] = {}
         self._kept: set[str] = set()
+        self._signatures: dict[Digest, dict[bytes, None]] = {}
         self._is_new = not os.path.lexists(f"{self._directory}/version")
         if self._is_new:
             # By this it is known again, should the copy be killed: files named by digests may be anybody's.
@@ -76,6 +80,10 @@ class DirSink(FileSink):
         """Keep a manifest until it is known which one is the image's."""
         self._manifests[descriptor.digest] = raw
 
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Keep a signature until it is known which image is the directory's."""
+        self._signatures.setdefault(subject, {})[data] = None
+
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Write the manifests, the image's last, and remove what an earlier image had. Raises OSError."""
         del images
@@ -86,6 +94,11 @@ class DirSink(FileSink):
                     name = f"{digest.hex}.manifest.json"
                     replace_document(f"{self._directory}/{name}", raw)
                     self._kept.add(name)
+            for digest, signatures in self._signatures.items():
+                prefix = "" if digest == top.descriptor.digest else f"{digest.hex}."
+                for number, data in enumerate(signatures, 1):
+                    replace_document(f"{self._directory}/{prefix}signature-{number}", data)
+                    self._kept.add(f"{prefix}signature-{number}")
             syncfs(self._fd)
             replace_document(f"{self._directory}/version", _VERSION)
             replace_document(f"{self._directory}/manifest.json", self._manifests[top.descriptor.digest])

@@ -40,6 +40,7 @@ class DockerArchiveSink(FileSink):
 
     def __init__(self, path: str) -> None:
         """Raises ConflictError, OSError."""
+        super().__init__()
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
         self.traits = SinkTraits(

@@ -22,16 +22,38 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
     from arstore.store.ingest.incoming import BlobReader
+    from arstore.transport.sink import OutgoingAttachment
 
 
 class FileSink:
     """What sinks of files and directories have in common: they are written to, and take nothing by themselves."""
+
+    def __init__(self) -> None:
+        self.attached: list[OutgoingAttachment] = []
+        """What was put by `put_attachment`."""
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
+        """See ImageSink; each has its own."""
+        raise NotImplementedError
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Nothing is looked up beforehand."""
 
     def take(self, descriptor: Descriptor, opened: Callable[[], BlobReader], tell: Callable[[int], object]) -> None:
         """Not for these: they have a `writer`."""
+        raise NotImplementedError
+
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """All of them: of blobs that are there, `holds` tells."""
+        return some
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Take its manifest as any other, to be listed. Raises OSError."""
+        self.put_manifest(attachment.descriptor, attachment.raw)
+        self.attached.append(attachment)
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Not for these: signatures are manifests."""
         raise NotImplementedError
 
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from arstore.digest import HEX_LENGTHS
 from arstore.errors import ConflictError, naming
 from arstore.linux.files.sync import syncfs
+from arstore.oci.attachment import KIND, KIND_OF_IMAGE, KIND_OF_INDEX, KINDS, parse_tag, tag_of
 from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME
 from arstore.oci.document import BOUNDS, encode, parse
-from arstore.oci.media_type import OCI_INDEX
+from arstore.oci.media_type import OCI_INDEX, is_index
 from arstore.oci.reference import full_name
 from arstore.store.apart import refuse_stores
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
-from arstore.transport.sink import SinkTraits
+from arstore.transport.sink import ALL, SinkTraits
 from arstore.transport.sinks.files import FileSink, FileWriter, clear_partial, locked_directory, replace_document
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
-    from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sink import OutgoingAttachment, OutgoingImage
 
 
 class LayoutSink(FileSink):
@@ -38,10 +39,11 @@ class LayoutSink(FileSink):
 
     def __init__(self, directory: str, ref_name: str = "") -> None:
         """Raises ConflictError, InUseError, UsageError for a place in a store, OSError."""
+        super().__init__()
         self.what = directory
         self._directory = os.path.realpath(directory)
         self._ref_name = ref_name
-        self.traits = SinkTraits(many=not ref_name)
+        self.traits = SinkTraits(many=not ref_name, attachments=ALL)
         refuse_stores(self._directory)
         self._refuse_links()
         self._stack = ExitStack()
@@ -82,7 +84,9 @@ class LayoutSink(FileSink):
             syncfs(self._fd)
             if not os.path.exists(f"{self._directory}/{LAYOUT}"):
                 replace_document(f"{self._directory}/{LAYOUT}", LAYOUT_DOCUMENT)
-            replace_document(f"{self._directory}/{INDEX}", merged_index(self._old, entries(tops, self._ref_name)))
+            replace_document(
+                f"{self._directory}/{INDEX}", merged_index(self._old, entries(tops, self._ref_name, self.attached))
+            )
             os.fsync(self._fd)
 
     def _place(self, digest: Digest) -> str:
@@ -113,25 +117,43 @@ class LayoutSink(FileSink):
         self._stack.__exit__(kind, error, trace)
 
 
-def entries(tops: Sequence[OutgoingImage], ref_name: str = "") -> list[dict[str, Any]]:
+def entries(
+    tops: Sequence[OutgoingImage], ref_name: str = "", attached: Sequence[OutgoingAttachment] = ()
+) -> list[dict[str, Any]]:
     """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
+
+    What is *attached* to them stands behind: by its own word, or under the tag that it would have in a registry. With
+    it, images and signatures are marked as `cosign save` marks them.
 
     The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
     in `io.containerd.image.name`, where containerd looks. *ref_name*, for the only one of *tops*, is the reference that
     the user gave: it takes the place of all names, and where it is no whole name, containerd gets none.
     """
     found = []
+    subjects = {one.subject for one in attached}
     for top in tops:
         document = top.descriptor.to_json()
         names = top.names[:1] if ref_name else top.names
         for name in names or ("",):
-            notes = {}
+            notes = {KIND: _kind_of(top)} if top.descriptor.digest in subjects else {}
             if ref_name or name:
                 notes[REF_NAME] = ref_name or name
             if name and (not ref_name or "/" in ref_name or ":" in ref_name):
                 notes[CONTAINERD_NAME] = full_name(name)
             found.append(document | {"annotations": notes} if notes else document)
-    return found
+    return found + [_attached_entry(one) for one in attached]
+
+
+def _kind_of(top: OutgoingImage) -> str:
+    return KIND_OF_INDEX if is_index(top.descriptor.media_type) else KIND_OF_IMAGE
+
+
+def _attached_entry(one: OutgoingAttachment) -> dict[str, Any]:
+    notes = {REF_NAME: tag_of(one.subject, one.tag)} if one.tag else {}
+    if one.tag in KINDS:
+        notes[KIND] = KINDS[one.tag]
+    document = one.descriptor.to_json()
+    return document | {"annotations": notes} if notes else document
 
 
 def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> bytes:
@@ -148,11 +170,13 @@ def merged_index(old: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> by
 
 
 def _names(entry: object) -> set[tuple[str, str]]:
-    """The annotations of an entry that name it, whatever they hold."""
+    """The annotations of an entry that name it, whatever they hold; none for an attachment."""
     notes = entry.get("annotations") if isinstance(entry, dict) else None
     if not isinstance(notes, dict):
         return set()
-    return {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
+    names = {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
+    # Several manifests may stand under one tag of attachments: of what is there none is lost.
+    return set() if any(parse_tag(name) is not None for _, name in names) else names
 
 
 def _clear(directory: str) -> None:

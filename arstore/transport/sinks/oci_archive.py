@@ -1,7 +1,7 @@
 """Writing an OCI image layout as a tar archive, alone or as one that is a docker-archive as well.
 
     oci-layout
-    blobs/sha256/<hex>        in the order: layers, configs, manifests, indexes
+    blobs/sha256/<hex>        in the order: layers, configs, manifests, indexes; then what is attached
     manifest.json             with *docker*, as Docker 25 and later write: readers of either form take it
     repositories
     index.json
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.store.layout import INDEX, LAYOUT, LAYOUT_DOCUMENT
-from arstore.transport.sink import SinkTraits
+from arstore.transport.sink import ALL, SinkTraits
 from arstore.transport.sinks.archive import ArchiveFile
 from arstore.transport.sinks.docker_documents import DockerItem, listing, repositories
 from arstore.transport.sinks.files import FileSink
@@ -36,9 +36,10 @@ class OciArchiveSink(FileSink):
 
     def __init__(self, path: str, ref_name: str = "", *, docker: bool = False) -> None:
         """Raises ConflictError, OSError."""
+        super().__init__()
         self._archive = ArchiveFile(path)
         self.what = self._archive.what
-        self.traits = SinkTraits(many=not ref_name, in_order=True, sized=not self._archive.is_seekable)
+        self.traits = SinkTraits(many=not ref_name, in_order=True, sized=not self._archive.is_seekable, attachments=ALL)
         self._ref_name = ref_name
         self._docker = docker
         self._held: set[Digest] = set()
@@ -67,7 +68,7 @@ class OciArchiveSink(FileSink):
             items = _docker_items(images, tops)
             self._archive.add("manifest.json", listing(items))
             self._archive.add("repositories", repositories(items))
-        self._archive.add(INDEX, merged_index({}, entries(tops, self._ref_name)))
+        self._archive.add(INDEX, merged_index({}, entries(tops, self._ref_name, self.attached)))
         self._archive.finish()
 
     def _begin(self) -> None:

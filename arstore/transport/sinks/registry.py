@@ -2,6 +2,9 @@
 
 A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
 A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
+
+What is attached to an image comes before its tag, so that whoever sees the tag sees the signatures. A tag of cosign's
+is one manifest for all signatures: what the registry has under it and what comes are united there.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from arstore.registry.manifests import head_manifest
 from arstore.registry.referrers import put_referrer
 from arstore.registry.repository import PUSH
 from arstore.registry.uploads import mount, upload
-from arstore.transport.sink import SinkTraits
+from arstore.transport.sink import ALL, SinkTraits
+from arstore.transport.sinks.attached_there import AttachedThere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from arstore.oci.docker_reference import DockerReference
     from arstore.store.ingest.incoming import BlobReader
-    from arstore.transport.sink import OutgoingImage
+    from arstore.transport.sink import OutgoingAttachment, OutgoingImage
 
     MountFrom = Callable[[Digest], str]
 
@@ -41,7 +45,7 @@ class RegistrySink:
     *mount_from* gives the path of a repository on the same host that may have a blob, "" for none.
     """
 
-    traits = SinkTraits(many=False, names=False, takes=True)
+    traits = SinkTraits(many=False, names=False, takes=True, attachments=ALL)
 
     def __init__(self, reference: DockerReference, access: Access, mount_from: MountFrom) -> None:
         """Raises RegistryBlockedError, RegistryConfigError."""
@@ -52,6 +56,7 @@ class RegistrySink:
         self._mount_from = mount_from
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
         self._is_current = False
+        self._attached = AttachedThere(self._repository)
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
@@ -63,7 +68,7 @@ class RegistrySink:
 
     def holds(self, descriptor: Descriptor) -> bool:
         """Whether the repository has the blob. Raises the errors of `head_blob`."""
-        if self._is_current:
+        if self._is_current and not self._attached.is_asked:
             return True
         size = head_blob(self._repository, descriptor.digest, PUSH)
         return size is not None and size in {-1, descriptor.size}
@@ -88,10 +93,23 @@ class RegistrySink:
         """Keep a manifest until all blobs are there."""
         self._manifests[descriptor.digest] = (descriptor.media_type, raw)
 
+    def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
+        """Those that the registry has not, by its own list or under their tags. Raises the errors of `get_manifest`."""
+        return self._attached.missing(some)
+
+    def put_attachment(self, attachment: OutgoingAttachment) -> None:
+        """Keep it until its image is there."""
+        self._attached.keep(attachment)
+
+    def put_signature(self, subject: Digest, data: bytes) -> None:
+        """Not for this: signatures are manifests."""
+        raise NotImplementedError
+
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
         """Put the manifests, the one that is named last. Raises the errors of `put_manifest`, ConversionError."""
         del images
         if self._is_current:
+            self._attached.put(self)
             return
         (top,) = tops
         wanted, found = self._reference.digest, top.descriptor.digest
@@ -100,6 +118,7 @@ class RegistrySink:
         last = self._manifests.pop(found)
         for digest, (media_type, raw) in self._manifests.items():
             put_referrer(self._repository, digest, media_type, raw)
+        self._attached.put(self)
         put_referrer(self._repository, self._reference.tag or found, *last)
 
     def __enter__(self) -> RegistrySink:

@@ -1,6 +1,7 @@
 """One signature against one requirement: is it of the right kind, and is it good? Then, what does it claim?
 
-The cryptography is that of `trust.openpgp` and `trust.sigstore`, which are imported when a requirement needs them. Not
+The cryptography is that of `trust.openpgp` and `trust.sigstore`, which are imported when a requirement needs them. What
+comes with a sigstore signature is looked into in a confined process (`trust.apart`), and OpenPGP messages in gpg's. Not
 in scope: whether the claim is about the image at hand (`evaluate`).
 """
 
@@ -100,6 +101,7 @@ class Checker:
 
 
 def _sigstore(requirement: SigstoreSigned, material: Material) -> Check:
+    from arstore.trust.apart import confined
     from arstore.trust.sigstore import bundle, verify, x509
 
     trust = requirement.trust
@@ -107,17 +109,17 @@ def _sigstore(requirement: SigstoreSigned, material: Material) -> Check:
     if isinstance(trust, Fulcio):
         roots = x509.Roots(_certificates(trust.authorities, material))
         fulcio = verify.Fulcio(roots, trust.issuer, trust.email)
-        return lambda signature: _claim(verify.verify_with_fulcio(_legacy(signature), fulcio, log))
+        return lambda signature: _claim(confined(lambda: verify.verify_with_fulcio(_legacy(signature), fulcio, log)))
     if isinstance(trust, Pki):
         between = () if trust.intermediates is None else _certificates(trust.intermediates, material)
         pki = verify.Pki(x509.Roots(_certificates(trust.roots, material), between), trust.email, trust.hostname)
-        return lambda signature: _claim(verify.verify_with_pki(_legacy(signature), pki))
+        return lambda signature: _claim(confined(lambda: verify.verify_with_pki(_legacy(signature), pki)))
     keys = _public_keys(trust, material)
 
     def check(signature: Signature) -> Claim:
         if isinstance(signature, Bundle):
-            return Claim(bundle.verify_bundle(signature, keys).subjects, "")
-        return _claim(verify.verify_with_keys(_legacy(signature), keys, log))
+            return Claim(confined(lambda: bundle.verify_bundle(signature, keys)).subjects, "")
+        return _claim(confined(lambda: verify.verify_with_keys(_legacy(signature), keys, log)))
 
     return check
 

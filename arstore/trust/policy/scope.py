@@ -80,7 +80,7 @@ def registry_subject(reference: DockerReference) -> Subject:
     signature for the tag must not vouch for any other digest.
     """
     reference = DockerReference(*_decided(reference))
-    return Subject(DOCKER, str(reference), _namespaces(reference), reference)
+    return Subject(DOCKER, str(reference), reference.namespaces, reference)
 
 
 def store_subject(name: str, digest: Digest) -> Subject:
@@ -91,7 +91,7 @@ def store_subject(name: str, digest: Digest) -> Subject:
     if not name:
         return Subject(STORE, str(digest))
     reference = DockerReference(*_decided(DockerReference.parse(name)))
-    return Subject(STORE, str(reference), _namespaces(reference), reference)
+    return Subject(STORE, str(reference), reference.namespaces, reference)
 
 
 def path_subject(transport: str, path: str) -> Subject:
@@ -111,14 +111,6 @@ def unnamed_subject(transport: str) -> Subject:
 
 def _decided(reference: DockerReference) -> DockerReference:
     return reference if reference.digest is None else reference._replace(tag="")
-
-
-def _namespaces(reference: DockerReference) -> tuple[str, ...]:
-    """The repository, everything above it, and, without the port, the domains that the registry's host is in."""
-    parts = reference.repository.split("/")
-    above = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    labels = reference.domain.partition(":")[0].split(".")
-    return (*above, *(f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels))))
 
 
 def _path_fault(_: str, scope: str) -> str:

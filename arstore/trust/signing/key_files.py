@@ -35,13 +35,15 @@ def read_key_file(path: str, most: int = LARGEST_KEY) -> bytes:
         if error.errno == errno.ENXIO:
             raise KeyFileError(path, "is not a regular file") from error
         raise from_os_error(error, path) from error
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise KeyFileError(path, "is not a regular file")
-        try:
+        with open(fd, "rb", closefd=False) as file:
             data = file.read(most + 1)
-        except OSError as error:
-            raise from_os_error(error, path) from error
+    except OSError as error:
+        raise from_os_error(error, path) from error
+    finally:
+        os.close(fd)
     if len(data) > most:
         raise KeyFileError(path, f"has more than {most} bytes")
     return data

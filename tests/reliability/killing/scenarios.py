@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support import images, programs, stores
+from support import attachments, images, programs, stores
 from support.runnable import PIPELINE_NAMES, write_runnable
 
 from arstore.disk.paths import opened
@@ -108,6 +108,10 @@ def write_archives(place: Path) -> None:
     images.write_docker_archive(place / "docker.tar", images.image(*layers[:3], names=["docker:1"]), style="old")
     many = [images.image(layers[-1], names=[f"many:{n}"], config={"Env": [f"N={n}"]}) for n in range(_MANY)]
     images.write_oci_archive(place / "many.tar", *many)
+    signed = images.image(layers[0], more, names=["signed:1"])
+    some = [attachments.sbom(signed.descriptor(), "x" * 5000), attachments.signature(signed.digest, "first")]
+    some.append(attachments.sbom(some[0].descriptor(), "of the list"))
+    images.write_oci_archive(place / "signed.tar", signed, *some)
     write_runnable(place)
 
 
@@ -282,6 +286,8 @@ def scenarios() -> list[Scenario]:
         Scenario("import-again", ("import", _archive("big")), _with("big")),
         Scenario("import-shared", ("import", _archive("next")), _with("big")),
         Scenario("import-many", ("import", _archive("many"))),
+        Scenario("import-signed", ("import", _archive("signed"))),
+        Scenario("rm-signed", ("rm", "signed:1"), _with("signed"), done_already=_NOT_FOUND),
         Scenario("import-after-dead", ("import", _archive("next")), _with_places),
         Scenario("import-stream", ("import", "-"), stdin="{place}/archives/docker.tar"),
         Scenario("rm", ("rm", "app:1", "app:latest"), _with("big"), done_already=_NOT_FOUND),

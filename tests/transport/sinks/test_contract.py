@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from contextlib import suppress
 
 import pytest
-from support import copies, images, stores
+from support import attachments, copies, images, stores
 
-from arstore.digest import Digest
+from arstore.digest import Digest, VerifiedReader
 from arstore.errors import ConflictError, ConversionError, UsageError
 from arstore.oci.descriptor import Descriptor
+from arstore.transport.detect import open_source
+from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.export import ExportOptions
-from arstore.transport.selection.selector import Wanted
+from arstore.transport.export.spool import TemporarySpool
+from arstore.transport.selection.selector import Selector, Wanted
 
 PICTURE = images.example(["example:1", "registry.example:5000/team/example:2"])
 
@@ -66,6 +70,39 @@ def test_odd_images(target, tmp_path, shape):
     assert (found.config, found.diff_ids) == (picture.config, picture.diff_ids)
     if target.kind in copies.MANIFESTS:
         assert found.digest == picture.digest
+
+
+def test_what_is_attached_is_read_back_or_counted(target, tmp_path):
+    listed = attachments.sbom(PICTURE.descriptor(), "x" * 3000)
+    signed = attachments.signature(PICTURE.digest, "first", "second")
+    some = [listed, attachments.sbom(listed.descriptor(), "of the list"), signed]
+    done = copies.copy(images.write_oci_archive(tmp_path / "source.tar", PICTURE, *some), target)
+    expected = {"dir": 1, "docker-archive": 0, "docker-archive-pipe": 0}.get(target.kind, 3)
+    assert (done.attached, done.left) == (expected, 3 - expected)
+    found = attached(target.reference)
+    if expected == 3:
+        assert found == {one.digest: one.blobs() for one in some}
+    elif expected:
+        (manifest,) = (json.loads(blobs[digest]) for digest, blobs in found.items())
+        assert manifest["layers"] == json.loads(signed.raw)["layers"]
+    else:
+        assert found == {}
+
+
+def attached(reference):
+    """What a destination has, by digest, with its blobs."""
+    with open_source(reference, TemporarySpool()) as source:
+        selection = Selector(source, Wanted()).select()
+        assert len(selection.images) == 1
+        blobs = EmbeddedBlobs(source, selection.embedded, TemporarySpool())
+        found = {}
+        for one in selection.attachments:
+            found[one.digest] = {one.digest: one.manifest}
+            for blob in one.blobs:
+                reader = blobs.open_blob(blob.digest)
+                found[one.digest][blob.digest] = b"".join(VerifiedReader(reader, blob.digest, blob.size))
+                reader.close()
+        return found
 
 
 def test_nothing_is_there_before_publish(target):

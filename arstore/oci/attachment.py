@@ -1,0 +1,130 @@
+"""Attachments: manifests that belong to another manifest, such as signatures, attestations and lists of software.
+
+Two ways to say so are known:
+
+* the field `subject` of the manifest (image-spec manifest.md; listed by distribution-spec, "Listing Referrers"),
+* a tag made of the subject's digest and a suffix, `sha256-HEX.sig`, `.att` or `.sbom` (cosign's "tag-based discovery").
+
+In an image layout a tag is the annotation `org.opencontainers.image.ref.name`; `cosign save` has none, and says in the
+annotation `kind` which entry is the image, which are its signatures and its attestations. Not in scope: what an
+attachment says, and whether it is to be believed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest, is_digest
+from arstore.oci.descriptor import REF_NAME, Descriptor
+from arstore.oci.document import encode
+from arstore.oci.manifest import Manifest
+from arstore.oci.media_type import OCI_CONFIG, is_config
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SUFFIXES = ("sig", "att", "sbom")
+"""What cosign's tags end with, without the dot: signatures, attestations, a list of software."""
+UNITED = ("sig", "att")
+"""Those under which one manifest lists all, a layer for each."""
+
+MOST = 128
+"""Attachments of one subject that are examined, and signatures in a `dir:`: as many as containers/image reads."""
+
+KIND = "kind"
+"""The annotation of entries in a layout as `cosign save` writes it."""
+KIND_OF_IMAGE, KIND_OF_INDEX = "dev.cosignproject.cosign/image", "dev.cosignproject.cosign/imageIndex"
+KINDS: Mapping[str, str] = {"sig": "dev.cosignproject.cosign/sigs", "att": "dev.cosignproject.cosign/atts"}
+"""Its values, by the suffix of the tag that the entry would have in a registry."""
+
+EMPTY = b"{}"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+"""The content that stands for none, and its type (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
+EMPTY_DIGEST = Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+
+_TAG = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
+_NO_TIME = "0001-01-01T00:00:00Z"
+
+
+class Tag(NamedTuple):
+    """A tag that speaks of attachments: `subject` is None where the tag does not hold a whole digest.
+
+    Without a `suffix` it is that of an index of referrers, each of which names its subject itself.
+    """
+
+    subject: Digest | None
+    suffix: str
+
+
+def parse_tag(text: str) -> Tag | None:
+    """What the tag *text* speaks of; None for any other tag. A name before the tag is passed over."""
+    match = _TAG.fullmatch(text.rpartition(":")[2])
+    if match is None:
+        return None
+    digest = match[1].replace("-", ":", 1)
+    return Tag(Digest(digest) if is_digest(digest) else None, match[2] or "")
+
+
+def tag_of(subject: Digest, suffix: str) -> str:
+    """The tag of the attachments of *subject* with this suffix."""
+    return f"{subject.algorithm}-{subject.hex}.{suffix}"
+
+
+def tag_in(annotations: Mapping[str, str]) -> Tag | None:
+    """The same for an entry of a layout with these annotations."""
+    return parse_tag(annotations.get(REF_NAME, ""))
+
+
+def blobs_of(manifest: Manifest) -> list[Descriptor]:
+    """The blobs that an attachment consists of besides its manifest, each digest once: config and layers."""
+    found: dict[Digest, Descriptor] = {}
+    for blob in (manifest.config, *manifest.layers):
+        found.setdefault(blob.digest, blob)
+    return list(found.values())
+
+
+def type_of(manifest: Manifest) -> str:
+    """The type of artifact that lists show: the manifest's own, else its config's (image-spec manifest.md).
+
+    What has an image's config, as cosign's signatures do, is told by its first layer.
+    """
+    if manifest.artifact_type or not is_config(manifest.config.media_type) or not manifest.layers:
+        return manifest.artifact_type or manifest.config.media_type
+    return manifest.layers[0].media_type
+
+
+class United(NamedTuple):
+    """A manifest made of several, and its config."""
+
+    manifest: bytes
+    config: bytes
+
+
+def united(every: Iterable[Descriptor]) -> United:
+    """One manifest with the layers *every*, each once, in their order: what a tag of cosign's stands for.
+
+    A layer is another one when its digest or its annotations differ: one payload may be signed by many keys.
+    """
+    layers: list[Descriptor] = []
+    for layer in every:
+        if not is_among(layer, layers):
+            layers.append(layer)
+    config = encode(
+        {
+            "architecture": "",
+            "config": {},
+            "created": _NO_TIME,
+            "history": [{"created": _NO_TIME} for _ in layers],
+            "os": "",
+            "rootfs": {"diff_ids": [str(layer.digest) for layer in layers], "type": "layers"},
+        }
+    )
+    raw = Manifest.build(Descriptor(OCI_CONFIG, Digest.of(config), len(config)), layers)
+    return United(raw, config)
+
+
+def is_among(layer: Descriptor, layers: Sequence[Descriptor]) -> bool:
+    """Whether *layers* has one with the same content and the same annotations."""
+    return any(one.digest == layer.digest and dict(one.annotations) == dict(layer.annotations) for one in layers)

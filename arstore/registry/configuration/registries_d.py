@@ -1,0 +1,156 @@
+"""registries.d: where signatures are that a registry does not keep itself (containers-registries.d(5)).
+
+    default-docker: {SETTINGS}
+    docker: {NAME or NAMESPACE: {SETTINGS}, ...}
+
+SETTINGS are `lookaside` (a base URL), `lookaside-staging` (where they are written, if elsewhere), the same two under
+their old names `sigstore` and `sigstore-staging`, and `use-sigstore-attachments` (whether the registry keeps cosign's).
+All files `*.yaml` of the user's directory, or else of the host's, are one configuration. Nothing may stand twice in it.
+
+The man page says that only the most specific section counts. The tools look for each setting by itself, from the most
+specific section that has it to the default, and so does this. Not in scope: what is at a URL (`registry.lookaside`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from arstore.errors import RegistryConfigError, reason
+from arstore.oci.document import shown
+from arstore.registry.configuration.places import read_file
+from arstore.registry.configuration.strict_yaml import parse_yaml
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from arstore.oci.docker_reference import DockerReference
+    from arstore.registry.configuration.places import Places
+
+_DEFAULT, _DOCKER = "default-docker", "docker"
+_TEXTS = ("lookaside", "lookaside-staging", "sigstore", "sigstore-staging")
+_ATTACHMENTS = "use-sigstore-attachments"
+_WORDS = {"true": True, "yes": True, "on": True, "y": True, "false": False, "no": False, "off": False, "n": False}
+_MOST_FILES = 1000
+
+
+class Section(NamedTuple):
+    """The settings of one namespace; "" and None where it says nothing."""
+
+    reading: str = ""
+    staging: str = ""
+    attachments: bool | None = None
+
+
+class RegistriesD(NamedTuple):
+    """All sections, the default's under ""."""
+
+    sections: Mapping[str, Section]
+
+    def reading_base(self, reference: DockerReference, places: Places) -> str:
+        """The base URL where the signatures of *reference* are looked for."""
+        found = (section.reading for section in self._for(reference))
+        return next(filter(None, found), "") or default_base(places)
+
+    def writing_base(self, reference: DockerReference, places: Places) -> str:
+        """The base URL where signatures of *reference* are written."""
+        found = (section.staging or section.reading for section in self._for(reference))
+        return next(filter(None, found), "") or default_base(places)
+
+    def uses_attachments(self, reference: DockerReference) -> bool:
+        """Whether other tools look for cosign's signatures of *reference* in its registry."""
+        found = (section.attachments for section in self._for(reference))
+        return next((one for one in found if one is not None), False)
+
+    def _for(self, reference: DockerReference) -> Iterator[Section]:
+        for name in (str(reference), *reference.namespaces, ""):
+            if name in self.sections:
+                yield self.sections[name]
+
+
+def read_registries_d(places: Places, directory: str | None = None) -> RegistriesD:
+    """The configuration in *directory*, by default the user's `registries.d` or else the host's.
+
+    Raises RegistryConfigError; no directory is an empty configuration.
+    """
+    chosen = _chosen(places) if directory is None else directory
+    sections: dict[str, Section] = {}
+    origins: dict[str, str] = {}
+    for path in _files(chosen):
+        data = read_file(path)
+        # One that was removed meanwhile is as if it had never been there.
+        for name, section in {} if data is None else parse_sections(data, path).items():
+            if name in origins:
+                what = shown(name, 100) if name else _DEFAULT
+                raise RegistryConfigError(path, f"{what} is in {origins[name]} too")
+            sections[name], origins[name] = section, path
+    return RegistriesD(sections)
+
+
+def parse_sections(data: bytes, path: str) -> dict[str, Section]:
+    """The sections of one file by their namespaces, the default's under "". Raises RegistryConfigError."""
+    document = _mapping(parse_yaml(data, path), path, "the file")
+    found = {
+        name: _section(value, path, name) for name, value in _mapping(document.get(_DOCKER), path, _DOCKER).items()
+    }
+    if "" in found:
+        raise RegistryConfigError(path, f"{_DOCKER}: a namespace is empty", f"write {_DEFAULT}")
+    if document.get(_DEFAULT):
+        found[""] = _section(document[_DEFAULT], path, _DEFAULT)
+    return found
+
+
+def default_base(places: Places) -> str:
+    """Where signatures are without any configuration: a directory of the host's for root, of the user's for others."""
+    if places.uid == 0 or not places.home:
+        return f"file://{places.var}/lib/containers/sigstore"
+    return f"file://{places.home}/.local/share/containers/sigstore"
+
+
+def _chosen(places: Places) -> str:
+    # Under the home directory whatever XDG_CONFIG_HOME says: that is where the other tools look.
+    own = f"{places.home}/.config/containers/registries.d" if places.home else ""
+    return own if own and os.path.exists(own) else f"{places.etc}/containers/registries.d"
+
+
+def _files(directory: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RegistryConfigError(directory, f"cannot be read: {reason(error)}") from error
+    if len(names) > _MOST_FILES:
+        raise RegistryConfigError(directory, f"has more than {_MOST_FILES} files")
+    return [f"{directory}/{name}" for name in names if name.endswith(".yaml")]
+
+
+def _section(value: object, path: str, where: str) -> Section:
+    settings = _mapping(value, path, where)
+    texts = {name: _text(settings.get(name), path, f"{where}: {name}") for name in _TEXTS}
+    word = _text(settings.get(_ATTACHMENTS), path, f"{where}: {_ATTACHMENTS}").lower()
+    if word and word not in _WORDS:
+        raise RegistryConfigError(path, f"{shown(where, 100)}: {_ATTACHMENTS} is neither true nor false")
+    return Section(
+        texts["lookaside"] or texts["sigstore"],
+        texts["lookaside-staging"] or texts["sigstore-staging"],
+        _WORDS[word] if word else None,
+    )
+
+
+def _mapping(value: object, path: str, where: str) -> dict[str, Any]:
+    # An empty value is the empty text, which stands for no settings.
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise RegistryConfigError(path, f"{shown(where, 100)}: is not a mapping")
+    return value
+
+
+def _text(value: object, path: str, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RegistryConfigError(path, f"{shown(where, 100)}: is not a text")
+    return value

@@ -1,0 +1,107 @@
+"""Which entries of a layout's `index.json` belong to which others, as signatures and the like do (`oci.attachment`).
+
+Four ways to say so are read:
+
+* a manifest with the field `subject`, as oras, arstore and others list it,
+* the name `sha256-HEX.sig` (`.att`, `.sbom`), which copies of cosign's tags have,
+* the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient has it,
+* `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations.
+
+Manifests are looked into where nothing gives an entry a name of its own, or it says that it is an artifact: among many
+images with names no time is lost. What cannot be read belongs to nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from arstore.digest import is_digest
+from arstore.errors import ArstoreError
+from arstore.oci.attachment import KIND, KIND_OF_IMAGE, KIND_OF_INDEX, KINDS, tag_in
+from arstore.oci.descriptor import CONTAINERD_NAME, REF_NAME, Descriptor, Flawed
+from arstore.oci.media_type import may_be_image
+from arstore.transport.source import Attached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from arstore.digest import Digest
+    from arstore.transport.documents import Documents
+    from arstore.transport.source import SourceImage
+
+_SUFFIX_OF = {kind: suffix for suffix, kind in KINDS.items()}
+
+
+class AttachedEntries:
+    """What *entries* of a layout are attached to; *documents* reads their manifests."""
+
+    def __init__(self, entries: Sequence[Descriptor | Flawed], documents: Documents) -> None:
+        self._documents = documents
+        self._of: dict[str, dict[str, Attached]] = {}
+        self._subjects: dict[str, set[Digest]] = {}
+        self._lists: set[str] = set()
+        self._tagged: set[str] = set()
+        signed = _signed(entries)
+        for entry in entries:
+            documents.work.visit()
+            if isinstance(entry, Descriptor) and may_be_image(entry.media_type):
+                with suppress(ArstoreError):
+                    self._add_entry(entry, signed)
+
+    def of(self, subject: Digest) -> Sequence[Attached]:
+        """What is attached to the manifest *subject*, in the order of the list."""
+        return tuple(self._of.get(subject, {}).values())
+
+    def has(self, image: SourceImage, is_here: Callable[[Digest], bool]) -> bool:
+        """Whether the entry *image* is attached to something that is here, and not an image that has its own name."""
+        entry = image.descriptor
+        if entry.digest in self._lists:
+            return True
+        if isinstance(entry, Flawed) or not any(map(is_here, self._subjects.get(entry.digest, ()))):
+            return False
+        names = image.names if image.names != (image.fallback,) else ()
+        # A tag of attachments is no name of an image. Of the others, the document has been read.
+        return not names or entry.digest in self._tagged or bool(self._documents.nature(entry).artifact)
+
+    def _add_entry(self, entry: Descriptor, signed: Digest | None) -> None:
+        tag = tag_in(entry.annotations)
+        suffix = _SUFFIX_OF.get(entry.annotations.get(KIND, ""), "")
+        if tag is not None and tag.suffix:
+            if tag.subject is not None:
+                self._add(tag.subject, Attached(entry, tag.suffix))
+        elif tag is not None and self._documents.nature(entry).is_index:
+            self._lists.add(entry.digest)
+            for one in self._documents.index(entry).manifests:
+                self._documents.work.visit()
+                with suppress(ArstoreError):
+                    self._add_referring(one)
+        elif suffix and signed is not None:
+            self._add(signed, Attached(entry, suffix))
+        elif not _has_own_name(entry) or entry.artifact_type:
+            self._add_referring(entry)
+
+    def _add_referring(self, entry: Descriptor) -> None:
+        if not self._documents.nature(entry).is_index:
+            subject = self._documents.manifest(entry).subject
+            if subject is not None:
+                self._add(subject, Attached(entry))
+
+    def _add(self, subject: Digest, one: Attached) -> None:
+        self._of.setdefault(subject, {}).setdefault(one.descriptor.digest, one)
+        if one.tag:
+            self._tagged.add(one.descriptor.digest)
+        self._subjects.setdefault(one.descriptor.digest, set()).add(subject)
+
+
+def _signed(entries: Sequence[Descriptor | Flawed]) -> Digest | None:
+    """The image in a layout of `cosign save`, the first one as there; None for any other layout."""
+    for entry in entries:
+        if isinstance(entry, Descriptor) and entry.annotations.get(KIND, "") in {KIND_OF_IMAGE, KIND_OF_INDEX}:
+            return entry.digest
+    return None
+
+
+def _has_own_name(entry: Descriptor) -> bool:
+    name = entry.annotations.get(REF_NAME, "")
+    return bool(name and not is_digest(name)) or CONTAINERD_NAME in entry.annotations

@@ -1,0 +1,104 @@
+"""What belongs to the images that were selected: signatures, attestations and the like (`oci.attachment`).
+
+A source's list is a claim. Each manifest is read and verified as any document is, and has to name the subject that it
+is listed for, unless it stands under a tag that does. Of the types nothing is asked, and layers are never unpacked.
+What cannot be taken is passed over, and reported: the image is as good without it. But what a store has recorded it
+must have (`has_what_it_lists`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arstore.errors import ManifestError, MissingBlobError
+from arstore.oci.attachment import EMPTY, EMPTY_DIGEST, MOST, blobs_of, type_of
+from arstore.store.ingest.incoming import IncomingAttachment, IncomingBlob
+from arstore.transport.source import attached_to
+
+if TYPE_CHECKING:
+    from arstore.digest import Digest
+    from arstore.oci.manifest import Manifest
+    from arstore.transport.documents import Documents
+    from arstore.transport.selection.taking import Selection
+    from arstore.transport.skipped import SkippedTop
+    from arstore.transport.source import Attached, ImageSource
+
+_DEEPEST = 4
+"""How far attachments of attachments are followed: a signature of an attestation is at the second level."""
+
+
+class Attaching:
+    """Finds in *source* what belongs to the images of *selection*, and adds it; *skipped* learns of the rest."""
+
+    def __init__(self, source: ImageSource, documents: Documents, selection: Selection, skipped: SkippedTop) -> None:
+        self._source = source
+        self._documents = documents
+        self._selection = selection
+        self._skipped = skipped
+        self._known: dict[tuple[Digest, Digest], IncomingAttachment] = {}
+
+    def add(self) -> None:
+        """Ask for each image and index, and for what is found. Raises the errors of the source, and of `Documents`
+        but for MissingBlobError and ManifestError.
+        """
+        selection = self._selection
+        level = [index.digest for index in selection.indexes.values()]
+        level += [image.digest for image in selection.images.values()]
+        for _ in range(_DEEPEST):
+            level = [digest for subject in level for digest in self._of(subject)]
+        selection.attachments += self._known.values()
+
+    def _of(self, subject: Digest) -> list[Digest]:
+        """Take what is attached to *subject*; what may have attachments itself."""
+        found = []
+        listed = attached_to(self._source, subject)
+        for one in listed[:MOST]:
+            self._documents.work.visit()
+            entry = one.descriptor
+            if (subject, entry.digest) in self._known or entry.digest in self._selection.images:
+                continue
+            try:
+                taken = self._read(subject, one)
+            except (ManifestError, MissingBlobError) as error:
+                if getattr(self._source, "has_what_it_lists", False):
+                    raise
+                self._skipped.add(entry, f"an attachment of {subject} that cannot be taken: {error.why}")
+                continue
+            if taken is None:
+                self._skipped.add(entry, f"listed as an attachment of {subject}, and does not say so itself")
+                continue
+            self._known[subject, entry.digest] = taken
+            # Tags of tags cost a registry requests, and nobody writes any.
+            if not (one.tag and self._source.is_remote):
+                found.append(entry.digest)
+        for one in listed[MOST:]:
+            self._skipped.add(one.descriptor, f"more than {MOST} attachments of {subject}")
+        return found
+
+    def _read(self, subject: Digest, one: Attached) -> IncomingAttachment | None:
+        entry = one.descriptor
+        raw = self._documents.get(entry)
+        nature = self._documents.nature(entry)
+        if nature.is_index:
+            raise ManifestError(f"index {entry.digest}", "it is an index")
+        manifest = self._documents.manifest(entry)
+        if not one.tag and manifest.subject != subject:
+            return None
+        self._require_blobs(manifest)
+        blobs = tuple(IncomingBlob(blob.digest, blob.size) for blob in blobs_of(manifest))
+        return IncomingAttachment(subject, entry.digest, nature.media_type, raw, type_of(manifest), blobs, one.tag)
+
+    def _require_blobs(self, manifest: Manifest) -> None:
+        """See to it that all blobs are there, or embedded; a remote source finds that out when it gives them."""
+        if self._source.is_remote:
+            return
+        for blob in blobs_of(manifest):
+            if blob.data is not None:
+                self._documents.embed(blob)
+            try:
+                self._documents.require_blob(blob.digest)
+            except MissingBlobError:
+                # The empty content need not be kept anywhere.
+                if blob.digest != EMPTY_DIGEST:
+                    raise
+                self._documents.embedded[EMPTY_DIGEST] = EMPTY
