@@ -51,7 +51,6 @@ COMMANDS: Mapping[str, Mapping[str, CommandEntry]] = {
         "sign": CommandEntry("trust.signing", "sign", "Sign an image."),
         "verify": CommandEntry("trust.verify", "verify", "Verify that an image is signed with a key."),
         "keygen": CommandEntry("trust.keygen", "keygen", "Make a pair of keys to sign images with."),
-        "verify": CommandEntry("trust.verify", "verify", "Verify signatures of images with keys."),
         "policy": CommandEntry("trust.policy", "policy", "Check policies, and explain their decisions."),
     },
     "Root file systems": {

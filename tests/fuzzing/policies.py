@@ -24,8 +24,9 @@ from fuzzing.target import Mutate, Target
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
-    from arstore.trust.policy.model import Policy, Requirement
+    from arstore.trust.policy.model import Policy, Requirement, Requirements
     from arstore.trust.policy.subject import Subject
 
 _IMAGE = images.image(images.layer([images.file("a")]), architecture="amd64").manifest
@@ -45,14 +46,21 @@ def read_policy(data: bytes) -> None:
     for doubt in doubts(policy):
         assert doubt.text
     name = line.decode("utf-8", "replace")
-    for subject in (*_SUBJECTS, *_named(name)):
+    subjects = (*_SUBJECTS, *_named(name))
+    for subject in subjects:
         found = scope.find(policy, subject)
         assert found.requirements
-        for requirement in found.requirements:
-            assert described(requirement).isprintable()
-            if isinstance(requirement, SignedBy | SigstoreSigned):
-                mismatch(requirement.identity, subject.reference, name)
-        _decide(policy, subject)
+    for requirement in {one for found in _lists(policy) for one in found}:
+        assert described(requirement).isprintable()
+        if isinstance(requirement, SignedBy | SigstoreSigned):
+            mismatch(requirement.identity, subjects[-1].reference, name)
+    _decide(policy, subjects[len(data) % len(subjects)])
+
+
+def _lists(policy: Policy) -> Iterator[Requirements]:
+    yield policy.default
+    for scopes in policy.transports.values():
+        yield from scopes.values()
 
 
 def _named(name: str) -> list[Subject]:

@@ -95,3 +95,48 @@ def test_every_equivalent_mutant_has_a_proof():
     assert named
     for number in named:
         assert lines[number + 1].startswith("    ")
+
+
+CONDITIONS = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from x import y
+    z = 1 if y else 2
+def judge(found, wanted):
+    if found and not wanted:
+        return found == wanted
+    assert found
+    return [one for one in found if one] or (1 if wanted else 2) or any(one > 2 for one in found)
+"""
+NEGATED = {
+    "found and not wanted": 1,
+    "found": 1,
+    "not wanted": 1,
+    "found == wanted": 1,
+    "one": 1,
+    "[one for one in found if one]": 1,
+    "1 if wanted else 2": 1,
+    "any(one > 2 for one in found)": 1,
+    "wanted": 1,
+    "one > 2": 1,
+}
+
+
+def test_every_condition_is_negated_once(mutants, tmp_path):
+    path = tmp_path / "judging.py"
+    path.write_text(CONDITIONS)
+    found = mutants.conditions([path], tmp_path)
+    assert {one.guard: one.number for one in found} == NEGATED
+    assert len(found) == len(NEGATED)
+    for mutant in found:
+        changed = mutant.applied(path.read_bytes())
+        ast.parse(changed)
+        assert f"(not ({mutant.guard}))".encode() in changed
+
+
+def test_the_list_of_the_evaluators_conditions_is_current(mutants):
+    path = REPOSITORY / "tests" / "mutation" / "policy.txt"
+    listed = {line for line in path.read_text().splitlines() if not line.startswith("#")}
+    modules = (REPOSITORY / "arstore" / "trust" / "policy").rglob("*.py")
+    found = {f"{one.rule} {one.name}" for one in mutants.conditions(modules, REPOSITORY)}
+    assert listed == found, "tools/mutate.py conditions arstore/trust/policy"

@@ -50,9 +50,11 @@ def read_file(path: str) -> bytes | None:
     Raises RegistryConfigError for one that cannot be read, is no file, or is larger than any such file.
     """
     try:
-        with open(path, "rb") as file:
+        # A FIFO is refused, not waited for.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) and path not in {"/dev/null", "/dev/stdin"}:
                 raise RegistryConfigError(path, "is not a file")
+            os.set_blocking(file.fileno(), True)
             data = file.read(_MOST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

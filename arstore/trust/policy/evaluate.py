@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from arstore.trust.signature import Signature
 
 NO_POLICY = "there is no policy, so every image is accepted"
+"""The reason without a policy; a command that works without one says this once."""
 _MOST_REASONS = 3
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SYSTEM = "/etc/containers/policy.json"
 USER = ".config/containers/policy.json"
-NO_POLICY = "no policy.json was found, so images are accepted without any signature"
-"""What a command says once when it works without a policy."""
 
 
 LARGEST = 4 << 20
