@@ -9,6 +9,8 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.tar.limits import DEFAULT_LIMITS
+
 from costfuzz.measuring import measured
 
 if TYPE_CHECKING:
@@ -83,14 +85,14 @@ def grown(genome: Genome, factor: int) -> Genome:
 
 def _measured(target: Target, one: Best) -> Found:
     empty = target.make([], 0)
-    idle = measured(target.run(empty, 0), target.size(empty), 20).seconds
+    idle = measured(target.run(empty, 0, DEFAULT_LIMITS), target.size(empty), 20).seconds
     best: tuple[float, Cost, int] | None = None
     # What ends with an error at once is larger where its counts are, and not where all of it is repeated.
     for grows in (False, True):
         for most in SIZES:
             genome = grown(one.genome, most // one.most) if grows else one.genome * _REPEATED
             source = target.make(genome, most)
-            run = target.run(source, one.how)
+            run = target.run(source, one.how, DEFAULT_LIMITS)
             _forget_peak()
             before = _peak()
             cost = measured(run, target.size(source))

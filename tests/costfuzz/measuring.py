@@ -16,8 +16,8 @@ from arstore.errors import ArstoreError
 from arstore.trees.format import UnrepresentableError
 
 MEGABYTE = 1_000_000
-SHORT = 50e-6
-"""Seconds that say nothing yet."""
+SHORT = 100e-6
+"""Seconds that say nothing yet: they are taken off, so that no small difference becomes a large one."""
 ALLOWED = {
     "steps": 50_000_000 + 8 * MEGABYTE,
     "inflated": 1 << 30,
@@ -53,8 +53,10 @@ class Cost:
         return max(max(self.size, 1) / ALLOWED["inflated"], *parts)
 
     def at_most(self, idle: float) -> float:
-        """The seconds that a source can take in this way, less *idle* for reading nothing; 0 for what is too short."""
-        return (self.seconds - idle) / self.share if self.seconds > 3 * idle + SHORT else 0.0
+        """The seconds that a source can take in this way, less what reading nothing takes, *idle*, and what says
+        nothing.
+        """
+        return max(self.seconds - idle - SHORT, 0.0) / self.share
 
 
 def measured(run: Run, size: int, repeat: int = 1, *, memory: bool = False) -> Cost:
