@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arstore.tar.limits import DEFAULT_LIMITS
-
 from costfuzz.measuring import measured
 
 if TYPE_CHECKING:

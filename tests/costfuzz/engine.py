@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arstore.tar.limits import DEFAULT_LIMITS
-
 from costfuzz.genome import changed, made
 from costfuzz.measuring import measured
-from costfuzz.news import ROUNDS, Quiet, is_time, may_be_new
+from costfuzz.news import ROUNDS, TIMES, Quiet, is_time, may_be_new
 
 if TYPE_CHECKING:
     from arstore.tar.limits import Limits
@@ -183,7 +182,7 @@ class Search:
         marks = {feature: mark.value for feature, mark in corpus.marks.items()}
         new = []
         for feature in may_be_new(found, marks):
-            value = self._held(one, feature) if is_time(feature) else found[feature]
+            value = self._held(one, feature) if is_time(feature) and feature in marks else found[feature]
             if value:
                 new.append(f"{self._target.name} {corpus.executions} {feature} {marks.get(feature, 0):.4g} {value:.4g}")
                 corpus.marks[feature] = replace(one, value=value)
@@ -197,16 +196,18 @@ class Search:
         return self._target.size(source), self._target.run(source, how, granted(most))
 
     def _held(self, one: Best, feature: str) -> float:
-        """The value of a time that is new; 0 when it is none beside the mark's genome, run in turns with this one."""
-        mark = self._corpus.marks.get(feature)
-        runs = [self._run(each.genome, each.how, each.most) for each in (one, mark) if each is not None]
-        values = [float("inf")] * len(runs)
+        """The least time of *one*; 0 when it is not new beside the mark's genome, run in turns with it."""
+        mark = self._corpus.marks[feature]
+        runs = [self._run(each.genome, each.how, each.most) for each in (one, mark)]
+        values, is_new = [float("inf"), float("inf")], False
         for _ in range(ROUNDS):
             for number, (size, run) in enumerate(runs):
                 found = features(measured(run, size), self._corpus.idle)
                 values[number] = min(values[number], found.get(feature, 0.0))
-        marks = {feature: values[1]} if mark is not None else {}
-        return values[0] if may_be_new({feature: values[0]}, marks) else 0.0
+            is_new = bool(may_be_new({feature: values[0]}, {feature: values[1]}))
+            if not is_new and values[0] < TIMES * mark.value:
+                break
+        return values[0] if is_new else 0.0
 
     def _raised(self, cost: Cost) -> dict[str, float]:
         best = self._corpus.best
@@ -218,7 +219,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Bounds:
-    """When a search ends: *quiet* executions of a kind in a row with nothing new, so many *executions* of it, a time."""
+    """When a search ends: after *quiet* executions of a kind with nothing new, so many *executions* of it, or late."""
 
     quiet: int
     executions: int
@@ -271,9 +272,7 @@ def search(targets: list[Target], place: Path, bounds: Bounds, seed: int, *, aga
     turns = [_Turns(some, place, chance, note, again=again) for some in kinds.values()]
     gc.freeze()
     while time.time() < bounds.until:
-        todo = [
-            one for one in turns if one.quiet.count < bounds.quiet and one.quiet.executions < bounds.executions
-        ]
+        todo = [one for one in turns if one.quiet.count < bounds.quiet and one.quiet.executions < bounds.executions]
         for one in todo:
             one.take()
         if not todo:
