@@ -32,7 +32,7 @@ MEMORY = 2 << 30
 """Bytes of address space of a searching process."""
 LONGEST = 20.0
 """Seconds of processor time that one execution may take."""
-SIZES = (1 << 10,) * 35 + (2 << 10,) * 30 + (4 << 10,) * 27 + (16 << 10,) * 6 + (64 << 10,) * 2
+SIZES = (1 << 10,) * 450 + (2 << 10,) * 380 + (4 << 10,) * 145 + (16 << 10,) * 20 + (64 << 10,) * 5
 """Bytes of inputs, as often as they are tried."""
 SLICE = 1200
 """Executions of one kind before the next one's turn."""
@@ -40,7 +40,7 @@ RISE = 1.25
 """What a maximum has to rise by to be kept and changed further. It is not new for that (`news`)."""
 AGAIN = 3
 """Times that what seems to be a maximum is measured again."""
-LOOKED = 25
+LOOKED = 50
 """Executions of which one has its memory measured, whatever it took."""
 
 
@@ -50,7 +50,7 @@ def granted(most: int) -> Limits:
     What is not paid for does not end; and what is reckoned is the time for each part of an allowance.
     """
     return DEFAULT_LIMITS._replace(
-        steps=16_384 + 8 * most,
+        steps=8_192 + 8 * most,
         parsed=8_192 + 2 * most,
         visits=256 + most // 8,
         references=256 + most // 8,

@@ -33,6 +33,9 @@ ALLOWED = {
 }
 """What a compressed source of 1 MB may be charged of each."""
 
+OFTEN = 10_000
+"""Nothing is taken to be had more often than this of one source: what it has once would count as much as a loop else."""
+
 Run = Callable[[dict[str, int]], None]
 """Reads one input, and notes what was charged for it, and what was `made` and `written`."""
 
@@ -50,7 +53,7 @@ class Cost:
     def share(self) -> float:
         """The part of its allowance that was charged."""
         parts = (self.charged.get(name, 0) / most for name, most in ALLOWED.items())
-        return max(max(self.size, 1) / ALLOWED["inflated"], *parts)
+        return 1 / OFTEN + max(max(self.size, 1) / ALLOWED["inflated"], *parts)
 
     def at_most(self, idle: float) -> float:
         """The seconds that a source can take in this way, less what reading nothing takes, *idle*, and what says
