@@ -1,9 +1,10 @@
 """References: a store whose images name 200,000 layers, and what each command that reads it takes.
 
-Seven sources of some 30 KB bring three images of 10,000 layers each, nearly as many as limits let one source name; all but
-the lowest layer of an image are one layer of 1 KiB again and again. So the store is small, and its graph is not. Each
-command is a process of its own; what it and its children take of processors and memory is measured, and must not be more
-than an input of 1 MB may cost. *--on* names a directory for the store, *--keep* leaves it there and uses one that was left.
+Seven sources of some 30 KB bring three images of 10,000 layers each, nearly as many as limits let one source name; all
+but the lowest layer of an image are one layer of 1 KiB again and again. So the store is small, and its graph is not.
+Each command is a process of its own; what it and its children take of processors and memory is measured, and must not
+be more than an input of 1 MB may cost. *--on* names a directory for the store, *--keep* leaves it there and uses one
+that was left.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class _Store:
         self.place = place
         self.figures: list[Figure] = []
 
-    def run(self, *words: str, status: int = 0, is_bound: bool = True) -> Ended:
+    def run(self, *words: str, status: int = 0) -> Ended:
         """Run a command to its end, and note what it took."""
         root, runroot = self.place / "root", self.place / "run"
         command = [sys.executable, "-m", "arstore", "--root", str(root), "--runroot", str(runroot), *words]
