@@ -80,9 +80,7 @@ class _Store:
         if done.status != status or done.hung:
             said += f"; ended with {done.status}: {done.last}"
         met = done.status == status and done.processor <= PROCESSOR and memory <= MEMORY
-        self.figures.append(
-            Figure(shown, said, f"<= {PROCESSOR:.0f} s, {MEMORY // 10**6} MB", met if is_bound else None)
-        )
+        self.figures.append(Figure(shown, said, f"<= {PROCESSOR:.0f} s, {MEMORY // 10**6} MB", met))
         print(f"{shown}: {said}", file=sys.stderr)
         return done
 
