@@ -34,7 +34,7 @@ ALLOWED = {
 """What a compressed source of 1 MB may be charged of each."""
 
 OFTEN = 10_000
-"""Nothing is taken to be had more often than this of one source: what it has once would count as much as a loop else."""
+"""Nothing is taken to be had more often than this of one source: what it has once would count as a loop otherwise."""
 
 Run = Callable[[dict[str, int]], None]
 """Reads one input, and notes what was charged for it, and what was `made` and `written`."""

@@ -90,7 +90,7 @@ def _words(place: Path) -> Iterator[tuple[str, ...]]:
     yield from (("images",), ("images", "--json"), ("layers",), ("layers", "--json"), ("inspect", one))
     yield from (("inspect", "--json", one), ("history", one), ("du",), ("du", "--json"), ("gc", "--dry-run"), ("gc",))
     yield from (("check", "--quick"), ("check",), ("check", "--repair"), ("tag", one, "box/x:1"), ("untag", "box/x:1"))
-    yield from (("index", "create", "box/all:1", one, other), ("inspect", "box/all:1"), ("rm", "box/all:1"))
+    yield from (("index", "create", "box/all:1", one), ("inspect", "box/all:1"), ("rm", "box/all:1"))
     yield from (("convert", "--tree", "directory", other), ("backup", str(place / "backup")))
     yield from (("backup", str(place / "backup")), ("save", "--output", str(place / "saved"), one))
     yield from (("mounts",), ("ps",))
