@@ -6,6 +6,7 @@ have 10^5 layers, and `gc` asks for all of them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -141,7 +142,9 @@ class Snapshot:
             except (ValueError, TypeError, RecursionError):
                 records = dict(self._each(table, kind, batch))
                 keys, columns = list(records), [[getattr(one, name) for one in records.values()] for name in fields]
-            yield keys, [_sharing(column, shared) for column in columns]
+            with suppress(TypeError):  # a record with a list in a list, which is told where it is used
+                columns = [_sharing(column, shared) for column in columns]
+            yield keys, columns
 
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
         """As `_parts` for these *rows*, of which some cannot be read."""

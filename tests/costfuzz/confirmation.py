@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 SIZES = (1 << 20, 4 << 20, 16 << 20)
 """Bytes that the inputs are made for, one after the other."""
-LONGEST = 60
-"""Seconds for one genome."""
+LONGEST = 60.0
+"""Seconds of processor time for one genome."""
 _REPEATED = 20_000
 """Times that a genome is repeated, until the input is large enough."""
 _SHORTEST = 0.02
@@ -55,13 +55,13 @@ def dearest(corpus: Corpus, count: int) -> list[Best]:
 
 
 def confirmed(target: Target, one: Best) -> Found | None:
-    """What *one* costs when it is large, measured in a process of its own; None for one that was ended by its alarm."""
+    """What *one* costs when it is large, measured in a process of its own; None for one that was ended by its timer."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reading)
-            signal.alarm(LONGEST)
+            signal.setitimer(signal.ITIMER_PROF, LONGEST)
             with open(writing, "wb") as file:
                 file.write(pickle.dumps(_measured(target, one)))
         finally:

@@ -97,6 +97,16 @@ def test_what_many_records_have_is_held_once(graph):
     assert len(set(map(id, layers_of_image))) == 2
 
 
+def test_records_with_lists_in_lists_are_read_as_before(graph):
+    odd = LayerRecord(B, "", ([C],), 1, A)
+    with graph.write() as change:
+        for digit in range(3):
+            change.put_layer(f"sha256:{digit:064x}", odd)
+    with graph.read() as snapshot:
+        _, layers = snapshot.columns("layers", _Layers)
+    assert layers.blobs == [([C],)] * 3
+
+
 def test_large_records_are_decoded_a_few_at_a_time(graph):
     """Of 20 images with 10,000 layers each, all at a time would take 100 MB."""
     layers = tuple(f"sha256:{number:064x}" for number in range(4000))
