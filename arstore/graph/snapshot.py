@@ -6,7 +6,8 @@ have 10^5 layers, and `gc` asks for all of them.
 
 from __future__ import annotations
 
-from itertools import islice
+from contextlib import suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arstore.errors import StoreDamagedError
@@ -46,6 +47,11 @@ _BEHIND = b"0"
 
 _FIRST, _BATCH = 16, 1024
 """Records that are read together, at first and at last."""
+_PIECE = 1 << 20
+"""Bytes of records that are decoded together: as objects they take several times as much."""
+
+_SHAREABLE = {str, tuple, int}
+"""Kinds of values of which one object stands for all that are equal."""
 
 _T = TypeVar("_T", bound=Record)
 _R = TypeVar("_R")
@@ -129,13 +135,16 @@ class Snapshot:
     ) -> Iterator[tuple[list[str], list[list[Any]]]]:
         """Some records at a time: their keys, and a list of each of these *fields*."""
         kind = KINDS[table]
-        for batch in self._rows(table, start, stop):
+        shared: dict[Any, Any] = {}
+        for batch in chain.from_iterable(map(_pieces, self._rows(table, start, stop))):
             try:
                 keys = [name[len(table) + 1 :].decode() for name, _ in batch]
                 columns = RecordCodec.decode_columns(kind, fields, all_unsealed(batch))
             except (ValueError, TypeError, RecursionError):
                 records = dict(self._each(table, kind, batch))
                 keys, columns = list(records), [[getattr(one, name) for one in records.values()] for name in fields]
+            with suppress(TypeError):  # a record with a list in a list, which is told where it is used
+                columns = [_sharing(column, shared) for column in columns]
             yield keys, columns
 
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
@@ -341,6 +350,40 @@ class Snapshot:
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
         """All leases, by id, of the living and the dead."""
         return self._parts("leases", LeaseRecord)
+
+
+def _sharing(column: list[Any], shared: dict[Any, Any]) -> list[Any]:
+    """*column* with values that repeat as one object each, which *shared* has by itself.
+
+    A hundred thousand layers may name one blob and one tree: as many strings would be most of what a command holds.
+    Where most values differ, as on most stores, they stay as they are.
+    """
+    kind = type(column[0]) if column else None
+    if kind is tuple and any(len(value) > 1 for value in column):
+        return [
+            value if 2 * len(some := set(value)) > len(value) else tuple(map(_one_of(some, shared), value))
+            for value in column
+        ]
+    if kind in _SHAREABLE and 2 * len(some := set(column)) <= len(column):
+        return list(map(_one_of(some, shared), column))
+    return column
+
+
+def _one_of(values: set[Any], shared: dict[Any, Any]) -> Callable[[Any], Any]:
+    """What gives the one object for each of *values*."""
+    return {value: shared.setdefault(value, value) for value in values}.__getitem__
+
+
+def _pieces(rows: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """*rows* in lists of about as much as is decoded together; as a rule that is all."""
+    start = size = 0
+    for number, (_, value) in enumerate(rows):
+        size += len(value)
+        if size >= _PIECE:
+            yield rows[start : number + 1]
+            start, size = number + 1, 0
+    if start < len(rows):
+        yield rows[start:]
 
 
 def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool], most: int = _BATCH) -> Iterator[list[_R]]:

@@ -9,6 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arstore.tar.limits import DEFAULT_LIMITS
 from costfuzz.measuring import measured
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 SIZES = (1 << 20, 4 << 20, 16 << 20)
 """Bytes that the inputs are made for, one after the other."""
-LONGEST = 60
-"""Seconds for one genome."""
+LONGEST = 60.0
+"""Seconds of processor time for one genome."""
 _REPEATED = 20_000
 """Times that a genome is repeated, until the input is large enough."""
 _SHORTEST = 0.02
@@ -54,13 +55,13 @@ def dearest(corpus: Corpus, count: int) -> list[Best]:
 
 
 def confirmed(target: Target, one: Best) -> Found | None:
-    """What *one* costs when it is large, measured in a process of its own; None for one that was ended by its alarm."""
+    """What *one* costs when it is large, measured in a process of its own; None for one that was ended by its timer."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reading)
-            signal.alarm(LONGEST)
+            signal.setitimer(signal.ITIMER_PROF, LONGEST)
             with open(writing, "wb") as file:
                 file.write(pickle.dumps(_measured(target, one)))
         finally:
@@ -83,14 +84,14 @@ def grown(genome: Genome, factor: int) -> Genome:
 
 def _measured(target: Target, one: Best) -> Found:
     empty = target.make([], 0)
-    idle = measured(target.run(empty, 0), target.size(empty), 20).seconds
+    idle = measured(target.run(empty, 0, DEFAULT_LIMITS), target.size(empty), 20).seconds
     best: tuple[float, Cost, int] | None = None
     # What ends with an error at once is larger where its counts are, and not where all of it is repeated.
     for grows in (False, True):
         for most in SIZES:
             genome = grown(one.genome, most // one.most) if grows else one.genome * _REPEATED
             source = target.make(genome, most)
-            run = target.run(source, one.how)
+            run = target.run(source, one.how, DEFAULT_LIMITS)
             _forget_peak()
             before = _peak()
             cost = measured(run, target.size(source))

@@ -23,6 +23,7 @@ from arstore.transport.selection.selector import Selector, Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from arstore.tar.limits import Limits
     from arstore.transport.media.base import Medium
     from costfuzz.genome import Genome, Grammar
     from costfuzz.measuring import Run
@@ -273,15 +274,15 @@ def documents(genome: Genome, most: int) -> Documents:
     return found
 
 
-def selected(opened: Callable[[Members], Medium]) -> Callable[[Documents, int], Run]:
+def selected(opened: Callable[[Members, Limits], Medium]) -> Callable[[Documents, int, Limits], Run]:
     """The choice of images from a source that *opened* makes of a table."""
 
-    def run_of(source: Documents, how: int) -> Run:
+    def run_of(source: Documents, how: int, limits: Limits) -> Run:
         def run(charged: dict[str, int]) -> None:
             members = source.members()
             medium = None
             try:
-                medium = opened(members)
+                medium = opened(members, limits)
                 taken = Selector(medium, Wanted(every=bool(how % 2))).select()
                 charged["made"] = len(taken.images)
             finally:
@@ -298,22 +299,22 @@ def selected(opened: Callable[[Members], Medium]) -> Callable[[Documents, int], 
     return run_of
 
 
-def layout(members: Members) -> Medium:
+def layout(members: Members, limits: Limits) -> Medium:
     """A layout in an archive."""
     assert is_layout(members)
-    return Layout(members, "box.tar")
+    return Layout(members, "box.tar", limits=limits)
 
 
-def docker_archive(members: Members) -> Medium:
+def docker_archive(members: Members, limits: Limits) -> Medium:
     """A docker-archive."""
     is_docker_archive(members)
-    return DockerArchive(members, "box.tar")
+    return DockerArchive(members, "box.tar", limits=limits)
 
 
-def hybrid(members: Members) -> Medium:
+def hybrid(members: Members, limits: Limits) -> Medium:
     """An archive with both lists."""
     is_docker_archive(members)
-    return Hybrid(members, "box.tar")
+    return Hybrid(members, "box.tar", limits=limits)
 
 
 __all__ = ["GRAMMAR", "docker_archive", "documents", "hybrid", "layout", "media_type", "selected"]

@@ -1,41 +1,60 @@
 """The search: each target's dearest genomes, by what makes them dear and by size, are changed again and again.
 
-The search runs in a forked process with little memory and an alarm, since what it looks for takes both. Its state, a
+The search runs in a forked process with little memory and a timer, since what it looks for takes both. Its state, a
 corpus that is written every few seconds, outlives it; the genome that ended a process is a finding.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import resource
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arstore.tar.limits import DEFAULT_LIMITS
 from costfuzz.genome import changed, made
 from costfuzz.measuring import measured
+from costfuzz.news import ROUNDS, TIMES, Quiet, is_time, may_be_new
 
 if TYPE_CHECKING:
+    from arstore.tar.limits import Limits
     from costfuzz.genome import Genome
-    from costfuzz.measuring import Cost
+    from costfuzz.measuring import Cost, Run
     from costfuzz.targets import Target
 
 MEMORY = 2 << 30
 """Bytes of address space of a searching process."""
-ALARM = 20
-"""Seconds that one execution may take."""
-SIZES = (1 << 10,) * 50 + (4 << 10,) * 40 + (16 << 10,) * 8 + (64 << 10,) * 2
+LONGEST = 20.0
+"""Seconds of processor time that one execution may take."""
+SIZES = (1 << 10,) * 450 + (2 << 10,) * 380 + (4 << 10,) * 145 + (16 << 10,) * 20 + (64 << 10,) * 5
 """Bytes of inputs, as often as they are tried."""
-SLICE = 200
-"""Executions of one target before the next one's turn."""
-RISE = 1.5
-"""What a maximum has to rise by to be new: clocks are not exact."""
-WRONG = 10.0
-"""Seconds of processor time that a source of 1 MB may take at most."""
+SLICE = 1200
+"""Executions of one kind before the next one's turn."""
+RISE = 1.25
+"""What a maximum has to rise by to be kept and changed further. It is not new for that (`news`)."""
+AGAIN = 3
+"""Times that what seems to be a maximum is measured again."""
+LOOKED = 50
+"""Executions of which one has its memory measured, whatever it took."""
+
+
+def granted(most: int) -> Limits:
+    """What an input of so many bytes is granted while it is searched for: what is paid for ends soon.
+
+    What is not paid for does not end; and what is reckoned is the time for each part of an allowance.
+    """
+    return DEFAULT_LIMITS._replace(
+        steps=8_192 + 8 * most,
+        parsed=8_192 + 2 * most,
+        visits=256 + most // 8,
+        references=256 + most // 8,
+    )
 
 
 @dataclass
@@ -50,7 +69,9 @@ class Best:
 
 @dataclass
 class Corpus:
-    """What is known of one target. `best` is by feature; `last` is the execution that brought the last maximum."""
+    """What is known of one target, by feature: `best` is what is changed further, `marks` what was new last, at the
+    execution `last`.
+    """
 
     name: str
     executions: int = 0
@@ -58,6 +79,7 @@ class Corpus:
     last: int = 0
     idle: float = 0.0
     best: dict[str, Best] = field(default_factory=dict)
+    marks: dict[str, Best] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, name: str) -> Corpus:
@@ -65,14 +87,18 @@ class Corpus:
         if not path.exists():
             return cls(name)
         found: dict[str, Any] = json.loads(path.read_text())
-        best = {feature: Best(*one) for feature, one in found.pop("best").items()}
-        return cls(**found, best=best)
+        for table in ("best", "marks"):
+            found[table] = {feature: Best(*one) for feature, one in found[table].items()}
+        return cls(**found)
 
     def write(self, path: Path) -> None:
         """Replace the file at *path*."""
-        best = {feature: [one.value, one.genome, one.how, one.most] for feature, one in self.best.items()}
+        known = {
+            table: {feature: [one.value, one.genome, one.how, one.most] for feature, one in found.items()}
+            for table, found in (("best", self.best), ("marks", self.marks))
+        }
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({**self.__dict__, "best": best}))
+        partial.write_text(json.dumps({**self.__dict__, **known}))
         partial.replace(path)
 
     def dearest(self) -> Best | None:
@@ -108,19 +134,20 @@ class Search:
         self._chance = chance
         if not corpus.idle:
             empty = target.make([], 0)
-            corpus.idle = measured(target.run(empty, 0), target.size(empty), 50).seconds
+            corpus.idle = measured(target.run(empty, 0, granted(0)), target.size(empty), 50).seconds
 
     def again(self) -> None:
-        """Judge what is known anew: the code may be another one since."""
-        known, self._corpus.best = self._corpus.best, {}
-        last = self._corpus.last
+        """Judge what is known anew: the code, or the machine, may be another one since. Nothing of it is new."""
+        corpus = self._corpus
+        known = {(str(one.genome), one.how, one.most): one for one in (*corpus.best.values(), *corpus.marks.values())}
+        corpus.best, corpus.marks, last = {}, {}, corpus.last
         for one in known.values():
-            signal.alarm(ALARM)
+            signal.setitimer(signal.ITIMER_PROF, LONGEST)
             self.judge(one.genome, one.how, one.most)
-        self._corpus.last = last
+        corpus.last = last
 
-    def step(self, note: int) -> None:
-        """One genome, made, run and judged; *note* has it meanwhile."""
+    def step(self, note: int) -> list[str]:
+        """One genome, made, run and judged; *note* has it meanwhile. Returns what was new, as text."""
         corpus, chance = self._corpus, self._chance
         known = list(corpus.best.values())
         if not known or chance.random() < 0.05:
@@ -135,23 +162,52 @@ class Search:
         data = json.dumps([self._target.name, genome, how, most]).encode()
         os.ftruncate(note, len(data))
         os.pwrite(note, data, 0)
-        self.judge(genome, how, most)
         corpus.executions += 1
+        return self.judge(genome, how, most)
 
-    def judge(self, genome: Genome, how: int, most: int) -> None:
-        """Measure *genome*, and keep it for each maximum that it raises."""
+    def judge(self, genome: Genome, how: int, most: int) -> list[str]:
+        """Measure *genome*, and keep it for each maximum that it raises. Returns what was new, as text."""
         corpus = self._corpus
-        source = self._target.make(genome, most)
-        size, run = self._target.size(source), self._target.run(source, how)
-        cost = measured(run, size, memory=corpus.executions % 1000 == 0)
-        if not self._raised(cost):
-            return
-        # Once more, for what was the clock's.
-        again = measured(run, size, 2, memory=True)
+        size, run = self._run(genome, how, most)
+        cost = measured(run, size, memory=corpus.executions % LOOKED == 0)
+        # Again, for what was the clock's.
+        for _ in range(AGAIN):
+            if not self._raised(cost):
+                return []
+            cost.seconds = min(cost.seconds, measured(run, size).seconds)
+        again = measured(run, size, memory=True)
         again.seconds = min(cost.seconds, again.seconds)
+        one = Best(0.0, genome, how, most)
+        found = features(again, corpus.idle)
+        marks = {feature: mark.value for feature, mark in corpus.marks.items()}
+        new = []
+        for feature in may_be_new(found, marks):
+            value = self._held(one, feature) if is_time(feature) and feature in marks else found[feature]
+            if value:
+                new.append(f"{self._target.name} {corpus.executions} {feature} {marks.get(feature, 0):.4g} {value:.4g}")
+                corpus.marks[feature] = replace(one, value=value)
+                corpus.last = corpus.executions
         for feature, value in self._raised(again).items():
-            corpus.best[feature] = Best(value, genome, how, most)
-            corpus.last = corpus.executions
+            corpus.best[feature] = replace(one, value=value)
+        return new
+
+    def _run(self, genome: Genome, how: int, most: int) -> tuple[int, Run]:
+        source = self._target.make(genome, most)
+        return self._target.size(source), self._target.run(source, how, granted(most))
+
+    def _held(self, one: Best, feature: str) -> float:
+        """The least time of *one*; 0 when it is not new beside the mark's genome, run in turns with it."""
+        mark = self._corpus.marks[feature]
+        runs = [self._run(each.genome, each.how, each.most) for each in (one, mark)]
+        values, is_new = [float("inf"), float("inf")], False
+        for _ in range(ROUNDS):
+            for number, (size, run) in enumerate(runs):
+                found = features(measured(run, size), self._corpus.idle)
+                values[number] = min(values[number], found.get(feature, 0.0))
+            is_new = bool(may_be_new({feature: values[0]}, {feature: values[1]}))
+            if not is_new and values[0] < TIMES * mark.value:
+                break
+        return values[0] if is_new else 0.0
 
     def _raised(self, cost: Cost) -> dict[str, float]:
         best = self._corpus.best
@@ -161,40 +217,71 @@ class Search:
         }
 
 
-def search(
-    targets: list[Target], place: Path, executions: int, seed: int, until: float, *, again: bool = False
-) -> None:
-    """Run the targets in turn in this process, until each has its part of so many executions, or it is that late.
+@dataclass(frozen=True)
+class Bounds:
+    """When a search ends: after *quiet* executions of a kind with nothing new, so many *executions* of it, or late."""
 
-    An execution that takes too long ends the process (SIGALRM).
+    quiet: int
+    executions: int
+    until: float
+
+
+class _Turns:
+    """The search on all targets of one kind, in turns."""
+
+    def __init__(self, targets: list[Target], place: Path, chance: random.Random, note: int, *, again: bool) -> None:
+        self._place, self._note = place, note
+        self.quiet = Quiet.read(place, targets[0].kind)
+        self._searches: list[tuple[Target, Corpus, Search]] = []
+        for target in targets:
+            corpus = Corpus.read(place / f"{target.name}.json", target.name)
+            self._searches.append((target, corpus, Search(target, corpus, chance)))
+            if again:
+                self._searches[-1][2].again()
+        self._slice = max(1, SLICE // sum(target.weight for target in targets))
+
+    def take(self) -> None:
+        """One slice of each target."""
+        for target, corpus, one in self._searches:
+            started = time.thread_time()
+            new = []
+            for _ in range(self._slice * target.weight):
+                signal.setitimer(signal.ITIMER_PROF, LONGEST)
+                found = one.step(self._note)
+                self.quiet.executed(is_new=bool(found))
+                new += found
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            corpus.seconds += time.thread_time() - started
+            corpus.write(self._place / f"{target.name}.json")
+            with open(self._place / "news", "a") as log:
+                log.writelines(line + "\n" for line in new)
+        self.quiet.write(self._place)
+
+
+def search(targets: list[Target], place: Path, bounds: Bounds, seed: int, *, again: bool = False) -> None:
+    """Run the targets, by kind and in turns, in this process, until *bounds*.
+
+    An execution that takes too long ends the process (SIGPROF).
     """
     chance = random.Random(seed)
     name = place / f"running-{os.getpid()}"
     note = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-    searches = []
+    kinds: dict[str, list[Target]] = {}
     for target in targets:
-        corpus = Corpus.read(place / f"{target.name}.json", target.name)
-        searches.append((target, corpus, Search(target, corpus, chance)))
-        if again:
-            searches[-1][2].again()
-    whole = sum(target.weight for target in targets)
-    while time.time() < until:
-        todo = [one for one in searches if one[1].executions * whole < executions * one[0].weight]
+        kinds.setdefault(target.kind, []).append(target)
+    turns = [_Turns(some, place, chance, note, again=again) for some in kinds.values()]
+    gc.freeze()
+    while time.time() < bounds.until:
+        todo = [one for one in turns if one.quiet.count < bounds.quiet and one.quiet.executions < bounds.executions]
+        for one in todo:
+            one.take()
         if not todo:
             break
-        for target, corpus, one in todo:
-            started = time.thread_time()
-            for _ in range(SLICE * target.weight):
-                signal.alarm(ALARM)
-                one.step(note)
-            signal.alarm(0)
-            corpus.seconds += time.thread_time() - started
-            corpus.write(place / f"{target.name}.json")
     os.close(note)
     name.unlink(missing_ok=True)
 
 
-def supervised(targets: list[Target], place: Path, executions: int, seed: int, until: float) -> list[str]:
+def supervised(targets: list[Target], place: Path, bounds: Bounds, seed: int) -> list[str]:
     """Search in a process that is started again when it dies; the genomes it died of, as text."""
     died: list[str] = []
     while True:
@@ -202,9 +289,9 @@ def supervised(targets: list[Target], place: Path, executions: int, seed: int, u
         if pid == 0:
             status = 1
             try:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.signal(signal.SIGPROF, signal.SIG_DFL)
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-                search(targets, place, executions, seed + len(died), until, again=not died)
+                search(targets, place, bounds, seed + len(died), again=not died)
                 status = 0
             finally:
                 os._exit(status)
@@ -217,5 +304,5 @@ def supervised(targets: list[Target], place: Path, executions: int, seed: int, u
         died.append(said)
         with open(place / "died", "a") as log:
             log.write(said + "\n")
-        if len(died) > 100 or time.time() > until:
+        if len(died) > 100 or time.time() > bounds.until:
             return died

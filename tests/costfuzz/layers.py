@@ -12,7 +12,6 @@ from fuzzing.target import scratch
 from support import tarblocks
 
 from arstore.disk.rmtree import remove_tree
-from arstore.tar.limits import DEFAULT_LIMITS
 from arstore.tar.reader import TarReader
 from arstore.tar.steps import Steps
 from arstore.tar.whiteout import classify
@@ -27,6 +26,7 @@ from arstore.trees.forms import FILES, INDEX, TAR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arstore.tar.limits import Limits
     from costfuzz.genome import Genome, Grammar
     from costfuzz.measuring import Run
 
@@ -144,11 +144,11 @@ def archive(genome: Genome, most: int) -> bytes:
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 
-def checked(data: bytes, _how: int) -> Run:
+def checked(data: bytes, _how: int, limits: Limits) -> Run:
     """The entries of a layer, read for their errors."""
 
     def run(charged: dict[str, int]) -> None:
-        steps = Steps(DEFAULT_LIMITS.steps)
+        steps = Steps(limits.steps)
         try:
             attributes = Attributes(False)
             for entry in TarReader(io.BytesIO(data), "layer", steps=steps):
@@ -160,15 +160,15 @@ def checked(data: bytes, _how: int) -> Run:
     return run
 
 
-def index(data: bytes, _how: int) -> Run:
+def index(data: bytes, _how: int, limits: Limits) -> Run:
     """The index over a layer."""
     place = scratch("cost-index")
     place.put(TAR, data)
 
     def run(charged: dict[str, int]) -> None:
-        steps = Steps(DEFAULT_LIMITS.steps)
+        steps = Steps(limits.steps)
         place.forget(INDEX)
-        builder = ErofsBuilder(place.fd, DEFAULT_LIMITS, None, steps)
+        builder = ErofsBuilder(place.fd, limits, None, steps)
         try:
             reader = TarReader(io.BytesIO(data), "layer", steps=steps)
             for entry in reader:
@@ -182,16 +182,16 @@ def index(data: bytes, _how: int) -> Run:
     return run
 
 
-def files(data: bytes, _how: int) -> Run:
+def files(data: bytes, _how: int, limits: Limits) -> Run:
     """The names of a layer, on disk; removing them counts, as a refused layer is removed."""
     place = scratch("cost-files")
 
     def run(charged: dict[str, int]) -> None:
-        steps = Steps(DEFAULT_LIMITS.steps)
+        steps = Steps(limits.steps)
         path = f"{place.path}/tree"
         os.mkdir(path)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        builder = DirectoryBuilder(fd, FILES, DEFAULT_LIMITS, None, steps)
+        builder = DirectoryBuilder(fd, FILES, limits, None, steps)
         try:
             reader = TarReader(io.BytesIO(data), "layer", steps=steps)
             for entry in reader:
@@ -211,21 +211,21 @@ class _Spool:
         return os.memfd_create("spool")
 
 
-def listed(data: bytes, how: int) -> Run:
+def listed(data: bytes, how: int, limits: Limits) -> Run:
     """The table of an outer archive: in place, or from a stream."""
 
     def run(charged: dict[str, int]) -> None:
         # The reader of an outer archive makes steps of its own.
-        steps = Steps(DEFAULT_LIMITS.steps)
+        steps = Steps(limits.steps)
         medium.TarReader = functools.partial(TarReader, steps=steps)  # type: ignore[misc, assignment]
         members = None
         try:
             if how % 2:
-                members = spooled(io.BytesIO(data), "archive", _Spool(), DEFAULT_LIMITS)
+                members = spooled(io.BytesIO(data), "archive", _Spool(), limits)
             else:
                 fd = os.memfd_create("archive")
                 os.write(fd, data)
-                members = indexed(OpenFile(fd), len(data), "archive", _Spool(), DEFAULT_LIMITS)
+                members = indexed(OpenFile(fd), len(data), "archive", _Spool(), limits)
             charged["members"] = len(members)
             charged["names"] = sum(map(len, members.names()))
         finally:

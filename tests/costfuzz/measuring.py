@@ -16,8 +16,8 @@ from arstore.errors import ArstoreError
 from arstore.trees.format import UnrepresentableError
 
 MEGABYTE = 1_000_000
-SHORT = 50e-6
-"""Seconds that say nothing yet."""
+SHORT = 100e-6
+"""Seconds that say nothing yet: they are taken off, so that no small difference becomes a large one."""
 ALLOWED = {
     "steps": 50_000_000 + 8 * MEGABYTE,
     "inflated": 1 << 30,
@@ -32,6 +32,9 @@ ALLOWED = {
     "held": 128 << 20,
 }
 """What a compressed source of 1 MB may be charged of each."""
+
+OFTEN = 10_000
+"""Nothing is taken to be had more often than this of one source: what it has once would count as a loop otherwise."""
 
 Run = Callable[[dict[str, int]], None]
 """Reads one input, and notes what was charged for it, and what was `made` and `written`."""
@@ -50,11 +53,13 @@ class Cost:
     def share(self) -> float:
         """The part of its allowance that was charged."""
         parts = (self.charged.get(name, 0) / most for name, most in ALLOWED.items())
-        return max(max(self.size, 1) / ALLOWED["inflated"], *parts)
+        return 1 / OFTEN + max(max(self.size, 1) / ALLOWED["inflated"], *parts)
 
     def at_most(self, idle: float) -> float:
-        """The seconds that a source can take in this way, less *idle* for reading nothing; 0 for what is too short."""
-        return (self.seconds - idle) / self.share if self.seconds > 3 * idle + SHORT else 0.0
+        """The seconds that a source can take in this way, less what reading nothing takes, *idle*, and what says
+        nothing.
+        """
+        return max(self.seconds - idle - SHORT, 0.0) / self.share
 
 
 def measured(run: Run, size: int, repeat: int = 1, *, memory: bool = False) -> Cost:

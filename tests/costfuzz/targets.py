@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from costfuzz import documents, layers
 
 if TYPE_CHECKING:
+    from arstore.tar.limits import Limits
     from costfuzz.genome import Genome, Grammar
     from costfuzz.measuring import Run
 
@@ -16,30 +17,35 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Target:
     """`make` turns a genome into an input of about so many bytes, and `size` tells how many it has. `run` reads it, in
-    the manner that a number says.
+    the manner that a number says, within limits.
     """
 
     name: str
+    kind: str
+    """What a person would call the input; targets of one kind are searched together."""
     grammar: Grammar
     make: Callable[[Genome, int], Any]
-    run: Callable[[Any, int], Run]
+    run: Callable[[Any, int, Limits], Run]
     size: Callable[[Any], int] = len
     weight: int = 1
-    """How often it is tried, against the others."""
+    """How often it is tried, against others of its kind."""
 
 
-def _documents(name: str, opened: Callable[[Any], Any]) -> Target:
+def _documents(name: str, kind: str, opened: Callable[[Any, Limits], Any], weight: int = 1) -> Target:
     run = documents.selected(opened)
-    return Target(name, documents.GRAMMAR, documents.documents, run, lambda made: made.size, 3)
+    return Target(name, kind, documents.GRAMMAR, documents.documents, run, lambda made: made.size, weight)
 
 
 _ALL = (
-    Target("layer", layers.GRAMMAR, layers.archive, layers.checked, weight=12),
-    Target("index", layers.GRAMMAR, layers.archive, layers.index, weight=4),
-    Target("files", layers.GRAMMAR, layers.archive, layers.files),
-    Target("archive", layers.GRAMMAR, layers.archive, layers.listed, weight=8),
-    _documents("layout", documents.layout),
-    _documents("docker-archive", documents.docker_archive),
-    _documents("hybrid", documents.hybrid),
+    Target("layer", "layers", layers.GRAMMAR, layers.archive, layers.checked, weight=6),
+    Target("index", "layers", layers.GRAMMAR, layers.archive, layers.index, weight=3),
+    Target("files", "layers", layers.GRAMMAR, layers.archive, layers.files),
+    Target("archive", "archives", layers.GRAMMAR, layers.archive, layers.listed),
+    _documents("layout", "layouts", documents.layout),
+    _documents("docker-archive", "docker-archives", documents.docker_archive, 2),
+    _documents("hybrid", "docker-archives", documents.hybrid),
 )
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL}
+KINDS: dict[str, list[Target]] = {}
+for _target in _ALL:
+    KINDS.setdefault(_target.kind, []).append(_target)

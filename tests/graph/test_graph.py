@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import time
+from typing import NamedTuple
 
 import lmdb
 import pytest
@@ -69,6 +70,56 @@ def test_every_kind_of_record(graph, kind, key, record):
         assert not change.delete(f"{kind}s", key)
     with graph.read() as snapshot:
         assert dict(getattr(snapshot, f"{kind}s")()) == {}
+
+
+class _Layers(NamedTuple):
+    parent: list[str]
+    blobs: list[tuple[str, ...]]
+    size: list[int]
+    tree: list[str]
+
+
+def test_what_many_records_have_is_held_once(graph):
+    """A store of 200,000 layers with one blob and one tree would be 200,000 strings of each."""
+    number = [f"sha256:{digit:064x}" for digit in range(300)]
+    with graph.write() as change:
+        for one in number:
+            change.put_layer(one, LayerRecord(B, one, (C,), 100_000, A))
+        change.put_image(A, ImageRecord("type", 1, "linux/amd64", "", 1.5, B, (C, B) * 1000, A, None))
+    with graph.read() as snapshot:
+        keys, layers = snapshot.columns("layers", _Layers)
+        layers_of_image = snapshot.every("images", NamedTuple("Part", [("layers", tuple)]))[A].layers
+    # In each list that was decoded together, of which the first are short.
+    assert len(set(map(id, layers.blobs))) == len(set(map(id, layers.tree))) == len(set(map(id, layers.size))) == 1
+    assert (keys, layers.parent) == (number, number)
+    assert (set(layers.blobs), set(layers.tree), set(layers.size)) == ({(C,)}, {A}, {100_000})
+    assert layers_of_image == (C, B) * 1000
+    assert len(set(map(id, layers_of_image))) == 2
+
+
+def test_records_with_lists_in_lists_are_read_as_before(graph):
+    odd = LayerRecord(B, "", ([C],), 1, A)
+    with graph.write() as change:
+        for digit in range(3):
+            change.put_layer(f"sha256:{digit:064x}", odd)
+    with graph.read() as snapshot:
+        _, layers = snapshot.columns("layers", _Layers)
+    assert layers.blobs == [([C],)] * 3
+
+
+def test_large_records_are_decoded_a_few_at_a_time(graph):
+    """Of 20 images with 10,000 layers each, all at a time would take 100 MB."""
+    layers = tuple(f"sha256:{number:064x}" for number in range(4000))
+    with graph.write() as change:
+        for digit in range(20):
+            change.put_image(
+                f"sha256:{digit:064x}", ImageRecord("type", 1, "", "", 1.5, B, (*layers, str(digit)), A, None)
+            )
+    with graph.read() as snapshot:
+        found = [(keys, part.layers) for keys, part in snapshot.batches("images", NamedTuple("P", [("layers", list)]))]
+    assert max(len(keys) for keys, _ in found) == 4
+    assert [key for keys, _ in found for key in keys] == [f"sha256:{digit:064x}" for digit in range(20)]
+    assert [one for _, column in found for one in column] == [(*layers, str(digit)) for digit in range(20)]
 
 
 def test_tables_with_like_names_do_not_mix(graph):

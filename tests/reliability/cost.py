@@ -2,8 +2,9 @@
 
 Each target of tests/costfuzz (layers, outer archives, layouts, docker-archives, archives with both lists) makes inputs
 from genomes that say what is repeated, measures them, and changes those that raise a maximum: seconds, memory, steps,
-bytes and images for each byte, and seconds and memory for the part of the allowance that was charged. The dearest
-are made as large as a source may be at the end, and measured. With *--keep* the search goes on from where it was.
+bytes and images for each byte, and seconds and memory for the part of the allowance that was charged. A kind is
+searched until so many executions in a row have brought nothing new (`costfuzz.news` says what is); then the dearest are
+made as large as a source may be, and measured. With *--keep* the search goes on from where it was.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costfuzz.confirmation import confirmed, dearest
-from costfuzz.engine import WRONG, Corpus, supervised
-from costfuzz.targets import TARGETS
+from costfuzz.engine import Bounds, Corpus, supervised
+from costfuzz.news import MEMORY, WRONG, Quiet
+from costfuzz.targets import KINDS, TARGETS
 
 from reliability.figures import Figure, parser, report
 
@@ -29,15 +31,13 @@ if TYPE_CHECKING:
 
     from costfuzz.confirmation import Found
 
-MEMORY = 300_000_000
-"""Bytes of memory that a source of 1 MB may take at most."""
 CONFIRMED = 40
 """The dearest genomes of a target, of each kind, that are made large."""
 
 
-def _searched(names: list[str], place: Path, executions: int, seed: int, until: float) -> list[str]:
-    os.nice(10)
-    return supervised([TARGETS[name] for name in names], place, executions, seed, until)
+def _searched(kinds: list[str], place: Path, bounds: Bounds, seed: int) -> list[str]:
+    os.nice(19)
+    return supervised([target for kind in kinds for target in KINDS[kind]], place, bounds, seed)
 
 
 def _confirmed(name: str, place: Path) -> list[Found | None]:
@@ -45,13 +45,19 @@ def _confirmed(name: str, place: Path) -> list[Found | None]:
     return [confirmed(TARGETS[name], one) for one in dearest(corpus, CONFIRMED)]
 
 
+def quiet(found: Quiet, most: int) -> Figure:
+    """The line of one kind: whether the search has run dry."""
+    said = f"{found.count:,} executions with nothing new, after {found.last:,} that brought {found.news} new values"
+    return Figure(found.kind, said, f">= {most:,}", found.count >= most)
+
+
 def figures(corpus: Corpus, found: Sequence[Found | None]) -> list[Figure]:
     """The lines of one target."""
     rate = corpus.executions / corpus.seconds if corpus.seconds else 0
     known = [one for one in found if one is not None]
     ended = len(found) - len(known)
-    done = f"{corpus.executions:,} executions, {rate:,.0f}/s, the last new maximum at {corpus.last:,}"
-    made = [Figure(corpus.name, f"{done}; {len(corpus.best)} maxima")]
+    done = f"{corpus.executions:,} executions, {rate:,.0f}/s, the last new value at {corpus.last:,}"
+    made = [Figure(corpus.name, f"{done}; {len(corpus.best)} features")]
     if known:
         dear = max(known, key=lambda one: one.at_most)
         said = f"{dear.at_most:.1f} s a MB ({dear.seconds:.2f} s for {dear.size:,} bytes, not compressed)"
@@ -65,46 +71,45 @@ def figures(corpus: Corpus, found: Sequence[Found | None]) -> list[Figure]:
 def main(words: Sequence[str]) -> int:
     """Search, confirm, and print a figure for each target."""
     options = parser("cost", __doc__)
-    options.add_argument("--executions", type=int, default=1_000_000, help="of all targets together (1000000)")
-    options.add_argument("--seconds", type=int, default=7200, help="the most for the search (7200)")
-    options.add_argument("--target", action="append", help="only this one; may be given several times")
+    options.add_argument("--quiet", type=int, default=1_000_000, help="executions of a kind with nothing new (1000000)")
+    options.add_argument("--executions", type=int, default=100_000_000, help="the most of one kind (100000000)")
+    options.add_argument("--seconds", type=int, default=14_400, help="the most for the search (14400)")
+    options.add_argument("--kind", action="append", help="only this one; may be given several times")
     options.add_argument("--jobs", type=int, default=2, help="processes that search (2)")
     options.add_argument("--seed", type=int, default=1, help="of the random numbers (1)")
     options.add_argument("--keep", type=Path, help="a directory for the corpora, which the next run goes on with")
     asked = options.parse_args(words)
-    names = asked.target or list(TARGETS)
-    unknown = [name for name in names if name not in TARGETS]
+    kinds = asked.kind or list(KINDS)
+    unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        options.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+        options.error(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
     place = asked.keep or Path(tempfile.mkdtemp(prefix="cost."))
     place.mkdir(parents=True, exist_ok=True)
+    bounds = Bounds(asked.quiet, asked.executions, time.time() + asked.seconds)
     try:
-        return _run(names, place, asked.executions, asked.seconds, asked.jobs, asked.seed, as_json=asked.json)
+        return _run(kinds, place, bounds, asked.jobs, asked.seed, as_json=asked.json)
     finally:
         if not asked.keep:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _run(names: list[str], place: Path, executions: int, seconds: int, jobs: int, seed: int, *, as_json: bool) -> int:
-    until = time.time() + seconds
-    parts = [names[number::jobs] for number in range(min(jobs, len(names)))]
-    whole = sum(TARGETS[name].weight for name in names)
+def _run(kinds: list[str], place: Path, bounds: Bounds, jobs: int, seed: int, *, as_json: bool) -> int:
+    parts = [kinds[number::jobs] for number in range(min(jobs, len(kinds)))]
     with ProcessPoolExecutor(len(parts), get_context("fork")) as pool:
-        running = []
-        for number, part in enumerate(parts):
-            share = executions * sum(TARGETS[name].weight for name in part) // whole
-            running.append(pool.submit(_searched, part, place, share, seed + number, until))
+        running = [pool.submit(_searched, part, place, bounds, seed + number) for number, part in enumerate(parts)]
         died = [said for one in running for said in one.result()]
     made = [Figure("executions that ended their process", str(len(died)), "0", not died)]
     for said in died:
         print(said, file=sys.stderr)
-    for name in names:
-        corpus = Corpus.read(place / f"{name}.json", name)
-        found = _confirmed(name, place)
-        for one in found:
-            if one is None or one.at_most > WRONG or one.memory > MEMORY:
-                print(f"{name}: {one}", file=sys.stderr)
-        made += figures(corpus, found)
+    for kind in kinds:
+        made.append(quiet(Quiet.read(place, kind), bounds.quiet))
+        for target in KINDS[kind]:
+            corpus = Corpus.read(place / f"{target.name}.json", target.name)
+            found = _confirmed(target.name, place)
+            for one in found:
+                if one is None or one.at_most > WRONG or one.memory > MEMORY:
+                    print(f"{target.name}: {one}", file=sys.stderr)
+            made += figures(corpus, found)
     return report("cost", made, as_json=as_json)
 
 

@@ -35,7 +35,7 @@ def header(
 def summed(block: bytes, *, signed: bool = False) -> bytes:
     """*block* with its checksum put right."""
     block = block[:148] + b" " * 8 + block[156:]
-    total = sum(byte - 256 if signed and byte > 127 else byte for byte in block)
+    total = sum(block) - 256 * (signed and sum(byte > 127 for byte in block))
     return block[:148] + b"%06o\0 " % total + block[156:]
 
 

@@ -99,16 +99,18 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
     keep = mark(reach, images)
     layers: dict[str, tuple[str, ...]] = {}
     blobs = set(keep.blobs)
-    chain_ids, columns = snapshot.columns("layers", _Layers)
-    for number, (chain_id, listed) in enumerate(zip(chain_ids, columns.blobs, strict=True)):
-        if number not in keep.layers:
-            continue
-        numbers = reach.blobs.all_of(listed)
-        kept = tuple(blob for blob, one in zip(listed, numbers, strict=True) if one in keep.blobs)
-        if not kept:
-            blobs.update(numbers)
-        elif len(kept) != len(listed):
-            layers[chain_id] = kept
+    count = 0
+    for chain_ids, columns in snapshot.batches("layers", _Layers):
+        for number, (chain_id, listed) in enumerate(zip(chain_ids, columns.blobs, strict=True), count):
+            if number not in keep.layers:
+                continue
+            numbers = reach.blobs.all_of(listed)
+            kept = tuple(blob for blob, one in zip(listed, numbers, strict=True) if one in keep.blobs)
+            if not kept:
+                blobs.update(numbers)
+            elif len(kept) != len(listed):
+                layers[chain_id] = kept
+        count += len(chain_ids)
     gone = tuple(digest for digest in reach.images if digest not in keep.images)
     attached = reach.attached_to(keep.images)
     removed = Removed(
