@@ -88,9 +88,9 @@ class RegistrySource:
         return RemoteBlob(self._found(), digest, self._sizes.get(digest), offset)
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """What the registry lists as referrers of *subject*, and what cosign's tags stand for.
+        """The referrers of *subject* that the registry lists, and the manifests under cosign's tags.
 
-        One request for each list and tag; a tag is got once and kept. Raises as `images`, MissingBlobError.
+        One request for each list and tag; a tag is got once and kept. Raises the errors of `images`.
         """
         found = {entry.digest: Attached(entry) for entry in entries_of(self._found(), subject)}
         for suffix in SUFFIXES:

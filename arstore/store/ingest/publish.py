@@ -62,7 +62,7 @@ class Publication:
     images: dict[str, ImageRecord] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     attachments: dict[tuple[str, str], AttachmentRecord] = field(default_factory=dict)
-    """By the digests of the subject and of the manifest; what is attached to an attachment stands behind that."""
+    """By the digests of the subject and of the manifest; an attachment of an attachment comes after it."""
     reused_blobs: set[str] = field(default_factory=set)
     reused_trees: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)

@@ -3,8 +3,8 @@
 A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
 A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
 
-What is attached to an image comes before its tag, so that whoever sees the tag sees the signatures. A tag of cosign's
-is one manifest for all signatures: what the registry has under it and what comes are united there.
+Attachments come before the tag of their image, so that a client that sees the tag sees the signatures. A tag of
+cosign's is one manifest for all signatures: what the registry has under it and what comes are united there.
 """
 
 from __future__ import annotations
