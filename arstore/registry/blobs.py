@@ -1,8 +1,8 @@
 """Blobs of a repository: whether they are there, and reading them through broken connections.
 
 A read that fails goes on where it was, with a range request to the registry itself: the URL that it redirects to may be
-good for a moment only. A range that is ignored is made up for by reading on to that place. The digest is not verified
-here; whoever reads does that for the whole.
+good for a moment only. A range that is ignored or not understood is made up for by reading on to that place. The digest
+is not verified here; whoever reads does that for the whole.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class RemoteBlob:
         self._budget = Budget(repository.client.patience, self._what)
         self._answer: Answer | None = None
         self._done = False
+        self._ranges = True
         self._open()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -151,10 +152,12 @@ class RemoteBlob:
                 self._failed(fault)
 
     def _request(self) -> None:
-        at = self._at
+        at = self._at if self._ranges else 0
         ask = self._repository.ask("GET", "blobs", self._digest)
         if at:
-            ask = ask._replace(headers={"Range": f"bytes={at}-"})
+            # crane's registry understands a range with an end alone.
+            end = "" if self._size is None or self._size <= at else self._size - 1
+            ask = ask._replace(headers={"Range": f"bytes={at}-{end}"})
         answer = self._repository.client.try_send(ask, self._what, "to give the blob")
         try:
             if answer.status == 200:
@@ -206,6 +209,9 @@ class RemoteBlob:
         found = content_range(answer.header("Content-Range"))
         total = None if found is None else found.total
         refusal_of(answer)
+        if total is None and self._size != self._at:
+            self._ranges = False  # it says nothing of the blob, so the range was not understood
+            return
         if (self._size if total is None else total) != self._at or self._size not in {None, self._at}:
             raise RegistryAnswerError(self._what, f"the registry has no bytes from {self._at} on")
         self._done = True

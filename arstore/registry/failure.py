@@ -21,14 +21,20 @@ _MOST = 1 << 20
 _SHOWN = 1000
 _ABSENT = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"})
 _DENIED = frozenset({"UNAUTHORIZED", "DENIED"})
+_PART = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
+_DIGEST = re.compile(rb"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})(?![0-9a-f])")
 
 
 class Refusal(NamedTuple):
-    """A status with the codes and the message of its error document; all empty where there is none."""
+    """A status with the codes and the message of its error document; all empty where there is none.
+
+    `named` are all digests in it; registries put the digest of a missing blob in different fields.
+    """
 
     status: int
     codes: tuple[str, ...] = ()
     message: str = ""
+    named: frozenset[str] = frozenset()
 
     @property
     def is_absent(self) -> bool:
@@ -36,6 +42,11 @@ class Refusal(NamedTuple):
         if self.status == 404 or not _ABSENT.isdisjoint(self.codes):
             return True
         return "UNKNOWN" in self.codes and "not found" in self.message.lower()
+
+    @property
+    def lacks_parts(self) -> bool:
+        """Whether a manifest was refused because something that it points to is not there."""
+        return not _PART.isdisjoint(self.codes)
 
     def __str__(self) -> str:
         words = ", ".join((*self.codes, f"status {self.status}"))
@@ -49,15 +60,17 @@ def refusal_of(answer: Answer) -> Refusal:
     except NetworkFaultError:
         body = b""
     answer.close()
-    return Refusal(answer.status, *error_body(body[:_MOST]))
+    named = frozenset(one.decode("ascii") for one in _DIGEST.findall(body))
+    return Refusal(answer.status, *error_body(body[:_MOST]), named)
 
 
 def error_of(answer: Answer, what: str, doing: str) -> ArstoreError:
-    """The error that *answer* means for *what*, while *doing* it; reads and closes it.
+    """The error that *answer* means for *what*, while *doing* it; reads and closes it. As `error_for`."""
+    return error_for(refusal_of(answer), what, doing)
 
-    RegistryNotFoundError, RegistryAccessError or RegistryAnswerError.
-    """
-    refusal = refusal_of(answer)
+
+def error_for(refusal: Refusal, what: str, doing: str) -> ArstoreError:
+    """The error that *refusal* means: RegistryNotFoundError, RegistryAccessError or RegistryAnswerError."""
     if refusal.status in {401, 403} or (refusal.status >= 400 and not _DENIED.isdisjoint(refusal.codes)):
         hint = "the name may be wrong or private; `arstore login` stores credentials" if refusal.status == 401 else ""
         return RegistryAccessError(what, f"the registry refuses {doing}: {refusal}", hint)

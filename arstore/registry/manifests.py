@@ -27,7 +27,7 @@ from arstore.oci.media_type import (
     OCI_MANIFEST,
     may_be_image,
 )
-from arstore.registry.failure import error_of, refusal_of
+from arstore.registry.failure import Refusal, error_for, error_of, refusal_of
 from arstore.registry.http.connection import NetworkFaultError
 from arstore.registry.http.patience import Budget
 from arstore.registry.repository import DELETE, PULL, PUSH
@@ -57,6 +57,15 @@ class ManifestHead(NamedTuple):
     digest: Digest
     media_type: str
     size: int
+
+
+class LacksPartsError(Exception):
+    """A registry did not take the manifest *what*, because it has not all that the manifest points to."""
+
+    def __init__(self, what: str, refusal: Refusal) -> None:
+        super().__init__(what, refusal)
+        self.refusal = refusal
+        self.error = RegistryAnswerError(what, f"the registry fails to take the manifest: {refusal}")
 
 
 def reference_text(reference: str) -> str:
@@ -112,7 +121,8 @@ def head_manifest(repository: Repository, reference: str, actions: str = PULL) -
 def put_manifest(repository: Repository, reference: str, media_type: str, raw: bytes) -> Answer:
     """Put *raw* under *reference*, a tag or its digest; the answer is closed, and has headers to look at.
 
-    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError when it is too large.
+    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, LimitError when it is too large,
+    LacksPartsError.
     """
     what = repository.what + reference_text(reference)
     ask = repository.ask("PUT", "manifests", reference, PUSH)
@@ -123,7 +133,10 @@ def put_manifest(repository: Repository, reference: str, media_type: str, raw: b
         raise LimitError(what, f"the registry refuses a manifest of {len(raw)} bytes")
     if answer.status != 201:
         # A 200 may be the page of a server that is no registry.
-        raise error_of(answer, what, "to take the manifest")
+        refusal = refusal_of(answer)
+        if refusal.lacks_parts:
+            raise LacksPartsError(what, refusal)
+        raise error_for(refusal, what, "to take the manifest")
     said = answer.header("Docker-Content-Digest")
     answer.discard()
     if is_digest(said) and Digest.of(raw, Digest(said).algorithm) != said:

@@ -18,7 +18,7 @@ from arstore.oci.document import BOUNDS, Fields, encode, parse
 from arstore.oci.index import Index
 from arstore.oci.media_type import OCI_INDEX
 from arstore.registry.link import pages
-from arstore.registry.manifests import content_type, delete_tag, get_manifest, put_manifest
+from arstore.registry.manifests import LacksPartsError, content_type, delete_tag, get_manifest, put_manifest
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -160,15 +160,26 @@ def subject_of(raw: bytes) -> Digest | None:
 def put_referrer(repository: Repository, reference: str, media_type: str, raw: bytes) -> None:
     """Put a manifest, and where it has a subject that the registry does not list, note it in the fallback index.
 
-    Raises as `put_manifest`, ManifestError, and RegistryAnswerError when others keep writing that index.
+    A registry may have a list and not say so in its answer (crane's does); it is asked before.
+
+    Raises as `put_manifest`, LacksPartsError for the manifest alone, ManifestError, and RegistryAnswerError when others
+    keep writing that index.
     """
     subject = subject_of(raw)
     answer = put_manifest(repository, reference, media_type, raw)
-    if subject is None or answer.header("OCI-Subject"):
+    if subject is None or answer.header("OCI-Subject") or _lists(repository, subject, Digest.of(raw)):
         return
     own = Fields(parse(raw, "manifest"), "manifest").texts("annotations")
     entry = Descriptor(media_type, Digest.of(raw), len(raw), own, artifact_type=artifact_type_of(raw))
     _rewrite(repository, subject, lambda entries: [*(one for one in entries if one.digest != entry.digest), entry])
+
+
+def _lists(repository: Repository, subject: Digest, digest: Digest) -> bool:
+    """Whether the registry has a list of what refers to *subject*, with *digest* in it."""
+    try:
+        return any(one.digest == digest for one in _by_api(repository, subject, ""))
+    except (_NoApiError, ArstoreError):
+        return False
 
 
 def forget_referrer(repository: Repository, subject: Digest, digest: Digest) -> None:
@@ -202,7 +213,10 @@ def _rewrite(repository: Repository, subject: Digest, change: Change) -> None:
 def _put_index(repository: Repository, tag: str, entries: Iterable[Descriptor]) -> None:
     listed = [one.to_json() for one in entries]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
-    put_manifest(repository, tag, OCI_INDEX, encode(document))
+    try:
+        put_manifest(repository, tag, OCI_INDEX, encode(document))
+    except LacksPartsError as lack:
+        raise lack.error from lack
 
 
 def _same(one: Sequence[Descriptor], other: Sequence[Descriptor]) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from arstore.errors import LimitError
 from arstore.oci.reference import is_tag
-from arstore.registry.link import pages
+from arstore.registry.link import PAGES, pages
 from arstore.registry.repository import PULL
 
 if TYPE_CHECKING:
@@ -17,16 +18,30 @@ MOST = 1_000_000
 
 
 def list_tags(repository: Repository, page: int = 1000) -> list[str]:
-    """Every tag, in the registry's order, each once; what is no tag (null, a digest) is left out.
+    """Every tag, in the registry's order, each once; entries that are not tags (null, digests) are left out.
 
-    Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, ManifestError for
-    what is no list of tags, LimitError.
+    A registry may cut the list at *page* tags without saying so (crane's does): then it is asked for those behind the
+    last one, until it has no more. Raises RegistryNotFoundError, RegistryAccessError, RegistryAnswerError,
+    RegistryUnreachableError, ManifestError for what is no list of tags, LimitError.
     """
     found: dict[str, None] = {}
+    for _ in range(PAGES):
+        known = len(found)
+        if not _list(repository, found, page) or len(found) == known:
+            return list(found)
+    raise LimitError(repository.what, f"the list has more than {PAGES} pages")
+
+
+def _list(repository: Repository, found: dict[str, None], page: int) -> bool:
+    """Add the tags behind the last one that was *found*; whether they may go on, although nothing says so."""
     ask = repository.ask("GET", "tags/list", actions=PULL)
-    ask = ask._replace(path=f"{ask.path}?n={page}")
+    after = f"&last={quote(next(reversed(found)), safe='')}" if found else ""
+    ask = ask._replace(path=f"{ask.path}?n={page}{after}")
+    counts = []
     for _, fields in pages(repository, ask, repository.what, "to list the tags"):
-        found.update((one, None) for one, _ in fields.places("tags") if isinstance(one, str) and is_tag(one))
+        listed = [one for one, _ in fields.places("tags")]
+        counts.append(len(listed))
+        found.update((one, None) for one in listed if isinstance(one, str) and is_tag(one))
         if len(found) > MOST:
             raise LimitError(repository.what, f"has more than {MOST} tags")
-    return list(found)
+    return counts == [page]

@@ -31,6 +31,10 @@ ALL, SIGNATURES = "all", "signatures"
 """Which attachments a medium holds."""
 
 
+class LostBlobsError(Exception):
+    """A medium has lost blobs that `holds` had reported: the copy has to start again at `holds`."""
+
+
 class SinkTraits(NamedTuple):
     """What a medium can hold.
 
@@ -126,7 +130,10 @@ class ImageSink(Protocol):
         """Take a signature of *subject* as a file; for a medium that holds SIGNATURES."""
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each."""
+        """Make the copy visible: *tops* are what is listed, with its names; *images* are all images, once each.
+
+        Raises LostBlobsError, once, for a medium that has lost some of it meanwhile.
+        """
 
     def __enter__(self) -> ImageSink: ...
 

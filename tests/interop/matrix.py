@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from support import images
+from support import craneregistry, dockerregistry, images
 
-from interop.reading import DOCKER_ARCHIVE, KINDS, Seen, seen
+from interop.reading import CRANE, DOCKER_ARCHIVE, KINDS, REGISTRIES, REGISTRY, Seen, seen
 from interop.tools import TOOLS, Cannot, FailedError, Runner, Sample, Tool
 
 if TYPE_CHECKING:
@@ -57,40 +59,69 @@ def _named(part: images.Picture | images.Collection, name: str) -> images.Pictur
     return replace(part, names=(name,))
 
 
+PROGRAMS = {REGISTRY: "docker-registry", CRANE: "crane"}
+"""What serves each kind of registry."""
+
+
+@contextmanager
+def registry(kind: str, runner: Runner) -> Iterator[str]:
+    """The registry of this kind, without images. Gives host and port."""
+    path = runner.work / PROGRAMS[kind]
+    path.mkdir()
+    port = dockerregistry.free_port()
+    if kind == CRANE:
+        words = ["crane", *craneregistry.words(path, port)]
+    else:
+        words = ["docker-registry", "serve", str(dockerregistry.write_config(path, port))]
+    with dockerregistry.listening(runner.command(*words), port, path / "log", runner.environment) as host:
+        yield host
+
+
 def run(runner: Runner, kinds: Sequence[str] = KINDS, tell: Callable[[str], object] = print) -> Iterator[Cell]:
-    """Try all; what is written is removed with the runner's directory."""
+    """Try all; what is written is removed with the runner's directory. A registry that is not installed is left out."""
     tools = {tool.name: tool(runner) for tool in TOOLS if all(map(runner.has, tool.programs))}
-    for sample in samples(runner.work):
-        for kind in kinds:
-            for writer in tools.values():
-                place = runner.work / f"{writer.name}-{kind}-{'several' if sample.several else 'single'}"
-                tell(f"{writer.name} writes {place.name}")
-                why, outcome = _written(writer, sample, kind, place)
-                for reader in tools.values():
-                    about = (sample.several, kind, writer.name, reader.name)
-                    if outcome:
-                        yield Cell(*about, outcome, why)
-                    else:
-                        yield _read(about, writer, reader, sample, place)
+    kinds = [kind for kind in kinds if kind not in REGISTRIES or runner.has(PROGRAMS[kind])]
+    with ExitStack() as stack:
+        hosts = {kind: stack.enter_context(registry(kind, runner)) for kind in kinds if kind in REGISTRIES}
+        for sample in samples(runner.work):
+            for kind in kinds:
+                for writer in tools.values():
+                    form = "several" if sample.several else "single"
+                    beside = runner.work / f"{writer.name}-{PROGRAMS.get(kind, kind)}-{form}"
+                    place = f"{hosts[kind]}/{writer.name}/{form}:1" if kind in hosts else beside
+                    tell(f"{writer.name} writes {beside.name}")
+                    why, outcome = _written(writer, sample, kind, place, beside)
+                    for reader in tools.values():
+                        about = (sample.several, kind, writer.name, reader.name)
+                        if outcome:
+                            yield Cell(*about, outcome, why)
+                        else:
+                            yield _read(about, writer, reader, sample, place, beside)
 
 
-def _written(writer: Tool, sample: Sample, kind: str, place: Path) -> tuple[str, str]:
+def _written(writer: Tool, sample: Sample, kind: str, place: Path | str, beside: Path) -> tuple[str, str]:
     """Why nothing was written, and which outcome that is; two empty texts when something was."""
+    scratch = beside.with_name(f"{beside.name}.scratch")
+    scratch.mkdir()
     try:
-        writer.write(sample, kind, place)
+        writer.write(sample, kind, place, scratch)
         configs = seen(kind, place).configs
     except Cannot as error:
         return str(error), CANNOT
     except (FailedError, OSError, ValueError, KeyError) as error:
         return f"writing: {error}", FAILED
+    finally:
+        shutil.rmtree(scratch)
     if configs != sample.seen.configs:
         return f"writing: has the configs {sorted(configs)}", FAILED
     return "", ""
 
 
-def _read(about: tuple[bool, str, str, str], writer: Tool, reader: Tool, sample: Sample, place: Path) -> Cell:
+def _read(
+    about: tuple[bool, str, str, str], writer: Tool, reader: Tool, sample: Sample, place: Path | str, beside: Path
+) -> Cell:
     kind = about[1]
-    scratch = place.with_name(f"{place.name}-by-{reader.name}")
+    scratch = beside.with_name(f"{beside.name}-by-{reader.name}")
     scratch.mkdir()
     try:
         found = reader.read(kind, place, sample.name, sample.several, scratch)

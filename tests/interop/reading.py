@@ -1,18 +1,30 @@
-"""What a file or a directory holds, read without any of the tools."""
+"""What a file, a directory or a registry holds, read without any of the tools."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tarfile
+import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR = "layout", "oci-archive", "docker-archive", "dir"
-KINDS = (OCI_ARCHIVE, LAYOUT, DOCKER_ARCHIVE, DIR)
+REGISTRY, CRANE = "registry", "crane's registry"
+REGISTRIES = (REGISTRY, CRANE)
+KINDS = (OCI_ARCHIVE, LAYOUT, DOCKER_ARCHIVE, DIR, *REGISTRIES)
+_ACCEPT = ", ".join(
+    f"application/vnd.{one}+json"
+    for one in (
+        "oci.image.manifest.v1",
+        "oci.image.index.v1",
+        "docker.distribution.manifest.v2",
+        "docker.distribution.manifest.list.v2",
+    )
+)
 
 
 class Seen(NamedTuple):
@@ -30,8 +42,11 @@ def sha256(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def seen(kind: str, path: Path) -> Seen:
-    """The one image, or index, that is at *path*."""
+def seen(kind: str, place: Path | str) -> Seen:
+    """The one image, or index, that is at *place*: a path, or HOST/NAME:TAG in a registry."""
+    if kind in REGISTRIES:
+        return _of_registry(str(place))
+    path = Path(place)
     if kind == DIR:
         manifest = (path / "manifest.json").read_bytes()
         return Seen(sha256(manifest), _configs(manifest, lambda digest: _of_dir(path, digest)))
@@ -43,6 +58,23 @@ def seen(kind: str, path: Path) -> Seen:
         with tarfile.open(path) as archive:
             return _of_layout(lambda name: _member(archive, name))
     return _of_layout(lambda name: (path / name).read_bytes())
+
+
+def _of_registry(name: str) -> Seen:
+    """Read manifests by plain http; every one has the digest that it was asked for by."""
+    repository, _, tag = name.rpartition(":")
+    host, _, path = repository.partition("/")
+
+    def manifest(reference: str) -> bytes:
+        request = urllib.request.Request(f"http://{host}/v2/{path}/manifests/{reference}", headers={"Accept": _ACCEPT})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            data: bytes = answer.read()
+        if reference != tag and sha256(data) != reference:
+            raise ValueError(f"{reference} has other bytes")
+        return data
+
+    top = manifest(tag)
+    return Seen(sha256(top), _configs(top, manifest))
 
 
 def _of_layout(read: Callable[[str], bytes]) -> Seen:

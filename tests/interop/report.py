@@ -16,7 +16,7 @@ def table(cells: Sequence[Cell], versions: Mapping[str, str]) -> str:
     """Two tables, with notes: for images of one platform, and for indexes of several."""
     notes: dict[str, int] = {}
     lines = [
-        "`=` every digest is that of the source; `≈` the configs' digests are, and the manifest was made anew; "
+        "`=` every digest is that of the source; `≈` the configs' digests are, and the manifest was written again; "
         "`–` the tool has no way to do this; **✗** it failed.",
         "",
         "Versions: " + "; ".join(versions.values()) + ".",

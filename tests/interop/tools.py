@@ -1,7 +1,7 @@
 """The tools, and how each is told to write and to read.
 
-A tool that cannot do a thing says why: a text that becomes a note below the table. A registry is a further medium: each
-`write` and `read` that knows of it would take its address as *place*.
+A tool that cannot do a thing says why: a text that becomes a note below the table. The place of an image is a path, and
+in a registry HOST:PORT/NAME:TAG.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from interop.reading import DIR, DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, Seen, seen
+from interop.reading import DIR, DOCKER_ARCHIVE, LAYOUT, OCI_ARCHIVE, REGISTRIES, Seen, seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRANSPORTS = {LAYOUT: "oci", OCI_ARCHIVE: "oci-archive", DOCKER_ARCHIVE: "docker-archive", DIR: "dir"}
+NO_TLS = "--tls-verify=false"
 ONE_PLATFORM = "a docker-archive holds images of one platform"
 
 
@@ -30,6 +31,11 @@ class Cannot(Exception):  # noqa: N818 - it is no error
 
 class FailedError(Exception):
     """The tool ended with a status other than 0; the text is the end of what it said."""
+
+
+def reference(kind: str, place: Path | str) -> str:
+    """What skopeo, podman, buildah and arstore call it."""
+    return f"docker://{place}" if kind in REGISTRIES else f"{TRANSPORTS[kind]}:{place}"
 
 
 class Sample(NamedTuple):
@@ -56,11 +62,20 @@ class Runner:
             return shutil.which(name) is not None
         return any(os.path.exists(f"{self._peers}/{place}/{name}") for place in ("usr/bin", "usr/sbin", "bin"))
 
+    def command(self, *words: str | Path, ours: bool = False) -> list[str]:
+        """The command line that runs a program, with `environment`."""
+        prefix = [str(REPOSITORY / "tools/peers"), "run", self._peers] if self._peers and not ours else []
+        return [*prefix, *map(str, words)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a program."""
+        return {**os.environ, "PEERS_BIND": str(self.work), "TMPDIR": str(self.work)}
+
     def run(self, *words: str | Path, ours: bool = False, **variables: str) -> str:
         """Run a program and return its stdout. Raises FailedError."""
-        prefix = [str(REPOSITORY / "tools/peers"), "run", self._peers] if self._peers and not ours else []
-        environment = {**os.environ, "PEERS_BIND": str(self.work), "TMPDIR": str(self.work), **variables}
-        command = [*prefix, *map(str, words)]
+        environment = {**self.environment, **variables}
+        command = self.command(*words, ours=ours)
         done = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, timeout=300, check=False
         )
@@ -85,11 +100,11 @@ class Tool:
         """The line that says which version it is."""
         return self._runner.run(self.programs[0], "--version").splitlines()[0]
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
-        """Write *sample* to *place*. Raises Cannot, FailedError."""
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
+        """Write *sample* to *place*; *scratch* is a new directory. Raises Cannot, FailedError."""
         raise NotImplementedError
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
         """What is at *place*; *scratch* is a new directory. Raises Cannot, FailedError."""
         raise NotImplementedError
 
@@ -100,19 +115,20 @@ class Skopeo(Tool):
     name = "skopeo"
     programs = ("skopeo",)
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
         if kind == DOCKER_ARCHIVE and sample.several:
             raise Cannot(ONE_PLATFORM)
-        behind = "" if kind == DIR else f":{sample.name}"
-        self._copy(f"oci:{sample.layout}:{sample.name}", f"{TRANSPORTS[kind]}:{place}{behind}", several=sample.several)
+        behind = "" if kind == DIR or kind in REGISTRIES else f":{sample.name}"
+        source = f"oci:{sample.layout}:{sample.name}"
+        self._copy(source, f"{reference(kind, place)}{behind}", "--dest-tls-verify=false", several=sample.several)
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
-        self._copy(f"{TRANSPORTS[kind]}:{place}", f"dir:{scratch}/dir", several=several)
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
+        self._copy(reference(kind, place), f"dir:{scratch}/dir", "--src-tls-verify=false", several=several)
         return seen(DIR, scratch / "dir")
 
-    def _copy(self, source: str, target: str, *, several: bool) -> None:
+    def _copy(self, source: str, target: str, *words: str, several: bool) -> None:
         every = ["--all"] if several else []
-        self._runner.run("skopeo", "--insecure-policy", "copy", "--quiet", *every, source, target)
+        self._runner.run("skopeo", "--insecure-policy", "copy", "--quiet", *every, *words, source, target)
 
 
 class Podman(Tool):
@@ -120,7 +136,7 @@ class Podman(Tool):
 
     name = "podman"
     programs = ("podman",)
-    rewrites = "podman keeps layers as files, and compresses them anew when it writes"
+    rewrites = "podman keeps layers as files, and compresses them again when it writes"
     _FORMATS: ClassVar = {
         LAYOUT: "oci-dir",
         OCI_ARCHIVE: "oci-archive",
@@ -128,28 +144,60 @@ class Podman(Tool):
         DIR: "docker-dir",
     }
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
-        storage = place.with_name(f"{place.name}.storage")
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
+        target = reference(kind, place)
         if sample.several:
             if kind == DOCKER_ARCHIVE:
                 raise Cannot(ONE_PLATFORM)
-            self._podman(storage, "manifest", "create", sample.name)
-            self._podman(storage, "manifest", "add", "--all", sample.name, f"oci:{sample.layout}:{sample.name}")
-            self._podman(storage, "manifest", "push", "--all", sample.name, f"{TRANSPORTS[kind]}:{place}")
+            self._podman(scratch, "manifest", "create", sample.name)
+            self._podman(scratch, "manifest", "add", "--all", sample.name, f"oci:{sample.layout}:{sample.name}")
+            self._podman(scratch, "manifest", "push", "--all", NO_TLS, sample.name, target)
+            return
+        image = self._podman(scratch, "pull", "--quiet", f"oci:{sample.layout}:{sample.name}").split()[-1]
+        self._podman(scratch, "tag", image, sample.name)
+        if kind in REGISTRIES:
+            self._podman(scratch, "push", "--quiet", NO_TLS, sample.name, target)
         else:
-            image = self._podman(storage, "pull", "--quiet", f"oci:{sample.layout}:{sample.name}").split()[-1]
-            self._podman(storage, "tag", image, sample.name)
-            self._podman(storage, "save", "--quiet", "--format", self._FORMATS[kind], "-o", place, sample.name)
-        shutil.rmtree(storage)
+            self._podman(scratch, "save", "--quiet", "--format", self._FORMATS[kind], "-o", place, sample.name)
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
-        image = self._podman(scratch, "pull", "--quiet", f"{TRANSPORTS[kind]}:{place}").split()[-1]
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
+        image = self._podman(scratch, "pull", "--quiet", NO_TLS, reference(kind, place)).split()[-1]
         (document,) = json.loads(self._podman(scratch, "image", "inspect", image))
         return Seen(document["Digest"], frozenset([f"sha256:{document['Id']}"]))
 
     def _podman(self, storage: Path, *words: str | Path) -> str:
         places = ("--root", storage / "root", "--runroot", storage / "run", "--storage-driver", "vfs")
         return self._runner.run("podman", *places, *words, PODMAN_IGNORE_CGROUPSV1_WARNING="1")
+
+
+class Buildah(Tool):
+    """`buildah pull` and `buildah push`, with a storage of its own for each step."""
+
+    name = "buildah"
+    programs = ("buildah",)
+    rewrites = "buildah keeps layers as files, and compresses them again when it writes"
+
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
+        if sample.several and kind == DOCKER_ARCHIVE:
+            raise Cannot(ONE_PLATFORM)
+        source, target = f"oci:{sample.layout}:{sample.name}", reference(kind, place)
+        if sample.several:
+            self._buildah(scratch, "manifest", "create", sample.name)
+            self._buildah(scratch, "manifest", "add", "--all", sample.name, source)
+            self._buildah(scratch, "manifest", "push", "--all", NO_TLS, sample.name, target)
+        else:
+            image = self._buildah(scratch, "pull", "--quiet", source).split()[-1]
+            behind = "" if kind == DIR or kind in REGISTRIES else f":{sample.name}"
+            self._buildah(scratch, "push", "--quiet", NO_TLS, image, f"{target}{behind}")
+
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
+        image = self._buildah(scratch, "pull", "--quiet", NO_TLS, reference(kind, place)).split()[-1]
+        document = json.loads(self._buildah(scratch, "inspect", "--type", "image", image))
+        return Seen(document["FromImageDigest"], frozenset([f"sha256:{document['FromImageID']}"]))
+
+    def _buildah(self, storage: Path, *words: str | Path) -> str:
+        places = ("--root", storage / "root", "--runroot", storage / "run", "--storage-driver", "vfs")
+        return self._runner.run("buildah", *places, *words)
 
 
 class Umoci(Tool):
@@ -160,17 +208,17 @@ class Umoci(Tool):
     _ONLY = "umoci works on layouts alone"
     _NO_INDEX = "umoci does not choose from an index of several platforms"
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
         """Tag the image in a copy of its layout: what umoci writes of others' images is `index.json`."""
         if kind != LAYOUT:
             raise Cannot(self._ONLY)
         if sample.several:
             raise Cannot(self._NO_INDEX)
-        shutil.copytree(sample.layout, place)
+        shutil.copytree(sample.layout, Path(place))
         self._runner.run("umoci", "tag", "--image", f"{place}:{sample.name}", "umoci")
         self._runner.run("umoci", "remove", "--image", f"{place}:{sample.name}")
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
         if kind != LAYOUT:
             raise Cannot(self._ONLY)
         if several:
@@ -207,35 +255,44 @@ until ctr --address "$place/sock" version >/dev/null 2>&1; do
 done
 ctr() { command ctr --address "$place/sock" "$@"; }
 """
-_EXPORT = 'ctr images import --all-platforms --no-unpack "$1" >/dev/null\nctr images export $4 "$2" "$3"\n'
-_IMPORT = """
-ctr images import --all-platforms --no-unpack --digests "$1" >/dev/null
+_PUSH = """
+ctr images import --all-platforms --no-unpack "$1" >/dev/null
+ctr images tag "$3" "$2" >/dev/null
+ctr images push --plain-http --local "$2" >/dev/null
+"""
+_TELL = """
 digest=$(ctr images ls | awk 'NR > 1 {print $3}' | sort -u)
 echo "$digest"
 for one in $digest; do ctr content get "$one"; echo; done
 """
+_FETCH = 'ctr content fetch --plain-http --all-platforms "$1" >/dev/null\n' + _TELL
+_EXPORT = 'ctr images import --all-platforms --no-unpack "$1" >/dev/null\nctr images export $4 "$2" "$3"\n'
+_IMPORT = 'ctr images import --all-platforms --no-unpack --digests "$1" >/dev/null\n' + _TELL
 
 
 class Ctr(Tool):
-    """containerd's `ctr images import` and `export`, with a daemon of its own for each step."""
+    """containerd's `ctr images import`, `export` and `push`, `ctr content fetch`; a daemon for each step."""
 
     name = "ctr"
     programs = ("ctr", "containerd")
-    _ONLY = "containerd reads archives alone"
+    _ONLY = "containerd reads archives and registries alone"
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
-        if kind != OCI_ARCHIVE:
-            raise Cannot("containerd writes OCI archives alone, which are docker-archives as well")
-        source = place.with_name(f"{place.name}.source")
-        with_all = "--all-platforms" if sample.several else ""
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
+        if kind != OCI_ARCHIVE and kind not in REGISTRIES:
+            raise Cannot("containerd writes OCI archives, which are docker-archives as well, and to registries")
+        source = scratch / "source"
         self._runner.run("tar", "-C", sample.layout, "-cf", source, ".", ours=True)
-        daemon = place.with_name(f"{place.name}.daemon")
-        self._runner.run("sh", "-c", _CTR + _EXPORT, "sh", daemon, source, place, sample.name, with_all)
+        words = ("sh", scratch / "daemon", source, place, sample.name)
+        if kind in REGISTRIES:
+            self._runner.run("sh", "-c", _CTR + _PUSH, *words)
+        else:
+            self._runner.run("sh", "-c", _CTR + _EXPORT, *words, "--all-platforms" if sample.several else "")
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
-        if kind not in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
+        if kind not in {OCI_ARCHIVE, DOCKER_ARCHIVE, *REGISTRIES}:
             raise Cannot(self._ONLY)
-        said = self._runner.run("sh", "-c", _CTR + _IMPORT, "sh", scratch / "daemon", place)
+        script = _FETCH if kind in REGISTRIES else _IMPORT
+        said = self._runner.run("sh", "-c", _CTR + script, "sh", scratch / "daemon", place)
         digest, _, documents = said.partition("\n")
         document = json.loads(documents)
         return Seen(digest, frozenset() if several else frozenset([document["config"]["digest"]]))
@@ -249,18 +306,20 @@ class Arstore(Tool):
     def version(self) -> str:
         return self._run("--version").strip()
 
-    def write(self, sample: Sample, kind: str, place: Path) -> None:
+    def write(self, sample: Sample, kind: str, place: Path | str, scratch: Path) -> None:
         if kind == DOCKER_ARCHIVE and sample.several:
             raise Cannot(ONE_PLATFORM)
-        store = place.with_name(f"{place.name}.store")
         every = ["--all-platforms"] if sample.several else []
-        self._on(store, "import", *every, f"oci:{sample.layout}")
+        self._on(scratch, "import", *every, f"oci:{sample.layout}")
+        if kind in REGISTRIES:
+            self._on(scratch, "push", *every, NO_TLS, sample.name, reference(kind, place))
+            return
         form = "oci" if kind == LAYOUT else kind
-        self._on(store, "save", *every, "--format", form, "-o", place, sample.name)
+        self._on(scratch, "save", *every, "--format", form, "-o", place, sample.name)
 
-    def read(self, kind: str, place: Path, name: str, several: bool, scratch: Path) -> Seen:
+    def read(self, kind: str, place: Path | str, name: str, several: bool, scratch: Path) -> Seen:
         every = ["--all-platforms"] if several else []
-        self._on(scratch, "import", *every, "--name", name, f"{TRANSPORTS[kind]}:{place}")
+        self._on(scratch, "import", *every, NO_TLS, "--name", name, reference(kind, place))
         self._on(scratch, "save", *every, "--format", "dir", "-o", scratch / "dir", name)
         return seen(DIR, scratch / "dir")
 
@@ -271,4 +330,4 @@ class Arstore(Tool):
         return self._runner.run(sys.executable, "-m", "arstore", *words, ours=True, PYTHONPATH=str(REPOSITORY))
 
 
-TOOLS: Sequence[type[Tool]] = (Skopeo, Podman, Umoci, Ctr, Arstore)
+TOOLS: Sequence[type[Tool]] = (Skopeo, Podman, Buildah, Umoci, Ctr, Arstore)

@@ -198,7 +198,7 @@ def test_storage_on_another_port_gets_no_credentials(connect):
         assert {one.authorization for one in storage.log} == {""}
         # After the break it was the registry that was asked again, not the signed URL.
         assert len(server.asked("GET", "/blobs/")) == 2
-        assert storage.asked("GET", "/blobs/")[-1].headers["range"] == "bytes=100-"
+        assert storage.asked("GET", "/blobs/")[-1].headers["range"].startswith("bytes=100-")
 
 
 def test_a_challenge_of_another_host_is_not_answered(connect):

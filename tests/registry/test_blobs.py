@@ -56,13 +56,22 @@ def test_a_broken_connection_is_gone_on_with(server, connect, digest, place, res
     ranges = [one.headers.get("range") for one in server.asked("GET", BLOB)]
     assert ranges[0] is None
     if not reset:
-        assert ranges[1:] == [f"bytes={place}-"] if place else ranges[1:] == [None]
+        assert ranges[1:] == [f"bytes={place}-{len(DATA) - 1}"] if place else ranges[1:] == [None]
 
 
 def test_a_range_that_is_ignored_is_made_up_for(server, connect, digest):
     server.fault("GET", BLOB, cut=1_000_000)
     server.fault("GET", BLOB, change=lambda reply: _whole(reply))
     assert read(connect(server), digest) == DATA
+
+
+@pytest.mark.parametrize("size", [len(DATA), None])
+def test_a_range_that_is_not_understood_is_made_up_for(server, connect, digest, size):
+    server.fault("GET", BLOB, cut=1_000_000)
+    server.fault("GET", BLOB, before=True, status=416, body=b'{"errors":[{"code":"BLOB_UNKNOWN"}]}')
+    with RemoteBlob(connect(server), Digest(digest), size) as blob:
+        assert blob.read() == DATA
+    assert [one.headers.get("range") is None for one in server.asked("GET", BLOB)] == [True, False, True]
 
 
 def _whole(reply):

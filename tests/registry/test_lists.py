@@ -7,7 +7,13 @@ from support import images
 from support import registry as registries
 
 from arstore.digest import Digest
-from arstore.errors import LimitError, ManifestError, RegistryAnswerError, RegistryNotFoundError
+from arstore.errors import (
+    LimitError,
+    ManifestError,
+    RegistryAnswerError,
+    RegistryNotFoundError,
+    RegistryUnreachableError,
+)
 from arstore.oci.media_type import OCI_INDEX, OCI_MANIFEST
 from arstore.registry import link
 from arstore.registry.manifests import delete_manifest
@@ -49,6 +55,19 @@ def test_what_is_no_list(server, connect, body):
     tagged(server, "1")
     server.fault("GET", "/tags/", body=body)
     with pytest.raises(ManifestError):
+        list_tags(connect(server))
+
+
+def test_a_page_that_breaks_off_is_asked_for_again(server, connect):
+    server.page = 2
+    tagged(server, "a", "b", "c")
+    length = len(b'{"name": "a/b", "tags": ["a", "b"]}')
+    for place in (0, 1, length // 2, length - 1):
+        for reset in (False, True):
+            server.fault("GET", "/tags/", cut=place, reset=reset)
+            assert list_tags(connect(server)) == ["a", "b", "c"]
+    server.fault("GET", "/tags/", cut=1, times=99)
+    with pytest.raises(RegistryUnreachableError):
         list_tags(connect(server))
 
 
@@ -139,6 +158,33 @@ def test_the_entries_of_a_fallback_index_are_not_believed(connect):
         server.put_manifest("a/b", json.dumps(index).encode(), OCI_INDEX, fallback_tag(Digest(PICTURE.digest)))
         (found,) = list_referrers(connect(server), Digest(PICTURE.digest)).entries
         assert (found.digest, found.artifact_type, found.size) == (digest, BUNDLE, len(raw))
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_a_registry_that_does_not_say_that_it_lists_referrers_is_asked(connect, api):
+    """distribution-spec: OCI-Subject says so; go-containerregistry's registry has a list and leaves the header out."""
+    with registries.served(referrers=api) as server:
+        tagged(server, "1")
+        server.fault("PUT", "/manifests/", times=9, header=("OCI-Subject", None))
+        raw = artifact(server)
+        digest = Digest.of(raw)
+        put(connect(server), raw)
+        fallback = fallback_tag(Digest(PICTURE.digest))
+        assert (fallback in server.tags["a/b"]) is not api
+        assert [one.digest for one in list_referrers(connect(server), Digest(PICTURE.digest)).entries] == [digest]
+
+
+@pytest.mark.parametrize("page", [1, 2, 5, 6])
+def test_a_list_that_is_cut_without_a_word_is_gone_on_with(server, connect, page):
+    """crane's registry gives as many as it is asked for, and no Link; docker-registry 2.8 gives all each time."""
+    server.page = page
+    tagged(server, "a", "b", "c", "d", "e")
+    server.fault("GET", "/tags/", times=99, header=("Link", None))
+    assert list_tags(connect(server), page) == ["a", "b", "c", "d", "e"]
+    server.page = 0
+    server.log.clear()
+    assert list_tags(connect(server), page) == ["a", "b", "c", "d", "e"]
+    assert len(server.asked("GET", "/tags/")) == (2 if page == 5 else 1)
 
 
 def test_something_else_under_the_fallback_tag_is_left_alone(connect):

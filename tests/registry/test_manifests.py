@@ -101,10 +101,12 @@ def test_the_largest_document(server, repository, over, length):
         assert get_manifest(repository, "1").raw == raw
 
 
-def test_a_short_answer_is_asked_for_again(server, repository):
-    server.fault("GET", "/manifests/", cut=5, times=2)
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("place", [0, 1, len(PICTURE.manifest) // 2, len(PICTURE.manifest) - 1])
+def test_a_short_answer_is_asked_for_again(server, repository, place, reset):
+    server.fault("GET", "/manifests/", cut=place, reset=reset, times=2)
     assert get_manifest(repository, "1").raw == PICTURE.manifest
-    server.fault("GET", "/manifests/", cut=5, times=99)
+    server.fault("GET", "/manifests/", cut=place, reset=reset, times=99)
     with pytest.raises(RegistryUnreachableError):
         get_manifest(repository, "1")
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Authority:
-    """A CA whose certificate lies in `ca` in *path*."""
+    """A CA called *name* whose certificate lies in `ca` in *path*."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "test CA") -> None:
         self.path = path
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._builder(self._name, self._key.public_key(), ca=True).sign(self._key, hashes.SHA256())
         self.ca = path / "ca.pem"
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _CONFIG = """version: 0.1
@@ -23,6 +24,9 @@ http:
   addr: 127.0.0.1:{port}
 {more}
 """
+
+_ENDING = 3
+"""Seconds that a server may take to end."""
 
 
 def free_port() -> int:
@@ -36,12 +40,32 @@ def free_port() -> int:
 def served(path: Path, more: str = "") -> Iterator[str]:
     """A registry with its files in *path*; *more* is for its configuration. Gives host and port."""
     port = free_port()
+    config = write_config(path, port, more)
+    with listening([str(program("docker-registry")), "serve", str(config)], port, path / "registry.log") as host:
+        yield host
+
+
+def write_config(path: Path, port: int, more: str = "") -> Path:
+    """A configuration file in *path*, where the registry's files are to be as well."""
     config = path / "registry.yml"
     config.write_text(_CONFIG.format(root=path / "registry", port=port, more=more))
-    command = [str(program("docker-registry")), "serve", str(config)]
+    return config
+
+
+@contextmanager
+def listening(
+    command: Sequence[str], port: int, log_file: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """A server that *command* starts, from the moment at which it listens. Gives host and port."""
     with (
-        open(path / "registry.log", "wb") as log,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+        open(log_file, "wb") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+        ) as process,
     ):
         try:
             for _ in range(200):
@@ -50,7 +74,11 @@ def served(path: Path, more: str = "") -> Iterator[str]:
                         break
                 time.sleep(0.05)
             else:
-                raise AssertionError((path / "registry.log").read_text())
+                raise AssertionError(log_file.read_text())
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
+            try:
+                process.wait(_ENDING)
+            except subprocess.TimeoutExpired:
+                process.kill()  # unshare, which ignores SIGTERM; it takes its child along

@@ -407,8 +407,9 @@ class _Handler(BaseHTTPRequestHandler):
         named = [one["digest"] for one in document.get("layers", [])]
         named += [document["config"]["digest"]] if "config" in document else []
         known = self.registry.blobs.get(self.repository, {})
-        if any(one not in known for one in named):
-            return _error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+        missing = [one for one in named if one not in known]
+        if missing:
+            return _error(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", *missing)
         tag = "" if is_digest(reference) else reference
         self.registry.put_manifest(self.repository, raw, self.headers["Content-Type"], tag)
         headers = [("Location", f"/v2/{self.repository}/manifests/{digest}"), ("Docker-Content-Digest", digest)]
@@ -493,8 +494,9 @@ def _json(status: int, document: object) -> Reply:
     return Reply(status, [("Content-Type", "application/json")], json.dumps(document).encode())
 
 
-def _error(status: int, code: str, message: str) -> Reply:
-    return _json(status, {"errors": [{"code": code, "message": message}]})
+def _error(status: int, code: str, message: str, *digests: str) -> Reply:
+    details: list[dict[str, Any]] = [{"detail": {"digest": one}} for one in digests] or [{}]
+    return _json(status, {"errors": [{"code": code, "message": message, **detail} for detail in details]})
 
 
 class _Server(ThreadingHTTPServer):

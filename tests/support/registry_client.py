@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Host:
+    """A server that is not one of the tests' own: all that a Connector wants to know of it."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+
 class Connector:
     """Makes repositories, and closes their connections in the end; `waits` has the seconds that were waited."""
 
@@ -43,7 +50,7 @@ class Connector:
         self._open.append(made)
         return made
 
-    def __call__(self, server: registries.Registry, path: str = "a/b", **options: Any) -> Any:
+    def __call__(self, server: registries.Registry | Host, path: str = "a/b", **options: Any) -> Any:
         """The repository *path* of *server*."""
         return self.access(**options).to_write(DockerReference.parse(f"{server.host}/{path}"))
 

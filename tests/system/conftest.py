@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from support import images, stores
 from support.cli import REPOSITORY, Arstore
+from support.registry_client import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["connect"]
 
 
 @pytest.fixture

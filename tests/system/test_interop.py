@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from interop.matrix import FAILED, run
+from interop.matrix import FAILED, PROGRAMS, run
 from interop.reading import DOCKER_ARCHIVE, KINDS, OCI_ARCHIVE
 from interop.report import table
 from interop.tools import REPOSITORY, Runner
@@ -19,6 +19,8 @@ QUICK = {OCI_ARCHIVE, DOCKER_ARCHIVE}
 def test_the_tools_of_this_host(tmp_path, kind):
     if not any(map(programs.program, ("skopeo", "umoci", "podman"))):
         pytest.skip("not installed: skopeo, umoci, podman")
+    if kind in PROGRAMS and programs.program(PROGRAMS[kind]) is None:
+        pytest.skip(f"not installed: {PROGRAMS[kind]}")
     cells = list(run(Runner(tmp_path), [kind]))
     assert [cell for cell in cells if cell.outcome == FAILED] == []
     assert "arstore" in {cell.reader for cell in cells}
@@ -28,4 +30,5 @@ def test_the_tools_of_this_host(tmp_path, kind):
 def test_the_page_has_no_failure():
     page = (REPOSITORY / "docs/interop.md").read_text()
     assert "## Several platforms" in page
+    assert all(page.count(f"\n| {kind} | arstore |") >= 1 for kind in KINDS)
     assert "✗** " not in page.partition("## One platform")[2]

@@ -103,7 +103,7 @@ def test_a_pull_that_failed_goes_on(store, server, image):
     server.log.clear()
     assert pull(store, server).status == 0
     asked = server.asked("GET", re.escape(image.layers[1].digest))
-    assert [one.headers.get("range") for one in asked] == [f"bytes={2 * _MIB}-"]
+    assert [one.headers.get("range", "").partition("-")[0] for one in asked] == [f"bytes={2 * _MIB}"]
     is_clean(store)
 
 

@@ -1,6 +1,7 @@
 """docker:// against Debian's docker-registry: plain, and with TLS, passwords and client certificates."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -120,8 +121,12 @@ def test_tls_and_passwords(store, tmp_path):
         login = ("login", "--username", "me", "--password-stdin", *tls, host)
         done = store.run(*login, data=b"secret", **environment)
         assert done.status == 22, done.err  # without a client certificate
-        shutil.copy(certificate, certificates / "me.cert")
-        shutil.copy(key, certificates / "me.key")
+        # A certificate of another CA comes first by name: the registry says which CA it wants, and gets the other.
+        (pki / "other").mkdir()
+        pairs = {"another": Authority(pki / "other", "another CA").issue("me"), "me": (certificate, key)}
+        for name, pair in pairs.items():
+            shutil.copy(pair[0], certificates / f"{name}.cert")
+            shutil.copy(pair[1], certificates / f"{name}.key")
         assert store.run(*login, data=b"wrong", **environment).status == 24
         assert store.run(*login, data=b"secret", **environment).status == 0
         credential = Credential("me", "secret")
@@ -129,6 +134,9 @@ def test_tls_and_passwords(store, tmp_path):
             repository = opened.to_write(DockerReference.parse(f"{host}/a"))
             push(repository, PICTURE, "1")
             assert list_tags(repository) == ["1"]
+        if program("skopeo") is not None:
+            words = ["skopeo", "list-tags", "--cert-dir", certificates, "--creds", "me:secret", f"docker://{host}/a"]
+            assert json.loads(subprocess.run(words, check=True, capture_output=True).stdout)["Tags"] == ["1"]
         assert store.run("pull", *tls, f"{host}/a:1", **environment).status == 0
         assert store.run("pull", *tls, "--no-creds", f"{host}/a:1", **environment).status == 24
         assert store.run("pull", f"{host}/a:1", **environment).status == 22

@@ -83,6 +83,8 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
         raw = get_manifest(repository, found.digest).raw
         others = [] if reference.digest is not None else _other_tags(repository, reference.tag, found.digest)
         delete_manifest(repository, found.digest)
+        for tag in (reference.tag, *others) if reference.digest is None else ():
+            _delete_left_tag(repository, tag, found.digest)
         subject = subject_of(raw)
         if subject is not None:
             forget_referrer(repository, subject, found.digest)
@@ -92,6 +94,15 @@ def delete(session: Session, image: str, **words: Unpack[AccessWords]) -> None:
         write_json({"digest": found.digest, "repository": reference.repository, "also": others})
         return
     write_line(found.digest)
+
+
+def _delete_left_tag(repository: Repository, tag: str, digest: Digest) -> None:
+    """Delete the tag where it has outlived its manifest: in some registries (crane's), each stands for itself."""
+    from arstore.registry.manifests import delete_tag, head_manifest
+
+    left = head_manifest(repository, tag)
+    if left is not None and left.digest == digest:
+        delete_tag(repository, tag)
 
 
 def _other_tags(repository: Repository, tag: str, digest: Digest) -> list[str]:

@@ -167,7 +167,18 @@ class Exchange:
                 wire.close()
 
     def _connect(self, url: Url) -> HttpConnection:
-        return HttpConnection(url, self.patience, proxy_for(url, self._environ), lambda: self._tls.context(url))
+        proxy = proxy_for(url, self._environ)
+        while True:
+            choice = self._tls.choice
+            try:
+                wire = HttpConnection(url, self.patience, proxy, lambda: self._tls.context(url))
+            except NetworkFaultError:
+                if self._tls.choice == choice:
+                    raise
+                continue
+            if self._tls.choice == choice:
+                return wire
+            wire.close()
 
     def _take(self, url: Url) -> HttpConnection | None:
         if self._process != os.getpid():

@@ -1,10 +1,11 @@
 """How certificates are verified, for each host that one registry leads to: itself, its neighbours, and others.
 
-    the registry (host and port)   the system's CAs and those of certs.d; its client certificate; or nothing verified
+    the registry (host and port)   the system's CAs and those of certs.d; a client certificate; or nothing verified
     another port of its host       the same without the client certificate
     any other host                 the system's CAs and those of certs.d, always verified
 
-So a redirect cannot make use of what the user allowed for the registry alone.
+So a redirect cannot make use of what the user allowed for the registry alone. Of several client certificates the one
+is shown that the registry wants (`client_certificate`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryConfigError
+from arstore.registry.http import client_certificate
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -39,13 +41,23 @@ class Tls:
         self._port = port
         self._verify = verify
         self._certificates = certificates
-        self._made: dict[tuple[bool, bool], ssl.SSLContext] = {}
+        self._made: dict[tuple[bool, bool, int | None], ssl.SSLContext] = {}
+        self._chains: list[frozenset[bytes]] = []
+        self._shown: int | None = 0 if len(certificates.pairs) == 1 else None
+
+    @property
+    def choice(self) -> int | None:
+        """Which client certificate is shown to the registry; None for none, and until it has said which it wants.
+
+        If this has changed during a handshake, the connection has to be made again.
+        """
+        return self._shown
 
     def context(self, url: Url) -> ssl.SSLContext:
         """The context for a connection to *url*. Raises RegistryConfigError."""
         same = url.host == self._host
-        shows = same and url.port == self._port and bool(self._certificates.pairs)
-        key = (self._verify or not same, shows)
+        own = same and url.port == self._port and bool(self._certificates.pairs)
+        key = (self._verify or not same, own, self._shown if own else None)
         if key not in self._made:
             self._made[key] = self._make(*key)
         return self._made[key]
@@ -53,10 +65,11 @@ class Tls:
     def prepare(self, environ: Mapping[str, str]) -> None:
         """Make the context for other hosts now, if a process that fetches could not open its files."""
         elsewhere = self._certificates.authorities or not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(environ)
-        if (self._verify or elsewhere) and (True, False) not in self._made:
-            self._made[True, False] = self._make(True, False)
+        key = (True, False, None)
+        if (self._verify or elsewhere) and key not in self._made:
+            self._made[key] = self._make(*key)
 
-    def _make(self, verify: bool, shows: bool) -> ssl.SSLContext:
+    def _make(self, verify: bool, own: bool, pair: int | None) -> ssl.SSLContext:
         import ssl
 
         if verify:
@@ -70,12 +83,33 @@ class Tls:
                 context.load_verify_locations(path)
             except (OSError, ssl.SSLError) as error:
                 raise RegistryConfigError(path, f"cannot be used as a CA certificate ({_why(error)})") from error
-        for certificate, key in self._certificates.pairs[:1] if shows else ():
-            try:
-                context.load_cert_chain(certificate, key, password=_no_password)
-            except (OSError, ssl.SSLError, ValueError) as error:
-                raise RegistryConfigError(certificate, f"cannot be used with its key ({_why(error)})") from error
+        if pair is not None:
+            self._load(context, pair)
+        elif own:
+            self._get_ready_to_choose(context)
         return context
+
+    def _get_ready_to_choose(self, context: ssl.SSLContext) -> None:
+        """Let *context* learn which of several certificates the registry wants; all of them have to be good."""
+        import ssl
+
+        for pair, (certificate, _) in enumerate(self._certificates.pairs):
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pair)
+            self._chains.append(client_certificate.issuers(certificate))
+        if not client_certificate.follow(context, self._learn):
+            self._shown = 0
+
+    def _learn(self, accepted: list[bytes]) -> None:
+        self._shown = client_certificate.fitting(self._chains, accepted)
+
+    def _load(self, context: ssl.SSLContext, pair: int) -> None:
+        import ssl
+
+        certificate, key = self._certificates.pairs[pair]
+        try:
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise RegistryConfigError(certificate, f"cannot be used with its key ({_why(error)})") from error
 
 
 def _no_password() -> bytes:

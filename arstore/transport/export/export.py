@@ -28,7 +28,7 @@ from arstore.transport.export.attaching import carry
 from arstore.transport.export.content import compressed
 from arstore.transport.export.transfer import pump, put, transfer
 from arstore.transport.media.bounds import bounds_of
-from arstore.transport.sink import OutgoingImage, OutgoingLayer
+from arstore.transport.sink import LostBlobsError, OutgoingImage, OutgoingLayer
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -138,6 +138,14 @@ class Export:
         self._require_room(selection, listed)
         self._require_changes(selection)
         self._sink.begin(() if self._options.converts else _tops(selection, listed))
+        try:
+            return self._bring(selection, listed)
+        except LostBlobsError:
+            self._written = _Written()
+            return self._bring(selection, listed)
+
+    def _bring(self, selection: Selection, listed: set[Digest]) -> Exported:
+        """Have in the sink what it does not hold, and make it visible. Raises LostBlobsError, and as `run`."""
         transfer(self._contents, self._sink, list(self._as_they_are(selection)), self._progress)
         for image in selection.images.values():
             self._written.images[image.digest] = self._image(image)

@@ -51,6 +51,8 @@ class AttachedThere:
     def missing(self, some: Sequence[OutgoingAttachment]) -> list[OutgoingAttachment]:
         """Those of *some* that are not there. Raises the errors of `entries_of` and of `get_manifest`."""
         self.is_asked = True
+        # A copy that starts again puts all of them again.
+        self._kept = []
         listed = {subject: self._listed(subject) for subject in {one.subject for one in some if _refers(one)}}
         return [one for one in some if not self._is_there(one, listed)]
 

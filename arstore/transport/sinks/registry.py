@@ -5,6 +5,8 @@ A tag that stands for the very image already ends the push after one request. Di
 
 Attachments come before the tag of their image, so that a client that sees the tag sees the signatures. A tag of
 cosign's is one manifest for all signatures: what the registry has under it and what comes are united there.
+A registry may lose a blob between HEAD and the manifest: garbage collection, or a mount that was not done. Then the
+copy starts again, one time, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
-from arstore.errors import ConversionError, DigestMismatchError, TruncatedError
+from arstore.errors import ConversionError, DigestMismatchError, RegistryAnswerError, TruncatedError
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.media_type import is_manifest
 from arstore.registry.access import Access
 from arstore.registry.blobs import head_blob
-from arstore.registry.manifests import head_manifest
+from arstore.registry.manifests import LacksPartsError, head_manifest
 from arstore.registry.referrers import put_referrer
 from arstore.registry.repository import PUSH
 from arstore.registry.uploads import mount, upload
-from arstore.transport.sink import ALL, SinkTraits
+from arstore.transport.sink import ALL, LostBlobsError, SinkTraits
 from arstore.transport.sinks.attached_there import AttachedThere
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class RegistrySink:
         self._manifests: dict[Digest, tuple[str, bytes]] = {}
         self._is_current = False
         self._attached = AttachedThere(self._repository)
+        self._lost: frozenset[str] | None = None
 
     def begin(self, tops: Sequence[Descriptor]) -> None:
         """Look whether the tag stands for the image that is coming. Raises the errors of `head_manifest`."""
@@ -70,6 +73,8 @@ class RegistrySink:
         """Whether the repository has the blob. Raises the errors of `head_blob`."""
         if self._is_current and not self._attached.is_asked:
             return True
+        if self._lost is not None and descriptor.digest in self._lost:
+            return False
         size = head_blob(self._repository, descriptor.digest, PUSH)
         return size is not None and size in {-1, descriptor.size}
 
@@ -78,7 +83,7 @@ class RegistrySink:
 
         Raises the errors of `upload`, DigestMismatchError and TruncatedError for a blob that is not what it must be.
         """
-        other = self._mount_from(descriptor.digest)
+        other = self._mount_from(descriptor.digest) if self._lost is None else ""
         if other and mount(self._repository, descriptor.digest, other):
             tell(descriptor.size)
             return
@@ -106,20 +111,35 @@ class RegistrySink:
         raise NotImplementedError
 
     def publish(self, images: Sequence[OutgoingImage], tops: Sequence[OutgoingImage]) -> None:
-        """Put the manifests, the one that is named last. Raises the errors of `put_manifest`, ConversionError."""
+        """Put the manifests, the one that is named last.
+
+        Raises the errors of `put_manifest` but for LacksPartsError, in place of which LostBlobsError comes first, and
+        RegistryAnswerError then; ConversionError.
+        """
         del images
-        if self._is_current:
-            self._attached.put(self)
-            return
         (top,) = tops
         wanted, found = self._reference.digest, top.descriptor.digest
         if wanted not in {None, found}:
             raise ConversionError(self.what, f"what is copied has the digest {found}", "leave the digest out")
-        last = self._manifests.pop(found)
+        try:
+            self._put_all(found)
+        except LacksPartsError as lack:
+            if self._lost is None:
+                self._lost = lack.refusal.named
+                raise LostBlobsError from lack
+            why = f"{lack.error.why}; the missing blobs were sent a second time before"
+            raise RegistryAnswerError(lack.error.what, why) from lack
+
+    def _put_all(self, top: Digest) -> None:
+        """Put manifests, attachments, and *top* last. Of an image that is there only attachments may be missing."""
+        if self._is_current:
+            self._attached.put(self)
+            return
+        last = self._manifests.pop(top)
         for digest, (media_type, raw) in self._manifests.items():
             put_referrer(self._repository, digest, media_type, raw)
         self._attached.put(self)
-        put_referrer(self._repository, self._reference.tag or found, *last)
+        put_referrer(self._repository, self._reference.tag or top, *last)
 
     def __enter__(self) -> RegistrySink:
         return self

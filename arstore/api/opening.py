@@ -1,0 +1,78 @@
+"""Opening a store, for a command or for a program: the directories, and a store that is unmade when nothing came in."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.api import places
+from arstore.errors import UsageError, naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.store import Store
+
+
+def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
+    """Root and runroot as given, or the defaults of this user (docs/cli.md, "Options").
+
+    Raises:
+        UsageError: ARSTORE_ROOT, ARSTORE_RUNROOT or an argument is empty, as an unset variable of a script leaves it.
+        PermissionDeniedError: the only possible runroot belongs to another user.
+        OSError: it cannot be looked at.
+    """
+    _refuse_empty("--root", root, "ARSTORE_ROOT")
+    _refuse_empty("--runroot", runroot, "ARSTORE_RUNROOT")
+    uid = os.geteuid()
+    default = places.default_root(os.environ, uid)
+    chosen = root or default
+    if runroot:
+        return chosen, runroot
+    own = None if os.path.realpath(chosen) == os.path.realpath(default) else chosen
+    return chosen, places.default_runroot(os.environ, uid, own)
+
+
+@contextmanager
+def opened(root: str, runroot: str, *, create: bool = False) -> Iterator[Store]:
+    """Open the store for the length of the context.
+
+    With *create* it is made where there is none, and unmade if the context ends with an error: only what brought an
+    image in has made a store. OSErrors that leave the context name the store.
+
+    Raises:
+        NoStoreError: there is no store, and *create* is false.
+        StoreDamagedError, StoreVersionError, HostError: as `Store` and `Graph.verify`.
+    """
+    from arstore.disk.paths import STORE_FILE
+    from arstore.errors import ArstoreError
+    from arstore.store.store import Store
+
+    place = os.path.abspath(root)
+    is_new = create and not os.path.lexists(f"{place}/{STORE_FILE}")
+    with naming(place), Store(root, runroot, create=create) as store:
+        store.relief = partial(_reclaim, store)
+        if create:
+            # Before anything is read of what is to come in.
+            store.graph.verify()
+        try:
+            yield store
+        except BaseException:
+            if is_new:
+                with suppress(ArstoreError, OSError):
+                    store.graph.unmake()
+            raise
+
+
+def _reclaim(store: Store) -> int:
+    from arstore.maintenance.gc import reclaim
+
+    return reclaim(store)
+
+
+def _refuse_empty(option: str, given: str | None, variable: str) -> None:
+    """An empty text, as of a script's variable that was never set, must not mean the default directory."""
+    if given == "" or (given is None and os.environ.get(variable) == ""):
+        raise UsageError(option if given == "" else variable, "is empty", "give a directory, or leave it out")
