@@ -132,7 +132,7 @@ class AttachmentRecord(NamedTuple):
 
 
 SUBJECT = "arstore.subject"
-"""The annotation of an entry of `index.json` that tells an attachment from an image: the digest of its subject."""
+"""Annotation of entries of `index.json` that are attachments, and not images: the digest of the subject."""
 
 
 class ContainerRecord(NamedTuple):

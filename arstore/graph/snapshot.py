@@ -266,7 +266,7 @@ class Snapshot:
         return self._parts("attachments", AttachmentRecord)
 
     def attachments_of(self, subject: str) -> list[tuple[str, AttachmentRecord]]:
-        """What is attached to the manifest *subject* itself, by the digest of the manifest."""
+        """The attachments of the manifest *subject*, by digest, without the attachments of these."""
         found = []
         for batch in self._rows("attachments", f"{subject}/", f"{subject}0"):
             found += [(key.partition("/")[2], one) for key, one in self._each("attachments", AttachmentRecord, batch)]

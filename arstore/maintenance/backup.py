@@ -63,7 +63,7 @@ class BackupReport:
 
 @dataclass(slots=True, frozen=True)
 class _State:
-    """What a store holds in one moment: blobs with their sizes (those of attachments, too), and which images are
+    """The content of a store at one moment: blobs with their sizes (those of attachments, too), and which images are
     indexes of others.
     """
 

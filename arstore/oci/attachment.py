@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SUFFIXES = ("sig", "att", "sbom")
-"""What cosign's tags end with, without the dot: signatures, attestations, a list of software."""
+"""The ends of cosign's tags, without the dot: signatures, attestations, a list of software."""
 UNITED = ("sig", "att")
 """Those under which one manifest lists all, a layer for each."""
 
@@ -59,7 +59,7 @@ class Tag(NamedTuple):
 
 
 def parse_tag(text: str) -> Tag | None:
-    """What the tag *text* speaks of; None for any other tag. A name before the tag is passed over."""
+    """Read the tag *text*; None for any other tag. A name before the tag is ignored."""
     match = _TAG.fullmatch(text.rpartition(":")[2])
     if match is None:
         return None
@@ -88,7 +88,7 @@ def blobs_of(manifest: Manifest) -> list[Descriptor]:
 def type_of(manifest: Manifest) -> str:
     """The type of artifact that lists show: the manifest's own, else its config's (image-spec manifest.md).
 
-    What has an image's config, as cosign's signatures do, is told by its first layer.
+    A manifest with an image's config, such as cosign's signatures, has the type of its first layer.
     """
     if manifest.artifact_type or not is_config(manifest.config.media_type) or not manifest.layers:
         return manifest.artifact_type or manifest.config.media_type

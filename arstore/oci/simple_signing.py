@@ -5,7 +5,7 @@ A file holds either an OpenPGP message or a signature of sigstore's (containers/
     \\0sigstore-json\\n{"mimeType": TYPE, "payload": BASE64, "annotations": {...}}
 
 All signatures of sigstore's become one manifest as cosign has it under the tag `.sig`: a layer of the type TYPE with
-the payload for its content, and the annotations. An OpenPGP message becomes a manifest of its own: its `artifactType`
+the payload for its content, and the annotations. Each OpenPGP message becomes one manifest: its `artifactType`
 and the type of its only layer, the message, are OPENPGP; its config is empty; its `subject` is what was signed. So the
 same signatures always are the same manifests. Not in scope: whether a signature is good.
 """

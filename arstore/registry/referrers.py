@@ -118,7 +118,7 @@ def _by_tag(repository: Repository, digest: Digest) -> list[Referrer]:
 def entries_of(repository: Repository, digest: Digest) -> list[Descriptor]:
     """The first MOST_OPENED manifests that the registry says refer to *digest*: nothing is opened, or believed yet.
 
-    Raises as `list_referrers`.
+    Raises RegistryAccessError, RegistryAnswerError, RegistryUnreachableError, ManifestError, LimitError.
     """
     try:
         listed = _by_api(repository, digest, "")

@@ -1,7 +1,7 @@
-"""What the store keeps with an image: signatures, attestations and the like (`oci.attachment`), as values.
+"""The attachments that the store keeps with an image (`oci.attachment`), as values.
 
-Whoever judges signatures finds them here: `attachments` of a digest, each with its manifest, whose layers are blobs of
-the store (`Store.read_blob`).
+A judge of signatures starts here: `attachments` of a digest, each with its manifest, whose layers are blobs of the
+store (`Store.read_blob`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class StoredAttachment(NamedTuple):
 
 
 class StoredReferrer(NamedTuple):
-    """What a list says of an attachment; `annotations` are the manifest's own, `size` counts the manifest's bytes."""
+    """An attachment as a list shows it; `annotations` are the manifest's own, `size` counts the manifest's bytes."""
 
     digest: Digest
     media_type: str
@@ -39,7 +39,7 @@ class StoredReferrer(NamedTuple):
 
 
 def attachments(store: Store, subject: Digest) -> list[StoredAttachment]:
-    """What is attached to the manifest *subject* itself, by digest.
+    """Return the attachments of the manifest *subject*, by digest, without the attachments of these.
 
     Raises MissingBlobError, StoreDamagedError, and the errors of Graph.
     """
@@ -57,7 +57,7 @@ def attachments(store: Store, subject: Digest) -> list[StoredAttachment]:
 
 
 def referrers_of(store: Store, subject: Digest) -> list[StoredReferrer]:
-    """The same as a list shows it. Raises as `attachments`."""
+    """Return the same for a list. Raises MissingBlobError, StoreDamagedError, and the errors of Graph."""
     with store.graph.read() as snapshot:
         types = {digest: one.artifact_type for digest, one in snapshot.attachments_of(subject)}
     return [

@@ -3,8 +3,8 @@
 `index.json` begins with an annotation that has the store's id (`graph.identity`).
 
 Every name is one descriptor with the annotation `org.opencontainers.image.ref.name`; an image without a name gets its
-own digest there, so that tools which find images by that annotation alone see it too. Behind the images stand the
-manifests that are attached to them, with the annotation SUBJECT. OCI image-spec,
+own digest there, so that tools which find images by that annotation alone see it too. After the images come
+their attachments, with the annotation SUBJECT. OCI image-spec,
 image-layout.md.
 """
 

@@ -367,8 +367,8 @@ class Store:
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became; *blobs* has their layers.
 
-        *attachments* are of these or of images that are here already; each stands behind what it is attached to.
-        *hints* (`graph.hints`) are recorded with the images.
+        *attachments* are of these or of stored images; an attachment of an attachment comes after it. *hints*
+        (`graph.hints`) are recorded with the images.
 
         Layers that another process is taking at this moment are waited for, and then reused.
 

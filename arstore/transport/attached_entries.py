@@ -1,4 +1,4 @@
-"""Which entries of a layout's `index.json` belong to which others, as signatures and the like do (`oci.attachment`).
+"""Entries of a layout's `index.json` that belong to others: attachments (`oci.attachment`).
 
 Four ways to say so are read:
 
@@ -7,8 +7,8 @@ Four ways to say so are read:
 * the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient has it,
 * `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations.
 
-Manifests are looked into where nothing gives an entry a name of its own, or it says that it is an artifact: among many
-images with names no time is lost. What cannot be read belongs to nothing.
+A manifest is looked into if its entry has no name, or says that it is an artifact: many images with names cost no time.
+Entries that cannot be read belong to nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SUFFIX_OF = {kind: suffix for suffix, kind in KINDS.items()}
 
 
 class AttachedEntries:
-    """What *entries* of a layout are attached to; *documents* reads their manifests."""
+    """The attachments among the *entries* of a layout; *documents* reads their manifests."""
 
     def __init__(self, entries: Sequence[Descriptor | Flawed], documents: Documents) -> None:
         self._documents = documents
@@ -50,7 +50,7 @@ class AttachedEntries:
                     self._add_entry(entry, signed)
 
     def of(self, subject: Digest) -> Sequence[Attached]:
-        """What is attached to the manifest *subject*, in the order of the list."""
+        """The attachments of the manifest *subject*, in the order of the list."""
         return tuple(self._of.get(subject, {}).values())
 
     def has(self, image: SourceImage, is_here: Callable[[Digest], bool]) -> bool:
@@ -61,7 +61,7 @@ class AttachedEntries:
         if isinstance(entry, Flawed) or not any(map(is_here, self._subjects.get(entry.digest, ()))):
             return False
         names = image.names if image.names != (image.fallback,) else ()
-        # A tag of attachments is no name of an image. Of the others, the document has been read.
+        # A tag of attachments does not name an image. The documents of the others have been read.
         return not names or entry.digest in self._tagged or bool(self._documents.nature(entry).artifact)
 
     def _add_entry(self, entry: Descriptor, signed: Digest | None) -> None:

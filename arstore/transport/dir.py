@@ -4,7 +4,7 @@ Format: containers-transports(5), "dir:path". Version 1.1 names a blob `<hex>`, 
 instances of a multi-platform image are `<hex>.manifest.json`, `manifest.json` itself being the index then. The form has
 no place for a name. The same files in a tar archive are read as well.
 
-Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance. Each is a file of its own form there;
+Signatures are `signature-N`, from 1 on, and `<hex>.signature-N` for an instance. Each file has one of two forms;
 as attachments they are the manifests that `oci.simple_signing` makes of them.
 """
 
@@ -62,7 +62,7 @@ class Dir(Medium):
     def attachments(self, subject: Digest) -> Sequence[Attached]:
         """The signatures of *subject*, as manifests that are made of them here.
 
-        Raises ManifestError for a file that is no signature, LimitError, UnsafePathError.
+        Raises ManifestError for a file that is not a signature, LimitError, UnsafePathError.
         """
         described = self._described(subject)
         if described is None:

@@ -96,11 +96,11 @@ class Layout(Medium):
         return self._entries
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """What `index.json` lists of the attachments of *subject*. Raises as `entries`."""
+        """The attachments of *subject* in `index.json`. Raises UnknownFormatError, ManifestError, LimitError."""
         return self._attached_entries().of(subject)
 
     def is_attachment(self, image: SourceImage) -> bool:
-        """Whether *image* belongs to a manifest that is here. Raises as `entries`."""
+        """Whether *image* belongs to a manifest in this layout. Raises the errors of `entries`."""
         return self._attached_entries().has(image, self._is_here)
 
     def _is_here(self, digest: Digest) -> bool:

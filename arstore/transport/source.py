@@ -62,7 +62,7 @@ class Attached(NamedTuple):
 
 
 def attached_to(source: ImageSource, subject: Digest) -> Sequence[Attached]:
-    """What *source* says is attached to the manifest *subject*; nothing for a source that knows of no such thing.
+    """Ask *source* for the attachments of the manifest *subject*; a source without that method has none.
 
     Asking a remote source costs requests. Raises the errors of the source.
     """

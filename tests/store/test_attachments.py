@@ -403,7 +403,7 @@ def subject_of(one):
 
 
 def reachable(brought, pictures):
-    """What of *brought* belongs to *pictures*, directly or not."""
+    """Those of *brought* that belong to *pictures*, directly or not."""
     found, subjects = set(), {picture.digest for picture in pictures}
     while more := {one for one in brought if subject_of(one) in subjects} - found:
         found |= more

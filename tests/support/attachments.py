@@ -23,7 +23,7 @@ SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A manifest and its blobs; `tag` is the tag that it stands under in a registry, "" for none."""
+    """A manifest and its blobs; `tag` is its tag in a registry, "" for none."""
 
     raw: bytes
     own: dict[str, bytes] = field(hash=False)
@@ -41,11 +41,11 @@ class Artifact:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a layout calls it."""
+        """Its names in a layout."""
         return (self.tag,) if self.tag else ()
 
     def descriptor(self) -> dict[str, Any]:
-        """What an index says of it."""
+        """Its descriptor in an index."""
         return {"mediaType": MANIFEST, "digest": self.digest, "size": len(self.raw)}
 
     def blobs(self) -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def sbom(subject: dict[str, Any], text: str = "all that is in it", kind: str = S
 
 
 def payload(subject: str, reference: str = "example.com/app") -> bytes:
-    """What a simple signature of cosign's is of."""
+    """The payload of cosign's simple signatures."""
     return images.dump(
         {
             "critical": {
@@ -123,7 +123,7 @@ def put(server: Registry, repository: str, one: Artifact) -> str:
 
 
 def fallback(*artifacts: Artifact) -> bytes:
-    """The index of a registry without a list of its own; what it says of types is wrong, as with cosign's."""
+    """The index of referrers that tools keep under a tag; what it says of types is wrong, as with cosign's."""
     entries = [{**one.descriptor(), "artifactType": EMPTY_TYPE} for one in artifacts]
     return images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": entries})
 

@@ -1,4 +1,4 @@
-"""The commands of docs/air-gap.md, typed as they stand there, on two sides that share one file."""
+"""The commands of docs/air-gap.md, typed as they are there, on two sides that share one file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_story(tmp_path, monkeypatch, outside, busybox):
     there = Arstore(tmp_path / "there", tmp_path / "run2")
 
     def typed(block: str, side: Arstore, place, inside="") -> str:
-        """What the commands of *block* print on *side*. A wrapper adds the store, and http."""
+        """The output of the commands of *block* on *side*. A wrapper adds the store, and http."""
         place.mkdir(exist_ok=True)
         script = place / "arstore"
         words = " ".join(map(str, side.words()))

@@ -1,4 +1,4 @@
-"""What belongs to an image goes where the image goes, through every medium that can hold it, byte for byte."""
+"""Attachments go where their image goes, through every medium that can hold it, byte for byte."""
 
 from __future__ import annotations
 

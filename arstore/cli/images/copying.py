@@ -54,7 +54,7 @@ class ReferrersWords(TypedDict):
 
 
 def wants_referrers(words: ReferrersWords) -> bool | None:
-    """What they mean; None where nothing is said. Raises UsageError."""
+    """Return the meaning of the options; None if neither is given. Raises UsageError."""
     if words["referrers"] and words["no_referrers"]:
         raise errors.UsageError("--referrers", "and --no-referrers exclude each other")
     return False if words["no_referrers"] else words["referrers"] or None

@@ -292,8 +292,8 @@ def besides(store: Store) -> dict[str, Any]:
 def image_document(image: TakenImage) -> dict[str, Any]:
     """An image that came in, as JSON tells it.
 
-    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments` are the digests of signatures and
-    the like that came with it; `dropped_xattrs` counts the extended attributes
+    `digest`, `config`, `names`, `layers` (bottom first), `platform`; `attachments` are the digests of what is
+    attached to it and came with it; `dropped_xattrs` counts the extended attributes
     that its trees do not have.
     """
     return {

@@ -136,7 +136,7 @@ def referrers(session: Session, image: str, artifact_type: str, **words: Unpack[
     """List what refers to an image, in a registry or in the store.
 
     Signatures, attestations and other artifacts are listed, not read. IMAGE is docker://REGISTRY/NAME[:TAG|@DIGEST], or
-    store:NAME for what the store keeps with an image, which may be an index or a digest. A registry that has no such
+    store:NAME for what the store keeps with an image, which may be an index or a digest. A registry without this
     list is asked for the index that tools keep under a tag instead; what that lists is looked at one by one.
     """
     if image.startswith(_STORE):

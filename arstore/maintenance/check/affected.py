@@ -167,7 +167,7 @@ class _Images:
         return set(found)
 
     def _keys_attached(self, digest: str) -> list[str]:
-        """What is attached to an image, and to that, with the blobs of all."""
+        """The attachments of an image, directly or not, and the blobs of all of them."""
         keys: list[str] = []
         todo, seen = [digest], {digest}
         while todo:

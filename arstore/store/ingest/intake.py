@@ -429,7 +429,7 @@ class Intake:
         return {digest: size for digest, size in blobs.items() if self._inventory.intact_blob(digest) is None}
 
     def _take_attachment(self, attachment: IncomingAttachment) -> None:
-        """Keep the manifest and the blobs of an attachment as they are. Raises as `take`."""
+        """Keep the manifest and the blobs of an attachment as they are. Raises the errors of the source, OSError."""
         self._document(attachment.digest, attachment.manifest)
         for blob in attachment.blobs:
             self._take_blob(blob)

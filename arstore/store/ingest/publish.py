@@ -63,7 +63,7 @@ class Publication:
     images: dict[str, ImageRecord] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     attachments: dict[tuple[str, str], AttachmentRecord] = field(default_factory=dict)
-    """By the digests of the subject and of the manifest; what is attached to an attachment stands behind that."""
+    """By the digests of the subject and of the manifest; an attachment of an attachment comes after it."""
     hints: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """Texts by table, subject and detail (`graph.hints`)."""
     reused_blobs: set[str] = field(default_factory=set)

@@ -53,7 +53,7 @@ def carry(
 ) -> tuple[int, int]:
     """Copy those of *attachments* whose subjects are *unchanged* at the destination; how many came, and how many not.
 
-    What is attached to an attachment stands behind it. Raises the errors of `Contents.blob` and of the sink, LimitError
+    An attachment of an attachment comes after it. Raises the errors of `Contents.blob` and of the sink, LimitError
     for a signature that is larger than a document may be.
     """
     subjects = set(unchanged)

@@ -33,7 +33,7 @@ class StoreSource:
     transport = "store"
     is_remote = False
     has_what_it_lists = True
-    """What is recorded and missing is damage, and nothing to be passed over."""
+    """A blob that is recorded and missing is damage, and is not passed over."""
 
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
         self.what = store.directories.root
@@ -50,7 +50,7 @@ class StoreSource:
         return found
 
     def attachments(self, subject: Digest) -> Sequence[Attached]:
-        """What the store has of the attachments of *subject*."""
+        """The attachments of *subject* that the store has."""
         with self._store.graph.read() as snapshot:
             found = snapshot.attachments_of(subject)
         return [

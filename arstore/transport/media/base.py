@@ -78,7 +78,7 @@ class Medium(ABC):
         return self._images
 
     def is_attachment(self, image: SourceImage) -> bool:
-        """Whether an entry is no image of its own, but belongs to another one that is here."""
+        """Whether an entry belongs to another one in this medium, and is not an image itself."""
         del image
         return False
 

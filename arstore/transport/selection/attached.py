@@ -1,7 +1,7 @@
-"""What belongs to the images that were selected: signatures, attestations and the like (`oci.attachment`).
+"""Attachments of the images that were selected (`oci.attachment`).
 
 A source's list is a claim. Each manifest is read and verified as any document is, and has to name the subject that it
-is listed for, unless it stands under a tag that does. Of the types nothing is asked, and layers are never unpacked.
+is listed for, unless it is under a tag that does. Media types do not matter, and layers are never unpacked.
 What cannot be taken is passed over, and reported: the image is as good without it. But what a store has recorded it
 must have (`has_what_it_lists`).
 """

@@ -46,7 +46,7 @@ class Selection:
     decrypted: dict[Digest, Digest] = field(default_factory=dict)
     """What images and indexes have become that were opened, by the digests that they had."""
     attachments: list[IncomingAttachment] = field(default_factory=list)
-    """What belongs to these, and to one another: what is attached to an attachment stands behind it."""
+    """Attachments of these, and of one another: an attachment of an attachment comes after it."""
 
     def rename(self, name: str, what: str) -> None:
         """Give the one thing that was selected this name in place of its own. Raises UsageError."""

@@ -1,4 +1,4 @@
-"""What is attached to images in a repository that is pushed to: looked up, completed, and put.
+"""Attachments in a repository that is pushed to: looked up, completed, and put.
 
 Distribution-spec, "Pushing Manifests with Subject"; cosign's tags `sha256-HEX.sig`, `.att`, `.sbom`.
 """
@@ -51,6 +51,8 @@ class AttachedThere:
     def missing(self, some: Sequence[OutgoingAttachment]) -> list[OutgoingAttachment]:
         """Those of *some* that are not there. Raises the errors of `entries_of` and of `get_manifest`."""
         self.is_asked = True
+        # A copy that starts again puts all of them again.
+        self._kept = []
         listed = {subject: self._listed(subject) for subject in {one.subject for one in some if _refers(one)}}
         return [one for one in some if not self._is_there(one, listed)]
 
@@ -74,7 +76,7 @@ class AttachedThere:
             self._put_tag(place, some, blobs)
 
     def _listed(self, subject: Digest) -> set[Digest]:
-        """What the registry lists for *subject*, as far as it is there."""
+        """The referrers that the registry lists for *subject* and has."""
         listed = {entry.digest for entry in entries_of(self._repository, subject)}
         return {digest for digest in listed if head_manifest(self._repository, digest, PUSH) is not None}
 
@@ -90,7 +92,7 @@ class AttachedThere:
         return all(is_among(layer, layers) for layer in Manifest.parse(one.raw).layers)
 
     def _under(self, place: Place) -> bytes | None:
-        """What stands under a tag, got once."""
+        """The manifest under a tag, got once; None if there is none."""
         if place not in self._tagged:
             try:
                 self._tagged[place] = get_manifest(self._repository, tag_of(*place)).raw
@@ -99,7 +101,7 @@ class AttachedThere:
         return self._tagged[place]
 
     def _put_tag(self, place: Place, some: Sequence[OutgoingAttachment], blobs: _Blobs) -> None:
-        """Have *some* under their tag, beside what is there; of lists of software only the last one."""
+        """Put *some* under their tag, together with those that are there; of lists of software only the last one."""
         there = self._under(place)
         tag, last = tag_of(*place), some[-1]
         every = [raw for raw in (there, *(one.raw for one in some)) if raw is not None]
@@ -111,7 +113,7 @@ class AttachedThere:
             made = united(wanted)
             _put_config(blobs, made.config)
             put_manifest(self._repository, tag, OCI_MANIFEST, made.manifest)
-            # Somebody may have read the tag before this, and written it after.
+            # Another process may have read the tag before this, and written it after.
             found = get_manifest(self._repository, tag).raw
             layers = Manifest.parse(found).layers
             if all(is_among(layer, layers) for layer in wanted):

@@ -30,7 +30,7 @@ class FileSink:
 
     def __init__(self) -> None:
         self.attached: list[OutgoingAttachment] = []
-        """What was put by `put_attachment`."""
+        """The attachments that were put."""
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes) -> None:
         """See ImageSink; each has its own."""
@@ -44,7 +44,7 @@ class FileSink:
         raise NotImplementedError
 
     def begin_attachments(self, some: Sequence[OutgoingAttachment]) -> Sequence[OutgoingAttachment]:
-        """All of them: of blobs that are there, `holds` tells."""
+        """All of them: `holds` finds the blobs that are there."""
         return some
 
     def put_attachment(self, attachment: OutgoingAttachment) -> None:

@@ -122,8 +122,8 @@ def entries(
 ) -> list[dict[str, Any]]:
     """The entries of an `index.json` for *tops*: one for each name, and one for what has none.
 
-    What is *attached* to them stands behind: by its own word, or under the tag that it would have in a registry. With
-    it, images and signatures are marked as `cosign save` marks them.
+    The entries of *attached* follow, those without a `subject` under the tags that they would have in a registry.
+    Images with attachments, and signatures, are marked as `cosign save` marks them.
 
     The name stands in `org.opencontainers.image.ref.name`, whole, as podman and skopeo write it, and with its registry
     in `io.containerd.image.name`, where containerd looks. *ref_name*, for the only one of *tops*, is the reference that
@@ -175,7 +175,7 @@ def _names(entry: object) -> set[tuple[str, str]]:
     if not isinstance(notes, dict):
         return set()
     names = {(key, notes[key]) for key in (REF_NAME, CONTAINERD_NAME) if isinstance(notes.get(key), str) and notes[key]}
-    # Several manifests may stand under one tag of attachments: of what is there none is lost.
+    # One tag of attachments may have several manifests: none that is there gets lost.
     return set() if any(parse_tag(name) is not None for _, name in names) else names
 
 

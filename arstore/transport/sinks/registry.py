@@ -3,10 +3,10 @@
 A blob that the registry has is not sent; one that it has in another repository of the same host is mounted from there.
 A tag that stands for the very image already ends the push after one request. Distribution-spec, "Push".
 
+Attachments come before the tag of their image, so that a client that sees the tag sees the signatures. A tag of
+cosign's is one manifest for all signatures: what the registry has under it and what comes are united there.
 A registry may lose a blob between HEAD and the manifest: garbage collection, or a mount that was not done. Then the
 copy starts again, one time, without mounts; blobs that the refusal names are sent whatever HEAD says (decision 60).
-What is attached to an image comes before its tag, so that whoever sees the tag sees the signatures. A tag of cosign's
-is one manifest for all signatures: what the registry has under it and what comes are united there.
 """
 
 from __future__ import annotations
@@ -130,19 +130,12 @@ class RegistrySink:
         RegistryAnswerError then; ConversionError.
         """
         del images
-        if self._is_current:
-            self._attached.put(self)
-            return
         (top,) = tops
         wanted, found = self._reference.digest, top.descriptor.digest
         if wanted not in {None, found}:
             raise ConversionError(self.what, f"what is copied has the digest {found}", "leave the digest out")
-        last = self._manifests.pop(found)
         try:
-            for digest, (media_type, raw) in self._manifests.items():
-                put_referrer(self._repository, digest, media_type, raw)
-            self._attached.put(self)
-            put_referrer(self._repository, self._reference.tag or found, *last)
+            self._put_all(found)
         except LacksPartsError as lack:
             if self._lost is None:
                 self._lost = lack.refusal.named
@@ -150,6 +143,17 @@ class RegistrySink:
                 raise LostBlobsError from lack
             why = f"{lack.error.why}; the missing blobs were sent a second time before"
             raise RegistryAnswerError(lack.error.what, why) from lack
+
+    def _put_all(self, top: Digest) -> None:
+        """Put manifests, attachments, and *top* last. Of an image that is there only attachments may be missing."""
+        if self._is_current:
+            self._attached.put(self)
+            return
+        last = self._manifests.pop(top)
+        for digest, (media_type, raw) in self._manifests.items():
+            put_referrer(self._repository, digest, media_type, raw)
+        self._attached.put(self)
+        put_referrer(self._repository, self._reference.tag or top, *last)
 
     def __enter__(self) -> RegistrySink:
         return self

@@ -31,7 +31,8 @@ def test_save_json(filled, tmp_path, picture):
     result = filled.ok("save", "--json", "example:1", "-o", tmp_path / "out.tar")
     document = result.json
     (image,) = document.pop("images")
-    assert document == {"skipped": [], "skipped_count": 0, "sparse": 0, "dropped": 0, "encrypted": 0}
+    expected = {"skipped": [], "skipped_count": 0, "sparse": 0, "dropped": 0, "encrypted": 0, "attached": 0, "left": 0}
+    assert document == expected
     assert image == {
         "digest": picture.digest,
         "media_type": images.OCI_MANIFEST,

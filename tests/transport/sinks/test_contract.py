@@ -90,7 +90,7 @@ def test_what_is_attached_is_read_back_or_counted(target, tmp_path):
 
 
 def attached(reference):
-    """What a destination has, by digest, with its blobs."""
+    """The attachments at a destination, by digest, with their blobs."""
     with open_source(reference, TemporarySpool()) as source:
         selection = Selector(source, Wanted()).select()
         assert len(selection.images) == 1
