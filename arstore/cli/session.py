@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.errors import ArstoreError
+    from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
     from arstore.store.store import Store
 
@@ -43,6 +44,10 @@ class Session:
     def __init__(self) -> None:
         self.root: str | None = None
         self.runroot: str | None = None
+        self.additional: tuple[str, ...] = ()
+        """The roots of additional stores, as they were given."""
+        self.additional_owners: tuple[str, ...] = ()
+        """Users, besides this one and root, who may own them."""
         self.level = "info"
         self.json = False
         self.quiet = False
@@ -70,7 +75,8 @@ class Session:
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
         is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
-        with naming(self.place), Store(root, runroot, create=create) as store:
+        additional = self.additional_stores()
+        with naming(self.place), Store(root, runroot, create=create, additional=additional) as store:
             store.relief = partial(_reclaim, store)
             if create:
                 # Before anything is read of what is to come in.
@@ -96,6 +102,19 @@ class Session:
             self.note(f"{moved.name} was {moved.was}")
         if len(store.moved) > _MOST_MOVED:
             self.note(f"{len(store.moved) - _MOST_MOVED} more names stood for other images before")
+
+    def additional_stores(self) -> list[Wanted]:
+        """The additional stores of options, environment or file. Raises UsageError, HostError."""
+        environ, uid = os.environ, os.geteuid()
+        if not (self.additional or places.ADDITIONAL in environ or places.stores_conf(environ, uid)):
+            return []
+        from arstore.cli import stores_conf
+
+        own = self.root or places.default_root(environ, uid)
+        found = stores_conf.wanted(self.additional, self.additional_owners, environ, own)
+        if found:
+            self.debug(f"additional stores in {', '.join(one.root for one in found)}")
+        return found
 
     def directories(self) -> tuple[str, str]:
         """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""

@@ -89,16 +89,21 @@ def walk(path: str, map_size: int, visit: Visit) -> Walk:
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        done = Walk()
-        try:
-            _Walker(fd, _current(fd, map_size), done, visit).run()
-        except PageError as error:
-            done.faults.append(str(error))
-            if not done.records:
-                _from_either(fd, map_size, done, visit)
-        return done
+        return walk_open(fd, map_size, visit)
     finally:
         os.close(fd)
+
+
+def walk_open(fd: int, map_size: int, visit: Visit) -> Walk:
+    """As `walk`, of a file that is open. Raises OSError."""
+    done = Walk()
+    try:
+        _Walker(fd, _current(fd, map_size), done, visit).run()
+    except PageError as error:
+        done.faults.append(str(error))
+        if not done.records:
+            _from_either(fd, map_size, done, visit)
+    return done
 
 
 def _from_either(fd: int, map_size: int, done: Walk, visit: Visit) -> None:

@@ -1,0 +1,244 @@
+"""Additional stores: stores of others, or on media that nobody can write to, whose images are used where they lie.
+
+Nothing is ever written there: no lock, no lease, no record. Each is opened when it is first asked, because most
+commands find in their own store what they look for; so a medium that is missing is in nobody's way until it is needed.
+The order is the user's. Whoever looks for a *name* asks strictly in that order, and ends with an error at a store that
+cannot be asked: what it holds could be what was meant. Whoever looks for *content* by its digest asks those that are
+there, for it does not matter which of them has it.
+
+Who owns a store decides what runs from it. So it has to belong to this user or to root, or to a user who was named, and
+nobody else may be able to write to it (threat-model.md). Not in scope: from where the list of stores comes
+(`cli.stores_conf`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.digest import HEX_LENGTHS
+from arstore.disk.access import name_of_user
+from arstore.errors import (
+    ArstoreError,
+    MissingBlobError,
+    NoStoreError,
+    PermissionDeniedError,
+    StoreDamagedError,
+    StoreVersionError,
+    UsageError,
+    from_os_error,
+)
+from arstore.graph.datafile import DATA
+from arstore.graph.identity import ID
+from arstore.linux.mounting.filesystem import nobody_can_write
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from arstore.disk.paths import Directories
+    from arstore.graph.records import BlobRecord, LentRecord
+    from arstore.store.store import Store
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_OF_CONTAINERS_STORAGE = frozenset({"overlay-images", "overlay-layers", "vfs-images", "btrfs-images"})
+"""Directories by which a store of podman, buildah and CRI-O is known."""
+
+_MEDIUM_HINT = "see whether its medium is mounted; ARSTORE_ADDITIONAL_STORES= does without additional stores"
+
+
+class Wanted(NamedTuple):
+    """An additional store that the user named: its root, and users, besides this one and root, who may own it."""
+
+    root: str
+    owners: frozenset[int] = frozenset()
+
+
+class AdditionalStore:
+    """One additional store, which is there and may be used."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def root(self) -> str:
+        """Its root, as the user named it."""
+        return self.store.directories.root
+
+    @property
+    def id(self) -> str:
+        """The store's id; "" for one of an older format, which has none. Raises the errors of Graph."""
+        with self.store.graph.read() as snapshot:
+            return snapshot.own(ID) or ""
+
+    def blob_record(self, digest: str) -> BlobRecord | None:
+        """The record of a blob that is in its place there. Raises the errors of Graph."""
+        return self.store.inventory().intact_blob(digest)
+
+
+class AdditionalStores:
+    """The additional stores of one store, in the user's order. `absent` has what is the matter with those that are not
+    there, as far as somebody has asked.
+    """
+
+    def __init__(self, own: Directories, wanted: Sequence[Wanted], opened: Callable[[str], Store]) -> None:
+        """*opened* opens the store at a root so that nothing is written there."""
+        self._own = own
+        self._wanted = tuple(wanted)
+        self._opened = opened
+        self._known: dict[int, AdditionalStore | ArstoreError] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any were named."""
+        return bool(self._wanted)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The roots that were named."""
+        return tuple(one.root for one in self._wanted)
+
+    @property
+    def absent(self) -> list[ArstoreError]:
+        """Why stores that were asked cannot be used."""
+        return [one for _, one in sorted(self._known.items()) if isinstance(one, ArstoreError)]
+
+    def release(self) -> None:
+        """Close their graphs, as must be done before a fork; the next use opens them again."""
+        for one in self._known.values():
+            if isinstance(one, AdditionalStore):
+                one.store.graph.release()
+
+    def strictly(self) -> Iterator[AdditionalStore]:
+        """Each in its turn. Raises the error of the first that cannot be used, when it is its turn."""
+        for number in range(len(self._wanted)):
+            found = self._at(number)
+            if isinstance(found, ArstoreError):
+                raise found
+            yield found
+
+    def there(self) -> list[AdditionalStore]:
+        """Those that can be used. Raises UsageError for a list of stores that makes no sense."""
+        found = map(self._at, range(len(self._wanted)))
+        return [one for one in found if isinstance(one, AdditionalStore)]
+
+    def _at(self, number: int) -> AdditionalStore | ArstoreError:
+        if number not in self._known:
+            try:
+                self._known[number] = self._verified(self._wanted[number])
+            except UsageError:
+                raise
+            except ArstoreError as error:
+                self._known[number] = error
+            except OSError as error:
+                self._known[number] = from_os_error(error, _named(self._wanted[number].root))
+        return self._known[number]
+
+    def _verified(self, wanted: Wanted) -> AdditionalStore:
+        what = _named(wanted.root)
+        status = _status(wanted.root)
+        self._refuse_twice(wanted, status)
+        _require_trusted(wanted, status)
+        try:
+            store = self._opened(wanted.root)
+            store.graph.verify()
+        except NoStoreError as error:
+            raise NoStoreError(what, error.why.removeprefix("there is no store: "), _hint(wanted.root)) from error
+        except StoreVersionError as error:
+            raise StoreVersionError(what, error.why, error.hint) from error
+        except StoreDamagedError as error:
+            why = f"its graph is damaged: {error.why}"
+            raise StoreDamagedError(what, why, f"`arstore --root {wanted.root} check` tells more") from error
+        return AdditionalStore(store)
+
+    def _refuse_twice(self, wanted: Wanted, status: os.stat_result) -> None:
+        own = os.stat(self._own.root) if os.path.isdir(self._own.root) else None
+        if own is not None and os.path.samestat(own, status):
+            raise UsageError(_named(wanted.root), "is the store itself", "take it out of the list of additional stores")
+        for one in self._known.values():
+            if isinstance(one, AdditionalStore) and os.path.samestat(os.stat(one.root), status):
+                why = f"is the same directory as {one.root}, which is named too"
+                raise UsageError(_named(wanted.root), why, "name each additional store once")
+
+
+def lent_by(store: AdditionalStore, record: BlobRecord) -> LentRecord:
+    """What to record of a layer's blob that lies in *store*. Raises the errors of Graph."""
+    from arstore.graph.records import LentRecord
+
+    return LentRecord(record.size, record.diff_id, record.tar_size, store.id, store.root)
+
+
+def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> MissingBlobError:
+    """The error for a blob that an additional store is to have and none has that is there now."""
+    named = stores is not None and lent.place in stores.roots
+    absent = stores.absent if stores is not None else []
+    where = f"lies in the additional store {lent.place}"
+    for error in absent:
+        if error.what == _named(lent.place):
+            return MissingBlobError(digest, f"{where}, which {error.why}", error.hint)
+    if named:
+        why = f"{where}, which does not have it any more"
+        return MissingBlobError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
+    hint_text = f"name it with --additional-store {lent.place}, or `arstore import SOURCE` brings the image again"
+    return MissingBlobError(digest, f"{where}, which is not named now", hint_text)
+
+
+def _named(root: str) -> str:
+    return f"additional store {root}"
+
+
+def _status(root: str) -> os.stat_result:
+    """Raises NoStoreError, OSError."""
+    try:
+        status = os.stat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoStoreError(_named(root), "is not there", _MEDIUM_HINT) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise NoStoreError(_named(root), "is not a directory", "name the root of a store")
+    return status
+
+
+def _hint(root: str) -> str:
+    """What to do about a directory that is no store."""
+    try:
+        names = os.listdir(root)
+    except OSError:
+        names = []
+    if not names:
+        return _MEDIUM_HINT
+    if not _OF_CONTAINERS_STORAGE.isdisjoint(names):
+        return "it is a store of podman's (containers/storage); `podman save` and `arstore import` bring its images"
+    return "name the root of a store"
+
+
+def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
+    """Raise PermissionDeniedError unless only those can have written the store who may. Raises OSError."""
+    what = _named(wanted.root)
+    if nobody_can_write(wanted.root):
+        # What it holds was decided when the medium was made, and whoever mounted that has decided to have it.
+        return
+    trusted = {os.geteuid(), 0, *wanted.owners}
+    _require_owner(what, wanted.root, status, trusted)
+    places = ["blobs", *(f"blobs/{name}" for name in HEX_LENGTHS), "trees", "graph", f"graph/{DATA}", "store.json"]
+    for place in ("", *places):
+        path = f"{wanted.root}/{place}".rstrip("/")
+        try:
+            found = os.stat(path, follow_symlinks=not place)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            why = f"this user may not read it ({path})"
+            raise PermissionDeniedError(what, why, "its owner may let others read it, or mount it for them") from None
+        _require_owner(what, path, found, trusted)
+        if stat.S_IMODE(found.st_mode) & _WRITABLE_BY_OTHERS:
+            why = f"{path} can be written to by others than its owner, who could change what runs here"
+            raise PermissionDeniedError(what, why, f"`chmod go-w {path}`, or use a copy that nobody else can write to")
+
+
+def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[int]) -> None:
+    if status.st_uid in trusted:
+        return
+    owner = name_of_user(status.st_uid)
+    why = f"{path} belongs to {owner}, who could change what runs here"
+    hint = f"if you trust {owner}, say so: --additional-store-owner {owner.removeprefix('user ')}"
+    raise PermissionDeniedError(what, why, hint)

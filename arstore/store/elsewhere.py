@@ -1,0 +1,126 @@
+"""What a store finds in its additional stores: images by their names, blobs and trees by their digests.
+
+The one place that knows how the stores hang together. Everything else asks its own store, and gets an image with a
+`home`, or the path of a blob or a tree, wherever it is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from arstore.digest import Digest
+from arstore.errors import NotFoundError, PermissionDeniedError
+from arstore.store.additional import AdditionalStores
+from arstore.store.images import StoredImage, images_of, lookup
+from arstore.store.lenders import Lenders
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import NoReturn
+
+    from arstore.oci.reference import Query
+    from arstore.store.additional import Wanted
+    from arstore.store.ingest.incoming import IncomingImage, IncomingIndex
+    from arstore.store.store import Store
+
+
+class Shadowed(NamedTuple):
+    """An image of an additional store, and those of its names that mean another image here."""
+
+    image: StoredImage
+    shadowed: tuple[str, ...]
+
+
+class Elsewhere:
+    """The additional stores of one store, as that store sees them."""
+
+    def __init__(self, own: Store, wanted: Sequence[Wanted]) -> None:
+        from arstore.store.store import Store
+
+        runroot = own.directories.runroot
+        opened = partial(Store, runroot=runroot, create=False, only_read=True)
+        self._own = own
+        self.stores = AdditionalStores(own.directories, wanted, opened)
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def find(self, query: Query, told: str) -> StoredImage:
+        """The image that *query*, which is nothing here, means in the first store where it means something.
+
+        Raises AmbiguousError, the error of a store that cannot be asked, and NotFoundError with the hint *told*.
+        """
+        for one in self.stores.strictly():
+            with one.store.graph.read() as snapshot:
+                name, digest = lookup(snapshot, query)
+                record = snapshot.image(digest) if digest else None
+            if record is not None:
+                names = partial(one.store.names_of, digest)
+                return self._own.ours(StoredImage(Digest(digest), record, names, name, one.store))
+        raise NotFoundError(query.text, "no such image in the store, nor in the additional ones", told)
+
+    def refuse(self, query: Query) -> None:
+        """Raise PermissionDeniedError if *query*, which is to be removed and is nothing here, is something there."""
+        for one in self.stores.there():
+            with one.store.graph.read() as snapshot:
+                _, digest = lookup(snapshot, query, True)
+                is_there = bool(digest) and snapshot.image(digest) is not None
+            if is_there:
+                refuse_change(query.text, one.store)
+
+    def images(self) -> Iterator[Shadowed]:
+        """All images of the additional stores that are there, in the order of the stores, each with what hides it."""
+        with self._own.graph.read() as snapshot:
+            seen = dict(snapshot.names())
+        for one in self.stores.there():
+            with one.store.graph.read() as snapshot:
+                found = images_of(snapshot)
+            names: dict[str, str] = {}
+            for image in found:
+                hidden = tuple(name for name in image.names if seen.get(name, image.digest) != image.digest)
+                names |= dict.fromkeys(image.names, image.digest)
+                image.home = one.store
+                yield Shadowed(image, hidden)
+            seen = {**names, **seen}
+
+    def incoming(self, image: StoredImage) -> tuple[list[IncomingImage], list[IncomingIndex]]:
+        """*image*, of an additional store, as if it came in: with the images and indexes that it lists there."""
+        from arstore.store.ingest.incoming import IncomingIndex
+
+        home = self._own.home(image)
+        if not image.record.is_index:
+            return [self._own.incoming(image)], []
+        images = [self._own.incoming(one) for one in self._own.members(image)]
+        indexes: list[IncomingIndex] = []
+        todo, seen = [image.digest], set()
+        with home.graph.read() as snapshot:
+            while todo:
+                digest = todo.pop()
+                record = snapshot.image(digest)
+                if record is None or not record.is_index or digest in seen:
+                    continue
+                seen.add(digest)
+                there = tuple(Digest(one) for one in record.manifests if snapshot.image(one) is not None)
+                document = self._own.read_blob(digest)
+                indexes.append(IncomingIndex(Digest(digest), record.media_type, document, there))
+                todo += map(Digest, record.manifests)
+        return images, indexes
+
+    # --- content ----------------------------------------------------------------------------------------------------
+
+    def blob_path(self, digest: str) -> str | None:
+        """Where the blob lies in one of those that are there; None for nowhere."""
+        found = self.lenders().blob(digest)
+        return None if found is None else found.path
+
+    def lenders(self, own_trees: bool = False) -> Lenders:
+        """What may be borrowed; with *own_trees*, blobs alone."""
+        return Lenders(self._own, self.stores, own_trees)
+
+
+def refuse_change(text: str, home: Store) -> NoReturn:
+    """Raise the error for a name or an image that is to be removed, or changed, and is an additional store's."""
+    root = home.directories.root
+    why = f"is in the additional store {root}, which is only read"
+    raise PermissionDeniedError(text, why, f"its owner may change it: `arstore --root {root} ...`")
