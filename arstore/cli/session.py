@@ -63,8 +63,12 @@ class Session:
         """What need not be taken apart before the process ends."""
 
     @contextmanager
-    def store(self, create: bool = False) -> Iterator[Store]:
-        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
+    def store(self, create: bool = False, *, reads: bool = False, makes: bool = False) -> Iterator[Store]:
+        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store.
+
+        Where there are additional stores, what *reads* images does without a store, and what *makes* something of one
+        makes a store.
+        """
         from arstore.disk.paths import STORE_FILE
         from arstore.errors import ArstoreError
         from arstore.store.store import Store
@@ -74,9 +78,12 @@ class Session:
         root, runroot = self.directories()
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
-        is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
         additional = self.additional_stores()
-        with naming(self.place), Store(root, runroot, create=create, additional=additional) as store:
+        create, lacks = create or (makes and bool(additional)), reads and bool(additional)
+        is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
+        with naming(self.place), Store(
+            root, runroot, create=create, additional=additional, may_lack=lacks and not create
+        ) as store:
             store.relief = partial(_reclaim, store)
             if create:
                 # Before anything is read of what is to come in.

@@ -89,13 +89,16 @@ class Graph:
         create: bool = True,
         survives_copy: Callable[[str], bool] = lambda _form: False,
         only_read: bool = False,
+        void: bool = False,
     ) -> None:
         """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
 
         Without *create*, a store that was never finished is none, and is not finished. *survives_copy* tells whether
         trees of the form with a name can still be relied on when the store was copied. *only_read* is for an additional
-        store: it is somebody else's whoever owns it, and nothing is written there, no lock and no lease.
+        store: it is somebody else's whoever owns it, and nothing is written there, no lock and no lease. *void* is for
+        a store that is not there: nothing is in its graph, and nothing can be put there.
         """
+        self._void = void
         self.path = path
         self._only_read = only_read
         self._is_copied = False
@@ -180,6 +183,8 @@ class Graph:
     def _require_own(self) -> None:
         if self._only_read:
             raise PermissionDeniedError(self._root, "is an additional store, which is only read")
+        if self._void:
+            raise identity.none_at(os.path.dirname(self.path), "it does not exist")
 
     def unmake(self) -> None:
         """Have a store in which nothing is, and which nobody else uses, be one that was never finished.
@@ -265,9 +270,18 @@ class Graph:
         with self._opening:
             if self._environment is None:
                 self._fault = None
+                if self._void:
+                    self._environment = self._empty()
+                    return self._environment
                 self._look_for_graph()
                 self._environment = self._verified()
             return self._environment
+
+    @staticmethod
+    def _empty() -> lmdb.Environment:
+        from arstore.graph.snapshot_copy import opened_empty
+
+        return opened_empty([(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))])
 
     def _verified(self) -> lmdb.Environment:
         """The environment, open, and found to be this store's."""
@@ -331,7 +345,7 @@ class Graph:
     def access(self) -> Access:
         """What this process may do here. Raises OSError."""
         if self._access is None:
-            self._access = Access.FROZEN if self._only_read else access_to(self._root)
+            self._access = Access.FROZEN if self._only_read or self._void else access_to(self._root)
         return self._access
 
     def _look_for_graph(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import lmdb
 
@@ -20,6 +21,9 @@ from arstore.errors import InUseError, StoreDamagedError
 from arstore.graph.datafile import DATA, MAP_SIZE
 from arstore.graph.lmdb_pages import moment, walk_open
 from arstore.linux.mounting.filesystem import network_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PAUSES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds before each try."""
@@ -42,6 +46,19 @@ def opened_copy(path: str) -> lmdb.Environment:
         size = max(os.fstat(fd).st_size, _CHUNK)
         place = f"/proc/self/fd/{fd}"
         return lmdb.open(place, map_size=size, subdir=False, readonly=True, lock=False, create=False, readahead=False)
+    finally:
+        os.close(fd)
+
+
+def opened_empty(rows: Iterable[tuple[bytes, bytes]]) -> lmdb.Environment:
+    """A graph in memory that has these *rows* alone, keys and values as they stand, open. Raises OSError, lmdb.Error."""
+    fd = os.memfd_create("arstore-graph", os.MFD_CLOEXEC)
+    try:
+        environment = lmdb.open(f"/proc/self/fd/{fd}", map_size=_CHUNK, subdir=False, lock=False)
+        with environment.begin(write=True) as transaction:
+            for key, value in rows:
+                transaction.put(key, value)
+        return environment
     finally:
         os.close(fd)
 

@@ -103,6 +103,15 @@ class AdditionalStores:
         """Why stores that were asked cannot be used."""
         return [one for _, one in sorted(self._known.items()) if isinstance(one, ArstoreError)]
 
+    def every(self) -> list[tuple[str, AdditionalStore | ArstoreError]]:
+        """Each by its root: the store, or why it cannot be used."""
+        return [(one.root, self._at(number)) for number, one in enumerate(self._wanted)]
+
+    def require_all(self) -> None:
+        """Raise the error of the first that cannot be used."""
+        for _ in self.strictly():
+            pass
+
     def release(self) -> None:
         """Close their graphs, as must be done before a fork; the next use opens them again."""
         for one in self._known.values():

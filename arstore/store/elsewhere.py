@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 
-class Shadowed(NamedTuple):
-    """An image of an additional store, and those of its names that mean another image here."""
+class Foreign(NamedTuple):
+    """An image of the additional store at *root*, and those of its names that mean another image before it comes."""
 
     image: StoredImage
-    shadowed: tuple[str, ...]
+    hidden: tuple[str, ...]
+    root: str
 
 
 class Elsewhere:
@@ -69,8 +70,8 @@ class Elsewhere:
             if is_there:
                 refuse_change(query.text, one.store)
 
-    def images(self) -> Iterator[Shadowed]:
-        """All images of the additional stores that are there, in the order of the stores, each with what hides it."""
+    def images(self) -> Iterator[Foreign]:
+        """All images of the additional stores that are there, in their order, each with what is hidden of it."""
         with self._own.graph.read() as snapshot:
             seen = dict(snapshot.names())
         for one in self.stores.there():
@@ -81,7 +82,7 @@ class Elsewhere:
                 hidden = tuple(name for name in image.names if seen.get(name, image.digest) != image.digest)
                 names |= dict.fromkeys(image.names, image.digest)
                 image.home = one.store
-                yield Shadowed(image, hidden)
+                yield Foreign(image, hidden, one.root)
             seen = {**names, **seen}
 
     def incoming(self, image: StoredImage) -> tuple[list[IncomingImage], list[IncomingIndex]]:

@@ -32,7 +32,7 @@ from arstore.store.images import StoredImage as StoredImage
 from arstore.store.images import chain_of as chain_of
 from arstore.store.images import hint, lookup, members_of
 from arstore.store.images import images_of as images_of
-from arstore.store.presence import make_directories, require
+from arstore.store.presence import is_nothing, make_directories, require
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -89,19 +89,23 @@ class Store:
         create: bool = True,
         additional: Sequence[Wanted] = (),
         only_read: bool = False,
+        may_lack: bool = False,
     ) -> None:
-        """Open the store; with *create*, make it where there is none.
+        """Open the store; with *create*, make it where there is none, and with *may_lack*, take that for an empty one.
 
         *additional* are stores whose images are used where they lie (`additional`); *only_read* opens such a one: then
         nothing is written to it. Raises NoStoreError without *create*; PermissionDeniedError, NoSpaceError or HostError
         when the directories cannot be made, and the errors of Graph when it is first read.
         """
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
-        if not create:
+        is_void = may_lack and is_nothing(self.directories.root)
+        if not (create or is_void):
             require(self.directories)
-        if not only_read:
+        if is_void:
+            self.directories.create_runroot()
+        elif not only_read:
             make_directories(self.directories)
-        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, only_read)
+        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, only_read, is_void)
         self.only_read = only_read
         """Whether this is an additional store of another one."""
         self.elsewhere: Elsewhere | None = None

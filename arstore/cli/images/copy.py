@@ -74,7 +74,7 @@ def copy(
     here, there = (_access(session, words, creds) for creds in (src_creds, dest_creds))
     with session.progress() as progress:
         if _is_stored(source):
-            with session.store() as store:
+            with session.store(reads=True) as store:
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
                     _require_image(store, source)
@@ -117,7 +117,7 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     target = destination_of(output, kind)
     refuse_terminal(target.path)
     skipped = SkippedTop()
-    with session.store() as store, session.progress() as progress:
+    with session.store(reads=True) as store, session.progress() as progress:
         done = export_stored(store, images, target, wanted_platforms(words), how_to_copy(words), progress, skipped)
     render_copied(session, target, done, skipped)
 

@@ -67,7 +67,7 @@ def inspect(session: Session, image: str, part: str | None, **access: Unpack[Acc
     if image.startswith(PREFIX):
         _inspect_remote(session, image, part, access)
         return
-    with session.store() as store:
+    with session.store(reads=True) as store:
         if part == "raw":
             write_shown(store.read_blob(store.find(image).digest))
             return
@@ -100,7 +100,7 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
     with store.home(image).graph.read() as snapshot:
         lent = {digest: away for digest in record.layers if (away := snapshot.lent(digest)) is not None}
         own = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
-    sizes = {digest: blob.size for digest, blob in [*lent.items(), *own.items()]}
+    sizes = {digest: one.size for digest, one in lent.items()} | {digest: one.size for digest, one in own.items()}
     found = image_summary(image)
     found["top"] = record.top
     found["layers"] = [
@@ -144,7 +144,7 @@ def history(session: Session, image: str) -> None:
 
     The latest step comes first. SIZE is that of the layer's uncompressed tar; a step without a layer has -.
     """
-    with session.store() as store:
+    with session.store(reads=True) as store:
         found = store.find_image(image)
         steps = list(_steps(store, found, store.config(found)))
     steps.reverse()

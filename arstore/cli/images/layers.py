@@ -36,7 +36,7 @@ def layers(session: Session) -> None:
     """
     from arstore.store.forest import Forest
 
-    with session.store() as store:
+    with session.store(reads=True) as store:
         with store.graph.read() as snapshot:
             tops = _tops(snapshot)
             forest = Forest(snapshot, list(tops.values()))

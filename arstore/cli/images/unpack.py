@@ -49,7 +49,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool) ->
     """
     from arstore.rootfs.unpack import unpack_image
 
-    with session.store() as store:
+    with session.store(reads=True) as store:
         found = store.find_image(image)
         with session.progress() as progress:
             report = unpack_image(store, found, directory, progress, strict_xattrs=strict_xattrs)

@@ -56,6 +56,8 @@ def mend_blobs(
         for digest in dict.fromkeys(digests):
             if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
                 mended.add(digest)
+            elif _is_lent_again(store, digest):
+                mended.add(digest)
     return mended
 
 
@@ -73,6 +75,28 @@ def _copies(store: Store, digest: str, sources: Sequence[ImageSource]) -> Iterat
     guessed = _guessed(store.directories.blob(digest), Digest(digest))
     if guessed is not None:
         yield _Bytes(guessed)
+
+
+def _is_lent_again(store: Store, digest: str) -> bool:
+    """Whether an additional store has the layer's blob, of which there is no file here: then it is borrowed.
+
+    So it is where the graph was made again from documents, which do not tell what was borrowed. All of it is read.
+    """
+    lent = None if store.elsewhere is None else store.elsewhere.lenders().blob(digest)
+    if lent is None or not lent.record.diff_id or os.path.lexists(store.directories.blob(digest)):
+        return False
+    try:
+        with open(lent.path, "rb", buffering=0) as file:
+            reader = VerifiedReader(file, Digest(digest), lent.record.size, f"blob {digest}")
+            while reader.read(CHUNK):
+                pass
+    except (ArstoreError, OSError):
+        return False
+    record = lent.lent()
+    with store.graph.write(lenient=True) as change:
+        change.delete("blobs", digest)
+        change.put_lent(digest, record)
+    return True
 
 
 class _Bytes:

@@ -277,7 +277,7 @@ def _still_there(directories: Directories, records: Records) -> Records:
         if table == "trees":
             return os.path.isdir(directories.tree(name))
         if isinstance(record, LayerRecord):
-            return any(os.path.exists(directories.blob(blob)) for blob in record.blobs)
+            return any(os.path.exists(directories.blob(blob)) or f"lent/{blob}" in records for blob in record.blobs)
         return table != "leases" and (table != "containers" or os.path.isdir(directories.container(name)))
 
     return {key: record for key, record in records.items() if stays(key, record)}

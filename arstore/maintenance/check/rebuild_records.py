@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.errors import ArstoreError
-from arstore.graph.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.graph.records import BlobRecord, ContainerRecord, ImageRecord, LayerRecord, LentRecord, TreeRecord
 from arstore.maintenance.check.blobs import present
 from arstore.oci.chain import chain_ids
 from arstore.oci.config import ImageConfig
@@ -140,7 +140,8 @@ class Reconstruction:
                 self._put_record("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
 
     def _are_there(self, manifest: Manifest) -> bool:
-        return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
+        digests = [layer.digest for layer in manifest.layers]
+        return all(os.path.isfile(self.directories.blob(one)) or f"lent/{one}" in self.records for one in digests)
 
     def add_names(self, names: dict[str, list[str]]) -> None:
         """Record the names that index.json has for images that are recorded."""
@@ -213,6 +214,9 @@ class Reconstruction:
 
     def _add_layer_blob(self, digest: Digest, size: int, diff_id: Digest) -> int:
         """Record a layer's blob; the bytes of its tar."""
+        lent = self.records.get(f"lent/{digest}")
+        if isinstance(lent, LentRecord):
+            return lent.tar_size
         known = self.records.get(f"blobs/{digest}")
         if not isinstance(known, BlobRecord) or not known.diff_id:
             known = BlobRecord(size, diff_id, self._tar_size(digest, diff_id))
