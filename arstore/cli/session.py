@@ -81,9 +81,10 @@ class Session:
         additional = self.additional_stores()
         create, lacks = create or (makes and bool(additional)), reads and bool(additional)
         is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
-        with naming(self.place), Store(
-            root, runroot, create=create, additional=additional, may_lack=lacks and not create
-        ) as store:
+        with (
+            naming(self.place),
+            Store(root, runroot, create=create, additional=additional, may_lack=lacks and not create) as store,
+        ):
             store.relief = partial(_reclaim, store)
             if create:
                 # Before anything is read of what is to come in.

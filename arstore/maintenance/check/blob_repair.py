@@ -54,9 +54,9 @@ def mend_blobs(
             if source.is_remote:
                 source.images()  # nobody has been asked yet whether it is there
         for digest in dict.fromkeys(digests):
-            if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
-                mended.add(digest)
-            elif _is_lent_again(store, digest):
+            if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)) or _is_lent_again(
+                store, digest
+            ):
                 mended.add(digest)
     return mended
 
