@@ -51,7 +51,7 @@ def opened_copy(path: str) -> lmdb.Environment:
 
 
 def opened_empty(rows: Iterable[tuple[bytes, bytes]]) -> lmdb.Environment:
-    """A graph in memory that has these *rows* alone, keys and values as they stand, open. Raises OSError, lmdb.Error."""
+    """A graph in memory that has these *rows* alone, keys and values, open. Raises OSError, lmdb.Error."""
     fd = os.memfd_create("arstore-graph", os.MFD_CLOEXEC)
     try:
         environment = lmdb.open(f"/proc/self/fd/{fd}", map_size=_CHUNK, subdir=False, lock=False)

@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.access import name_of_user
 from arstore.errors import (
+    AdditionalStoreError,
     ArstoreError,
-    MissingBlobError,
     NoStoreError,
-    PermissionDeniedError,
     StoreDamagedError,
-    StoreVersionError,
     UsageError,
-    from_os_error,
+    reason,
 )
 from arstore.graph.datafile import DATA
 from arstore.graph.identity import ID
@@ -140,7 +138,8 @@ class AdditionalStores:
             except ArstoreError as error:
                 self._known[number] = error
             except OSError as error:
-                self._known[number] = from_os_error(error, _named(self._wanted[number].root))
+                why = reason(error)
+                self._known[number] = AdditionalStoreError(_named(self._wanted[number].root), f"cannot be read: {why}")
         return self._known[number]
 
     def _verified(self, wanted: Wanted) -> AdditionalStore:
@@ -152,12 +151,13 @@ class AdditionalStores:
             store = self._opened(wanted.root)
             store.graph.verify()
         except NoStoreError as error:
-            raise NoStoreError(what, error.why.removeprefix("there is no store: "), _hint(wanted.root)) from error
-        except StoreVersionError as error:
-            raise StoreVersionError(what, error.why, error.hint) from error
+            why = f"is no store: {error.why.removeprefix('there is no store: ')}"
+            raise AdditionalStoreError(what, why, _hint(wanted.root)) from error
         except StoreDamagedError as error:
             why = f"its graph is damaged: {error.why}"
-            raise StoreDamagedError(what, why, f"`arstore --root {wanted.root} check` tells more") from error
+            raise AdditionalStoreError(what, why, f"`arstore --root {wanted.root} check` tells more") from error
+        except ArstoreError as error:
+            raise AdditionalStoreError(what, error.why, error.hint) from error
         return AdditionalStore(store)
 
     def _refuse_twice(self, wanted: Wanted, status: os.stat_result) -> None:
@@ -177,19 +177,19 @@ def lent_by(store: AdditionalStore, record: BlobRecord) -> LentRecord:
     return LentRecord(record.size, record.diff_id, record.tar_size, store.id, store.root)
 
 
-def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> MissingBlobError:
+def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> AdditionalStoreError:
     """The error for a blob that an additional store is to have and none has that is there now."""
     named = stores is not None and lent.place in stores.roots
     absent = stores.absent if stores is not None else []
     where = f"lies in the additional store {lent.place}"
     for error in absent:
         if error.what == _named(lent.place):
-            return MissingBlobError(digest, f"{where}, which {error.why}", error.hint)
+            return AdditionalStoreError(digest, f"{where}, which {error.why}", error.hint)
     if named:
         why = f"{where}, which does not have it any more"
-        return MissingBlobError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
+        return AdditionalStoreError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
     hint_text = f"name it with --additional-store {lent.place}, or `arstore import SOURCE` brings the image again"
-    return MissingBlobError(digest, f"{where}, which is not named now", hint_text)
+    return AdditionalStoreError(digest, f"{where}, which is not named now", hint_text)
 
 
 def _named(root: str) -> str:
@@ -197,13 +197,13 @@ def _named(root: str) -> str:
 
 
 def _status(root: str) -> os.stat_result:
-    """Raises NoStoreError, OSError."""
+    """Raises AdditionalStoreError, OSError."""
     try:
         status = os.stat(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise NoStoreError(_named(root), "is not there", _MEDIUM_HINT) from None
+        raise AdditionalStoreError(_named(root), "is not there", _MEDIUM_HINT) from None
     if not stat.S_ISDIR(status.st_mode):
-        raise NoStoreError(_named(root), "is not a directory", "name the root of a store")
+        raise AdditionalStoreError(_named(root), "is not a directory", "name the root of a store")
     return status
 
 
@@ -221,7 +221,7 @@ def _hint(root: str) -> str:
 
 
 def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
-    """Raise PermissionDeniedError unless only those can have written the store who may. Raises OSError."""
+    """Raise AdditionalStoreError unless only those can have written the store who may. Raises OSError."""
     what = _named(wanted.root)
     if nobody_can_write(wanted.root):
         # What it holds was decided when the medium was made, and whoever mounted that has decided to have it.
@@ -237,11 +237,11 @@ def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
             continue
         except PermissionError:
             why = f"this user may not read it ({path})"
-            raise PermissionDeniedError(what, why, "its owner may let others read it, or mount it for them") from None
+            raise AdditionalStoreError(what, why, "its owner may let others read it, or mount it for them") from None
         _require_owner(what, path, found, trusted)
         if stat.S_IMODE(found.st_mode) & _WRITABLE_BY_OTHERS:
             why = f"{path} can be written to by others than its owner, who could change what runs here"
-            raise PermissionDeniedError(what, why, f"`chmod go-w {path}`, or use a copy that nobody else can write to")
+            raise AdditionalStoreError(what, why, f"`chmod go-w {path}`, or use a copy that nobody else can write to")
 
 
 def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[int]) -> None:
@@ -250,4 +250,4 @@ def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[in
     owner = name_of_user(status.st_uid)
     why = f"{path} belongs to {owner}, who could change what runs here"
     hint = f"if you trust {owner}, say so: --additional-store-owner {owner.removeprefix('user ')}"
-    raise PermissionDeniedError(what, why, hint)
+    raise AdditionalStoreError(what, why, hint)

@@ -357,7 +357,7 @@ class Store:
     def blob_path(self, digest: str) -> str:
         """Where the blob lies: here, or in an additional store; where it would lie here, if it is nowhere.
 
-        Raises MissingBlobError for one that is to lie in an additional store, and is in none that is there.
+        Raises AdditionalStoreError for one that is to lie in an additional store, and is in none that is there.
         """
         own = self.directories.blob(digest)
         if os.path.lexists(own):
@@ -368,7 +368,7 @@ class Store:
         return own
 
     def require_lender(self, digest: str) -> None:
-        """Raise MissingBlobError for a blob that was found nowhere, if it is to lie in an additional store."""
+        """Raise AdditionalStoreError for a blob that was found nowhere, if it is to lie in an additional store."""
         with self.graph.read() as snapshot:
             lent = snapshot.lent(digest)
         if lent is not None:
@@ -470,6 +470,8 @@ class Store:
                     except VanishedError:
                         pass
                     except (ArstoreError, OSError) as error:
+                        if isinstance(error, MissingBlobError):
+                            self.require_lender(error.what)
                         misled = isinstance(error, WRONG_CONTENT) and intake.drop_beginnings()
                         if not misled and not inventory.has_lost():
                             raise
