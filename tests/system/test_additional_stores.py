@@ -1,4 +1,4 @@
-"""Images of stores on read-only media are used where they lie: nothing of them is copied, and nothing is lost with them."""
+"""Images of stores on read-only media are used where they lie: nothing is copied, and nothing is lost with them."""
 
 from __future__ import annotations
 
@@ -289,8 +289,14 @@ def test_a_store_that_its_owner_writes_to_is_read_without_a_trace(kind, source, 
         assert treelist.differences(treelist.listing(view), expected) == []
         store.ok("umount", view)
         assert "no such image" in store.fails("NotFound", "inspect", "example:1")
+        # What stands on what was removed there says so.
+        store.ok("tag", "implied:1", "mine:1")
+        source.ok("rm", "implied:1")
+        line = store.fails(ABSENT, "unpack", "mine:1", tmp_path / "gone")
+        assert f"lies in the additional store {store.more[1]}, which does not have it any more" in line
+        store.ok("rm", "mine:1")
         assert treelist.differences(shown(store, "plain:1"), shown(source, "plain:1")) == []
-        assert len(os.listdir(own[0] / "trees")) == 1
+        assert store.json("layers")[-1]["store"] == store.more[1]
 
 
 def test_what_cannot_be_an_additional_store_is_one_line(source, own, tmp_path):

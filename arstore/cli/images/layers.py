@@ -6,6 +6,7 @@ A store may have millions of them. What is kept of each are a few numbers; its l
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from arstore.cli.command import command, exit_statuses, json_option
@@ -32,19 +33,42 @@ def layers(session: Session) -> None:
     """List the layers.
 
     A layer is named by its chain ID, which stands for it and all below it. SIZE is that of its uncompressed tar; FORM
-    is how its tree is kept, - when it has none yet.
+    is how its tree is kept, - when it has none yet. Layers of additional stores come after those of the store, with
+    the place of theirs in a column STORE.
     """
+    with session.store(reads=True) as store:
+        lenders = [] if store.elsewhere is None else [one.store for one in store.elsewhere.stores.there()]
+        if session.json:
+            write_json_list(chain.from_iterable(_documents(*_forest(one), one) for one in (store, *lenders)))
+        elif not lenders:
+            write_long_table(_HEAD, _columns(store).rows)
+        else:
+            found = [("-", _columns(store)), *((one.directories.root, _columns(one)) for one in lenders)]
+            write_long_table((*_HEAD, "STORE"), lambda: _with_place(found))
+        if store.elsewhere is not None:
+            store.elsewhere.stores.require_all()
+
+
+def _forest(store: Store) -> tuple[Forest, list[str]]:
+    """The layers of *store*, and its images in the order in which they are counted."""
     from arstore.store.forest import Forest
 
-    with session.store(reads=True) as store:
-        with store.graph.read() as snapshot:
-            tops = _tops(snapshot)
-            forest = Forest(snapshot, list(tops.values()))
-            columns = None if session.json else _Columns(snapshot, forest)
-        if columns is None:
-            write_json_list(_documents(store, forest, list(tops)))
-        else:
-            write_long_table(_HEAD, columns.rows)
+    with store.graph.read() as snapshot:
+        tops = _tops(snapshot)
+        return Forest(snapshot, list(tops.values())), list(tops)
+
+
+def _columns(store: Store) -> _Columns:
+    from arstore.store.forest import Forest
+
+    with store.graph.read() as snapshot:
+        return _Columns(snapshot, Forest(snapshot, list(_tops(snapshot).values())))
+
+
+def _with_place(found: Sequence[tuple[str, _Columns]]) -> Iterator[Sequence[str]]:
+    for place, columns in found:
+        for row in columns.rows():
+            yield (*row, place)
 
 
 class _Images(NamedTuple):
@@ -109,7 +133,7 @@ class _Columns:
             )
 
 
-def _documents(store: Store, forest: Forest, images: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _documents(forest: Forest, images: Sequence[str], store: Store) -> Iterator[dict[str, Any]]:
     """Every layer as JSON tells it; one that was removed meanwhile is left out.
 
     The graph is read some layers at a time: whoever reads this may be slow, and a snapshot keeps pages from reuse.
@@ -131,4 +155,5 @@ def _documents(store: Store, forest: Forest, images: Sequence[str]) -> Iterator[
                     "tree": record.tree,
                     "form": forms.get(record.tree, ""),
                     "images": [images[place] for place in forest.images(number)],
+                    "store": store.directories.root if store.only_read else None,
                 }
