@@ -17,7 +17,7 @@ from arstore.store.lenders import Lenders
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import NoReturn
 
     from arstore.oci.reference import Query
@@ -37,11 +37,8 @@ class Foreign(NamedTuple):
 class Elsewhere:
     """The additional stores of one store, as that store sees them."""
 
-    def __init__(self, own: Store, wanted: Sequence[Wanted]) -> None:
-        from arstore.store.store import Store
-
-        runroot = own.directories.runroot
-        opened = partial(Store, runroot=runroot, create=False, only_read=True)
+    def __init__(self, own: Store, wanted: Sequence[Wanted], opened: Callable[[str], Store]) -> None:
+        """*opened* opens the store at a root so that nothing is written there."""
         self._own = own
         self.stores = AdditionalStores(own.directories, wanted, opened)
 

@@ -113,7 +113,8 @@ class Store:
         if additional:
             from arstore.store.elsewhere import Elsewhere
 
-            self.elsewhere = Elsewhere(self, additional)
+            opened = partial(Store, runroot=self.directories.runroot, create=False, only_read=True)
+            self.elsewhere = Elsewhere(self, additional, opened)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
         self.moved: list[MovedName] = []
