@@ -50,4 +50,4 @@ def measure_lenders(store: Store) -> list[LenderUsage]:
 def _allocated(lender: AdditionalStore) -> int:
     """What du(1) says of its root. Raises OSError."""
     names = os.listdir(lender.root)
-    return os.lstat(lender.root).st_blocks * 512 + weigh(lender.store.directories, names)
+    return os.lstat(lender.root).st_blocks * 512 + weigh(lender.directories, names)

@@ -148,7 +148,7 @@ def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
     """Those of *runs* that there is no merged index for, and none to be had."""
     inventory = store.inventory()
     missing = inventory.missing_runs(runs)
-    able = [run for run in missing if inventory.may_merge(run)]
+    able = [run for run in missing if not any(map(inventory.is_lent, run.members))]
     if able:
         from arstore.disk.staging import Ingest
         from arstore.store.ingest.publish import Publication, VanishedError, publish

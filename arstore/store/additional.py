@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.access import name_of_user
+from arstore.disk.paths import Directories
 from arstore.errors import (
     AdditionalStoreError,
     ArstoreError,
@@ -28,16 +29,19 @@ from arstore.errors import (
     reason,
 )
 from arstore.graph.datafile import DATA
+from arstore.graph.graph import Graph
 from arstore.graph.identity import ID
+from arstore.graph.records import LentRecord
 from arstore.linux.mounting.filesystem import nobody_can_write
+from arstore.store.ingest.inventory import Inventory
+from arstore.store.presence import require
+from arstore.trees.forms import properties
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from arstore.disk.paths import Directories
-    from arstore.graph.records import BlobRecord, LentRecord
-    from arstore.store.store import Store
+    from arstore.trees.format import TreeFormat
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_CONTAINERS_STORAGE = frozenset({"overlay-images", "overlay-layers", "vfs-images", "btrfs-images"})
@@ -54,25 +58,38 @@ class Wanted(NamedTuple):
 
 
 class AdditionalStore:
-    """One additional store, which is there and may be used."""
+    """One additional store, which is there and may be used: as much of a store as reading takes."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, directories: Directories, graph: Graph, forms: Callable[[], dict[str, TreeFormat]]) -> None:
+        self.directories = directories
+        self.graph = graph
+        self._forms = forms
 
     @property
     def root(self) -> str:
         """Its root, as the user named it."""
-        return self.store.directories.root
+        return self.directories.root
 
     @property
     def id(self) -> str:
         """The store's id; "" for one of an older format, which has none. Raises the errors of Graph."""
-        with self.store.graph.read() as snapshot:
+        with self.graph.read() as snapshot:
             return snapshot.own(ID) or ""
 
-    def blob_record(self, digest: str) -> BlobRecord | None:
-        """The record of a blob that is in its place there. Raises the errors of Graph."""
-        return self.store.inventory().intact_blob(digest)
+    def names_of(self, digest: str) -> tuple[str, ...]:
+        """The names of an image there, sorted. Raises the errors of Graph."""
+        with self.graph.read() as snapshot:
+            return snapshot.names_of(digest)
+
+    def inventory(self) -> Inventory:
+        """A look at what is there and may be relied on."""
+        # What is mounted over another's trees is not for this process to know.
+        return Inventory(self.directories, self.graph, self._forms(), mounted=frozenset())
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """What is to be recorded of a layer's blob that lies there. Raises the errors of Graph."""
+        record = self.inventory().intact_blob(digest)
+        return record and LentRecord(record.size, record.diff_id, record.tar_size, self.id, self.root)
 
 
 class AdditionalStores:
@@ -80,11 +97,11 @@ class AdditionalStores:
     there, as far as somebody has asked.
     """
 
-    def __init__(self, own: Directories, wanted: Sequence[Wanted], opened: Callable[[str], Store]) -> None:
-        """*opened* opens the store at a root so that nothing is written there."""
+    def __init__(self, own: Directories, wanted: Sequence[Wanted], forms: Callable[[], dict[str, TreeFormat]]) -> None:
+        """*own* is where the store is that has them, and *forms* gives the forms of trees by their names."""
         self._own = own
         self._wanted = tuple(wanted)
-        self._opened = opened
+        self._forms = forms
         self._known: dict[int, AdditionalStore | ArstoreError] = {}
 
     def __bool__(self) -> bool:
@@ -114,7 +131,7 @@ class AdditionalStores:
         """Close their graphs, as must be done before a fork; the next use opens them again."""
         for one in self._known.values():
             if isinstance(one, AdditionalStore):
-                one.store.graph.release()
+                one.graph.release()
 
     def strictly(self) -> Iterator[AdditionalStore]:
         """Each in its turn. Raises the error of the first that cannot be used, when it is its turn."""
@@ -148,8 +165,10 @@ class AdditionalStores:
         self._refuse_twice(wanted, status)
         _require_trusted(wanted, status)
         try:
-            store = self._opened(wanted.root)
-            store.graph.verify()
+            directories = Directories(wanted.root, self._own.runroot)
+            require(directories)
+            graph = Graph(directories.graph, directories, create=False, survives_copy=_survives_copy, only_read=True)
+            graph.verify()
         except NoStoreError as error:
             why = f"is no store: {error.why.removeprefix('there is no store: ')}"
             raise AdditionalStoreError(what, why, _hint(wanted.root)) from error
@@ -158,7 +177,7 @@ class AdditionalStores:
             raise AdditionalStoreError(what, why, f"`arstore --root {wanted.root} check` tells more") from error
         except ArstoreError as error:
             raise AdditionalStoreError(what, error.why, error.hint) from error
-        return AdditionalStore(store)
+        return AdditionalStore(directories, graph, self._forms)
 
     def _refuse_twice(self, wanted: Wanted, status: os.stat_result) -> None:
         own = os.stat(self._own.root) if os.path.isdir(self._own.root) else None
@@ -168,13 +187,6 @@ class AdditionalStores:
             if isinstance(one, AdditionalStore) and os.path.samestat(os.stat(one.root), status):
                 why = f"is the same directory as {one.root}, which is named too"
                 raise UsageError(_named(wanted.root), why, "name each additional store once")
-
-
-def lent_by(store: AdditionalStore, record: BlobRecord) -> LentRecord:
-    """What to record of a layer's blob that lies in *store*. Raises the errors of Graph."""
-    from arstore.graph.records import LentRecord
-
-    return LentRecord(record.size, record.diff_id, record.tar_size, store.id, store.root)
 
 
 def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> AdditionalStoreError:
@@ -190,6 +202,10 @@ def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | Non
         return AdditionalStoreError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
     hint_text = f"name it with --additional-store {lent.place}, or `arstore import SOURCE` brings the image again"
     return AdditionalStoreError(digest, f"{where}, which is not named now", hint_text)
+
+
+def _survives_copy(form: str) -> bool:
+    return properties(form).survives_copy
 
 
 def _named(root: str) -> str:

@@ -13,17 +13,18 @@ from arstore.digest import Digest
 from arstore.errors import NotFoundError, PermissionDeniedError
 from arstore.store.additional import AdditionalStores
 from arstore.store.images import StoredImage, images_of, lookup
-from arstore.store.lenders import Lenders
+from arstore.store.lenders import BorrowingInventory, Lenders
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import NoReturn
 
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
     from arstore.oci.reference import Query
-    from arstore.store.additional import Wanted
-    from arstore.store.ingest.incoming import IncomingImage, IncomingIndex
-    from arstore.store.store import Store
+    from arstore.store.additional import AdditionalStore, Wanted
+    from arstore.trees.format import TreeFormat
 
 
 class Foreign(NamedTuple):
@@ -37,10 +38,18 @@ class Foreign(NamedTuple):
 class Elsewhere:
     """The additional stores of one store, as that store sees them."""
 
-    def __init__(self, own: Store, wanted: Sequence[Wanted], opened: Callable[[str], Store]) -> None:
-        """*opened* opens the store at a root so that nothing is written there."""
-        self._own = own
-        self.stores = AdditionalStores(own.directories, wanted, opened)
+    def __init__(
+        self,
+        directories: Directories,
+        graph: Graph,
+        forms: Callable[[], dict[str, TreeFormat]],
+        wanted: Sequence[Wanted],
+    ) -> None:
+        """The first three are those of the store that has them."""
+        self._directories = directories
+        self._graph = graph
+        self._forms = forms
+        self.stores = AdditionalStores(directories, wanted, forms)
 
     # --- images -----------------------------------------------------------------------------------------------------
 
@@ -50,60 +59,36 @@ class Elsewhere:
         Raises AmbiguousError, the error of a store that cannot be asked, and NotFoundError with the hint *told*.
         """
         for one in self.stores.strictly():
-            with one.store.graph.read() as snapshot:
+            with one.graph.read() as snapshot:
                 name, digest = lookup(snapshot, query)
                 record = snapshot.image(digest) if digest else None
             if record is not None:
-                names = partial(one.store.names_of, digest)
-                return self._own.ours(StoredImage(Digest(digest), record, names, name, one.store))
+                return StoredImage(Digest(digest), record, partial(one.names_of, digest), name, one)
         raise NotFoundError(query.text, "no such image in the store, nor in the additional ones", told)
 
     def refuse(self, query: Query) -> None:
         """Raise PermissionDeniedError if *query*, which is to be removed and is nothing here, is something there."""
         for one in self.stores.there():
-            with one.store.graph.read() as snapshot:
+            with one.graph.read() as snapshot:
                 _, digest = lookup(snapshot, query, True)
                 is_there = bool(digest) and snapshot.image(digest) is not None
             if is_there:
-                refuse_change(query.text, one.store)
+                refuse_change(query.text, one)
 
     def images(self) -> Iterator[Foreign]:
         """All images of the additional stores that are there, in their order, each with what is hidden of it."""
-        with self._own.graph.read() as snapshot:
+        with self._graph.read() as snapshot:
             seen = dict(snapshot.names())
         for one in self.stores.there():
-            with one.store.graph.read() as snapshot:
+            with one.graph.read() as snapshot:
                 found = images_of(snapshot)
             names: dict[str, str] = {}
             for image in found:
                 hidden = tuple(name for name in image.names if seen.get(name, image.digest) != image.digest)
                 names |= dict.fromkeys(image.names, image.digest)
-                image.home = one.store
+                image.home = one
                 yield Foreign(image, hidden, one.root)
             seen = {**names, **seen}
-
-    def incoming(self, image: StoredImage) -> tuple[list[IncomingImage], list[IncomingIndex]]:
-        """*image*, of an additional store, as if it came in: with the images and indexes that it lists there."""
-        from arstore.store.ingest.incoming import IncomingIndex
-
-        home = self._own.home(image)
-        if not image.record.is_index:
-            return [self._own.incoming(image)], []
-        images = [self._own.incoming(one) for one in self._own.members(image)]
-        indexes: list[IncomingIndex] = []
-        todo, seen = [image.digest], set()
-        with home.graph.read() as snapshot:
-            while todo:
-                digest = todo.pop()
-                record = snapshot.image(digest)
-                if record is None or not record.is_index or digest in seen:
-                    continue
-                seen.add(digest)
-                there = tuple(Digest(one) for one in record.manifests if snapshot.image(one) is not None)
-                document = self._own.read_blob(digest)
-                indexes.append(IncomingIndex(Digest(digest), record.media_type, document, there))
-                todo += map(Digest, record.manifests)
-        return images, indexes
 
     # --- content ----------------------------------------------------------------------------------------------------
 
@@ -112,12 +97,16 @@ class Elsewhere:
         found = self.lenders().blob(digest)
         return None if found is None else found.path
 
+    def inventory(self, again: frozenset[str], own_trees: bool) -> BorrowingInventory:
+        """A look at the store and at its additional ones; as `Store.inventory`."""
+        return BorrowingInventory(self._directories, self._graph, self._forms(), again, self.lenders(own_trees))
+
     def lenders(self, own_trees: bool = False) -> Lenders:
         """What may be borrowed; with *own_trees*, blobs alone."""
-        return Lenders(self._own, self.stores, own_trees)
+        return Lenders(self._directories, self._graph, self._forms, self.stores, own_trees)
 
 
-def refuse_change(text: str, home: Store) -> NoReturn:
+def refuse_change(text: str, home: AdditionalStore) -> NoReturn:
     """Raise the error for a name or an image that is to be removed, or changed, and is an additional store's."""
     root = home.directories.root
     why = f"is in the additional store {root}, which is only read"

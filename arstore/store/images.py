@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from arstore.graph.records import ImageRecord, LayerRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.oci.reference import Query
-    from arstore.store.store import Store
+    from arstore.store.additional import AdditionalStore
 
 
 class StoredImage:
@@ -30,7 +30,7 @@ class StoredImage:
         record: ImageRecord,
         names: tuple[str, ...] | Callable[[], tuple[str, ...]],
         called: str = "",
-        home: Store | None = None,
+        home: AdditionalStore | None = None,
     ) -> None:
         """*called* is the name by which it was found, *home* the additional store that it is in, if it is in one."""
         self.digest = digest
@@ -92,6 +92,19 @@ def members_of(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageR
         else:
             found.append((digest, record))
     return found
+
+
+def indexes_of(snapshot: Snapshot, digest: str) -> list[tuple[str, ImageRecord]]:
+    """The index *digest* and the indexes in it, each once, as far as they are in the store."""
+    found: dict[str, ImageRecord] = {}
+    todo = [digest]
+    while todo:
+        one = todo.pop()
+        record = snapshot.image(one)
+        if record is not None and record.is_index and one not in found:
+            found[one] = record
+            todo.extend(record.manifests)
+    return list(found.items())
 
 
 def lookup(snapshot: Snapshot, query: Query, exact: bool = False) -> tuple[str, str]:

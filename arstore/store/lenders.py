@@ -8,28 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arstore.disk.access import Access
-from arstore.store.additional import lent_by
+from arstore.store.ingest.inventory import Inventory
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from arstore.disk.paths import Directories
+    from arstore.graph.graph import Graph
     from arstore.graph.records import BlobRecord, LentRecord, TreeRecord
+    from arstore.graph.snapshot import Snapshot
+    from arstore.mounts.merge_plan import Run
     from arstore.store.additional import AdditionalStore, AdditionalStores
-    from arstore.store.store import Store
+    from arstore.store.ingest.incoming import IncomingLayer
     from arstore.trees.format import TreeFormat
 
 
 class LentBlob(NamedTuple):
-    """A blob in an additional store: its record there, and its file."""
+    """A blob in an additional store: what is to be recorded of it, and its file."""
 
-    record: BlobRecord
+    record: LentRecord
     path: str
-    lender: AdditionalStore
-
-    def lent(self) -> LentRecord:
-        """What is recorded of it here. Raises the errors of Graph."""
-        return lent_by(self.lender, self.record)
 
 
 class LentTree(NamedTuple):
@@ -42,9 +41,18 @@ class LentTree(NamedTuple):
 class Lenders:
     """One look at the additional stores that are there; what it has found it does not look for again."""
 
-    def __init__(self, own: Store, stores: AdditionalStores, own_trees: bool = False) -> None:
-        """With *own_trees*, only blobs are borrowed."""
-        self._own = own
+    def __init__(
+        self,
+        directories: Directories,
+        graph: Graph,
+        forms: Callable[[], dict[str, TreeFormat]],
+        stores: AdditionalStores,
+        own_trees: bool = False,
+    ) -> None:
+        """The first three are the borrowing store's; with *own_trees*, only blobs are borrowed."""
+        self._directories = directories
+        self._graph = graph
+        self._forms = forms
         self._stores = stores
         self._own_trees = own_trees
         self._blobs: dict[str, LentBlob | None] = {}
@@ -59,9 +67,9 @@ class Lenders:
 
     def _look_for_blob(self, digest: str) -> LentBlob | None:
         for one in self._stores.there():
-            record = one.blob_record(digest)
+            record = one.lent(digest)
             if record is not None:
-                return LentBlob(record, one.store.directories.blob(digest), one)
+                return LentBlob(record, one.directories.blob(digest))
         return None
 
     def tree(self, key: str) -> LentTree | None:
@@ -74,9 +82,9 @@ class Lenders:
 
     def _look_for_tree(self, key: str) -> LentTree | None:
         for one in self._stores.there():
-            found = one.store.inventory().trusted_records([key])
+            found = one.inventory().trusted_records([key])
             if found is not None and self._is_usable(one, found[0][1]):
-                return LentTree(found[0][1], one.store.directories.tree(key))
+                return LentTree(found[0][1], one.directories.tree(key))
         return None
 
     def _is_usable(self, lender: AdditionalStore, record: TreeRecord) -> bool:
@@ -85,18 +93,18 @@ class Lenders:
         Extracted files of a store that somebody may write to can go while they are mounted; an index and its tar are
         held by whoever has mounted them.
         """
-        form = self._own.forms[record.form]
+        form = self._forms()[record.form]
         if form.properties.extracts:
-            return lender.store.graph.is_settled()
+            return lender.graph.is_settled()
         return self._can_mount(form)
 
     def _can_mount(self, form: TreeFormat) -> bool:
-        if self._own.graph.access is Access.FROZEN:
+        if self._graph.access is Access.FROZEN:
             return True
         if form.name not in self._mountable:
             from arstore.mounts.probe import can_mount
 
-            self._mountable[form.name] = can_mount(self._own.directories, form)
+            self._mountable[form.name] = can_mount(self._directories, form)
         return self._mountable[form.name]
 
     def run_directory(self, key: str, members: Sequence[str]) -> str | None:
@@ -104,15 +112,15 @@ class Lenders:
         if self._own_trees:
             return None
         for one in self._stores.there():
-            inventory = one.store.inventory()
+            inventory = one.inventory()
             if inventory.holds_run(key) and inventory.are_trusted(members):
-                return one.store.directories.tree(key)
+                return one.directories.tree(key)
         return None
 
     def layer_tree(self, chain_id: str) -> str:
         """The key of the tree that a store recorded for this chain; "" where none did."""
         for one in self._stores.there():
-            with one.store.graph.read() as snapshot:
+            with one.graph.read() as snapshot:
                 layer = snapshot.layer(chain_id)
             if layer is not None and layer.tree and self.tree(layer.tree) is not None:
                 return layer.tree
@@ -120,8 +128,88 @@ class Lenders:
 
     def tree_roots(self) -> list[str]:
         """The parents of the trees of all of them."""
-        return [one.store.directories.trees for one in self._stores.there()]
+        return [one.directories.trees for one in self._stores.there()]
 
     def release(self) -> None:
         """Close their graphs, as must be done before a fork."""
         self._stores.release()
+
+
+class BorrowingInventory(Inventory):
+    """A look at a store and at its additional ones, which count where the store has nothing itself."""
+
+    def __init__(
+        self,
+        directories: Directories,
+        graph: Graph,
+        forms: dict[str, TreeFormat],
+        again: frozenset[str],
+        lenders: Lenders,
+    ) -> None:
+        super().__init__(directories, graph, forms, again)
+        self._lenders = lenders
+
+    def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
+        """The record of a layer's blob whose file is there and has its size, here or in an additional store."""
+        return self.intact_blob(digest) or self.lent(digest)
+
+    def blob_place(self, digest: str) -> str:
+        """Where a blob lies that `layer_blob` has found."""
+        found = self._lent_blob(digest)
+        return self.directories.blob(digest) if found is None else found.path
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """What is to be recorded of a blob that this store does not know, and that an additional one has."""
+        found = self._lent_blob(digest)
+        return None if found is None else found.record
+
+    def _lent_blob(self, digest: str) -> LentBlob | None:
+        return None if self.is_recorded(digest) else self._lenders.blob(digest)
+
+    def is_lent(self, key: str) -> bool:
+        """Whether the tree *key* is an additional store's, because none of this store's may be relied on."""
+        return super().trusted_records([key]) is None and self._lenders.tree(key) is not None
+
+    def tree_roots(self) -> list[str]:
+        """The parents of all trees that may be used."""
+        return [self.directories.trees, *self._lenders.tree_roots()]
+
+    def release(self) -> None:
+        """Close the graph, and those of additional stores, as must be done before a fork."""
+        super().release()
+        self._lenders.release()
+
+    def trusted_records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]] | None:
+        """These trees with their records, of wherever each is; None when one can be relied on nowhere."""
+        found = []
+        for key in keys:
+            if (own := super().trusted_records([key])) is not None:
+                found += own
+            elif (lent := self._lenders.tree(key)) is not None:
+                found.append((key, lent.record))
+            else:
+                return None
+        return found
+
+    def _known_tree(self, snapshot: Snapshot, key: str) -> tuple[TreeRecord | None, str]:
+        lent = self._lenders.tree(key) if self._trusted_record(snapshot, key) is None else None
+        return (lent.record, lent.path) if lent is not None else super()._known_tree(snapshot, key)
+
+    def tree_directory(self, key: str) -> str:
+        """The directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
+        return self.tree_place(key)[1]
+
+    def run_place(self, run: Run) -> str | None:
+        """The directory of the merged index of *run*, beside its members; None where there is none to be relied on."""
+        return super().run_place(run) or self._lenders.run_directory(run.key, run.members)
+
+    def _tree_elsewhere(self, layer: IncomingLayer) -> str:
+        return "" if self.lent(layer.digest) is None else self._lenders.layer_tree(layer.chain_id)
+
+    def serves(self, layer: IncomingLayer, key: str) -> bool:
+        """Whether the tree *key* may be relied on, and may stand for *layer*.
+
+        An additional store's stands only for a layer whose blob is lent too: so what stands on another store is told by
+        its blobs alone.
+        """
+        return self.is_trusted(key) and (not self.is_lent(key) or self.lent(layer.digest) is not None)

@@ -30,7 +30,7 @@ from arstore.errors import (
 from arstore.graph.graph import Graph
 from arstore.store.images import StoredImage as StoredImage
 from arstore.store.images import chain_of as chain_of
-from arstore.store.images import hint, lookup, members_of
+from arstore.store.images import hint, indexes_of, lookup, members_of
 from arstore.store.images import images_of as images_of
 from arstore.store.presence import is_nothing, make_directories, require
 from arstore.trace import reached
@@ -88,14 +88,13 @@ class Store:
         *,
         create: bool = True,
         additional: Sequence[Wanted] = (),
-        only_read: bool = False,
         may_lack: bool = False,
     ) -> None:
         """Open the store; with *create*, make it where there is none, and with *may_lack*, take that for an empty one.
 
-        *additional* are stores whose images are used where they lie (`additional`); *only_read* opens such a one: then
-        nothing is written to it. Raises NoStoreError without *create*; PermissionDeniedError, NoSpaceError or HostError
-        when the directories cannot be made, and the errors of Graph when it is first read.
+        *additional* are stores whose images are used where they lie (`additional`). Raises NoStoreError without
+        *create*; PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made, and the errors
+        of Graph when it is first read.
         """
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
         is_void = may_lack and is_nothing(self.directories.root)
@@ -103,18 +102,15 @@ class Store:
             require(self.directories)
         if is_void:
             self.directories.create_runroot()
-        elif not only_read:
+        else:
             make_directories(self.directories)
-        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, only_read, is_void)
-        self.only_read = only_read
-        """Whether this is an additional store of another one."""
+        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, void=is_void)
         self.elsewhere: Elsewhere | None = None
         """What additional stores have; None where there are none."""
         if additional:
             from arstore.store.elsewhere import Elsewhere
 
-            opened = partial(Store, runroot=self.directories.runroot, create=False, only_read=True)
-            self.elsewhere = Elsewhere(self, additional, opened)
+            self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
         self.moved: list[MovedName] = []
@@ -191,10 +187,9 @@ class Store:
         """
         from arstore.store.ingest.inventory import Inventory
 
-        lenders = self.elsewhere.lenders(own_trees=own_trees) if self.elsewhere is not None else None
-        # What is mounted over another's trees is not for this process to know.
-        mounted = frozenset[str]() if self.only_read else None
-        return Inventory(self.directories, self.graph, self.forms, again, lenders, mounted)
+        if self.elsewhere is not None:
+            return self.elsewhere.inventory(again, own_trees)
+        return Inventory(self.directories, self.graph, self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
 
@@ -218,7 +213,7 @@ class Store:
             told = hint(snapshot, query, exact) if record is None else ""
         if record is None and self.elsewhere is not None:
             if not exact:
-                return self.elsewhere.find(query, told)
+                return self.ours(self.elsewhere.find(query, told))
             self.elsewhere.refuse(query)
         if record is None:
             raise NotFoundError(text, "no such image in the store", told)
@@ -241,7 +236,7 @@ class Store:
         from arstore.errors import PlatformError
         from arstore.oci.platform import host, recorded, select
 
-        with self.home(index).graph.read() as snapshot:
+        with self.graph_of(index).read() as snapshot:
             images = members_of(snapshot, index.record)
         order = select([recorded(record.platform) for _, record in images], host())
         if not order and len(images) != 1:
@@ -252,17 +247,15 @@ class Store:
 
     def members(self, index: StoredImage) -> list[StoredImage]:
         """The images of *index* and of the indexes in it, in their order, as far as they are in the store."""
-        home = self.home(index)
-        with home.graph.read() as snapshot:
+        with self.graph_of(index).read() as snapshot:
             found = members_of(snapshot, index.record)
-        return [
-            StoredImage(Digest(digest), record, partial(home.names_of, digest), home=index.home)
-            for digest, record in found
-        ]
+        home = index.home
+        names_of = self.names_of if home is None else home.names_of
+        return [StoredImage(Digest(digest), record, partial(names_of, digest), home=home) for digest, record in found]
 
-    def home(self, image: StoredImage) -> Store:
-        """The store that has the records of *image*: this one, or an additional one."""
-        return image.home or self
+    def graph_of(self, image: StoredImage) -> Graph:
+        """The graph that has the records of *image*: this store's, or an additional one's."""
+        return self.graph if image.home is None else image.home.graph
 
     def is_below(self, path: str) -> bool:
         """Whether *path*, made of this store's root, lies below it."""
@@ -270,7 +263,7 @@ class Store:
 
     def chain(self, image: StoredImage) -> list[tuple[str, LayerRecord]]:
         """The layers of *image* from the bottom up, with their chain IDs. Raises as `chain_of`."""
-        with self.home(image).graph.read() as snapshot:
+        with self.graph_of(image).read() as snapshot:
             return chain_of(snapshot, image)
 
     def ours(self, image: StoredImage) -> StoredImage:
@@ -295,9 +288,22 @@ class Store:
             return image
         from arstore.store.ingest.incoming import NoBlobs
 
-        images, indexes = self.elsewhere.incoming(image)
-        self.take(images, indexes, NoBlobs(), self.tree_forms())
+        members = self.members(image) if image.record.is_index else [image]
+        indexes = self._incoming_indexes(image) if image.record.is_index else []
+        self.take([self.incoming(one) for one in members], indexes, NoBlobs(), self.tree_forms())
         return self.ours(image)
+
+    def _incoming_indexes(self, index: StoredImage) -> list[IncomingIndex]:
+        """*index*, and the indexes in it, as if they came in."""
+        from arstore.store.ingest.incoming import IncomingIndex
+
+        with self.graph_of(index).read() as snapshot:
+            found = indexes_of(snapshot, index.digest)
+            listed = [tuple(Digest(m) for m in one.manifests if snapshot.image(m) is not None) for _, one in found]
+        return [
+            IncomingIndex(Digest(digest), one.media_type, self.read_blob(digest), members)
+            for (digest, one), members in zip(found, listed, strict=True)
+        ]
 
     @contextmanager
     def held(self, image: StoredImage, purpose: str) -> Iterator[None]:
@@ -494,7 +500,7 @@ class Store:
         from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
 
         config = self.config(image)
-        with self.home(image).graph.read() as snapshot:
+        with self.graph_of(image).read() as snapshot:
             found = {d: snapshot.blob(d) or snapshot.lent(d) for d in image.record.layers}
         sizes = {digest: blob.size for digest, blob in found.items() if blob is not None}
         missing = [digest for digest in image.record.layers if digest not in sizes]
@@ -584,28 +590,9 @@ class Store:
 
     def sync_trees(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
-        from arstore.linux.files.sync import syncfs
-        from arstore.linux.process import boot_id
+        from arstore.store.durability import sync_trees
 
-        boot = boot_id()
-        with self.graph.read() as snapshot:
-            waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
-        if not waiting:
-            return 0
-        places = {key: _directory_identity(self.directories.tree(key)) for key in waiting}
-        fd = os.open(self.directories.trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syncfs(fd)
-        finally:
-            os.close(fd)
-        reached("collect.synced")
-        with self.graph.write() as change:
-            for key, tree in waiting.items():
-                # Not by the record alone: a tree that was removed and made again since has the same.
-                if change.tree(key) == tree and _directory_identity(self.directories.tree(key)) == places[key]:
-                    change.put_tree(key, tree._replace(synced=True))
-        reached("collect.settled")
-        return len(waiting)
+        return sync_trees(self.directories, self.graph)
 
 
 def _survives_copy(form: str) -> bool:
@@ -613,12 +600,3 @@ def _survives_copy(form: str) -> bool:
     from arstore.trees.forms import properties
 
     return properties(form).survives_copy
-
-
-def _directory_identity(path: str) -> tuple[int, int] | None:
-    """What tells a directory from another one that took its place; None while there is none."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_ctime_ns

@@ -97,7 +97,7 @@ def _inspect_remote(session: Session, image: str, part: str | None, access: Acce
 def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str, Any]:
     record = image.record
     chain = store.chain(image)
-    with store.home(image).graph.read() as snapshot:
+    with store.graph_of(image).read() as snapshot:
         lent = {digest: away for digest in record.layers if (away := snapshot.lent(digest)) is not None}
         own = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
     sizes = {digest: one.size for digest, one in lent.items()} | {digest: one.size for digest, one in own.items()}

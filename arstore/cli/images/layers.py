@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from arstore.cli.session import Session
+    from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
     from arstore.store.forest import Forest
-    from arstore.store.store import Store
 
 _HEAD = ("CHAIN ID", "DIFF ID", "PARENT", "SIZE>", "FORM", "IMAGES>")
 _BATCH = 1000
@@ -37,31 +37,31 @@ def layers(session: Session) -> None:
     the place of theirs in a column STORE.
     """
     with session.store(reads=True) as store:
-        lenders = [] if store.elsewhere is None else [one.store for one in store.elsewhere.stores.there()]
+        lenders = [] if store.elsewhere is None else store.elsewhere.stores.there()
         if session.json:
-            write_json_list(chain.from_iterable(_documents(*_forest(one), one) for one in (store, *lenders)))
+            write_json_list(chain(_documents(store.graph), *(_documents(one.graph, one.root) for one in lenders)))
         elif not lenders:
-            write_long_table(_HEAD, _columns(store).rows)
+            write_long_table(_HEAD, _columns(store.graph).rows)
         else:
-            found = [("-", _columns(store)), *((one.directories.root, _columns(one)) for one in lenders)]
+            found = [("-", _columns(store.graph)), *((one.root, _columns(one.graph)) for one in lenders)]
             write_long_table((*_HEAD, "STORE"), lambda: _with_place(found))
         if store.elsewhere is not None:
             store.elsewhere.stores.require_all()
 
 
-def _forest(store: Store) -> tuple[Forest, list[str]]:
-    """The layers of *store*, and its images in the order in which they are counted."""
+def _forest(graph: Graph) -> tuple[Forest, list[str]]:
+    """The layers of a store, and its images in the order in which they are counted."""
     from arstore.store.forest import Forest
 
-    with store.graph.read() as snapshot:
+    with graph.read() as snapshot:
         tops = _tops(snapshot)
         return Forest(snapshot, list(tops.values())), list(tops)
 
 
-def _columns(store: Store) -> _Columns:
+def _columns(graph: Graph) -> _Columns:
     from arstore.store.forest import Forest
 
-    with store.graph.read() as snapshot:
+    with graph.read() as snapshot:
         return _Columns(snapshot, Forest(snapshot, list(_tops(snapshot).values())))
 
 
@@ -133,14 +133,15 @@ class _Columns:
             )
 
 
-def _documents(forest: Forest, images: Sequence[str], store: Store) -> Iterator[dict[str, Any]]:
-    """Every layer as JSON tells it; one that was removed meanwhile is left out.
+def _documents(graph: Graph, place: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every layer as JSON tells it, of the additional store at *place*; one that was removed meanwhile is left out.
 
     The graph is read some layers at a time: whoever reads this may be slow, and a snapshot keeps pages from reuse.
     """
+    forest, images = _forest(graph)
     for start in range(0, len(forest.order), _BATCH):
         some = forest.order[start : start + _BATCH]
-        with store.graph.read() as snapshot:
+        with graph.read() as snapshot:
             found = [(number, snapshot.layer(forest.chain_ids[number])) for number in some]
             keys = {record.tree for _, record in found if record is not None and record.tree}
             forms = {key: tree.form for key in keys if (tree := snapshot.tree(key)) is not None}
@@ -155,5 +156,5 @@ def _documents(forest: Forest, images: Sequence[str], store: Store) -> Iterator[
                     "tree": record.tree,
                     "form": forms.get(record.tree, ""),
                     "images": [images[place] for place in forest.images(number)],
-                    "store": store.directories.root if store.only_read else None,
+                    "store": place,
                 }

@@ -90,7 +90,7 @@ def lent_again(store: Store, digest: str) -> LentRecord | None:
                 pass
     except (ArstoreError, OSError):
         return None
-    return lent.lent()
+    return lent.record
 
 
 def _is_lent_again(store: Store, digest: str) -> bool:

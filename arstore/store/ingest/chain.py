@@ -180,7 +180,7 @@ class Assembly:
         if not self._inventory.is_trusted(key):
             return False
         is_lent = self._inventory.is_lent(key)
-        return not is_lent or any(self._inventory.lent_blob(one.digest) is not None for one in layers)
+        return not is_lent or any(self._inventory.lent(one.digest) is not None for one in layers)
 
     def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
         form = self._inventory.forms[FALLBACK.name]

@@ -276,7 +276,7 @@ class Intake:
             raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
         verified = stored is not None and bool(stored.diff_id)
         if stored is not None and verified and not needs_tree:
-            self._taken.blobs[layer.digest] = stored
+            self._taken.blobs[layer.digest] = BlobRecord(stored.size, stored.diff_id, stored.tar_size)
             self._taken.reused.add(layer.digest)
             self._reuse_blob(layer.digest)
             self._look_for_dropped(layer)
@@ -293,11 +293,11 @@ class Intake:
 
     def _reuse_blob(self, digest: str) -> None:
         """Have what is published stand on a blob that is there: in the store, or in an additional one."""
-        lent = self._inventory.lent_blob(digest)
+        lent = self._inventory.lent(digest)
         if lent is None:
             self._publication.reused_blobs.add(digest)
         else:
-            self._publication.lent[digest] = lent.lent()
+            self._publication.lent[digest] = lent
 
     def _beginning(self, layer: IncomingLayer) -> Beginning | None:
         """What an earlier fetch has left of the blob of *layer*, open until the ingest goes."""

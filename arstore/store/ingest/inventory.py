@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
-    from arstore.graph.records import BlobRecord, TreeRecord
+    from arstore.graph.records import BlobRecord, LentRecord, TreeRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.merge_plan import Run
     from arstore.store.ingest.incoming import IncomingLayer
-    from arstore.store.lenders import Lenders, LentBlob, LentTree
     from arstore.trees.format import TreeFormat
 
 
@@ -38,14 +37,9 @@ class Inventory:
         graph: Graph,
         forms: dict[str, TreeFormat],
         again: frozenset[str] = frozenset(),
-        lenders: Lenders | None = None,
         mounted: Set[str] | None = None,
     ) -> None:
-        """*lenders* tells what additional stores have, which counts where this store has nothing itself.
-
-        *mounted* are the trees that something is mounted over, if that need not be looked up.
-        """
-        self.lenders = lenders
+        """*mounted* are the trees that something is mounted over, if that need not be looked up."""
         self.directories = directories
         self.graph = graph
         self.forms = forms
@@ -70,34 +64,31 @@ class Inventory:
         self._seen["blob", digest] = status.st_ino, status.st_ctime_ns
         return record
 
-    def lent_blob(self, digest: str) -> LentBlob | None:
-        """A blob that this store does not know, in an additional store that has it."""
-        if self.lenders is None or self.is_recorded(digest):
-            return None
-        return self.lenders.blob(digest)
-
-    def layer_blob(self, digest: str) -> BlobRecord | None:
-        """The record of a layer's blob whose file is there and has its size, here or in an additional store."""
-        own = self.intact_blob(digest)
-        if own is not None:
-            return own
-        lent = self.lent_blob(digest)
-        return None if lent is None else lent.record
+    def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
+        """The record of a layer's blob whose file is there and has its size."""
+        return self.intact_blob(digest)
 
     def blob_place(self, digest: str) -> str:
         """Where a blob lies that `layer_blob` has found."""
-        lent = self.lent_blob(digest)
-        return self.directories.blob(digest) if lent is None else lent.path
+        return self.directories.blob(digest)
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """What is to be recorded of a blob that this store does not know, and that an additional one has."""
+        del digest
+        return None
+
+    def is_lent(self, key: str) -> bool:
+        """Whether the tree *key* is an additional store's, because none of this store's may be relied on."""
+        del key
+        return False
 
     def tree_roots(self) -> list[str]:
-        """The parents of all trees, here and in additional stores."""
-        return [self.directories.trees, *([] if self.lenders is None else self.lenders.tree_roots())]
+        """The parents of all trees that may be used."""
+        return [self.directories.trees]
 
     def release(self) -> None:
-        """Close the graph, and those of additional stores, as must be done before a fork."""
+        """Close what has to be closed before a fork."""
         self.graph.release()
-        if self.lenders is not None:
-            self.lenders.release()
 
     def is_recorded(self, digest: str) -> bool:
         """Whether the graph knows the blob, whatever became of its file."""
@@ -109,28 +100,20 @@ class Inventory:
         with self.graph.read() as snapshot:
             return snapshot.tree(key)
 
-    def is_lent(self, key: str) -> bool:
-        """Whether the tree *key* is none of this store's that may be relied on, and an additional store's."""
-        return self.lenders is not None and self._own_trusted(key) is None and self.lenders.tree(key) is not None
-
     def tree_records(self, keys: Sequence[str]) -> dict[str, TreeRecord]:
         """The records of these trees. Raises StoreDamagedError when one is not recorded."""
         found = {}
         with self.graph.read() as snapshot:
             for key in keys:
-                record = snapshot.tree(key)
-                if self.lenders is not None and (lent := self._lent_tree(snapshot, key)) is not None:
-                    record = lent.record
+                record = self._known_tree(snapshot, key)[0]
                 if record is None:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
                 found[key] = record
         return found
 
-    def _lent_tree(self, snapshot: Snapshot, key: str) -> LentTree | None:
-        """The tree in an additional store, where this store has none that may be relied on."""
-        if self.lenders is None or self._trusted_record(snapshot, key) is not None:
-            return None
-        return self.lenders.tree(key)
+    def _known_tree(self, snapshot: Snapshot, key: str) -> tuple[TreeRecord | None, str]:
+        """The record of the tree *key*, None for none, and its directory."""
+        return snapshot.tree(key), self.directories.tree(key)
 
     def is_trusted(self, key: str) -> bool:
         """Whether the tree *key* is in its place and no power cut can have hurt it."""
@@ -146,16 +129,10 @@ class Inventory:
         with self.graph.read() as snapshot:
             for key in keys:
                 record = self._trusted_record(snapshot, key)
-                if record is None and self.lenders is not None and (lent := self.lenders.tree(key)) is not None:
-                    record = lent.record
                 if record is None:
                     return None
                 found.append((key, record))
         return found
-
-    def _own_trusted(self, key: str) -> TreeRecord | None:
-        with self.graph.read() as snapshot:
-            return self._trusted_record(snapshot, key)
 
     def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
         """The record of this store's tree *key*; None where it may not be relied on."""
@@ -186,13 +163,7 @@ class Inventory:
 
     def run_place(self, run: Run) -> str | None:
         """The directory of the merged index of *run*, beside its members; None where there is none to be relied on."""
-        if self.holds_run(run.key):
-            return self.directories.tree(run.key)
-        return None if self.lenders is None else self.lenders.run_directory(run.key, run.members)
-
-    def may_merge(self, run: Run) -> bool:
-        """Whether the members of *run* are all this store's: an index lies beside the trees that it is over."""
-        return self.lenders is None or not any(map(self.is_lent, run.members))
+        return self.directories.tree(run.key) if self.holds_run(run.key) else None
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
         if key in self.again or (not record.synced and record.boot != self.boot):
@@ -218,25 +189,24 @@ class Inventory:
         """The key of the trusted tree that was made for this very chain."""
         with self.graph.read() as snapshot:
             record = snapshot.layer(layer.chain_id)
-        key = record.tree if record is not None else ""
-        if not key and self.lenders is not None and self.lent_blob(layer.digest) is not None:
-            key = self.lenders.layer_tree(layer.chain_id)
+        key = (record.tree if record is not None else "") or self._tree_elsewhere(layer)
         if key in {"", layer.diff_id}:
             return None
-        return key if self._serves(layer, key) else None
+        return key if self.serves(layer, key) else None
 
-    def _serves(self, layer: IncomingLayer, key: str) -> bool:
-        """Whether the tree *key* may stand for *layer*: an additional store's for a layer whose blob is lent too.
+    def _tree_elsewhere(self, layer: IncomingLayer) -> str:
+        """The key of the tree that an additional store has for this very chain; "" for none."""
+        del layer
+        return ""
 
-        So what stands on another store is told by its blobs alone.
-        """
-        if self.lenders is None or self._own_trusted(key) is not None:
-            return self.is_trusted(key)
-        return self.lent_blob(layer.digest) is not None and self.lenders.tree(key) is not None
+    def serves(self, layer: IncomingLayer, key: str) -> bool:
+        """Whether the tree *key* may be relied on, and may stand for *layer*."""
+        del layer
+        return self.is_trusted(key)
 
     def trusted_tree(self, layer: IncomingLayer) -> str | None:
         """The key of a trusted tree for *layer*: the one made for its chain, else the one that all chains share."""
-        return self.adapted_tree(layer) or (layer.diff_id if self._serves(layer, layer.diff_id) else None)
+        return self.adapted_tree(layer) or (layer.diff_id if self.serves(layer, layer.diff_id) else None)
 
     def tree_place(self, key: str) -> tuple[TreeFormat, str]:
         """Form and directory of the recorded tree *key*. Raises StoreDamagedError."""
@@ -244,18 +214,17 @@ class Inventory:
 
     def tree_directory(self, key: str) -> str:
         """The directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
-        return self.directories.tree(key) if self.lenders is None else self.tree_place(key)[1]
+        return self.directories.tree(key)
 
     def tree_places(self, keys: Sequence[str]) -> list[tuple[TreeFormat, str]]:
         """Form and directory of each of these recorded trees. Raises StoreDamagedError."""
         found = []
         with self.graph.read() as snapshot:
             for key in keys:
-                lent = self._lent_tree(snapshot, key)
-                record = snapshot.tree(key) if lent is None else lent.record
+                record, path = self._known_tree(snapshot, key)
                 if record is None or record.form not in self.forms:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
-                found.append((self.forms[record.form], self.directories.tree(key) if lent is None else lent.path))
+                found.append((self.forms[record.form], path))
         return found
 
 

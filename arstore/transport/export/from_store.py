@@ -74,8 +74,8 @@ class StoreSource:
 
     def tar_size(self, layer: IncomingLayer) -> int | None:
         """The bytes of a layer's tar; None where the graph does not know the layer."""
-        for home in dict.fromkeys(self._store.home(image) for image, _ in self._wanted):
-            with home.graph.read() as snapshot:
+        for graph in dict.fromkeys(self._store.graph_of(image) for image, _ in self._wanted):
+            with graph.read() as snapshot:
                 known = snapshot.layer(layer.chain_id)
             if known is not None:
                 return known.size
