@@ -106,7 +106,8 @@ def _are_in_place(store: Store, snapshot: Snapshot, image: StoredImage, lowers: 
     if not directories:
         return True
     boot = boot_id()
-    own = {os.path.basename(os.path.dirname(one.path)) for one in directories if store.is_below(one.path)}
+    below = f"{store.directories.root}/"
+    own = {os.path.basename(os.path.dirname(one.path)) for one in directories if one.path.startswith(below)}
     for _, layer in store.chain(image) if image.home is not None else chain_of(snapshot, image):
         record = snapshot.tree(layer.tree)
         is_lent = record is None and store.elsewhere is not None and layer.tree.partition(":")[2] not in own

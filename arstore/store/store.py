@@ -257,10 +257,6 @@ class Store:
         """The graph that has the records of *image*: this store's, or an additional one's."""
         return self.graph if image.home is None else image.home.graph
 
-    def is_below(self, path: str) -> bool:
-        """Whether *path*, made of this store's root, lies below it."""
-        return path.startswith(f"{self.directories.root}/")
-
     def chain(self, image: StoredImage) -> list[tuple[str, LayerRecord]]:
         """The layers of *image* from the bottom up, with their chain IDs. Raises as `chain_of`."""
         with self.graph_of(image).read() as snapshot:
