@@ -106,6 +106,16 @@ def walk_open(fd: int, map_size: int, visit: Visit) -> Walk:
     return done
 
 
+def cut_short(fd: int, map_size: int) -> str:
+    """What is wrong with the length and the meta pages of the data file *fd*; "" for nothing. Raises OSError."""
+    try:
+        meta = _current(fd, map_size)
+    except (PageError, struct.error) as error:
+        return str(error)
+    size, needed = os.fstat(fd).st_size, (meta.last + 1) * meta.page_size
+    return "" if size >= needed else f"ends after {size} bytes, before a page that is in use"
+
+
 def _from_either(fd: int, map_size: int, done: Walk, visit: Visit) -> None:
     """Visit what can be reached although the meta pages are damaged: by the one that seems newer, else by the other."""
     size = _page_size(os.pread(fd, 4096, 0))

@@ -19,7 +19,7 @@ import lmdb
 
 from arstore.errors import InUseError, StoreDamagedError
 from arstore.graph.datafile import DATA, MAP_SIZE
-from arstore.graph.lmdb_pages import moment, walk_open
+from arstore.graph.lmdb_pages import cut_short, moment, walk_open
 from arstore.linux.mounting.filesystem import network_type
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _PAUSES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds before each try."""
 _CHUNK = 1 << 20
+_SMALL = 1 << 20
+"""Bytes of a graph of which all pages are looked at: some milliseconds."""
 
 
 def opened_copy(path: str) -> lmdb.Environment:
@@ -38,12 +40,15 @@ def opened_copy(path: str) -> lmdb.Environment:
     file = f"{path}/{DATA}"
     fd = _copied(file)
     try:
-        if network_type(path):
-            # What a network shows of one file at one moment is not certain to be of one moment.
-            faults = walk_open(fd, MAP_SIZE, lambda _key, _value: None).faults
-            if faults:
-                raise StoreDamagedError(file, faults[0], "try again; its owner's `arstore check` tells more")
-        size = max(os.fstat(fd).st_size, _CHUNK)
+        length = os.fstat(fd).st_size
+        fault = cut_short(fd, MAP_SIZE)
+        # LMDB finds most of what can be wrong with a page, and the process ends with the rest. What a network shows of
+        # one file at one moment is not certain to be of one moment.
+        if not fault and (length <= _SMALL or network_type(path)):
+            fault = next(iter(walk_open(fd, MAP_SIZE, lambda _key, _value: None).faults), "")
+        if fault:
+            raise StoreDamagedError(file, fault, "its owner's `arstore check` tells more")
+        size = max(length, _CHUNK)
         place = f"/proc/self/fd/{fd}"
         return lmdb.open(place, map_size=size, subdir=False, readonly=True, lock=False, create=False, readahead=False)
     finally:
