@@ -2,17 +2,152 @@
 
 The packages below this one depend on each other in one direction only, which `tests/test_direction.py` enforces:
 
-    values < trace < errors < digest < linux < {oci, tar, workers} < disk < {graph, trees} < mounts < store
-    < {rootfs, trust, transport} < {maintenance, runtime, sync} < pipeline < api < cli
+    values < trace < errors < digest < linux < {oci, tar, workers} < {disk, registry, trust} < {graph, trees}
+    < mounts < store < {rootfs, transport} < {maintenance, runtime, sync} < pipeline < api < cli
 
 Nothing is imported here that the interpreter has not loaded by itself, so that a command pays only for what it uses.
+The names of the library (`__all__`, docs/library.md) are loaded when they are first used.
 """
+
+from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # the interpreter's own, without the enumerations of `signal`
 import os
 import sys
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from arstore import errors as errors
+    from arstore.api.store import Store as Store
+    from arstore.api.values import (
+        CheckReport as CheckReport,
+    )
+    from arstore.api.values import (
+        Copied as Copied,
+    )
+    from arstore.api.values import (
+        CopiedImage as CopiedImage,
+    )
+    from arstore.api.values import (
+        DiskUsage as DiskUsage,
+    )
+    from arstore.api.values import (
+        Ended as Ended,
+    )
+    from arstore.api.values import (
+        Finding as Finding,
+    )
+    from arstore.api.values import (
+        Garbage as Garbage,
+    )
+    from arstore.api.values import (
+        GcPlan as GcPlan,
+    )
+    from arstore.api.values import (
+        Image as Image,
+    )
+    from arstore.api.values import (
+        ImageDetails as ImageDetails,
+    )
+    from arstore.api.values import (
+        ImageUsage as ImageUsage,
+    )
+    from arstore.api.values import (
+        Imported as Imported,
+    )
+    from arstore.api.values import (
+        ImportedImage as ImportedImage,
+    )
+    from arstore.api.values import (
+        ImportedLayer as ImportedLayer,
+    )
+    from arstore.api.values import (
+        Layer as Layer,
+    )
+    from arstore.api.values import (
+        Loaded as Loaded,
+    )
+    from arstore.api.values import (
+        MovedName as MovedName,
+    )
+    from arstore.api.values import (
+        Removal as Removal,
+    )
+    from arstore.api.values import (
+        Skipped as Skipped,
+    )
+    from arstore.api.values import (
+        Unpacked as Unpacked,
+    )
+    from arstore.pipeline.load import LoadOptions as LoadOptions
+    from arstore.registry.access import RegistryOptions as RegistryOptions
+    from arstore.runtime.spec.options import RunOptions as RunOptions
+    from arstore.runtime.spec.options import Volume as Volume
+    from arstore.store.progress import Progress as Progress
+    from arstore.tar.limits import Limits as Limits
+
+_VALUES = (
+    "CheckReport",
+    "Copied",
+    "CopiedImage",
+    "DiskUsage",
+    "Ended",
+    "Finding",
+    "Garbage",
+    "GcPlan",
+    "Image",
+    "ImageDetails",
+    "ImageUsage",
+    "Imported",
+    "ImportedImage",
+    "ImportedLayer",
+    "Layer",
+    "Loaded",
+    "MovedName",
+    "Removal",
+    "Skipped",
+    "Unpacked",
+)
+
+_HOMES = {
+    "errors": "arstore",
+    "Store": "arstore.api.store",
+    "LoadOptions": "arstore.pipeline.load",
+    "RegistryOptions": "arstore.registry.access",
+    "RunOptions": "arstore.runtime.spec.options",
+    "Volume": "arstore.runtime.spec.options",
+    "Progress": "arstore.store.progress",
+    "Limits": "arstore.tar.limits",
+    **dict.fromkeys(_VALUES, "arstore.api.values"),
+}
+"""Where the names of the library are defined."""
+
+__all__ = ["__version__", "open", *_HOMES]
+
+
+def open(root: str | os.PathLike[str] | None = None, runroot: str | os.PathLike[str] | None = None) -> Store:
+    """The store in *root*, by default this user's; a context manager. See `arstore.api.store.Store`."""
+    from arstore.api.store import Store
+
+    return Store(root, runroot)
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the library when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    home = _HOMES[name]
+    found = import_module("arstore.errors") if name == "errors" else getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def end_at_interrupt() -> None:

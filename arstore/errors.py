@@ -1,10 +1,10 @@
-"""The whole error tree: every failure that arstore reports to a person, each with an exit status of its own.
+"""The error tree: every failure that arstore reports. Each class has its own exit status.
 
-An error carries three short texts. *what* names the thing that failed (a path, a reference, a digest), *why* says
-what is the matter with it, and *hint*, where there is one, says what the user can do. The line for people is made from
-them, as `WHAT: WHY; HINT`; nothing else in arstore formats errors.
+An error has three short texts. *what* names the thing that failed (a path, a reference, a digest), *why* gives the
+reason, and *hint*, which may be empty, gives a remedy. Users see them as `WHAT: WHY; HINT`; no other code formats
+errors.
 
-Not in scope: findings of `check`, `gc` and `du`, which are data, and the exit statuses of what a container runs.
+Not in scope: findings of `check`, `gc` and `du`, which are data, and the exit statuses of containers' commands.
 Numbers 125 to 127 belong to `run` (the convention of podman and docker) and are kept free here, like 0, 1 and 2.
 """
 
@@ -25,11 +25,11 @@ RUN_CANNOT_INVOKE = 126
 RUN_NOT_FOUND = 127
 """Exit status of `run` when the container's command does not exist."""
 READER_GONE = 141
-"""Exit status when nobody reads stdout any more: what a shell tells of a program that SIGPIPE has ended."""
+"""Exit status when the reader of stdout has gone: the status that a shell reports for a program ended by SIGPIPE."""
 
 
 class ArstoreError(Exception):
-    """The root of the tree: an error that has no exit status of its own (1)."""
+    """The root of the tree: an error without a more specific exit status (1)."""
 
     exit_code: ClassVar[int] = 1
 
@@ -49,8 +49,31 @@ class ArstoreError(Exception):
         return type(self).__name__.removesuffix("Error")
 
 
+# --- bases, for a caller that catches by phase (no error is one of them alone) ---------------------------------------
+
+
+class SourceError(ArstoreError):
+    """A source (or a destination) of images is not what it must be. The base of 10 to 20 and of 29."""
+
+
+class RegistryError(ArstoreError):
+    """A registry, or the configuration of registries, does not give what is asked. The base of 22 to 27."""
+
+
+class StoreError(ArstoreError):
+    """The store cannot be used as it is. The base of 30 to 34."""
+
+
+class RunError(ArstoreError):
+    """A container could not be started. The base of 50 to 55."""
+
+
+class PipelineError(ArstoreError):
+    """A pipeline was refused, or did not do its work. The base of 60 and above."""
+
+
 class UsageError(ArstoreError):
-    """The command line does not make sense."""
+    """The command line is not valid."""
 
     exit_code = 2
 
@@ -59,31 +82,31 @@ class UsageError(ArstoreError):
 
 
 class NotFoundError(ArstoreError):
-    """No image, container, name, mount or file is known by what was given."""
+    """There is no such image, container, name, mount or file."""
 
     exit_code = 3
 
 
 class AmbiguousError(ArstoreError):
-    """A digest prefix, an id prefix, or a name in a source stands for more than one thing."""
+    """A digest prefix, an id prefix, or a name in a source matches more than one thing."""
 
     exit_code = 4
 
 
 class InvalidReferenceError(ArstoreError):
-    """A name, digest, platform or transport reference does not follow its grammar."""
+    """A name, digest, platform or transport reference is not valid."""
 
     exit_code = 5
 
 
 class ConflictError(ArstoreError):
-    """The name or id is taken already."""
+    """The name or id is already in use."""
 
     exit_code = 6
 
 
 class InUseError(ArstoreError):
-    """Something that is alive (a container, a mount, another process) still holds the thing."""
+    """A container, a mount or another process still uses it."""
 
     exit_code = 7
 
@@ -91,116 +114,116 @@ class InUseError(ArstoreError):
 # --- what comes in (10-29) ------------------------------------------------------------------------------------------
 
 
-class UnknownFormatError(ArstoreError):
-    """The source is no image of any kind that arstore reads."""
+class UnknownFormatError(SourceError):
+    """The source is not an image in any format that arstore reads."""
 
     exit_code = 10
 
 
-class TruncatedError(ArstoreError):
+class TruncatedError(SourceError):
     """The source ends before its content does."""
 
     exit_code = 11
 
 
-class DigestMismatchError(ArstoreError):
-    """Content does not have the digest (or the diff ID) that it was announced with."""
+class DigestMismatchError(SourceError):
+    """Content does not match its digest or diff ID."""
 
     exit_code = 12
 
 
-class SizeMismatchError(ArstoreError):
-    """Content does not have the size that it was announced with."""
+class SizeMismatchError(SourceError):
+    """Content does not have the size that its descriptor gives."""
 
     exit_code = 13
 
 
-class CompressionError(ArstoreError):
-    """A compression is unknown or its stream is damaged."""
+class CompressionError(SourceError):
+    """A compression format is unknown, or the compressed stream is damaged."""
 
     exit_code = 14
 
 
-class ManifestError(ArstoreError):
-    """A manifest, an index, a config or another JSON document is not what it must be."""
+class ManifestError(SourceError):
+    """A manifest, an index, a config or another JSON document is not valid."""
 
     exit_code = 15
 
 
-class MissingBlobError(ArstoreError):
-    """The source names a blob that it does not hold."""
+class MissingBlobError(SourceError):
+    """The source refers to a blob that it does not contain."""
 
     exit_code = 16
 
 
-class PlatformError(ArstoreError):
-    """The source has no image for the platform asked for."""
+class PlatformError(SourceError):
+    """The source has no image for the requested platform."""
 
     exit_code = 17
 
 
-class TarError(ArstoreError):
-    """A tar archive is malformed, or uses a form that cannot be represented."""
+class TarError(SourceError):
+    """A tar archive is malformed, or uses a feature that is not supported."""
 
     exit_code = 18
 
 
-class UnsafePathError(ArstoreError):
-    """A member name or link would leave the tree it belongs to."""
+class UnsafePathError(SourceError):
+    """A member name or link leads outside its root file system."""
 
     exit_code = 19
 
 
-class ConversionError(ArstoreError):
-    """A copy would need, or would do, a conversion that is not possible or not allowed."""
+class ConversionError(SourceError):
+    """A copy needs a conversion that is not possible or not allowed."""
 
     exit_code = 29
 
 
-class LimitError(ArstoreError):
-    """The content goes past a limit that protects the host."""
+class LimitError(SourceError):
+    """The content exceeds a limit that protects the host."""
 
     exit_code = 20
 
 
 class SyncFailedError(ArstoreError):
-    """Some of the images that `sync` was to copy, or of the tags that it was to delete, stay as they were."""
+    """`sync` could not copy some images, or could not delete some tags."""
 
     exit_code = 28
 
 
-class RegistryUnreachableError(ArstoreError):
-    """No registry can be reached at that address, or it did not answer in time, however often it was tried."""
+class RegistryUnreachableError(RegistryError):
+    """The registry cannot be reached, or did not answer in time, after all retries."""
 
     exit_code = 22
 
 
-class RegistryAnswerError(ArstoreError):
-    """A registry refused a request, or its answer breaks the protocol."""
+class RegistryAnswerError(RegistryError):
+    """The registry refused a request, or its answer breaks the protocol."""
 
     exit_code = 23
 
 
-class RegistryAccessError(ArstoreError):
-    """A registry refused the credentials, or refused access without any."""
+class RegistryAccessError(RegistryError):
+    """The registry refused the credentials, or refused access without credentials."""
 
     exit_code = 24
 
 
-class RegistryNotFoundError(ArstoreError):
+class RegistryNotFoundError(RegistryError):
     """The registry does not have the repository, tag or manifest."""
 
     exit_code = 25
 
 
-class RegistryBlockedError(ArstoreError):
-    """The configuration of registries blocks this registry or repository."""
+class RegistryBlockedError(RegistryError):
+    """registries.conf blocks this registry or repository."""
 
     exit_code = 26
 
 
-class RegistryConfigError(ArstoreError):
-    """A configuration file for registries, or a credential helper, cannot be used as it is."""
+class RegistryConfigError(RegistryError):
+    """A registry configuration file or a credential helper is not usable."""
 
     exit_code = 27
 
@@ -211,7 +234,7 @@ REGISTRY_TROUBLE: tuple[type[ArstoreError], ...] = (
     RegistryAccessError,
     RegistryNotFoundError,
 )
-"""What may come of a registry, and says nothing of what it has given before."""
+"""Errors of registries that do not discredit content which the registry has already sent."""
 
 WRONG_CONTENT: tuple[type[ArstoreError], ...] = (
     CompressionError,
@@ -222,38 +245,38 @@ WRONG_CONTENT: tuple[type[ArstoreError], ...] = (
     TruncatedError,
     UnsafePathError,
 )
-"""What may come of a blob that is not what it was announced to be."""
+"""Errors that a blob may cause which does not match its descriptor."""
 
 
 # --- the store (30-39) ----------------------------------------------------------------------------------------------
 
 
-class StoreVersionError(ArstoreError):
-    """The store was written by a newer arstore, or by none."""
+class StoreVersionError(StoreError):
+    """The store was written by a newer arstore, or the directory is not a store."""
 
     exit_code = 30
 
 
-class StoreDamagedError(ArstoreError):
-    """The store lacks or contradicts something that it says it has."""
+class StoreDamagedError(StoreError):
+    """The store is damaged or inconsistent."""
 
     exit_code = 31
 
 
-class CheckFailedError(ArstoreError):
-    """`check` found damage; the findings themselves are on stdout."""
+class CheckFailedError(StoreError):
+    """`check` found damage; the findings are on stdout."""
 
     exit_code = 32
 
 
-class NoStoreError(ArstoreError):
+class NoStoreError(StoreError):
     """There is no store at the root."""
 
     exit_code = 33
 
 
-class BackupRefusedError(ArstoreError):
-    """The directory holds a backup of another store, or one that would lose images."""
+class BackupRefusedError(StoreError):
+    """The directory has a backup of another store, or the backup would lose images."""
 
     exit_code = 34
 
@@ -268,31 +291,31 @@ class AdditionalStoreError(ArstoreError):
 
 
 class HostError(ArstoreError):
-    """The operating system refused an operation for a reason that has no class of its own."""
+    """The operating system refused an operation for another reason."""
 
     exit_code = 40
 
 
 class NoSpaceError(HostError):
-    """A file system is full, or out of inodes or quota."""
+    """A file system is full, or has no inodes or quota left."""
 
     exit_code = 41
 
 
 class PermissionDeniedError(HostError):
-    """The operating system does not permit the operation to this user."""
+    """The operating system does not permit this user to do it."""
 
     exit_code = 42
 
 
 class MountError(HostError):
-    """The kernel refused a mount; *why* has the kernel's own message where there is one."""
+    """The kernel refused a mount; *why* has the kernel's message if there is one."""
 
     exit_code = 43
 
 
 class MountForbiddenError(MountError):
-    """This process may not mount at all."""
+    """This process may not mount file systems."""
 
     exit_code = 44
 
@@ -300,62 +323,62 @@ class MountForbiddenError(MountError):
 # --- running (50-69) ------------------------------------------------------------------------------------------------
 
 
-class RuntimeMissingError(ArstoreError):
+class RuntimeMissingError(RunError):
     """No OCI runtime works on this host."""
 
     exit_code = 50
 
 
-class RuntimeFailedError(ArstoreError):
-    """The OCI runtime failed; *why* has its own message."""
+class RuntimeFailedError(RunError):
+    """The OCI runtime failed; *why* has its message."""
 
     exit_code = 51
 
 
-class ImageConfigError(ArstoreError):
-    """The image's config asks for something that its root file system does not have."""
+class ImageConfigError(RunError):
+    """The image's config refers to something that its root file system does not have."""
 
     exit_code = 52
 
 
 class IdentityError(ImageConfigError):
-    """The container does not have the user, group or working directory that its command is to run with."""
+    """The container does not have the user, group or working directory for its command."""
 
     exit_code = 55
 
 
-class CommandNotFoundError(ArstoreError):
+class CommandNotFoundError(RunError):
     """The container's command does not exist in its root file system."""
 
     exit_code = 53
 
 
-class CommandNotExecutableError(ArstoreError):
-    """The container's command exists but cannot be invoked."""
+class CommandNotExecutableError(RunError):
+    """The container's command exists but cannot be executed."""
 
     exit_code = 54
 
 
-class PipelineFailedError(ArstoreError):
+class PipelineFailedError(PipelineError):
     """The pipeline's container ended with a status other than 0."""
 
     exit_code = 60
 
 
-class PipelineTimeoutError(ArstoreError):
-    """A load, or a part of it, did not end in the time it was given."""
+class PipelineTimeoutError(PipelineError):
+    """A load, or a part of it, took longer than its timeout."""
 
     exit_code = 61
 
 
-class SubImageError(ArstoreError):
-    """Something that the pipeline left behind could not be imported."""
+class SubImageError(PipelineError):
+    """An image that the pipeline left could not be imported."""
 
     exit_code = 62
 
 
-class PipelineRefusedError(ArstoreError):
-    """The image is not marked as a pipeline, and only those that are may run (--require-label)."""
+class PipelineRefusedError(PipelineError):
+    """The image does not have the label arstore.pipeline=true, which --require-label requires."""
 
     exit_code = 63
 
@@ -372,25 +395,25 @@ _NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def reason(error: OSError) -> str:
-    """What the operating system said, as the middle of a sentence."""
+    """Message of the operating system, in lower case as the middle of a sentence."""
     return (error.strerror or str(error)).lower()
 
 
 BRING_BACK = "`arstore check --repair --from SOURCE` brings it from an archive or a backup that has it"
-"""A hint for a blob that the store has lost."""
+"""Hint for a blob that the store has lost."""
 
 
 def as_root() -> str:
-    """The hint for what root may do; none to root, who lacks it too."""
+    """Hint that root may do it; "" when this is root already."""
     return "run as root" if os.geteuid() else ""
 
 
 @contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Have an OSError that leaves the context name something that the user can look up, or else *what*.
+    """Make an OSError that leaves the context name a path that the user can look up, or else *what*.
 
-    System calls on a descriptor name its number or nothing, and those below a directory's descriptor a part of a path:
-    that stands behind *what*, in parentheses.
+    Errors of system calls on a descriptor have its number or no name; those below a directory's descriptor have a
+    relative path, which is put in parentheses after *what*.
     """
     try:
         yield
@@ -407,7 +430,7 @@ def naming(what: str) -> Iterator[None]:
 
 @contextmanager
 def calling(what: str) -> Iterator[None]:
-    """Have an OSError that leaves the context name *what*, as the user wrote it, and nothing else from then on."""
+    """Make an OSError that leaves the context name *what*, as the user wrote it, and keep that name."""
     try:
         yield
     except OSError as error:
@@ -418,11 +441,11 @@ def calling(what: str) -> Iterator[None]:
 
 
 _CALLED = "arstore_called"
-"""An attribute of errors that have the name that they keep."""
+"""Attribute of errors whose name is final."""
 
 
 def _file_name(error: OSError) -> str:
-    """The file name in *error* as text; "" where it is none, or means an open descriptor."""
+    """Return the file name in *error* as text; "" if there is none, or it means an open descriptor."""
     name = error.filename
     if name is None or isinstance(name, int):
         return ""
@@ -435,9 +458,9 @@ def _is_proc_missing(error: OSError) -> bool:
 
 
 def from_os_error(error: OSError, what: str = "") -> ArstoreError:
-    """Make the right kind of error from what the operating system said.
+    """Convert an OSError to the error class that fits.
 
-    *what* names the thing that the user knows; without it, the file name in *error* is used.
+    *what* is a name that the user knows; the default is the file name in *error*.
     """
     name = _file_name(error)
     if name.startswith("/proc/") and _is_proc_missing(error):
@@ -454,9 +477,9 @@ def from_os_error(error: OSError, what: str = "") -> ArstoreError:
 
 
 def reportable(error: BaseException, what: str) -> ArstoreError | OSError:
-    """Return what a process reports in one line of the *error* that ends it; *what* names its work.
+    """Convert the *error* that ends a process to one that it can report in one line; *what* names its work.
 
-    An error that nobody has foreseen becomes a HostError: a traceback helps no user, and silence nobody.
+    An unexpected error becomes a HostError: users can do nothing with a traceback, and silence would hide it.
     """
     if isinstance(error, ArstoreError) or (isinstance(error, OSError) and error.strerror):
         return error
@@ -469,11 +492,12 @@ def reportable(error: BaseException, what: str) -> ArstoreError | OSError:
 
 
 def error_classes() -> list[type[ArstoreError]]:
-    """Every class of the tree, ordered by exit status; the documentation's table is made from this."""
+    """Return every class with an exit status, ordered by status. The documentation's table is generated from it."""
     found: list[type[ArstoreError]] = []
     todo: list[type[ArstoreError]] = [ArstoreError]
     while todo:
         cls = todo.pop()
-        found.append(cls)
+        if "exit_code" in vars(cls):
+            found.append(cls)
         todo.extend(cls.__subclasses__())
     return sorted(found, key=lambda c: (c.exit_code, c.__name__))

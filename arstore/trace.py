@@ -1,12 +1,12 @@
-"""Trace points: the named steps of everything that changes a store, for whoever wants to be told that one is reached.
+"""Trace points: the named steps of everything that changes a store, reported to a listener.
 
-Nobody listens in production, and a call then costs one comparison. The exercise that kills arstore at every step
-installs a listener in its own process before it calls the program, and forked workers inherit it; there is no option
-and no environment variable for it.
+There is no listener in production, and a call then costs one comparison. The test that kills arstore at every step
+installs a listener in its own process before it calls the program; forked workers inherit it. There is no option and no
+environment variable for it.
 
-`POINTS` has every point by area, in the order in which the points of an area are passed. Each says what has just been
-done, and what follows if the process dies there. The table in docs/design/crash-safety.md is made from it. This module
-knows nothing, and all may know it.
+`POINTS` has every point by area, in the order in which a process passes them. Each describes the step that was just
+done, and the consequence if the process dies there. The table in docs/design/crash-safety.md is generated from it. This
+module imports no other, and every other may import it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Point(NamedTuple):
-    """What has just been done where the point is, and what follows if the process dies there."""
+    """The step that was just done, and the consequence if the process dies there."""
 
     done: str
     then: str
@@ -30,13 +30,13 @@ _listener: Callable[[str], None] | None = None
 
 
 def reached(name: str) -> None:
-    """Tell the listener, if there is one, that the point of this name is reached."""
+    """Report to the listener, if there is one, that this point is reached."""
     if _listener is not None:
         _listener(name)
 
 
 def listen(listener: Callable[[str], None] | None) -> None:
-    """Have *listener* told of every point that this process reaches, and those it forks from now on; None ends that."""
+    """Report the points that this process, and processes forked from now on, reach to *listener*; None stops it."""
     global _listener
     _listener = listener
 

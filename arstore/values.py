@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Self
+    from typing import Any, Self, TypeVar, dataclass_transform
     from typing import NamedTuple as NamedTuple
+
+    _T = TypeVar("_T")
+
+    @dataclass_transform(frozen_default=True)
+    def frozen(cls: type[_T]) -> type[_T]:
+        """Make a frozen data class of *cls*, without the time that `dataclasses` takes to import."""
+        return cls
+
 else:
     from collections import namedtuple
 
@@ -28,7 +36,7 @@ else:
         return make
 
     class _Values(tuple):
-        """What all of these classes have; `collections.namedtuple` says what each method does."""
+        """Base of all these classes; see `collections.namedtuple` for the methods."""
 
         __slots__ = ()
 
@@ -74,6 +82,73 @@ else:
 
         def __mro_entries__(self, _: object) -> tuple[type, ...]:
             return (_Marked,)
+
+    class _Fields:
+        """The attribute `__dataclass_fields__`, made when `dataclasses.fields` or its like first asks for it."""
+
+        def __get__(self, _: object, owner: type) -> object:
+            from dataclasses import MISSING, field, make_dataclass
+
+            specified = [
+                (name, kind, field(default=owner._defaults.get(name, MISSING)))
+                for name, kind in owner._annotations.items()
+            ]
+            found = make_dataclass(owner.__name__, specified, frozen=True).__dataclass_fields__
+            owner.__dataclass_fields__ = found
+            return found
+
+    class _Frozen:
+        """Base of the classes that `frozen` makes: the methods of a frozen data class, without compiling any."""
+
+        def __init__(self, /, *values: object, **named: object) -> None:
+            names = self.__match_args__
+            if len(values) > len(names):
+                raise TypeError(f"{type(self).__name__} takes {len(names)} values, and {len(values)} are given")
+            given = dict(zip(names, values, strict=False))
+            if wrong := named.keys() - (set(names) - given.keys()):
+                raise TypeError(f"{type(self).__name__} has no field, or two values for it: {', '.join(sorted(wrong))}")
+            made = self._defaults | given | named
+            if missing := [name for name in names if name not in made]:
+                raise TypeError(f"{type(self).__name__} lacks {', '.join(missing)}")
+            self.__dict__.update({name: made[name] for name in names})
+
+        def __setattr__(self, name: str, value: object) -> None:
+            from dataclasses import FrozenInstanceError
+
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+        def __delattr__(self, name: str) -> None:
+            from dataclasses import FrozenInstanceError
+
+            raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+        def __eq__(self, other: object) -> bool:
+            if type(other) is not type(self):
+                return NotImplemented
+            return self.__dict__ == other.__dict__
+
+        def __hash__(self) -> int:
+            return hash(tuple(self.__dict__.values()))
+
+        def __repr__(self) -> str:
+            return (
+                f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+            )
+
+    def frozen(cls: type) -> type:
+        """Make a frozen data class of *cls*. Its fields are annotated; a default is a value that never changes."""
+        names = tuple(cls.__annotations__)
+        defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+        namespace = {
+            name: value for name, value in cls.__dict__.items() if name not in {"__dict__", "__weakref__", *defaults}
+        }
+        namespace |= {
+            "__match_args__": names,
+            "__dataclass_fields__": _Fields(),
+            "_annotations": dict(cls.__annotations__),
+            "_defaults": defaults,
+        }
+        return type(cls.__name__, (_Frozen,), namespace)
 
     _getter = type(namedtuple("_Example", "field").field)
     """The interpreter's own attribute of a named tuple, which reads one element."""

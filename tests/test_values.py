@@ -1,9 +1,10 @@
-"""Our named tuples do what `typing.NamedTuple` does."""
+"""Our named tuples do what `typing.NamedTuple` does, and our frozen classes what `dataclasses` makes."""
 
 from __future__ import annotations
 
 import collections
 import copy
+import dataclasses
 import pickle
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from arstore.values import NamedTuple
+from arstore.values import NamedTuple, frozen
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -138,7 +139,7 @@ def test_a_field_without_a_default_comes_first():
 def test_the_first_use_may_be_in_any_way():
     code = """
 from __future__ import annotations
-from arstore.values import NamedTuple
+from arstore.values import NamedTuple, frozen
 class A(NamedTuple):
     x: int
     y: int = 2
@@ -152,3 +153,51 @@ class D(NamedTuple):
     code += "print(B(1), A._make((1, 3)), C(), C()._replace(x=4), D.__new__(D, 5), list(map(D, [1, 2])))\n"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "B(x=1, y=2) A(x=1, y=3) C(x=1) C(x=4) D(x=5) [D(x=1), D(x=2)]\n"
+
+
+@frozen
+class _Point:
+    """A point."""
+
+    x: int
+    y: tuple[int, ...] = ()
+
+    @property
+    def double(self) -> int:
+        return 2 * self.x
+
+
+def test_a_frozen_class_is_a_data_class():
+    one = _Point(1)
+    assert (one.x, one.y, one.double) == (1, (), 2)
+    assert one == _Point(x=1, y=()) != _Point(2)
+    assert hash(one) == hash(_Point(1))
+    assert repr(one) == "_Point(x=1, y=())"
+    assert one != (1, ())
+    assert dataclasses.asdict(one) == {"x": 1, "y": ()}
+    assert dataclasses.replace(one, y=(3,)) == _Point(1, (3,))
+    assert [(field.name, field.type) for field in dataclasses.fields(_Point)] == [
+        ("x", "int"),
+        ("y", "tuple[int, ...]"),
+    ]
+    assert copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
+    match one:
+        case _Point(x, y):
+            assert (x, y) == (1, ())
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: _Point(), lambda: _Point(1, (), 2), lambda: _Point(1, x=2), lambda: _Point(1, z=2)]
+)
+def test_wrong_values_of_a_frozen_class_are_refused(wrong):
+    with pytest.raises(TypeError, match="_Point"):
+        wrong()
+
+
+def test_a_frozen_class_is_frozen():
+    one = _Point(1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.x = 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del one.x
+    assert one.x == 1

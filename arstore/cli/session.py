@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from arstore.cli import places
 from arstore.cli.terminal.output import human_size, printable
-from arstore.errors import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,34 +66,19 @@ class Session:
         Where there are additional stores, what *reads* images does without a store, and what *makes* something of one
         makes a store.
         """
-        from arstore.disk.paths import STORE_FILE
-        from arstore.errors import ArstoreError
-        from arstore.store.store import Store
+        from arstore.api.opening import opened
         from arstore.workers import fatal
 
         fatal.report = self.tell
         root, runroot = self.directories()
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
-        additional = self.additional_stores()
-        create, lacks = create or (makes and bool(additional)), reads and bool(additional)
-        is_new = create and not os.path.lexists(f"{self.place}/{STORE_FILE}")
-        with (
-            naming(self.place),
-            Store(root, runroot, create=create, additional=additional, may_lack=lacks and not create) as store,
-        ):
-            store.relief = partial(_reclaim, store)
-            if create:
-                # Before anything is read of what is to come in.
-                store.graph.verify()
+        additional = self.additional_stores(root)
+        create = create or (makes and bool(additional))
+        lacks = reads and bool(additional) and not create
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks) as store:
             try:
                 yield store
-            except BaseException:
-                if is_new:
-                    # Only what takes images in makes a store.
-                    with suppress(ArstoreError, OSError):
-                        store.graph.unmake()
-                raise
             finally:
                 self._tell_besides(store)
 
@@ -111,38 +93,20 @@ class Session:
         if len(store.moved) > _MOST_MOVED:
             self.note(f"{len(store.moved) - _MOST_MOVED} more names stood for other images before")
 
-    def additional_stores(self) -> list[Wanted]:
+    def additional_stores(self, root: str) -> list[Wanted]:
         """The additional stores of options, environment or file. Raises UsageError, HostError."""
-        environ, uid = os.environ, os.geteuid()
-        if not (self.additional or places.ADDITIONAL in environ or places.stores_conf(environ, uid)):
-            return []
-        from arstore.cli import stores_conf
+        from arstore.api.opening import additional_to
 
-        own = self.root or places.default_root(environ, uid)
-        found = stores_conf.wanted(self.additional, self.additional_owners, environ, own)
+        found = additional_to(root, self.additional, self.additional_owners)
         if found:
             self.debug(f"additional stores in {', '.join(one.root for one in found)}")
         return found
 
     def directories(self) -> tuple[str, str]:
         """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""
-        self._refuse_empty("--root", self.root, "ARSTORE_ROOT")
-        self._refuse_empty("--runroot", self.runroot, "ARSTORE_RUNROOT")
-        uid = os.geteuid()
-        default = places.default_root(os.environ, uid)
-        root = self.root or default
-        if self.runroot:
-            return root, self.runroot
-        own = None if os.path.realpath(root) == os.path.realpath(default) else root
-        return root, places.default_runroot(os.environ, uid, own)
+        from arstore.api.opening import directories_of
 
-    @staticmethod
-    def _refuse_empty(option: str, given: str | None, variable: str) -> None:
-        """An empty text, as of a script's variable that was never set, must not mean the default directory."""
-        if given == "" or (given is None and os.environ.get(variable) == ""):
-            from arstore.errors import UsageError
-
-            raise UsageError(option if given == "" else variable, "is empty", "give a directory, or leave it out")
+        return directories_of(self.root, self.runroot)
 
     def progress(self, noun: str = "layer") -> AbstractContextManager[Progress]:
         """What tells the user how far long work on each *noun* is, in the form that fits."""
@@ -177,12 +141,6 @@ class Session:
         chosen = "error" if self.quiet else self.level
         if LEVELS.index(level) <= LEVELS.index(chosen):
             write_message(printable(text))
-
-
-def _reclaim(store: Store) -> int:
-    from arstore.maintenance.gc import reclaim
-
-    return reclaim(store)
 
 
 def write_message(text: str) -> None:

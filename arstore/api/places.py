@@ -33,10 +33,10 @@ def default_root(environ: Mapping[str, str], uid: int) -> str:
 
 
 def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None = None) -> str:
-    """The directory of what ends with the boot. A root of the user's own (*own_root*) gets one of its own below it.
+    """Directory of runtime state, discarded at reboot. A root that the user chose (*own_root*) gets its own below it.
 
     So two stores never see each other's mounts. Raises PermissionDeniedError when the only place left, a directory in
-    /tmp, belongs to somebody else; OSError.
+    /tmp, belongs to another user; OSError.
     """
     place = SYSTEM_RUNROOT if uid == 0 else os.path.join(_runtime_directory(environ, uid), "arstore")
     if own_root is None:
@@ -67,7 +67,7 @@ def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:
 
 
 def _private(path: str, uid: int) -> str:
-    """*path* as a directory that nobody else can have prepared, although everybody may write to its parent."""
+    """Make *path* a directory that no other user can have prepared, although all may write to its parent."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from arstore.cli import places
+from arstore.api import places
 from arstore.errors import PermissionDeniedError
 
 

@@ -17,7 +17,7 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
-from arstore.cli.places import ADDITIONAL, stores_conf
+from arstore.api.places import ADDITIONAL, stores_conf
 from arstore.errors import HostError, UsageError, reason
 
 if TYPE_CHECKING:

@@ -1,0 +1,58 @@
+"""Mounts of the library: for the length of a context."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arstore.store.store import Store
+
+
+@contextmanager
+def mounted(
+    store: Store, name: str, target: str | None, writable: bool, *, suid: bool = False, dev: bool = False
+) -> Iterator[str]:
+    """Mount the image *name*; see `arstore.api.store.Store.mounted`."""
+    from arstore.errors import InUseError
+    from arstore.mounts.table import MountTable
+    from arstore.rootfs.mount import create_container, mount_container, mount_image, remove_container
+
+    image = store.find_image(name)
+    trees = store.stack_records(image)
+    table = MountTable(store.directories)
+    if not writable:
+        record = mount_image(store, image, target, suid=suid, dev=dev, trees=trees)
+        try:
+            yield record.target
+        finally:
+            in_use = _end(table, record.id)
+    else:
+        container = create_container(store, image, ephemeral=True, trees=trees)
+        try:
+            record = mount_container(store, container, target, suid=suid, dev=dev, trees=trees)
+        except BaseException:
+            store.containers.remove(container.id)
+            raise
+        try:
+            yield record.target
+        finally:
+            in_use = _end(table, record.id)
+            if not in_use:
+                remove_container(store, container.id)
+    if in_use:
+        raise InUseError(record.target, "is still in use, and was detached", "it goes when nothing uses it any more")
+
+
+def _end(table: object, mount_id: str) -> bool:
+    """Unmount; whether something still uses it, so that it could only be detached."""
+    from arstore.errors import InUseError
+    from arstore.mounts.table import MountTable
+
+    assert isinstance(table, MountTable)
+    try:
+        return not table.umount(mount_id)
+    except InUseError:
+        return not table.umount(mount_id, lazy=True)

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Look for the patterns of docs/design/style.md in documents, help, errors, docstrings and comments.
+
+Prints `FILE:LINE: PATTERN: TEXT` for each place, and ends with status 1 when there is any. FILE... looks at these files
+only; --count prints the number for each file.
+
+Code in documents (fences and backticks) and a line with the comment `prose: ok` are left alone. Strings of code are
+looked at where people read them: docstrings, arguments of errors, help of options, and what is warned of or noted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STYLE = CHECKOUT / "docs" / "design" / "style.md"
+FIRST_LINES = "^"
+"""A pattern that begins so is for the first lines of docstrings and help."""
+SPOKEN = frozenset({"warn", "note", "report", "debug", "_say", "why_not"})
+"""Functions whose texts people read."""
+
+
+class Text(NamedTuple):
+    """Some text that people read: where it begins, and whether it is the beginning of a docstring."""
+
+    path: Path
+    line: int
+    text: str
+    is_first: bool = False
+
+
+class Place(NamedTuple):
+    """A pattern that was found."""
+
+    path: Path
+    line: int
+    pattern: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.pattern}: {self.text.strip()}"
+
+
+def patterns(style: str) -> list[re.Pattern[str]]:
+    """The first column of the table of patterns in *style*, a document."""
+    table = style.split("## Patterns to avoid", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `((?:[^`]|\\`)+)` \|", table, re.MULTILINE)
+    return [re.compile(row.replace("\\|", "|")) for row in rows]
+
+
+def texts(path: Path) -> Iterator[Text]:
+    """What people read in a file, line by line."""
+    source = path.read_text()
+    yield from _document(path, source) if path.suffix == ".md" else _code(path, source)
+
+
+def _document(path: Path, source: str) -> Iterator[Text]:
+    is_code = False
+    for number, line in enumerate(source.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            is_code = not is_code
+        elif not (is_code or line.startswith("    ")):
+            yield Text(path, number, re.sub(r"`[^`]*`", "`", line))
+
+
+def _code(path: Path, source: str) -> Iterator[Text]:
+    if path.suffix != ".py" and not source.startswith("#!/usr/bin/env python"):
+        # A shell script: its comments.
+        for number, line in enumerate(source.splitlines(), 1):
+            if line.lstrip().startswith("#"):
+                yield Text(path, number, line)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(path, token.start[0], _plain(token.string))
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        for constant, is_docstring in _spoken(node):
+            for offset, line in enumerate(str(constant.value).splitlines()):
+                number = constant.lineno + offset
+                if number <= len(lines) and "prose: ok" in lines[number - 1]:
+                    continue
+                yield Text(path, number, _plain(line), is_docstring and offset == 0)
+
+
+def _plain(line: str) -> str:
+    return re.sub(r"`[^`]*`", "`", line)
+
+
+def _spoken(node: ast.AST) -> Iterator[tuple[ast.Constant, bool]]:
+    """The strings right in *node* that people read, and whether each is a docstring."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        for inner in node.body:
+            # The first is a docstring; those behind an attribute describe that.
+            constant = inner.value if isinstance(inner, ast.Expr) else None
+            if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                yield constant, True
+    elif isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        spoken = name.endswith("Error") or name in SPOKEN
+        for inner in (*(node.args if spoken else ()), *(word.value for word in node.keywords if word.arg == "help")):
+            for leaf in ast.walk(inner):
+                if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
+                    yield leaf, False
+
+
+def found(path: Path, wanted: list[re.Pattern[str]]) -> Iterator[Place]:
+    """Every place in a file where one of the patterns stands."""
+    for text in texts(path):
+        if "prose: ok" in text.text:
+            continue
+        for pattern in wanted:
+            if pattern.pattern.startswith(FIRST_LINES) and not text.is_first:
+                continue
+            if pattern.search(text.text):
+                yield Place(path, text.line, pattern.pattern, text.text)
+
+
+def files(checkout: Path = CHECKOUT) -> list[Path]:
+    """All that is looked at."""
+    documents = [*checkout.glob("*.md"), *(checkout / "docs").rglob("*.md")]
+    code = [path for room in ("arstore", "tools", "benchmarks", "tests") for path in (checkout / room).rglob("*.py")]
+    scripts = [path for path in (checkout / "tools").iterdir() if path.is_file() and not path.suffix]
+    return sorted(path for path in (*documents, *code, *scripts) if path != STYLE)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", action="store_true", help="print the number of places in each file")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    wanted = patterns(STYLE.read_text())
+    chosen = [path.resolve() for path in given.files] or files()
+    places = [place for path in chosen for place in found(path, wanted)]
+    if given.count:
+        for path, count in sorted(Counter(place.path for place in places).items()):
+            print(count, path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path)
+    else:
+        for place in places:
+            shown = place.path.relative_to(CHECKOUT) if place.path.is_relative_to(CHECKOUT) else place.path
+            print(place._replace(path=shown))
+    return 1 if places else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
