@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from arstore.cli import stores_conf
-from arstore.cli.places import ADDITIONAL
-from arstore.cli.places import stores_conf as file_of
+from arstore.api import stores_conf
+from arstore.api.places import ADDITIONAL
+from arstore.api.places import stores_conf as file_of
 from arstore.errors import HostError, UsageError
 
 OWN = "/var/lib/own"
