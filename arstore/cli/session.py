@@ -84,6 +84,9 @@ class Session:
 
     def _tell_besides(self, store: Store) -> None:
         """Report what a command did besides what it was asked for."""
+        if store.elsewhere is not None and store.has_taken:
+            for error in store.elsewhere.stores.absent:
+                self.warn(f"{error}; what it has was stored here")
         if store.dropped is not None and store.dropped.count:
             self.warn(str(store.dropped))
         if store.cleared:

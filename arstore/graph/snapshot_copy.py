@@ -1,7 +1,7 @@
 """A graph that others may write to, read without a word to them: a copy of its file in memory, of one moment.
 
-LMDB keeps readers from losing their pages by a table in its lock file, which they write to. Who reads a store of
-somebody else's, on a mount that is read-only or on another host's disk, cannot, and may not. But the pages of a
+LMDB keeps readers from losing their pages by a table in its lock file, which they write to. A process that
+reads another user's store, on a read-only mount or on another host's disk, cannot write there, and must not. But the pages of a
 committed transaction are first used again by the next transaction but one (lmdb.h, "MDB_env": two meta pages, used in
 turn). So a copy during which no meta page has changed is one moment's graph, whole.
 
@@ -47,7 +47,7 @@ def opened_copy(path: str) -> lmdb.Environment:
         if not fault and (length <= _SMALL or network_type(path)):
             fault = next(iter(walk_open(fd, MAP_SIZE, lambda _key, _value: None).faults), "")
         if fault:
-            raise StoreDamagedError(file, fault, "its owner's `arstore check` tells more")
+            raise StoreDamagedError(file, fault, "its owner's `arstore check` shows more")
         size = max(length, _CHUNK)
         place = f"/proc/self/fd/{fd}"
         return lmdb.open(place, map_size=size, subdir=False, readonly=True, lock=False, create=False, readahead=False)

@@ -1,4 +1,4 @@
-"""What additional stores take on their own disks, and what this store needs of them: no part of its own bill."""
+"""Disk usage of additional stores, and the bytes there that this store needs: not in its own total."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LenderUsage(NamedTuple):
-    """One additional store: bytes allocated below its root, None while it is not there, for which `error` tells why.
+    """One additional store: bytes allocated below its root, None while it is absent; `error` has the reason.
 
     `needed` are the bytes of the blobs there that images of this store need.
     """
@@ -27,7 +27,7 @@ class LenderUsage(NamedTuple):
 
 
 def measure_lenders(store: Store) -> list[LenderUsage]:
-    """Every additional store, and each that images need and that nobody has named. Raises the errors of Graph."""
+    """Every additional store, named or needed by images. Raises the errors of Graph."""
     with store.graph.read() as snapshot:
         lent = [record for _, record in snapshot.all_lent()]
     needed: dict[tuple[str, str], int] = {}
@@ -48,6 +48,6 @@ def measure_lenders(store: Store) -> list[LenderUsage]:
 
 
 def _allocated(lender: AdditionalStore) -> int:
-    """What du(1) says of its root. Raises OSError."""
+    """Bytes below its root, as du(1) counts them. Raises OSError."""
     names = os.listdir(lender.root)
     return os.lstat(lender.root).st_blocks * 512 + weigh(lender.directories, names)

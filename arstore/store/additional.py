@@ -1,9 +1,9 @@
-"""Additional stores: stores of others, or on media that nobody can write to, whose images are used where they lie.
+"""Additional stores: stores of other users, or on read-only media, whose images are used where they lie.
 
 Nothing is ever written there: no lock, no lease, no record. Each is opened when it is first asked, because most
-commands find in their own store what they look for; so a medium that is missing is in nobody's way until it is needed.
-The order is the user's. Whoever looks for a *name* asks strictly in that order, and ends with an error at a store that
-cannot be asked: what it holds could be what was meant. Whoever looks for *content* by its digest asks those that are
+commands find in their own store what they look for; so a missing medium matters only to commands that need it.
+The order is the user's. A *name* is looked for strictly in that order, and a store that cannot be read ends the search
+with an error: it could have the image that was meant. *Content* is looked for by its digest in all stores that are
 there, for it does not matter which of them has it.
 
 Who owns a store decides what runs from it. So it has to belong to this user or to root, or to a user who was named, and
@@ -87,14 +87,14 @@ class AdditionalStore:
         return Inventory(self.directories, self.graph, self._forms(), mounted=frozenset())
 
     def lent(self, digest: str) -> LentRecord | None:
-        """What is to be recorded of a layer's blob that lies there. Raises the errors of Graph."""
+        """Record for a layer's blob that lies there. Raises the errors of Graph."""
         record = self.inventory().intact_blob(digest)
         return record and LentRecord(record.size, record.diff_id, record.tar_size, self.id, self.root)
 
 
 class AdditionalStores:
     """The additional stores of one store, in the user's order. `absent` has what is the matter with those that are not
-    there, as far as somebody has asked.
+    there, as far as they were needed.
     """
 
     def __init__(self, own: Directories, wanted: Sequence[Wanted], forms: Callable[[], dict[str, TreeFormat]]) -> None:
@@ -174,7 +174,7 @@ class AdditionalStores:
             raise AdditionalStoreError(what, why, _hint(wanted.root)) from error
         except StoreDamagedError as error:
             why = f"its graph is damaged: {error.why}"
-            raise AdditionalStoreError(what, why, f"`arstore --root {wanted.root} check` tells more") from error
+            raise AdditionalStoreError(what, why, f"`arstore --root {wanted.root} check` shows more") from error
         except ArstoreError as error:
             raise AdditionalStoreError(what, error.why, error.hint) from error
         return AdditionalStore(directories, graph, self._forms)
@@ -224,7 +224,7 @@ def _status(root: str) -> os.stat_result:
 
 
 def _hint(root: str) -> str:
-    """What to do about a directory that is no store."""
+    """Hint for a directory that is not a store."""
     try:
         names = os.listdir(root)
     except OSError:
@@ -240,7 +240,7 @@ def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
     """Raise AdditionalStoreError unless only those can have written the store who may. Raises OSError."""
     what = _named(wanted.root)
     if nobody_can_write(wanted.root):
-        # What it holds was decided when the medium was made, and whoever mounted that has decided to have it.
+        # The content was fixed when the medium was made, and the administrator who mounted it trusts it.
         return
     trusted = {os.geteuid(), 0, *wanted.owners}
     _require_owner(what, wanted.root, status, trusted)
@@ -257,7 +257,7 @@ def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
         _require_owner(what, path, found, trusted)
         if stat.S_IMODE(found.st_mode) & _WRITABLE_BY_OTHERS:
             why = f"{path} can be written to by others than its owner, who could change what runs here"
-            raise AdditionalStoreError(what, why, f"`chmod go-w {path}`, or use a copy that nobody else can write to")
+            raise AdditionalStoreError(what, why, f"`chmod go-w {path}`, or use a read-only copy")
 
 
 def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a store finds in its additional stores: images by their names, blobs and trees by their digests.
+"""Lookup in additional stores: images by their names, blobs and trees by their digests.
 
 The one place that knows how the stores hang together. Everything else asks its own store, and gets an image with a
 `home`, or the path of a blob or a tree, wherever it is.
@@ -53,10 +53,10 @@ class Elsewhere:
 
     # --- images -----------------------------------------------------------------------------------------------------
 
-    def find(self, query: Query, told: str) -> StoredImage:
+    def find(self, query: Query, advice: str) -> StoredImage:
         """The image that *query*, which is nothing here, means in the first store where it means something.
 
-        Raises AmbiguousError, the error of a store that cannot be asked, and NotFoundError with the hint *told*.
+        Raises AmbiguousError, the error of a store that cannot be asked, and NotFoundError with the hint *advice*.
         """
         for one in self.stores.strictly():
             with one.graph.read() as snapshot:
@@ -64,7 +64,7 @@ class Elsewhere:
                 record = snapshot.image(digest) if digest else None
             if record is not None:
                 return StoredImage(Digest(digest), record, partial(one.names_of, digest), name, one)
-        raise NotFoundError(query.text, "no such image in the store, nor in the additional ones", told)
+        raise NotFoundError(query.text, "no such image in the store, nor in the additional ones", advice)
 
     def refuse(self, query: Query) -> None:
         """Raise PermissionDeniedError if *query*, which is to be removed and is nothing here, is something there."""
@@ -102,7 +102,7 @@ class Elsewhere:
         return BorrowingInventory(self._directories, self._graph, self._forms(), again, self.lenders(own_trees))
 
     def lenders(self, own_trees: bool = False) -> Lenders:
-        """What may be borrowed; with *own_trees*, blobs alone."""
+        """Blobs and trees that may be borrowed; with *own_trees*, blobs alone."""
         return Lenders(self._directories, self._graph, self._forms, self.stores, own_trees)
 
 

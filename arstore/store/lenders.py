@@ -1,6 +1,6 @@
-"""What a store may borrow: blobs and trees of additional stores, by their digests and keys.
+"""Blobs and trees that a store may borrow: those of additional stores, by their digests and keys.
 
-What is found are places. Nothing there is held: whoever fails on what was found looks again, or makes it here.
+The results are places. Nothing there is held: a caller that fails on one looks again, or makes it here.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Lenders:
     def _is_usable(self, lender: AdditionalStore, record: TreeRecord) -> bool:
         """Whether a tree there shows here what it shows there, for as long as it is mounted.
 
-        Extracted files of a store that somebody may write to can go while they are mounted; an index and its tar are
-        held by whoever has mounted them.
+        Extracted files of a store that its owner can write to may vanish while they are mounted; the kernel holds a mounted
+        index and its tar.
         """
         form = self._forms()[record.form]
         if form.properties.extracts:
@@ -159,7 +159,7 @@ class BorrowingInventory(Inventory):
         return self.directories.blob(digest) if found is None else found.path
 
     def lent(self, digest: str) -> LentRecord | None:
-        """What is to be recorded of a blob that this store does not know, and that an additional one has."""
+        """Record for a blob that this store does not know, and that an additional one has."""
         found = self._lent_blob(digest)
         return None if found is None else found.record
 
@@ -200,7 +200,7 @@ class BorrowingInventory(Inventory):
         return self.tree_place(key)[1]
 
     def run_place(self, run: Run) -> str | None:
-        """The directory of the merged index of *run*, beside its members; None where there is none to be relied on."""
+        """The directory of the merged index of *run*, in the store of its members; None where there is none to be relied on."""
         return super().run_place(run) or self._lenders.run_directory(run.key, run.members)
 
     def _tree_elsewhere(self, layer: IncomingLayer) -> str:
@@ -209,7 +209,7 @@ class BorrowingInventory(Inventory):
     def serves(self, layer: IncomingLayer, key: str) -> bool:
         """Whether the tree *key* may be relied on, and may stand for *layer*.
 
-        An additional store's stands only for a layer whose blob is lent too: so what stands on another store is told by
-        its blobs alone.
+        An additional store's stands only for a layer whose blob is lent too: so the records of lent blobs list everything that is
+        needed of other stores.
         """
         return self.is_trusted(key) and (not self.is_lent(key) or self.lent(layer.digest) is not None)

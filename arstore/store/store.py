@@ -113,6 +113,8 @@ class Store:
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
+        self.has_taken = False
+        """Whether this process has brought something in."""
         self.moved: list[MovedName] = []
         """Names that this process has taken from one image and given to another."""
         self._clearance: Clearance | None = None
@@ -469,6 +471,7 @@ class Store:
                         self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
                         self._count_dropped(intake.dropped)
                         intake.drop_beginnings()
+                        self.has_taken = True
                         return [intake.taken(image) for image in images]
                     except VanishedError:
                         pass

@@ -53,7 +53,7 @@ def made(words):
 
 @contextmanager
 def medium(make, source, place):
-    """What is in the directory *source*, at *place*, on a file system that nobody can write to."""
+    """What is in the directory *source*, at *place*, on a read-only file system."""
     image = place.with_name(f"{place.name}.image")
     make(source, image)
     with disks.attached(place, "-o", "loop,ro", image) as found:
@@ -177,7 +177,7 @@ def test_what_a_medium_has_is_not_stored_again(source, own, tmp_path):
         assert line["needed"] == sum(one["compressed_size"] for one in source.json("inspect", "example:1")["layers"])
         total = subprocess.run(["du", "-sB1", f"{own[0]}/"], capture_output=True, text=True, check=True).stdout
         assert bill["total"] == int(total.split()[0])
-        # A backup stands on nothing else.
+        # A backup needs nothing else.
         store.ok("backup", tmp_path / "backup")
     restored = Arstore(tmp_path / "restored", tmp_path / "restoredrun")
     restored.ok("import", tmp_path / "backup")
@@ -289,7 +289,7 @@ def test_a_store_that_its_owner_writes_to_is_read_without_a_trace(kind, source, 
         assert treelist.differences(treelist.listing(view), expected) == []
         store.ok("umount", view)
         assert "no such image" in store.fails("NotFound", "inspect", "example:1")
-        # What stands on what was removed there says so.
+        # An image that needs a removed blob is refused by name.
         store.ok("tag", "implied:1", "mine:1")
         source.ok("rm", "implied:1")
         line = store.fails(ABSENT, "unpack", "mine:1", tmp_path / "gone")
@@ -351,7 +351,7 @@ def test_whose_stores_are_taken(source, own, tmp_path):
         (source.root / place).chmod(0o777)
         assert "can be written to by others" in Leaning(*own, source.root).fails(ABSENT, "inspect", "example:1")
         (source.root / place).chmod(mode)
-    # Nobody can write to a medium, whoever its files belong to.
+    # On a read-only file system the owners do not count.
     subprocess.run(["chown", "-R", "65534:65534", source.root], check=True)
     with medium(ext4, tmp_path / "source", tmp_path / "medium") as root:
         Leaning(*own, root).ok("inspect", "example:1")
