@@ -1,8 +1,8 @@
 """A graph that others may write to, read without a word to them: a copy of its file in memory, of one moment.
 
-LMDB keeps readers from losing their pages by a table in its lock file, which they write to. A process that
-reads another user's store, on a read-only mount or on another host's disk, cannot write there, and must not. But the pages of a
-committed transaction are first used again by the next transaction but one (lmdb.h, "MDB_env": two meta pages, used in
+LMDB keeps readers from losing their pages by a table in its lock file, which they write to. A process that reads
+another user's store, on a read-only mount or on another host's disk, cannot write there, and must not. But the pages of
+a committed transaction are first used again by the next transaction but one (lmdb.h, "MDB_env": two meta pages, used in
 turn). So a copy during which no meta page has changed is one moment's graph, whole.
 
 Nothing keeps the store's owner from removing blobs and trees a moment later: what is found by such a copy is a hint to

@@ -90,8 +90,8 @@ class Lenders:
     def _is_usable(self, lender: AdditionalStore, record: TreeRecord) -> bool:
         """Whether a tree there shows here what it shows there, for as long as it is mounted.
 
-        Extracted files of a store that its owner can write to may vanish while they are mounted; the kernel holds a mounted
-        index and its tar.
+        Extracted files of a store that its owner can write to may vanish while they are mounted; the kernel holds a
+        mounted index and its tar.
         """
         form = self._forms()[record.form]
         if form.properties.extracts:
@@ -200,7 +200,7 @@ class BorrowingInventory(Inventory):
         return self.tree_place(key)[1]
 
     def run_place(self, run: Run) -> str | None:
-        """The directory of the merged index of *run*, in the store of its members; None where there is none to be relied on."""
+        """The directory of the merged index of *run*, in the store of its members; None where none can be relied on."""
         return super().run_place(run) or self._lenders.run_directory(run.key, run.members)
 
     def _tree_elsewhere(self, layer: IncomingLayer) -> str:
@@ -209,7 +209,7 @@ class BorrowingInventory(Inventory):
     def serves(self, layer: IncomingLayer, key: str) -> bool:
         """Whether the tree *key* may be relied on, and may stand for *layer*.
 
-        An additional store's stands only for a layer whose blob is lent too: so the records of lent blobs list everything that is
-        needed of other stores.
+        An additional store's tree is used only for a layer whose blob is lent too: so the records of lent blobs list
+        everything that is needed of other stores.
         """
         return self.is_trusted(key) and (not self.is_lent(key) or self.lent(layer.digest) is not None)

@@ -113,8 +113,7 @@ class Store:
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
-        self.has_taken = False
-        """Whether this process has brought something in."""
+        self.has_taken = False  # anything, by this process
         self.moved: list[MovedName] = []
         """Names that this process has taken from one image and given to another."""
         self._clearance: Clearance | None = None

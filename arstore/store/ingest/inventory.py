@@ -162,7 +162,7 @@ class Inventory:
         return [run for run in runs if self.run_place(run) is None]
 
     def run_place(self, run: Run) -> str | None:
-        """The directory of the merged index of *run*, in the store of its members; None where there is none to be relied on."""
+        """The directory of the merged index of *run*, in the store of its members; None where none can be relied on."""
         return self.directories.tree(run.key) if self.holds_run(run.key) else None
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
