@@ -86,7 +86,7 @@ class Session:
         """Report what a command did besides what it was asked for."""
         if store.elsewhere is not None and store.has_taken:
             for error in store.elsewhere.stores.absent:
-                self.warn(f"{error}; what it has was stored here")
+                self.warn(f"{error.what}: {error.why}; layers that it may have are stored here")
         if store.dropped is not None and store.dropped.count:
             self.warn(str(store.dropped))
         if store.cleared:
