@@ -19,6 +19,8 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arstore import errors as errors
     from arstore.api.store import Store as Store
     from arstore.api.values import (
@@ -130,6 +132,7 @@ __all__ = ["__version__", "open", *_HOMES]
 def open(
     root: str | os.PathLike[str] | None = None,
     runroot: str | os.PathLike[str] | None = None,
+    additional_stores: Sequence[str | os.PathLike[str]] = (),
     *,
     policy: str | os.PathLike[str] | None = None,
     require_signatures: bool = False,
@@ -137,7 +140,7 @@ def open(
     """The store in *root*, by default this user's; a context manager. See `arstore.api.store.Store`."""
     from arstore.api.store import Store
 
-    return Store(root, runroot, policy=policy, require_signatures=require_signatures)
+    return Store(root, runroot, additional_stores, policy=policy, require_signatures=require_signatures)
 
 
 def __getattr__(name: str) -> object:

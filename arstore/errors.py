@@ -287,6 +287,12 @@ class BackupRefusedError(StoreError):
     exit_code = 34
 
 
+class AdditionalStoreError(ArstoreError):
+    """An additional store that is asked or needed is not there, or cannot be used."""
+
+    exit_code = 35
+
+
 # --- the host (40-49) -----------------------------------------------------------------------------------------------
 
 

@@ -11,8 +11,9 @@ from arstore.api import places
 from arstore.errors import UsageError, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from arstore.store.additional import Wanted
     from arstore.store.store import Store
 
 
@@ -35,12 +36,29 @@ def directories_of(root: str | None, runroot: str | None) -> tuple[str, str]:
     return chosen, places.default_runroot(os.environ, uid, own)
 
 
+def additional_to(root: str, given: Sequence[str] = (), owners: Sequence[str] = ()) -> list[Wanted]:
+    """The additional stores of the store at *root*: those *given*, or those of the environment or of stores.conf.
+
+    Raises:
+        UsageError: the list names a store twice, or the store itself, or an owner who is none.
+        HostError: the file cannot be used.
+    """
+    environ = os.environ
+    if not (given or places.ADDITIONAL in environ or places.stores_conf(environ, os.geteuid())):
+        return []
+    from arstore.api import stores_conf
+
+    return stores_conf.wanted(given, owners, environ, root)
+
+
 @contextmanager
-def opened(root: str, runroot: str, *, create: bool = False) -> Iterator[Store]:
-    """Open the store for the length of the context.
+def opened(
+    root: str, runroot: str, *, create: bool = False, additional: Sequence[Wanted] = (), may_lack: bool = False
+) -> Iterator[Store]:
+    """Open the store for the length of the context, with its *additional* stores.
 
     With *create* it is made where there is none, and unmade if the context ends with an error: only what brought an
-    image in has made a store. OSErrors that leave the context name the store.
+    image in has made a store. With *may_lack*, none is as an empty one. OSErrors that leave the context name the store.
 
     Raises:
         NoStoreError: there is no store, and *create* is false.
@@ -52,7 +70,7 @@ def opened(root: str, runroot: str, *, create: bool = False) -> Iterator[Store]:
 
     place = os.path.abspath(root)
     is_new = create and not os.path.lexists(f"{place}/{STORE_FILE}")
-    with naming(place), Store(root, runroot, create=create) as store:
+    with naming(place), Store(root, runroot, create=create, additional=additional, may_lack=may_lack) as store:
         store.relief = partial(_reclaim, store)
         if create:
             # Before anything is read of what is to come in.

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 SYSTEM_ROOT = "/var/lib/ar"
 SYSTEM_RUNROOT = "/run/ar"
 
+ADDITIONAL = "ARSTORE_ADDITIONAL_STORES"
+"""A list of additional stores, with colons between them as in PATH; an empty one is a list of none."""
+_STORES_CONF = "arstore/stores.conf"
+
 
 def default_root(environ: Mapping[str, str], uid: int) -> str:
     """The store's directory: SYSTEM_ROOT for root, `arstore` in XDG's data directory for others (XDG basedir-spec)."""
@@ -41,6 +45,17 @@ def default_runroot(environ: Mapping[str, str], uid: int, own_root: str | None =
 
     mark = short_hash(os.fsencode(os.path.realpath(own_root)), 6)
     return os.path.join(place, "stores", mark)
+
+
+def stores_conf(environ: Mapping[str, str], uid: int, etc: str = "/etc") -> str:
+    """The file that names additional stores (`stores_conf`): the user's, else the host's; "" where there is none."""
+    places = [f"{etc}/{_STORES_CONF}"]
+    if uid:
+        config = environ.get("XDG_CONFIG_HOME", "")
+        if not os.path.isabs(config):
+            config = os.path.join(os.path.expanduser("~"), ".config")
+        places.insert(0, f"{config}/{_STORES_CONF}")
+    return next(filter(os.path.lexists, places), "")
 
 
 def _runtime_directory(environ: Mapping[str, str], uid: int) -> str:

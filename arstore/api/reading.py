@@ -25,6 +25,7 @@ def image_of(found: StoredImage) -> Image:
         config=record.config,
         layers=tuple(record.layers),
         manifests=tuple(record.manifests) if record.is_index else (),
+        store="" if found.home is None else found.home.root,
     )
 
 
@@ -53,12 +54,11 @@ def details_of(store: Store, found: StoredImage) -> ImageDetails:
 
 def layers_of(store: Store, found: StoredImage) -> tuple[Layer, ...]:
     """The layers of *found*, bottom first; `compressed_size` is 0 where the blob's record is missing."""
-    from arstore.store.store import chain_of
-
     digests = found.record.layers
-    with store.graph.read() as snapshot:
-        chain = chain_of(snapshot, found)
-        sizes = {digest: blob.size for digest in digests if (blob := snapshot.blob(digest)) is not None}
+    chain = store.chain(found)
+    with store.graph_of(found).read() as snapshot:
+        blobs = {digest: snapshot.blob(digest) or snapshot.lent(digest) for digest in digests}
+    sizes = {digest: blob.size for digest, blob in blobs.items() if blob is not None}
     return tuple(
         Layer(digest, layer.diff_id, chain_id, layer.size, sizes.get(digest, 0))
         for digest, (chain_id, layer) in zip(digests, chain, strict=False)

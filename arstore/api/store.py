@@ -12,7 +12,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from arstore.api.opening import directories_of, opened
+from arstore.api.opening import additional_to, directories_of, opened
 from arstore.transport.admission.rules import Rules
 
 if TYPE_CHECKING:
@@ -57,23 +57,29 @@ class Store:
         self,
         root: Path | None = None,
         runroot: Path | None = None,
+        additional_stores: Sequence[Path] = (),
         *,
         policy: Path | None = None,
         require_signatures: bool = False,
     ) -> None:
         """Name the directories; the defaults are those of the command line (ARSTORE_ROOT, ARSTORE_RUNROOT).
 
+        *additional_stores* are only read, and their images used where they lie (docs/additional-stores.md). Without
+        any, they are those of the environment or of stores.conf.
+
         *policy* is the signature policy file; by default the user's or the host's holds. It is read when an image comes
         in, is copied, mounted, unpacked or run. With *require_signatures*, images for which it asks no signature are
         refused.
 
         Raises:
-            UsageError: a directory is the empty text.
+            UsageError: a directory is the empty text, or the list of additional stores makes no sense.
             PermissionDeniedError: the default runroot belongs to another user.
+            HostError: stores.conf cannot be used.
         """
         chosen = _given(root, "ARSTORE_ROOT"), _given(runroot, "ARSTORE_RUNROOT")
         self.root, self.runroot = map(os.path.abspath, directories_of(*chosen))
         self._rules = Rules(_text(policy) or "", require_signatures)
+        self._additional = additional_to(self.root, [os.fspath(one) for one in additional_stores])
         self._stack = ExitStack()
         self._inner: Inner | None = None
 
@@ -96,10 +102,12 @@ class Store:
     # --- images and names -------------------------------------------------------------------------------------------
 
     def images(self) -> tuple[Image, ...]:
-        """All images and indexes, sorted by digest."""
+        """All images and indexes, sorted by digest; then those of the additional stores that are there."""
         from arstore.api.reading import image_of
 
-        return tuple(map(image_of, self._open().images()))
+        inner = self._open()
+        theirs = [] if inner.elsewhere is None else [one.image for one in inner.elsewhere.images()]
+        return tuple(map(image_of, [*inner.images(), *theirs]))
 
     def image(self, name: Named) -> Image:
         """The image or index that *name* means: a name, a digest, or the unique start of a digest.
@@ -418,7 +426,7 @@ class Store:
     def _open(self) -> Inner:
         """The store below, open until `close`. Raises NoStoreError."""
         if self._inner is None:
-            self._inner = self._stack.enter_context(opened(self.root, self.runroot))
+            self._inner = self._stack.enter_context(opened(self.root, self.runroot, additional=self._additional))
         return self._inner
 
     def _require_admitted(self, store: Inner, image: Named) -> None:
@@ -437,7 +445,7 @@ class Store:
         if self._inner is not None or os.path.lexists(f"{self.root}/{STORE_FILE}"):
             yield self._open()
             return
-        with opened(self.root, self.runroot, create=True) as store:
+        with opened(self.root, self.runroot, create=True, additional=self._additional) as store:
             yield store
 
 

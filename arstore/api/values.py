@@ -21,7 +21,8 @@ class Image:
     `digest` is that of its manifest. `size` is the sum of its blobs as stored, in bytes; what it takes on disk is in
     `DiskUsage`. `platform` is `os/architecture[/variant]`, "" for an index. `created` is as the image says it,
     `imported` when it came into this store. `layers` are digests of blobs, bottom first. `manifests` are the digests
-    of an index's images, those of them that are in the store; empty for an image.
+    of an index's images, those of them that are in the store; empty for an image. `store` is the root of the
+    additional store that has the image, "" for one of the store itself.
     """
 
     digest: str
@@ -34,6 +35,7 @@ class Image:
     config: str
     layers: tuple[str, ...]
     manifests: tuple[str, ...] = ()
+    store: str = ""
 
     @property
     def is_index(self) -> bool:

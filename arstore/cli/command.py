@@ -27,6 +27,7 @@ ALWAYS: tuple[type[ArstoreError], ...] = (
     errors.StoreVersionError,
     errors.StoreDamagedError,
     errors.NoStoreError,
+    errors.AdditionalStoreError,
     errors.HostError,
     errors.NoSpaceError,
     errors.PermissionDeniedError,

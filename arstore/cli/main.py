@@ -36,13 +36,36 @@ def _show_version(_session: Session, _value: object) -> None:
 @option(
     "--runroot", metavar="DIR", type=ANY, envvar="ARSTORE_RUNROOT", show_envvar=True, help="What ends with the boot."
 )
+@option(
+    "--additional-store",
+    metavar="DIR",
+    multiple=True,
+    help="A store that is only read, whose images are used where they lie; repeatable. In their place "
+    "ARSTORE_ADDITIONAL_STORES may name some, with colons between them, or stores.conf.",
+)
+@option(
+    "--additional-store-owner",
+    metavar="USER",
+    multiple=True,
+    help="Who may own an additional store, besides this user and root; repeatable.",
+)
 @option("--log-level", type=Choice(LEVELS), default="info", show_default=True, help="How much is told.")
 @option("-q", "--quiet", is_flag=True, help="Tell errors only, and no progress.")
 @option("--version", is_flag=True, is_eager=True, apply=_show_version, ends=True, help="Show the version and exit.")
-def _arstore(session: Session, root: str | None, runroot: str | None, log_level: str, quiet: bool) -> None:
+def _arstore(
+    session: Session,
+    root: str | None,
+    runroot: str | None,
+    additional_store: tuple[str, ...],
+    additional_store_owner: tuple[str, ...],
+    log_level: str,
+    quiet: bool,
+) -> None:
     """Keep container images in a store, mount them, and run containers from them."""
     session.root = root
     session.runroot = runroot
+    session.additional = additional_store
+    session.additional_owners = additional_store_owner
     session.level = log_level
     session.quiet = quiet
 

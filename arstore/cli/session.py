@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from arstore.errors import ArstoreError
+    from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
     from arstore.store.store import Store
 
@@ -40,6 +41,10 @@ class Session:
     def __init__(self) -> None:
         self.root: str | None = None
         self.runroot: str | None = None
+        self.additional: tuple[str, ...] = ()
+        """The roots of additional stores, as they were given."""
+        self.additional_owners: tuple[str, ...] = ()
+        """Users, besides this one and root, who may own them."""
         self.level = "info"
         self.json = False
         self.quiet = False
@@ -55,8 +60,12 @@ class Session:
         """What need not be taken apart before the process ends."""
 
     @contextmanager
-    def store(self, create: bool = False) -> Iterator[Store]:
-        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store."""
+    def store(self, create: bool = False, *, reads: bool = False, makes: bool = False) -> Iterator[Store]:
+        """The store, open for the length of the context; only what takes images in may *create* it. Raises as Store.
+
+        Where there are additional stores, what *reads* images does without a store, and what *makes* something of one
+        makes a store.
+        """
         from arstore.api.opening import opened
         from arstore.workers import fatal
 
@@ -64,7 +73,10 @@ class Session:
         root, runroot = self.directories()
         self.place = os.path.abspath(root)
         self.debug(f"store in {root}, runtime state in {runroot}")
-        with opened(root, runroot, create=create) as store:
+        additional = self.additional_stores(root)
+        create = create or (makes and bool(additional))
+        lacks = reads and bool(additional) and not create
+        with opened(root, runroot, create=create, additional=additional, may_lack=lacks) as store:
             try:
                 yield store
             finally:
@@ -72,6 +84,9 @@ class Session:
 
     def _tell_besides(self, store: Store) -> None:
         """Report what a command did besides what it was asked for."""
+        if store.elsewhere is not None and store.has_taken:
+            for error in store.elsewhere.stores.absent:
+                self.warn(f"{error.what}: {error.why}; layers that it may have are stored here")
         if store.dropped is not None and store.dropped.count:
             self.warn(str(store.dropped))
         if store.cleared:
@@ -80,6 +95,15 @@ class Session:
             self.note(f"{moved.name} was {moved.was}")
         if len(store.moved) > _MOST_MOVED:
             self.note(f"{len(store.moved) - _MOST_MOVED} more names stood for other images before")
+
+    def additional_stores(self, root: str) -> list[Wanted]:
+        """The additional stores of options, environment or file. Raises UsageError, HostError."""
+        from arstore.api.opening import additional_to
+
+        found = additional_to(root, self.additional, self.additional_owners)
+        if found:
+            self.debug(f"additional stores in {', '.join(one.root for one in found)}")
+        return found
 
     def directories(self) -> tuple[str, str]:
         """Root and runroot, as given or by default. Raises UsageError, PermissionDeniedError, OSError."""

@@ -42,7 +42,7 @@ def require_writable(root: str) -> None:
 
 def _foreign(root: str) -> PermissionDeniedError:
     uid = os.stat(root).st_uid
-    owner = _name_of(uid)
+    owner = name_of_user(uid)
     if os.geteuid():
         return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it")
     why = f"belongs to {owner}, who could not use what root writes there"
@@ -50,7 +50,8 @@ def _foreign(root: str) -> PermissionDeniedError:
     return PermissionDeniedError(root, why, f"run `sudo -u {who} arstore`, or give root the directory with chown")
 
 
-def _name_of(uid: int) -> str:
+def name_of_user(uid: int) -> str:
+    """The name of a user, or `user UID` for one without a name."""
     import pwd
 
     try:

@@ -118,8 +118,7 @@ class Directories(NamedTuple):
         if os.path.isdir(self.root) and access_to(self.root) is not Access.OWNER:
             if not os.path.isdir(self.graph):
                 require_writable(self.root)
-            with suppress(OSError, HostError):
-                _make_private(self.runroot, _OF_A_BOOT)
+            self.create_runroot()
             return
         _make_private(self.root, RESERVED)
         _make_private(self.runroot, _OF_A_BOOT)
@@ -139,6 +138,11 @@ class Directories(NamedTuple):
         if any(os.path.dirname(path) != self.root for path in missing):
             # The root is synced when the store gets its id; a blob's name is of no use without that of its directory.
             sync_directory(f"{self.root}/blobs")
+
+    def create_runroot(self) -> None:
+        """Make the runroot, if this process can, and close it: what only reads needs none."""
+        with suppress(OSError, HostError):
+            _make_private(self.runroot, _OF_A_BOOT)
 
     def own(self) -> list[str]:
         """The directories of the layout below the root, each after the one that it is in."""

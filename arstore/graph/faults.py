@@ -24,28 +24,36 @@ from arstore.workers import fatal
 if TYPE_CHECKING:
     from arstore.linux.faults import Fault
 
-_watched: tuple[int, str] = (0, "")
-"""Which process has a graph open, and the graph's directory."""
+_watched: tuple[int, tuple[str, ...]] = (0, ())
+"""Which process has graphs open, and their directories, the last one opened at the end."""
 
 
 def watch(path: str) -> None:
-    """From now on, a fault of this process is one of the graph in the directory *path*."""
+    """From now on, a fault of this process may be one of the graph in the directory *path*."""
     global _watched
-    _watched = (os.getpid(), path)
+    _watched = (os.getpid(), (*_others(path), path))
     if fatal.report is not None:
         handle(_ended)
 
 
-def unwatch() -> None:
+def unwatch(path: str) -> None:
     """The graph is closed: faults are no longer its."""
     global _watched
-    _watched = (0, "")
+    left = _others(path)
+    _watched = (os.getpid(), left) if left else (0, ())
+
+
+def _others(path: str) -> tuple[str, ...]:
+    pid, paths = _watched
+    return tuple(one for one in paths if one != path) if pid == os.getpid() else ()
 
 
 def _ended(fault: Fault) -> None:
-    pid, path = _watched
-    if fatal.report is None or pid != os.getpid():
+    pid, paths = _watched
+    if fatal.report is None or pid != os.getpid() or not paths:
         return
+    # Of several graphs, an additional store's may be the one: its file tells.
+    path = next((one for one in paths if fault.file.startswith(f"{one}/")), paths[-1])
     os._exit(fatal.report(explained(fault, path)))
 
 

@@ -43,6 +43,7 @@ from arstore.graph.newer import refuse_unknown_tables
 from arstore.graph.record_checksum import BrokenSealError, sealed, unsealed
 from arstore.graph.snapshot import FORMAT_KEY, Snapshot, unreadable
 from arstore.graph.write import Change
+from arstore.linux.mounting.filesystem import nobody_can_write
 from arstore.trace import reached
 
 if TYPE_CHECKING:
@@ -87,13 +88,20 @@ class Graph:
         store: Directories | None = None,
         create: bool = True,
         survives_copy: Callable[[str], bool] = lambda _form: False,
+        only_read: bool = False,
+        void: bool = False,
     ) -> None:
         """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
 
         Without *create*, a store that was never finished is none, and is not finished. *survives_copy* tells whether
-        trees of the form with a name can still be relied on when the store was copied.
+        trees of the form with a name can still be relied on when the store was copied. *only_read* is for an additional
+        store: it is somebody else's whoever owns it, and nothing is written there, no lock and no lease. *void* is for
+        a store that is not there: nothing is in its graph, and nothing can be put there.
         """
+        self._void = void
         self.path = path
+        self._only_read = only_read
+        self._is_copied = False
         self._store = store
         self._create = create
         self._survives_copy = survives_copy
@@ -153,6 +161,7 @@ class Graph:
         PermissionDeniedError for a store that may only be read; *guest* is for what may be written to another user's
         store all the same.
         """
+        self._require_own()
         if not (guest and self.access is Access.GUEST):
             require_writable(self._root)
         with self._errors():
@@ -170,6 +179,12 @@ class Graph:
             self._note(lineage, store_id)
         if advances:
             self._is_older = False
+
+    def _require_own(self) -> None:
+        if self._only_read:
+            raise PermissionDeniedError(self._root, "is an additional store, which is only read")
+        if self._void:
+            raise identity.none_at(os.path.dirname(self.path), "it does not exist")
 
     def unmake(self) -> None:
         """Have a store in which nothing is, and which nobody else uses, be one that was never finished.
@@ -246,7 +261,7 @@ class Graph:
         self._let_go()
 
     def _let_go(self) -> None:
-        faults.unwatch()
+        faults.unwatch(self.path)
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1
@@ -255,24 +270,44 @@ class Graph:
         with self._opening:
             if self._environment is None:
                 self._fault = None
+                if self._void:
+                    self._environment = self._empty()
+                    return self._environment
                 self._look_for_graph()
-                environment = self._opened()
-                try:
-                    self._is_older = self._format_of(environment) != str(FORMAT)
-                    self._verify_identity(environment)
-                    if self.access is Access.OWNER:
-                        detect_copy(environment, self.path, self._survives_copy)
-                    else:
-                        self._is_copy = not is_at_home(environment, self.path)
-                    environment.reader_check()
-                except BaseException:
-                    self._close(environment)
-                    raise
-                self._environment = environment
+                self._environment = self._verified()
             return self._environment
+
+    @staticmethod
+    def _empty() -> lmdb.Environment:
+        from arstore.graph.snapshot_copy import opened_empty
+
+        return opened_empty([(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))])
+
+    def _verified(self) -> lmdb.Environment:
+        """The environment, open, and found to be this store's."""
+        for attempt in range(_REOPENINGS):
+            environment = self._opened()
+            try:
+                self._is_older = self._format_of(environment) != str(FORMAT)
+                self._verify_identity(environment)
+                if self.access is Access.OWNER:
+                    detect_copy(environment, self.path, self._survives_copy)
+                else:
+                    self._is_copy = not is_at_home(environment, self.path)
+                environment.reader_check()
+            except BaseException as error:
+                self._close(environment)
+                # A copy may be of a moment before what the root's file tells.
+                if self._is_copied and isinstance(error, StoreDamagedError) and attempt + 1 < _REOPENINGS:
+                    continue
+                raise
+            return environment
+        raise AssertionError("the last attempt returns or raises")
 
     def _opened(self) -> lmdb.Environment:
         """The environment, open as this process may open it."""
+        if self._only_read:
+            return self._opened_only_read()
         require_local(self._root, self.path)
         if self.access is Access.FROZEN:
             require_lockless(self._root, self.path)
@@ -287,11 +322,30 @@ class Graph:
             self._let_go()
             raise
 
+    def _opened_only_read(self) -> lmdb.Environment:
+        """The environment of an additional store: its file where nobody can change that, else a copy."""
+        self._is_copied = not nobody_can_write(self.path)
+        faults.watch(self.path)
+        try:
+            if not self._is_copied:
+                return opened(self.path, frozen=True)
+            from arstore.graph.snapshot_copy import opened_copy
+
+            return opened_copy(self.path)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def is_settled(self) -> bool:
+        """Whether nobody can change anything in the store, so that what is there stays. Raises as `read`."""
+        self.verify()
+        return self.access is Access.FROZEN and not self._is_copied
+
     @property
     def access(self) -> Access:
         """What this process may do here. Raises OSError."""
         if self._access is None:
-            self._access = access_to(self._root)
+            self._access = Access.FROZEN if self._only_read or self._void else access_to(self._root)
         return self._access
 
     def _look_for_graph(self) -> None:
@@ -339,6 +393,7 @@ class Graph:
         found = version()
         if found is None:
             self._may_begin(lambda: "is empty" if version() is None else "")
+            self._require_own()
             require_writable(self._root)
             reached("store.graph-opened")
             found = _begun(environment, named=self._store is not None)
@@ -388,6 +443,7 @@ class Graph:
 
         Raises PermissionDeniedError for a store that may only be read.
         """
+        self._require_own()
         require_writable(self._root)
         return self._spare.given_up()
 

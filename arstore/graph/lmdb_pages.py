@@ -89,16 +89,31 @@ def walk(path: str, map_size: int, visit: Visit) -> Walk:
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        done = Walk()
-        try:
-            _Walker(fd, _current(fd, map_size), done, visit).run()
-        except PageError as error:
-            done.faults.append(str(error))
-            if not done.records:
-                _from_either(fd, map_size, done, visit)
-        return done
+        return walk_open(fd, map_size, visit)
     finally:
         os.close(fd)
+
+
+def walk_open(fd: int, map_size: int, visit: Visit) -> Walk:
+    """As `walk`, of a file that is open. Raises OSError."""
+    done = Walk()
+    try:
+        _Walker(fd, _current(fd, map_size), done, visit).run()
+    except PageError as error:
+        done.faults.append(str(error))
+        if not done.records:
+            _from_either(fd, map_size, done, visit)
+    return done
+
+
+def cut_short(fd: int, map_size: int) -> str:
+    """What is wrong with the length and the meta pages of the data file *fd*; "" for nothing. Raises OSError."""
+    try:
+        meta = _current(fd, map_size)
+    except (PageError, struct.error) as error:
+        return str(error)
+    size, needed = os.fstat(fd).st_size, (meta.last + 1) * meta.page_size
+    return "" if size >= needed else f"ends after {size} bytes, before a page that is in use"
 
 
 def _from_either(fd: int, map_size: int, done: Walk, visit: Visit) -> None:

@@ -9,6 +9,7 @@
     names       NAME:TAG          -> digest of an image
     containers  id                -> ContainerRecord
     leases      id                -> LeaseRecord
+    lent        digest            -> LentRecord       a layer's blob that lies in an additional store
     hints       table/subject     -> what may be forgotten at any time (`hints`)
     meta        format, created, home, id, lineage
 
@@ -160,8 +161,24 @@ class LeaseRecord(NamedTuple):
     created: float
 
 
+class LentRecord(NamedTuple):
+    """A layer's blob that images here need, and that lies in an additional store: nothing of it is under this root.
+
+    The first three are as in BlobRecord, found by that store. `store` is its id ("" where it has none), and `place` the
+    root at which it was when the record was written, for people.
+    """
+
+    size: int
+    diff_id: str
+    tar_size: int
+    store: str
+    place: str
+
+
 T = TypeVar("T")
-Record = BlobRecord | LayerRecord | TreeRecord | ImageRecord | AttachmentRecord | ContainerRecord | LeaseRecord
+Record = (
+    BlobRecord | LayerRecord | TreeRecord | ImageRecord | AttachmentRecord | ContainerRecord | LeaseRecord | LentRecord
+)
 
 KINDS: dict[str, type[Record]] = {
     "blobs": BlobRecord,
@@ -171,6 +188,7 @@ KINDS: dict[str, type[Record]] = {
     "attachments": AttachmentRecord,
     "containers": ContainerRecord,
     "leases": LeaseRecord,
+    "lent": LentRecord,
 }
 """What stands in each table, but for names, meta and hints, which hold texts."""
 

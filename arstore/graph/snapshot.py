@@ -20,6 +20,7 @@ from arstore.graph.records import (
     ImageRecord,
     LayerRecord,
     LeaseRecord,
+    LentRecord,
     Record,
     RecordCodec,
     TreeRecord,
@@ -202,6 +203,14 @@ class Snapshot:
     def blobs(self) -> Iterator[tuple[str, BlobRecord]]:
         """All blobs, by digest."""
         return self._parts("blobs", BlobRecord)
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """The blob of this digest that lies in an additional store, and that images here need."""
+        return self._get("lent", LentRecord, digest)
+
+    def all_lent(self) -> Iterator[tuple[str, LentRecord]]:
+        """All of these, by digest."""
+        return self._parts("lent", LentRecord)
 
     def layer(self, chain_id: str) -> LayerRecord | None:
         """The layer of this chain ID."""

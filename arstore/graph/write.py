@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ImageRecord,
         LayerRecord,
         LeaseRecord,
+        LentRecord,
         Record,
         TreeRecord,
     )
@@ -69,6 +70,10 @@ class Change(Snapshot):
     def put_blob(self, digest: str, record: BlobRecord) -> None:
         """Record a blob that is in its place."""
         self._put_record("blobs", digest, record)
+
+    def put_lent(self, digest: str, record: LentRecord) -> None:
+        """Record a blob that lies in an additional store."""
+        self._put_record("lent", digest, record)
 
     def put_layer(self, chain_id: str, record: LayerRecord) -> None:
         """Record a layer whose parent is recorded."""

@@ -103,7 +103,7 @@ def back_up(
         _clear(directory, None)
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)
-            copied = _take(store.directories.blob(digest), directory, digest, size, verify)
+            copied = _take(store, directory, digest, size, verify)
             progress.advance(digest, size)
             progress.finish(digest, reused=not copied)
             report.copied += copied
@@ -138,7 +138,8 @@ def _state(snapshot: Snapshot) -> _State:
     for name in chain.from_iterable(needed):
         if not name or name in wanted:
             continue
-        blob = snapshot.blob(name)
+        # A backup stands on nothing else: what lies in an additional store is copied too.
+        blob = snapshot.blob(name) or snapshot.lent(name)
         if blob is not None:
             wanted[Digest(name)] = blob.size
         else:
@@ -173,7 +174,7 @@ def _opened_destination(directory: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _take(source: str, directory: str, digest: Digest, size: int, verify: bool) -> bool:
+def _take(store: Store, directory: str, digest: Digest, size: int, verify: bool) -> bool:
     """Have the blob in the backup; whether it had to be copied."""
     parent = f"{directory}/blobs/{digest.algorithm}"
     place = f"{parent}/{digest.hex}"
@@ -181,7 +182,7 @@ def _take(source: str, directory: str, digest: Digest, size: int, verify: bool) 
         return False
     partial = f"{parent}/{_PARTIAL}{os.urandom(8).hex()}"
     try:
-        _copy(source, partial, digest)
+        _copy(store.blob_path(digest), partial, digest)
         os.rename(partial, place)
     finally:
         with contextlib.suppress(FileNotFoundError):

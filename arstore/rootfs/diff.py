@@ -21,8 +21,6 @@ from arstore.digest import CHUNK
 from arstore.linux.files.opening import DIRECTORY
 from arstore.rootfs.commit import image_view
 from arstore.rootfs.upper import opened_below, read_node, unused_mount_points
-from arstore.store.collect.lease import leased
-from arstore.store.store import chain_of
 from arstore.tar.entry import Kind
 from arstore.trees.needs import read_needs
 from arstore.trees.skeleton import default_entry
@@ -107,11 +105,10 @@ class Stacks:
 
         Raises as `Store.stack`, NotFoundError when the image was removed, MountError, OSError.
         """
-        self._resources.enter_context(leased(self._store.graph, image.digest, "diff"))
+        self._resources.enter_context(self._store.held(image, "diff"))
         # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
         self._store.stack(image, progress)
-        with self._store.graph.read() as snapshot:
-            chain = chain_of(snapshot, image)
+        chain = self._store.chain(self._store.ours(image))
         return tuple(self._tree(layer.tree) for _, layer in reversed(chain))
 
     def container(

@@ -27,7 +27,6 @@ from arstore.mounts.overlay import Overlay, detached, perform
 from arstore.rootfs.mount import lowers
 from arstore.rootfs.sparse import data_runs
 from arstore.rootfs.upper import opened_below
-from arstore.store.collect.lease import leased
 from arstore.tar.entry import Entry, Kind, shown
 from arstore.tar.header import BLOCK
 from arstore.tar.whiteout import PREFIX
@@ -83,7 +82,7 @@ class Export:
     def _view(self) -> Iterator[int]:
         """A descriptor of the root of what shows."""
         with ExitStack() as stack:
-            stack.enter_context(leased(self._store.graph, self._image.digest, "export"))
+            stack.enter_context(self._store.held(self._image, "export"))
             if self._container is None:
                 found = stack.enter_context(lowers(self._store, self._image))
             else:

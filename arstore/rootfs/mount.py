@@ -57,33 +57,44 @@ def lowers(
 
 def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Trees | None) -> list[LowerDirectory]:
     """Return what `_opened_lowers` gives; open again when trees were made anew meanwhile."""
+    own_trees = False
     for _ in range(_ATTEMPTS):
         records = dict(store.stack_records(image) if trees is None else trees)
         with ExitStack() as opened:
             found = []
             try:
-                for lower in _opened_lowers(store, image, records, opened):
+                for lower in _opened_lowers(store, image, records, opened, own_trees):
                     found.append(lower)
                     if hides_below(lower):
                         break
             except (OSError, StoreDamagedError, MountError):
-                trees = store.trusted_stack(image)
+                trees = store.trusted_stack(image, own_trees)
                 if trees is not None and dict(trees) == records:
-                    raise
+                    if own_trees or not _uses_lent(store, records):
+                        raise
+                    # Whatever is the matter with trees of an additional store, they can be made here.
+                    own_trees = True
+                    trees = store.build_stack(image, own_trees=True)
                 continue
             stack.enter_context(opened.pop_all())
             return found
     raise _restless(image)
 
 
+def _uses_lent(store: Store, records: dict[str, TreeRecord]) -> bool:
+    """Whether trees of additional stores are among these."""
+    inventory = store.inventory()
+    return any(map(inventory.is_lent, records))
+
+
 def _restless(image: StoredImage) -> ConflictError:
     return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
 
 
-def _are_in_place(snapshot: Snapshot, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
+def _are_in_place(store: Store, snapshot: Snapshot, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
     """Whether the directories among *lowers* are still where they were opened, and there to stay.
 
-    Mounts cannot be taken from under us.
+    Mounts cannot be taken from under us, nor directories of additional stores: those that others can change lend none.
     """
     directories = [lower for lower in lowers if lower.path]
     for lower in directories:
@@ -95,16 +106,22 @@ def _are_in_place(snapshot: Snapshot, image: StoredImage, lowers: Sequence[Lower
     if not directories:
         return True
     boot = boot_id()
-    keys = [layer.tree for _, layer in chain_of(snapshot, image)]
-    records = [snapshot.tree(key) for key in keys]
-    return all(record is not None and (record.synced or record.boot == boot) for record in records)
+    below = f"{store.directories.root}/"
+    own = {os.path.basename(os.path.dirname(one.path)) for one in directories if one.path.startswith(below)}
+    for _, layer in store.chain(image) if image.home is not None else chain_of(snapshot, image):
+        record = snapshot.tree(layer.tree)
+        is_lent = record is None and store.elsewhere is not None and layer.tree.partition(":")[2] not in own
+        if not is_lent and (record is None or not (record.synced or record.boot == boot)):
+            return False
+    return True
 
 
 def _opened_lowers(
-    store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack
+    store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack, own_trees: bool
 ) -> Iterator[LowerDirectory]:
     """The layers of *image*, which has these trees, top first, each opened in *stack* when it is its turn."""
     parts = plan(list(records.items()))
+    inventory = store.inventory(own_trees=own_trees)
     missing = _missing_runs(store, [part for part in parts if isinstance(part, Run)])
     count = sum(len(part.members) if part in missing else 1 for part in parts)
     if count > MAX_LOWERS:
@@ -117,7 +134,7 @@ def _opened_lowers(
             yield merged
             continue
         for key in part.members if isinstance(part, Run) else (part,):
-            yield stack.enter_context(store.forms[records[key].form].lower(store.directories.tree(key)))
+            yield stack.enter_context(store.forms[records[key].form].lower(inventory.tree_directory(key)))
 
 
 def complete_runs(store: Store, image: StoredImage) -> None:
@@ -130,16 +147,18 @@ def complete_runs(store: Store, image: StoredImage) -> None:
 
 def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
     """Those of *runs* that there is no merged index for, and none to be had."""
-    missing = store.inventory().missing_runs(runs)
-    if missing:
+    inventory = store.inventory()
+    missing = inventory.missing_runs(runs)
+    able = [run for run in missing if not any(map(inventory.is_lent, run.members))]
+    if able:
         from arstore.disk.staging import Ingest
         from arstore.store.ingest.publish import Publication, VanishedError, publish
         from arstore.trees.format import UnrepresentableError
 
         # A cache: whatever keeps it from being made, the trees themselves are there.
         with suppress(ArstoreError, OSError, VanishedError), Ingest(store.directories) as ingest:
-            work = Publication(reused_trees={key for run in missing for key in run.members})
-            for run in missing:
+            work = Publication(reused_trees={key for run in able for key in run.members})
+            for run in able:
                 with suppress(UnrepresentableError, StoreDamagedError):
                     work.add_run(run, ingest, store.directories.tree, store.inventory())
             publish(store.directories, store.graph, ingest, work)
@@ -151,8 +170,11 @@ def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
     """The merged index of *run*, mounted as long as *stack* lasts; None where it turns out to be of no use."""
     from arstore.trees.erofs.mounting import lower_directory
 
+    place = store.inventory().run_place(run)
+    if place is None:
+        return None
     try:
-        return stack.enter_context(lower_directory(store.directories.tree(run.key), shared=store.shared))
+        return stack.enter_context(lower_directory(place, shared=store.shared))
     except (OSError, StoreDamagedError):
         return None
 
@@ -173,10 +195,11 @@ def mount_image(
     removed meanwhile.
     """
     for _ in range(_ATTEMPTS):
+        image = store.ours(image)
         with lowers(store, image, trees=trees) as found, store.graph.unchanging() as snapshot:
-            if snapshot.image(image.digest) is None:
+            if image.home is None and snapshot.image(image.digest) is None:
                 raise NotFoundError(image.label, "was removed meanwhile")
-            if _are_in_place(snapshot, image, found):
+            if _are_in_place(store, snapshot, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
                 return MountTable(store.directories).mount(description, target, image=image.digest)
         trees = None
@@ -230,6 +253,8 @@ def create_container(
     """
     from arstore.store.containers import copy_root_attributes
 
+    # A container lasts: what it stands on is to be something that this store knows.
+    image = store.adopt(image)
     with lowers(store, image, writable=True, trees=trees) as found:
         try:
             container = store.containers.create(image.digest, container_id, ephemeral=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from arstore.disk.rmtree import remove_children, remove_tree
 from arstore.errors import ConflictError, HostError, from_os_error, naming
 from arstore.linux.isolation import capability
-from arstore.store.collect.lease import leased
 from arstore.store.ingest.layer_pass import verified_entries
 from arstore.tar import codec
 from arstore.trees.directory.unpacker import Unpacker
@@ -28,10 +27,10 @@ _MOST_OPEN = 200
 """Blobs that are open at once, well below the usual limit of 1024 descriptors."""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from arstore.disk.paths import Directories
+    from arstore.digest import Digest
     from arstore.store.ingest.incoming import IncomingLayer
     from arstore.store.progress import Progress
     from arstore.store.store import Store, StoredImage
@@ -50,10 +49,11 @@ def unpack_image(
     """
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
-    work = _Work(directory, privileged, incoming.layers, store.directories, strict_xattrs)
-    with leased(store.graph, image.digest, "unpack"), naming(directory), _target(directory):
+    places = {layer.digest: store.blob_path(layer.digest) for layer in incoming.layers}
+    work = _Work(directory, privileged, incoming.layers, places, strict_xattrs)
+    with store.held(image, "unpack"), naming(directory), _target(directory):
         # A fork must not happen while the graph is open.
-        store.graph.release()
+        store.release()
         return _watched(work, progress)
 
 
@@ -79,7 +79,7 @@ class _Work(NamedTuple):
     directory: str
     privileged: bool
     layers: tuple[IncomingLayer, ...]
-    directories: Directories
+    places: Mapping[Digest, str]
     strict_xattrs: bool
 
     def run(self, report: Callable[[int], None]) -> UnpackReport:
@@ -94,7 +94,7 @@ class _Work(NamedTuple):
             for layer in self.layers:
                 with ExitStack() as closing:
                     opened.append(self._open(layer, stack if few else closing))
-            readable = () if few else (f"{self.directories.root}/blobs",)
+            readable = () if few else sorted(set(map(os.path.dirname, self.places.values())))
             confined = confinement.making(os.path.abspath(self.directory), *readable)
             confined.shed()
             confined.enter()
@@ -109,7 +109,7 @@ class _Work(NamedTuple):
 
     def _open(self, layer: IncomingLayer, stack: ExitStack) -> io.FileIO:
         """The layer's blob, with what undoes its compression and verifies it imported."""
-        file = stack.enter_context(io.FileIO(self.directories.blob(layer.digest)))
+        file = stack.enter_context(io.FileIO(self.places[layer.digest]))
         preload(heads=[os.pread(file.fileno(), codec.HEAD, 0)], digests=[layer.digest, layer.diff_id])
         return file
 

@@ -115,7 +115,7 @@ def _published(
 
 
 def _index(store: Store, text: str) -> StoredImage:
-    index = store.find(text)
+    index = store.adopt(store.find(text))
     if not index.record.is_index:
         raise UsageError(text, "is an image, and not an index", "`arstore index create NAME IMAGE...` makes one")
     if not index.called:
@@ -127,7 +127,7 @@ def _images(store: Store, texts: Sequence[str]) -> list[StoredImage]:
     """The images that *texts* mean; those of an index, as far as the store has them."""
     found = []
     for text in texts:
-        image = store.find(text)
+        image = store.adopt(store.find(text))
         if not image.record.is_index:
             found.append(image)
             continue

@@ -62,6 +62,11 @@ def require(directories: Directories) -> None:
     raise NoStoreError(root, f"there is no store: it holds {shown}", "name the store with --root")
 
 
+def is_nothing(root: str) -> bool:
+    """Whether nothing is at *root*, or an empty directory. Raises OSError."""
+    return not os.path.lexists(root) or (os.path.isdir(root) and not own_names(root))
+
+
 def require_reachable(root: str) -> None:
     """See to it that a root that is a symlink leads somewhere. Raises NoStoreError."""
     if not os.path.islink(root):

@@ -18,7 +18,6 @@ from arstore.disk.paths import Directories
 from arstore.errors import (
     BRING_BACK,
     WRONG_CONTENT,
-    AmbiguousError,
     ArstoreError,
     HostError,
     MissingBlobError,
@@ -29,7 +28,11 @@ from arstore.errors import (
     as_root,
 )
 from arstore.graph.graph import Graph
-from arstore.store.presence import make_directories, require
+from arstore.store.images import StoredImage as StoredImage
+from arstore.store.images import chain_of as chain_of
+from arstore.store.images import hint, indexes_of, lookup, members_of
+from arstore.store.images import images_of as images_of
+from arstore.store.presence import is_nothing, make_directories, require
 from arstore.trace import reached
 from arstore.values import NamedTuple
 
@@ -38,11 +41,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from arstore.disk.staging import Ingest
-    from arstore.graph.records import ImageRecord, LayerRecord, TreeRecord
-    from arstore.graph.snapshot import Snapshot
+    from arstore.graph.records import LayerRecord, TreeRecord
     from arstore.oci.config import ImageConfig
-    from arstore.oci.reference import Query
+    from arstore.store.additional import Wanted
     from arstore.store.containers import Containers
+    from arstore.store.elsewhere import Elsewhere
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingImage, IncomingIndex, TakenImage
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.leftovers import Clearance
@@ -75,80 +78,42 @@ class Untagged(NamedTuple):
     left: tuple[str, ...]
 
 
-class StoredImage:
-    """An image (or an index) of the store, with the names that stand for it.
-
-    The names are read when somebody asks for them, which few do: they stand by name, and are looked through for that.
-    """
-
-    __slots__ = ("_called", "_names", "digest", "record")
-
-    def __init__(
-        self,
-        digest: Digest,
-        record: ImageRecord,
-        names: tuple[str, ...] | Callable[[], tuple[str, ...]],
-        called: str = "",
-    ) -> None:
-        """*called* is the name by which it was found."""
-        self.digest = digest
-        self.record = record
-        self._names = names
-        self._called = called
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Sorted. Raises the errors of Graph."""
-        if not isinstance(self._names, tuple):
-            self._names = self._names()
-        return self._names
-
-    @property
-    def called(self) -> str:
-        """The name by which it was found; "" when that was its digest, or the start of it."""
-        return self._called
-
-    @property
-    def label(self) -> str:
-        """What to call it when talking to people: the name they gave it, or its first, else the start of its digest."""
-        return self._called or (self.names[0] if self.names else self.digest.short)
-
-
-def images_of(snapshot: Snapshot) -> list[StoredImage]:
-    """All images and indexes, by digest."""
-    names = snapshot.names_by_digest()
-    return [StoredImage(Digest(d), record, tuple(names.get(d, ()))) for d, record in snapshot.images()]
-
-
-def chain_of(snapshot: Snapshot, image: StoredImage) -> list[tuple[str, LayerRecord]]:
-    """The layers of *image* from the bottom up, with their chain IDs.
-
-    Raises NotFoundError when somebody has removed the image since it was found, StoreDamagedError as `Snapshot.chain`.
-    """
-    try:
-        return snapshot.chain(image.record.top)
-    except StoreDamagedError:
-        if snapshot.image(image.digest) is None:
-            raise NotFoundError(image.label, "was removed meanwhile") from None
-        raise
-
-
 class Store:
     """A store in two directories; a context manager that closes it."""
 
-    def __init__(self, root: str, runroot: str, *, create: bool = True) -> None:
-        """Open the store; with *create*, make it where there is none.
+    def __init__(
+        self,
+        root: str,
+        runroot: str,
+        *,
+        create: bool = True,
+        additional: Sequence[Wanted] = (),
+        may_lack: bool = False,
+    ) -> None:
+        """Open the store; with *create*, make it where there is none, and with *may_lack*, take that for an empty one.
 
-        Raises NoStoreError without *create*; PermissionDeniedError, NoSpaceError or HostError when the directories
-        cannot be made, and the errors of Graph when it is first read.
+        *additional* are stores whose images are used where they lie (`additional`). Raises NoStoreError without
+        *create*; PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made, and the errors
+        of Graph when it is first read.
         """
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
-        if not create:
+        is_void = may_lack and is_nothing(self.directories.root)
+        if not (create or is_void):
             require(self.directories)
-        make_directories(self.directories)
-        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy)
+        if is_void:
+            self.directories.create_runroot()
+        else:
+            make_directories(self.directories)
+        self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, void=is_void)
+        self.elsewhere: Elsewhere | None = None
+        """What additional stores have; None where there are none."""
+        if additional:
+            from arstore.store.elsewhere import Elsewhere
+
+            self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
         """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
+        self.has_taken = False  # anything, by this process
         self.moved: list[MovedName] = []
         """Names that this process has taken from one image and given to another."""
         self._clearance: Clearance | None = None
@@ -167,8 +132,14 @@ class Store:
 
     def close(self) -> None:
         """Let go of the graph, when nothing in the store is this process's any more; a later use opens it again."""
-        self.graph.release()
+        self.release()
         withdraw(self.graph.path)
+
+    def release(self) -> None:
+        """Close the graph and those of additional stores, as before a fork; the next use opens them again."""
+        self.graph.release()
+        if self.elsewhere is not None:
+            self.elsewhere.stores.release()
 
     @property
     def containers(self) -> Containers:
@@ -210,10 +181,15 @@ class Store:
             self._forms = {form.name: form for form in (DirectoryFormat(), ErofsFormat(self.shared))}
         return self._forms
 
-    def inventory(self, again: frozenset[str] = frozenset()) -> Inventory:
-        """A look at what is there and may be relied on, which the trees *again* are not."""
+    def inventory(self, again: frozenset[str] = frozenset(), own_trees: bool = False) -> Inventory:
+        """A look at what is there and may be relied on, which the trees *again* are not.
+
+        With *own_trees*, trees of additional stores are not counted.
+        """
         from arstore.store.ingest.inventory import Inventory
 
+        if self.elsewhere is not None:
+            return self.elsewhere.inventory(again, own_trees)
         return Inventory(self.directories, self.graph, self.forms, again)
 
     # --- images and names -------------------------------------------------------------------------------------------
@@ -233,13 +209,19 @@ class Store:
 
         query = parse_query(text)
         with self.graph.read() as snapshot:
-            name, digest = _lookup(snapshot, query, exact)
+            name, digest = lookup(snapshot, query, exact)
             record = snapshot.image(digest) if digest else None
-            if record is None:
-                raise NotFoundError(text, "no such image in the store", _hint(snapshot, query, exact))
-        return StoredImage(Digest(digest), record, partial(self._names_of, digest), name)
+            told = hint(snapshot, query, exact) if record is None else ""
+        if record is None and self.elsewhere is not None:
+            if not exact:
+                return self.ours(self.elsewhere.find(query, told))
+            self.elsewhere.refuse(query)
+        if record is None:
+            raise NotFoundError(text, "no such image in the store", told)
+        return StoredImage(Digest(digest), record, partial(self.names_of, digest), name)
 
-    def _names_of(self, digest: str) -> tuple[str, ...]:
+    def names_of(self, digest: str) -> tuple[str, ...]:
+        """The names of an image, sorted. Raises the errors of Graph."""
         with self.graph.read() as snapshot:
             return snapshot.names_of(digest)
 
@@ -255,20 +237,84 @@ class Store:
         from arstore.errors import PlatformError
         from arstore.oci.platform import host, recorded, select
 
-        with self.graph.read() as snapshot:
-            images = _members(snapshot, index.record)
+        with self.graph_of(index).read() as snapshot:
+            images = members_of(snapshot, index.record)
         order = select([recorded(record.platform) for _, record in images], host())
         if not order and len(images) != 1:
             have = ", ".join(record.platform for _, record in images) or "none"
             raise PlatformError(index.label, f"has no image for {host()}", f"it has {have}; name one by its digest")
         digest, record = images[order[0] if order else 0]
-        return StoredImage(Digest(digest), record, lambda: index.names, index.label)
+        return self.ours(StoredImage(Digest(digest), record, lambda: index.names, index.label, index.home))
 
     def members(self, index: StoredImage) -> list[StoredImage]:
         """The images of *index* and of the indexes in it, in their order, as far as they are in the store."""
+        with self.graph_of(index).read() as snapshot:
+            found = members_of(snapshot, index.record)
+        home = index.home
+        names_of = self.names_of if home is None else home.names_of
+        return [StoredImage(Digest(digest), record, partial(names_of, digest), home=home) for digest, record in found]
+
+    def graph_of(self, image: StoredImage) -> Graph:
+        """The graph that has the records of *image*: this store's, or an additional one's."""
+        return self.graph if image.home is None else image.home.graph
+
+    def chain(self, image: StoredImage) -> list[tuple[str, LayerRecord]]:
+        """The layers of *image* from the bottom up, with their chain IDs. Raises as `chain_of`."""
+        with self.graph_of(image).read() as snapshot:
+            return chain_of(snapshot, image)
+
+    def ours(self, image: StoredImage) -> StoredImage:
+        """*image* as this store has it, where it has it too: what is here comes first."""
+        if image.home is None:
+            return image
         with self.graph.read() as snapshot:
-            found = _members(snapshot, index.record)
-        return [StoredImage(Digest(digest), record, partial(self._names_of, digest)) for digest, record in found]
+            record = snapshot.image(image.digest)
+        return (
+            image
+            if record is None
+            else StoredImage(image.digest, record, partial(self.names_of, image.digest), image.called)
+        )
+
+    def adopt(self, image: StoredImage) -> StoredImage:
+        """*image* as one of this store, which it becomes if it is one of an additional store.
+
+        Its documents are kept here, and its layers' blobs stay where they are: what stands on it (a name, a container)
+        stands on something that this store knows. Raises the errors of `take`.
+        """
+        if image.home is None or self.elsewhere is None:
+            return image
+        from arstore.store.ingest.incoming import NoBlobs
+
+        members = self.members(image) if image.record.is_index else [image]
+        indexes = self._incoming_indexes(image) if image.record.is_index else []
+        self.take([self.incoming(one) for one in members], indexes, NoBlobs(), self.tree_forms())
+        return self.ours(image)
+
+    def _incoming_indexes(self, index: StoredImage) -> list[IncomingIndex]:
+        """*index*, and the indexes in it, as if they came in."""
+        from arstore.store.ingest.incoming import IncomingIndex
+
+        with self.graph_of(index).read() as snapshot:
+            found = indexes_of(snapshot, index.digest)
+            listed = [tuple(Digest(m) for m in one.manifests if snapshot.image(m) is not None) for _, one in found]
+        return [
+            IncomingIndex(Digest(digest), one.media_type, self.read_blob(digest), members)
+            for (digest, one), members in zip(found, listed, strict=True)
+        ]
+
+    @contextmanager
+    def held(self, image: StoredImage, purpose: str) -> Iterator[None]:
+        """Hold *image* for the length of the context, as a lease does; of an additional store nothing can be held.
+
+        Raises as `lease.leased`.
+        """
+        from arstore.store.collect.lease import leased
+
+        if image.home is not None:
+            yield
+            return
+        with leased(self.graph, image.digest, purpose):
+            yield
 
     def tag(self, text: str, name: str) -> str:
         """Let *name* stand for the image that *text* means; return the name as stored.
@@ -279,7 +325,7 @@ class Store:
         from arstore.store.layout import published_change
 
         wanted = str(parse_name(name))
-        image = self.find(text)
+        image = self.adopt(self.find(text))
         with published_change(self.directories, self.graph) as change:
             if change.image(image.digest) is None:
                 raise NotFoundError(text, "was removed meanwhile")
@@ -301,19 +347,43 @@ class Store:
         name = str(query.name) if query.name is not None else ""
         with published_change(self.directories, self.graph) as change:
             digest = change.name(name) if name else None
+            if digest is None and self.elsewhere is not None:
+                self.elsewhere.refuse(query)
             if digest is None:
-                raise NotFoundError(text, "no such name in the store", _hint(change, query, True))
+                raise NotFoundError(text, "no such name in the store", hint(change, query, True))
             if query.digest not in {None, digest}:
                 raise NotFoundError(text, f"the name stands for {digest}")
             change.delete("names", name)
-        return Untagged(name, digest, self._names_of(digest))
+        return Untagged(name, digest, self.names_of(digest))
 
-    # --- documents --------------------------------------------------------------------------------------------------
+    # --- blobs ------------------------------------------------------------------------------------------------------
+
+    def blob_path(self, digest: str) -> str:
+        """Where the blob lies: here, or in an additional store; where it would lie here, if it is nowhere.
+
+        Raises AdditionalStoreError for one that is to lie in an additional store, and is in none that is there.
+        """
+        own = self.directories.blob(digest)
+        if os.path.lexists(own):
+            return own
+        if self.elsewhere is not None and (found := self.elsewhere.blob_path(digest)) is not None:
+            return found
+        self.require_lender(digest)
+        return own
+
+    def require_lender(self, digest: str) -> None:
+        """Raise AdditionalStoreError for a blob that was found nowhere, if it is to lie in an additional store."""
+        with self.graph.read() as snapshot:
+            lent = snapshot.lent(digest)
+        if lent is not None:
+            from arstore.store.additional import lender_missing
+
+            raise lender_missing(digest, lent, self.elsewhere.stores if self.elsewhere is not None else None)
 
     def read_blob(self, digest: str) -> bytes:
         """A blob that is a document, whole. Raises MissingBlobError, StoreDamagedError when its bytes have changed."""
         try:
-            with open(self.directories.blob(digest), "rb") as file:
+            with open(self.blob_path(digest), "rb") as file:
                 data = file.read()
         except FileNotFoundError:
             raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from None
@@ -364,6 +434,7 @@ class Store:
         limits: Limits | None = None,
         attachments: Sequence[IncomingAttachment] = (),
         hints: Mapping[tuple[str, str, str], str] | None = None,
+        own_trees: bool = False,
     ) -> list[TakenImage]:
         """Bring *images* into the store, all of them or none, and return what they became; *blobs* has their layers.
 
@@ -373,7 +444,7 @@ class Store:
         Layers that another process is taking at this moment are waited for, and then reused.
 
         *limits* are for what is read from outside. The trees *again* are made anew, and take the place of what is there
-        unless that is held by then. Raises the
+        unless that is held by then. With *own_trees*, those that additional stores have are made here too. Raises the
         errors of Intake and of publication; the store is then as it was.
         """
         from arstore.disk.claims import Claims
@@ -388,7 +459,7 @@ class Store:
         self.clearance.make()
         with Claims(self.directories.claims) as claims:
             while attempts < _ATTEMPTS:
-                inventory = self.inventory(again)
+                inventory = self.inventory(again, own_trees)
                 with Ingest(self.directories) as ingest:
                     intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
                     missing = intake.missing(images)
@@ -405,10 +476,13 @@ class Store:
                         self.moved += [MovedName(name, was, work.names[name]) for name, was in moved.items()]
                         self._count_dropped(intake.dropped)
                         intake.drop_beginnings()
+                        self.has_taken = True
                         return [intake.taken(image) for image in images]
                     except VanishedError:
                         pass
                     except (ArstoreError, OSError) as error:
+                        if isinstance(error, MissingBlobError):
+                            self.require_lender(error.what)
                         misled = isinstance(error, WRONG_CONTENT) and intake.drop_beginnings()
                         if not misled and not inventory.has_lost():
                             raise
@@ -430,8 +504,9 @@ class Store:
         from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
 
         config = self.config(image)
-        with self.graph.read() as snapshot:
-            sizes = {d: blob.size for d in image.record.layers if (blob := snapshot.blob(d)) is not None}
+        with self.graph_of(image).read() as snapshot:
+            found = {d: snapshot.blob(d) or snapshot.lent(d) for d in image.record.layers}
+        sizes = {digest: blob.size for digest, blob in found.items() if blob is not None}
         missing = [digest for digest in image.record.layers if digest not in sizes]
         if missing:
             raise MissingBlobError(missing[0], "is not in the store", BRING_BACK)
@@ -468,8 +543,13 @@ class Store:
         found = self.trusted_stack(image)
         return self.build_stack(image, progress) if found is None else found
 
-    def build_stack(self, image: StoredImage, progress: Progress | None = None) -> list[tuple[str, TreeRecord]]:
-        """Build those of the trees of *image* that are missing or not trusted; return them all. Raises as `stack`."""
+    def build_stack(
+        self, image: StoredImage, progress: Progress | None = None, own_trees: bool = False
+    ) -> list[tuple[str, TreeRecord]]:
+        """Build those of the trees of *image* that are missing or not trusted; return them all. Raises as `stack`.
+
+        With *own_trees*, those too that only additional stores have.
+        """
         hint = "use `arstore unpack IMAGE DIR`, which needs no trees"
         if self.graph.access is Access.FROZEN:
             why = "its trees are missing, or may not be whole, and cannot be built on a read-only file system"
@@ -480,26 +560,25 @@ class Store:
             raise PermissionDeniedError(image.label, "its trees are not built, and this user may not build them", hint)
         from arstore.store.ingest.incoming import NoBlobs
 
-        (taken,) = self.take([self.incoming(image)], [], NoBlobs(), forms, progress)
-        found = self.trusted_stack(self.find(image.digest))
+        (taken,) = self.take([self.incoming(image)], [], NoBlobs(), forms, progress, own_trees=own_trees)
+        found = self.trusted_stack(self.find(image.digest), own_trees)
         if found is None:
             why = f"its trees could not be built here: {taken.denied}" if taken.denied else "its trees are gone again"
             raise PermissionDeniedError(image.label, why)
         return found
 
-    def trusted_stack(self, image: StoredImage) -> list[tuple[str, TreeRecord]] | None:
+    def trusted_stack(self, image: StoredImage, own_trees: bool = False) -> list[tuple[str, TreeRecord]] | None:
         """Look for the trees that make *image*'s root file system, top first, with their records; build nothing.
 
         None when one is missing or may not be relied on. Raises NotFoundError, StoreDamagedError.
         """
+        image = self.ours(image)
         if image.record.cap is None:
             return None
-        with self.graph.read() as snapshot:
-            chain = chain_of(snapshot, image)
-        keys = [layer.tree for _, layer in reversed(chain)]
+        keys = [layer.tree for _, layer in reversed(self.chain(image))]
         if image.record.cap:
             keys.insert(0, image.record.cap)
-        return self.inventory().trusted_records(list(dict.fromkeys(keys)))
+        return self.inventory(own_trees=own_trees).trusted_records(list(dict.fromkeys(keys)))
 
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:
@@ -515,28 +594,9 @@ class Store:
 
     def sync_trees(self) -> int:
         """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
-        from arstore.linux.files.sync import syncfs
-        from arstore.linux.process import boot_id
+        from arstore.store.durability import sync_trees
 
-        boot = boot_id()
-        with self.graph.read() as snapshot:
-            waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
-        if not waiting:
-            return 0
-        places = {key: _directory_identity(self.directories.tree(key)) for key in waiting}
-        fd = os.open(self.directories.trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syncfs(fd)
-        finally:
-            os.close(fd)
-        reached("collect.synced")
-        with self.graph.write() as change:
-            for key, tree in waiting.items():
-                # Not by the record alone: a tree that was removed and made again since has the same.
-                if change.tree(key) == tree and _directory_identity(self.directories.tree(key)) == places[key]:
-                    change.put_tree(key, tree._replace(synced=True))
-        reached("collect.settled")
-        return len(waiting)
+        return sync_trees(self.directories, self.graph)
 
 
 def _survives_copy(form: str) -> bool:
@@ -544,60 +604,3 @@ def _survives_copy(form: str) -> bool:
     from arstore.trees.forms import properties
 
     return properties(form).survives_copy
-
-
-def _directory_identity(path: str) -> tuple[int, int] | None:
-    """What tells a directory from another one that took its place; None while there is none."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_ctime_ns
-
-
-def _members(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRecord]]:
-    """The images of an index and of the indexes in it, in their order, as far as they are in the store."""
-    found: list[tuple[str, ImageRecord]] = []
-    todo = list(reversed(index.manifests))
-    seen: set[str] = set()
-    while todo:
-        digest = todo.pop()
-        record = snapshot.image(digest)
-        if record is None or digest in seen:
-            continue
-        seen.add(digest)
-        if record.is_index:
-            todo.extend(reversed(record.manifests))
-        else:
-            found.append((digest, record))
-    return found
-
-
-def _lookup(snapshot: Snapshot, query: Query, exact: bool = False) -> tuple[str, str]:
-    """The name that *query* means, if it means one, and the digest; "" for nothing.
-
-    *exact*, a name in another spelling is not what is meant, and neither is a digest that begins like it.
-    """
-    if query.digest is not None:
-        return "", query.digest
-    for number, candidate in enumerate(query.candidates()):
-        digest = snapshot.name(candidate)
-        if digest is not None:
-            return ("", "") if exact and number else (candidate, digest)
-    if not query.prefix:
-        return "", ""
-    algorithms = [query.algorithm] if query.algorithm else ["sha256", "sha512"]
-    found = [d for a in algorithms for d in snapshot.images_with_prefix(f"{a}:{query.prefix}")]
-    if len(found) > 1:
-        raise AmbiguousError(query.text, "is the start of more than one image's digest", "give more digits")
-    return "", found[0] if found else ""
-
-
-def _hint(snapshot: Snapshot, query: Query, exact: bool) -> str:
-    """What to do about a *query* that has found nothing: the names that look like it, where it has to be *exact*."""
-    if exact and query.name is not None:
-        from arstore.oci.reference import alike
-
-        if found := alike(query.name, (name for name, _ in snapshot.names())):
-            return f"did you mean {' or '.join(found)}?"
-    return "`arstore images` lists them"

@@ -226,4 +226,14 @@ def test_a_network_file_system_is_refused_for_a_store_and_takes_backups(tmp_path
         subprocess.run(["cp", "-r", local.root, place / "copied"], check=True)
         copied = Arstore(place / "copied", tmp_path / "run2")
         assert "network file system" in copied.fails("Host", "images")
+        leaning = Arstore(tmp_path / "leaning", tmp_path / "leaningrun")
+        variables = {"ARSTORE_ADDITIONAL_STORES": str(copied.root)}
+        assert leaning.json("images", **variables)[0]["store"] == str(copied.root)
+        view = leaning.ok("mount", "example:1", **variables).text.strip()
+        found = treelist.listing(view)
+        leaning.ok("umount", view)
+        with shown(local, "example:1") as expected:
+            assert treelist.differences(found, expected) == []
+        leaning.ok("unpack", "example:1", tmp_path / "fromafar", **variables)
+        assert treelist.differences(treelist.listing(tmp_path / "fromafar"), expected) == []
         other.ok("import", f"oci:{copied.root}")

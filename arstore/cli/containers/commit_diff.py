@@ -164,7 +164,7 @@ def diff(session: Session, a: str, b: str | None) -> None:
     """
     from arstore.rootfs.diff import differences, opened_stacks
 
-    with session.store() as store, opened_stacks(store) as stacks:
+    with session.store(reads=True) as store, opened_stacks(store) as stacks:
         first = _stack(session, store, stacks, a)
         found = differences(first[1:], first) if b is None else differences(first, _stack(session, store, stacks, b))
     if session.json:

@@ -49,7 +49,7 @@ def export(session: Session, what: str, output: str) -> None:
     if not output:
         raise errors.UsageError("--output", "is empty", "name a file, or - for stdout")
     refuse_terminal(output)
-    with session.store() as store:
+    with session.store(reads=True) as store:
         container = container_meant(store, what)
         image = store.find_image(what) if container is None else store.find(container.record.image)
         done = Export(store, image, container)

@@ -151,7 +151,7 @@ def load(
     loaded = Loaded()
     session.tell_confinement()
     source = Archive(archive, name) if archive else InStore(image, partial(_find, session, words))
-    with session.store(create=bool(archive) or may_pull(image, words)) as store:
+    with session.store(create=bool(archive) or may_pull(image, words), makes=True) as store:
         try:
             _load(session, store, source, options, runtime_path, loaded)
         except (errors.ArstoreError, OSError):

@@ -92,7 +92,7 @@ def mount(
     """
     if container_id is not None and not writable:
         raise UsageError("mount", "--name names a new container, which --rw makes")
-    with session.store() as store:
+    with session.store(makes=True) as store:
         container = None if writable else container_meant(store, what)
         record = _mount(session, store, what, target, container, writable, container_id or "", words)
         try:

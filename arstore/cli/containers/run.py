@@ -83,7 +83,7 @@ def run(
 
     _refuse_contradictions(detach, keep, remove, timeout, words)
     options = _options(args, words)
-    with session.store(create=may_pull(image, words)) as store:
+    with session.store(create=may_pull(image, words), makes=True) as store:
         found = found_or_pulled(session, store, image, words)
         with session.progress() as progress:
             trees = tuple(store.stack_records(found, progress))

@@ -81,7 +81,7 @@ def copy(
         if is_stored(source):
             if keys is not None:
                 raise errors.UsageError("--decryption-key", "images of the store are not encrypted", "leave it out")
-            with session.store() as store:
+            with session.store(reads=True) as store:
                 texts = [source.removeprefix("store:")]
                 if texts == [source]:
                     _require_image(store, source)
@@ -128,7 +128,7 @@ def save(session: Session, images: tuple[str, ...], output: str, kind: str, **wo
     refuse_terminal(target.path)
     skipped = SkippedTop()
     options = how_to_copy(words, encryption=encryption(words))
-    with session.store() as store, session.progress() as progress:
+    with session.store(reads=True) as store, session.progress() as progress:
         wanted, rules = wanted_platforms(words), policy_rules(session, words)
         done = export_stored(store, images, target, wanted, options, progress, skipped, rules=rules)
     render_copied(session, target, done, skipped)

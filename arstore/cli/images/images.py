@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.graph.snapshot import Snapshot
+    from arstore.store.elsewhere import Foreign
     from arstore.store.store import Store, StoredImage
 
 
@@ -32,14 +33,29 @@ def images(session: Session) -> None:
 
     Where the last `arstore check` found damage, and what is damaged has not changed since, a column STATE marks the
     images that need it.
+
+    Images of additional stores come after those of the store, with the place of theirs in a column STORE; a name that
+    means another image before is marked as hidden. They are read-only. An additional store that cannot be read ends the
+    command with an error, after all else has been listed.
     """
-    with session.store() as store:
+    with session.store(reads=True) as store:
         with store.graph.read() as snapshot:
             found = _listed(snapshot)
         damage = _damage(store)
         if session.json:
             write_json_list(_documents(store, found, damage))
-            return
+        else:
+            _write(found, damage, _elsewhere(store))
+        if store.elsewhere is not None:
+            # What was listed is right; that it is not all has to be told.
+            store.elsewhere.stores.require_all()
+
+
+def _elsewhere(store: Store) -> list[Foreign]:
+    return [] if store.elsewhere is None else list(store.elsewhere.images())
+
+
+def _write(found: Sequence[_Listed], damage: Mapping[str, list[str]], foreign: Sequence[Foreign]) -> None:
     rows = [(name, image) for image in found for name in image.names or ("-",)]
     rows.sort(key=lambda row: (row[0] == "-", row[0], row[1].digest))
     head: tuple[str, ...] = ("NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE>", "LAYERS>")
@@ -49,7 +65,24 @@ def images(session: Session) -> None:
         cells = [
             (*row, "damaged" if image.digest in damage else "") for row, (_, image) in zip(cells, rows, strict=True)
         ]
+    if foreign:
+        width = len(head)
+        head = (*head, "STORE")
+        cells = [(*row, "-") for row in cells]
+        for one in foreign:
+            listed = _listed_image(one.image)
+            for name in one.image.names or ("-",):
+                place = f"{one.root} (hidden)" if name in one.hidden else one.root
+                row = (name, *_cells(listed))
+                cells.append((*row, *[""] * (width - len(row)), place))
     write_table(head, cells)
+
+
+def _listed_image(image: StoredImage) -> _Listed:
+    record = image.record
+    parts = len(record.manifests if record.is_index else record.layers)
+    platform, created = record.platform, record.created
+    return _Listed(image.digest, image.names, not record.is_index, platform, created, record.size, parts)
 
 
 class _Records(NamedTuple):
@@ -97,12 +130,23 @@ def _documents(store: Store, images: Sequence[_Listed], damage: Mapping[str, lis
     from arstore.digest import Digest
     from arstore.store.store import StoredImage
 
+    lenders = _lenders(store)
     for image in images:
         with store.graph.read() as snapshot:
             record = snapshot.image(image.digest)
         if record is not None:
             stored = StoredImage(Digest(image.digest), record, image.names)
-            yield {**image_summary(stored), **_damage_member(damage.get(image.digest))}
+            needs = sorted({lenders[digest] for digest in record.layers if digest in lenders})
+            more = {"needs_stores": needs} if needs else {}
+            yield {**image_summary(stored), **more, **_damage_member(damage.get(image.digest))}
+    for one in _elsewhere(store):
+        yield {**image_summary(one.image), "hidden": list(one.hidden)}
+
+
+def _lenders(store: Store) -> dict[str, str]:
+    """Where the blobs lie that images of this store need and additional stores have."""
+    with store.graph.read() as snapshot:
+        return {digest: one.place for digest, one in snapshot.all_lent()}
 
 
 def _damage(store: Store) -> dict[str, list[str]]:
@@ -143,6 +187,8 @@ def image_summary(image: StoredImage) -> dict[str, Any]:
         "size": record.size,
         "layers": list(record.layers),
         "config": record.config,
+        "store": None if image.home is None else image.home.directories.root,
+        "read_only": image.home is not None,
     }
     if record.is_index:
         summary["index"] = {"manifests": list(record.manifests)}

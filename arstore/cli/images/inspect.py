@@ -67,7 +67,7 @@ def inspect(session: Session, image: str, part: str | None, **access: Unpack[Acc
     if image.startswith(PREFIX):
         _inspect_remote(session, image, part, access)
         return
-    with session.store() as store:
+    with session.store(reads=True) as store:
         if part == "raw":
             write_shown(store.read_blob(store.find(image).digest))
             return
@@ -96,11 +96,11 @@ def _inspect_remote(session: Session, image: str, part: str | None, access: Acce
 
 def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str, Any]:
     record = image.record
-    from arstore.store.store import chain_of
-
-    with store.graph.read() as snapshot:
-        chain = chain_of(snapshot, image)
-        blobs = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
+    chain = store.chain(image)
+    with store.graph_of(image).read() as snapshot:
+        lent = {digest: away for digest in record.layers if (away := snapshot.lent(digest)) is not None}
+        own = {digest: blob for digest in record.layers if (blob := snapshot.blob(digest)) is not None}
+    sizes = {digest: one.size for digest, one in lent.items()} | {digest: one.size for digest, one in own.items()}
     found = image_summary(image)
     found["top"] = record.top
     found["layers"] = [
@@ -109,7 +109,8 @@ def _details(store: Store, image: StoredImage, config: ImageConfig) -> dict[str,
             "diff_id": layer.diff_id,
             "chain_id": chain_id,
             "size": layer.size,
-            "compressed_size": blobs[digest].size if digest in blobs else None,
+            "compressed_size": sizes.get(digest),
+            **({"lent_by": lent[digest].place} if digest in lent else {}),
         }
         for digest, (chain_id, layer) in zip(record.layers, chain, strict=False)
     ]
@@ -143,7 +144,7 @@ def history(session: Session, image: str) -> None:
 
     The latest step comes first. SIZE is that of the layer's uncompressed tar; a step without a layer has -.
     """
-    with session.store() as store:
+    with session.store(reads=True) as store:
         found = store.find_image(image)
         steps = list(_steps(store, found, store.config(found)))
     steps.reverse()
@@ -156,10 +157,7 @@ def history(session: Session, image: str) -> None:
 
 def _steps(store: Store, image: StoredImage, config: ImageConfig) -> Iterable[dict[str, Any]]:
     """The config's history with its layers, oldest first; layers that the history does not account for come last."""
-    from arstore.store.store import chain_of
-
-    with store.graph.read() as snapshot:
-        layers_left = list(zip(image.record.layers, chain_of(snapshot, image), strict=False))
+    layers_left = list(zip(image.record.layers, store.chain(image), strict=False))
     layers_left.reverse()
     for entry in config.history:
         step: dict[str, Any] = {

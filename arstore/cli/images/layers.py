@@ -6,6 +6,7 @@ A store may have millions of them. What is kept of each are a few numbers; its l
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from arstore.cli.command import command, exit_statuses, json_option
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from arstore.cli.session import Session
+    from arstore.graph.graph import Graph
     from arstore.graph.snapshot import Snapshot
     from arstore.store.forest import Forest
-    from arstore.store.store import Store
 
 _HEAD = ("CHAIN ID", "DIFF ID", "PARENT", "SIZE>", "FORM", "IMAGES>")
 _BATCH = 1000
@@ -32,19 +33,42 @@ def layers(session: Session) -> None:
     """List the layers.
 
     A layer is named by its chain ID, which stands for it and all below it. SIZE is that of its uncompressed tar; FORM
-    is how its tree is kept, - when it has none yet.
+    is how its tree is kept, - when it has none yet. Layers of additional stores come after those of the store, with
+    the place of theirs in a column STORE.
     """
+    with session.store(reads=True) as store:
+        lenders = [] if store.elsewhere is None else store.elsewhere.stores.there()
+        if session.json:
+            write_json_list(chain(_documents(store.graph), *(_documents(one.graph, one.root) for one in lenders)))
+        elif not lenders:
+            write_long_table(_HEAD, _columns(store.graph).rows)
+        else:
+            found = [("-", _columns(store.graph)), *((one.root, _columns(one.graph)) for one in lenders)]
+            write_long_table((*_HEAD, "STORE"), lambda: _with_place(found))
+        if store.elsewhere is not None:
+            store.elsewhere.stores.require_all()
+
+
+def _forest(graph: Graph) -> tuple[Forest, list[str]]:
+    """The layers of a store, and its images in the order in which they are counted."""
     from arstore.store.forest import Forest
 
-    with session.store() as store:
-        with store.graph.read() as snapshot:
-            tops = _tops(snapshot)
-            forest = Forest(snapshot, list(tops.values()))
-            columns = None if session.json else _Columns(snapshot, forest)
-        if columns is None:
-            write_json_list(_documents(store, forest, list(tops)))
-        else:
-            write_long_table(_HEAD, columns.rows)
+    with graph.read() as snapshot:
+        tops = _tops(snapshot)
+        return Forest(snapshot, list(tops.values())), list(tops)
+
+
+def _columns(graph: Graph) -> _Columns:
+    from arstore.store.forest import Forest
+
+    with graph.read() as snapshot:
+        return _Columns(snapshot, Forest(snapshot, list(_tops(snapshot).values())))
+
+
+def _with_place(found: Sequence[tuple[str, _Columns]]) -> Iterator[Sequence[str]]:
+    for place, columns in found:
+        for row in columns.rows():
+            yield (*row, place)
 
 
 class _Images(NamedTuple):
@@ -109,14 +133,15 @@ class _Columns:
             )
 
 
-def _documents(store: Store, forest: Forest, images: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every layer as JSON tells it; one that was removed meanwhile is left out.
+def _documents(graph: Graph, place: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every layer as JSON tells it, of the additional store at *place*; one that was removed meanwhile is left out.
 
     The graph is read some layers at a time: whoever reads this may be slow, and a snapshot keeps pages from reuse.
     """
+    forest, images = _forest(graph)
     for start in range(0, len(forest.order), _BATCH):
         some = forest.order[start : start + _BATCH]
-        with store.graph.read() as snapshot:
+        with graph.read() as snapshot:
             found = [(number, snapshot.layer(forest.chain_ids[number])) for number in some]
             keys = {record.tree for _, record in found if record is not None and record.tree}
             forms = {key: tree.form for key in keys if (tree := snapshot.tree(key)) is not None}
@@ -131,4 +156,5 @@ def _documents(store: Store, forest: Forest, images: Sequence[str]) -> Iterator[
                     "tree": record.tree,
                     "form": forms.get(record.tree, ""),
                     "images": [images[place] for place in forest.images(number)],
+                    "store": place,
                 }

@@ -29,7 +29,7 @@ def tag(session: Session, image: str, name: str) -> None:
     NAME is REPOSITORY[:TAG], latest where the tag is left out. A name that stands for another image moves to this one,
     and what it stood for before is reported on stderr.
     """
-    with session.store() as store:
+    with session.store(makes=True) as store:
         stored = store.tag(image, name)
         digest = store.find(stored).digest if session.json else ""
     session.done = f"the image has the name {stored}"

@@ -53,7 +53,7 @@ def unpack(session: Session, image: str, directory: str, strict_xattrs: bool, **
     """
     from arstore.rootfs.unpack import unpack_image
 
-    with session.store() as store:
+    with session.store(reads=True) as store:
         found = store.find_image(image)
         require_admitted(session, store, found, words)
         with session.progress() as progress:

@@ -63,7 +63,7 @@ def index_push(session: Session, name: str, destination: str | None, **words: Un
 
     Prints the digest of the index in the registry, and its name.
     """
-    with session.store() as store:
+    with session.store(reads=True) as store:
         if not store.find(name).record.is_index:
             raise errors.UsageError(name, "is an image, and not an index", "`arstore push` sends it")
     words["all_platforms"] = True
@@ -86,6 +86,6 @@ def _push(session: Session, image: str, destination: str | None, words: PushWord
     place = parse_destination(target)
     wanted, options = wanted_platforms(words), how_to_copy(words, words["format"], encryption(words))
     access, rules = registry_access(session, words), policy_rules(session, words)
-    with session.store() as store, session.progress() as progress:
+    with session.store(reads=True) as store, session.progress() as progress:
         done = export_stored(store, [image], place, wanted, options, progress, skipped, access, rules)
     render_copied(session, place, done, skipped)

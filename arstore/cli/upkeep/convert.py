@@ -85,6 +85,10 @@ def _chosen(store: Store, texts: Sequence[str]) -> list[StoredImage]:
         if image.digest in seen:
             continue
         seen.add(image.digest)
+        if image.home is not None:
+            from arstore.store.elsewhere import refuse_change
+
+            refuse_change(image.label, image.home)
         if image.record.is_index:
             todo += map(store.find, image.record.manifests)
         else:

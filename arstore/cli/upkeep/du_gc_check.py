@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from arstore.maintenance.check import Finding, HitImage
     from arstore.maintenance.disk_usage import Usage
     from arstore.maintenance.gc import Garbage
-    from arstore.store.store import Store
+    from arstore.maintenance.lenders import LenderUsage
+    from arstore.store.store import Store, StoredImage
 
 _MOST_NAMES, _MOST_IMAGES = 5, 20
 """Names in the line of a finding, and images in its JSON object; the document's own list has all."""
@@ -42,14 +43,24 @@ def du(session: Session, images: tuple[str, ...]) -> None:
     Sizes are allocated on disk, and the total is what du(1) says of the root, with all that is mounted below it. Of
     each IMAGE, by default of all, UNIQUE is what would be freed with it, and SHARED what other images need too. Files
     and directories in the root that are not the store's are part of the orphans, and are listed.
+
+    Additional stores have lines of their own: they are not below the root, and not in the total. NEEDED are the bytes
+    of the blobs there that images of this store stand on.
     """
     from arstore.maintenance.disk_usage import measure
+    from arstore.maintenance.lenders import measure_lenders
 
     with session.store() as store:
         chosen = {image.digest: image for image in map(store.find, images)}
+        for image in chosen.values():
+            _require_own(image)
         usage = session.kept = measure(store, list(chosen.values()) if images else None)
+        lenders = measure_lenders(store)
+    for one in lenders:
+        if one.error:
+            session.warn(one.error)
     if session.json:
-        write_json(_bill(usage))
+        write_json({**_bill(usage), "additional_stores": [one._asdict() for one in lenders]})
         return
     sizes = {**usage.parts(), "total": usage.total, "reclaimable": usage.reclaimable}
     rows = [(part, human_size(size), str(size)) for part, size in sizes.items()]
@@ -58,6 +69,9 @@ def du(session: Session, images: tuple[str, ...]) -> None:
         write_line()
         strays = [(name, human_size(size), str(size)) for name, size in usage.strays.items()]
         write_table(("STRAY", "SIZE>", "BYTES>"), strays)
+    if lenders:
+        write_line()
+        write_table(("ADDITIONAL STORE", "SIZE>", "BYTES>", "NEEDED>"), map(_lender_cells, lenders))
     if usage.images:
         write_line()
         lines = [
@@ -69,6 +83,20 @@ def du(session: Session, images: tuple[str, ...]) -> None:
             for image in usage.images
         ]
         write_table(("IMAGE", "DIGEST", "SIZE>", "UNIQUE>", "SHARED>"), lines)
+
+
+def _lender_cells(one: LenderUsage) -> tuple[str, ...]:
+    size = ("-", "-") if one.size is None else (human_size(one.size), str(one.size))
+    return one.root, *size, human_size(one.needed)
+
+
+def _require_own(image: StoredImage) -> None:
+    """Raise NotFoundError for an image that takes nothing here."""
+    if image.home is not None:
+        root = image.home.directories.root
+        raise errors.NotFoundError(
+            image.label, f"is in the additional store {root}, not in this one", f"`arstore --root {root} du` tells more"
+        )
 
 
 def _bill(usage: Usage) -> dict[str, Any]:
@@ -143,6 +171,9 @@ def check(
     Findings marked harmless are clutter for `arstore gc`, or are set right when they are next used. Trees are mended
     from blobs, records from manifests and configs. A blob that is lost comes from SOURCE, which is what
     `arstore import` takes, or stays lost until its image is imported again.
+
+    Additional stores are not read: `arstore --root DIR check` looks at one. That one is not there which images need is
+    a finding, and nothing is removed or mended because of it.
     """
     from arstore.maintenance.check import affected, repair
 
@@ -169,6 +200,7 @@ def check(
     else:
         for finding in findings:
             note = "repaired" if finding.repaired else "harmless" if finding.harmless else "damage"
+            note = "absent" if finding.damage.value == "lent-absent" else note
             needed = _needed_by(hits.get(finding, ()))
             write_line(f"{note}: {finding.damage.value}: {finding.what}: {finding.why}{needed}")
     if bad:
@@ -176,6 +208,9 @@ def check(
         hint = "" if mend else "`arstore check --repair` mends what can be mended"
         if lost and not sources:
             hint = "--from SOURCE brings blobs from an archive or a backup that has them"
+        if all(finding.damage.value == "lent-absent" for finding in bad):
+            hint = "nothing here is damaged; name the additional store, or mount its medium"
+            raise CheckFailedError(store.directories.root, "an additional store that images need is not there", hint)
         raise CheckFailedError(store.directories.root, _count(bad, len(hit)), hint)
 
 
@@ -203,7 +238,7 @@ def _remember(store: Store, bad: list[Finding], hits: Mapping[Finding, tuple[Hit
     found = {
         (finding.damage.value, finding.what): [image.digest for image in hits[finding]]
         for finding in bad
-        if finding in hits
+        if finding in hits and finding.damage is not Damage.LENT_ABSENT
     }
     with suppress(OSError, errors.ArstoreError):
         record(store, found, whole)

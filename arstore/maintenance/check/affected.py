@@ -7,6 +7,7 @@ Not in scope: what the damage does to an image (a lost blob keeps no mounted tre
 from __future__ import annotations
 
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError
@@ -71,7 +72,9 @@ def _recorded(snapshot: Snapshot, findings: Iterable[Finding]) -> _Images:
     runs = {key: tree.members for key, tree in snapshot.every("trees", _Tree).items() if tree.members and key in trees}
     names = snapshot.names_by_digest()
     attached = {key: one.blobs for key, one in snapshot.every("attachments", _Attachment).items()}
-    return _Images(snapshot.every("images", ImageFields), names, snapshot.every("layers", _Layer), runs, attached)
+    lent = {digest: record.place for digest, record in snapshot.all_lent()}
+    images, layers = snapshot.every("images", ImageFields), snapshot.every("layers", _Layer)
+    return _Images(images, names, layers, runs, attached, lent)
 
 
 def _as_listed(directories: Directories) -> _Images:
@@ -114,7 +117,10 @@ class _Images:
         layers: Mapping[str, _Layer],
         runs: Mapping[str, tuple[str, ...]],
         attached: Mapping[str, tuple[str, ...]],
+        lent: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """*lent* are the places of the additional stores that blobs lie in."""
+        self._lent = lent
         self._images = images
         self._names = names
         self._layers = layers
@@ -149,6 +155,8 @@ class _Images:
         """What a finding is about, as `table/key`; "" for what no image needs."""
         if finding.damage in {Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}:
             return finding.what if finding.what.partition("/")[0].removesuffix("s") in _TABLES else ""
+        if finding.damage is Damage.LENT_ABSENT:
+            return f"lent/{finding.what}"
         if finding.damage is Damage.NAME_IMAGE:
             return next((f"images/{digest}" for digest, own in self._names.items() if finding.what in own), "")
         kind = finding.damage.value.partition("-")[0]
@@ -160,6 +168,7 @@ class _Images:
         keys = [f"images/{digest}", *(f"blobs/{blob}" for blob in (digest, image.config, *image.layers))]
         keys.append(f"trees/{image.cap}")
         keys += self._keys_attached(digest)
+        keys += [f"lent/{self._lent[blob]}" for blob in image.layers if blob in self._lent]
         found = self._wanted.intersection(keys) | self._chain(image.top)
         if self._runs and image.top:
             stack = {image.cap, *self._stack(image.top)}

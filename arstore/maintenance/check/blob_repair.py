@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from arstore.digest import Reader
+    from arstore.graph.records import LentRecord
     from arstore.store.store import Store
     from arstore.tar.limits import Limits
     from arstore.transport.source import ImageSource
@@ -54,7 +55,9 @@ def mend_blobs(
             if source.is_remote:
                 source.images()  # nobody has been asked yet whether it is there
         for digest in dict.fromkeys(digests):
-            if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)):
+            if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)) or _is_lent_again(
+                store, digest
+            ):
                 mended.add(digest)
     return mended
 
@@ -73,6 +76,34 @@ def _copies(store: Store, digest: str, sources: Sequence[ImageSource]) -> Iterat
     guessed = _guessed(store.directories.blob(digest), Digest(digest))
     if guessed is not None:
         yield _Bytes(guessed)
+
+
+def lent_again(store: Store, digest: str) -> LentRecord | None:
+    """What to record of a layer's blob that an additional store has; all of it is read. None where none has it."""
+    lent = None if store.elsewhere is None else store.elsewhere.lenders().blob(digest)
+    if lent is None or not lent.record.diff_id:
+        return None
+    try:
+        with open(lent.path, "rb", buffering=0) as file:
+            reader = VerifiedReader(file, Digest(digest), lent.record.size, f"blob {digest}")
+            while reader.read(CHUNK):
+                pass
+    except (ArstoreError, OSError):
+        return None
+    return lent.record
+
+
+def _is_lent_again(store: Store, digest: str) -> bool:
+    """Whether an additional store has the layer's blob, of which there is no file here: then it is borrowed.
+
+    So it is where the graph was made again from documents, which do not tell what was borrowed.
+    """
+    if os.path.lexists(store.directories.blob(digest)) or (record := lent_again(store, digest)) is None:
+        return False
+    with store.graph.write(lenient=True) as change:
+        change.delete("blobs", digest)
+        change.put_lent(digest, record)
+    return True
 
 
 class _Bytes:

@@ -42,6 +42,7 @@ class Damage(enum.Enum):
     STRAY = "stray"
     STALE_INGEST = "stale-ingest"
     STALE_MOUNT = "stale-mount"
+    LENT_ABSENT = "lent-absent"
 
 
 NO_GRAPH = frozenset({Damage.GRAPH_PAGES, Damage.GRAPH_LOST, Damage.STORE_ID})

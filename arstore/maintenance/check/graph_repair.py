@@ -33,6 +33,7 @@ from arstore.graph.newer import refuse_newer
 from arstore.graph.record_checksum import mended, sealed, unsealed
 from arstore.graph.records import KINDS, AttachmentRecord, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
 from arstore.graph.snapshot import HOME, decoded
+from arstore.maintenance.check.blob_repair import lent_again
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.check.rebuild_records import Reconstruction, manifests, referring
 from arstore.trace import reached
@@ -112,6 +113,9 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
             record = record._replace(imported=old.imported)
         elif isinstance(record, LayerRecord) and isinstance(old, LayerRecord):
             record = record._replace(tree=old.tree)
+        if key.startswith(b"lent/"):
+            # Only additional stores know of it; one that is not there now may be, another time.
+            record = lent_again(store, shown_key(key).partition("/")[2])
         if record is not None:
             change.put_raw(key, _value(key, record))
         elif key == f"meta/{LINEAGE}".encode():
@@ -303,7 +307,7 @@ def _still_there(directories: Directories, records: Records) -> Records:
         if table == "trees":
             return os.path.isdir(directories.tree(name))
         if isinstance(record, LayerRecord):
-            return any(os.path.exists(directories.blob(blob)) for blob in record.blobs)
+            return any(os.path.exists(directories.blob(blob)) or f"lent/{blob}" in records for blob in record.blobs)
         return table != "leases" and (table != "containers" or os.path.isdir(directories.container(name)))
 
     return {key: record for key, record in records.items() if stays(key, record)}

@@ -19,6 +19,7 @@ from arstore.maintenance.check.findings import Damage, Finding
 from arstore.maintenance.scan.walk import outline
 from arstore.mounts.table import MountState, MountTable
 from arstore.store import containers
+from arstore.store.additional import lender_missing
 from arstore.store.layout import LAYOUT_DOCUMENT, index_document, without_id
 from arstore.values import NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from arstore.disk.paths import Directories
+    from arstore.graph.records import LentRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.maintenance.scan.totals import Known
     from arstore.store.store import Store
@@ -92,6 +94,12 @@ def surface(
     """The part of that which needs no more of trees than their keys. *layers* are those of *chain_ids*."""
     images = snapshot.every("images", _Image)
     known = frozenset(chain_ids)
+    lent = dict(snapshot.all_lent())
+    if lent:
+        yield from lenders(store, lent)
+        # What stands on an additional store may have its trees there as well, and no records of them here.
+        trees = trees | _of_lent(images, layers, lent)
+        recorded = recorded | lent.keys()
     yield from _root(store)
     yield from _name_findings(snapshot, images)
     yield from _images(images, known, trees, recorded)
@@ -101,6 +109,25 @@ def surface(
     yield from _layout(store, images)
     if _has_gaps(known, layers, trees, recorded):
         yield from _layers(chain_ids, known, layers, trees, recorded)
+
+
+def _of_lent(images: Mapping[str, _Image], layers: Layers, lent: Mapping[str, LentRecord]) -> set[str]:
+    """The trees of layers, and the caps of images, of which blobs lie in additional stores."""
+    found = {tree for tree, blobs in zip(layers.tree, layers.blobs, strict=True) if not lent.keys().isdisjoint(blobs)}
+    return found | {one.cap for one in images.values() if one.cap and not lent.keys().isdisjoint(one.layers)}
+
+
+def lenders(store: Store, lent: Mapping[str, LentRecord]) -> Iterator[Finding]:
+    """The additional stores that images stand on and that cannot be asked, each once; and blobs that one lost."""
+    absent: dict[str, list[str]] = {}
+    for digest, record in lent.items():
+        if store.elsewhere is None or store.elsewhere.blob_path(digest) is None:
+            absent.setdefault(record.place, []).append(digest)
+    for place, digests in absent.items():
+        error = lender_missing(digests[0], lent[digests[0]], store.elsewhere.stores if store.elsewhere else None)
+        count = f"{len(digests)} blobs" if len(digests) > 1 else "1 blob"
+        why = error.why.replace("lies in", f"{count} that images need {'lie' if len(digests) > 1 else 'lies'} in", 1)
+        yield Finding(Damage.LENT_ABSENT, place, why)
 
 
 class TreeRecords:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest
 from arstore.errors import ArstoreError
-from arstore.graph.records import AttachmentRecord, BlobRecord, ContainerRecord, ImageRecord, LayerRecord, TreeRecord
+from arstore.graph.records import (
+    AttachmentRecord,
+    BlobRecord,
+    ContainerRecord,
+    ImageRecord,
+    LayerRecord,
+    LentRecord,
+    TreeRecord,
+)
 from arstore.maintenance.check.blobs import present
 from arstore.oci.attachment import SUFFIXES, blobs_of, type_of
 from arstore.oci.chain import chain_ids
@@ -159,7 +167,8 @@ class Reconstruction:
                 self._put_record("names", f"{RECOVERED}:{Digest(digest).hex[:12]}", digest)
 
     def _are_there(self, manifest: Manifest) -> bool:
-        return all(os.path.isfile(self.directories.blob(layer.digest)) for layer in manifest.layers)
+        digests = [layer.digest for layer in manifest.layers]
+        return all(os.path.isfile(self.directories.blob(one)) or f"lent/{one}" in self.records for one in digests)
 
     def add_attachments(self, some: Iterable[Attachment]) -> None:
         """Record these, as far as their manifests are there and what they are attached to is recorded.
@@ -264,6 +273,9 @@ class Reconstruction:
 
     def _add_layer_blob(self, digest: Digest, size: int, diff_id: Digest) -> int:
         """Record a layer's blob; the bytes of its tar."""
+        lent = self.records.get(f"lent/{digest}")
+        if isinstance(lent, LentRecord):
+            return lent.tar_size
         known = self.records.get(f"blobs/{digest}")
         if not isinstance(known, BlobRecord) or not known.diff_id:
             known = BlobRecord(size, diff_id, self._tar_size(digest, diff_id))

@@ -139,6 +139,8 @@ def _judged(store: Store, finding: Finding, left: set[tuple[Damage, str]], mende
         return finding
     if finding.damage is Damage.TREE_ALTERED and (finding.damage, finding.what) in left:
         return replace(finding, why=f"{finding.why}; it stays, because no intact blob is there to make it from")
+    if finding.damage is Damage.LENT_ABSENT:
+        return finding
     same = _TREES if finding.damage in _TREES else {finding.damage}
     return replace(finding, repaired=all((damage, finding.what) not in left for damage in same))
 

@@ -115,7 +115,7 @@ def _launch(
             kept=tuple(fd for fd, _ in mounts),
             attending=lambda: store.shared.offered(mounts),
         )
-        store.graph.release()
+        store.release()
         return act(launch)
 
 

@@ -79,10 +79,14 @@ def mark(reach: Reach, images: Iterable[str]) -> Reachable:
 
 
 class Sweep(NamedTuple):
-    """What is to be deleted at one moment: records, and names; and the layers that stay, with the blobs they keep."""
+    """What is to be deleted at one moment: records, and names; and the layers that stay, with the blobs they keep.
+
+    `lent` are blobs in additional stores, of which nothing is deleted but the record here.
+    """
 
     removed: Removed = Removed()
     names: tuple[str, ...] = ()
+    lent: tuple[str, ...] = ()
     layers: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
@@ -121,7 +125,8 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
         attachments=tuple(key for key in reach.attachments if key not in attached),
     )
     names = chain.from_iterable(reach.names.get(digest, ()) for digest in gone)
-    return Sweep(removed, tuple(sorted(names)), MappingProxyType(layers))
+    lent = tuple(digest for digest in snapshot.keys("lent") if reach.blobs.of(digest) not in blobs)
+    return Sweep(removed, tuple(sorted(names)), lent, MappingProxyType(layers))
 
 
 def note_removal(ingest: Ingest, plan: Sweep) -> None:
@@ -147,6 +152,8 @@ def sweep(change: Change, plan: Sweep) -> Removed:
             change.delete(table, key)
     for name in plan.names:
         change.delete("names", name)
+    for digest in plan.lent:
+        change.delete("lent", digest)
     return gone
 
 

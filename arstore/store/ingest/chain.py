@@ -170,10 +170,17 @@ class Assembly:
                 only_top = frozenset(path for path in masked if view.layers_of(path) == (0,))
                 return [*keys[:-1], self._capped_top(layers[-1], keys[:-1], entries, only_top, stack)], ""
         key = Digest.of(f"cap of {layers[-1].chain_id}".encode())
-        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+        if key not in self._publication.trees and not self._has(key, layers):
             self._build_cap(key, entries)
         self._reuse(key)
         return keys, key
+
+    def _has(self, key: str, layers: Sequence[IncomingLayer]) -> bool:
+        """Whether the tree *key* is there; one of an additional store is for images alone of which it has blobs too."""
+        if not self._inventory.is_trusted(key):
+            return False
+        is_lent = self._inventory.is_lent(key)
+        return not is_lent or any(self._inventory.lent(one.digest) is not None for one in layers)
 
     def _build_cap(self, key: str, entries: Iterable[Entry]) -> None:
         form = self._inventory.forms[FALLBACK.name]
@@ -202,7 +209,7 @@ class Assembly:
     ) -> str:
         """The key of a tree of the top *layer*, over *below*, that holds the directories of the *cap* too."""
         key = Digest.of(f"capped {layer.chain_id}".encode())
-        if key not in self._publication.trees and not self._inventory.is_trusted(key):
+        if key not in self._publication.trees and not self._has(key, [layer]):
             capped = _Capped(self._plan(layer, below, stack), cap, only_here)
             directory = self._ingest.directory(f"tree-{key.hex}")
             self._adapt(self._again(layer, directory, capped), key)
@@ -212,7 +219,7 @@ class Assembly:
     def _again(self, layer: IncomingLayer, directory: str, adaptation: Change) -> LayerPass:
         """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
         staged = self._publication.blobs.get(layer.digest)
-        blob = staged[0] if staged else self._inventory.directories.blob(layer.digest)
+        blob = staged[0] if staged else self._inventory.blob_place(layer.digest)
         forms = (self._place(layer.diff_id)[0], self._inventory.forms[FALLBACK.name])
         return LayerPass(
             layer.digest, layer.size, layer.diff_id, blob, False, tuple(dict.fromkeys(forms)), directory, adaptation
@@ -228,9 +235,13 @@ class Assembly:
         for run in runs:
             # What is over a tree that is built again is made again with it.
             stale = run.key in missing or any(member in self._publication.trees for member in run.members)
-            if stale and run.key not in self._publication.trees:
+            if stale and run.key not in self._publication.trees and self._may_merge(run):
                 with suppress(UnrepresentableError, ArstoreError, OSError):
                     self._publication.add_run(run, self._ingest, lambda key: self._place(key)[1], self._inventory)
+
+    def _may_merge(self, run: Run) -> bool:
+        """Whether all members are in this store, or will be with what is published."""
+        return not any(key not in self._publication.trees and self._inventory.is_lent(key) for key in run.members)
 
     def _records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]]:
         """The records of these trees. Raises StoreDamagedError."""
@@ -239,7 +250,7 @@ class Assembly:
         return [(key, staged[key][1] if key in staged else known[key]) for key in keys]
 
     def _reuse(self, key: str) -> None:
-        if key not in self._publication.trees:
+        if key not in self._publication.trees and not self._inventory.is_lent(key):
             self._publication.reused_trees.add(key)
 
     def _view(self, keys: Sequence[str], stack: ExitStack) -> MergedView:

@@ -262,7 +262,7 @@ class Intake:
 
     def _bytes_of(self, layer: IncomingLayer) -> int:
         """How many bytes the blob of *layer* has, as far as that is known before it is read."""
-        stored = self._inventory.intact_blob(layer.digest)
+        stored = self._inventory.layer_blob(layer.digest)
         if stored is not None:
             return stored.size
         place = self._blobs.place(layer.digest)
@@ -284,32 +284,40 @@ class Intake:
         return {layer.diff_id for layer in layers.values() if self._inventory.trusted_tree(layer) is None}
 
     def _is_unknown(self, digest: str) -> bool:
-        stored = self._inventory.intact_blob(digest)
+        stored = self._inventory.layer_blob(digest)
         return stored is None or not stored.diff_id
 
     def _job(self, layer: IncomingLayer, needs_tree: bool) -> Job | None:
         """The job that *layer* needs; None when the store has all of it."""
-        stored = self._inventory.intact_blob(layer.digest)
+        stored = self._inventory.layer_blob(layer.digest)
         if stored is not None and stored.size != layer.size:
             raise SizeMismatchError(f"layer {layer.digest}", f"has {stored.size} bytes, {layer.size} were announced")
         if stored is not None and stored.diff_id and stored.diff_id != layer.diff_id:
             raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
         verified = stored is not None and bool(stored.diff_id)
         if stored is not None and verified and not needs_tree:
-            self._taken.blobs[layer.digest] = stored
+            self._taken.blobs[layer.digest] = BlobRecord(stored.size, stored.diff_id, stored.tar_size)
             self._taken.reused.add(layer.digest)
-            self._publication.reused_blobs.add(layer.digest)
+            self._reuse_blob(layer.digest)
             self._look_for_dropped(layer)
             return None
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         limits = ACCEPTED._replace(strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
-        kept = self._inventory.directories.blob(layer.digest) if stored else self._kept.get(layer.digest, "")
+        kept = self._inventory.blob_place(layer.digest) if stored else self._kept.get(layer.digest, "")
         blob, keep, is_fetched = (kept, False, False) if kept else self._staging(layer)
         work = LayerPass(layer.digest, layer.size, layer.diff_id, blob, keep, forms, tree, limits=limits)
         begun = self._beginning(layer) if is_fetched else None
         is_whole = begun is not None and begun.size == layer.size
         return Job(layer, work, stored is not None, bool(kept), is_fetched and not is_whole, begun)
+
+    def _reuse_blob(self, digest: str) -> None:
+        """Have what is published stand on a blob that is there: in the store, or in an additional one."""
+        lent = self._inventory.lent(digest)
+        if lent is None:
+            self._publication.reused_blobs.add(digest)
+        else:
+            self._publication.lent[digest] = lent
 
     def _beginning(self, layer: IncomingLayer) -> Beginning | None:
         """What an earlier fetch has left of the blob of *layer*, open until the ingest goes."""
@@ -335,10 +343,10 @@ class Intake:
     def _look_for_dropped(self, layer: IncomingLayer) -> None:
         """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
         key = self._inventory.trusted_tree(layer)
-        record = self._inventory.tree_record(key) if key else None
+        record = self._inventory.tree_records([key])[key] if key else None
         if key is None or record is None or NO_NEEDS in record.sums:
             return
-        dropped = read_needs(self._inventory.directories.tree(key)).dropped
+        dropped = read_needs(self._inventory.tree_place(key)[1]).dropped
         if dropped.count and self._limits.strict_xattrs:
             raise TarError(f"layer {layer.digest}", str(dropped), "without --strict-xattrs this is accepted")
         self._taken.dropped[layer.diff_id] = dropped
@@ -367,7 +375,7 @@ class Intake:
     def _run(self, jobs: list[Job]) -> None:
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
-        self._inventory.graph.release()
+        self._inventory.release()
         done = self._passes.read(jobs, self._durable)
         self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
         # Only now: this looks into the graph, which must not be open while processes are forked.
@@ -379,7 +387,7 @@ class Intake:
         record = BlobRecord(layer.size, layer.diff_id, outcome.tar_size)
         self._taken.blobs[layer.digest] = record
         if job.reads_store:
-            self._publication.reused_blobs.add(layer.digest)
+            self._reuse_blob(layer.digest)
         else:
             self._add_blob(layer.digest, job.work.blob, record)
         self._add_tree(layer.diff_id, job.work.tree, outcome)
@@ -529,12 +537,12 @@ class Intake:
                 head = os.pread(file.fileno(), codec.HEAD, 0)
                 # It also looks into the trees below, which lie in the store and in the ingest, and may have any form.
                 preload(heads=[head], digests=[work.digest, work.diff_id], forms=self._inventory.forms.values())
-                confined = confinement.making(self._ingest.path, self._inventory.directories.trees, work.blob)
+                confined = confinement.making(self._ingest.path, *self._inventory.tree_roots(), work.blob)
                 confined.enter()
                 return attempt(work.moved(confined.inside), file, report)
 
         work = self._bounded(work)
-        self._inventory.graph.release()
+        self._inventory.release()
         outcome = _only(run_jobs([read]))
         if not isinstance(outcome, LayerOutcome):
             self._adapt(another_pass(work, work.forms[1:]), key)

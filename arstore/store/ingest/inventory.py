@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from arstore.disk.paths import Directories
     from arstore.graph.graph import Graph
-    from arstore.graph.records import BlobRecord, TreeRecord
+    from arstore.graph.records import BlobRecord, LentRecord, TreeRecord
     from arstore.graph.snapshot import Snapshot
     from arstore.mounts.merge_plan import Run
     from arstore.store.ingest.incoming import IncomingLayer
@@ -37,7 +37,9 @@ class Inventory:
         graph: Graph,
         forms: dict[str, TreeFormat],
         again: frozenset[str] = frozenset(),
+        mounted: Set[str] | None = None,
     ) -> None:
+        """*mounted* are the trees that something is mounted over, if that need not be looked up."""
         self.directories = directories
         self.graph = graph
         self.forms = forms
@@ -45,7 +47,7 @@ class Inventory:
         self.now = time.time()
         self.again = again
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
-        self._mounted: Set[str] | None = None
+        self._mounted = mounted
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
         """The record of a blob whose file is there and has its size."""
@@ -62,13 +64,39 @@ class Inventory:
         self._seen["blob", digest] = status.st_ino, status.st_ctime_ns
         return record
 
+    def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
+        """The record of a layer's blob whose file is there and has its size."""
+        return self.intact_blob(digest)
+
+    def blob_place(self, digest: str) -> str:
+        """Where a blob lies that `layer_blob` has found."""
+        return self.directories.blob(digest)
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """Record for a blob that this store does not know, and that an additional one has."""
+        del digest
+        return None
+
+    def is_lent(self, key: str) -> bool:
+        """Whether the tree *key* is an additional store's, because none of this store's may be relied on."""
+        del key
+        return False
+
+    def tree_roots(self) -> list[str]:
+        """The parents of all trees that may be used."""
+        return [self.directories.trees]
+
+    def release(self) -> None:
+        """Close what has to be closed before a fork."""
+        self.graph.release()
+
     def is_recorded(self, digest: str) -> bool:
         """Whether the graph knows the blob, whatever became of its file."""
         with self.graph.read() as snapshot:
             return snapshot.blob(digest) is not None
 
     def tree_record(self, key: str) -> TreeRecord | None:
-        """The record of the tree *key*, whether it may be relied on or not."""
+        """The record of this store's tree *key*, whether it may be relied on or not."""
         with self.graph.read() as snapshot:
             return snapshot.tree(key)
 
@@ -77,11 +105,15 @@ class Inventory:
         found = {}
         with self.graph.read() as snapshot:
             for key in keys:
-                record = snapshot.tree(key)
+                record = self._known_tree(snapshot, key)[0]
                 if record is None:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
                 found[key] = record
         return found
+
+    def _known_tree(self, snapshot: Snapshot, key: str) -> tuple[TreeRecord | None, str]:
+        """The record of the tree *key*, None for none, and its directory."""
+        return snapshot.tree(key), self.directories.tree(key)
 
     def is_trusted(self, key: str) -> bool:
         """Whether the tree *key* is in its place and no power cut can have hurt it."""
@@ -96,13 +128,26 @@ class Inventory:
         found = []
         with self.graph.read() as snapshot:
             for key in keys:
-                record = snapshot.tree(key) if key else None
-                if record is None or record.form not in self.forms or not self._is_intact(key, record):
-                    return None
-                if record.is_outdated and key not in self._mounted_trees(snapshot):
+                record = self._trusted_record(snapshot, key)
+                if record is None:
                     return None
                 found.append((key, record))
         return found
+
+    def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
+        """The record of this store's tree *key*; None where it may not be relied on."""
+        record = snapshot.tree(key) if key else None
+        if record is None or record.form not in self.forms or not self._is_intact(key, record):
+            return None
+        if record.is_outdated and key not in self._mounted_trees(snapshot):
+            return None
+        return record
+
+    def holds_run(self, key: str) -> bool:
+        """Whether the merged index *key* is in its place, and no power cut can have hurt it."""
+        with self.graph.read() as snapshot:
+            record = snapshot.tree(key)
+            return record is not None and self._is_intact(key, record)
 
     def _mounted_trees(self, snapshot: Snapshot) -> Set[str]:
         """The trees that something is mounted over: whatever rules they were made by, they stay as they are."""
@@ -114,9 +159,11 @@ class Inventory:
 
     def missing_runs(self, runs: Sequence[Run]) -> list[Run]:
         """Those of *runs* whose merged index is not in its place, or can have been hurt by a power cut."""
-        with self.graph.read() as snapshot:
-            records = [(run, snapshot.tree(run.key)) for run in runs]
-        return [run for run, record in records if record is None or not self._is_intact(run.key, record)]
+        return [run for run in runs if self.run_place(run) is None]
+
+    def run_place(self, run: Run) -> str | None:
+        """The directory of the merged index of *run*, in the store of its members; None where none can be relied on."""
+        return self.directories.tree(run.key) if self.holds_run(run.key) else None
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
         if key in self.again or (not record.synced and record.boot != self.boot):
@@ -142,27 +189,42 @@ class Inventory:
         """The key of the trusted tree that was made for this very chain."""
         with self.graph.read() as snapshot:
             record = snapshot.layer(layer.chain_id)
-        if record is None or record.tree in {"", layer.diff_id}:
+        key = (record.tree if record is not None else "") or self._tree_elsewhere(layer)
+        if key in {"", layer.diff_id}:
             return None
-        return record.tree if self.is_trusted(record.tree) else None
+        return key if self.serves(layer, key) else None
+
+    def _tree_elsewhere(self, layer: IncomingLayer) -> str:
+        """The key of the tree that an additional store has for this very chain; "" for none."""
+        del layer
+        return ""
+
+    def serves(self, layer: IncomingLayer, key: str) -> bool:
+        """Whether the tree *key* may be relied on, and may stand for *layer*."""
+        del layer
+        return self.is_trusted(key)
 
     def trusted_tree(self, layer: IncomingLayer) -> str | None:
         """The key of a trusted tree for *layer*: the one made for its chain, else the one that all chains share."""
-        return self.adapted_tree(layer) or (layer.diff_id if self.is_trusted(layer.diff_id) else None)
+        return self.adapted_tree(layer) or (layer.diff_id if self.serves(layer, layer.diff_id) else None)
 
     def tree_place(self, key: str) -> tuple[TreeFormat, str]:
         """Form and directory of the recorded tree *key*. Raises StoreDamagedError."""
         return self.tree_places([key])[0]
+
+    def tree_directory(self, key: str) -> str:
+        """The directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
+        return self.directories.tree(key)
 
     def tree_places(self, keys: Sequence[str]) -> list[tuple[TreeFormat, str]]:
         """Form and directory of each of these recorded trees. Raises StoreDamagedError."""
         found = []
         with self.graph.read() as snapshot:
             for key in keys:
-                record = snapshot.tree(key)
+                record, path = self._known_tree(snapshot, key)
                 if record is None or record.form not in self.forms:
                     raise StoreDamagedError(f"tree {key}", "is not in the store")
-                found.append((self.forms[record.form], self.directories.tree(key)))
+                found.append((self.forms[record.form], path))
         return found
 
 

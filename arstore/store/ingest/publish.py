@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
     from arstore.disk.staging import Ingest
     from arstore.graph.graph import Graph
-    from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord
+    from arstore.graph.records import AttachmentRecord, BlobRecord, ImageRecord, LayerRecord, LentRecord
     from arstore.graph.write import Change
     from arstore.mounts.merge_plan import Run
     from arstore.store.ingest.inventory import Inventory
@@ -55,6 +55,7 @@ class Publication:
     `reused_blobs` and `reused_trees` name what has to be in the graph already. A recorded blob is replaced by the
     staged one only when it is in `replaced`, because its file was found missing or short. A recorded tree is replaced
     only while its record is the one in `distrusted`: any other was made by somebody else meanwhile, and may be mounted.
+    `lent` are blobs that images stand on from now on and that stay where they are, in additional stores.
     """
 
     blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Publication:
     """Texts by table, subject and detail (`graph.hints`)."""
     reused_blobs: set[str] = field(default_factory=set)
     reused_trees: set[str] = field(default_factory=set)
+    lent: dict[str, LentRecord] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     distrusted: dict[str, TreeRecord] = field(default_factory=dict)
     sparing: frozenset[str] = frozenset()
@@ -112,6 +114,9 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
             ingest.note_places(_new_places(change, work))
             _place_trees(directories, change, ingest, work, replacement, placed)
             _place_blobs(directories, change, ingest, work, placed)
+            for digest, lent in work.lent.items():
+                if change.blob(digest) is None:
+                    change.put_lent(digest, lent)
             for chain_id, layer in work.layers.items():
                 change.put_layer(chain_id, _merged(change.layer(chain_id), layer))
             for digest, image in work.images.items():
@@ -182,6 +187,7 @@ def _place_blobs(
         reached("publish.blob-placed")
         touched.add(os.path.dirname(path))
         change.put_blob(digest, record)
+        change.delete("lent", digest)
     for directory in touched:
         sync_directory(directory)
     reached("publish.directories-synced")

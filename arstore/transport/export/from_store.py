@@ -7,11 +7,11 @@ keeps as a tar need not be inflated.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
-from arstore.errors import BRING_BACK, MissingBlobError
+from arstore.errors import BRING_BACK, MissingBlobError, StoreDamagedError
 from arstore.oci.descriptor import Descriptor
 from arstore.store.collect.lease import some_leased
 from arstore.transport.media.blob import Extent, OpenFile
@@ -38,7 +38,6 @@ class StoreSource:
     def __init__(self, store: Store, wanted: Sequence[tuple[StoredImage, tuple[str, ...]]]) -> None:
         self.what = store.directories.root
         self._store = store
-        self._directories = store.directories
         self._wanted = wanted
 
     def images(self) -> Sequence[SourceImage]:
@@ -73,30 +72,30 @@ class StoreSource:
     def open_blob(self, digest: Digest) -> Extent:
         """A blob's file. Raises MissingBlobError, OSError."""
         try:
-            return _opened(self._directories.blob(digest), str(digest))
+            return _opened(self._store.blob_path(digest), str(digest))
         except FileNotFoundError:
             raise MissingBlobError(digest, "its file is missing from the store", BRING_BACK) from None
 
     def open_tar(self, diff_id: Digest) -> Extent | None:
         """The tar of the layer with this diff ID, where a tree keeps it."""
-        with self._store.graph.read() as snapshot:
-            tree = snapshot.tree(diff_id)
-        form = None if tree is None else self._store.forms.get(tree.form)
-        if form is None or not form.properties.keeps_tar:
-            return None
-        with suppress(OSError):
-            return _opened(f"{self._directories.tree(diff_id)}/{TAR}", f"the tar of layer {diff_id}")
+        with suppress(StoreDamagedError, OSError):
+            form, path = self._store.inventory().tree_place(diff_id)
+            if form.properties.keeps_tar:
+                return _opened(f"{path}/{TAR}", f"the tar of layer {diff_id}")
         return None
 
     def tar_size(self, layer: IncomingLayer) -> int | None:
         """The bytes of a layer's tar; None where the graph does not know the layer."""
-        with self._store.graph.read() as snapshot:
-            known = snapshot.layer(layer.chain_id)
-        return None if known is None else known.size
+        for graph in dict.fromkeys(self._store.graph_of(image) for image, _ in self._wanted):
+            with graph.read() as snapshot:
+                known = snapshot.layer(layer.chain_id)
+            if known is not None:
+                return known.size
+        return None
 
     def _size(self, digest: str) -> int:
         try:
-            return os.stat(self._directories.blob(digest)).st_size
+            return os.stat(self._store.blob_path(digest)).st_size
         except FileNotFoundError:
             raise MissingBlobError(digest, "its file is missing from the store", BRING_BACK) from None
 
@@ -122,7 +121,8 @@ def store_source(store: Store, texts: Sequence[str], names: Sequence[str] | None
         own = tuple(names) if names is not None else ((image.called,) if image.called else image.names)
         known = wanted.get(image.digest)
         wanted[image.digest] = (image, own if known is None else tuple(dict.fromkeys((*known[1], *own))))
-    with some_leased(store.graph, list(wanted), "copy"):
+    leased = [digest for digest, (image, _) in wanted.items() if image.home is None]
+    with some_leased(store.graph, leased, "copy") if leased else nullcontext():
         yield StoreSource(store, list(wanted.values()))
 
 

@@ -24,6 +24,8 @@ def test_json(filled, picture):
         "size": sum(map(len, blobs.values())),
         "layers": [layer.digest for layer in picture.layers],
         "config": picture.config_digest,
+        "store": None,
+        "read_only": False,
     }
 
 

@@ -40,7 +40,7 @@ class Records:
         return table.get
 
     def keys(self, table):
-        return sorted(self.tables[table])
+        return sorted(self.tables.get(table, ()))
 
     def names_by_digest(self):
         found = {}

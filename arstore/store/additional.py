@@ -1,0 +1,269 @@
+"""Additional stores: stores of other users, or on read-only media, whose images are used where they lie.
+
+Nothing is ever written there: no lock, no lease, no record. Each is opened when it is first asked, because most
+commands find in their own store what they look for; so a missing medium matters only to commands that need it.
+The order is the user's. A *name* is looked for strictly in that order, and a store that cannot be read ends the search
+with an error: it could have the image that was meant. *Content* is looked for by its digest in all stores that are
+there, for it does not matter which of them has it.
+
+Who owns a store decides what runs from it. So it has to belong to this user or to root, or to a user who was named, and
+nobody else may be able to write to it (threat-model.md). Not in scope: from where the list of stores comes
+(`cli.stores_conf`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from arstore.digest import HEX_LENGTHS
+from arstore.disk.access import name_of_user
+from arstore.disk.paths import Directories
+from arstore.errors import (
+    AdditionalStoreError,
+    ArstoreError,
+    NoStoreError,
+    StoreDamagedError,
+    UsageError,
+    reason,
+)
+from arstore.graph.datafile import DATA
+from arstore.graph.graph import Graph
+from arstore.graph.identity import ID
+from arstore.graph.records import LentRecord
+from arstore.linux.mounting.filesystem import nobody_can_write
+from arstore.store.ingest.inventory import Inventory
+from arstore.store.presence import require
+from arstore.trees.forms import properties
+from arstore.values import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from arstore.trees.format import TreeFormat
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_OF_CONTAINERS_STORAGE = frozenset({"overlay-images", "overlay-layers", "vfs-images", "btrfs-images"})
+"""Directories by which a store of podman, buildah and CRI-O is known."""
+
+_MEDIUM_HINT = "see whether its medium is mounted; ARSTORE_ADDITIONAL_STORES= does without additional stores"
+
+
+class Wanted(NamedTuple):
+    """An additional store that the user named: its root, and users, besides this one and root, who may own it."""
+
+    root: str
+    owners: frozenset[int] = frozenset()
+
+
+class AdditionalStore:
+    """One additional store, which is there and may be used: as much of a store as reading takes."""
+
+    def __init__(self, directories: Directories, graph: Graph, forms: Callable[[], dict[str, TreeFormat]]) -> None:
+        self.directories = directories
+        self.graph = graph
+        self._forms = forms
+
+    @property
+    def root(self) -> str:
+        """Its root, as the user named it."""
+        return self.directories.root
+
+    @property
+    def id(self) -> str:
+        """The store's id; "" for one of an older format, which has none. Raises the errors of Graph."""
+        with self.graph.read() as snapshot:
+            return snapshot.own(ID) or ""
+
+    def names_of(self, digest: str) -> tuple[str, ...]:
+        """The names of an image there, sorted. Raises the errors of Graph."""
+        with self.graph.read() as snapshot:
+            return snapshot.names_of(digest)
+
+    def inventory(self) -> Inventory:
+        """A look at what is there and may be relied on."""
+        # What is mounted over another's trees is not for this process to know.
+        return Inventory(self.directories, self.graph, self._forms(), mounted=frozenset())
+
+    def lent(self, digest: str) -> LentRecord | None:
+        """Record for a layer's blob that lies there. Raises the errors of Graph."""
+        record = self.inventory().intact_blob(digest)
+        return record and LentRecord(record.size, record.diff_id, record.tar_size, self.id, self.root)
+
+
+class AdditionalStores:
+    """The additional stores of one store, in the user's order. `absent` has what is the matter with those that are not
+    there, as far as they were needed.
+    """
+
+    def __init__(self, own: Directories, wanted: Sequence[Wanted], forms: Callable[[], dict[str, TreeFormat]]) -> None:
+        """*own* is where the store is that has them, and *forms* gives the forms of trees by their names."""
+        self._own = own
+        self._wanted = tuple(wanted)
+        self._forms = forms
+        self._known: dict[int, AdditionalStore | ArstoreError] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any were named."""
+        return bool(self._wanted)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The roots that were named."""
+        return tuple(one.root for one in self._wanted)
+
+    @property
+    def absent(self) -> list[ArstoreError]:
+        """Why stores that were asked cannot be used."""
+        return [one for _, one in sorted(self._known.items()) if isinstance(one, ArstoreError)]
+
+    def every(self) -> list[tuple[str, AdditionalStore | ArstoreError]]:
+        """Each by its root: the store, or why it cannot be used."""
+        return [(one.root, self._at(number)) for number, one in enumerate(self._wanted)]
+
+    def require_all(self) -> None:
+        """Raise the error of the first that cannot be used."""
+        for _ in self.strictly():
+            pass
+
+    def release(self) -> None:
+        """Close their graphs, as must be done before a fork; the next use opens them again."""
+        for one in self._known.values():
+            if isinstance(one, AdditionalStore):
+                one.graph.release()
+
+    def strictly(self) -> Iterator[AdditionalStore]:
+        """Each in its turn. Raises the error of the first that cannot be used, when it is its turn."""
+        for number in range(len(self._wanted)):
+            found = self._at(number)
+            if isinstance(found, ArstoreError):
+                raise found
+            yield found
+
+    def there(self) -> list[AdditionalStore]:
+        """Those that can be used. Raises UsageError for a list of stores that makes no sense."""
+        found = map(self._at, range(len(self._wanted)))
+        return [one for one in found if isinstance(one, AdditionalStore)]
+
+    def _at(self, number: int) -> AdditionalStore | ArstoreError:
+        if number not in self._known:
+            try:
+                self._known[number] = self._verified(self._wanted[number])
+            except UsageError:
+                raise
+            except ArstoreError as error:
+                self._known[number] = error
+            except OSError as error:
+                why = reason(error)
+                self._known[number] = AdditionalStoreError(_named(self._wanted[number].root), f"cannot be read: {why}")
+        return self._known[number]
+
+    def _verified(self, wanted: Wanted) -> AdditionalStore:
+        what = _named(wanted.root)
+        status = _status(wanted.root)
+        self._refuse_twice(wanted, status)
+        _require_trusted(wanted, status)
+        try:
+            directories = Directories(wanted.root, self._own.runroot)
+            require(directories)
+            graph = Graph(directories.graph, directories, create=False, survives_copy=_survives_copy, only_read=True)
+            graph.verify()
+        except NoStoreError as error:
+            why = f"is no store: {error.why.removeprefix('there is no store: ')}"
+            raise AdditionalStoreError(what, why, _hint(wanted.root)) from error
+        except StoreDamagedError as error:
+            why = f"its graph is damaged: {error.why}"
+            raise AdditionalStoreError(what, why, f"`arstore --root {wanted.root} check` shows more") from error
+        except ArstoreError as error:
+            raise AdditionalStoreError(what, error.why, error.hint) from error
+        return AdditionalStore(directories, graph, self._forms)
+
+    def _refuse_twice(self, wanted: Wanted, status: os.stat_result) -> None:
+        own = os.stat(self._own.root) if os.path.isdir(self._own.root) else None
+        if own is not None and os.path.samestat(own, status):
+            raise UsageError(_named(wanted.root), "is the store itself", "take it out of the list of additional stores")
+        for one in self._known.values():
+            if isinstance(one, AdditionalStore) and os.path.samestat(os.stat(one.root), status):
+                why = f"is the same directory as {one.root}, which is named too"
+                raise UsageError(_named(wanted.root), why, "name each additional store once")
+
+
+def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> AdditionalStoreError:
+    """The error for a blob that an additional store is to have and none has that is there now."""
+    named = stores is not None and lent.place in stores.roots
+    absent = stores.absent if stores is not None else []
+    where = f"lies in the additional store {lent.place}"
+    for error in absent:
+        if error.what == _named(lent.place):
+            return AdditionalStoreError(digest, f"{where}, which {error.why}", error.hint)
+    if named:
+        why = f"{where}, which does not have it any more"
+        return AdditionalStoreError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
+    hint_text = f"name it with --additional-store {lent.place}, or `arstore import SOURCE` brings the image again"
+    return AdditionalStoreError(digest, f"{where}, which is not named now", hint_text)
+
+
+def _survives_copy(form: str) -> bool:
+    return properties(form).survives_copy
+
+
+def _named(root: str) -> str:
+    return f"additional store {root}"
+
+
+def _status(root: str) -> os.stat_result:
+    """Raises AdditionalStoreError, OSError."""
+    try:
+        status = os.stat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        raise AdditionalStoreError(_named(root), "is not there", _MEDIUM_HINT) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise AdditionalStoreError(_named(root), "is not a directory", "name the root of a store")
+    return status
+
+
+def _hint(root: str) -> str:
+    """Hint for a directory that is not a store."""
+    try:
+        names = os.listdir(root)
+    except OSError:
+        names = []
+    if not names:
+        return _MEDIUM_HINT
+    if not _OF_CONTAINERS_STORAGE.isdisjoint(names):
+        return "it is a store of podman's (containers/storage); `podman save` and `arstore import` bring its images"
+    return "name the root of a store"
+
+
+def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
+    """Raise AdditionalStoreError unless only those can have written the store who may. Raises OSError."""
+    what = _named(wanted.root)
+    if nobody_can_write(wanted.root):
+        # The content was fixed when the medium was made, and the administrator who mounted it trusts it.
+        return
+    trusted = {os.geteuid(), 0, *wanted.owners}
+    _require_owner(what, wanted.root, status, trusted)
+    places = ["blobs", *(f"blobs/{name}" for name in HEX_LENGTHS), "trees", "graph", f"graph/{DATA}", "store.json"]
+    for place in ("", *places):
+        path = f"{wanted.root}/{place}".rstrip("/")
+        try:
+            found = os.stat(path, follow_symlinks=not place)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            why = f"this user may not read it ({path})"
+            raise AdditionalStoreError(what, why, "its owner may let others read it, or mount it for them") from None
+        _require_owner(what, path, found, trusted)
+        if stat.S_IMODE(found.st_mode) & _WRITABLE_BY_OTHERS:
+            why = f"{path} can be written to by others than its owner, who could change what runs here"
+            raise AdditionalStoreError(what, why, f"`chmod go-w {path}`, or use a read-only copy")
+
+
+def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[int]) -> None:
+    if status.st_uid in trusted:
+        return
+    owner = name_of_user(status.st_uid)
+    why = f"{path} belongs to {owner}, who could change what runs here"
+    hint = f"if you trust {owner}, say so: --additional-store-owner {owner.removeprefix('user ')}"
+    raise AdditionalStoreError(what, why, hint)
