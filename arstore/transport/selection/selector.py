@@ -21,7 +21,6 @@ from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
-from arstore.transport.media.base import Medium
 from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
 from arstore.transport.selection.every_platform import EveryPlatform
@@ -57,7 +56,7 @@ class Selector:
         self._wanted = wanted
         self._platform = wanted.platform or host()
         # A medium may have read some to know what it lists.
-        self._documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None)
+        self._documents = Documents(source, limits, getattr(source, "facts", None))
         self._candidates = Candidates(self._documents, limits)
         self._skipped = SkippedTop() if skipped is None else skipped
         self._taking = Taking(source, self._documents, self._skipped, limits)
