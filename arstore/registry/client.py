@@ -3,7 +3,7 @@
 https, unless the user allowed plain http for this registry and https does not work there; a server that answers a
 record of TLS with a line of HTTP is not asked in https. The challenges of the first request (`GET /v2/`) count for all:
 some registries send none with their refusals. What is sent again: after a broken connection and the statuses of
-`patience.AGAIN`, every request that says that it may be; after 401, once with a new token and once more with more rights.
+`patience.AGAIN`, every request that says that it may be; after 401, once with a new token and once with more rights.
 """
 
 from __future__ import annotations

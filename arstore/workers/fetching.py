@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _FRAME = struct.Struct("<cI")
 _PIPE = 256 << 10
 """Bytes that the pipe holds: what is in it when the processes are killed has to be fetched again."""
+_PART = 256 << 10
+"""Bytes of a stream that are read before they are sent, for the same reason."""
 _DATA, _END, _FAILURE = b"D", b"E", b"F"
 _HINT = "what it was reading may have taken it over"
 
@@ -90,7 +92,7 @@ class _NobodyReadsError(Exception):
 
 def _send_stream(stream: Stream, size: int, pipe: int) -> None:
     left = size + 1
-    while left > 0 and (data := stream.read(min(left, CHUNK))):
+    while left > 0 and (data := stream.read(min(left, _PART))):
         left -= len(data)
         _send(pipe, _DATA, data)
     _send(pipe, _END, b"")

@@ -11,6 +11,7 @@ import errno
 import re
 import select
 import socket
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -93,10 +94,18 @@ def _tls_fault(error: OSError) -> NetworkFaultError | None:
 
 
 class HttpConnection:
-    """A connection that is open, to *url*'s host or to the proxy that leads there. Raises NetworkFaultError."""
+    """A connection that is open, to *url*'s host or to the proxy that leads there. Raises NetworkFaultError.
+
+    With *is_frugal* the kernel receives little that nobody has read yet: it would go with a process that is killed.
+    """
 
     def __init__(
-        self, url: Url, patience: Patience, proxy: Proxy | None, context: Callable[[], ssl.SSLContext]
+        self,
+        url: Url,
+        patience: Patience,
+        proxy: Proxy | None,
+        context: Callable[[], ssl.SSLContext],
+        is_frugal: bool = False,
     ) -> None:
         self.origin = url.origin
         self.proxy = proxy if url.scheme == "http" else None
@@ -107,6 +116,8 @@ class HttpConnection:
         self._head_until = 0.0
         self._waited = 0.0
         self._count = 0
+        self._is_waiting = False
+        """Whether reads of a body wait in the kernel, for which the socket has been set up."""
         try:
             self._sock = _connected(*((url.host, url.port) if proxy is None else proxy[:2]), patience.connect)
         except (OSError, ValueError) as error:
@@ -114,7 +125,8 @@ class HttpConnection:
         try:
             if proxy is not None and url.scheme == "https":
                 self._tunnel(url, proxy)
-            _fit_window(self._sock)
+            if is_frugal:
+                _fit_window(self._sock)
             if url.scheme == "https":
                 # As bytes: ssl would import the codec of international names for a host that is ASCII.
                 self._sock = context().wrap_socket(self._sock, server_hostname=url.host.encode("ascii"))
@@ -147,6 +159,7 @@ class HttpConnection:
         self._head_until = self._patience.clock() + seconds
         response = read_response(self, method)
         self._head_until, self._waited, self._count = 0.0, 0.0, 0
+        self._is_waiting = False
         return response
 
     def line(self, most: int) -> bytes:
@@ -197,12 +210,26 @@ class HttpConnection:
             if self._count < self._patience.slowest * self._waited:
                 raise TimeoutError("the answer comes too slowly")
             self._waited, self._count = 0.0, 0
-        self._sock.settimeout(self._patience.idle)
-        data = self._sock.recv(size)
+        data = self._received(size)
         # Only the waiting counts: whoever reads may be slow.
         self._waited += self._patience.clock() - began
         self._count += len(data)
         return data
+
+    def _received(self, size: int) -> bytes:
+        """*size* bytes of a body, fewer at the end or when they take their time. Raises TimeoutError, OSError."""
+        if _is_protected(self._sock):
+            self._sock.settimeout(self._patience.idle)
+            return self._sock.recv(size)
+        if not self._is_waiting:
+            # The kernel waits for all of it: one call in place of many, and of as many that ask whether there is any.
+            self._sock.settimeout(None)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._patience.idle))
+            self._is_waiting = True
+        try:
+            return self._sock.recv(size, socket.MSG_WAITALL)
+        except BlockingIOError as error:
+            raise TimeoutError from error
 
     def _tunnel(self, url: Url, proxy: Proxy) -> None:
         """Have the proxy lead to the host (RFC 9110, section 9.3.6)."""
@@ -236,8 +263,8 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
     """A connection to *host*. Raises NetworkFaultError for what is no name, OSError."""
     if not host.isascii() or any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         raise NetworkFaultError("its name is not that of a host", again=False)
-    # As bytes: the codec of international names need not be imported.
-    sock = socket.create_connection((host.encode("ascii"), port), seconds)
+    # As bytes, which the resolver takes too: the codec of international names need not be imported.
+    sock = socket.create_connection((host.encode("ascii"), port), seconds)  # type: ignore[arg-type]
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -247,8 +274,13 @@ def _is_protected(sock: socket.socket) -> bool:
     return ssl is not None and isinstance(sock, ssl.SSLSocket)
 
 
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+
+
 def _fit_window(sock: socket.socket) -> None:
-    """Let the kernel hold no more received bytes than a near host needs: they go with a process that is killed.
+    """Let the kernel hold no more received bytes than a near host needs.
 
     A host that is further away than a few milliseconds gets the window that the kernel finds for it.
     """

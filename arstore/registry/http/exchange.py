@@ -55,9 +55,7 @@ class Request(NamedTuple):
 class Answer:
     """An answer, whose body is read with `read`. It has to be closed; its connection is kept if all was read."""
 
-    def __init__(
-        self, url: Url, method: str, response: Response, release: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, url: Url, method: str, response: Response, release: Callable[[bool], None]) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
@@ -136,6 +134,7 @@ class Exchange:
         self._idle: dict[Origin, list[tuple[float, HttpConnection]]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
+        self._is_frugal = False
 
     def send(self, request: Request) -> Answer:
         """Send *request*. Raises NetworkFaultError, RegistryAnswerError, RegistryConfigError."""
@@ -156,10 +155,11 @@ class Exchange:
         return proxy_for(url, self._environ) is None and speaks_plain(url, self.patience)
 
     def prepare(self) -> None:
-        """Load what a process needs that may open no files any more."""
+        """Load what a process needs that may open no files any more, and whose bytes are kept when it is killed."""
         import random  # noqa: F401 # for the waits between tries
         import ssl  # noqa: F401 # wherever a redirect leads
 
+        self._is_frugal = True
         self._tls.prepare(self._environ)
 
     def close(self) -> None:
@@ -171,7 +171,8 @@ class Exchange:
                 wire.close()
 
     def _connect(self, url: Url) -> HttpConnection:
-        return HttpConnection(url, self.patience, proxy_for(url, self._environ), lambda: self._tls.context(url))
+        proxy = proxy_for(url, self._environ)
+        return HttpConnection(url, self.patience, proxy, lambda: self._tls.context(url), self._is_frugal)
 
     def _take(self, url: Url) -> HttpConnection | None:
         if self._process != os.getpid():
