@@ -102,7 +102,7 @@ class Response:
         if not data:
             raise EndedError
         self._left -= len(data)
-        if not self._left and self._source.line(2) not in {b"\r\n", b"\n"}:
+        if not self._left and _line(self._source):
             raise MalformedError("a chunk has another size than announced")
         return data
 
