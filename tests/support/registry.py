@@ -133,6 +133,8 @@ class Registry:
         self.tokens: dict[str, list[Any]] = {}
         self.sending: Callable[[Logged, int], object] = lambda _entry, _count: None
         """Told before so many bytes of a body go out."""
+        self.to_tls = b""
+        """What a client is told that tries TLS where there is none."""
         self.answering = 0
         """Requests that are being answered."""
         self.send_buffer = 0
@@ -205,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         try:
             if self.rfile.peek(1)[:1] == b"\x16" and self.registry.url.startswith("http:"):
-                # A client that tries TLS: other servers say at once that they do not.
+                # A client that tries TLS: other servers say at once that they do not, most of them in HTTP.
+                self.wfile.write(self.registry.to_tls)
                 self.close_connection = True
                 return
             super().handle_one_request()
