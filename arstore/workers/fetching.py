@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 _FRAME = struct.Struct("<cI")
 _PIPE = 256 << 10
 """Bytes that the pipe holds: what is in it when the processes are killed has to be fetched again."""
-_PART = 256 << 10
-"""Bytes of a stream that are read before they are sent, for the same reason."""
+_PART = 128 << 10
+"""Bytes of a stream that are read before they are sent, for the same reason: both processes have so many in hand."""
 _DATA, _END, _FAILURE = b"D", b"E", b"F"
 _HINT = "what it was reading may have taken it over"
 

@@ -3,8 +3,8 @@
 A registry of the tests' own, on loopback, counts the bytes of layers as it sends them; what the kernel holds to be sent
 counts as sent, and is kept small. At a random byte the pull is killed with SIGKILL, its own process alone; those that
 it has forked go with it. Then it is given again in the same store. Together both may be sent as much as the layers have
-and one chunk for each layer that was being sent when the kill came. Afterwards a deep check has to be clean, the image
-has to be there, and nothing may be left in `ingest/`.
+and one chunk for each layer that was on its way when the kill came: asked for, and not wholly in the store. Afterwards
+a deep check has to be clean, the image has to be there, and nothing may be left in `ingest/`.
 
 *--kills* says how many, *--seed* at which bytes, *--size* how many MiB the largest of the images has.
 """
@@ -65,16 +65,20 @@ class Counter:
     def __init__(self, layers: dict[str, int]) -> None:
         self._layers = layers
         self._lock = threading.Lock()
-        self._entries: dict[int, tuple[str, int, int]] = {}
+        self._asked: set[str] = set()
         self._place = -1
         self._then: Callable[[], object] = lambda: None
         self.total = 0
-        self.open = 0
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """The sizes of the layers that were asked for, by digest."""
+        return {digest: self._layers[digest] for digest in self._asked}
 
     def begin(self, place: int = -1, then: Callable[[], object] = lambda: None) -> None:
         """Count from 0."""
         with self._lock:
-            self._entries, self.total, self.open, self._place, self._then = {}, 0, 0, place, then
+            self._asked, self.total, self._place, self._then = set(), 0, place, then
 
     def __call__(self, entry: Logged, count: int) -> None:
         """See Registry.sending."""
@@ -82,14 +86,11 @@ class Counter:
         if digest not in self._layers or entry.method != "GET":
             return
         with self._lock:
-            asked = entry.headers.get("range", "bytes=0-").removeprefix("bytes=").rstrip("-")
-            _, whole, sent = self._entries.get(id(entry), (digest, self._layers[digest] - int(asked), 0))
-            self._entries[id(entry)] = digest, whole, sent + count
+            self._asked.add(digest)
             self.total += count
             is_time = 0 <= self._place <= self.total
             if is_time:
                 self._place = -1
-                self.open = sum(sent < whole or key == id(entry) for key, (_, whole, sent) in self._entries.items())
         if is_time:
             self._then()
 
@@ -126,7 +127,9 @@ def try_kill(server: Registry, counter: Counter, name: str, picture: Picture, pl
     victims.append(process.pid)
     status = process.wait(_WAIT)
     _wait_for_silence(server)
-    before, was_open = counter.total, counter.open
+    before = counter.total
+    stored = {path.name.split("-")[2]: path.stat().st_size for path in (store.root / "ingest").glob("*/fetched-*")}
+    was_open = sum(stored.get(digest.partition(":")[2], 0) < size for digest, size in counter.asked.items())
     counter.begin()
     again = store.run(*words)
     faults = []
