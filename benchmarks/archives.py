@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _KIND = "application/vnd.oci.image"
 _EPOCH = 1_700_000_000
 _SEGMENT = 16 << 20
-_NOISE = 1 << 20
 _COPY = 4 << 20
 
 
@@ -120,14 +119,15 @@ def deep_stack(path: str, count: int) -> None:
 # --- a huge layer ---------------------------------------------------------------------------------------------------
 
 
-def huge_layer(path: str, size: int) -> None:
+def huge_layer(path: str, size: int, part: int = 16) -> None:
     """An image called huge, whose only layer has one file of *size* bytes, a multiple of 16 MiB.
 
-    The file repeats 16 MiB, of which one is noise: the layer deflates to about a sixteenth. The one gzip member is put
-    together from deflate blocks that stand for themselves (after a full flush), so that only 16 MiB are compressed.
+    The file repeats 16 MiB, of which one in *part* is noise: the layer deflates to about so much. The one gzip member
+    is put together from deflate blocks that stand for themselves (after a full flush), so that only 16 MiB are
+    compressed.
     """
-    noise = hashlib.shake_128(b"noise").digest(_NOISE)
-    segment = noise + (b"The quick brown fox jumps over the lazy dog.\n" * (_SEGMENT // 45 + 1))[: _SEGMENT - _NOISE]
+    noise = hashlib.shake_128(b"noise").digest(_SEGMENT // part)
+    segment = (noise + b"The quick brown fox jumps over the lazy dog.\n" * (_SEGMENT // 45 + 1))[:_SEGMENT]
     head, tail = _header("huge", size), bytes(2 * tarfile.BLOCKSIZE)
     count = size // _SEGMENT
     compressor = zlib.compressobj(6, zlib.DEFLATED, -15)

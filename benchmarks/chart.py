@@ -77,6 +77,8 @@ def _entry(finding: Finding, y: int) -> list[str]:
 
 def _value(finding: Finding) -> str:
     value = finding.value or 0.0
+    if finding.bar.at_most_more is not None:
+        return f"{value:+.3g} {finding.bar.unit}"
     return f"{value:.3g}×" if finding.bar.against else f"{value:.3g} {finding.bar.unit}"
 
 

@@ -11,7 +11,7 @@ from benchmarks.measure import Contender, UnavailableError
 from benchmarks.process import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.ground import Ground
     from benchmarks.measure import Values
@@ -130,6 +130,45 @@ class Arstore(Engine):
         """`benchmarks.inside` with *arguments*: what is measured of library calls, in a process of its own."""
         environment = self.ground.environment() | {"PYTHONPATH": str(CHECKOUT)}
         return Command(self.ground.python("-m", "benchmarks.inside", self.root, self.runroot, *arguments), environment)
+
+
+class Curl(Engine):
+    """curl of this host: what the same bytes cost when nobody looks at them."""
+
+    label = "curl"
+    program = "curl"
+    peer = False
+
+    def require(self) -> None:
+        """Raise UnavailableError when this host has no curl."""
+        if not any(os.access(f"{place}/{self.program}", os.X_OK) for place in PATH.split(":")):
+            raise UnavailableError(f"{self.program} is not installed")
+
+    def fetching(self, urls: Mapping[str, str]) -> Command:
+        """Get all of *urls* at a time, into files of these names."""
+        words = ["--silent", "--show-error", "--fail", "--parallel", "--parallel-immediate"]
+        for name, url in urls.items():
+            words += ["--output", f"{self.home}/{name}", url]
+        return self.plain(*words)
+
+    def plain(self, *arguments: str) -> Command:
+        """curl with *arguments*, and without a configuration file."""
+        return Command((self.program, "--disable", *arguments), self.ground.environment())
+
+
+class Bare(Engine):
+    """Our Python, which starts and does nothing."""
+
+    label = "python -c pass"
+    program = "python"
+    peer = False
+
+    def require(self) -> None:
+        """Always there."""
+
+    def plain(self, *arguments: str) -> Command:
+        """The interpreter with nothing to do."""
+        return Command(self.ground.python("-c", "pass"), self.ground.environment())
 
 
 class Floor(Engine):

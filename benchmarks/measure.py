@@ -61,8 +61,8 @@ class Bar:
 
     With *against*, the sum of the medians of these contenders' same metric, the value is a ratio: theirs by the
     subject's when it must be `at_least` so much (the subject is so many times faster), the subject's by theirs when it
-    may be `at_most` so much. Without *against* the value is the subject's median itself, in *unit*, and may be
-    `at_most` so much.
+    may be `at_most` so much. With `at_most_more` it is a difference in *unit*, which the subject may have more than
+    they. Without *against* the value is the subject's median itself, in *unit*, and may be `at_most` so much.
     """
 
     what: str
@@ -72,12 +72,15 @@ class Bar:
     at_least: float | None = None
     at_most: float | None = None
     unit: str = "s"
+    at_most_more: float | None = None
 
     @property
     def required(self) -> str:
         """The bar in words."""
         if self.at_least is not None:
             return "no slower" if self.at_least == 1 else f"≥ {self.at_least:g}×"
+        if self.at_most_more is not None:
+            return f"≤ + {self.at_most_more:g} {self.unit}"
         if self.at_most is None:
             return ""
         return f"≤ {self.at_most:g}×" if self.against else f"≤ {self.at_most:g} {self.unit}"
@@ -137,6 +140,9 @@ def judge(bar: Bar, series: Sequence[Series]) -> Finding:
     if not bar.against:
         return Finding(bar, measured, None, measured, _score(bar, measured))
     reference = sum(_median(found, label, bar.metric) or 0.0 for label in bar.against)
+    if bar.at_most_more is not None:
+        more = measured - reference
+        return Finding(bar, measured, reference, more, min(bar.at_most_more / more, _BEST) if more > 0 else _BEST)
     upper, lower = (reference, measured) if bar.at_least is not None else (measured, reference)
     if lower <= 0:
         return Finding(bar, measured, reference, None, None, "a median is zero")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 20.0
 _REQUEST = re.compile(r'"(?:GET|HEAD|PUT|POST|PATCH|DELETE) /v2/')
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = """version: 0.1
 log: {{level: error, accesslog: {{disabled: false}}}}
 storage: {{filesystem: {{rootdirectory: {directory}}}, delete: {{enabled: true}}}}
@@ -59,6 +61,18 @@ class Registry:
     def requests(self) -> int:
         """How many it has had."""
         return 0 if self._running is None else len(_REQUEST.findall(self._running.written()))
+
+    def blobs(self, name: str) -> dict[str, str]:
+        """The URLs of the blobs of the image *name*, `REPOSITORY:TAG`, by digest. Raises MeasurementError."""
+        repository, _, tag = name.rpartition(":")
+        base = f"http://{self.address}/v2/{repository}"
+        asked = urllib.request.Request(f"{base}/manifests/{tag}", headers={"Accept": _MANIFEST})
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                manifest = json.load(answer)
+            return {one["digest"]: f"{base}/blobs/{one['digest']}" for one in [manifest["config"], *manifest["layers"]]}
+        except (OSError, ValueError, KeyError) as error:
+            raise MeasurementError(f"{name} is not in the registry") from error
 
     def stop(self) -> None:
         """End it, and remove its storage."""

@@ -138,6 +138,8 @@ def _bars(findings: Sequence[Finding]) -> list[str]:
         bar = finding.bar
         compared = "" if finding.reference is None else quantity(finding.reference, bar.unit)
         ratio = f"{finding.value:.2f}×" if bar.against and finding.value is not None else ""
+        if bar.at_most_more is not None and finding.value is not None:
+            ratio = f"{finding.value:+.3f} {bar.unit}"
         verdict = finding.why if finding.met is None else "met" if finding.met else "**not met**"
         measured = "" if finding.measured is None else quantity(finding.measured, bar.unit)
         lines.append(_line(bar.what, bar.required, measured, compared, ratio, verdict))

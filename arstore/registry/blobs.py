@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _PROGRESS = 1 << 20
 """Bytes after which a connection that breaks is not taken for one that never works."""
-_PART = 256 << 10
-"""Bytes that a read gathers before it returns."""
 
 
 def head_blob(repository: Repository, digest: Digest, actions: str = PULL) -> int | None:
@@ -84,7 +82,7 @@ class RemoteBlob:
             while data := self.read(CHUNK):
                 parts.append(data)
             return b"".join(parts)
-        wanted = min(size, _PART)
+        wanted = min(size, CHUNK)
         parts = []
         while wanted and not self._done:
             try:

@@ -1,9 +1,9 @@
 """One registry: finds out how to talk to it, and sends requests, authorised and repeated where that is right.
 
-https, unless the user allowed plain http for this registry and https does not work there. The challenges of the first
-request (`GET /v2/`) count for all: some registries send none with their refusals. What is sent again: after a broken
-connection and the statuses of `patience.AGAIN`, every request that says that it may be; after 401, once with a new
-token and once more with more rights.
+https, unless the user allowed plain http for this registry and https does not work there; a server that answers a
+record of TLS with a line of HTTP is not asked in https. The challenges of the first request (`GET /v2/`) count for all:
+some registries send none with their refusals. What is sent again: after a broken connection and the statuses of
+`patience.AGAIN`, every request that says that it may be; after 401, once with a new token and once with more rights.
 """
 
 from __future__ import annotations
@@ -182,10 +182,12 @@ class RegistryClient:
 
     def _find(self) -> Url:
         base = self._secure
+        if self._registry.insecure and base.port == self._plain.port and self.exchange.speaks_plain(base):
+            base = self._plain
         try:
             answer = self._ping(base)
         except (NetworkFaultError, ArstoreError) as error:
-            if not self._registry.insecure:
+            if not self._registry.insecure or base is self._plain:
                 raise self._unreachable(error) from error
             base = self._plain
             try:

@@ -4,7 +4,8 @@ A directory is an OCI layout or a `dir:`; a file or a stream is a tar archive, p
 `docker save`, or of a `dir:`. An uncompressed regular file is read in place; all else is read once, and its members
 wait in spool files inside the store. A transport in front of the path says what the content has to be.
 
-What fails leaves nothing open. Not in scope: reading images (`layout`, `docker_archive`, `dir`) and verifying (`copy`).
+What fails leaves nothing open. What reads a kind of medium is imported when such a one is met: a registry needs none.
+Not in scope: reading images (`layout`, `docker_archive`, `dir`) and verifying (`copy`).
 """
 
 from __future__ import annotations
@@ -16,28 +17,21 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from arstore.errors import UnknownFormatError, UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
-from arstore.tar.compression import Compression
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.tar.peeking import Resumed, head_of
-from arstore.transport.dir import Dir, is_dir
-from arstore.transport.docker_archive import DockerArchive, is_docker_archive
-from arstore.transport.hybrid import Hybrid
-from arstore.transport.layout import Layout, is_layout
 from arstore.transport.location import REGISTRY, STREAM, parse_location
-from arstore.transport.media.archive import indexed, spooled
 from arstore.transport.media.blob import Extent, OpenFile
 from arstore.transport.media.bounds import bounds_of
 from arstore.transport.media.directory import Directory
-from arstore.transport.media.inflating import inflating
 from arstore.transport.media.magic import HEAD, is_tar
 from arstore.transport.media.stream import DescriptorReader
 from arstore.transport.names import EVERYTHING, Choice
-from arstore.transport.refusal import compression_of, no_archive, no_image, no_layout
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from arstore.digest import Reader
     from arstore.registry.access import RegistryOptions
+    from arstore.tar.codec import Compression
     from arstore.transport.media.base import Medium
     from arstore.transport.media.members import Members
     from arstore.transport.source import ImageSource, Spool
@@ -116,6 +110,8 @@ def open_source_fd(
 
 def _from_fd(file: OpenFile, request: _Request) -> Medium:
     """The source in *file*, which it takes over."""
+    from arstore.transport.media.archive import indexed
+
     try:
         status = os.fstat(file.fd)
         if stat.S_ISDIR(status.st_mode):
@@ -146,6 +142,10 @@ def _from_stream(stdin: BinaryIO | FileIO, request: _Request) -> Medium:
 
 
 def _in_directory(directory: Directory, request: _Request) -> Medium:
+    from arstore.transport.dir import Dir, is_dir
+    from arstore.transport.layout import Layout, is_layout
+    from arstore.transport.refusal import no_layout
+
     try:
         if is_layout(directory):
             return _as_asked(Layout(directory, *request.common), "oci", request)
@@ -159,6 +159,10 @@ def _in_directory(directory: Directory, request: _Request) -> Medium:
 
 def _in_stream(stream: Reader, request: _Request) -> Medium:
     """The source in something that is read once: compressed, a pipe, or no archive at all."""
+    from arstore.tar.codec import Compression
+    from arstore.transport.media.inflating import inflating
+    from arstore.transport.refusal import compression_of
+
     head = head_of(stream, HEAD)
     compression = compression_of(head, request.what)
     content: Reader = Resumed(head, stream)
@@ -173,6 +177,9 @@ def _in_stream(stream: Reader, request: _Request) -> Medium:
 
 def _tar(content: Reader, head: bytes, compression: Compression, request: _Request) -> Members:
     """The table of a stream that begins with *head*, in which *compression* has been undone."""
+    from arstore.transport.media.archive import spooled
+    from arstore.transport.refusal import no_archive
+
     if not is_tar(head):
         raise no_archive(head, compression, request.what)
     return spooled(content, request.what, request.spool, request.limits)
@@ -180,6 +187,12 @@ def _tar(content: Reader, head: bytes, compression: Compression, request: _Reque
 
 def _in_archive(members: Members, request: _Request) -> Medium:
     """The source in an archive whose table stands; the transport that was asked for decides where it is both kinds."""
+    from arstore.transport.dir import Dir, is_dir
+    from arstore.transport.docker_archive import DockerArchive, is_docker_archive
+    from arstore.transport.hybrid import Hybrid
+    from arstore.transport.layout import Layout, is_layout
+    from arstore.transport.refusal import no_image
+
     try:
         docker = is_docker_archive(members)
         common = (members, *request.common)

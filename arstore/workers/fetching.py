@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _FRAME = struct.Struct("<cI")
 _PIPE = 256 << 10
 """Bytes that the pipe holds: what is in it when the processes are killed has to be fetched again."""
+_PART = 128 << 10
+"""Bytes of a stream that are read before they are sent, for the same reason: both processes have so many in hand."""
 _DATA, _END, _FAILURE = b"D", b"E", b"F"
 _HINT = "what it was reading may have taken it over"
 
@@ -90,7 +92,7 @@ class _NobodyReadsError(Exception):
 
 def _send_stream(stream: Stream, size: int, pipe: int) -> None:
     left = size + 1
-    while left > 0 and (data := stream.read(min(left, CHUNK))):
+    while left > 0 and (data := stream.read(min(left, _PART))):
         left -= len(data)
         _send(pipe, _DATA, data)
     _send(pipe, _END, b"")
@@ -139,20 +141,24 @@ class Fetched:
             if kind != _DATA or not 0 < length <= CHUNK:
                 raise HostError("worker", "a fetching process sent what is no stream", _HINT)
             self._left = length
-        data = os.read(self._pipe, min(size, self._left))
-        if not data:
-            raise _ended()
+        # All of the frame, as far as it is wanted: whoever takes it has work with each piece.
+        data = self._exactly(min(size, self._left))
         self._left -= len(data)
         return data
 
     def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = os.read(self._pipe, size - len(data))
-            if not more:
+        data = os.read(self._pipe, size)
+        if len(data) == size:
+            return data
+        parts = [data]
+        left = size - len(data)
+        while left:
+            data = os.read(self._pipe, left)
+            if not data:
                 raise _ended()
-            data += more
-        return data
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
 
 
 class FetchedStream:

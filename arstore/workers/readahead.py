@@ -6,8 +6,8 @@ ahead of the stage that takes them, and memory stays what it was: a few chunks a
 
 from __future__ import annotations
 
-import queue
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from arstore.digest import Reader
 
-_DEPTH = 4
-"""Chunks that may wait."""
+_DEPTH = 5
+"""Chunks that may wait, the one that is being read among them."""
 
 
 class ReadAhead:
@@ -29,8 +29,13 @@ class ReadAhead:
 
     def __init__(self, source: Reader) -> None:
         self._source = source
-        self._chunks: queue.Queue[bytes | BaseException] = queue.Queue(_DEPTH)
-        self._given_up = threading.Event()
+        # Two queues without a bound in place of one that has it, which takes ten times the time: one of them holds
+        # leave to read a chunk.
+        self._chunks: SimpleQueue[bytes | BaseException] = SimpleQueue()
+        self._leave: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_DEPTH):
+            self._leave.put(None)
+        self._given_up = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
 
@@ -41,13 +46,8 @@ class ReadAhead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._given_up.set()
-        while self._thread.is_alive():
-            # Make room for a chunk that the thread may be waiting to hand over.
-            try:
-                self._chunks.get(timeout=0.01)
-            except queue.Empty:
-                continue
+        self._given_up = True
+        self._leave.put(None)
         self._thread.join()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -55,6 +55,7 @@ class ReadAhead:
         if self._ended:
             return b""
         chunk = self._chunks.get()
+        self._leave.put(None)
         if isinstance(chunk, bytes):
             self._ended = not chunk
             return chunk
@@ -63,7 +64,10 @@ class ReadAhead:
 
     def _run(self) -> None:
         try:
-            while not self._given_up.is_set():
+            while True:
+                self._leave.get()
+                if self._given_up:
+                    return
                 data = self._source.read(CHUNK)
                 self._chunks.put(data)
                 if not data:

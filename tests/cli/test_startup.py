@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import images
+from support import registry as registries
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -135,3 +136,20 @@ def test_a_command_without_a_registry_imports_nothing_for_one(filled, tmp_path):
     assert found["status"] == 0
     wanted = ("http", "ssl", "arstore.registry", "email", "tomllib", "getpass")
     assert [one for one in found["modules"] if one.partition(".")[0] in wanted or one.startswith(wanted[2])] == []
+
+
+SLOW_IN_A_PULL = ("ssl", "http", "email", "click", "arstore.workers.pool", "arstore.tar.reader", "arstore.tar.codec")
+SLOW_IN_A_PULL += ("arstore.store.ingest.layer_jobs", "arstore.registry.auth.token", "encodings.idna", "random")
+
+
+def test_a_pull_of_what_is_there_imports_what_talks_and_nothing_that_reads_layers(filled, tmp_path):
+    with registries.served() as server:
+        server.to_tls = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+        server.put_image("a/b", "1", images.example())
+        words = ("--quiet", "pull", "--tls-verify=false", f"{server.host}/a/b:1")
+        assert filled(*words).status == 0
+        found = loaded(filled, tmp_path, words)
+    assert found["status"] == 0
+    modules = found["modules"]
+    assert [one for one in modules if any(one == word or one.startswith(f"{word}.") for word in SLOW_IN_A_PULL)] == []
+    assert len([one for one in modules if one.startswith("arstore")]) <= 190

@@ -6,12 +6,14 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from support import certificates
+from support import registry as registries
 
 from arstore.digest import Digest
 from arstore.errors import RegistryAnswerError, RegistryUnreachableError
 from arstore.oci.docker_reference import DockerReference
 from arstore.registry.blobs import RemoteBlob
-from arstore.registry.http.connection import NetworkFaultError
+from arstore.registry.http.connection import NetworkFaultError, speaks_plain
 from arstore.registry.http.exchange import Request
 from arstore.registry.http.patience import Budget, Patience
 from arstore.registry.http.url import Url
@@ -187,3 +189,70 @@ def test_names_that_no_host_has(connect, host):
     url = Url("http", host, 80, "/")
     with pytest.raises(NetworkFaultError, match="not that of a host"):
         client.client.exchange.send(Request("GET", url))
+
+
+def test_what_follows_an_answer_is_taken_for_no_other(connect):
+    more = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + DATA + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad"
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + DATA
+    with raw(PING, more, good) as port:
+        repository = connect.access().to_write(DockerReference.parse(f"127.0.0.1:{port}/a/b"))
+        for _ in range(2):
+            with RemoteBlob(repository, Digest.of(DATA), len(DATA)) as blob:
+                assert blob.read() == DATA
+
+
+@contextmanager
+def saying(first):
+    """A server that gives every connection what *first* makes of its first bytes; yields a URL and what it has got."""
+    got = []
+
+    def serve():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                got.append(client.recv(4096))
+                client.sendall(first)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield Url("https", "127.0.0.1", listener.getsockname()[1], "/v2/"), got
+
+
+@pytest.mark.parametrize(
+    ("first", "is_plain"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request", True),
+        (b"\x15\x03\x01\x00\x02\x02\x0a", False),
+        (b"HTTP", False),
+        (b"", False),
+    ],
+)
+def test_who_answers_tls_with_http_speaks_plain_http(connect, first, is_plain):
+    with saying(first) as (url, got):
+        assert speaks_plain(url, connect.patience) is is_plain
+    assert [one[:1] for one in got] == [b"\x16"]
+
+
+def test_who_says_nothing_is_not_waited_for_long(connect):
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = Url("https", "127.0.0.1", listener.getsockname()[1], "/v2/")
+        assert not speaks_plain(url, connect.patience._replace(head=0.2))
+    assert not speaks_plain(url, connect.patience)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_of_tls_is_asked_in_tls(connect, tmp_path):
+    with registries.served(tls=certificates.Authority(tmp_path).server()) as server:
+        assert connect(server).client.reach().scheme == "https"
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "ü€", "a\0"])
+def test_no_header_is_sent_that_is_none(connect, value):
+    with raw(PING, answer(DATA)) as port:
+        exchange = connect.access().to_write(DockerReference.parse(f"127.0.0.1:{port}/a/b")).client.exchange
+        with pytest.raises(NetworkFaultError):
+            exchange.send(Request("GET", Url("http", "127.0.0.1", port, "/"), {"Authorization": value}))

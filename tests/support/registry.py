@@ -131,6 +131,14 @@ class Registry:
         self.tags: dict[str, dict[str, str]] = {}
         self.uploads: dict[str, bytearray] = {}
         self.tokens: dict[str, list[Any]] = {}
+        self.sending: Callable[[Logged, int], object] = lambda _entry, _count: None
+        """Told before so many bytes of a body go out."""
+        self.to_tls = b""
+        """What a client is told that tries TLS where there is none."""
+        self.answering = 0
+        """Requests that are being answered."""
+        self.send_buffer = 0
+        """Bytes that the kernel may hold to be sent; 0 as it likes."""
         self.log: list[Logged] = []
         self.faults: list[Fault] = []
         self.url = ""
@@ -199,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         try:
             if self.rfile.peek(1)[:1] == b"\x16" and self.registry.url.startswith("http:"):
-                # A client that tries TLS: other servers say at once that they do not.
+                # A client that tries TLS: other servers say at once that they do not, most of them in HTTP.
+                self.wfile.write(self.registry.to_tls)
                 self.close_connection = True
                 return
             super().handle_one_request()
@@ -207,7 +216,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_GET(self) -> None:  # the base class's name
-        self._serve()
+        with self.registry.lock:
+            self.registry.answering += 1
+        try:
+            self._serve()
+        finally:
+            with self.registry.lock:
+                self.registry.answering -= 1
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
@@ -253,7 +268,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = reply.body if reply.cut is None else reply.body[: reply.cut]
         step = 1 if reply.drip else 64 << 10
+        if self.registry.send_buffer:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.registry.send_buffer)
         for place in range(0, len(body), step):
+            self.registry.sending(self._entry, min(step, len(body) - place))
             self.wfile.write(body[place : place + step])
             self._entry.size = min(place + step, len(body))
             if reply.drip:

@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from arstore.errors import RegistryAccessError
-from arstore.registry.auth.token import Token, fetch_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.registry.auth.challenge import Challenge
     from arstore.registry.auth.credential import Credential
+    from arstore.registry.auth.token import Token
     from arstore.registry.http.exchange import Exchange
     from arstore.registry.http.url import Url
 
@@ -112,6 +112,8 @@ class Authorizer:
             token = self._tokens.get(wanted)
             now = self._exchange.patience.clock()
             if token is None or token.until <= now or token.value == refused:
+                from arstore.registry.auth.token import fetch_token  # many registries want none
+
                 token = fetch_token(self._exchange, challenge, self._registry, wanted, self._credential)
                 self._tokens[wanted] = token
             return token

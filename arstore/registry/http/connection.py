@@ -1,31 +1,35 @@
-"""Connections: TCP, perhaps through a proxy, perhaps TLS, every wait with an end. HTTP/1.1 by the standard library.
+"""Connections: TCP, perhaps through a proxy, perhaps TLS, every wait with an end; HTTP/1.1 over them.
 
 A read waits for the time that its phase allows: the whole head of an answer has one deadline, and a body may neither
-stop nor trickle. Failures of the network are `NetworkFaultError`, which says whether another try may help.
+stop nor trickle. Failures of the network are `NetworkFaultError`, which says whether another try may help. Modules that
+take long to import come with their first use: `ssl` with the first connection that is protected.
 """
 
 from __future__ import annotations
 
 import errno
-import http.client
-import io
+import re
+import select
 import socket
-import ssl
+import struct
 import sys
 from typing import TYPE_CHECKING
 
 from arstore.errors import reason
+from arstore.registry.http.response import EndedError, MalformedError, Response, read_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
+    from collections.abc import Callable, Mapping
 
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
     from arstore.registry.http.patience import Patience
     from arstore.registry.http.proxy import Proxy
     from arstore.registry.http.url import Url
 
-_BLOCK = 1 << 17
+_BLOCK = 1 << 16
+"""Bytes that are asked for where a line is wanted."""
 _WINDOW = 60.0
 _TCP_INFO_SIZE, _ROUND_TRIP = 104, 68
 """struct tcp_info of linux/tcp.h: its bytes as of Linux 2.6, and where the smoothed round trip, in µs, stands in it."""
@@ -34,11 +38,13 @@ _NEAR = 4000
 _RATE = 500
 """Bytes per microsecond of round trip that are wanted; the kernel doubles what it is told."""
 _LEAST_WINDOW = 128 << 10
-_MOST_TRAILERS = 100
-_LONGEST_LINE = 1 << 16
 _FINAL = frozenset({errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
-_TUNNEL_REFUSED = "Tunnel connection failed: 4"
 _PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_PROBE = b"\x16\x03\x01\x00\x02\r\n"
+"""A record of TLS that no server of TLS goes on with, and a line that a server of HTTP answers with a refusal."""
+_PROBED = 1.0
+"""Seconds for an answer to that."""
 
 
 class NetworkFaultError(Exception):
@@ -53,18 +59,13 @@ class NetworkFaultError(Exception):
 
 
 def fault_of(error: Exception) -> NetworkFaultError:
-    """What *error*, of a socket or of http.client, means."""
+    """What *error*, of a socket or of an answer, means."""
     if isinstance(error, NetworkFaultError):
         return error
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkFaultError(
-            f"its certificate is not trusted ({error.verify_message or error.reason})", again=False
-        )
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return NetworkFaultError("the connection was closed")
-    if isinstance(error, ssl.SSLError):
-        name = str(error.reason or "TLS failed")
-        return NetworkFaultError(f"TLS failed ({name.lower().replace('_', ' ')})", again=False, is_plain=name in _PLAIN)
+    if isinstance(error, EndedError):
+        return NetworkFaultError("the connection was closed before the answer was complete")
+    if isinstance(error, MalformedError):
+        return NetworkFaultError(f"the answer is not HTTP ({error})", again=False)
     if isinstance(error, TimeoutError):
         own = str(error)
         return NetworkFaultError(own if own.startswith("the answer") else "timed out")
@@ -72,118 +73,214 @@ def fault_of(error: Exception) -> NetworkFaultError:
         return NetworkFaultError(
             f"its name cannot be resolved ({reason(error)})", again=error.errno == socket.EAI_AGAIN
         )
-    if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
-        return NetworkFaultError("the connection was closed before the answer was complete")
-    if isinstance(error, http.client.HTTPException):
-        return NetworkFaultError(f"the answer is not HTTP ({type(error).__name__})", again=False)
-    if isinstance(error, UnicodeError):
-        return NetworkFaultError("its name is not that of a host", again=False)
     if isinstance(error, OSError):
-        final = error.errno in _FINAL or str(error).startswith(_TUNNEL_REFUSED)
-        return NetworkFaultError(reason(error), again=not final)
+        return _tls_fault(error) or NetworkFaultError(reason(error), again=error.errno not in _FINAL)
     return NetworkFaultError(f"the answer cannot be read ({type(error).__name__})", again=False)
 
 
-class _Bytes(io.RawIOBase):
-    """The bytes that come from a socket, each waited for as long as the phase allows."""
-
-    def __init__(self, owner: _Socket) -> None:
-        self._owner = owner
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """See io.RawIOBase."""
-        return self._owner.receive(buffer)
-
-    def close(self) -> None:
-        """See io.RawIOBase."""
-        if not self.closed:
-            super().close()
-            self._owner.let_go()
+def _tls_fault(error: OSError) -> NetworkFaultError | None:
+    """What *error* means if it is one of TLS."""
+    ssl = sys.modules.get("ssl")
+    if ssl is None or not isinstance(error, ssl.SSLError):
+        return None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkFaultError(
+            f"its certificate is not trusted ({error.verify_message or error.reason})", again=False
+        )
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return NetworkFaultError("the connection was closed")
+    name = str(error.reason or "TLS failed")
+    return NetworkFaultError(f"TLS failed ({name.lower().replace('_', ' ')})", again=False, is_plain=name in _PLAIN)
 
 
-class _Socket:
-    """What http.client sees of a socket: only what it uses, with `receive` in place of its reads."""
+class HttpConnection:
+    """A connection that is open, to *url*'s host or to the proxy that leads there. Raises NetworkFaultError.
 
-    def __init__(self, sock: socket.socket, patience: Patience) -> None:
-        self.sock = sock
+    With *is_frugal* the kernel receives little that nobody has read yet: it would go with a process that is killed.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        patience: Patience,
+        proxy: Proxy | None,
+        context: Callable[[], ssl.SSLContext],
+        is_frugal: bool = False,
+    ) -> None:
+        self.origin = url.origin
+        self.proxy = proxy if url.scheme == "http" else None
+        """The proxy that is to be given absolute URLs; a tunnel hides its proxy."""
         self._patience = patience
+        self._held, self._at = b"", 0
+        """What has been received, and how much of it has been taken."""
         self._head_until = 0.0
         self._waited = 0.0
         self._count = 0
-        self._readers = 0
-        self._closing = False
+        self._is_waiting = False
+        """Whether reads of a body wait in the kernel, for which the socket has been set up."""
+        try:
+            self._sock = _connected(*((url.host, url.port) if proxy is None else proxy[:2]), patience.connect)
+        except (OSError, ValueError) as error:
+            raise fault_of(error) from error
+        try:
+            if proxy is not None and url.scheme == "https":
+                self._tunnel(url, proxy)
+            if is_frugal:
+                _fit_window(self._sock)
+            if url.scheme == "https":
+                # As bytes: ssl would import the codec of international names for a host that is ASCII.
+                self._sock = context().wrap_socket(self._sock, server_hostname=url.host.encode("ascii"))
+        except (OSError, ValueError, EndedError, MalformedError) as error:
+            self.close()
+            raise fault_of(error) from error
+        except BaseException:
+            self.close()
+            raise
 
-    def expect_head(self, seconds: float) -> None:
-        """The next bytes are the head of an answer, which is to be complete in *seconds*."""
+    def send_head(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> None:
+        """Send the head of a request, and *body* with it. Raises ValueError for what has no place in one, OSError."""
+        lines = [f"{method} {target} HTTP/1.1"]
+        for name, value in headers.items():
+            if _VALUE.fullmatch(value) is None:
+                raise ValueError(f"the header {name} cannot be sent")
+            lines.append(f"{name}: {value}")
+        self.send("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+
+    def send(self, data: ReadableBuffer) -> None:
+        """Send all of *data*. Raises TimeoutError, OSError."""
+        self._sock.settimeout(self._patience.head)
+        self._sock.sendall(data)
+
+    def response(self, method: str, seconds: float) -> Response:
+        """The answer to a request of *method*, whose head is to be complete in *seconds*.
+
+        Raises MalformedError, EndedError, TimeoutError, OSError; reading its body raises them too.
+        """
         self._head_until = self._patience.clock() + seconds
+        response = read_response(self, method)
+        self._head_until, self._waited, self._count = 0.0, 0.0, 0
+        self._is_waiting = False
+        return response
 
-    def expect_body(self) -> None:
-        """The next bytes are a body."""
-        self._head_until = 0.0
-        self._waited, self._count = 0.0, 0
+    def line(self, most: int) -> bytes:
+        """See response.Bytes."""
+        while (end := self._held.find(b"\n", self._at)) < 0 and len(self._held) - self._at <= most:
+            data = self._receive(_BLOCK)
+            if not data:
+                break
+            self._held, self._at = self._held[self._at :] + data, 0
+        return self._taken(end + 1 if end >= 0 else len(self._held))
 
-    def receive(self, buffer: WriteableBuffer) -> int:
-        """Read into *buffer*; the number of bytes, 0 at the end. Raises TimeoutError, OSError."""
+    def some(self, size: int) -> bytes:
+        """See response.Bytes."""
+        if self._at < len(self._held):
+            return self._taken(min(self._at + size, len(self._held)))
+        return self._receive(size)
+
+    def _taken(self, end: int) -> bytes:
+        data = self._held[self._at : end]
+        self._at = end
+        return data
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is of no use any more: bytes have come that nothing was asked for, or its end."""
+        if self._at < len(self._held):
+            return True
+        if _is_protected(self._sock):
+            return False
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()
+
+    def _receive(self, size: int) -> bytes:
+        """At most *size* bytes, b"" at the end. Raises TimeoutError, OSError."""
         began = self._patience.clock()
         if self._head_until:
             left = self._head_until - began
             if left <= 0:
                 raise TimeoutError("the answer did not come in time")
-            self.sock.settimeout(left)
-            return self.sock.recv_into(buffer)
+            self._sock.settimeout(left)
+            return self._sock.recv(size)
         if self._waited > _WINDOW:
             if self._count < self._patience.slowest * self._waited:
                 raise TimeoutError("the answer comes too slowly")
             self._waited, self._count = 0.0, 0
-        self.sock.settimeout(self._patience.idle)
-        got = self.sock.recv_into(buffer)
+        data = self._received(size)
         # Only the waiting counts: whoever reads may be slow.
         self._waited += self._patience.clock() - began
-        self._count += got
-        return got
+        self._count += len(data)
+        return data
 
-    def sendall(self, data: ReadableBuffer) -> None:
-        """Send all of *data*. Raises TimeoutError, OSError."""
-        self.sock.settimeout(self._patience.head)
-        self.sock.sendall(data)
+    def _received(self, size: int) -> bytes:
+        """*size* bytes of a body, fewer at the end or when they take their time. Raises TimeoutError, OSError."""
+        if _is_protected(self._sock):
+            self._sock.settimeout(self._patience.idle)
+            return self._sock.recv(size)
+        if not self._is_waiting:
+            # The kernel waits for all of it: one call in place of many, and of as many that ask whether there is any.
+            self._sock.settimeout(None)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._patience.idle))
+            self._is_waiting = True
+        try:
+            return self._sock.recv(size, socket.MSG_WAITALL)
+        except BlockingIOError as error:
+            raise TimeoutError from error
 
-    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        """What http.client reads from."""
-        self._readers += 1
-        return io.BufferedReader(_Bytes(self), _BLOCK)
-
-    def let_go(self) -> None:
-        """One reader less."""
-        self._readers -= 1
-        if self._closing and not self._readers:
-            self.sock.close()
-
-    def close(self) -> None:
-        """Close the socket, once nobody reads from it any more: http.client closes it before the body is read."""
-        self._closing = True
-        if not self._readers:
-            self.sock.close()
+    def _tunnel(self, url: Url, proxy: Proxy) -> None:
+        """Have the proxy lead to the host (RFC 9110, section 9.3.6)."""
+        host = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
+        headers = {"Host": host}
+        if proxy.authorization:
+            headers["Proxy-Authorization"] = proxy.authorization
+        self.send_head("CONNECT", host, headers)
+        status = self.response("HEAD", self._patience.head).status
+        if not 200 <= status < 300:
+            raise NetworkFaultError(f"the proxy refuses to lead there (status {status})", again=status >= 500)
+        if self._at < len(self._held):
+            raise MalformedError("the proxy says more than was asked")
 
 
-class _Response(http.client.HTTPResponse):
-    """A response whose trailers have an end, too."""
+def speaks_plain(url: Url, patience: Patience) -> bool:
+    """Whether a server at the host and port of *url* answers what looks like TLS with HTTP; False when in doubt.
 
-    def _read_and_discard_trailer(self) -> None:
-        for _ in range(_MOST_TRAILERS):
-            line = self.fp.readline(_LONGEST_LINE + 1)
-            if len(line) > _LONGEST_LINE:
-                raise http.client.LineTooLong("trailer line")
-            if line in {b"", b"\r\n", b"\n"}:
-                return
-        raise http.client.HTTPException("too many trailers")
+    For who would try TLS first and plain HTTP then, without anything verified: it saves loading TLS.
+    """
+    try:
+        with _connected(url.host, url.port, patience.connect) as sock:
+            sock.settimeout(min(_PROBED, patience.head))
+            sock.sendall(_PROBE)
+            return sock.recv(5, socket.MSG_WAITALL) == b"HTTP/"
+    except (OSError, ValueError, NetworkFaultError):
+        return False
+
+
+def _connected(host: str, port: int, seconds: float) -> socket.socket:
+    """A connection to *host*. Raises NetworkFaultError for what is no name, OSError."""
+    if not host.isascii() or any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        raise NetworkFaultError("its name is not that of a host", again=False)
+    # As bytes, which the resolver takes too: the codec of international names need not be imported.
+    sock = socket.create_connection((host.encode("ascii"), port), seconds)  # type: ignore[arg-type]
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _is_protected(sock: socket.socket) -> bool:
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and isinstance(sock, ssl.SSLSocket)
+
+
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _fit_window(sock: socket.socket) -> None:
-    """Let the kernel hold no more received bytes than a near host needs: they go with a process that is killed.
+    """Let the kernel hold no more received bytes than a near host needs.
 
     A host that is further away than a few milliseconds gets the window that the kernel finds for it.
     """
@@ -194,46 +291,3 @@ def _fit_window(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, max(_LEAST_WINDOW, round_trip * _RATE))
     except (OSError, AttributeError):
         return
-
-
-class HttpConnection(http.client.HTTPConnection):
-    """A connection that is open, to *url*'s host or to the proxy that leads there."""
-
-    response_class = _Response
-
-    def __init__(
-        self, url: Url, patience: Patience, proxy: Proxy | None, context: Callable[[], ssl.SSLContext]
-    ) -> None:
-        host, port = (url.host, url.port) if proxy is None else (proxy.host, proxy.port)
-        super().__init__(host, port, timeout=patience.connect, blocksize=_BLOCK)
-        self.origin = url.origin
-        self.proxy = proxy if url.scheme == "http" else None
-        """The proxy that is to be given absolute URLs; a tunnel hides its proxy."""
-        if proxy is not None and url.scheme == "https":
-            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-            self.set_tunnel(url.host, url.port, headers)
-        try:
-            self.connect()
-            _fit_window(self.sock)
-            if url.scheme == "https":
-                self.sock = context().wrap_socket(self.sock, server_hostname=url.host)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise fault_of(error) from error
-        except BaseException:
-            self.close()
-            raise
-        self.auto_open = 0
-        self.paced = _Socket(self.sock, patience)
-        self.sock = self.paced  # all that http.client uses
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the other side has closed a plain connection that nothing was asked on."""
-        if isinstance(self.paced.sock, ssl.SSLSocket):
-            return False
-        import select
-
-        poll = select.poll()
-        poll.register(self.paced.sock.fileno(), select.POLLIN)
-        return bool(poll.poll(0))

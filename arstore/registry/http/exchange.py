@@ -6,23 +6,23 @@ new one. After a fork the child leaves the parent's connections alone. Raises `N
 
 from __future__ import annotations
 
-import http.client
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from arstore import __version__
 from arstore.errors import RegistryAnswerError
-from arstore.registry.http.connection import HttpConnection, NetworkFaultError, fault_of
+from arstore.registry.http.connection import HttpConnection, NetworkFaultError, fault_of, speaks_plain
 from arstore.registry.http.patience import DEFAULT, Patience
 from arstore.registry.http.proxy import proxy_for
+from arstore.registry.http.response import EndedError, MalformedError
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from email.message import Message
 
     from arstore.digest import Reader
+    from arstore.registry.http.response import Headers, Response
     from arstore.registry.http.tls import Tls
     from arstore.registry.http.url import Origin, Url
 
@@ -55,28 +55,25 @@ class Request(NamedTuple):
 class Answer:
     """An answer, whose body is read with `read`. It has to be closed; its connection is kept if all was read."""
 
-    def __init__(
-        self, url: Url, method: str, response: http.client.HTTPResponse, release: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, url: Url, method: str, response: Response, release: Callable[[bool], None]) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
         self._response = response
         self._release: Callable[[bool], None] | None = release
-        empty = method == "HEAD" or response.status in {204, 304}
-        self.length = None if response.chunked else response.length
+        self.length = response.length
         """Bytes of the body, as announced; None if they were not."""
         if method == "HEAD":
             self.length = _announced(response.headers)
-        self._left = 0 if empty else self.length
+        self._left = 0 if response.is_empty else self.length
 
     def header(self, name: str) -> str:
         """The header *name*, "" without one."""
-        return str(self.headers.get(name, ""))
+        return self.headers.get(name)
 
     def header_all(self, name: str) -> list[str]:
         """Every line of the header *name*."""
-        return [str(line) for line in self.headers.get_all(name, [])]
+        return self.headers.get_all(name)
 
     def read(self, size: int) -> bytes:
         """At most *size* bytes, b"" at the end. Raises NetworkFaultError, also for a body that ends too early."""
@@ -84,8 +81,8 @@ class Answer:
             self._finish()
             return b""
         try:
-            data = self._response.read1(size if self._left is None else min(size, self._left))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            data = self._response.read(size if self._left is None else min(size, self._left))
+        except (OSError, EndedError, MalformedError, ValueError) as error:
             self.close()
             raise fault_of(error) from error
         if self._left is not None:
@@ -119,15 +116,12 @@ class Answer:
         """Release the connection; one with an unread rest is closed."""
         if self._release is not None:
             release, self._release = self._release, None
-            self._response.close()
             release(False)
 
     def _finish(self) -> None:
         if self._release is not None:
             release, self._release = self._release, None
-            keep = not self._response.will_close
-            self._response.close()
-            release(keep)
+            release(not self._response.will_close)
 
 
 class Exchange:
@@ -140,6 +134,7 @@ class Exchange:
         self._idle: dict[Origin, list[tuple[float, HttpConnection]]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
+        self._is_frugal = False
 
     def send(self, request: Request) -> Answer:
         """Send *request*. Raises NetworkFaultError, RegistryAnswerError, RegistryConfigError."""
@@ -152,10 +147,19 @@ class Exchange:
                     raise
         return self._sent(self._connect(request.url), request)
 
-    def prepare(self) -> None:
-        """Load what a process needs that may open no files any more."""
-        import encodings.idna  # noqa: F401 # name resolution imports it
+    def speaks_plain(self, url: Url) -> bool:
+        """Whether a server that *url* leads to without a proxy answers TLS with HTTP; False when in doubt.
 
+        It saves loading TLS for whom nothing is verified anyway. Raises RegistryConfigError.
+        """
+        return proxy_for(url, self._environ) is None and speaks_plain(url, self.patience)
+
+    def prepare(self) -> None:
+        """Load what a process needs that may open no files any more, and whose bytes are kept when it is killed."""
+        import random  # noqa: F401 # for the waits between tries
+        import ssl  # noqa: F401 # wherever a redirect leads
+
+        self._is_frugal = True
         self._tls.prepare(self._environ)
 
     def close(self) -> None:
@@ -171,7 +175,7 @@ class Exchange:
         while True:
             choice = self._tls.choice
             try:
-                wire = HttpConnection(url, self.patience, proxy, lambda: self._tls.context(url))
+                wire = HttpConnection(url, self.patience, proxy, lambda: self._tls.context(url), self._is_frugal)
             except NetworkFaultError:
                 if self._tls.choice == choice:
                     raise
@@ -206,16 +210,14 @@ class Exchange:
     def _sent(self, wire: HttpConnection, request: Request) -> Answer:
         try:
             _send(wire, request)
-            wire.paced.expect_head(request.head or self.patience.head)
-            response = wire.getresponse()
-            wire.paced.expect_body()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            response = wire.response(request.method, request.head or self.patience.head)
+        except (OSError, EndedError, MalformedError, ValueError) as error:
             wire.close()
             raise fault_of(error) from error
         except BaseException:
             wire.close()
             raise
-        lengths = {line.strip() for line in response.headers.get_all("Content-Length", [])}
+        lengths = {line.strip() for line in response.headers.get_all("Content-Length")}
         if len(lengths) > 1 or any(not length.isdecimal() for length in lengths):
             wire.close()
             raise RegistryAnswerError(request.url.shown, "answered with a Content-Length that makes no sense")
@@ -231,7 +233,6 @@ class Exchange:
 
 def _send(wire: HttpConnection, request: Request) -> None:
     target = request.url.target if wire.proxy is None else str(request.url)
-    wire.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
     headers = {
         "Host": request.url.address,
         "User-Agent": f"arstore/{__version__}",
@@ -243,13 +244,10 @@ def _send(wire: HttpConnection, request: Request) -> None:
     body = request.body
     if body is not None:
         headers["Content-Length"] = str(body.size if isinstance(body, Content) else len(body))
-    for name, value in headers.items():
-        wire.putheader(name, value)
-    if body is None or isinstance(body, bytes):
-        _tolerant(lambda: wire.endheaders(body or None))
-        return
-    _tolerant(wire.endheaders)
-    _tolerant(lambda: _send_content(wire, body))
+    whole = body if isinstance(body, bytes) else b""
+    _tolerant(lambda: wire.send_head(request.method, target, headers, whole))
+    if isinstance(body, Content):
+        _tolerant(lambda: _send_content(wire, body))
 
 
 def _send_content(wire: HttpConnection, body: Content) -> None:
@@ -275,6 +273,6 @@ def _tolerant(action: Callable[[], object]) -> None:
         return
 
 
-def _announced(headers: Message) -> int | None:
-    text = str(headers.get("Content-Length", "")).strip()
+def _announced(headers: Headers) -> int | None:
+    text = headers.get("Content-Length").strip()
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None

@@ -5,7 +5,6 @@ RFC 9110, section 10.2.3. Not in scope: which requests may be sent again (`clien
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -65,12 +64,14 @@ class Budget:
 
         Raises RegistryUnreachableError when there is no further try.
         """
+        from random import random
+
         self._failed += 1
         patience = self._patience
         if self._failed >= patience.tries or patience.clock() - self._since > patience.stuck:
             self._give_up(why)
         wait = patience.first * 2 ** (self._failed - 1)
-        wait = min(wait, patience.longest / 2) * (0.5 + random.random() / 2)  # no secret
+        wait = min(wait, patience.longest / 2) * (0.5 + random() / 2)  # no secret
         if after is not None:
             wait = max(wait, min(after, patience.longest))
         if self._waited + wait > patience.total:

@@ -7,7 +7,6 @@ host is never reached through a proxy.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +15,7 @@ from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Address, IPv6Address
 
     from arstore.registry.http.url import Url
 
@@ -84,10 +84,12 @@ def _is_excepted(url: Url, exceptions: str) -> bool:
     return False
 
 
-def _matches(pattern: str, url: Url, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+def _matches(pattern: str, url: Url, address: IPv4Address | IPv6Address | None) -> bool:
     if "/" in pattern:
+        from ipaddress import ip_network
+
         try:
-            return address is not None and address in ipaddress.ip_network(pattern, strict=False)
+            return address is not None and address in ip_network(pattern, strict=False)
         except ValueError:
             return False
     host, port = pattern, ""
@@ -102,8 +104,10 @@ def _matches(pattern: str, url: Url, address: ipaddress.IPv4Address | ipaddress.
     return url.host.endswith(host) if host.startswith(".") else url.host == host or url.host.endswith(f".{host}")
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    from ipaddress import ip_address  # few have a proxy
+
     try:
-        return ipaddress.ip_address(host)
+        return ip_address(host)
     except ValueError:
         return None

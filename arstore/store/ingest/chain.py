@@ -21,7 +21,6 @@ from arstore.graph.records import RULES, TreeRecord
 from arstore.mounts.merge_plan import Run
 from arstore.mounts.merge_plan import plan as plan_runs
 from arstore.mounts.overlay import MAX_LOWERS
-from arstore.store.ingest.layer_pass import LayerPass
 from arstore.tar.entry import Kind
 from arstore.tar.whiteout import Mark, mark_of
 from arstore.trace import reached
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import IncomingLayer
     from arstore.store.ingest.inventory import Inventory
     from arstore.store.ingest.layer_pass import Adaptation as Change
+    from arstore.store.ingest.layer_pass import LayerPass
     from arstore.store.ingest.publish import Publication
     from arstore.tar.entry import Entry
     from arstore.tar.limits import Limits
@@ -218,6 +218,8 @@ class Assembly:
 
     def _again(self, layer: IncomingLayer, directory: str, adaptation: Change) -> LayerPass:
         """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
+        from arstore.store.ingest.layer_pass import LayerPass
+
         staged = self._publication.blobs.get(layer.digest)
         blob = staged[0] if staged else self._inventory.blob_place(layer.digest)
         forms = (self._place(layer.diff_id)[0], self._inventory.forms[FALLBACK.name])

@@ -1,7 +1,8 @@
 """Taking images in: what has to be read is read once, in parallel, and everything is published together.
 
 The same work makes a new image, completes one that lacks a blob or a tree, and rebuilds trees that are not to be
-trusted: a layer costs something only where the store has no intact blob or no trusted tree for it.
+trusted: a layer costs something only where the store has no intact blob or no trusted tree for it. What reads layers is
+imported with the first one that has to be read.
 """
 
 from __future__ import annotations
@@ -21,20 +22,14 @@ from arstore.linux.files.sync import syncfs
 from arstore.linux.files.writing import write_all
 from arstore.store.ingest.chain import Assembly
 from arstore.store.ingest.incoming import IncomingImage, IncomingIndex, TakenImage, TakenLayer, rest_opener
-from arstore.store.ingest.layer_jobs import Again, Job, Passes, another_pass, attempt
-from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
 from arstore.store.ingest.publish import Publication
 from arstore.store.progress import NoProgress
-from arstore.tar import codec
 from arstore.tar.limits import ACCEPTED, DEFAULT_LIMITS, Limits
 from arstore.tar.steps import Steps
 from arstore.trace import reached
 from arstore.trees.attributes import Dropped
 from arstore.trees.memory_quota import Allowance
 from arstore.trees.needs import NO_NEEDS, read_needs
-from arstore.trees.preload import preload
-from arstore.workers import confinement
-from arstore.workers.pool import run_jobs
 from arstore.workers.shared_budget import Tally
 
 if TYPE_CHECKING:
@@ -44,6 +39,8 @@ if TYPE_CHECKING:
     from arstore.disk.staging import Ingest
     from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, IncomingBlob, IncomingLayer
     from arstore.store.ingest.inventory import Inventory
+    from arstore.store.ingest.layer_jobs import Again, Job
+    from arstore.store.ingest.layer_pass import LayerOutcome, LayerPass
     from arstore.store.progress import Progress
     from arstore.trees.format import TreeFormat
     from arstore.workers.pool import Outcome
@@ -96,7 +93,6 @@ class Intake:
         self._forms = forms
         self._progress = progress
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
-        self._passes = Passes(ingest, blobs, self._limits, progress, self._room)
         # Of what the store has accepted, trees can always be made again.
         self._is_outside = limits is not None
         self._tally: Tally | None = None
@@ -301,6 +297,9 @@ class Intake:
             self._reuse_blob(layer.digest)
             self._look_for_dropped(layer)
             return None
+        from arstore.store.ingest.layer_jobs import Job
+        from arstore.store.ingest.layer_pass import LayerPass
+
         tree = self._ingest.directory(f"tree-{layer.diff_id.hex}") if needs_tree else ""
         limits = ACCEPTED._replace(strict_xattrs=self._limits.strict_xattrs) if verified else self._limits
         forms = self._forms if tree else ()
@@ -373,10 +372,15 @@ class Intake:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def _run(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
+        from arstore.store.ingest.layer_jobs import Passes
+
         for job in jobs:
             self._progress.start(job.layer.diff_id, job.layer.digest.short, job.layer.size)
         self._inventory.release()
-        done = self._passes.read(jobs, self._durable)
+        passes = Passes(self._ingest, self._blobs, self._limits, self._progress, self._room)
+        done = passes.read(jobs, self._durable)
         self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
         # Only now: this looks into the graph, which must not be open while processes are forked.
         for job, outcome in done:
@@ -531,6 +535,12 @@ class Intake:
 
     def _adapt(self, work: LayerPass, key: str) -> None:
         """Build an adapted tree from the layer's blob. Raises as `take_layer`, and _DeniedError."""
+        from arstore.store.ingest.layer_jobs import another_pass, attempt
+        from arstore.store.ingest.layer_pass import LayerOutcome
+        from arstore.tar import codec
+        from arstore.trees.preload import preload
+        from arstore.workers import confinement
+        from arstore.workers.pool import run_jobs
 
         def read(report: Callable[[int], None]) -> LayerOutcome | Again:
             with open(work.blob, "rb", buffering=0) as file:

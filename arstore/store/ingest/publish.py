@@ -29,7 +29,6 @@ from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.layout import published_change
 from arstore.store.leftovers import places_of
 from arstore.trace import reached
-from arstore.trees.erofs.merged_index import build
 from arstore.trees.forms import MERGED, properties
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ class Publication:
 
         Raises UnrepresentableError, StoreDamagedError, OSError.
         """
+        from arstore.trees.erofs.merged_index import build
+
         directory = ingest.directory(f"run-{run.key.hex}")
         stat = build(run.members, place, directory)
         reached("take.run-merged")

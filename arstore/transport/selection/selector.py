@@ -21,7 +21,6 @@ from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
-from arstore.transport.media.base import Medium
 from arstore.transport.selection.attached import Attaching
 from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
@@ -70,7 +69,7 @@ class Selector:
         self._wanted = wanted
         self._platform = wanted.platform or host()
         # A medium may have read some to know what it lists.
-        self._documents = Documents(source, limits, source.facts if isinstance(source, Medium) else None, gate)
+        self._documents = Documents(source, limits, getattr(source, "facts", None), gate)
         self._candidates = Candidates(self._documents, limits)
         self._skipped = SkippedTop() if skipped is None else skipped
         self._taking = Taking(source, self._documents, self._skipped, limits)

@@ -1,0 +1,162 @@
+"""Reading an answer of HTTP/1.1: its head, and where its body ends (RFC 9112).
+
+It stands in place of `http.client`, which parses headers as mail does: that takes 15 ms to import and copies every
+byte of a body once more. What is not understood is refused: a status line or a header of another form, more than
+`_MOST_HEADERS` of them, lines of more than `_LONGEST_LINE` bytes, another transfer coding than `chunked`. Not in scope:
+what the bytes come from (`connection`), and what an answer means.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    class Bytes(Protocol):
+        """What an answer is read from."""
+
+        def line(self, most: int) -> bytes:
+            """The bytes to the end of the next line, the line feed included; fewer only before the end of all, or when
+            the line has more than *most* bytes.
+            """
+
+        def some(self, size: int) -> bytes:
+            """At most *size* bytes, b"" at the end of all."""
+
+
+_STATUS = re.compile(rb"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.DOTALL)
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*", re.DOTALL)
+_CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_MOST_HEADERS = 100
+_LONGEST_LINE = 1 << 16
+_MOST_INTERIM = 20
+"""Answers of the statuses 1xx that may come before the one that counts."""
+
+
+class MalformedError(Exception):
+    """What came is not an answer of HTTP/1.1; the text says what is wrong with it."""
+
+
+class EndedError(Exception):
+    """The connection was closed before the answer was complete."""
+
+
+class Headers:
+    """The headers of an answer, in their order; names are told apart without regard to case."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._fields = fields
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of the header *name*."""
+        return next(self._values(name), default)
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of the header *name*."""
+        return list(self._values(name))
+
+    def has_token(self, name: str, token: str) -> bool:
+        """Whether the list in the header *name* has *token*."""
+        return any(token == one.strip().lower() for value in self._values(name) for one in value.split(","))
+
+    def _values(self, name: str) -> Iterator[str]:
+        name = name.lower()
+        return (value for key, value in self._fields if key == name)
+
+
+class Response:
+    """An answer whose head has been read. `length` is what Content-Length says, None without one that counts."""
+
+    def __init__(self, source: Bytes, method: str, version: int, status: int, headers: Headers) -> None:
+        self._source = source
+        self.status = status
+        self.headers = headers
+        coding = ",".join(headers.get_all("Transfer-Encoding")).strip().lower()
+        if coding not in {"", "identity", "chunked"}:
+            raise MalformedError("its transfer coding is not known")
+        self.chunked = coding == "chunked"
+        length = headers.get("Content-Length").strip()
+        self.length = int(length) if not self.chunked and re.fullmatch("[0-9]{1,18}", length) else None
+        self.is_empty = method == "HEAD" or status in {204, 304}
+        is_unbounded = not (self.chunked or self.is_empty or self.length is not None)
+        keeps = version > 0 or headers.has_token("Connection", "keep-alive")
+        self.will_close = is_unbounded or not keeps or headers.has_token("Connection", "close")
+        self._left = 0
+        """Bytes of the current chunk."""
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        """At most *size* bytes of the body, b"" at its end; one with a length has to be left when that is reached.
+
+        Raises MalformedError, EndedError, and what the source raises.
+        """
+        if not self.chunked:
+            return self._source.some(size)
+        if not self._left and not self._ended:
+            self._begin_chunk()
+        if self._ended:
+            return b""
+        data = self._source.some(min(size, self._left))
+        if not data:
+            raise EndedError
+        self._left -= len(data)
+        if not self._left and _line(self._source):
+            raise MalformedError("a chunk has another size than announced")
+        return data
+
+    def _begin_chunk(self) -> None:
+        match = _CHUNK.fullmatch(_line(self._source))
+        if match is None:
+            raise MalformedError("a chunk has no size")
+        self._left = int(match[1], 16)
+        if not self._left:
+            for _ in _fields(self._source):
+                pass
+            self._ended = True
+
+
+def read_response(source: Bytes, method: str) -> Response:
+    """Read the head of the answer to a request of *method*, passing over what is only preliminary.
+
+    Raises MalformedError, EndedError, and what the source raises.
+    """
+    for _ in range(_MOST_INTERIM):
+        match = _STATUS.fullmatch(_line(source))
+        if match is None:
+            raise MalformedError("its first line is none of HTTP/1.1")
+        version, status = int(match[1]), int(match[2])
+        headers = Headers(list(_fields(source)))
+        if status >= 200 or status == 101:
+            return Response(source, method, version, status, headers)
+    raise MalformedError("it does not come to its point")
+
+
+def _fields(source: Bytes) -> Iterator[tuple[str, str]]:
+    """Header lines up to the empty one; a line that begins with a blank goes on with the one before."""
+    name, value = b"", b""
+    for _ in range(_MOST_HEADERS + 1):
+        line = _line(source)
+        if name and line[:1] in {b" ", b"\t"}:
+            value += b" " + line.strip(b" \t")
+            continue
+        if name:
+            yield name.decode("ascii").lower(), value.decode("latin-1")
+        if not line:
+            return
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise MalformedError("a header has no name")
+        name, value = match[1], match[2]
+    raise MalformedError("it has too many headers")
+
+
+def _line(source: Bytes) -> bytes:
+    """The next line without its end."""
+    line = source.line(_LONGEST_LINE)
+    if line.endswith(b"\n"):
+        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+    if len(line) > _LONGEST_LINE:
+        raise MalformedError("a line is too long")
+    raise EndedError
