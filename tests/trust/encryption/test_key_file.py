@@ -147,7 +147,7 @@ NO_PUBLIC = [
 ]
 
 
-@pytest.mark.parametrize(("content", "why"), NO_PRIVATE)
+@pytest.mark.parametrize(("content", "why"), NO_PRIVATE, ids=range(len(NO_PRIVATE)))
 def test_files_that_are_no_private_key(tmp_path, content, why):
     path = tmp_path / "key"
     path.write_bytes(content)
@@ -157,7 +157,7 @@ def test_files_that_are_no_private_key(tmp_path, content, why):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("content", "why"), NO_PUBLIC)
+@pytest.mark.parametrize(("content", "why"), NO_PUBLIC, ids=range(len(NO_PUBLIC)))
 def test_files_that_are_no_public_key(tmp_path, content, why):
     path = tmp_path / "key"
     path.write_bytes(content)
