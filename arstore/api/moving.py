@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from arstore.store.ingest.incoming import TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
-    from arstore.transport.admission.rules import Rules
     from arstore.transport.copy import ImportOptions
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection.selector import Wanted
     from arstore.transport.sink import OutgoingImage
     from arstore.transport.skipped import SkippedTop
+    from arstore.trust.rules import Rules
 
 STORE = "store:"
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from arstore.api.opening import additional_to, directories_of, opened
-from arstore.transport.admission.rules import Rules
+from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

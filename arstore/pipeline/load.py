@@ -54,10 +54,10 @@ from arstore.runtime.spec.options import RunOptions, Volume
 from arstore.tar.entry import shown
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.trace import reached
-from arstore.transport.admission.rules import Rules
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.detect import open_source_fd
 from arstore.transport.skipped import SkippedTop
+from arstore.trust.rules import Rules
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:

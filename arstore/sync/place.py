@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError
-from arstore.transport.admission.gate import Gate
+from arstore.transport.admission import gate_for
 from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.export.content import Contents
 from arstore.transport.export.export import Export
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from arstore.store.progress import Progress
     from arstore.sync.items import ImageName, Item
-    from arstore.transport.admission.rules import Rules
     from arstore.transport.export.export import ExportOptions
     from arstore.transport.selection.selector import Wanted
     from arstore.transport.selection.taking import Selection
     from arstore.transport.sink import ImageSink
     from arstore.transport.skipped import SkippedTop
     from arstore.transport.source import ImageSource
+    from arstore.trust.rules import Rules
 
 
 class How(NamedTuple):
@@ -103,7 +103,7 @@ def exported(
     """
     spool = TemporarySpool()
     with move.item.open(spool) as source:
-        gate = Gate(how.rules, source, move.item.path)
+        gate = gate_for(how.rules, source, move.item.path)
         selection = Selector(source, how.wanted, how.options.limits, skipped, gate).select()
         if name:
             selection.rename(name, source.what)

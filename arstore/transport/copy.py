@@ -13,20 +13,22 @@ from arstore.disk.staging import Ingest
 from arstore.errors import UsageError
 from arstore.oci.reference import parse_name
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
-from arstore.transport.admission.gate import Gate
-from arstore.transport.admission.rules import Rules
-from arstore.transport.decryption.blobs import plain_blobs, require_plain
+from arstore.transport.admission import gate_for
 from arstore.transport.detect import open_source
+from arstore.transport.embedded import EmbeddedBlobs
 from arstore.transport.location import path_in
 from arstore.transport.selection.selector import Selector, Wanted
+from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from arstore.registry.access import RegistryOptions
-    from arstore.store.ingest.incoming import IncomingAttachment, TakenImage
+    from arstore.store.ingest.incoming import BlobSource, IncomingAttachment, TakenImage
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.transport.admission.gate import Gate
     from arstore.transport.decryption.keys import DecryptionKeys
     from arstore.transport.selection.taking import Selection
     from arstore.transport.skipped import SkippedTop
@@ -86,19 +88,14 @@ def import_opened(
     rules = options.rules or Rules()
     store.clearance.make()
     with Ingest(store.directories) as spool, opened(spool) as source:
-        gate = Gate(rules, source, options.place, store.graph.release)
+        gate = gate_for(rules, source, options.place, store.graph.release)
         selection = Selector(source, options.wanted, options.limits, skipped, gate).select()
         if options.name:
             selection.rename(str(parse_name(options.name)), source.what)
         if options.single and len(selection.images) != 1:
             raise UsageError(source.what, f"holds {len(selection.images)} images, and one is wanted")
         forms = store.tree_forms(options.tree)
-        if options.keys is None:
-            require_plain(selection, options.limits)
-        elif selection.encrypted:
-            # Processes are forked.
-            store.graph.release()
-        with plain_blobs(source, selection, spool, options.keys, progress, options.limits) as blobs:
+        with _blobs(store, source, selection, spool, options, progress) as blobs:
             return store.take(
                 list(selection.images.values()),
                 list(selection.indexes.values()),
@@ -112,9 +109,29 @@ def import_opened(
             )
 
 
-def _hints(rules: Rules, gate: Gate, selection: Selection) -> Mapping[tuple[str, str, str], str]:
+def _blobs(
+    store: Store,
+    source: ImageSource,
+    selection: Selection,
+    spool: Spool,
+    options: ImportOptions,
+    progress: Progress | None,
+) -> AbstractContextManager[BlobSource]:
+    """The blobs of what was selected, encrypted layers as plaintext. Raises DecryptionError."""
+    if not selection.encrypted:
+        return EmbeddedBlobs(source, selection.embedded, spool)
+    from arstore.transport.decryption.blobs import plain_blobs, require_plain
+
+    if options.keys is None:
+        require_plain(selection, options.limits)
+    # Processes are forked.
+    store.graph.release()
+    return plain_blobs(source, selection, spool, options.keys, progress, options.limits)
+
+
+def _hints(rules: Rules, gate: Gate | None, selection: Selection) -> Mapping[tuple[str, str, str], str]:
     """What the store is to keep of the verdicts; nothing where no policy was asked."""
-    if not gate.admitted:
+    if gate is None or not gate.admitted:
         return {}
     from arstore.transport.admission.kept import hints_of
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from arstore import errors
 from arstore.cli.command import SOURCE_ERRORS, json_option, limit_option, progress_option
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, EncryptionWords
+from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.parameter import Choice, Range, option
 from arstore.cli.registries.options import AccessWords
 from arstore.cli.terminal.output import write_json, write_line
@@ -37,27 +38,6 @@ COPY_ERRORS = (
     errors.InUseError,
 )
 """What can end a copy."""
-
-
-REFERRERS = (
-    option("--referrers", is_flag=True, help="With a registry: take signatures, attestations and SBOMs along."),
-    option("--no-referrers", is_flag=True, help="Leave them; between files and the store they come along otherwise."),
-)
-"""The options that say whether what is attached to images comes along."""
-
-
-class ReferrersWords(TypedDict):
-    """These options as they were typed."""
-
-    referrers: bool
-    no_referrers: bool
-
-
-def wants_referrers(words: ReferrersWords) -> bool | None:
-    """Return the meaning of the options; None if neither is given. Raises UsageError."""
-    if words["referrers"] and words["no_referrers"]:
-        raise errors.UsageError("--referrers", "and --no-referrers exclude each other")
-    return False if words["no_referrers"] else words["referrers"] or None
 
 
 class ExportWords(ReferrersWords, PolicyWords, SigningWords):

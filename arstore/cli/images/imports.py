@@ -15,8 +15,8 @@ from arstore.cli.command import (
     progress_option,
     strict_xattrs_option,
 )
-from arstore.cli.images.copying import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.images.encryption import KEY_ERRORS, DecryptionWords, decryption_keys, decryption_option
+from arstore.cli.images.referrers import REFERRERS, ReferrersWords, wants_referrers
 from arstore.cli.parameter import ANY, Choice, Range, argument, option
 from arstore.cli.registries.options import PREFIX, AccessWords, registry_access, registry_options
 from arstore.cli.terminal.output import write_json, write_line

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.transport.admission.explain import Judged
-    from arstore.transport.admission.rules import Rules
     from arstore.trust.policy.doubts import Doubt
     from arstore.trust.policy.model import Policy
     from arstore.trust.policy.verdict import Outcome
+    from arstore.trust.rules import Rules
 
 
 STORE = "store:"
@@ -58,7 +58,7 @@ def check(session: Session, file: str | None) -> None:
 
     arstore policy check policy.json
     """
-    from arstore.trust.policy import places
+    from arstore.trust import policy_file as places
     from arstore.trust.policy.doubts import doubts
     from arstore.trust.policy.wording import described
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from arstore.cli.session import Session
     from arstore.store.store import Store, StoredImage
-    from arstore.transport.admission.rules import Rules
+    from arstore.trust.rules import Rules
 
     F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -48,7 +48,7 @@ def policy_options(function: F) -> F:
 
 def policy_rules(session: Session, words: PolicyWords) -> Rules:
     """The rules that the options stand for. Nothing is read yet."""
-    from arstore.transport.admission.rules import Rules
+    from arstore.trust.rules import Rules
 
     return Rules(words["policy"] or "", words["require_signatures"], session.note)
 

@@ -26,14 +26,14 @@ _HEAD = 4096
 class VerifyWords(SourceWords):
     """The options of `verify` as they were typed."""
 
-    key: str
+    key: str | None
     identity: str | None
 
 
 @exit_statuses(*SOURCE_ERRORS, errors.KeyFileError, errors.SignatureError)
 @command("verify")
 @argument("image")
-@option("--key", metavar="FILE", type=FilePath(), required=True, help="The public key: PEM, or an OpenPGP keyring.")
+@option("--key", metavar="FILE", type=FilePath(), help="The public key: PEM, or an OpenPGP keyring.")
 @option("--identity", metavar="NAME[:TAG]", help="The name that must be signed; without a tag, any of the repository.")
 @option("--platform", metavar="OS/ARCH[/VARIANT]", help="Look at the image for this platform; by default the host's.")
 @option("--all-platforms", is_flag=True, help="Look at the images of an index for all platforms.")
@@ -51,8 +51,10 @@ def verify(session: Session, image: str, **words: Unpack[VerifyWords]) -> None:
 
     arstore verify --key builds.pub docker://registry.example.com/team/app:1
     """
-    from arstore.transport.admission.rules import Rules
+    from arstore.trust.rules import Rules
 
+    if words["key"] is None:
+        raise errors.UsageError("verify", "needs a key", "--key FILE names it")
     source = _source(session, image)
     judged = verdicts(session, source, words, Rules.of(_policy(words["key"], words["identity"])))
     bad = [one for one in judged if not one.verdict.accepted]

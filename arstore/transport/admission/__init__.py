@@ -1,9 +1,31 @@
 """Which images may come in, leave, or be used: a signature policy is asked before an image is believed.
 
-    rules        what a command or a program says about policies: which file, and whether signatures are required
     gate         `Gate`: judges the images of one source, between their manifests and their configs
-    signatures   the signatures of an image, from what a source or a store has attached to it
+    signatures   the signatures of an image, from the attachments of a source or a store
     kept         verdicts that are kept with an image of the store, and asked before it is run or mounted
+    explain      the same verdicts as data
 
-The policy itself, and the cryptography, are in `trust`, which knows no source and no store.
+The policy itself, its file, and the cryptography are in `trust`, which knows no source and no store.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arstore.transport.admission.gate import Gate
+    from arstore.transport.source import ImageSource
+    from arstore.trust.rules import Rules
+
+
+def gate_for(
+    rules: Rules, source: ImageSource, place: str = "", release: Callable[[], object] = lambda: None
+) -> Gate | None:
+    """The gate of *source*; None, and nothing is loaded, if *rules* accept every image. Raises PolicyError."""
+    if rules.is_open:
+        return None
+    from arstore.transport.admission.gate import Gate
+
+    return Gate(rules, source, place, release)

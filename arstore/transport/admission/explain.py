@@ -10,9 +10,9 @@ from arstore.transport.selection.selector import Selector, Wanted
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from arstore.transport.admission.rules import Rules
     from arstore.transport.source import ImageSource
     from arstore.trust.policy.verdict import Verdict
+    from arstore.trust.rules import Rules
 
 
 class Judged(NamedTuple):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Flawed
-    from arstore.transport.admission.rules import Rules
     from arstore.transport.documents import Documents
     from arstore.transport.source import Attached, ImageSource
     from arstore.trust.policy.subject import Subject
     from arstore.trust.policy.verdict import Verdict
+    from arstore.trust.rules import Rules
     from arstore.trust.signature import Signature
 
 REGISTRY, STORE = "docker", "store"

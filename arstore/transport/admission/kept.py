@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from arstore.store.store import Store, StoredImage
     from arstore.transport.admission.gate import Admitted
-    from arstore.transport.admission.rules import Rules
     from arstore.trust.policy.evaluate import Signed
     from arstore.trust.policy.subject import Subject
     from arstore.trust.policy.verdict import Verdict
+    from arstore.trust.rules import Rules
     from arstore.trust.signature import Signature
 
 ORIGINS, VERDICTS = "origins", "verdicts"

@@ -16,8 +16,7 @@ from arstore.errors import (
     StoreDamagedError,
     TruncatedError,
 )
-from arstore.transport.admission.gate import Gate
-from arstore.transport.admission.rules import Rules
+from arstore.transport.admission import gate_for
 from arstore.transport.decryption.blobs import plain_blobs
 from arstore.transport.detect import open_source
 from arstore.transport.embedded import EmbeddedBlobs
@@ -27,6 +26,7 @@ from arstore.transport.export.from_store import store_source
 from arstore.transport.export.spool import TemporarySpool
 from arstore.transport.location import REGISTRY, path_in
 from arstore.transport.selection.selector import Selector, Wanted
+from arstore.trust.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +92,7 @@ def export_reference(
     """
     spool = TemporarySpool()
     with open_source(reference, spool, limits=options.limits, registries=source_registries) as source:
-        gate = Gate(rules or Rules(), source, path_in(reference))
+        gate = gate_for(rules or Rules(), source, path_in(reference))
         selection = Selector(source, for_destination(wanted, destination), options.limits, skipped, gate).select()
         if destination.name:
             selection.rename(destination.name, source.what)

@@ -21,7 +21,6 @@ from arstore.oci.descriptor import Descriptor, Flawed
 from arstore.oci.platform import Platform, host, select
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.documents import Documents
-from arstore.transport.selection.attached import Attaching
 from arstore.transport.selection.candidates import Candidates
 from arstore.transport.selection.entries import image_entries
 from arstore.transport.selection.every_platform import EveryPlatform
@@ -99,9 +98,13 @@ class Selector:
         selection = self._taking.finish()
         wanted = not self._source.is_remote if self._wanted.referrers is None else self._wanted.referrers
         if wanted:
+            from arstore.transport.selection.attached import Attaching
+
             Attaching(self._source, self._documents, selection, self._skipped).add()
         elif self._gate is not None and self._gate.admitted:
             # What an image was accepted by comes along, so that it can be judged again.
+            from arstore.transport.selection.attached import Attaching
+
             carriers = [one for found in self._gate.admitted.values() for one in found.carriers]
             Attaching(self._source, self._documents, selection, self._skipped).add_these(carriers)
         return selection

@@ -20,8 +20,7 @@ def place(tmp_path, monkeypatch):
     for name in ("bare", "sigstore", "bad-and-good", "other-digest", "instance-only", "index-only", "index-unsigned"):
         KEPT.fixtures[name].write(tmp_path / "dir" / name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("arstore.trust.policy.places.SYSTEM", str(tmp_path / "etc/policy.json"))
-    monkeypatch.setattr("arstore.trust.policy.places.load.__defaults__", ("", None, str(tmp_path / "etc/policy.json")))
+    monkeypatch.setattr("arstore.trust.policy_file.SYSTEM", str(tmp_path / "etc/policy.json"))
     return tmp_path
 
 

@@ -12,12 +12,12 @@ from arstore.errors import LimitError, ManifestError, SignatureError
 from arstore.oci.docker_reference import DockerReference
 from arstore.transport.admission.explain import judge_source
 from arstore.transport.admission.gate import subject_of
-from arstore.transport.admission.rules import Rules
 from arstore.transport.detect import open_source
 from arstore.transport.location import path_in
 from arstore.transport.selection.selector import Wanted
 from arstore.trust import dir_file
 from arstore.trust.policy.document import read
+from arstore.trust.rules import Rules
 from arstore.trust.signature import MOST, SimpleSignature
 
 NAME = "r.example/app:1"

@@ -13,10 +13,10 @@ from support.signed import ACCEPT, REFERENCE, REJECT
 from arstore.errors import DigestMismatchError, LimitError, MissingBlobError, PolicyError, RejectedError
 from arstore.oci.docker_reference import DockerReference
 from arstore.transport.admission.kept import require_admitted
-from arstore.transport.admission.rules import Rules
 from arstore.transport.copy import ImportOptions, import_opened, import_reference
 from arstore.transport.registry import RegistrySource
 from arstore.transport.selection.selector import Wanted
+from arstore.trust.rules import Rules
 
 KEY, OTHER = signing.key(), signing.key()
 PICTURE = images.example(names=["app:1"])
@@ -254,7 +254,7 @@ def test_a_bad_policy_stops_everything_before_the_source_is_read(store, tmp_path
 
 
 def test_without_any_file_everything_is_accepted_and_that_is_said_once(store, layout, tmp_path, monkeypatch):
-    monkeypatch.setattr("arstore.trust.policy.places.SYSTEM", str(tmp_path / "nothing"))
+    monkeypatch.setattr("arstore.trust.policy_file.SYSTEM", str(tmp_path / "nothing"))
     monkeypatch.setenv("HOME", str(tmp_path))
     said = []
     chosen = Rules(tell=said.append)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from arstore.errors import PolicyError
-from arstore.trust.policy import places
+from arstore.trust import policy_file as places
 from arstore.trust.policy.model import ACCEPT, REJECT
 
 ACCEPTS, REJECTS = b'{"default":[{"type":"insecureAcceptAnything"}]}', b'{"default":[{"type":"reject"}]}'

@@ -1,14 +1,18 @@
-"""Which policy file holds: the one that the user names, else the user's own, else the host's.
+"""The policy file that holds: the one that the user names, or the user's own, or the host's.
 
 The places are those of podman 5 (containers/image 5.39): `~/.config/containers/policy.json`, then
 `/etc/containers/policy.json`. The first that is there holds alone; nothing is merged. That version knows no environment
 variable and no directory below /usr/share, and it does not look at XDG_CONFIG_HOME (docs/design/decisions/0061).
+
+Most hosts have the file of their distribution, which accepts every image. `accepts_everything` recognises it without
+loading what reads policies (`policy.document`).
 """
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arstore.errors import PolicyError, reason
 from arstore.linux.files.reading import read_file
@@ -22,10 +26,10 @@ if TYPE_CHECKING:
 
 SYSTEM = "/etc/containers/policy.json"
 USER = ".config/containers/policy.json"
-
-
 LARGEST = 4 << 20
 """Bytes of a policy file."""
+_PLAIN = 1 << 16
+_ACCEPTS = [{"type": "insecureAcceptAnything"}]
 
 
 class PolicyFile(NamedTuple):
@@ -98,3 +102,34 @@ def _home() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return ""
+
+
+def accepts_everything(data: bytes) -> bool:
+    """Whether *data* is a sound policy whose every list of requirements is `insecureAcceptAnything`, alone.
+
+    False for all else, be it sound or not.
+    """
+    if len(data) > _PLAIN:
+        return False
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(document, dict) or document.keys() - {"default", "transports"}:
+        return False
+    transports = document.get("transports", {})
+    return (
+        document.get("default") == _ACCEPTS
+        and isinstance(transports, dict)
+        and all(
+            isinstance(scopes, dict) and all(scope == "" and list_ == _ACCEPTS for scope, list_ in scopes.items())
+            for scopes in transports.values()
+        )
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from arstore.trust.policy.material import Material
     from arstore.trust.policy.model import Policy
-    from arstore.trust.policy.places import PolicyFile
+    from arstore.trust.policy_file import PolicyFile
 
 
 class Rules:
@@ -52,7 +52,7 @@ class Rules:
     def _found(self) -> PolicyFile | None:
         """The file that holds, read once. Raises PolicyError."""
         if not self._is_found:
-            from arstore.trust.policy.places import find_file
+            from arstore.trust.policy_file import find_file
 
             self._policy_file = find_file(self._file)
             self._is_found = True
@@ -64,7 +64,7 @@ class Rules:
     def policy(self) -> Policy | None:
         """The policy; None if there is no file. Raises PolicyError."""
         if not self._is_loaded:
-            from arstore.trust.policy.places import parse
+            from arstore.trust.policy_file import parse
 
             found = self._found
             self._policy = None if found is None else parse(found)
@@ -101,7 +101,7 @@ class Rules:
             raise RejectedError(what, why, "`arstore policy explain` shows how the policy was applied")
 
     def _looks_open(self) -> bool:
-        from arstore.trust.policy.quick import accepts_everything
+        from arstore.trust.policy_file import accepts_everything
 
         found = self._found
         return found is None or accepts_everything(found.data)
