@@ -90,20 +90,20 @@ class _Containers(Verifier):
     @staticmethod
     def called(place: Place) -> str:
         """The reference of *place*, with which image is meant where there are several."""
-        if place.medium == LAYOUT and (index := _first_image(place.path)) is not None:
-            return f"oci:{place.path}:@{index}"
+        if place.medium == LAYOUT and (number := _nameless(place.path)) is not None:
+            return f"oci:{place.path}:@{number}"
         return f"{place.reference}:{NAME}" if place.medium in {LAYOUT, ARCHIVE} else place.reference
 
 
-def _first_image(path: str) -> int | None:
+def _nameless(path: str) -> int | None:
     """The number of the image in a layout where it has no name, as in those that cosign writes."""
     with open(f"{path}/index.json", encoding="utf-8") as file:
         entries = json.load(file)["manifests"]
     name = "org.opencontainers.image.ref.name"
     if any(entry.get("annotations", {}).get(name) == NAME for entry in entries):
         return None
-    kind = "kind"
-    return next(n for n, entry in enumerate(entries) if entry.get("annotations", {}).get(kind, "").endswith("/image"))
+    kinds = [entry.get("annotations", {}).get("kind", "") for entry in entries]
+    return next(number for number, kind in enumerate(kinds) if kind.endswith("/image"))
 
 
 class Skopeo(_Containers):
@@ -124,6 +124,12 @@ class Podman(_Containers):
 
     name = "podman"
     programs = ("podman",)
+
+    def limit(self, form: str, place: Place) -> Limit | None:
+        if place.medium == LAYOUT and _nameless(place.path) is not None:
+            said = "does not look like an image ID or digest"
+            return Limit("podman does not choose an image without a name from a layout", said)
+        return super().limit(form, place)
 
     def verify(self, form: str, place: Place, key: str) -> None:
         storage = self.bench.fresh("podman")
