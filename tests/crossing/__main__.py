@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -45,7 +46,8 @@ def _versions(runner: Runner) -> dict[str, str]:
     found = {}
     for package in (*_PACKAGES, "gnupg"):
         try:
-            found[package] = runner.run("dpkg-query", "-W", "-f", "${Version}", package).partition("-")[0]
+            version = runner.run("dpkg-query", "-W", "-f", "${Version}", package)
+            found[package] = re.split("[-+]", version, maxsplit=1)[0]
         except FailedError:
             continue
     return found

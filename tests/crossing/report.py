@@ -21,7 +21,12 @@ def table(cells: Sequence[Cell], versions: Mapping[str, str]) -> str:
     notes: dict[str, int] = {}
     lines = [LEGEND, "", f"Versions: {', '.join(f'{name} {text}' for name, text in versions.items())}.", ""]
     for verifier in dict.fromkeys(cell.verifier for cell in cells):
-        lines += [f"## Verified by {verifier}", "", f"| signed by | {' | '.join(MEDIA)} |", "|---|" + "---|" * len(MEDIA)]
+        lines += [
+            f"## Verified by {verifier}",
+            "",
+            f"| signed by | {' | '.join(MEDIA)} |",
+            "|---|" + "---|" * len(MEDIA),
+        ]
         mine = [cell for cell in cells if cell.verifier == verifier]
         for signer in dict.fromkeys(cell.signer for cell in mine):
             row = {cell.medium: cell for cell in mine if cell.signer == signer}

@@ -37,7 +37,9 @@ class Bench:
         self.settings = self.home / ".config/containers/registries.d"
         self.settings.mkdir(parents=True)
         lookaside = f"lookaside: 'file://{self.work}/lookaside'"
-        (self.settings / "default.yaml").write_text(f"default-docker: {{use-sigstore-attachments: true, {lookaside}}}\n")
+        (self.settings / "default.yaml").write_text(
+            f"default-docker: {{use-sigstore-attachments: true, {lookaside}}}\n"
+        )
         self.password = self.work / "password"
         self.password.write_text(_SECRET)
         self._number = 0
@@ -153,9 +155,7 @@ class _Skopeo(Signer):
     def _copy(self, target: str, *words: str | Path, **variables: str) -> None:
         more = ("--sign-identity", self.identity) if target.startswith("dir:") else ("--dest-tls-verify=false",)
         copy = ("copy", "--quiet", *more, *words, f"{self.bench.source}:{NAME}", target)
-        self.bench.peer(
-            "skopeo", "--insecure-policy", "--registries.d", self.bench.settings, *copy, **variables
-        )
+        self.bench.peer("skopeo", "--insecure-policy", "--registries.d", self.bench.settings, *copy, **variables)
 
 
 class SkopeoSigstore(_Skopeo):

@@ -210,7 +210,7 @@ def test_a_layout_as_cosign_3_saves_it(arstore, tmp_path, archived):
     (layout / "index.json").write_bytes(before)
     blobs = layout / "blobs/sha256"
     forged = attachments.sbom(PICTURE.descriptor(), "forged")
-    (blobs / forged.digest.partition(":")[2]).write_bytes(forged.manifest.replace(b"sbom", b"SBOM") + b" ")
+    (blobs / forged.digest.partition(":")[2]).write_bytes(forged.raw.replace(b"sbom", b"SBOM") + b" ")
     (blobs / ("0" * 64)).write_bytes(b"{")
     (blobs / "notes").write_bytes(b"{}")
     source = layout
@@ -335,8 +335,18 @@ def test_copies_of_an_archive_are_the_same_bytes(arstore, tmp_path):
 
 def test_a_docker_archive_has_no_place_for_them(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, *EVERY))
-    done = arstore.ok("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
-    assert "4 attachments did not come along: a docker-archive has no place for them" in done.err
+    words = ("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
+    assert f"{PICTURE.digest} is signed" in arstore.fails("Conversion", *words)
+    done = arstore.ok(*words, "--remove-signatures")
+    assert "2 attachments did not come along: a docker-archive has no place for them" in done.err
+
+
+def test_a_signed_attachment_does_not_keep_its_image_from_being_copied(arstore, tmp_path):
+    """The image itself is not signed: it may be converted, and what belongs to it stays behind then."""
+    arstore.ok("import", layout_of(tmp_path, LIST, VOUCHER))
+    arstore.ok("save", "app:1", "-o", tmp_path / "same.tar")
+    done = arstore.ok("save", "app:1", "--compression", "zstd", "-o", tmp_path / "other.tar")
+    assert "2 attachments did not come along: what they belong to was converted" in done.err
 
 
 def test_a_converted_image_leaves_them_behind(arstore, tmp_path):
