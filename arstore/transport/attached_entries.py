@@ -5,8 +5,8 @@ Four ways to say so are read:
 * a manifest with the field `subject`, as oras, arstore and others list it,
 * the name `sha256-HEX.sig` (`.att`, `.sbom`), which copies of cosign's tags have,
 * the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient has it,
-* `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations. cosign 3 lists
-  no bundles: a manifest with a `subject` that only lies among the blobs of such a layout belongs to the subject, too.
+* `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations. cosign 3
+  does not list bundles: a manifest among the blobs of such a layout that has a `subject` is attached to it as well.
 
 A manifest is looked into if its entry has no name, or says that it is an artifact: many images with names cost no time.
 Entries that cannot be read belong to nothing.
