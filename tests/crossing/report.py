@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LEGEND = (
-    "✓ accepted with the signer's key, and rejected with another key. ✓ᶜ the same, of an image that arstore has copied to this medium, because the signer does not "
-    "write there. A number: not possible, for the reason below. **✗** failed."
+    "✓ accepted with the signer's key, and rejected with another key. ✓ᶜ the same, of an image that arstore has copied "
+    "to this medium, because the signer does not write there. A number: not possible, for the reason below. "
+    "**✗** failed."
 )
 
 
