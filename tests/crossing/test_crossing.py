@@ -10,7 +10,7 @@ from interop.tools import REPOSITORY, FailedError, Runner
 from support import dockerregistry, images, programs, registry
 
 from crossing.matrix import FAILED, GOOD, LIMIT, Cell, run
-from crossing.media import BUNDLE, DIR, LOOKASIDE, MEDIA, NO_PLACE, REGISTRY, Place
+from crossing.media import BUNDLE, DIR, GPG, LOOKASIDE, MEDIA, NO_PLACE, REGISTRY, Place
 from crossing.report import table
 from crossing.signers import NAME, SIGNERS, ArstoreBundle, ArstoreSigstore, Bench, CosignBundle, CosignLegacy
 from crossing.verifiers import VERIFIERS, Arstore, Limit, Skopeo
@@ -34,7 +34,7 @@ OLDEST = {
 
 
 def is_usable(name: str) -> bool:
-    """Whether this host has the program, in a version that verifies sigstore: Debian 12 has taken that out of its own."""
+    """Whether this host has the program, in a version that verifies sigstore signatures: Debian 12's do not."""
     path = programs.program(name)
     if path is None or name not in OLDEST:
         return path is not None
@@ -63,8 +63,9 @@ def test_arstore_verifies_what_arstore_signs(runner, kind):
 @pytest.mark.parametrize("kind", SIGNERS, ids=lambda kind: kind.name)
 def test_the_tools_of_this_host(runner, tmp_path, kind):
     """Both ways: what they sign, and what they say of what arstore signs."""
-    peers = [one for one in VERIFIERS if one is not Arstore and all(map(is_usable, one.programs))]
-    missing = [name for name in (*kind.programs, "docker-registry") if not is_usable(name)]
+    usable = programs.program if kind.form == GPG else is_usable
+    peers = [one for one in VERIFIERS if one is not Arstore and all(map(usable, one.programs))]
+    missing = [name for name in (*kind.programs, "docker-registry") if not usable(name)]
     if missing:
         pytest.skip(f"not installed, or too old for sigstore: {', '.join(missing)}")
     if not peers:
