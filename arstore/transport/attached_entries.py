@@ -5,7 +5,8 @@ Four ways to say so are read:
 * a manifest with the field `subject`, as oras, arstore and others list it,
 * the name `sha256-HEX.sig` (`.att`, `.sbom`), which copies of cosign's tags have,
 * the name `sha256-HEX` for an index whose manifests have a `subject`: the referrers tag schema, as regclient has it,
-* `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations.
+* `kind` among the annotations, as `cosign save` writes it: one image, its signatures and its attestations. cosign 3
+  does not list bundles: a manifest among the blobs of such a layout that has a `subject` is attached to it as well.
 
 A manifest is looked into if its entry has no name, or says that it is an artifact: many images with names cost no time.
 Entries that cannot be read belong to nothing.
@@ -24,7 +25,7 @@ from arstore.oci.media_type import may_be_image
 from arstore.transport.source import Attached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from arstore.digest import Digest
     from arstore.transport.documents import Documents
@@ -34,9 +35,17 @@ _SUFFIX_OF = {kind: suffix for suffix, kind in KINDS.items()}
 
 
 class AttachedEntries:
-    """The attachments among the *entries* of a layout; *documents* reads their manifests."""
+    """The attachments among the *entries* of a layout; *documents* reads their manifests.
 
-    def __init__(self, entries: Sequence[Descriptor | Flawed], documents: Documents) -> None:
+    *unlisted* gives the documents that lie among the blobs. It is asked for a layout of `cosign save` only.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Descriptor | Flawed],
+        documents: Documents,
+        unlisted: Callable[[], Iterable[Descriptor]] = tuple,
+    ) -> None:
         self._documents = documents
         self._of: dict[str, dict[str, Attached]] = {}
         self._subjects: dict[str, set[Digest]] = {}
@@ -48,6 +57,13 @@ class AttachedEntries:
             if isinstance(entry, Descriptor) and may_be_image(entry.media_type):
                 with suppress(ArstoreError):
                     self._add_entry(entry, signed)
+        if signed is not None:
+            listed = {entry.digest for entry in entries}
+            for one in unlisted():
+                documents.work.visit()
+                if one.digest not in listed:
+                    with suppress(ArstoreError):
+                        self._add_referring(one)
 
     def of(self, subject: Digest) -> Sequence[Attached]:
         """The attachments of the manifest *subject*, in the order of the list."""

@@ -13,11 +13,12 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from arstore.digest import Digest, is_digest
 from arstore.errors import ArstoreError, UnknownFormatError
 from arstore.oci.descriptor import REF_NAME, Descriptor, Flawed
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.oci.index import Index
-from arstore.oci.media_type import may_be_image
+from arstore.oci.media_type import OCI_MANIFEST, may_be_image
 from arstore.tar.limits import DEFAULT_LIMITS, Limits
 from arstore.transport.attached_entries import AttachedEntries
 from arstore.transport.documents import Documents
@@ -28,14 +29,13 @@ from arstore.transport.names import EVERYTHING, Choice, Claims, annotated
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from arstore.digest import Digest
     from arstore.oci.manifest import Manifest
     from arstore.transport.facts import Facts
     from arstore.transport.media.blob import Bytes, Extent
     from arstore.transport.source import Attached, SourceImage
 
 MAX_LOOKED_INTO = 1000
-"""Manifests and indexes that are looked into for one descriptor of `index.json`."""
+"""Manifests and indexes that are looked into for one descriptor of `index.json`, and blobs that it does not list."""
 
 
 def is_layout(container: Container) -> bool:
@@ -113,8 +113,25 @@ class Layout(Medium):
 
     def _attached_entries(self) -> AttachedEntries:
         if self._attached is None:
-            self._attached = AttachedEntries(self.entries(), self.documents)
+            self._attached = AttachedEntries(self.entries(), self.documents, self._unlisted)
         return self._attached
+
+    def _unlisted(self) -> Iterator[Descriptor]:
+        """Those of the first blobs that begin as a JSON document does."""
+        for name in self._container.names_in("blobs/sha256")[:MAX_LOOKED_INTO]:
+            digest = f"sha256:{name}"
+            if not is_digest(digest):
+                continue
+            with suppress(ArstoreError):
+                blob = self._container.open(blob_path(Digest(digest)))
+                if blob is None:
+                    continue
+                try:
+                    size, begin = blob.length, blob.read(1)
+                finally:
+                    blob.close()
+                if begin == b"{":
+                    yield Descriptor(OCI_MANIFEST, Digest(digest), size)
 
     def choose(self, claims: Claims) -> Choice:
         """What the user asked for; a name may also be the whole of a `ref.name` annotation, as umoci's tags are."""

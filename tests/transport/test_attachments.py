@@ -200,6 +200,37 @@ def test_a_layout_as_cosign_saves_it(arstore, tmp_path):
     verify_complete(arstore, (SIGNED, ATTESTED))
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_layout_as_cosign_3_saves_it(arstore, tmp_path, archived):
+    """What refers to the image is among the blobs, and no list has it; what only looks like that is passed over."""
+    layout = images.write_layout(tmp_path / "layout", stores.simple("a", compression="gzip"))
+    index = json.loads((layout / "index.json").read_bytes())
+    before = images.dump(index)
+    attachments.add_to_layout(layout, LIST, VOUCHER)
+    (layout / "index.json").write_bytes(before)
+    blobs = layout / "blobs/sha256"
+    forged = attachments.sbom(PICTURE.descriptor(), "forged")
+    (blobs / forged.digest.partition(":")[2]).write_bytes(forged.raw.replace(b"sbom", b"SBOM") + b" ")
+    (blobs / ("0" * 64)).write_bytes(b"{")
+    (blobs / "notes").write_bytes(b"{}")
+    source = layout
+    if archived:
+        source = tmp_path / "layout.tar"
+        with tarfile.open(source, "w") as tar:
+            tar.add(layout, ".")
+    # Nothing but cosign's own layouts is searched.
+    arstore.ok("import", source)
+    verify_complete(arstore, ())
+    index["manifests"][0]["annotations"] = {"kind": "dev.cosignproject.cosign/image"}
+    (layout / "index.json").write_bytes(images.dump(index))
+    if archived:
+        with tarfile.open(source, "w") as tar:
+            tar.add(layout, ".")
+    taken = arstore.json("import", source)
+    assert (len(taken["images"]), taken["skipped"]) == (1, [])
+    verify_complete(arstore, (LIST, VOUCHER))
+
+
 def test_a_layout_with_an_index_of_referrers(arstore, tmp_path):
     layout = images.write_layout(tmp_path / "layout", PICTURE)
     raw = attachments.fallback(LIST)
@@ -304,8 +335,18 @@ def test_copies_of_an_archive_are_the_same_bytes(arstore, tmp_path):
 
 def test_a_docker_archive_has_no_place_for_them(arstore, tmp_path):
     arstore.ok("import", layout_of(tmp_path, *EVERY))
-    done = arstore.ok("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
-    assert "4 attachments did not come along: a docker-archive has no place for them" in done.err
+    words = ("save", "app:1", "--format", "docker-archive", "-o", tmp_path / "out")
+    assert f"{PICTURE.digest} is signed" in arstore.fails("Conversion", *words)
+    done = arstore.ok(*words, "--remove-signatures")
+    assert "2 attachments did not come along: a docker-archive has no place for them" in done.err
+
+
+def test_a_signed_attachment_does_not_keep_its_image_from_being_copied(arstore, tmp_path):
+    """The image itself is not signed: it may be converted, and what belongs to it stays behind then."""
+    arstore.ok("import", layout_of(tmp_path, LIST, VOUCHER))
+    arstore.ok("save", "app:1", "-o", tmp_path / "same.tar")
+    done = arstore.ok("save", "app:1", "--compression", "zstd", "-o", tmp_path / "other.tar")
+    assert "2 attachments did not come along: what they belong to was converted" in done.err
 
 
 def test_a_converted_image_leaves_them_behind(arstore, tmp_path):

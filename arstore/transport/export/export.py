@@ -150,10 +150,12 @@ class Export:
         listed = {digest for index in selection.indexes.values() for digest in index.manifests}
         self._require_room(selection, listed)
         self._require_changes(selection)
-        signed = self._signed = set() if self._options.remove_signatures else signed_digests(selection.attachments)
         if self._options.remove_signatures:
             selection.attachments = [one for one in selection.attachments if not is_signature(one)]
-        elif signed and (self._options.converts or not self._sink.traits.manifests):
+        # A signed attachment is not among them: attachments travel as they are.
+        here = selection.images.keys() | selection.indexes.keys()
+        signed = self._signed = signed_digests(selection.attachments) & here
+        if signed and (self._options.converts or not self._sink.traits.manifests):
             raise self._breaks_signature(min(signed))
         self._sink.begin(() if self._options.converts else _tops(selection, listed))
         try:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from arstore.errors import UnsafePathError, from_os_error
 from arstore.oci.document import BOUNDS, Bounds
 from arstore.tar.entry import shown
 from arstore.transport.media.blob import Extent, OpenFile, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -72,6 +76,26 @@ class Directory:
             return read_all(blob, self._named(name), bounds)
         finally:
             blob.close()
+
+    def names_in(self, name: str) -> Sequence[str]:
+        """What the directory *name* has, in the order of the names; nothing when there is no such directory.
+
+        Raises UnsafePathError as `open` does, PermissionDeniedError.
+        """
+        at = self._file.fd
+        opened: list[int] = []
+        try:
+            for part in name.split("/"):
+                at = self._step(at, part, name)
+                opened.append(at)
+            return sorted(os.listdir(at))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise from_os_error(error, self._named(name)) from error
+        finally:
+            for fd in opened:
+                os.close(fd)
 
     def close(self) -> None:
         """Release the directory; files that were opened from it stay open."""

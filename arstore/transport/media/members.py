@@ -10,6 +10,7 @@ the archive, for docker-archives, where `docker save` made them on purpose.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from arstore.errors import LimitError, UnsafePathError
@@ -19,7 +20,7 @@ from arstore.transport.media.blob import Extent, OpenFile, read_all
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_LINKS = 40
 """Links followed for one name, as many as the kernel does."""
@@ -86,6 +87,12 @@ class Members:
     def names(self) -> Iterable[bytes]:
         """All names, in the order in which the archive first has them."""
         return self._table.keys()
+
+    def names_in(self, name: str) -> Sequence[str]:
+        """The names right below the directory *name*, in their order."""
+        prefix = _key(name) + b"/"
+        found = (path[len(prefix) :] for path in self._table if path.startswith(prefix))
+        return sorted(os.fsdecode(rest) for rest in found if rest and b"/" not in rest)
 
     def open(self, name: str | bytes) -> Extent | None:
         """The regular file *name*, or None when there is none.
