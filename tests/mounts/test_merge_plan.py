@@ -195,7 +195,7 @@ def test_without_a_merged_index_too_many_layers_are_said(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publication, "build", full)
+    monkeypatch.setattr("arstore.trees.erofs.merged_index.build", full)
     stores.bring(store, picture(600))
     assert merged(store) == {}
     with pytest.raises(MountError, match="600 layers, which cannot be merged into the 500"):
@@ -271,7 +271,7 @@ def test_where_it_cannot_be_made_the_trees_serve(store, one, harm, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(publication, "build", refuse)
+    monkeypatch.setattr("arstore.trees.erofs.merged_index.build", refuse)
     assert lowers(store) == 21
     assert treelist.differences(expected, shown(store)) == []
 

@@ -175,7 +175,8 @@ def test_a_mount_asks_for_the_trees_once(store, looks, writable):
 def test_the_command_asks_for_the_trees_once(store, looks, writable):
     stores.bring(store, EXAMPLE)
     looks.clear()
-    mounts._mount(Session(), store, "example:1", None, None, writable, "", {"suid": False, "dev": False})
+    words = {"suid": False, "dev": False, "policy": None, "require_signatures": False}
+    mounts._mount(Session(), store, "example:1", None, None, writable, "", words)
     assert looks == {"trusted_stack": 1}
 
 

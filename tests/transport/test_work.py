@@ -183,7 +183,8 @@ def test_a_document_is_not_read_again_for_each_size_that_is_announced(tmp_path, 
         for size in range(40):
             with pytest.raises((SizeMismatchError, DigestMismatchError)):
                 documents.get(replace(image.descriptor, size=size))
-    assert set(opened.values()) == {1}
+    # Once by the medium, which looks for what belongs to an image, and once here.
+    assert set(opened.values()) <= {1, 2}
 
 
 # --- what is repeated is refused --------------------------------------------------------------------------------------

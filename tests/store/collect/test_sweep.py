@@ -21,7 +21,7 @@ class Records:
     """A snapshot and a change in memory."""
 
     def __init__(self):
-        self.tables = {name: {} for name in ("blobs", "layers", "trees", "images", "names")}
+        self.tables = {name: {} for name in ("attachments", "blobs", "layers", "lent", "trees", "images", "names")}
 
     def every(self, table, part):
         records = sorted(self.tables[table].items())
@@ -30,6 +30,9 @@ class Records:
     def columns(self, table, part):
         records = self.every(table, part)
         return list(records), part._make([getattr(one, name) for one in records.values()] for name in part._fields)
+
+    def batches(self, table, part):
+        yield self.columns(table, part)
 
     def __getattr__(self, name):
         if name in self.tables:
