@@ -17,6 +17,27 @@ import sys
 
 __version__ = "0.1.0"
 
+
+def end_at_interrupt() -> None:
+    """From now on, end the process with status 130 at an interrupt (SIGINT), unless that is ignored."""
+    if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    os._exit(130)
+
+
+def _is_program() -> bool:
+    """Whether this is the start of the program: of its script, or of `python -m arstore`."""
+    name = sys.argv[0] if sys.argv else ""
+    return name.rpartition("/")[2] == "arstore" or (name == "-m" and "arstore" in sys.orig_argv)
+
+
+if _is_program():
+    # Python would show where an interrupt met it, and nearly all of a short command's time goes into imports.
+    end_at_interrupt()
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,24 +178,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def end_at_interrupt() -> None:
-    """From now on, end the process with status 130 at an interrupt (SIGINT), unless that is ignored."""
-    if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
-        _signal.signal(_signal.SIGINT, _leave)
-
-
-def _leave(*_: object) -> None:
-    os._exit(130)
-
-
-def _is_program() -> bool:
-    """Whether this is the start of the program: of its script, or of `python -m arstore`."""
-    name = sys.argv[0] if sys.argv else ""
-    return name.rpartition("/")[2] == "arstore" or (name == "-m" and "arstore" in sys.orig_argv)
-
-
-if _is_program():
-    # Python would show where an interrupt met it, and nearly all of a short command's time goes into imports.
-    end_at_interrupt()

@@ -89,6 +89,11 @@ def _is_there(path: str) -> bool:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except PermissionError:
+        if path == SYSTEM:
+            raise PolicyError(path, "cannot be read: permission denied") from None
+        # HOME is another user's, as after su(1): what is in there is not this user's.
+        return False
     except OSError as error:
         raise PolicyError(shown(path), f"cannot be read: {reason(error)}") from error
     return True

@@ -167,7 +167,7 @@ def test_a_tree_that_came_while_others_were_synced_is_not_taken_for_one_of_them(
         os.rename(path, f"{path}-old")
         os.mkdir(path)
 
-    monkeypatch.setattr("arstore.linux.files.sync.syncfs", syncs)
+    monkeypatch.setattr("arstore.store.durability.syncfs", syncs)
     store.sync_trees()
     with store.graph.read() as snapshot:
         found = {key: record.synced for key, record in snapshot.trees()}
