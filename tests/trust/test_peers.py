@@ -236,6 +236,8 @@ def test_simple_signing_both_ways(tmp_path, layout):
         (tmp_path / "ours").write_bytes(ours.blob)
         (tmp_path / "key.gpg").write_bytes(public)
         manifest = tmp_path / "dir" / "manifest.json"
+        if "--public-key-file" not in peers.run("skopeo", "standalone-verify", "--help"):
+            pytest.skip("this skopeo verifies with the keys of gpg's own home only")
         words = ("standalone-verify", "--public-key-file", tmp_path / "key.gpg", manifest, name, fingerprint)
         assert digest in peers.run("skopeo", *words, tmp_path / "ours")
         _check_theirs(gpg, tmp_path, manifest, name, fingerprint, digest)
