@@ -75,10 +75,12 @@ def test_odd_images(target, tmp_path, shape):
 def test_what_is_attached_is_read_back_or_counted(target, tmp_path):
     listed = attachments.sbom(PICTURE.descriptor(), "x" * 3000)
     signed = attachments.signature(PICTURE.digest, "first", "second")
-    some = [listed, attachments.sbom(listed.descriptor(), "of the list"), signed]
+    # A docker-archive changes the digest that is signed, which is refused.
+    signatures = [] if target.kind.startswith("docker-archive") else [signed]
+    some = [listed, attachments.sbom(listed.descriptor(), "of the list"), *signatures]
     done = copies.copy(images.write_oci_archive(tmp_path / "source.tar", PICTURE, *some), target)
     expected = {"dir": 1, "docker-archive": 0, "docker-archive-pipe": 0}.get(target.kind, 3)
-    assert (done.attached, done.left) == (expected, 3 - expected)
+    assert (done.attached, done.left) == (expected, len(some) - expected)
     found = attached(target.reference)
     if expected == 3:
         assert found == {one.digest: one.blobs() for one in some}
