@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arstore.mounts.table import MountTable
     from arstore.store.store import Store
 
 
@@ -22,36 +23,30 @@ def mounted(
 
     image = store.find_image(name)
     trees = store.stack_records(image)
-    table = MountTable(store.directories)
-    if not writable:
-        record = mount_image(store, image, target, suid=suid, dev=dev, trees=trees)
-        try:
-            yield record.target
-        finally:
-            in_use = _end(table, record.id)
-    else:
-        container = create_container(store, image, ephemeral=True, trees=trees)
-        try:
+    container = create_container(store, image, ephemeral=True, trees=trees) if writable else None
+    try:
+        if container is None:
+            record = mount_image(store, image, target, suid=suid, dev=dev, trees=trees)
+        else:
             record = mount_container(store, container, target, suid=suid, dev=dev, trees=trees)
-        except BaseException:
+    except BaseException:
+        if container is not None:
             store.containers.remove(container.id)
-            raise
-        try:
-            yield record.target
-        finally:
-            in_use = _end(table, record.id)
-            if not in_use:
-                remove_container(store, container.id)
+        raise
+    try:
+        yield record.target
+    finally:
+        in_use = _end(MountTable(store.directories), record.id)
+        if container is not None and not in_use:
+            remove_container(store, container.id)
     if in_use:
         raise InUseError(record.target, "is still in use, and was detached", "it goes when nothing uses it any more")
 
 
-def _end(table: object, mount_id: str) -> bool:
+def _end(table: MountTable, mount_id: str) -> bool:
     """Unmount; whether something still uses it, so that it could only be detached."""
     from arstore.errors import InUseError
-    from arstore.mounts.table import MountTable
 
-    assert isinstance(table, MountTable)
     try:
         return not table.umount(mount_id)
     except InUseError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arstore.store.additional import Wanted
     from arstore.store.progress import Progress
     from arstore.store.store import Store
+    from arstore.trust.rules import Rules
 
 LEVELS = ("error", "warning", "info", "debug")
 _MOST_MOVED = 10
@@ -56,6 +57,8 @@ class Session:
         """What the command has done, for those who cannot be told on stdout."""
         self.tell: Callable[[ArstoreError], int] | None = None
         """Writes an error that ends the process in the middle of an instruction, and returns the exit status."""
+        self.rules: Rules | None = None
+        """The signature policy of the command, once something has asked for it."""
         self.kept: object = None
         """What need not be taken apart before the process ends."""
 

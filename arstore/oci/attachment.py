@@ -30,6 +30,13 @@ SUFFIXES = ("sig", "att", "sbom")
 UNITED = ("sig", "att")
 """Those under which one manifest lists all, a layer for each."""
 
+OPENPGP = "application/vnd.arstore.signature.openpgp.v1"
+"""The type of an OpenPGP message that is attached to an image (`simple_signing`)."""
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""The type of a sigstore bundle, cosign 3's form of a signature."""
+NOTATION = "application/vnd.cncf.notary.signature"
+"""The type of Notation's signatures."""
+
 MOST = 128
 """Attachments of one subject that are examined, and signatures in a `dir:`: as many as containers/image reads."""
 

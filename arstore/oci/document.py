@@ -305,6 +305,13 @@ class Fields:
         value = self.values.get(key)
         return None if value is None else Fields.of(value, self.what, self.at(key))
 
+    def required_child(self, key: str) -> Fields:
+        """An object's members, which have to be there. Raises ManifestError."""
+        child = self.child(key)
+        if child is None:
+            raise self.error(key, "is missing")
+        return child
+
     def objects(self, key: str) -> list[Fields]:
         """A list of objects."""
         return [Fields.of(value, self.what, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]

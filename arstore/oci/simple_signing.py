@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import ManifestError
-from arstore.oci.attachment import EMPTY, EMPTY_DIGEST, EMPTY_TYPE, united
+from arstore.oci.attachment import EMPTY, EMPTY_DIGEST, EMPTY_TYPE, OPENPGP, united
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import BOUNDS, Bounds, Fields, encode, parse
 from arstore.oci.media_type import OCI_MANIFEST
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from arstore.oci.manifest import Manifest
 
-OPENPGP = "application/vnd.arstore.signature.openpgp.v1"
-"""The type of an OpenPGP message that is attached to an image."""
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 """The type of the payload of a signature of cosign's."""
 

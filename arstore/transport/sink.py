@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from arstore.digest import Digest
+from arstore.oci.descriptor import Descriptor
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from arstore.digest import Digest
-    from arstore.oci.descriptor import Descriptor
     from arstore.store.ingest.incoming import BlobReader
 
 
@@ -148,3 +148,16 @@ class ImageSink(BlobSink, Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def put_blob(sink: BlobSink, content: bytes) -> None:
+    """Write a blob that was made here, unless *sink* has it. Raises the errors of the sink."""
+    descriptor = Descriptor("", Digest.of(content), len(content))
+    if sink.holds(descriptor):
+        return
+    writer = sink.writer(descriptor)
+    try:
+        writer.write(content)
+        writer.finish(descriptor.digest, descriptor.size)
+    finally:
+        writer.close()

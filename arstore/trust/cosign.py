@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from arstore.digest import Digest, verify
 from arstore.errors import ArstoreError, LimitError, ManifestError, SignatureError
 from arstore.oci import attachment
+from arstore.oci.attachment import BUNDLE, OPENPGP
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.document import Fields, encode, parse
 from arstore.oci.media_type import OCI_MANIFEST
-from arstore.oci.simple_signing import OPENPGP, SIMPLE_SIGNING
+from arstore.oci.simple_signing import SIMPLE_SIGNING
 from arstore.trust.payload import BOUNDS
 from arstore.trust.signature import LARGEST, MOST, Bundle, SigstoreSignature, SimpleSignature
-from arstore.trust.sigstore.bundle import MEDIA_TYPE as BUNDLE
 from arstore.trust.sigstore.bundle import SIGNED
 from arstore.values import NamedTuple
 

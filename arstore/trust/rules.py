@@ -33,6 +33,7 @@ class Rules:
         self._is_loaded = False
         self._policy_file: PolicyFile | None = None
         self._is_found = False
+        self._fingerprint: str | None = None
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
@@ -82,9 +83,10 @@ class Rules:
 
     def fingerprint(self) -> str:
         """Identify the policy with the content of its key files, and whether signatures are required."""
-        policy = self.policy
-        base = "" if policy is None else self.material.fingerprint(policy)
-        return f"{base}{'+' if self.require_signatures else ''}"
+        if self._fingerprint is None:
+            base = "" if self.policy is None else self.material.fingerprint(self.policy)
+            self._fingerprint = f"{base}{'+' if self.require_signatures else ''}"
+        return self._fingerprint
 
     def refuse_unsigned(self, transport: str, what: str) -> None:
         """Raise RejectedError unless images that cannot have signatures are accepted from *transport*."""

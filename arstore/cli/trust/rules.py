@@ -47,10 +47,12 @@ def policy_options(function: F) -> F:
 
 
 def policy_rules(session: Session, words: PolicyWords) -> Rules:
-    """The rules that the options stand for. Nothing is read yet."""
-    from arstore.trust.rules import Rules
+    """The rules that the options stand for: the same ones for the whole command. Nothing is read yet."""
+    if session.rules is None:
+        from arstore.trust.rules import Rules
 
-    return Rules(words["policy"] or "", words["require_signatures"], session.note)
+        session.rules = Rules(words["policy"] or "", words["require_signatures"], session.note)
+    return session.rules
 
 
 def require_admitted(session: Session, store: Store, image: StoredImage, words: PolicyWords) -> None:

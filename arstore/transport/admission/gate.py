@@ -7,10 +7,12 @@ once, whatever the number of its names.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from arstore.errors import LimitError, RejectedError
+from arstore.errors import LimitError
 from arstore.oci.descriptor import Descriptor
+from arstore.transport.location import REGISTRY
 from arstore.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from arstore.trust.rules import Rules
     from arstore.trust.signature import Signature
 
-REGISTRY, STORE = "docker", "store"
 UNSIGNED = ("docker-archive",)
 """Transports whose manifests are made while they are read, so that no signature can be for them."""
 _MOST_ATTEMPTS = 1024
@@ -68,7 +69,6 @@ class Gate:
         self._release = release
         self._parents: dict[Digest, dict[Digest, Descriptor]] = {}
         self._indexes: set[Digest] = set()
-        self._rejected: dict[Digest, RejectedError] = {}
         self._attempts = 0
         self.admitted: dict[Digest, Admitted] = {}
         """What was accepted by a policy, by digest; empty where everything is."""
@@ -99,28 +99,26 @@ class Gate:
 
         Raises RejectedError, PolicyError, LimitError, and the errors of the source when it is asked for signatures.
         """
-        if not self._is_asked or entry.digest in self.admitted or (self._explains and entry.digest in self.verdicts):
+        if not self._is_asked:
             return
-        if entry.digest in self._rejected:
-            raise self._rejected[entry.digest].with_traceback(None)
-        first: Verdict | None = None
+        verdict = self.verdicts.get(entry.digest)
+        if verdict is None:
+            verdict = self.verdicts[entry.digest] = self._decide(entry, documents)
+        if not self._explains:
+            verdict.require(f"{self._source.what}: {entry.digest}")
+
+    def _decide(self, entry: Descriptor, documents: Documents) -> Verdict:
+        """Judge by each way to *entry* until one is accepted; the first verdict where none is. Raises as `admit`."""
+        refused: list[Verdict] = []
         for chain in self._chains(entry.digest):
             found = _Signatures(self._source, documents)
             verdict = self._judge(entry, chain, documents, found)
-            self.verdicts[entry.digest] = verdict if verdict.accepted else first or verdict
             if verdict.accepted:
                 within = tuple(one.digest for one in chain)
                 self.admitted[entry.digest] = Admitted(self._subject, within, tuple(found.carriers))
-                return
-            first = first or verdict
-        if self._explains:
-            return
-        assert first is not None
-        try:
-            first.require(f"{self._source.what}: {entry.digest}")
-        except RejectedError as error:
-            self._rejected[entry.digest] = error
-            raise
+                return verdict
+            refused.append(verdict)
+        return refused[0]
 
     @property
     def _is_asked(self) -> bool:
@@ -164,7 +162,7 @@ class Gate:
                 above = [one for one in self._parents.get(at, {}).values() if one not in chain]
             yield chain
 
-    @property
+    @cached_property
     def _subject(self) -> Subject:
         return subject_of(self._source, self._place)
 

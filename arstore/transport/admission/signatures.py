@@ -7,23 +7,20 @@ a signature is good.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.errors import ArstoreError, SignatureError
-from arstore.oci.document import STORED
-from arstore.oci.manifest import Manifest
-from arstore.oci.simple_signing import OPENPGP
+from arstore.oci.attachment import BUNDLE, OPENPGP
 from arstore.transport.source import attached_to
 from arstore.trust.cosign import PAYLOAD, Slot, signature_in
 from arstore.trust.signature import LARGEST, MOST, SimpleSignature
-from arstore.trust.sigstore.bundle import MEDIA_TYPE as BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from arstore.digest import Digest
     from arstore.oci.descriptor import Descriptor
+    from arstore.oci.manifest import Manifest
     from arstore.store.store import Store
     from arstore.transport.documents import Documents
     from arstore.transport.source import Attached, ImageSource
@@ -63,17 +60,14 @@ def of_source(source: ImageSource, documents: Documents, subject: Digest) -> Fou
     return found
 
 
-def of_store(store: Store, subject: Digest) -> list[Signature]:
+def of_store(store: Store, subject: Digest) -> Found:
     """The signatures that *store* has for the manifest *subject*. Raises the errors of Graph."""
-    found: list[Signature] = []
-    with store.graph.read() as snapshot:
-        kept = snapshot.attachments_of(subject)
-    for digest, one in kept:
-        if one.tag in {"", _TAG}:
-            with suppress(ArstoreError):
-                manifest = Manifest.parse(store.read_blob(digest), f"manifest {digest}", one.media_type, STORED)
-                found += list(_in(manifest, lambda layer: store.read_blob(layer.digest)))
-    return found
+    from arstore.tar.limits import DEFAULT_LIMITS
+    from arstore.transport.documents import Documents
+    from arstore.transport.export.from_store import StoreSource
+
+    source = StoreSource(store, [])
+    return of_source(source, Documents(source, DEFAULT_LIMITS), subject)
 
 
 def _in(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> Iterator[Signature]:

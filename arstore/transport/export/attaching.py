@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from arstore.oci.attachment import BUNDLE, NOTATION, OPENPGP
 from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
 from arstore.store.progress import NoProgress
@@ -15,12 +16,8 @@ from arstore.transport.export.transfer import transfer
 from arstore.transport.sink import ALL, SIGNATURES, OutgoingAttachment
 
 _TAG = "sig"
-_TYPES = (
-    "application/vnd.arstore.signature.openpgp.v1",
-    "application/vnd.dev.sigstore.bundle.v0.3+json",
-    "application/vnd.cncf.notary.signature",
-)
-"""Types of attachments that are signatures: of our own form, sigstore bundles, Notation's."""
+_TYPES = (OPENPGP, BUNDLE, NOTATION)
+"""Types of attachments that are signatures."""
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -11,6 +11,7 @@ from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
 from arstore.store.ingest.incoming import IncomingAttachment, IncomingBlob, NoBlobs
 from arstore.transport.embedded import EmbeddedBlobs
+from arstore.transport.sink import put_blob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,19 +69,6 @@ def attach(sink: ImageSink, made: Iterable[Made]) -> None:
         for blob in blobs[attachment.descriptor.digest]:
             put_blob(sink, blob)
         sink.put_attachment(attachment)
-
-
-def put_blob(sink: ImageSink, content: bytes) -> None:
-    """Write a blob unless the sink has it. Raises the errors of the sink."""
-    descriptor = Descriptor("", Digest.of(content), len(content))
-    if sink.holds(descriptor):
-        return
-    writer = sink.writer(descriptor)
-    try:
-        writer.write(content)
-        writer.finish(descriptor.digest, descriptor.size)
-    finally:
-        writer.close()
 
 
 def _incoming(made: Made) -> IncomingAttachment:

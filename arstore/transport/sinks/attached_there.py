@@ -5,37 +5,29 @@ Distribution-spec, "Pushing Manifests with Subject"; cosign's tags `sha256-HEX.s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import RegistryAnswerError, RegistryNotFoundError
 from arstore.oci.attachment import UNITED, is_among, tag_of, united
-from arstore.oci.descriptor import Descriptor
 from arstore.oci.manifest import Manifest
-from arstore.oci.media_type import OCI_CONFIG, OCI_MANIFEST
+from arstore.oci.media_type import OCI_MANIFEST
 from arstore.registry.manifests import get_manifest, head_manifest, put_manifest
 from arstore.registry.referrers import entries_of, put_referrer
 from arstore.registry.repository import PUSH
+from arstore.transport.sink import put_blob
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arstore.registry.repository import Repository
-    from arstore.transport.sink import BlobWriter, OutgoingAttachment
+    from arstore.transport.sink import BlobSink, OutgoingAttachment
 
     Place = tuple[Digest, str]
     """A subject and the suffix of a tag."""
 
 
 _TRIES = 5
-
-
-class _Blobs(Protocol):
-    """Where the configs go that are made here."""
-
-    def holds(self, descriptor: Descriptor) -> bool: ...
-
-    def writer(self, descriptor: Descriptor, *, known: bool = True) -> BlobWriter: ...
 
 
 class AttachedThere:
@@ -64,7 +56,7 @@ class AttachedThere:
         """Put nothing of what was kept: the copy starts again."""
         self._kept.clear()
 
-    def put(self, blobs: _Blobs) -> None:
+    def put(self, blobs: BlobSink) -> None:
         """Put what was kept. Raises the errors of `put_referrer`, and those of an upload."""
         by_tag: dict[Place, list[OutgoingAttachment]] = {}
         for one in self._kept:
@@ -100,7 +92,7 @@ class AttachedThere:
                 self._tagged[place] = None
         return self._tagged[place]
 
-    def _put_tag(self, place: Place, some: Sequence[OutgoingAttachment], blobs: _Blobs) -> None:
+    def _put_tag(self, place: Place, some: Sequence[OutgoingAttachment], blobs: BlobSink) -> None:
         """Put *some* under their tag, together with those that are there; of lists of software only the last one."""
         there = self._under(place)
         tag, last = tag_of(*place), some[-1]
@@ -111,7 +103,7 @@ class AttachedThere:
         for _ in range(_TRIES):
             wanted = [layer for raw in every for layer in Manifest.parse(raw).layers]
             made = united(wanted)
-            _put_config(blobs, made.config)
+            put_blob(blobs, made.config)
             put_manifest(self._repository, tag, OCI_MANIFEST, made.manifest)
             # Another process may have read the tag before this, and written it after.
             found = get_manifest(self._repository, tag).raw
@@ -120,17 +112,6 @@ class AttachedThere:
                 return
             every = [found, *every]
         raise RegistryAnswerError(f"{self._repository.what}:{tag}", "is being written by others all the time")
-
-
-def _put_config(blobs: _Blobs, data: bytes) -> None:
-    config = Descriptor(OCI_CONFIG, Digest.of(data), len(data))
-    if not blobs.holds(config):
-        writer = blobs.writer(config)
-        try:
-            writer.write(data)
-            writer.finish(config.digest, config.size)
-        finally:
-            writer.close()
 
 
 def _refers(one: OutgoingAttachment) -> bool:

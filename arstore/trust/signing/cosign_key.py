@@ -79,10 +79,10 @@ def _parts(pem: bytes, what: str) -> tuple[bytes, int, int, int, bytes, bytes]:
     words = len(LABEL.split()) + 1
     body = "".join(lines[words:-words])
     fields = Fields(parse(decoded(body, what), what, BOUNDS), what)
-    kdf, cipher = _child(fields, "kdf"), _child(fields, "cipher")
+    kdf, cipher = fields.required_child("kdf"), fields.required_child("cipher")
     if (kdf.string("name"), cipher.string("name")) != ("scrypt", "nacl/secretbox"):
         raise KeyFileError(what, "is encrypted in a way that is not known here")
-    parameters = _child(kdf, "params")
+    parameters = kdf.required_child("params")
     cost, blocks, parallel = (parameters.integer(name) for name in ("N", "r", "p"))
     if cost < 2 or cost & (cost - 1) or not 1 <= parallel <= 16 or not 1 <= 128 * cost * blocks <= _MOST_MEMORY:
         raise KeyFileError(what, "asks for more work to be opened than is allowed")
@@ -95,13 +95,6 @@ def _derived(passphrase: bytes, salt: bytes, cost: int, blocks: int, parallel: i
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
     return Scrypt(salt, _KEY, cost, blocks, parallel).derive(passphrase)
-
-
-def _child(fields: Fields, key: str) -> Fields:
-    child = fields.child(key)
-    if child is None:
-        raise fields.error(key, "is missing")
-    return child
 
 
 def _base64(data: bytes) -> str:

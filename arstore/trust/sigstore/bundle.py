@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import Digest
 from arstore.errors import InvalidReferenceError, LimitError, ManifestError, SignatureError
+from arstore.oci.attachment import BUNDLE
 from arstore.oci.document import Fields, encode, parse, shown
 from arstore.trust.keys import decoded, verify_with_any
 from arstore.trust.payload import BOUNDS
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from arstore.trust.keys import PublicKey
 
-MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+MEDIA_TYPE = BUNDLE
 _MEDIA_TYPES = (MEDIA_TYPE, "application/vnd.dev.sigstore.bundle+json;version=0.3")
 IN_TOTO = "application/vnd.in-toto+json"
 _STATEMENTS = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
@@ -99,7 +100,7 @@ def _envelope(raw: bytes) -> tuple[bytes, bytes]:
     _check_material(fields)
     if "messageSignature" in fields.values:
         raise SignatureError(_WHAT, "is the signature of a blob, not of a statement about an image")
-    envelope = _child(fields, "dsseEnvelope")
+    envelope = fields.required_child("dsseEnvelope")
     _refuse_unknown(envelope, ("payload", "payloadType", "signatures"))
     kind = envelope.string("payloadType", required=True)
     if kind != IN_TOTO:
@@ -113,13 +114,13 @@ def _envelope(raw: bytes) -> tuple[bytes, bytes]:
 
 
 def _check_material(fields: Fields) -> None:
-    material = _child(fields, "verificationMaterial")
+    material = fields.required_child("verificationMaterial")
     known = ("publicKey", "certificate", "x509CertificateChain", "tlogEntries", "timestampVerificationData")
     _refuse_unknown(material, known)
     if material.values.keys() & {"certificate", "x509CertificateChain"}:
         why = "was signed with a certificate; bundles are verified with keys only"
         raise SignatureError(_WHAT, why)
-    _refuse_unknown(_child(material, "publicKey"), ("hint",))
+    _refuse_unknown(material.required_child("publicKey"), ("hint",))
 
 
 def _attested(payload: bytes) -> Attested:
@@ -139,7 +140,7 @@ def _attested(payload: bytes) -> Attested:
 
 def _digest(subject: Fields) -> Digest:
     """The one digest of a subject: a second one might be of something else."""
-    digests = _child(subject, "digest").values
+    digests = subject.required_child("digest").values
     if len(digests) != 1:
         raise SignatureError(_WHAT, f"has a subject with {len(digests)} digests; one is read")
     ((algorithm, value),) = digests.items()
@@ -153,13 +154,6 @@ def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:
     for name in fields.values:
         if name not in known:
             raise fields.error(name, "this field is not known here")
-
-
-def _child(fields: Fields, key: str) -> Fields:
-    child = fields.child(key)
-    if child is None:
-        raise fields.error(key, "is missing")
-    return child
 
 
 def _base64(data: bytes) -> str:
