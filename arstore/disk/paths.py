@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from arstore.digest import HEX_LENGTHS, Digest
 from arstore.disk.access import Access, access_to, require_local, require_writable
 from arstore.errors import HostError, StoreDamagedError
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.xattr import remove_acls
 from arstore.trace import reached
 from arstore.values import NamedTuple
@@ -209,14 +210,5 @@ def opened(path: str) -> Iterator[int]:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield fd
-    finally:
-        os.close(fd)
-
-
-def sync_directory(path: str) -> None:
-    """Make the names in the directory *path* durable (fsync(2), "Calling fsync() does not necessarily ensure ...")."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING
 
 from arstore.digest import HEX_LENGTHS
 from arstore.disk.owner import Owner
-from arstore.disk.paths import STORE_FILE, sync_directory
+from arstore.disk.paths import STORE_FILE
 from arstore.errors import NoStoreError, StoreDamagedError
 from arstore.linux.files.reading import read_start
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
 from arstore.trace import reached
 from arstore.values import NamedTuple

@@ -25,9 +25,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, HEX_LENGTHS, Digest
-from arstore.disk.paths import own_names, sync_directory
+from arstore.disk.paths import own_names
 from arstore.errors import BRING_BACK, ConflictError, InUseError, MissingBlobError, StoreDamagedError, naming
 from arstore.linux.files.copying import reflink
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file, write_all
 from arstore.maintenance.destination import RECORD, Writer, compare, digest_of, members, record_document
 from arstore.store.apart import refuse_stores

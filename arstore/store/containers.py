@@ -18,12 +18,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from arstore.disk.owner import Owner
-from arstore.disk.paths import sync_directory
 from arstore.disk.staging import Ingest
 from arstore.errors import AmbiguousError, ConflictError, InvalidReferenceError, NotFoundError, StoreDamagedError
 from arstore.graph.record_checksum import is_sealed, sealed, unsealed
 from arstore.graph.records import ContainerRecord, RecordCodec
 from arstore.linux.files.reading import read_start
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import replace_file
 from arstore.linux.files.xattr import read_xattrs, set_xattr
 from arstore.mounts.upper_in_use import require_unused

@@ -48,10 +48,12 @@ def find_file(given: str = "", environ: Mapping[str, str] | None = None, system:
     if given:
         return PolicyFile(given, _content(given), explicit=True)
     home = (os.environ if environ is None else environ).get("HOME") or _home()
-    for path in (f"{home}/{USER}" if home else "", system or SYSTEM):
-        if path and _is_there(path):
-            return PolicyFile(path, _content(path))
-    return None
+    path = f"{home}/{USER}"
+    # A HOME that may not be looked into is another user's, as after su(1): what is in there is not this user's.
+    if home and _is_there(path, hidden=False):
+        return PolicyFile(path, _content(path))
+    path = system or SYSTEM
+    return PolicyFile(path, _content(path)) if _is_there(path) else None
 
 
 def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> Policy | None:
@@ -80,21 +82,18 @@ def _content(path: str) -> bytes:
         raise PolicyError(shown(path), why if why.startswith(("is ", "has ")) else f"cannot be read: {why}") from error
 
 
-def _is_there(path: str) -> bool:
+def _is_there(path: str, *, hidden: bool | None = None) -> bool:
     """Whether something has this name, be it a symlink to nothing: only a name that nobody has means "no policy".
 
-    Raises PolicyError.
+    *hidden* is the answer where this user may not look. Raises PolicyError, also for that without an answer.
     """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except PermissionError:
-        if path == SYSTEM:
-            raise PolicyError(path, "cannot be read: permission denied") from None
-        # HOME is another user's, as after su(1): what is in there is not this user's.
-        return False
     except OSError as error:
+        if isinstance(error, PermissionError) and hidden is not None:
+            return hidden
         raise PolicyError(shown(path), f"cannot be read: {reason(error)}") from error
     return True
 

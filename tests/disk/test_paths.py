@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from arstore.disk.paths import RESERVED, Directories, opened, sync_directory
+from arstore.disk.paths import RESERVED, Directories, opened
 from arstore.errors import InvalidReferenceError
 
 HEX = "0123456789abcdef" * 4
@@ -89,13 +89,6 @@ def test_blank_directories_come_back_after_a_reboot(directories):
     assert directories.make_blank(0) == first
     assert os.listdir(first) == []
     assert mode(first) == 0o755
-
-
-def test_syncing_needs_a_directory(tmp_path):
-    sync_directory(str(tmp_path))
-    (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError):
-        sync_directory(str(tmp_path / "file"))
 
 
 def test_a_symlink_is_not_opened(directories, tmp_path):

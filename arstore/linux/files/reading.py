@@ -28,7 +28,7 @@ def read_file(path: str, most: int | None = None) -> bytes:
 
     Raises OSError: EINVAL where something else is, which is not waited for, EFBIG for a larger file.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", path)

@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import CHUNK, Digest, VerifiedReader
-from arstore.disk.paths import sync_directory
 from arstore.disk.staging import Ingest
 from arstore.errors import ArstoreError
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import write_all
 from arstore.trace import reached
 from arstore.trees.forms import TAR

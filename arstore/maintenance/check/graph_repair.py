@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from arstore.digest import is_digest
-from arstore.disk.paths import KEPT_ASIDE, STORE_FILE, sync_directory
+from arstore.disk.paths import KEPT_ASIDE, STORE_FILE
 from arstore.disk.staging import Ingest
 from arstore.errors import InUseError
 from arstore.graph import identity
@@ -33,6 +33,7 @@ from arstore.graph.newer import refuse_newer
 from arstore.graph.record_checksum import mended, sealed, unsealed
 from arstore.graph.records import KINDS, AttachmentRecord, ContainerRecord, ImageRecord, LayerRecord, RecordCodec
 from arstore.graph.snapshot import HOME, decoded
+from arstore.linux.files.sync import sync_directory
 from arstore.maintenance.check.blob_repair import lent_again
 from arstore.maintenance.check.graph import is_well, shown_key
 from arstore.maintenance.check.rebuild_records import Reconstruction, manifests, referring

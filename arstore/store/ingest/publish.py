@@ -21,10 +21,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from arstore.disk.paths import sync_directory
 from arstore.errors import ArstoreError, NotFoundError
 from arstore.graph.hints import put_hint
 from arstore.graph.records import TreeRecord
+from arstore.linux.files.sync import sync_directory
 from arstore.store.ingest.replace_tree import Replacement
 from arstore.store.layout import published_change
 from arstore.store.leftovers import places_of

@@ -15,9 +15,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from arstore.disk.paths import sync_directory
 from arstore.errors import calling
-from arstore.linux.files.sync import syncfs
+from arstore.linux.files.sync import sync_directory, syncfs
 from arstore.transport.sinks.files import create
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import suppress
 
 from arstore.errors import ConflictError, KeyFileError, NotFoundError, from_os_error
+from arstore.linux.files.reading import read_file
+from arstore.linux.files.sync import sync_directory
 from arstore.linux.files.writing import write_all
 from arstore.trust.keys import LARGEST_KEY
 from arstore.trust.signing.private import LONGEST_PASSPHRASE
@@ -27,26 +28,16 @@ def read_key_file(path: str, most: int = LARGEST_KEY) -> bytes:
     PermissionDeniedError, HostError.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        return read_file(path, most)
     except FileNotFoundError as error:
         raise NotFoundError(path, "no such key file") from error
     except OSError as error:
         # ENXIO: a socket, or a device without a driver.
-        if error.errno == errno.ENXIO:
+        if error.errno in {errno.EINVAL, errno.ENXIO}:
             raise KeyFileError(path, "is not a regular file") from error
+        if error.errno == errno.EFBIG:
+            raise KeyFileError(path, f"has more than {most} bytes") from error
         raise from_os_error(error, path) from error
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise KeyFileError(path, "is not a regular file")
-        with open(fd, "rb", closefd=False) as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise from_os_error(error, path) from error
-    finally:
-        os.close(fd)
-    if len(data) > most:
-        raise KeyFileError(path, f"has more than {most} bytes")
-    return data
 
 
 def read_passphrase_file(path: str) -> bytes:
@@ -69,7 +60,7 @@ def write_pair(prefix: str, private: bytes, public: bytes) -> tuple[str, str]:
     try:
         for path, data, mode in ((prefix + PRIVATE, private, 0o600), (prefix + PUBLIC, public, 0o644)):
             _write_new(path, data, mode, made)
-        _sync_directory(os.path.dirname(prefix) or ".")
+        sync_directory(os.path.dirname(prefix) or ".")
     except BaseException as error:
         for path in made:
             with suppress(OSError):
@@ -89,14 +80,6 @@ def _write_new(path: str, data: bytes, mode: int, made: list[str]) -> None:
         # Whatever the umask is.
         os.fchmod(fd, mode)
         write_all(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(fd)
     finally:
         os.close(fd)

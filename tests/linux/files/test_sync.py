@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from arstore.linux.files.sync import syncfs
+from arstore.linux.files.sync import sync_directory, syncfs
 
 
 def test_syncfs_takes_any_open_file(tmp_path):
@@ -20,3 +20,10 @@ def test_an_o_path_descriptor_will_not_do(tmp_path):
         assert caught.value.errno == errno.EBADF
     finally:
         os.close(fd)
+
+
+def test_syncing_needs_a_directory(tmp_path):
+    sync_directory(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        sync_directory(str(tmp_path / "file"))
