@@ -1,8 +1,8 @@
 """Overlays: the description of a mount as a value, and the functions that make the mount.
 
 A description owns no resources. The caller owns the descriptors of the lower layers; once the overlay is mounted, the
-kernel keeps what it needs. Layers are passed one per call (`lowerdir+`), by descriptor where the kernel takes that. Older
-kernels get mount(2), whose one page of options is enough because each layer is named by a number only.
+kernel keeps what it needs. Layers are passed one per call (`lowerdir+`), by descriptor where the kernel takes that.
+Older kernels get mount(2), whose one page of options is enough because each layer is named by a number only.
 
 The caller guarantees: at least two lowers, or an upper; no directory twice; layers opened in the mount namespace of the
 overlay (after unshare(2), not before); and an upper that is mounted once at a time, because with index=off the kernel

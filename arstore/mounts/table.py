@@ -7,9 +7,9 @@
 A record is written first, then the mount is made. Later, a mount is found in the kernel's table by its source,
 `arstore:<id>@<store>`, which no other mount has. A record is kept as long as the mounted file system lives, also after
 the mount was detached, or if it is mounted only in namespaces that cannot be looked into (`view`). Records of an
-earlier boot, and records that came with a copy of another store, are deleted by the next listing. Directories below the runroot
-are created and removed here; a target named by the user is never removed. Locking and file format: `record`. Not here:
-mounts in a container's own mount namespace, which end with it.
+earlier boot, and records that came with a copy of another store, are deleted by the next listing. Directories below the
+runroot are created and removed here; a target named by the user is never removed. Locking and file format: `record`.
+Not here: mounts in a container's own mount namespace, which end with it.
 """
 
 from __future__ import annotations

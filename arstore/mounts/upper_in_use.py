@@ -4,8 +4,8 @@ Overlayfs marks the inode of a mount's upper directory. The mark lasts as long a
 every mount namespace, through every path to the directory, and also after the mount was detached. A mount that cannot
 succeed shows the mark. With `index=on` the kernel first refuses an upper directory that is in use (EBUSY), and only
 then looks at the work directory; here the work directory is the upper directory itself, which it also refuses (EINVAL).
-So nothing is mounted and nothing is written in either case; the kernel log gets one line. Linux 4.13 to 6.18 check in this order
-(`ovl_get_upper`, `ovl_get_workdir`).
+So nothing is mounted and nothing is written in either case; the kernel log gets one line. Linux 4.13 to 6.18 check in
+this order (`ovl_get_upper`, `ovl_get_workdir`).
 
 The trial holds the mark for an instant, and a real mount (`index=off`) made in that instant stays without it. So both
 are done with the graph's writer lock held.

@@ -3,8 +3,8 @@
 Mount tables show what is visible, by mount namespace, and only if a process in that namespace can be looked up.
 `linux.mounting.superblock` asks by device number whether a file system is alive at all, with the same answer in every
 namespace. So a mount still counts when this process cannot see it, because it is in a container's mount namespace or
-was detached while in use. If neither way gives an answer, the mount counts as alive: taking it for gone would be the worse
-mistake.
+was detached while in use. If neither way gives an answer, the mount counts as alive: taking it for gone would be the
+worse mistake.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ write in. Work that fetches may also use sockets; it keeps no open regular files
 connections need.
 
 Each layer is used where the kernel has it and skipped where it does not: Landlock from Linux 5.13 on; the change of
-root where attributes can be set without /proc (6.13) and the process may mount and chroot; seccomp on the architectures that
-`linux.isolation.seccomp` knows. A forbidden call ends the worker (SIGSYS) or fails with an error; either way the import
-fails with a one-line error. All of it is per thread, so it is entered before threads are started.
+root where attributes can be set without /proc (6.13) and the process may mount and chroot; seccomp on the architectures
+that `linux.isolation.seccomp` knows. A forbidden call ends the worker (SIGSYS) or fails with an error; either way the
+import fails with a one-line error. All of it is per thread, so it is entered before threads are started.
 
 Not here: limits on memory and time, and what the parent does with a worker's answers.
 """
