@@ -46,7 +46,7 @@ class FoundInode:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether the inode is a directory."""
         return stat.S_ISDIR(self.mode)
 
 
