@@ -95,7 +95,7 @@ class Graph:
 
         Without *create*, a store that was never finished counts as missing, and is not finished. *survives_copy* is a
         function of a form's name: whether trees of that form can be relied on after the store was copied. *only_read*
-        is for an additional store: nothing is written there, no lock and no lease, whoever owns it. *void* is for a
+        is for an additional store: nothing is written there, no lock and no lease, even by its owner. *void* is for a
         store that does not exist: its graph is empty, and nothing can be put there.
         """
         self._void = void
@@ -222,7 +222,7 @@ class Graph:
                 yield change
 
     def verify(self) -> None:
-        """Check that the graph is readable and belongs to the store; finish a new store. Raises the errors of `read`."""
+        """Check that the graph can be read and is the store's; finish a new store. Raises the errors of `read`."""
         with self.read():
             pass
 

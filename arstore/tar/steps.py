@@ -44,7 +44,7 @@ LOOK = 1_000_000
 
 
 class Steps:
-    """The steps that are left of *most*; with *told*, also a limit that several processes share.
+    """The steps that are left of *most*; the function `told` adds a limit that several processes share.
 
     That function is called with the steps taken so far after every million; it returns whether that is too much.
     *taken* are the steps of an earlier reading of the same bytes. In hot loops the caller may count `left` down itself,
