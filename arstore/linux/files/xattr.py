@@ -1,7 +1,7 @@
 """Extended attributes of a name in an open directory; a final symlink is never followed.
 
-The kernel has calls for this only since 6.13, so the name goes through /proc/self/fd. *name* has to be one component, or
-b"" for the descriptor itself (O_PATH descriptors too). Names and values are bytes. All functions raise OSError.
+The kernel has calls for this only since 6.13, so the name goes through /proc/self/fd. *name* has to be one component,
+or b"" for the descriptor itself (O_PATH descriptors too). Names and values are bytes. All functions raise OSError.
 
 Attributes of a name are set by setxattrat(2) where the kernel has it, which works even if /proc is out of reach.
 """
