@@ -280,7 +280,7 @@ def test_a_relative_target(stack, target, monkeypatch, method):
 @EVERY
 def test_more_layers_than_the_kernel_takes(stack, target, method):
     lowers = stack(1) * (MAX_LOWERS + 1)
-    with pytest.raises(MountError, match="501 layers, overlayfs takes at most 500"):
+    with pytest.raises(MountError, match="501 layers; overlayfs takes at most 500"):
         perform(Overlay(lowers), target, method)
 
 
