@@ -119,7 +119,7 @@ def unfit(kind: Kind, name: bytes, value: bytes) -> str:
     if name.startswith(_UNREAD):
         return "the archive has it in a form that cannot be read"
     if not name.startswith(_NAMESPACES):
-        return "Linux does not have attributes of this namespace"
+        return "Linux does not have this namespace"
     if name.startswith(_OVERLAY):
         return "it would control overlayfs"
     if len(name) > _LONGEST_NAME:

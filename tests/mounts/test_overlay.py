@@ -319,7 +319,7 @@ def test_an_upper_and_a_work_directory_that_do_not_fit(stack, tmp_path, target, 
     upper, _ = writable
     (Path(upper) / "inside").mkdir()
     lowers = stack(1)
-    with pytest.raises(MountError, match="lies within its upper"):
+    with pytest.raises(MountError, match="inside its upper"):
         perform(Overlay(lowers, upper, upper + "/inside"), target, method)
     other = tmp_path / "other"
     other.mkdir()
