@@ -295,7 +295,7 @@ def test_too_few_directories(stack, target, method):
 @EVERY
 def test_a_layer_that_stands_twice(stack, target, method):
     lowers = stack(2)
-    with pytest.raises(MountError, match="stands twice"):
+    with pytest.raises(MountError, match="in the stack twice"):
         perform(Overlay((*lowers, lowers[0])), target, method)
     assert mount_at(target) is None
 
@@ -380,7 +380,7 @@ def test_without_lowerdir_append_mount_2_is_used(stack, target, monkeypatch):
     perform(Overlay(lowers), target)
     assert "lowerdir+" not in mount_at(target).super_options
     mount.umount(target)
-    with pytest.raises(MountError, match=r"before 6\.7"):
+    with pytest.raises(MountError, match=r"Linux 6\.7"):
         detached(Overlay(lowers), "image")
     assert descriptors() == before
 

@@ -263,7 +263,7 @@ def test_a_foreign_mount_in_the_same_place_is_not_taken_for_ours(table, descript
 def test_a_mount_that_lies_over_ours_is_not_unmounted(table, description, target):
     record = table.mount(description, str(target))
     mount.mount("over", str(target), "tmpfs")
-    with pytest.raises(InUseError, match="over"):
+    with pytest.raises(InUseError, match="on top"):
         table.umount(record.id)
     assert mount_at(str(target)).source == "over"
     mount.umount(str(target))

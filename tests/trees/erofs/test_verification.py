@@ -134,8 +134,8 @@ def set_entry(path: bytes, name: bytes, nid_of: bytes | None, kind: int | None =
 OUTSIDE = layout.TAR_START + 100_000
 CHANGES: dict[str, tuple[Change, str]] = {
     "behind the tar": (set_address(b"last", OUTSIDE), "outside the tar"),
-    "before the tar": (set_address(b"last", layout.TAR_START - 1), "no content"),
-    "into the index": (set_address(b"last", 2), "no content"),
+    "before the tar": (set_address(b"last", layout.TAR_START - 1), "outside the area of content"),
+    "into the index": (set_address(b"last", 2), "outside the area of content"),
     "a far address": (set_address(b"last", (1 << 32) - 1), "outside the tar"),
     "a size past the tar": (set_size(b"last", 1 << 30), "outside the tar"),
     "a file type": (set_mode(b"last", 0o040644), "another type"),
