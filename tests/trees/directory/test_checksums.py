@@ -99,7 +99,7 @@ def test_what_is_changed_is_told(tree, name, harm, why):
 def test_other_links_times_and_types_are_told(tree):
     place = tree[0] / "fs"
     os.utime(place / "d/empty", ns=(0, 1))
-    assert "d/empty has another time" in compared(tree)
+    assert "d/empty has another modification time" in compared(tree)
     os.unlink(place / "d/link")
     os.symlink("else", place / "d/link")
     assert "d/link" in compared(tree)
