@@ -1,8 +1,8 @@
-"""Who may write to a store: its owner, where its file system can be written to, and nobody else.
+"""Permission to write to a store: only its owner may write, and only if its file system is writable.
 
-A store belongs to the owner of its root directory. What another user writes there, root above all, the owner could
-neither read nor remove; so root reads a user's store and writes nothing but leases, which are records of the graph.
-Decision 24.
+A store belongs to the owner of its root directory. The owner could neither read nor remove what another user, above all
+root, writes there. So root reads a user's store, and writes nothing there but leases, which are records of the graph.
+See decision 24.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from arstore.linux.mounting.filesystem import is_read_only, network_type, nobody
 
 
 class Access(enum.Enum):
-    """What this process may do in a store."""
+    """Kind of access that this process has to a store."""
 
     OWNER = "owner"
     GUEST = "guest"
-    """Another user's store: it may be read, as far as the kernel permits."""
+    """Another user's store: it can be read, as far as the kernel permits."""
     FROZEN = "frozen"
     """A store on a read-only file system."""
 
 
 def access_to(root: str) -> Access:
-    """What this process may do in the store at *root*, an existing directory. Raises OSError."""
+    """Return what this process may do in the store at *root*, an existing directory. Raises OSError."""
     if is_read_only(root):
         return Access.FROZEN
     return Access.OWNER if os.stat(root).st_uid == os.geteuid() else Access.GUEST
 
 
 def require_writable(root: str) -> None:
-    """Raise PermissionDeniedError unless this process may write to the store at *root*; OSError."""
+    """Raise PermissionDeniedError unless this process may write to the store at *root*. Raises OSError."""
     access = access_to(root)
     if access is Access.FROZEN:
         raise PermissionDeniedError(root, "the store is on a read-only file system, and can only be read")
@@ -45,13 +45,13 @@ def _foreign(root: str) -> PermissionDeniedError:
     owner = name_of_user(uid)
     if os.geteuid():
         return PermissionDeniedError(root, f"belongs to {owner}, and this user may not use it")
-    why = f"belongs to {owner}, who could not use what root writes there"
+    why = f"belongs to {owner}, who could not use files that root writes there"
     who = owner if owner != f"user {uid}" else f"'#{uid}'"
     return PermissionDeniedError(root, why, f"run `sudo -u {who} arstore`, or give root the directory with chown")
 
 
 def name_of_user(uid: int) -> str:
-    """The name of a user, or `user UID` for one without a name."""
+    """Return the name of user *uid*, or `user UID` if it has none."""
     import pwd
 
     try:
@@ -61,27 +61,27 @@ def name_of_user(uid: int) -> str:
 
 
 def require_lockless(root: str, graph: str) -> None:
-    """Raise PermissionDeniedError unless the graph of a frozen store can be read without a lock; OSError."""
+    """Raise PermissionDeniedError unless the graph of a frozen store can be read without a lock. Raises OSError."""
     if not nobody_can_write(graph):
-        why = "is read-only here, but others may write to it by another path, and the graph's lock cannot be taken"
-        hint = "use a path where the store can be written to, or a backup or snapshot of it"
+        why = "is read-only here but may be written by another path, and the graph's lock cannot be taken"
+        hint = "use a path where the store is writable, or a backup or snapshot of it"
         raise PermissionDeniedError(root, why, hint)
 
 
 def require_local(root: str, place: str) -> None:
-    """Raise HostError when *place*, where the graph of the store at *root* is or is to be, is on a network file system.
+    """Raise HostError when *place*, the present or future place of the graph of *root*, is on a network file system.
 
-    LMDB maps its file into memory and takes locks that hold on one host (lmdb.h, "Caveats"). Raises OSError.
+    LMDB maps its file into memory, and its locks work on one host only (lmdb.h, "Caveats"). Raises OSError.
     """
     fs_type = network_type(place)
     if fs_type:
-        why = f"is on a network file system ({fs_type}), on which LMDB would damage the store's graph"
+        why = f"is on a network file system ({fs_type}), where LMDB would damage the store's graph"
         hint = "keep the store on a local disk; `arstore backup` can write there, and `arstore import` read that"
         raise HostError(root, why, hint)
 
 
 def give_to_owner(fd: int, directory: str) -> None:
-    """Give a file in *directory*, perhaps a new one, to that directory's owner, when this is root. Raises OSError."""
+    """As root, change the owner of an open file in *directory* to the directory's owner. Raises OSError."""
     if os.geteuid() == 0:
         status = os.stat(directory)
         if os.fstat(fd).st_uid != status.st_uid:

@@ -1,8 +1,8 @@
-"""The control groups of containers: their names, and removing those that a killed launcher has left.
+"""Control groups of containers: their names, and removal of those that a killed launcher left behind.
 
-Every container has the group `/arstore/<id>-<8 hex digits>`, in each hierarchy that the runtime uses; the digits tell
-containers of the same id in different stores apart. The kernel refuses to remove a group with a process in it, so
-removing can do no harm. Out of scope: making groups and setting limits, which is the runtime's work.
+Every container has the group `/arstore/<id>-<8 hex digits>` in each hierarchy that the runtime uses. The digits
+distinguish containers of the same id in different stores. Removal is always safe: the kernel refuses to remove a group
+that has a process in it. Not here: creating groups and setting limits, which the runtime does.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _DEPTH = 64
 
 
 def cgroups_path(directory: str) -> str:
-    """`linux.cgroupsPath` of the container that lives in *directory*."""
+    """Return `linux.cgroupsPath` of the container in *directory*."""
     place = os.path.realpath(directory)
     mark = short_hash(os.fsencode(place), 4)
     return f"/{PARENT}/{os.path.basename(place)}-{mark}"
 
 
 def delegated(root: str = _ROOT) -> frozenset[str]:
-    """What groups made here can limit: `pids`, `memory`, ..., and `swap` where memory and swap are told apart.
+    """Return the resources that groups made here can limit: `pids`, `memory`, and so on.
 
-    Kernel documentation: cgroup-v2.rst, "Enabling and Disabling" and `memory.swap.max`; cgroup-v1/memory.rst,
-    "memory.memsw.*".
+    `swap` is among them where memory and swap have separate limits. Kernel documentation: cgroup-v2.rst, "Enabling and
+    Disabling" and `memory.swap.max`; cgroup-v1/memory.rst, "memory.memsw.*".
     """
     if os.path.exists(f"{root}/cgroup.controllers"):
         return _delegated_v2(root)
@@ -60,9 +60,9 @@ def _delegated_v2(root: str) -> frozenset[str]:
 
 
 def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
-    """Remove the groups of the container in *directory*, those below them included, from every hierarchy.
+    """Remove the groups of the container in *directory*, and the groups below them, from every hierarchy.
 
-    Returns whether none is left; a process that still ends holds its group for a moment, which is waited for.
+    Return True if none is left. A process that is ending holds its group for a moment: the removal waits for it.
     """
     name = cgroups_path(directory)
     left = [hierarchy for hierarchy in _hierarchies(root) if not _remove(hierarchy + name, 0)]
@@ -70,13 +70,13 @@ def remove_cgroups(directory: str, root: str = _ROOT) -> bool:
 
 
 def is_populated(directory: str, root: str = _ROOT) -> bool:
-    """Whether a process is left in a group of the container in *directory*; one that ends takes a moment."""
+    """Return whether a group of the container in *directory* has a process; one that is ending stays for a moment."""
     name = cgroups_path(directory)
     return any(_has_processes(hierarchy + name) for hierarchy in _hierarchies(root))
 
 
 def oom_kills(directory: str, root: str = _ROOT) -> int:
-    """How often the kernel has killed a process in a group of the container in *directory* for want of memory.
+    """Return how often the kernel killed a process of the container in *directory* because memory ran out.
 
     Kernel documentation: cgroup-v2.rst, `memory.events`; cgroup-v1/memory.rst, `memory.oom_control` (Linux 4.13).
     """
@@ -95,7 +95,7 @@ def _oom_kills(path: str) -> int:
 
 
 def _hierarchies(root: str) -> Iterator[str]:
-    """The unified hierarchy, or each of the old ones (and the unified one beside them)."""
+    """The unified hierarchy; or each v1 hierarchy, and the unified one if it is mounted too."""
     if os.path.exists(f"{root}/cgroup.controllers"):
         yield root
         return

@@ -1,12 +1,11 @@
-"""Claims: of several processes that want to take one layer, one does and the others wait for it.
+"""Claims: when several processes want to take the same layer, one takes it and the others wait.
 
-A claim is a lock on one byte of the file `graph/claims`, at an offset that the blob's digest tells: nothing to clean
-up, and gone with its process however that ends (open file description locks, fcntl(2), Linux 3.15). Whoever finds one
-of several layers claimed lets go of all of them before it waits, so that no two wait for each other. That two digests
-share an offset is as good as impossible, and would only make one wait for the other.
+A claim is a lock on one byte of the file `graph/claims`; the blob's digest gives the offset. Nothing has to be cleaned
+up: the lock goes with its process, however that ends (open file description locks, fcntl(2), Linux 3.15). A process
+that finds one of several layers claimed releases all its claims before it waits, so that no two processes wait for each
+other. Two digests with the same offset are extremely unlikely, and would only make one process wait for the other.
 
-Claims save work and protect nothing: what happens to a store that is used without them is `store.ingest.publish`'s
-business.
+Claims save work but protect nothing: `store.ingest.publish` keeps the store consistent without them.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
 
 _DIGITS = 15
-"""Hexadecimal digits of a digest that make an offset: 60 bits, which are a file offset."""
+"""Hexadecimal digits of a digest that make an offset: 60 bits, which fit into a file offset."""
 
 _UNKNOWN = frozenset({errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP})
-"""How a file system without such locks answers: everybody then does the work."""
+"""Errors of a file system without such locks: every process then does the work."""
 
 
 class Claims:
-    """The claims of one piece of work, in the file at *path*; a context manager that lets go of them."""
+    """Claims of one piece of work, in the file at *path*: a context manager that releases them."""
 
     def __init__(self, path: str) -> None:
         """Raises OSError."""
@@ -41,12 +40,15 @@ class Claims:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Not by closing alone: workers that were forked meanwhile share the descriptor.
+        # Closing alone is not enough: workers forked in the meantime share the descriptor.
         self.release()
         os.close(self._fd)
 
     def take(self, digests: Iterable[Digest]) -> bool:
-        """Claim all of *digests*; when one is somebody else's, wait until it is not, and hold none. Raises OSError."""
+        """Claim all of *digests* and return True. Raises OSError.
+
+        If another process has claimed one, release all claims, wait until that one is free, and return False.
+        """
         for offset in sorted({int(digest.hex[:_DIGITS], 16) for digest in digests}):
             if self._try(offset):
                 self._held.append(offset)
@@ -58,7 +60,7 @@ class Claims:
         return True
 
     def release(self) -> None:
-        """Let go of everything."""
+        """Release all claims. Raises OSError."""
         for offset in self._held:
             self._set(unlock_byte, offset)
         self._held.clear()

@@ -1,13 +1,13 @@
-"""The room of a file system while something is written to it: an import ends before it takes the last byte.
+"""Free space of a file system during writing: an import fails before it takes the last byte.
 
-What is left is asked for before anything is written, and again whenever a MiB more was; what is announced and still to
-come counts as if it were there. The reserve is for the others on that file system, and for what an import writes after
-it was asked: directories, indexes, documents, the graph. It holds at the border, for what comes from outside: what the
-store has accepted can be built again as long as the kernel has room.
+Free space is checked before anything is written, and again after every MiB. Bytes that are announced but not written
+yet count as used. The reserve is for other users of that file system, and for what an import writes after the check:
+directories, indexes, documents, the graph. It applies only to content from outside: what the store has accepted can be
+rebuilt as long as the kernel has space.
 
-Inodes are looked after in the same way, where a file system has a fixed number of them: a twentieth stays free.
+Inodes are checked in the same way, where a file system has a fixed number of them: a twentieth stays free.
 
-Out of scope: quotas that statvfs(3) does not tell; when these are used up, the kernel says so.
+Not here: quotas that statvfs(3) does not report; the kernel's error is shown when one is used up.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from arstore.tar.limits import Limits
 
 EVERY = 1 << 20
-"""Bytes between two looks, which take about a microsecond each."""
+"""Bytes between two checks, which take about a microsecond each."""
 _LEAST, _MOST = 16 << 20, 1 << 30
-"""The reserve is a two hundredth of the file system, within these; of a small one it is a sixteenth at most."""
+"""The reserve is 1/200 of the file system, within these bounds; on a small file system it is 1/16 at most."""
 _INODES_EVERY = 256
-"""Inodes between two looks, at most."""
+"""Inodes between two checks, at most."""
 _INODES_PART = 20
-"""The part of a file system's inodes that is left free."""
+"""One of so many inodes of a file system is left free."""
 
 
 def default_reserve(size: int) -> int:
-    """What is left free of a file system of so many bytes unless somebody says otherwise."""
+    """Return how many bytes stay free by default on a file system of *size* bytes."""
     return min(max(size // 200, min(_LEAST, size // 16)), _MOST)
 
 
 def free_space(place: str | int) -> tuple[int, int]:
-    """Bytes that this user may still write where *place* (a path, or an open descriptor) lies, and all that there are.
+    """Return the bytes that this user may still write on the file system of *place*, and its size in bytes.
 
-    Both are 0 for a file system that does not say. Raises OSError.
+    *place* is a path or an open descriptor. Both are 0 if the file system does not report them. Raises OSError.
     """
     status = os.statvfs(place)
     blocks = status.f_bavail if os.geteuid() else status.f_bfree
@@ -46,19 +46,19 @@ def free_space(place: str | int) -> tuple[int, int]:
 
 
 def free_inodes(place: str | int) -> tuple[int, int]:
-    """Inodes that this user may still make where *place* lies, and all that there are; both 0 where none are counted.
+    """Return the inodes that this user may still create on the file system of *place*, and their total number.
 
-    Raises OSError.
+    Both are 0 if the file system does not count inodes. Raises OSError.
     """
     status = os.statvfs(place)
     return (status.f_favail if os.geteuid() else status.f_ffree), status.f_files
 
 
 class Room:
-    """What may still be written where *place* (a path, or an open descriptor) lies.
+    """Space that may still be written on the file system of *place* (a path, or an open descriptor).
 
-    *announced* is how many bytes are known to come; *what* names the whole for people. Several threads of one pass may
-    note what they write. Raises OSError when the file system cannot be asked.
+    *announced* is how many bytes are known to follow; *what* names the whole in errors. Several threads may note what
+    they write. Raises OSError when the file system cannot be asked.
     """
 
     __slots__ = ("_announced", "_inodes", "_place", "_reserve", "_unchecked", "_unseen", "_what")
@@ -73,27 +73,27 @@ class Room:
         self._unseen = 0
 
     def expect(self, count: int) -> None:
-        """Have *count* bytes announced, in place of what was."""
+        """Replace the announced number of bytes by *count*."""
         self._announced = count
 
     def came(self, count: int) -> None:
-        """Note that *count* of the bytes that were announced are written."""
+        """Subtract *count* bytes, which are written, from the announced bytes."""
         self._announced -= count
 
     def note(self, count: int) -> None:
-        """Look again when a MiB has been written since; *count* bytes more were now. Raises NoSpaceError, OSError."""
+        """Add *count* bytes written; check again after every MiB. Raises NoSpaceError, OSError."""
         self._unchecked += count
         if self._unchecked >= EVERY:
             self.check()
 
     def note_inode(self) -> None:
-        """Look at the inodes, now and then, before one more is made. Raises NoSpaceError, OSError."""
+        """Count an inode that will be created; check from time to time. Raises NoSpaceError, OSError."""
         self._unseen -= 1
         if self._unseen < 0:
             self._check_inodes()
 
     def check(self) -> None:
-        """Compare what is announced, and the reserves, with what is free. Raises NoSpaceError, OSError."""
+        """Compare the announced bytes and the reserves with what is free. Raises NoSpaceError, OSError."""
         self._check_bytes()
         self._check_inodes()
 
@@ -104,11 +104,11 @@ class Room:
         free, count = free_inodes(self._place)
         reserve = count // _INODES_PART if self._inodes is None else self._inodes
         if count:
-            # Others make some meanwhile.
+            # Other processes create inodes in the meantime.
             self._unseen = min((free - reserve) // 4, _INODES_EVERY)
         if count and free < reserve:
-            why = f"no inodes left: {free} are free, and {reserve} are to stay so"
-            raise NoSpaceError(self._what, why, "remove some files, or `arstore gc`, or change --limit inodes")
+            why = f"no inodes left: {free} are free, and {reserve} are reserved"
+            raise NoSpaceError(self._what, why, "remove some files, or run `arstore gc`, or change --limit inodes")
 
     def _check_bytes(self) -> None:
         self._unchecked = 0
@@ -117,6 +117,6 @@ class Room:
             return
         reserve = default_reserve(size) if self._reserve is None else self._reserve
         if self._announced + reserve > free:
-            come = f"{self._announced} bytes are to come" if self._announced else "there is more to come"
-            why = f"no space left: {come}, {free} are free, and {reserve} are to stay so"
-            raise NoSpaceError(self._what, why, "free some space, or `arstore gc`, or change --limit reserve")
+            come = f"{self._announced} bytes are still needed" if self._announced else "more is needed"
+            why = f"no space left: {come}, {free} are free, and {reserve} are reserved"
+            raise NoSpaceError(self._what, why, "free some space, or run `arstore gc`, or change --limit reserve")

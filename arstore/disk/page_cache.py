@@ -1,8 +1,8 @@
-"""Reading every byte of a file once, without throwing what others read out of the page cache.
+"""Read every byte of a file once, without evicting other files from the page cache.
 
-Where the kernel cannot read so (before Linux 6.14, and on some file systems), the file is forgotten after it was read.
-What the page cache holds of a file is what is read, here as everywhere: damage of a medium below it shows once the
-cache lets go of the file.
+Where the kernel cannot read this way (before Linux 6.14, and on some file systems), the file is dropped from the cache
+after reading. Bytes in the page cache are read from there, as always: damage of the medium below shows only once the
+cache has dropped the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _buffer = bytearray(CHUNK)
 
 
 def chunks(fd: int, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
-    """The bytes of the regular file *fd* from *start* to *end*, by default its own; each valid until the next.
+    """Yield the bytes of the regular file *fd* from *start* to *end* (default: its end); each is valid until the next.
 
     Raises OSError.
     """

@@ -1,11 +1,11 @@
-"""Beginnings of blobs: what was fetched of a blob from a network, all of it perhaps, before the work was cut short.
+"""Partial blobs: the bytes of a blob that were fetched from a network, perhaps all, before the work was cut short.
 
-    ingest/<lease>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has come
-    ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for whoever fetches it next
+    ingest/<lease>/fetched-<algorithm>-<hex>-<size>   a blob that is being fetched, as far as it has arrived
+    ingest/partial/<algorithm>-<hex>                  the beginning of a blob, for the next fetch of it
 
-When an ingest goes, with its process or after it, the beginnings in it are moved to `partial`, where no clean-up of
-dead ingests looks. Nothing vouches for their bytes: they count only when the digest of the whole blob agrees. The
-collector takes all of them, and an import that does not fit the oldest first.
+When an ingest is removed, by its process or later, the beginnings in it are moved to `partial`, which the clean-up of
+dead ingests leaves alone. Their bytes are not verified: they count only when the digest of the whole blob is right. The
+collector removes all of them; an import that needs space removes the oldest first.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Beginning(NamedTuple):
 
 
 def fetched_name(digest: Digest, size: int) -> str:
-    """What the file of a blob of *size* bytes that is being fetched is called in an ingest."""
+    """Return the name in an ingest of the file of a blob of *size* bytes that is being fetched."""
     return f"fetched-{digest.algorithm}-{digest.hex}-{size}"
 
 
 def keep_fetched(ingests: str, ingest: str) -> None:
-    """Move the beginnings in the directory *ingest* to `partial` in *ingests*. What cannot be moved stays."""
+    """Move the beginnings in the directory *ingest* to `partial` in *ingests*. Files that cannot be moved stay."""
     with suppress(OSError):
         for name in os.listdir(ingest):
             match = _FETCHED.fullmatch(name)
@@ -57,9 +57,9 @@ def keep_fetched(ingests: str, ingest: str) -> None:
 
 
 def open_beginning(ingests: str, digest: Digest, size: int) -> Beginning | None:
-    """What there is of a blob of *size* bytes, opened; the caller closes it. None where there is nothing of use.
+    """Open the beginning of a blob of *size* bytes; the caller closes it. Return None if there is no usable one.
 
-    More than a blob can have is removed.
+    A beginning that is longer than the blob is removed.
     """
     with suppress(OSError):
         fd = os.open(_place(ingests, digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -73,13 +73,13 @@ def open_beginning(ingests: str, digest: Digest, size: int) -> Beginning | None:
 
 
 def drop_beginning(ingests: str, digest: Digest) -> None:
-    """Remove what there is of a blob."""
+    """Remove the beginning of a blob, if there is one."""
     with suppress(OSError):
         os.unlink(_place(ingests, digest))
 
 
 def drop_oldest(ingests: str, wanted: int, sparing: Iterable[Digest] = ()) -> int:
-    """Remove beginnings but those of *sparing*, the oldest first, until *wanted* bytes are freed; those freed."""
+    """Remove the oldest beginnings, except *sparing*, until *wanted* bytes are freed; return the bytes freed."""
     freed = 0
     spared = {_place(ingests, digest) for digest in sparing}
     with suppress(OSError):

@@ -1,15 +1,15 @@
-"""Where everything lies under the root and the runroot: the on-disk layout as names, and its creation.
+"""The on-disk layout: names of everything under the root and the runroot, and their creation.
 
 <root>/store.json                   the store's id (`identity`)
 <root>/oci-layout, index.json       derived from the graph; with blobs/ they make the root an OCI image layout
 <root>/blobs/<algorithm>/<hex>      immutable, verified before they get the name
 <root>/trees/<hex of the key>/      fs/ (directory form), or layer.tar and layer.erofs (index form); needs.json
 <root>/containers/<id>/             upper/ work/ and what the runtime keeps there
-<root>/ingest/<lease>/              in flight; nobody but the lease's process looks inside
+<root>/ingest/<lease>/              in flight; only the lease's process looks inside
 <root>/ingest/partial/              beginnings of blobs that were being fetched (`partial`)
 <root>/graph/                       LMDB
-<root>/mounts/<id>.json             what is mounted; each record counts in the boot in which it was written
-<runroot>/mounts/, blank/, shared/   gone after a reboot, and nothing durable depends on them
+<root>/mounts/<id>.json             what is mounted; each record is valid in the boot in which it was written
+<runroot>/mounts/, blank/, shared/  lost at a reboot; nothing durable depends on them
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STORE_FILE = "store.json"
-"""The file under the root that has the store's id."""
+"""The file under the root that contains the store's id."""
 
 RESERVED = frozenset(
     {STORE_FILE, "oci-layout", "index.json", "blobs", "trees", "containers", "ingest", "graph", "mounts", "pipelines"}
 )
-"""Names under the root that are the store's own."""
+"""Names under the root that belong to the store."""
 
 KEPT_ASIDE = "graph.damaged-"
-"""What the names of directories below the root begin with in which `check --repair` keeps damaged graphs."""
+"""Prefix of the directories below the root in which `check --repair` keeps damaged graphs."""
 
 _OF_THE_DISK = frozenset({"lost+found", "lost_found"})
 """Directories that mkfs or fsck makes at the top of a file system (ext4, bcachefs; f2fs)."""
@@ -77,12 +77,12 @@ class Directories(NamedTuple):
 
     @property
     def mounts(self) -> str:
-        """The records of mounts (`mounts.table`); made with the first of them."""
+        """The records of mounts (`mounts.table`); the directory is made with the first record."""
         return f"{self.root}/mounts"
 
     @property
     def targets(self) -> str:
-        """The parent of the directories that are made to mount on, as the kernel shows them."""
+        """The parent of the default mount points, with symlinks resolved, as the kernel shows them."""
         return f"{os.path.realpath(self.runroot)}/mounts"
 
     @property
@@ -92,29 +92,29 @@ class Directories(NamedTuple):
 
     @property
     def damage(self) -> str:
-        """The file of what is known to be damaged (`maintenance.verdicts`); absent when nothing is."""
+        """The file that lists known damage (`maintenance.verdicts`); absent when there is none."""
         return f"{self.graph}/damage.json"
 
     def blob(self, digest: str) -> str:
-        """Where the blob *digest* lies; the digest is parsed first, because it becomes a path."""
+        """Return the path of the blob *digest*. The digest is parsed first, because it becomes part of a path."""
         parsed = Digest(digest)
         return f"{self.root}/blobs/{parsed.algorithm}/{parsed.hex}"
 
     def tree(self, key: str) -> str:
-        """Where the tree of this key lies."""
+        """Return the path of the tree *key*."""
         return f"{self.root}/trees/{Digest(key).hex}"
 
     def container(self, container_id: str) -> str:
-        """Where the container of this id lies."""
+        """Return the path of the container *container_id*."""
         return f"{self.root}/containers/{container_id}"
 
     def create(self, graph: bool = True) -> None:
-        """Make what is missing, and close both directories to everybody but the owner.
+        """Create missing directories, and make both directories private to the owner.
 
-        Without *graph*, the graph's directory is not made: where there is a store, a missing one is damage.
-        A store that this process may only read is left as it is, and needs no runroot. Raises HostError for a directory
-        that is open and holds what is not a store's, PermissionDeniedError for one of another user without a store;
-        OSError.
+        Without *graph*, the graph's directory is not created: in an existing store, a missing graph is damage. A store
+        that this process may only read is left as it is, and needs no runroot. Raises HostError for a directory that is
+        open to other users and contains foreign files, PermissionDeniedError for another user's directory without a
+        store, StoreDamagedError for a file in place of a directory, and OSError.
         """
         if os.path.isdir(self.root) and access_to(self.root) is not Access.OWNER:
             if not os.path.isdir(self.graph):
@@ -125,35 +125,35 @@ class Directories(NamedTuple):
         _make_private(self.runroot, _OF_A_BOOT)
         missing = [path for path in self.own() if not os.path.isdir(path) and (graph or path != self.graph)]
         for path in missing:
-            # Looked at again, after it was seen to be there: another process may have made the directory meanwhile.
+            # Check a second time: another process may have made the directory in the meantime.
             if os.path.lexists(path) and not os.path.isdir(path) and path != self.graph:
                 hint = "move it away, then run `arstore check --repair`"
-                raise StoreDamagedError(path, "is not a directory, and has the place of one of the store's", hint)
+                raise StoreDamagedError(path, "is not a directory, but the store needs a directory there", hint)
         if missing:
             require_local(self.root, self.root)
-            # What is made below gets the ACL that the root has got from its parent, and containers would show it.
+            # New directories inherit the ACL that the root inherited from its parent, and containers would show it.
             remove_acls(self.root)
         for path in missing:
             os.makedirs(path, mode=0o700, exist_ok=True)
             reached("store.directories-made")
         if any(os.path.dirname(path) != self.root for path in missing):
-            # The root is synced when the store gets its id; a blob's name is of no use without that of its directory.
+            # The root is synced when the store gets its id. A blob's name is useless without its directory's name.
             sync_directory(f"{self.root}/blobs")
 
     def create_runroot(self) -> None:
-        """Make the runroot, if this process can, and close it: what only reads needs none."""
+        """Create the runroot, if this process can, and make it private. Readers do not need one."""
         with suppress(OSError, HostError):
             _make_private(self.runroot, _OF_A_BOOT)
 
     def own(self) -> list[str]:
-        """The directories of the layout below the root, each after the one that it is in."""
+        """Return the directories of the layout below the root, parents first."""
         blobs = [f"{self.root}/blobs/{algorithm}" for algorithm in HEX_LENGTHS]
         return [self.trees, self.ingest, self.containers, self.graph, f"{self.root}/blobs", *blobs]
 
     def make_blank(self, number: int) -> str:
-        """The path of an empty directory, made when it is missing (a reboot takes the runroot away).
+        """Return the path of an empty directory; create it if missing (a reboot empties the runroot). Raises OSError.
 
-        Overlayfs demands two lower layers: a blank one stands below where an image has one tree, or none.
+        Overlayfs requires two lower layers: an image with one tree or none gets blank ones below.
         """
         path = f"{self.runroot}/blank/{number}"
         os.makedirs(path, mode=0o755, exist_ok=True)
@@ -161,10 +161,10 @@ class Directories(NamedTuple):
 
 
 def _make_private(path: str, own: frozenset[str]) -> None:
-    """Make the directory *path*, or close it: layers have modes and owners of their own, so nobody may reach them.
+    """Create the directory *path*, or make it private: layers set their own modes and owners, so it must be closed.
 
-    What was open may be a directory of the system's, named by mistake; it is closed only when it is empty or has one
-    of our *own* names in it.
+    An open directory may be one of the system's, named by mistake. It is closed only if it is empty or contains one of
+    the names *own*. Raises HostError, OSError.
     """
     try:
         mode = os.stat(path).st_mode
@@ -178,23 +178,23 @@ def _make_private(path: str, own: frozenset[str]) -> None:
         return
     names = own_names(path)
     if names and own.isdisjoint(names):
-        why = "holds something else and is open to other users, to whom it would be closed as a store"
-        raise HostError(path, why, "name an empty directory, or a new one")
+        why = "contains other files and is open to other users; as a store it would be closed to them"
+        raise HostError(path, why, "use an empty directory, or a new one")
     os.chmod(path, _PRIVATE)
 
 
 def own_names(path: str) -> list[str]:
-    """The names in the directory *path*, without what belongs to the file system whose top it is. Raises OSError."""
+    """Return the names in the directory *path*, except those of the file system (`lost+found`). Raises OSError."""
     return [name for name in os.listdir(path) if not is_of_the_disk(name, f"{path}/{name}")]
 
 
 def is_of_the_disk(name: str, path: str) -> bool:
-    """Whether *path*, called *name*, is a directory that belongs to a file system: `lost+found` of ext4."""
+    """Return whether *path*, called *name*, is a directory that belongs to a file system: `lost+found` of ext4."""
     return name in _OF_THE_DISK and os.path.isdir(path) and not os.path.islink(path)
 
 
 def _make_parents(path: str) -> None:
-    """Make what is missing on the way to *path*, writable for nobody else whatever the umask says."""
+    """Create the missing parents of *path*, not writable for other users whatever the umask is."""
     missing = []
     while not os.path.exists(path):
         missing.append(path)
@@ -206,7 +206,7 @@ def _make_parents(path: str) -> None:
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """The directory *path*, which is no symlink, open for the length of the context. Raises OSError."""
+    """Open the directory *path*, which must not be a symlink, during the context. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield fd

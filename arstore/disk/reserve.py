@@ -1,6 +1,6 @@
-"""Space that is set aside for the day when the disk is full: a file that holds nothing else.
+"""Reserved space for a full disk: a file without content, which is deleted when its space is needed.
 
-Even a removal has to write new pages of the graph, and a full disk must not be a reason not to remove.
+Even a removal has to write new pages of the graph, and it must work on a full disk.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPARE, SPARE_SIZE = "spare", 512 << 10
-"""The file's name beside the graph's own, and its bytes."""
+"""The file's name, in the directory of the graph, and its size in bytes."""
 
 _SMALLEST = 16 << 10
 
 
 class Spare:
-    """The file at *path*."""
+    """The reserve file at *path*."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -29,7 +29,7 @@ class Spare:
 
     @contextmanager
     def given_up(self) -> Iterator[None]:
-        """For the length of the context: the space is free, and is not set aside again."""
+        """Free the space during the context, and reserve it again afterwards."""
         self._is_given_up = True
         with suppress(FileNotFoundError):
             os.unlink(self._path)
@@ -41,7 +41,7 @@ class Spare:
             self.set_aside()
 
     def set_aside(self) -> None:
-        """Make the file where it is missing or short, as large as there is room for, unless it was given up."""
+        """Create the file if it is missing or short, as large as space permits. Does nothing while it is given up."""
         if self._is_given_up:
             return
         with suppress(FileNotFoundError):
@@ -56,7 +56,7 @@ class Spare:
                 os.close(fd)
 
     def allocated(self, fd: int, size: int) -> None:
-        """Have *size* bytes of another file allocated, out of this one where there is no other room. Raises OSError."""
+        """Allocate *size* bytes of the open file *fd*, from the reserve if nothing else is free. Raises OSError."""
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError:
@@ -66,13 +66,13 @@ class Spare:
 
 
 def _reserve(fd: int) -> None:
-    """Have as much of the file allocated as there is room for: a full disk still gives a few pages of it back."""
+    """Allocate as much of the file as there is space for: a full disk still has a few pages."""
     size = SPARE_SIZE
     while size >= _SMALLEST:
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError:
-            # Some file systems keep what they had allocated by then.
+            # Some file systems keep what they had allocated so far.
             os.ftruncate(fd, 0)
             size //= 2
         else:

@@ -1,7 +1,7 @@
-"""Removing a tree of files: iteratively, on descriptors, never across a mount or through a symlink.
+"""Removal of a directory tree: iterative, by descriptors, never across a mount or through a symlink.
 
-Depth costs nothing: what lies deeper than a bound is first moved up, so that neither the stack nor the number of open
-descriptors grows with it. A file system mounted inside stops the removal (EBUSY) before anything in it is touched.
+Depth is not limited: directories below a certain depth are first moved up, so that neither the stack nor the number of
+open descriptors grows. A file system mounted inside stops the removal (EBUSY) before anything in it is touched.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ BLOCK = 512
 _DEEPEST = 32
 _GUARD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 
-MOUNTED = "a file system is mounted in it, which has to be unmounted first"
+MOUNTED = "a file system is mounted in it; unmount that first"
 
 
 class _Frame:
-    """An open directory without its files, the directories in it that are still to be removed, and the bytes freed."""
+    """An open directory whose files are deleted, the subdirectories still to be removed, and the bytes freed."""
 
     __slots__ = ("fd", "freed", "left", "name")
 
@@ -44,7 +44,7 @@ class _Frame:
 
 
 def freed_with(status: os.stat_result) -> int:
-    """Return the bytes on disk that are freed when a name of the file with this *status* is deleted.
+    """Return the bytes on disk that are freed by deleting a name of the file with this *status*.
 
     0 as long as the file has other names.
     """
@@ -52,7 +52,7 @@ def freed_with(status: os.stat_result) -> int:
 
 
 def remove_tree(path: str) -> int:
-    """Delete the directory *path* and all below it, following no symlink; return the bytes that this freed.
+    """Delete the directory *path* and everything below it, following no symlink; return the bytes freed.
 
     A path that does not exist is not an error. Raises OSError: EBUSY when a file system is mounted inside.
     """
@@ -63,7 +63,7 @@ def remove_tree(path: str) -> int:
     try:
         return remove_tree_at(parent_fd, os.fsencode(name))
     except OSError as error:
-        # What is nested is known there by its last name alone.
+        # Errors inside the tree carry only the last part of the name.
         if error.errno == errno.EBUSY:
             raise OSError(errno.EBUSY, MOUNTED, path) from error
         raise
@@ -72,13 +72,13 @@ def remove_tree(path: str) -> int:
 
 
 def remove_children(path: str) -> None:
-    """Delete everything in the directory *path*, and not the directory itself. Raises OSError."""
+    """Delete everything in the directory *path*, but not the directory itself. Raises OSError."""
     for name in os.listdir(path):
         remove(f"{path}/{name}")
 
 
 def remove(path: str) -> int:
-    """Delete *path*, a directory with all below it; return the bytes that this freed. Raises as `remove_tree`."""
+    """Delete the file or directory tree *path*; return the bytes freed. Raises OSError: EBUSY for a mount inside."""
     if os.path.isdir(path) and not os.path.islink(path):
         return remove_tree(path)
     freed = freed_with(os.lstat(path))
@@ -87,10 +87,10 @@ def remove(path: str) -> int:
 
 
 def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result], None] | None = None) -> int:
-    """Remove the directory *name* in *parent_fd* and all that is in it; return the bytes that this freed.
+    """Delete the directory *name* in *parent_fd* and everything below it; return the bytes freed.
 
-    *gone* gets the status of each file before it is deleted. Raises OSError: FileNotFoundError when there is no such
-    directory, EBUSY for a mount point.
+    *gone* is called with the status of each file before it is deleted. Raises OSError: FileNotFoundError when the
+    directory does not exist, EBUSY for a mount point.
     """
     freed = 0
     stack = [_Frame(parent_fd, name, gone)]
@@ -112,7 +112,7 @@ def remove_tree_at(parent_fd: int, name: bytes, gone: Callable[[os.stat_result],
 
 
 def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
-    """Move what is left in *frame* to *top*, under numbered names that begin with *fresh*."""
+    """Move the remaining subdirectories of *frame* to *top*, under numbered names that begin with *fresh*."""
     while frame.left:
         name = frame.left[-1]
         moved = fresh + b"%d" % len(frame.left)
@@ -123,7 +123,7 @@ def _move_up(frame: _Frame, top: _Frame, fresh: bytes) -> None:
 
 
 def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> tuple[list[bytes], int]:
-    """Unlink everything in *fd* but directories; return the names of these, and the bytes that were freed."""
+    """Delete all files in *fd*; return the names of the subdirectories, and the bytes freed."""
     directories = []
     freed = 0
     with os.scandir(fd) as listing:
@@ -141,7 +141,7 @@ def _unlink_all(fd: int, gone: Callable[[os.stat_result], None] | None) -> tuple
 
 
 def _open_to_empty(parent_fd: int, name: bytes) -> int:
-    """Open a directory to be emptied; an owner's lack of permission on it is mended."""
+    """Open a directory that will be emptied; add the owner's permissions where they are missing."""
     try:
         fd = _open_here(parent_fd, name)
     except PermissionError:
@@ -153,7 +153,7 @@ def _open_to_empty(parent_fd: int, name: bytes) -> int:
 
 
 def _open_here(parent_fd: int, name: bytes) -> int:
-    """Open *name* unless that leads to another mount."""
+    """Open *name* unless it is on another mount. Raises OSError: EBUSY for a mount point."""
     try:
         return openat2(parent_fd, name, DIRECTORY, _GUARD)
     except OSError as error:

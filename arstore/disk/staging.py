@@ -1,9 +1,9 @@
-"""What is in flight: one private directory a piece of work, which dies with the process that made it.
+"""Work in flight: one private directory per piece of work, which is garbage once its process has ended.
 
-The directory's name tells the process, as `<pid>-<start time>-<boot>-<random>`, so that there is no moment at which it
-exists and cannot be attributed. Whatever is not renamed out of it by the time the context ends goes with it; when the
-process dies instead, the next import and the collector find that nobody of that pid, start time and boot is alive, and
-take it (`leftovers`).
+The directory's name identifies the process, as `<pid>-<start time>-<boot>-<random>`, so that a directory always has a
+known owner. Everything that was not renamed out of it is deleted when the context ends. If the process dies instead,
+the next import or the collector finds that no process with this pid, start time and boot is alive, and deletes it
+(`leftovers`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
 
 PLACES = "places"
-"""A file in an ingest that lists what its work is about to move to a place below the root, or to take away there."""
+"""A file in an ingest that lists the places below the root where its work will put something, or remove something."""
 
 
 class Ingest:
-    """A directory `ingest/<lease>/` for the length of a context. It is also the `Spool` of a transport."""
+    """A directory `ingest/<lease>/`, as a context manager. It is also the `Spool` of a transport."""
 
     def __init__(self, directories: Directories) -> None:
         self._parent = directories.ingest
@@ -42,7 +42,7 @@ class Ingest:
         self._spooled: dict[tuple[int, int], str] = {}
         self._overlay: bool | None = None
         self.freed = 0
-        """Bytes on disk that were freed by deleting what was in here; complete when the context has ended."""
+        """Bytes on disk that were freed by deleting files in it; complete when the context has ended."""
 
     def __enter__(self) -> Ingest:
         os.mkdir(self.path, 0o700)
@@ -54,14 +54,14 @@ class Ingest:
     ) -> None:
         reached("ingest.leaving")
         if kind is not None and (not issubclass(kind, Exception) or issubclass(kind, REGISTRY_TROUBLE)):
-            # An interrupt, or the registry's trouble: what had come is as good as before.
+            # An interrupt, or trouble with the registry: the bytes that arrived are still good.
             keep_fetched(self._parent, self.path)
         self.freed += _empty(self.path)
         remove_tree(self.path)
         reached("ingest.removed")
 
     def create(self) -> int:
-        """A descriptor of a new file in this directory, open for reading and writing."""
+        """Return a descriptor of a new file in this directory, open for reading and writing. Raises OSError."""
         path = f"{self.path}/spool-{len(self._spooled)}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         status = os.fstat(fd)
@@ -70,48 +70,48 @@ class Ingest:
         return fd
 
     def spooled(self, fd: int) -> str | None:
-        """The path of the file that `create` gave as *fd* (or a duplicate of it); None for any other file."""
+        """Return the path of the file that `create` opened as *fd* (or a duplicate of it); None for any other file."""
         status = os.fstat(fd)
         return self._spooled.get((status.st_dev, status.st_ino))
 
     def note_places(self, names: Iterable[str]) -> None:
-        """List places, relative to the root, in which something unrecorded may be left if this process dies now.
+        """List places, relative to the root, where unrecorded files may be left if this process dies now.
 
-        Not durable: a power cut may lose the list. On a full disk there is none, because a removal must work there.
+        The list is not durable: a power cut may lose it. On a full disk it is not written: removal must work there.
         """
         with suppress(OSError), open(f"{self.path}/{PLACES}", "a", encoding="ascii") as file:
             file.writelines(f"{name}\n" for name in names)
         reached("ingest.places-noted")
 
     def forget_places(self) -> None:
-        """Drop the list: everything in these places is as it is to stay."""
+        """Delete the list: everything in these places is final. Raises OSError."""
         with suppress(FileNotFoundError):
             os.unlink(f"{self.path}/{PLACES}")
 
     def file(self, name: str) -> str:
-        """A path for a file called *name* in this directory."""
+        """Return a path for a file called *name* in this directory."""
         return f"{self.path}/{name}"
 
     def place(self, staged: str, path: str) -> None:
-        """Give the file or directory *staged*, which is in here, the name *path*: rename(2).
+        """Rename the file or directory *staged*, which is in here, to *path* (rename(2)).
 
-        Raises HostError where *path* is on another mount or in another subvolume, OSError.
+        Raises HostError when *path* is on another mount or in another subvolume, and OSError.
         """
         try:
             os.rename(staged, path)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            why = "is mounted apart from the rest of the store, and nothing can be moved there from another mount"
-            hint = "have the whole store on one mount, and in one subvolume"
+            why = "is a separate mount or subvolume, and files cannot be renamed into it from the rest of the store"
+            hint = "keep the whole store on one mount, and in one subvolume"
             raise HostError(os.path.dirname(path), why, hint) from error
 
     def take(self, path: str, name: str) -> None:
-        """Take what is at *path* out of its place: into this directory, as *name*, to be deleted when the context ends.
+        """Move what is at *path* into this directory, as *name*, to be deleted when the context ends.
 
-        On an overlay it is deleted at once where it would have to be copied for that: the overlay does not move
-        directories of its lower layers, and copies their files. Raises OSError: FileNotFoundError when nothing is
-        there, EBUSY for a mount point.
+        On an overlay, files are deleted at once, because a move would copy them; so are directories of a lower layer,
+        which the overlay cannot move. Raises OSError: FileNotFoundError when *path* does not exist, EBUSY for a mount
+        point.
         """
         if self._is_on_overlay() and not os.path.isdir(path):
             self.freed += remove(path)
@@ -131,21 +131,21 @@ class Ingest:
         return self._overlay
 
     def directory(self, name: str) -> str:
-        """A new empty directory called *name* in this directory."""
+        """Create an empty directory called *name* in this directory; return its path. Raises OSError."""
         path = f"{self.path}/{name}"
         os.mkdir(path, 0o700)
         return path
 
 
 def _empty(path: str) -> int:
-    """As `remove_children`, on all processors: the kernel takes its time to let go of the pages of large files.
+    """Delete everything in *path*, on all processors: the kernel is slow to free the pages of large files.
 
-    Returns the bytes that this freed. What cannot be deleted is left for whoever deletes the directory, and learns why.
+    Return the bytes freed. Files that cannot be deleted are left: the deletion of *path* then reports why.
     """
     freed: list[int] = []
     with suppress(FileNotFoundError):
         names = os.listdir(path)
-        # The popping of a list is one step for all threads.
+        # list.pop is atomic among threads.
         more = min(len(names), len(os.sched_getaffinity(0))) - 1
 
         def work() -> None:

@@ -1,8 +1,8 @@
-"""Where a store is at home: an empty file beside the graph's own tells the store's files from a copy of them.
+"""Detection of copied stores: an empty file next to the graph's data shows whether the store's files were copied.
 
-Copies may lack what files had, and look well: times, owners, attributes, links. Whoever opens a store that was copied
-since somebody last opened it distrusts those trees whose form does not survive a copy. Which forms do, the graph does
-not know: its caller passes *survives_copy*, a function of a form's name.
+Copies may lack times, owners, attributes and links without any visible sign. If a store was copied since it was last
+opened, trees are distrusted whose form does not survive a copy. The graph does not know which forms do: the caller
+passes *survives_copy*, a function of a form's name.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def detect_copy(environment: lmdb.Environment, path: str, survives_copy: Callable[[str], bool]) -> None:
-    """Find out whether the store with the graph in *path* was copied, and if so, distrust what copies may lack.
+    """Find out whether the store with the graph in *path* was copied; if so, distrust trees that may be incomplete.
 
-    A full disk is no reason to refuse, nor are records of a newer arstore: the next process tries again.
+    A full disk or records of a newer arstore are not errors here: the next process tries again.
     """
     if is_at_home(environment, path):
         return
@@ -37,14 +37,14 @@ def detect_copy(environment: lmdb.Environment, path: str, survives_copy: Callabl
 
 
 def is_at_home(environment: lmdb.Environment, path: str) -> bool:
-    """Whether the store with the graph in *path* is known not to have been copied since it was last opened."""
+    """Return whether the store with the graph in *path* was certainly not copied since it was last opened."""
     with environment.begin() as transaction:
         recorded = Snapshot(transaction).home()
     return bool(recorded) and recorded == _sign(path)
 
 
 def _settle(change: Change, path: str, survives_copy: Callable[[str], bool]) -> None:
-    """Take the store as being at home where it is; unless it is new, trees that no copy survives are distrusted."""
+    """Record the present place of the store; unless it is new, distrust trees that do not survive a copy."""
     recorded = change.home()
     if recorded and recorded == _sign(path):
         # Another process was first.
@@ -60,8 +60,9 @@ def _settle(change: Change, path: str, survives_copy: Callable[[str], bool]) -> 
 
 
 def _sign(path: str) -> str:
-    """What tells the files of this very store from a copy: the inode number of one, and the time of its last change,
-    which no copier can set; "" while it is missing.
+    """Return a mark of the store's original files: the inode number of one, and the time of its last change.
+
+    A copy cannot have the same time. "" if the file is missing.
     """
     try:
         status = os.stat(f"{path}/{HOME}", follow_symlinks=False)

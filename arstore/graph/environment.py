@@ -1,9 +1,9 @@
-"""LMDB's environment, opened: how large its map is, and who is waited for.
+"""Opening LMDB's environment: the size of its map, and waiting for other processes.
 
-The map is reserved once at its full size and never grown: it costs nothing but addresses. Where a process may have only
-so many (RLIMIT_AS, `ulimit -v`), it takes a smaller one, which LMDB lets differ from process to process: one that meets
-a file which others have made larger than its own map opens it anew. Sizes are MAP_SIZE divided by powers of two, so
-that no single flipped bit in a meta page makes one of another.
+The map is reserved once at its full size and never grown: it costs only addresses. If the address space of a process is
+limited (RLIMIT_AS, `ulimit -v`), its map is smaller; LMDB permits different sizes in different processes. A process
+that finds the file larger than its own map reopens the environment. Sizes are MAP_SIZE divided by powers of two, so
+that no single flipped bit in a meta page turns one into another.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _SIZES = tuple(MAP_SIZE >> shift for shift in range(HALVINGS + 1))
 LIMIT_HINT = "raise the limit on address space (RLIMIT_AS, `ulimit -v`)"
 
 _SHARE = 4
-"""The part of all addresses that a map takes, where these are limited: one of so many."""
+"""A map takes at most one part in so many of a limited address space."""
 
 _PATIENCE, _PAUSE = 10.0, 0.02
-"""Seconds that another process with this one's pid is waited for, and seconds between two tries."""
+"""Seconds to wait for another process with this one's pid, and seconds between two attempts."""
 
 
 def opened(path: str, frozen: bool = False) -> lmdb.Environment:
-    """The environment in the directory *path*, open. Raises InUseError, HostError, lmdb.Error.
+    """Open the environment in the directory *path*. Raises InUseError, HostError, lmdb.Error.
 
-    A *frozen* one, which nobody can write to, is opened without a lock.
+    A *frozen* one, which no process can write to, is opened without a lock.
 
-    LMDB keeps readers apart by their pids. One in another pid namespace that has the pid which this process has is
-    waited for, as long as that can be expected to help: processes close the graph while bytes move.
+    LMDB distinguishes readers by their pids. If a process in another pid namespace has the same pid as this process,
+    wait for it for a while: processes close the graph while they move data.
     """
     patience = time.monotonic() + _PATIENCE
     while True:
@@ -46,13 +46,13 @@ def opened(path: str, frozen: bool = False) -> lmdb.Environment:
             if os.strerror(errno.EAGAIN) not in str(error):
                 raise
             if time.monotonic() > patience:
-                why = f"a process in another pid namespace that also has the pid {os.getpid()} uses the store"
+                why = f"a process in another pid namespace with the same pid {os.getpid()} uses the store"
                 raise InUseError(path, why, "wait until it has ended, or use another pid namespace") from error
         time.sleep(_PAUSE)
 
 
 def _mapped(path: str, frozen: bool) -> lmdb.Environment:
-    """The environment with the largest map that there are addresses for."""
+    """Open the environment with the largest map for which there are addresses."""
     for size in _sizes(path):
         try:
             place = os.fsencode(path)
@@ -66,7 +66,7 @@ def _mapped(path: str, frozen: bool) -> lmdb.Environment:
 
 
 def _sizes(path: str) -> list[int]:
-    """The sizes to try, the largest first: all hold the file, and leave room for it to grow if possible."""
+    """Return the sizes to try, largest first: all hold the file, and if possible leave space for it to grow."""
     limit = address_limit()
     if limit is None:
         return [MAP_SIZE]
@@ -80,7 +80,7 @@ def _sizes(path: str) -> list[int]:
 
 
 def address_limit() -> int | None:
-    """The bytes of addresses that this process may have, where that is too few for the usual map."""
+    """Return the limit on this process's address space in bytes, if it is too small for the usual map, else None."""
     from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 
     soft, _ = getrlimit(RLIMIT_AS)
@@ -88,12 +88,12 @@ def address_limit() -> int | None:
 
 
 def no_addresses(path: str) -> ArstoreError:
-    """What to raise when the addresses that this process may have do not suffice for the graph in *path*.
+    """Return the error for an address space that is too small for the graph in *path*.
 
-    A damaged meta page may ask for any number of them.
+    A damaged meta page may ask for any amount; then the error is about the damage.
     """
     limit = address_limit()
     told = "" if limit is None else f" ({limit >> 20} MiB)"
     return damage_of_pages(path) or HostError(
-        path, f"this process may not have enough address space{told} to map it", LIMIT_HINT
+        path, f"the limit on address space{told} is too small to map it", LIMIT_HINT
     )

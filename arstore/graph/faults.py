@@ -1,11 +1,11 @@
-"""Faults in the graph: LMDB reads its file as memory, and what goes wrong there is a signal and no error.
+"""Faults in the graph: LMDB reads its file as memory, so read errors there are signals.
 
-A file that was cut short, a disk that cannot read a page, a lock file that a full disk has no room for: SIGBUS. A
-damaged page: LMDB finds most of what can be wrong with one, and for the rest it is SIGSEGV or SIGABRT. There is no way
-back into Python from there, so the error is written in the signal's handler and the process ends, with the error's own
-exit status. What it leaves behind is what a killed process leaves.
+SIGBUS: the file was cut short, the disk cannot read a page, or a full disk has no space for the lock file. Damaged
+pages: LMDB detects most damage; the rest is SIGSEGV or SIGABRT. Python cannot continue after such a signal, so the
+signal handler writes the error, and the process ends with the error's own exit status. It leaves behind what a killed
+process leaves.
 
-How an error is written is for the program to say (`workers.fatal`).
+The program decides how an error is written (`workers.fatal`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from arstore.linux.faults import Fault
 
 _watched: tuple[int, tuple[str, ...]] = (0, ())
-"""Which process has graphs open, and their directories, the last one opened at the end."""
+"""The process that has graphs open, and their directories, the most recently opened last."""
 
 
 def watch(path: str) -> None:
-    """From now on, a fault of this process may be one of the graph in the directory *path*."""
+    """Attribute faults of this process to the graph in the directory *path*, from now on."""
     global _watched
     _watched = (os.getpid(), (*_others(path), path))
     if fatal.report is not None:
@@ -37,7 +37,7 @@ def watch(path: str) -> None:
 
 
 def unwatch(path: str) -> None:
-    """The graph is closed: faults are no longer its."""
+    """Stop attributing faults to the graph in *path*, which is closed."""
     global _watched
     left = _others(path)
     _watched = (os.getpid(), left) if left else (0, ())
@@ -52,19 +52,19 @@ def _ended(fault: Fault) -> None:
     pid, paths = _watched
     if fatal.report is None or pid != os.getpid() or not paths:
         return
-    # Of several graphs, an additional store's may be the one: its file tells.
+    # With several graphs open, the faulting file shows which one it is; it may be an additional store's.
     path = next((one for one in paths if fault.file.startswith(f"{one}/")), paths[-1])
     os._exit(fatal.report(explained(fault, path)))
 
 
 def explained(fault: Fault, path: str) -> ArstoreError:
-    """What *fault* means for the graph in the directory *path*."""
+    """Return the error that *fault* means for the graph in the directory *path*."""
     name = os.path.basename(fault.file)
     if fault.number == SIGBUS and name == LOCK:
         lock = f"{path}/{LOCK}"
         if os.stat(lock).st_size < LOCK_SIZE:
             return StoreDamagedError(lock, "was cut short while it was in use", "try again")
-        return NoSpaceError(lock, "its file system has no room to change it, or fails", "free some space")
+        return NoSpaceError(lock, "its file system has no space to change it, or fails", "free some space")
     data = f"{path}/{DATA}"
     if fault.number == SIGBUS and name == DATA:
         size = os.stat(data).st_size
@@ -75,7 +75,7 @@ def explained(fault: Fault, path: str) -> ArstoreError:
 
 
 def damage_of_pages(path: str) -> StoreDamagedError | None:
-    """What is wrong with the pages of the graph in the directory *path*, found without LMDB; None for nothing."""
+    """Find damage of the pages of the graph in the directory *path* without LMDB; return None if there is none."""
     from arstore.graph.lmdb_pages import walk
 
     data = f"{path}/{DATA}"

@@ -1,16 +1,16 @@
 """The graph: layers, trees, images, names and containers in one LMDB environment.
 
 Readers see one consistent moment and never wait. There is one writer at a time across all processes, and a write
-transaction ends with an fsync, so what belongs together is written together. Files are renamed into place *inside*
-the write transaction that records them, and leave their place inside one that finds them unrecorded: the writer's
-lock is the only lock there is, and no bytes move under it.
+transaction ends with an fsync, so records that belong together are written together. Files are renamed into place
+*inside* the write transaction that records them. They are removed inside a transaction that finds them unrecorded. So
+the writer's lock protects both, and no data is copied while it is held.
 
-All tables share LMDB's one unnamed database, with the table's name before each key (`names/busybox:latest`): handles of
-named databases cannot be opened without the writer's lock, and no reader may wait for it.
+All tables share LMDB's unnamed database, with the table's name before each key (`names/busybox:latest`): handles of
+named databases cannot be opened without the writer's lock, and a reader must not wait for it.
 
-Rules that LMDB sets (`lmdb.h`, and py-lmdb's documentation): the environment is opened once in a process, never used
-after a fork (`release` it before), its map is reserved once at its full size and never grown, and nobody else opens
-`lock.mdb`.
+Rules of LMDB (`lmdb.h`, and py-lmdb's documentation): a process opens the environment once; it must not be used after a
+fork (`release` it before); its map is reserved once at its full size and never grown; and only LMDB opens `lock.mdb`
+(see `lockfile` for the exception).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ FORMAT = 3
 """Version of the store's format that this code writes."""
 
 READABLE = ("1", "2", "3")
-"""Versions that it reads; the first change of an older store makes it one of FORMAT."""
+"""Versions that it reads; the first change of an older store converts it to FORMAT."""
 
 OLDER = READABLE[:-1]
-"""Those of them that have no ids."""
+"""Versions without ids."""
 
 _DAMAGE = (
     lmdb.BadTxnError,
@@ -73,14 +73,14 @@ _DAMAGE = (
     lmdb.PageNotFoundError,
     lmdb.PanicError,
 )
-"""What LMDB says of a file that is not as it left it; nothing that is asked of it here is wrong by itself."""
+"""LMDB's errors about a damaged file. Our requests are valid, so these errors have no other cause."""
 
 _REOPENINGS = 8
-"""How often an environment is opened anew because others have made it larger meanwhile."""
+"""How often an environment is reopened because other processes have made the file larger."""
 
 
 class Graph:
-    """The LMDB environment in one directory, opened when it is first used."""
+    """The LMDB environment in one directory, opened at its first use."""
 
     def __init__(
         self,
@@ -91,12 +91,12 @@ class Graph:
         only_read: bool = False,
         void: bool = False,
     ) -> None:
-        """*store* is where the store is whose graph this is; without it, the graph belongs to no store.
+        """*store* is the store that the graph belongs to; without it, the graph is independent.
 
-        Without *create*, a store that was never finished is none, and is not finished. *survives_copy* tells whether
-        trees of the form with a name can still be relied on when the store was copied. *only_read* is for an additional
-        store: it is somebody else's whoever owns it, and nothing is written there, no lock and no lease. *void* is for
-        a store that is not there: nothing is in its graph, and nothing can be put there.
+        Without *create*, a store that was never finished counts as missing, and is not finished. *survives_copy* is a
+        function of a form's name: whether trees of that form can be relied on after the store was copied. *only_read*
+        is for an additional store: nothing is written there, no lock and no lease, even by its owner. *void* is for a
+        store that does not exist: its graph is empty, and nothing can be put there.
         """
         self._void = void
         self.path = path
@@ -118,7 +118,7 @@ class Graph:
 
     @contextmanager
     def read(self, lenient: bool = False) -> Iterator[Snapshot]:
-        """A snapshot for the length of the context; *lenient* for who looks for damage and has to see the rest.
+        """Open a snapshot during the context; *lenient* skips unreadable records.
 
         Raises NoStoreError, StoreVersionError, StoreDamagedError, PermissionDeniedError, HostError.
         """
@@ -127,7 +127,7 @@ class Graph:
 
     @contextmanager
     def _begun(self, write: bool = False) -> Iterator[lmdb.Transaction]:
-        """A transaction, for the length of the context; the environment is opened anew where others made it larger."""
+        """Begin a transaction, during the context; reopen the environment if other processes made the file larger."""
         for _ in range(_REOPENINGS):
             try:
                 transaction = self._open().begin(write=write)
@@ -146,7 +146,7 @@ class Graph:
             self._living -= 1
 
     def has_others(self) -> bool:
-        """Whether other processes have the graph open, as far as they have read it. Raises as `read`."""
+        """Return whether other processes have the graph open and have read it. Raises the errors of `read`."""
         with self._errors():
             environment = self._open()
             environment.reader_check()
@@ -155,11 +155,11 @@ class Graph:
 
     @contextmanager
     def write(self, lenient: bool = False, guest: bool = False) -> Iterator[Change]:
-        """A write transaction: committed, and durable, when the context ends without an exception, else undone.
+        """Begin a write transaction: committed durably when the context ends without an exception, else undone.
 
-        The first one of the store's owner makes an older store one of this format. Raises as `read`, NoSpaceError, and
-        PermissionDeniedError for a store that may only be read; *guest* is for what may be written to another user's
-        store all the same.
+        The first one by the store's owner converts an older store to this format. Raises the errors of `read`,
+        NoSpaceError, and PermissionDeniedError for a store that may only be read. *guest* permits the few writes that
+        are allowed in another user's store.
         """
         self._require_own()
         if not (guest and self.access is Access.GUEST):
@@ -182,37 +182,37 @@ class Graph:
 
     def _require_own(self) -> None:
         if self._only_read:
-            raise PermissionDeniedError(self._root, "is an additional store, which is only read")
+            raise PermissionDeniedError(self._root, "is an additional store, which is never written to")
         if self._void:
             raise identity.none_at(os.path.dirname(self.path), "it does not exist")
 
     def unmake(self) -> None:
-        """Have a store in which nothing is, and which nobody else uses, be one that was never finished.
+        """Turn an empty store that no other process uses into one that was never finished.
 
-        For who made it and then had nothing to take in. Raises as `write`.
+        For a process that created the store and then had nothing to import. Raises the errors of `write`.
         """
         if self._store is None:
             return
         with self._errors(), self._begun(write=True) as transaction:
-            # What comes in has its place inside a transaction, and whoever opens the graph is a reader of it.
+            # New content is placed inside a transaction, and every process that opens the graph is a reader of it.
             if Snapshot(transaction).holds_records() or identity.holds_content(self._store) or self.has_others():
                 return
             os.unlink(f"{self._store.root}/{STORE_FILE}")
 
     def _note(self, lineage: str | None, store_id: str | None) -> None:
-        """Have the root's file tell of what was committed to the graph, which has this *lineage*."""
+        """Note the last committed transaction in the root's file; *lineage* is the graph's."""
         if self._store is None or self._environment is None or not lineage or self.access is not Access.OWNER:
             return
         reached("store.change-committed")
-        # Not the transaction's own number: LMDB gives none to one that has changed nothing.
+        # Not the transaction's own number: LMDB has none for a transaction without changes.
         identity.note(self._store, identity.Seen(lineage, self._environment.info()["last_txnid"]), store_id)
 
     @contextmanager
     def unchanging(self) -> Iterator[Snapshot]:
-        """A moment that lasts as long as the context: nobody removes or replaces anything meanwhile.
+        """Hold one moment during the context: no process removes or replaces anything.
 
-        Whoever does so needs the writer's lock, which is held; on a read-only file system nobody does. Raises as
-        `write`.
+        That takes the writer's lock, which is held here; on a read-only file system no process can do it. Raises the
+        errors of `write`.
         """
         if self.access is Access.FROZEN:
             with self.read() as snapshot:
@@ -222,12 +222,12 @@ class Graph:
                 yield change
 
     def verify(self) -> None:
-        """See to it that the graph can be read and is the store's, and finish a new store. Raises as `read`."""
+        """Check that the graph can be read and is the store's; finish a new store. Raises the errors of `read`."""
         with self.read():
             pass
 
     def fault(self) -> identity.IdentityFault | None:
-        """What is the matter with the store's identity, so that nothing but `fault` works. Raises as `read`."""
+        """Return the fault of the store's identity, which makes all other methods fail, or None."""
         try:
             with self.read():
                 return None
@@ -237,10 +237,10 @@ class Graph:
             return self._fault
 
     def distrusts(self, form: str) -> bool:
-        """Whether trees of the form with this name may lack something because the store was copied.
+        """Return whether trees of the form with this name may be incomplete because the store was copied.
 
-        So in a store that is only read, once it was opened: in others the records of such trees say it
-        (`copy_detection`).
+        Only for a store that is only read, after it was opened: in other stores the records of trees have this
+        information (`copy_detection`).
         """
         return self._is_copy and not self._survives_copy(form)
 
@@ -250,7 +250,7 @@ class Graph:
         return self._environment is not None
 
     def release(self) -> None:
-        """Close the environment, as must be done before a fork; the next transaction opens it again."""
+        """Close the environment, which is necessary before a fork; the next transaction opens it again."""
         with self._opening:
             if self._environment is not None:
                 self._close(self._environment)
@@ -284,7 +284,7 @@ class Graph:
         return opened_empty([(FORMAT_KEY, sealed(FORMAT_KEY, str(FORMAT).encode()))])
 
     def _verified(self) -> lmdb.Environment:
-        """The environment, open, and found to be this store's."""
+        """Open the environment, and verify that it belongs to this store."""
         for attempt in range(_REOPENINGS):
             environment = self._opened()
             try:
@@ -297,7 +297,7 @@ class Graph:
                 environment.reader_check()
             except BaseException as error:
                 self._close(environment)
-                # A copy may be of a moment before what the root's file tells.
+                # A copy may show a moment before the one in the root's file.
                 if self._is_copied and isinstance(error, StoreDamagedError) and attempt + 1 < _REOPENINGS:
                     continue
                 raise
@@ -305,7 +305,7 @@ class Graph:
         raise AssertionError("the last attempt returns or raises")
 
     def _opened(self) -> lmdb.Environment:
-        """The environment, open as this process may open it."""
+        """Open the environment as far as this process may."""
         if self._only_read:
             return self._opened_only_read()
         require_local(self._root, self.path)
@@ -323,7 +323,7 @@ class Graph:
             raise
 
     def _opened_only_read(self) -> lmdb.Environment:
-        """The environment of an additional store: its file where nobody can change that, else a copy."""
+        """Open the graph of an additional store: the file itself if no process can change it, else a copy."""
         self._is_copied = not nobody_can_write(self.path)
         faults.watch(self.path)
         try:
@@ -337,19 +337,19 @@ class Graph:
             raise
 
     def is_settled(self) -> bool:
-        """Whether nobody can change anything in the store, so that what is there stays. Raises as `read`."""
+        """Return whether no process can change anything in the store. Raises the errors of `read`."""
         self.verify()
         return self.access is Access.FROZEN and not self._is_copied
 
     @property
     def access(self) -> Access:
-        """What this process may do here. Raises OSError."""
+        """Kind of access that this process has. Raises OSError."""
         if self._access is None:
             self._access = Access.FROZEN if self._only_read or self._void else access_to(self._root)
         return self._access
 
     def _look_for_graph(self) -> None:
-        """See to it that LMDB does not make a graph where there was one. Raises StoreDamagedError, NoStoreError."""
+        """Keep LMDB from creating a graph where one existed before. Raises StoreDamagedError, NoStoreError."""
 
         def how() -> str:
             try:
@@ -359,20 +359,20 @@ class Graph:
             except NotADirectoryError:
                 return "is not a directory"
             except PermissionError:
-                # LMDB says so.
+                # LMDB reports it.
                 return ""
             if not stat.S_ISREG(status.st_mode):
-                return "has something in the place of data.mdb that is no file"
+                return "has a data.mdb that is not a regular file"
             return "" if status.st_size else "is empty"
 
         self._may_begin(how)
 
     def _may_begin(self, how: Callable[[], str]) -> None:
-        """See to it that nothing was in the graph, where *how* says that nothing is; "" says that something is."""
+        """Refuse to start a graph where one existed before; *how* returns why it is missing, or "" if it exists."""
         if self._store is None or not (missing := how()):
             return
         fault = identity.without_graph(self._store, missing)
-        # Another process may have made the store since.
+        # Another process may have created the store in the meantime.
         if fault is not None and how():
             self._refuse(fault)
         if fault is None and not self._create:
@@ -384,7 +384,7 @@ class Graph:
             raise fault.error(self._store.root)
 
     def _format_of(self, environment: lmdb.Environment) -> str:
-        """The format of the environment, one that can be read; a fresh one gets ours. Raises StoreVersionError."""
+        """Return the format of the environment; a new one gets FORMAT. Raises StoreVersionError."""
 
         def version() -> bytes | None:
             with environment.begin() as transaction:
@@ -401,13 +401,13 @@ class Graph:
         return _readable(found, self.path)
 
     def _verify_identity(self, environment: lmdb.Environment) -> None:
-        """See to it that the graph is this store's; a new store's root gets its file. Raises as `read`."""
+        """Verify that the graph belongs to this store; write a new store's root file. Raises the errors of `read`."""
         if self._store is None:
             return
         fault = None
         for _ in range(3):
-            # Again in another snapshot: an older store gets its id in the graph first, and a file after the snapshot.
-            # And what the file has seen may be read while it is written.
+            # Check again in another snapshot: an older store gets its id in the graph first, and a file after the
+            # snapshot. The file may also be read while it is being written.
             seen = identity.read_seen(self._store.root)
             with environment.begin() as transaction:
                 fault = identity.between(Snapshot(transaction), self._store, self._is_older, seen)
@@ -422,7 +422,7 @@ class Graph:
             raise identity.none_at(self._store.root, identity.UNFINISHED)
 
     def _name(self, environment: lmdb.Environment, store: Directories) -> None:
-        """Have the store's id in both places: first in the graph, durably, then in the root's file."""
+        """Write the store's id to both places: first to the graph, durably, then to the root's file."""
         with environment.begin() as transaction:
             store_id = Snapshot(transaction).own(identity.ID)
         if not store_id:
@@ -439,7 +439,7 @@ class Graph:
             identity.write(store, store_id, identity.Seen(lineage, number) if lineage else None)
 
     def spare_given_up(self) -> AbstractContextManager[None]:
-        """For the length of what frees space: give back the space that is set aside for that.
+        """Release the reserved space during an operation that frees space.
 
         Raises PermissionDeniedError for a store that may only be read.
         """
@@ -449,20 +449,20 @@ class Graph:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn what LMDB raises into errors of ours."""
+        """Convert LMDB's errors to ours."""
         try:
             yield
         except lmdb.Error as error:
             raise self._meaning(error) from error
 
     def _meaning(self, error: lmdb.Error) -> ArstoreError:
-        """The error of ours that says what *error* does."""
+        """Return our error for *error*."""
         text = str(error).rpartition(": ")[2]
         why = text[:1].lower() + text[1:]
         if isinstance(error, lmdb.MapFullError | lmdb.MapResizedError) and address_limit() is not None:
             return no_addresses(self.path)
         if isinstance(error, lmdb.DiskError | lmdb.MapFullError) or "No space left" in text:
-            return NoSpaceError(self.path, why, "free some space, or `arstore gc`")
+            return NoSpaceError(self.path, why, "free some space, or run `arstore gc`")
         if isinstance(error, lmdb.LockError | lmdb.ReadonlyError):
             return PermissionDeniedError(self.path, why)
         if isinstance(error, lmdb.VersionMismatchError):
@@ -471,12 +471,12 @@ class Graph:
             return StoreDamagedError(self.path, why, DAMAGE_HINT)
         if "Permission denied" in text or "Read-only file system" in text:
             return PermissionDeniedError(self.path, why)
-        # What LMDB means by these depends on what it read.
+        # The meaning of these errors depends on what LMDB read.
         return faults.damage_of_pages(self.path) or HostError(self.path, why)
 
 
 def _begun(environment: lmdb.Environment, named: bool) -> bytes:
-    """The first transaction of a new graph, unless another process was first; the version that stands there then."""
+    """Make the first transaction of a new graph, unless another process was first; return the version recorded."""
     with environment.begin(write=True) as transaction:
         change = Change(transaction)
         version = change.raw(FORMAT_KEY)
@@ -491,7 +491,7 @@ def _begun(environment: lmdb.Environment, named: bool) -> bytes:
 
 
 def _advance(transaction: lmdb.Transaction) -> None:
-    """Make an older graph one of this format, unless another process was first."""
+    """Convert an older graph to this format, unless another process was first."""
     change = Change(transaction)
     version = change.raw(FORMAT_KEY)
     if version is not None and _readable(version, "") != str(FORMAT):
@@ -500,13 +500,13 @@ def _advance(transaction: lmdb.Transaction) -> None:
 
 
 def _readable(version: bytes, path: str) -> str:
-    """The version in the record of the format. Raises StoreVersionError, StoreDamagedError."""
+    """Return the version in the record of the format. Raises StoreVersionError, StoreDamagedError."""
     try:
         text = unsealed(FORMAT_KEY, version).decode("ascii", "replace")
     except BrokenSealError as error:
         raise unreadable(FORMAT_KEY) from error
     if text not in READABLE:
         reads = f"{', '.join(READABLE[:-1])} and {READABLE[-1]}"
-        why = f"has store format {text}, this arstore reads {reads}"
+        why = f"has store format {text}, but this arstore reads {reads}"
         raise StoreVersionError(path, why, "use the arstore that wrote it")
     return text

@@ -2,10 +2,10 @@
 
     hints/<table>/<subject>[/<detail>]  ->  text
 
-The *table* is the hint's own, such as the last use of images. The *subject* is what it speaks of: a digest (of an
-image, layer, tree or blob) or the id of a container. So a collector can tell whether a hint still speaks of anything,
-also a hint of a table that it does not know. Hints are sealed as all records are; one that cannot be read is as good as
-none. `gc` removes those whose subject is gone; nothing else touches what it does not know.
+*table* is the hint's own table, such as the last use of images. *subject* is what it is about: a digest (of an image,
+layer, tree or blob) or the id of a container. So a collector can find out whether the subject of a hint still exists,
+even for a table that it does not know. Hints are sealed like all records; an unreadable hint counts as missing. `gc`
+removes hints whose subject is gone; unknown hints are otherwise left alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OF_DIGESTS = ("images", "layers", "trees", "blobs")
 
 
 class Hint(NamedTuple):
-    """What a hint speaks of, and what it says."""
+    """Subject and text of a hint."""
 
     subject: str
     detail: str
@@ -35,13 +35,13 @@ class Hint(NamedTuple):
 
 
 def hint(snapshot: Snapshot, table: str, subject: str, detail: str = "") -> str:
-    """What a hint says; "" for none."""
+    """Return the text of a hint; "" if it does not exist."""
     key = _key(table, subject, detail)
     return _hint_text(key, snapshot.raw(key)) or ""
 
 
 def hints(snapshot: Snapshot, table: str) -> Iterator[Hint]:
-    """All hints of *table*, by subject and detail."""
+    """Yield all hints of *table*, by subject and detail."""
     for name in snapshot.keys(f"{TABLE}/{table}"):
         subject, _, detail = name.partition("/")
         key = f"{TABLE}/{table}/{name}".encode()
@@ -62,7 +62,7 @@ def delete_hint(change: Change, table: str, subject: str, detail: str = "") -> N
 
 
 def stale(snapshot: Snapshot) -> list[str]:
-    """The keys, in the table of hints, of those whose subject is gone. What has no subject is left alone."""
+    """Return the keys, in the table of hints, of hints whose subject is gone. Hints without a subject are ignored."""
     found = []
     gone: dict[str, bool] = {}
     for name in snapshot.keys(TABLE):
@@ -76,7 +76,7 @@ def stale(snapshot: Snapshot) -> list[str]:
 
 
 def drop(change: Change, names: list[str]) -> None:
-    """Remove these hints, which were `stale`, unless their subjects have come back."""
+    """Remove these hints, which were `stale`, unless their subjects exist again."""
     for name in names:
         if _is_gone(change, _subject(name)):
             change.delete(TABLE, name)
@@ -93,7 +93,7 @@ def _is_gone(snapshot: Snapshot, subject: str) -> bool:
 
 def _key(table: str, subject: str, detail: str) -> bytes:
     if not table or not subject or "/" in table or "/" in subject:
-        raise ValueError(f"no hint can be called {table!r} and speak of {subject!r}")
+        raise ValueError(f"a hint cannot have the table {table!r} and the subject {subject!r}")
     return "/".join((TABLE, table, subject, *([detail] if detail else []))).encode()
 
 

@@ -1,7 +1,7 @@
-"""Keys of one table by number, as long as a look at the graph lasts.
+"""Numbers for the keys of one table, valid during one read of the graph.
 
-A large store has a million references between 10^5 keys. To follow one by its key is a walk through memory, of which
-most of the time is spent waiting; so each is looked up once, and what is counted and marked afterwards are numbers.
+A large store has a million references between 10^5 keys. Following a reference by its key is slow, because most of the
+time is spent waiting for memory. So each key is looked up once, and counting and marking work on numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, KeysView, Sequence
 
 UNKNOWN = -1
-"""The number of no key."""
+"""The number of an unknown key."""
 
 
 class Numbers:
-    """First come the keys with records, from 0 in their order, then those that are needed and have none."""
+    """Numbers from 0: first the keys with records, in their order, then other keys that are needed."""
 
     def __init__(self, recorded: Iterable[str]) -> None:
         self._keys = list(recorded)
@@ -35,7 +35,7 @@ class Numbers:
         return self._keys
 
     def of(self, key: str) -> int:
-        """The number of *key*, which gets one."""
+        """Return the number of *key*; assign one if needed."""
         number = self._recorded.get(key)
         if number is None:
             number = self._others.get(key)
@@ -45,15 +45,15 @@ class Numbers:
         return number
 
     def all_of(self, keys: Sequence[str]) -> list[int]:
-        """The numbers of *keys*, which get some."""
+        """Return the numbers of *keys*; assign some if needed."""
         found = list(map(self._recorded.get, keys))
-        # Most have records, and are told in one go.
+        # Most keys have records; then one lookup for all of them is enough.
         return [self.of(key) for key in keys] if None in found else cast("list[int]", found)
 
     def known(self, keys: Iterable[str]) -> list[int]:
-        """The numbers of *keys*, UNKNOWN for each that has no record."""
+        """Return the numbers of *keys*, UNKNOWN for keys without a record."""
         return list(map(self._recorded.get, keys, repeat(UNKNOWN)))
 
     def besides(self, numbers: Container[int]) -> list[str]:
-        """The keys with records whose numbers are not among *numbers*, in their order."""
+        """Return the keys with records whose numbers are not among *numbers*, in their order."""
         return [key for key, number in self._recorded.items() if number not in numbers]

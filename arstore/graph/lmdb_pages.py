@@ -1,14 +1,14 @@
-"""The pages of LMDB's data file, read without LMDB: is every byte that a reader depends on as a writer leaves it?
+"""The pages of LMDB's data file, checked without LMDB: is every byte that a reader depends on as a writer leaves it?
 
-LMDB trusts its file: a flipped bit in a page may make it fail, loop or crash. Here pages are bytes. What is looked at:
+LMDB trusts its file: a flipped bit in a page may make it fail, loop or crash. Here pages are only bytes. Checked are:
 both meta pages; the trees of the main and of the free database, page by page, with everything in a page accounted for;
 keys in their order and between their separators; and that each page up to the last belongs to exactly one of: the main
-tree, the free database's tree, the list of free pages. So a flip in a page number, a count or a length has nowhere to
-hide; values have seals of their own (`record_checksum`). What nothing reads is not looked at: free pages, the gap in a
-page, the root that the older meta page has, separators that still separate.
+tree, the free database's tree, the list of free pages. So a flip in a page number, a count or a length is always found;
+values have their own seals (`record_checksum`). Bytes that are never read are not checked: free pages, the gap in a
+page, the root in the older meta page, separators that still separate.
 
-The format is that of LMDB 0.9 on 64 bits, little endian (mdb.c, `MDB_page`, `MDB_node`, `MDB_meta`). A writer may be at
-work: pages change only with the meta pages, so a walk that finds faults counts only if these have not changed.
+The format is that of LMDB 0.9 on 64 bits, little endian (mdb.c, `MDB_page`, `MDB_node`, `MDB_meta`). A writer may be
+active: pages change only with the meta pages, so the faults of a walk count only if these have not changed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NONE = (1 << 64) - 1
 _INTEGER_KEYS = 8
 _DEEPEST = 32
 _MOST_PAGES = 1 << 22
-"""Pages that a meta page may speak of: those of 16 GiB."""
+"""Most pages that a meta page may refer to: those of 16 GiB."""
 
 
 class PageError(Exception):
@@ -75,7 +75,7 @@ class Meta:
 
 @dataclass(slots=True)
 class Walk:
-    """What a walk met: faults in words; how many records it has read; whether those are all that there are."""
+    """Result of a walk: faults in words, how many records it has read, and whether these are complete."""
 
     faults: list[str] = field(default_factory=list)
     records: int = 0
@@ -95,7 +95,7 @@ def walk(path: str, map_size: int, visit: Visit) -> Walk:
 
 
 def walk_open(fd: int, map_size: int, visit: Visit) -> Walk:
-    """As `walk`, of a file that is open. Raises OSError."""
+    """Like `walk`, for an open file. Raises OSError."""
     done = Walk()
     try:
         _Walker(fd, _current(fd, map_size), done, visit).run()
@@ -107,7 +107,7 @@ def walk_open(fd: int, map_size: int, visit: Visit) -> Walk:
 
 
 def cut_short(fd: int, map_size: int) -> str:
-    """What is wrong with the length and the meta pages of the data file *fd*; "" for nothing. Raises OSError."""
+    """Return what is wrong with the length and the meta pages of the data file *fd*; "" for nothing. Raises OSError."""
     try:
         meta = _current(fd, map_size)
     except (PageError, struct.error) as error:
@@ -117,7 +117,7 @@ def cut_short(fd: int, map_size: int) -> str:
 
 
 def _from_either(fd: int, map_size: int, done: Walk, visit: Visit) -> None:
-    """Visit what can be reached although the meta pages are damaged: by the one that seems newer, else by the other."""
+    """Visit what is reachable if meta pages are damaged: from the one that seems newer, else from the other."""
     size = _page_size(os.pread(fd, 4096, 0))
     metas = []
     for number in (0, 1):
@@ -132,7 +132,7 @@ def _from_either(fd: int, map_size: int, done: Walk, visit: Visit) -> None:
             _Walker(fd, meta, attempt, partial(_keep, rows)).run()
         best = max(best, rows, key=len)
         if attempt.is_whole:
-            # The older one's records may be a transaction behind.
+            # The older one's records may be one transaction behind.
             done.is_whole = not place
             best = rows
             break
@@ -146,7 +146,7 @@ def _keep(rows: list[tuple[bytes, bytes]], key: bytes, value: bytes) -> None:
 
 
 def moment(path: str) -> bytes:
-    """The two meta pages, to be compared: nothing has been written while they are the same. Raises OSError."""
+    """Return the two meta pages, for comparison: while they are equal, nothing was written. Raises OSError."""
     with open(path, "rb", buffering=0) as file:
         head = file.read(4096)
         size = _page_size(head)
@@ -155,19 +155,19 @@ def moment(path: str) -> bytes:
 
 
 def _page_size(head: bytes) -> int:
-    """The size of pages as the first meta page says; 4096 where it says nonsense."""
+    """Return the page size in the first meta page; 4096 if it is invalid."""
     place = _HEADER.size + _META.size
     size = int.from_bytes(head[place : place + 4], "little")
     return size if size in {1 << shift for shift in range(9, 17)} else 4096
 
 
 def _current(fd: int, map_size: int) -> Meta:
-    """The newer of the two meta pages. Raises PageError when either is not as it should be."""
+    """Return the newer of the two meta pages. Raises PageError if either is not as it should be."""
     size = _page_size(os.pread(fd, 4096, 0))
     metas = [_meta(os.pread(fd, size, number * size), number, size, map_size) for number in (0, 1)]
     older, newer = sorted(metas, key=lambda meta: meta.transaction)
     if newer.transaction and (newer.transaction - older.transaction != 1 or metas[newer.transaction & 1] is not newer):
-        raise PageError("its meta pages are not of one transaction and the one before")
+        raise PageError("its meta pages are not from two consecutive transactions")
     return newer
 
 
@@ -179,7 +179,7 @@ def _meta(page: bytes, number: int, size: int, map_size: int) -> Meta:
 
 
 def _parsed(page: bytes, number: int, size: int, map_size: int) -> tuple[Meta, str]:
-    """A meta page, and what is wrong with it."""
+    """Return a meta page, and what is wrong with it."""
     if len(page) < size:
         raise PageError("it is too short for its meta pages")
     found, pad, flags, _, _ = _HEADER.unpack_from(page)
@@ -191,7 +191,7 @@ def _parsed(page: bytes, number: int, size: int, map_size: int) -> tuple[Meta, s
     told = (found, pad, flags, magic, version, address, free.pad, free.flags, main.pad, main.flags)
     wanted = (number, 0, _META_PAGE, _MAGIC, _VERSION, 0, size, _INTEGER_KEYS, 0, 0)
     meta = Meta(size, map_size, free._replace(flags=_INTEGER_KEYS), main._replace(flags=0), last, transaction)
-    # A store that was made where addresses are few keeps the size of that smaller map until its next change.
+    # A store that was made with a limited address space keeps its smaller map size until its next change.
     is_well = told == wanted and mapped in {map_size >> shift for shift in range(HALVINGS + 1)}
     return meta, "" if is_well else f"meta page {number} is not as LMDB writes it"
 
@@ -206,7 +206,7 @@ class _Node(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A page to visit, its depth, and the separators before and behind it, None at the ends."""
+    """A page to visit, its depth, and the separators before and after it, None at the ends."""
 
     number: int
     depth: int
@@ -221,13 +221,13 @@ class _Walker:
         self._size = meta.page_size
         self._done = done
         self._visit = visit
-        # Not by the file's size: pages at the end that a transaction took and gave back are never written.
+        # Not the file's size: pages at the end that a transaction took and gave back are never written.
         self._used = bytearray(meta.last + 1 if meta.last < _MOST_PAGES else 0)
         self._free: list[int] = []
 
     def run(self) -> None:
         if len(self._used) < 2:
-            raise PageError("its meta page says nothing sensible of its size")
+            raise PageError("its meta page has an impossible size")
         self._used[0:2] = b"\1\1"
         meta, faults = self._meta, self._done.faults
         for name, database, visit in (("free", meta.free, self._take_free), ("main", meta.main, self._take_record)):
@@ -243,15 +243,15 @@ class _Walker:
 
     def _use(self, first: int, count: int) -> None:
         if first < 2 or first + count > len(self._used):
-            raise PageError(f"page {first} lies outside the file")
+            raise PageError(f"page {first} is outside the file")
         if any(self._used[first : first + count]):
             raise PageError(f"page {first} is used twice")
         self._used[first : first + count] = b"\1" * count
 
     def _database(self, name: str, database: _Database, visit: Visit) -> None:
-        """Visit every record of one database that can be reached, and compare what was met with what its head says."""
+        """Visit every reachable record of one database, and compare the counts with those in its head."""
         met = [0, 0, 0, 0]
-        # Damaged pages may lead to one another, in rings and in more ways than can be counted.
+        # Damaged pages may refer to each other in loops, and in more ways than can be followed.
         searched: set[tuple[int, bool]] = set()
         todo: list[_Place] = []
         if database.root != _NONE:
@@ -271,10 +271,10 @@ class _Walker:
                 else:
                     todo += [_Place(child, place.depth + 1, None, None) for child in self._children(place.number)]
         if tuple(met) != (database.branches, database.leaves, database.overflows, database.entries):
-            self._done.faults.append(f"{name} database: it does not hold what its head counts")
+            self._done.faults.append(f"{name} database: its content does not match the counts in its head")
 
     def _visit_page(self, at: _Place, database: _Database, met: list[int], visit: Visit) -> list[_Place]:
-        """Visit a page's records, or return the pages below it, the last one first; *met* counts."""
+        """Visit a page's records, or return the pages below it, the last one first; count in *met*."""
         is_leaf = at.depth == database.depth
         nodes = self._tree_page(at.number, is_leaf, at.depth)
         _require_order(nodes, at, database)
@@ -294,14 +294,14 @@ class _Walker:
         return []
 
     def _tree_page(self, number: int, is_leaf: bool, depth: int) -> list[_Node]:
-        """The nodes of a page of a tree, in the order of their keys."""
+        """Return the nodes of a page of a tree, in the order of their keys."""
         self._use(number, 1)
         page = os.pread(self._fd, self._size, number * self._size)
         if len(page) < self._size or depth > _DEEPEST:
-            raise PageError(f"page {number} lies outside the file, or too deep")
+            raise PageError(f"page {number} is outside the file, or too deep")
         found, pad, flags, lower, upper = _HEADER.unpack_from(page)
         if found != number or pad or flags != (_LEAF if is_leaf else _BRANCH):
-            raise PageError(f"page {number} is not the page that it should be")
+            raise PageError(f"page {number} is not the expected page")
         if lower % 2 or not _HEADER.size < lower <= upper <= len(page):
             raise PageError(f"page {number} has impossible bounds")
         places = struct.unpack_from(f"<{(lower - _HEADER.size) // 2}H", page, _HEADER.size)
@@ -313,21 +313,21 @@ class _Walker:
             node, end = _node(page, place, is_leaf)
             ends[place] = end
             nodes.append(node)
-        # Nodes lie one behind the other, from the gap to the end of the page.
+        # Nodes follow each other, from the gap to the end of the page.
         place = upper
         while place in ends:
             place = ends.pop(place)
         if ends or place != len(page):
-            raise PageError(f"page {number} has nodes that overlap, or room between them")
+            raise PageError(f"page {number} has nodes that overlap, or gaps between them")
         return nodes
 
     def _rescue(self, number: int, visit: Visit) -> None:
-        """Visit all that looks like a record on the damaged leaf *number*: seals tell what is one."""
+        """Visit everything that looks like a record on the damaged leaf *number*; seals show which ones are."""
         page = self._page(number)
         if len(page) < self._size:
             return
         places = set(struct.unpack(f"<{len(page) // 2}H", page))
-        # Where a node is, another one begins behind it: so one is found although its place is lost.
+        # After each node another one begins: so nodes are found even if their offsets are lost.
         todo = [place for place in places if _HEADER.size < place <= len(page) - _NODE.size]
         seen: set[int] = set()
         while todo:
@@ -342,7 +342,7 @@ class _Walker:
                     todo.append(end)
 
     def _children(self, number: int) -> list[int]:
-        """The pages below the damaged branch *number*, as far as its nodes lie behind one another."""
+        """Return the pages below the damaged branch *number*, as far as its nodes follow each other."""
         page = self._page(number)
         if len(page) < self._size:
             return []
@@ -364,24 +364,24 @@ class _Walker:
         return list(found)
 
     def _page(self, number: int) -> bytes:
-        """The page *number*; nothing of one that the file cannot have, which a damaged page may well speak of."""
+        """Return page *number*; b"" for a number that the file cannot have, as in a damaged page."""
         return os.pread(self._fd, self._size, number * self._size) if number < len(self._used) else b""
 
     def _overflow(self, node: _Node) -> tuple[bytes, int]:
-        """A value that has pages of its own, and how many those are."""
+        """Return a value in overflow pages, and the number of these pages."""
         head = self._page(node.page)[: _HEADER.size]
         if len(head) < _HEADER.size:
-            raise PageError(f"page {node.page} lies outside the file")
+            raise PageError(f"page {node.page} is outside the file")
         found, pad, flags, low, high = _HEADER.unpack(head)
         count = low | high << 16
         # A value that has become shorter keeps its pages.
         least = (_HEADER.size - 1 + node.size) // self._size + 1
         if (found, pad, flags) != (node.page, 0, _OVERFLOW) or count < least:
-            raise PageError(f"page {node.page} is not the page that it should be")
+            raise PageError(f"page {node.page} is not the expected page")
         self._use(node.page, count)
         data = os.pread(self._fd, node.size, node.page * self._size + _HEADER.size)
         if len(data) < node.size:
-            raise PageError(f"page {node.page} lies outside the file")
+            raise PageError(f"page {node.page} is outside the file")
         return data, count
 
     def _take_record(self, key: bytes, value: bytes) -> None:
@@ -389,7 +389,7 @@ class _Walker:
         self._visit(key, value)
 
     def _take_free(self, key: bytes, value: bytes) -> None:
-        """A list of free pages: how many, then their numbers, descending; the key is the transaction that left them."""
+        """Take a list of free pages: count, then numbers, descending; the key is the transaction that freed them."""
         words = memoryview(value[: len(value) // 8 * 8]).cast("Q").tolist() if len(value) >= 8 else [_NONE]
         numbers = words[1 : words[0] + 1] if words[0] < len(words) else []
         if words[0] >= len(words) or numbers != sorted(set(numbers), reverse=True):
@@ -400,7 +400,7 @@ class _Walker:
 
 
 def _node(page: bytes, place: int, is_leaf: bool) -> tuple[_Node, int]:
-    """The node at *place*, and where it ends."""
+    """Return the node at *place*, and where it ends."""
     low, high, flags, length = _NODE.unpack_from(page, place)
     start = place + _NODE.size
     key = page[start : start + length]
@@ -419,7 +419,7 @@ def _node(page: bytes, place: int, is_leaf: bool) -> tuple[_Node, int]:
 
 
 def _require_order(nodes: list[_Node], at: _Place, database: _Database) -> None:
-    """Keys ascend, from the separator before the page to the one behind it; a branch's first key is never read."""
+    """Raise PageError unless keys ascend, between the separators of the page; a branch's first key is not used."""
     keys = [node.key for node in nodes]
     if at.depth != database.depth:
         keys = keys[1:]
@@ -430,7 +430,7 @@ def _require_order(nodes: list[_Node], at: _Place, database: _Database) -> None:
     if order and at.high is not None:
         fine = fine and order[-1] < _rank(at.high, database)
     if not fine:
-        raise PageError(f"page {at.number} has keys out of their order")
+        raise PageError(f"page {at.number} has keys out of order")
 
 
 def _rank(key: bytes, database: _Database) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""What is used of LMDB's transactions and cursors, with the types that they have without `buffers`: bytes."""
+"""The parts of LMDB's transactions and cursors that are used, with their types without `buffers`: bytes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ if TYPE_CHECKING:
 
 
 class Transaction(Protocol):
-    """What is used of an LMDB transaction."""
+    """The part of an LMDB transaction that is used."""
 
     def get(self, key: bytes, /) -> bytes | None:
-        """The value under *key*."""
+        """Return the value of *key*."""
 
     def put(self, key: bytes, value: bytes, /) -> bool:
-        """Write a value; whether that was done."""
+        """Write a value; return whether it was written."""
 
     def delete(self, key: bytes, /) -> bool:
-        """Remove what stands under *key*; whether there was something."""
+        """Delete *key*; return whether it existed."""
 
     def cursor(self) -> Cursor:
-        """A cursor over everything."""
+        """Return a cursor over all keys."""
 
     def id(self) -> int:
-        """The number of the transaction."""
+        """Return the number of the transaction."""
 
 
 class Cursor(Protocol):
-    """What is used of a cursor."""
+    """The part of an LMDB cursor that is used."""
 
     def set_range(self, key: bytes, /) -> bool:
-        """Go to the first key that is not smaller; whether there is one."""
+        """Go to the first key that is not smaller than *key*; return whether there is one."""
 
     def key(self) -> bytes:
-        """The key where it is."""
+        """Return the key at the cursor."""
 
     def value(self) -> bytes:
-        """The value where it is."""
+        """Return the value at the cursor."""
 
     def iternext(self, keys: bool, values: bool, /) -> Iterator[bytes]:
-        """The keys, or the values, from here on."""
+        """Yield the keys, or the values, from the cursor on."""
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...

@@ -1,12 +1,14 @@
-"""LMDB's lock file, which every process maps and writes to: all of it on disk before LMDB sees it.
+"""LMDB's lock file, which every process maps and writes to: it is allocated completely before LMDB opens it.
 
-A page of it that a full disk cannot give is a SIGBUS. So the file is allocated whole, and where the file system would
-write each changed page to a new place (btrfs), it is told not to: with that the allocated place is the one written to.
-That can be said of an empty file only. A file that an older arstore has made is emptied for it, when nobody uses it.
+If a full disk has no space for a page of the file, writing to it is a SIGBUS. So the whole file is allocated. A file
+system that writes each changed page to a new place (btrfs) gets a flag to write in place, so that the allocation is
+used. That flag can be set on an empty file only. A file made by an older arstore is emptied for it when it is not in
+use.
 
-LMDB locks byte 0 of the file: exclusively while it sets the file up, shared as long as it is open. These are locks of
-processes, and the first descriptor of the file that a process closes drops them all. So a file that is set up here is
-locked as LMDB does it and stays open as long as LMDB has it: whoever waits for it finds it as LMDB leaves it.
+LMDB locks byte 0 of the file: exclusively while it sets the file up, shared as long as it is open. These locks belong
+to processes, and a process drops all of them when it closes its first descriptor of the file. So a file that is set up
+here is locked as LMDB does it, and stays open as long as LMDB has it open: a waiting process finds it as LMDB leaves
+it.
 """
 
 from __future__ import annotations
@@ -27,21 +29,21 @@ if TYPE_CHECKING:
 FILE = "lock.mdb"
 
 READERS = 2048
-"""Transactions that may read at once, over all processes."""
+"""Transactions that may read at the same time, over all processes."""
 
 _SLOT = 64
 SIZE = (READERS + 80) * _SLOT
-"""Bytes: a slot for each reader, and more than the two that LMDB's head takes. Files of older arstores are shorter."""
+"""Bytes: a slot for each reader, and more than the two that LMDB's header takes. Older arstores made shorter files."""
 
 _GETFLAGS, _SETFLAGS, _NOCOW = 0x80086601, 0x40086602, 0x00800000
-"""Of linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NOCOW_FL."""
+"""From linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NOCOW_FL."""
 _FLAGS = struct.Struct("@l")
 
 
 def prepare(directory: str, spare: Spare) -> int:
-    """Have the lock file in *directory* whole on disk; a descriptor to close after LMDB's environment, or -1.
+    """Allocate the lock file in *directory*; return a descriptor to close after LMDB's environment, or -1.
 
-    The environment must not be open in this process. *spare* gives its space where the disk is full. Raises
+    The environment must not be open in this process. If the disk is full, *spare* provides the space. Raises
     NoSpaceError and HostError.
     """
     path = f"{directory}/{FILE}"
@@ -51,7 +53,7 @@ def prepare(directory: str, spare: Spare) -> int:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
-        return -1  # LMDB says what is the matter
+        return -1  # LMDB reports the error
     try:
         if _lock_alone(fd):
             give_to_owner(fd, directory)
@@ -69,7 +71,7 @@ def prepare(directory: str, spare: Spare) -> int:
 
 
 def _lock_alone(fd: int) -> bool:
-    """Lock byte 0 as LMDB does; False when the file is in use, or was set up by somebody else just now."""
+    """Lock byte 0 as LMDB does; return False if the file is in use, or another process has just set it up."""
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0, os.SEEK_SET)
     except OSError:
@@ -79,7 +81,7 @@ def _lock_alone(fd: int) -> bool:
 
 def _set_up(fd: int, spare: Spare) -> None:
     os.ftruncate(fd, 0)
-    with suppress(OSError):  # only file systems that write to new places know this
+    with suppress(OSError):  # only copy-on-write file systems have this flag
         (flags,) = _FLAGS.unpack(fcntl.ioctl(fd, _GETFLAGS, bytes(_FLAGS.size)))
         fcntl.ioctl(fd, _SETFLAGS, _FLAGS.pack(flags | _NOCOW))
     spare.allocated(fd, SIZE)

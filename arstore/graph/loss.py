@@ -1,7 +1,7 @@
-"""Whether the graph of an older store has been lost: there are images, and the graph knows nothing.
+"""Detection of a lost graph in an older store: images exist, but the graph is empty.
 
-Stores of format 3 tell by their ids (`identity`). Before, LMDB made an empty environment where there was none, so a
-graph that was deleted looks like that of a new store. `index.json` is the witness that it is not.
+Stores of format 3 detect it by their ids (`identity`). Before, LMDB created an empty environment if there was none, so
+a deleted graph looks like that of a new store. `index.json` shows the difference.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _EMPTIED = 4
 
 
 def is_lost(snapshot: Snapshot, directories: Directories) -> bool:
-    """Whether the graph is not the one that knew the images that are there. Raises OSError.
+    """Return whether the graph is not the one that listed the existing images. Raises OSError.
 
-    A lost graph is younger than index.json: a graph that was emptied has written index.json, or is about to. In a
-    copied store times tell nothing, but a graph that was emptied has committed more than a new one.
+    A lost graph is younger than index.json: a graph that was emptied has rewritten index.json, or is about to. In a
+    copied store the times are useless, but a graph that was emptied has committed more transactions than a new one.
     """
     if snapshot.number() >= _EMPTIED or any(snapshot.keys(table) for table in ("blobs", "images")):
         return False
@@ -41,19 +41,19 @@ def is_lost(snapshot: Snapshot, directories: Directories) -> bool:
 
 
 def holds_images(directories: Directories) -> bool:
-    """Whether index.json lists an image whose manifest is among the blobs."""
+    """Return whether index.json lists an image whose manifest is among the blobs."""
     return any(os.path.exists(directories.blob(digest)) for digest in listed(directories))
 
 
 def listed(directories: Directories) -> dict[str, list[str]]:
-    """The digests of images in index.json with the names that they have there; empty where it cannot be read."""
+    """Return the digests of images in index.json, with their names there; nothing if the file cannot be read."""
     return read_list(directories) or {}
 
 
 def listed_attachments(directories: Directories) -> list[tuple[str, str, str]]:
-    """The attachments in index.json: digests of subject and manifest, and the suffix of its tag, "" for none.
+    """Return the attachments in index.json: digests of subject and manifest, and the suffix of the tag, "" for none.
 
-    Empty where it cannot be read.
+    Empty if the file cannot be read.
     """
     try:
         document: Any = json.loads(read_file(f"{directories.root}/index.json"))
@@ -69,7 +69,7 @@ def listed_attachments(directories: Directories) -> list[tuple[str, str, str]]:
 
 
 def read_list(directories: Directories) -> dict[str, list[str]] | None:
-    """As `listed`; None where index.json is missing or cannot be read."""
+    """Like `listed`, but return None if index.json is missing or cannot be read."""
     try:
         document: Any = json.loads(read_file(f"{directories.root}/index.json"))
         found: dict[str, list[str]] = {}

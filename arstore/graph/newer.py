@@ -1,9 +1,9 @@
-"""Records of a newer arstore, in a format that this one reads: seen, left alone, and never lost.
+"""Records of a newer arstore in a format that this one can read: recognized, left alone, and never lost.
 
-Two things may be added to the graph without another format: a table, and a field of a record. The seal tells them from
-damage. An arstore that does not know them reads on without them, but does not know what they hold or ask for: it
-refuses to write anything while there is an unknown table, and to replace or remove a record with an unknown field.
-What an older arstore may well ignore, and even lose, belongs into the table of hints (`hints`).
+Two things may be added to the graph without a new format: a table, and a field of a record. The seal distinguishes them
+from damage. An arstore that does not know them can read the rest, but does not know what they contain or require. So it
+refuses to write anything while there is an unknown table, and to replace or remove a record with an unknown field. Data
+that an older arstore may ignore, or even lose, belongs in the table of hints (`hints`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _TABLES = frozenset(table.encode() for table in TABLES)
 _BEHIND = b"0"
-"""What follows the slash between table and key in the order of bytes."""
+"""The byte after the slash between table and key, in byte order."""
 
 
 def refuse_unknown_tables(transaction: lmdb.Transaction) -> None:
-    """Raise StoreVersionError when there is a table that only a newer arstore knows. One look for each known table."""
-    # A transaction without buffers gives bytes.
+    """Raise StoreVersionError if there is a table that this arstore does not know. Takes one lookup per known table."""
+    # A transaction without buffers returns bytes.
     cursor = cast("Transaction", transaction).cursor()
     start = b""
     while cursor.set_range(start):
@@ -43,7 +43,7 @@ def refuse_unknown_tables(transaction: lmdb.Transaction) -> None:
 
 
 def refuse_newer(rows: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raise StoreVersionError when one of *rows*, keys and values, was written by a newer arstore."""
+    """Raise StoreVersionError if one of *rows*, keys and values, was written by a newer arstore."""
     for key, value in rows:
         table, slash, _ = key.partition(b"/")
         is_known = slash and table in _TABLES
@@ -52,13 +52,13 @@ def refuse_newer(rows: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def is_newer(key: bytes, value: bytes) -> bool:
-    """Whether a record of a known table has fields that only a newer arstore knows."""
+    """Return whether a record of a known table has fields that this arstore does not know."""
     kind = KINDS.get(key.partition(b"/")[0].decode("utf-8", "replace"))
     return kind is not None and is_sealed(key, value) and RecordCodec.has_more(kind, unsealed(key, value))
 
 
 def newer_error(key: bytes) -> StoreVersionError:
-    """The error for the record *key*, which a newer arstore has written."""
+    """Return the error for the record *key*, which a newer arstore has written."""
     table = key.partition(b"/")[0].decode("utf-8", "backslashreplace")
     why = f"a newer arstore has written records of {table} that this one does not understand"
-    return StoreVersionError("the store", f"{why}: it can be read, not changed", "use the newer arstore")
+    return StoreVersionError("the store", f"{why}: it can be read but not changed", "use the newer arstore")

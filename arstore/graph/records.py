@@ -9,8 +9,8 @@
     names       NAME:TAG          -> digest of an image
     containers  id                -> ContainerRecord
     leases      id                -> LeaseRecord
-    lent        digest            -> LentRecord       a layer's blob that lies in an additional store
-    hints       table/subject     -> what may be forgotten at any time (`hints`)
+    lent        digest            -> LentRecord       a layer's blob that is in an additional store
+    hints       table/subject     -> text that may be lost at any time (`hints`)
     meta        format, created, home, id, lineage
 
 A record never holds a whole document: manifests and configs are blobs, kept byte for byte.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class BlobRecord(NamedTuple):
     """A blob that is in place and was verified; `size` in bytes.
 
-    For a layer, `diff_id` and `tar_size` are what it was found to inflate to; "" and 0 for other documents.
+    For a layer, `diff_id` and `tar_size` describe its uncompressed tar; "" and 0 for other documents.
     """
 
     size: int
@@ -40,12 +40,12 @@ class BlobRecord(NamedTuple):
 
 
 class LayerRecord(NamedTuple):
-    """A layer with its parents, under its chain ID.
+    """A layer with its parents, stored under its chain ID.
 
     `parent` is the parent's chain ID or "". `blobs` are the digests of the layer's blobs as stored, most recent last:
     the same tar may have come in several compressions. `size` counts the uncompressed tar. `tree` is the key of the
-    tree that shows the layer: its diff ID, or its own chain ID where it had to be adapted to its parents; "" when it
-    has never been built.
+    tree that shows the layer: its diff ID, or its own chain ID if it had to be adapted to its parents; "" if it was
+    never built.
     """
 
     diff_id: str
@@ -56,21 +56,21 @@ class LayerRecord(NamedTuple):
 
 
 RULES = "rules:2"
-"""What trees of today have among their sums. Its number changes with how the entries of a layer become a tree.
+"""An entry in the sums of current trees. Its number changes with the rules by which a layer becomes a tree.
 
-2: marks hold at their literal path, what only marks imply is not shown, entries are applied in their order (decision
-19). Trees without it are made again at their next use.
+2: marks apply at their literal path, directories that only marks imply are not shown, entries are applied in their
+order (decision 19). Trees without it are rebuilt at their next use.
 """
 
 
 class TreeRecord(NamedTuple):
-    """A tree on disk. `boot` is the boot it was written in, `synced` whether a later syncfs covered it.
+    """A tree on disk. `boot` is the boot in which it was written, `synced` whether a later syncfs covered it.
 
-    A merged index (`mounts.merge_plan`) lists the keys of the trees that it is over, the top one first, in `members`;
-    its `size` is that of the index. `sums` has `name:digest` for the files of the tree's directory that tell about the
-    others, the first 16 bytes of their BLAKE3 in hexadecimal digits, `-` for one that is not there: `listing` of
-    extracted files, `needs.json`. `RULES` among them says that the tree was made as this arstore makes it. Trees that
-    were made by an arstore that did not know sums have none.
+    A merged index (`mounts.merge_plan`) lists the keys of its trees, top first, in `members`; its `size` is that of the
+    index. `sums` has `name:digest` for the files in the tree's directory that describe the others (`listing` of
+    extracted files, `needs.json`): the first 16 bytes of their BLAKE3 in hexadecimal digits, or `-` for a file that
+    does not exist. `RULES` among them says that the tree was built by the current rules. Trees that were built by an
+    arstore without sums have none.
     """
 
     form: str
@@ -84,7 +84,7 @@ class TreeRecord(NamedTuple):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the tree may show its layer in another way than one that is made now.
+        """Whether the tree may show its layer in another way than a new one.
 
         A merged index shows what its members show.
         """
@@ -95,9 +95,9 @@ class ImageRecord(NamedTuple):
     """An image, or an index of images.
 
     An image has `config` and `layers` (digests of blobs, bottom first), `top` (chain ID of its top layer, "" without
-    layers) and `cap`: the key of the directory-only tree that its stack needs on top, "" for none, None when not yet
+    layers) and `cap`: the key of the directory-only tree that its stack needs on top, "" for none, None if not yet
     known. An index has `manifests` (digests of its images that are in the store). `size` is the sum of the blobs'
-    sizes.
+    sizes in bytes.
     """
 
     media_type: str
@@ -113,15 +113,15 @@ class ImageRecord(NamedTuple):
 
     @property
     def is_index(self) -> bool:
-        """Whether this is an index, which names images and has no layers of its own."""
+        """Whether this is an index, which names images and has no layers."""
         return not self.config
 
 
 class AttachmentRecord(NamedTuple):
     """A manifest that is attached to an image, an index or another attachment (`oci.attachment`).
 
-    `size` counts the manifest's bytes, `blobs` are the digests of its config and its layers, `tag` is the suffix of the
-    tag that it has in a registry ("" for one that names its subject itself).
+    `size` is the size of the manifest in bytes, `blobs` are the digests of its config and its layers, `tag` is the
+    suffix of its tag in a registry ("" for one that names its subject itself).
     """
 
     media_type: str
@@ -139,7 +139,7 @@ SUBJECT = "arstore.subject"
 class ContainerRecord(NamedTuple):
     """A writable upper directory over an image.
 
-    `ephemeral` containers belong to one `run` and go with it: `pid`, `start` and `boot` tell whether that run is alive.
+    `ephemeral` containers belong to one `run` and are removed with it: `pid`, `start` and `boot` identify that run.
     """
 
     image: str
@@ -151,7 +151,7 @@ class ContainerRecord(NamedTuple):
 
 
 class LeaseRecord(NamedTuple):
-    """Images that a living process works with, although nothing else may hold them."""
+    """Images that a living process uses, even if nothing else holds them."""
 
     holds: tuple[str, ...]
     purpose: str
@@ -162,10 +162,10 @@ class LeaseRecord(NamedTuple):
 
 
 class LentRecord(NamedTuple):
-    """A layer's blob that images here need, and that lies in an additional store: nothing of it is under this root.
+    """A layer's blob that images here need, and that is in an additional store: nothing of it is under this root.
 
-    The first three are as in BlobRecord, found by that store. `store` is its id ("" where it has none), and `place` the
-    root at which it was when the record was written, for people.
+    The first three fields are as in BlobRecord, found by that store. `store` is its id ("" if it has none). `place` is
+    its root at the time when the record was written, for people.
     """
 
     size: int
@@ -190,7 +190,7 @@ KINDS: dict[str, type[Record]] = {
     "leases": LeaseRecord,
     "lent": LentRecord,
 }
-"""What stands in each table, but for names, meta and hints, which hold texts."""
+"""Kinds of records by table. Missing are names, meta and hints, which hold texts."""
 
 TABLES = frozenset({*KINDS, "names", "meta", "hints"})
 """All tables. A sealed record of another one was written by a newer arstore (`newer`)."""
@@ -200,24 +200,24 @@ _parse = json.JSONDecoder().decode
 
 
 class RecordCodec:
-    """Records to bytes and back: a JSON object with one member a field."""
+    """Records to bytes and back: a JSON object with one member per field."""
 
     separators: ClassVar[tuple[str, str]] = (",", ":")
 
     @classmethod
     def encode(cls, record: Record) -> bytes:
-        """The record as UTF-8 JSON, fields in the order of the class."""
+        """Return the record as UTF-8 JSON, fields in the order of the class."""
         return json.dumps(record._asdict(), separators=cls.separators).encode()
 
     @classmethod
     def decode(cls, kind: Callable[..., T], data: bytes) -> T:
-        """The record of *kind* in *data*; ValueError, TypeError or RecursionError when it holds none."""
-        # What json.loads does, less its guess at the encoding: a deep stack is some hundred records.
+        """Decode a record of *kind*. Raises ValueError, TypeError or RecursionError for anything else."""
+        # Like json.loads, without its guess at the encoding: a deep stack is some hundred records.
         return cls._made(kind, _parse(str(data, "utf-8")))
 
     @classmethod
     def decode_newer(cls, kind: type[T], data: bytes) -> T:
-        """As `decode`, but fields that are unknown are passed over: a newer arstore has written them."""
+        """Like `decode`, but ignore unknown fields, which a newer arstore has written."""
         fields = _parse(str(data, "utf-8"))
         known: tuple[str, ...] = kind._fields  # type: ignore[attr-defined] # every kind is a named tuple
         if isinstance(fields, dict):
@@ -226,8 +226,8 @@ class RecordCodec:
 
     @staticmethod
     def has_more(kind: type[Record], data: bytes) -> bool:
-        """Whether the record in *data* has fields that *kind* does not have."""
-        # Compact JSON has these two characters behind each name: most records need no closer look.
+        """Return whether the record in *data* has fields that *kind* does not have."""
+        # Compact JSON has these two characters after each name, so most records need no closer look.
         if data.count(b'":') <= len(kind._fields):
             return False
         try:
@@ -238,9 +238,10 @@ class RecordCodec:
 
     @classmethod
     def decode_columns(cls, kind: type[Record], names: Sequence[str], texts: Sequence[bytes]) -> list[list[Any]]:
-        """Of all records of *kind* in *texts* the fields with these *names*, a list for each; errors as `decode`.
+        """Decode only the fields *names* of all records of *kind* in *texts*; return a list for each field.
 
-        All are decoded in one pass of the parser, and most of the time goes into strings that are kept.
+        All are decoded in one pass of the parser; most of the time goes into strings that are kept. Raises ValueError,
+        TypeError or RecursionError.
         """
         text = str(b"[" + b",".join(texts) + b"]", "utf-8")
         found = _parse(text)
@@ -263,7 +264,7 @@ class RecordCodec:
 
 
 def _columns(found: list[Any], names: tuple[str, ...], wanted: Sequence[str], lists: int) -> list[list[Any]] | None:
-    """The values of the *wanted* fields of JSON objects that are all as `encode` writes them; None where one is not.
+    """Return the values of the *wanted* fields of JSON objects if all are as `encode` writes them, else None.
 
     They have all the *names*, in this order, and lists where the first one has some, *lists* in all.
     """

@@ -1,7 +1,7 @@
-"""What the graph says at one moment: records by key, whole tables, and changes to them in a write transaction.
+"""The graph at one moment: records by key, and whole tables.
 
-Tables are read in batches, a thousand records at a time, which takes a fifth of reading them one by one: a store may
-have 10^5 layers, and `gc` asks for all of them.
+Tables are read in batches of a thousand records, which takes a fifth of the time of single reads: a store may have 10^5
+layers, and `gc` needs all of them.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from arstore.graph.lmdb_types import Transaction
 
 FORMAT_KEY = b"meta/format"
-"""Where the version of the store's format stands."""
+"""The key of the version of the store's format."""
 
 HOME = "home"
-"""The key of what is known of where the store is, and the name of an empty file that tells a copy from it."""
+"""The key of the record about the store's place, and the name of an empty file that is different in a copy."""
 
 _NO_MEMBERS = b'"members":[]'
-"""What the record of a tree has that is over no others."""
+"""Part of the record of a tree without members."""
 
 _BEHIND = b"0"
-"""What follows the slash between table and key in the order of bytes."""
+"""The byte after the slash between table and key, in byte order."""
 
 _FIRST, _BATCH = 16, 1024
 """Records that are read together, at first and at last."""
 _PIECE = 1 << 20
-"""Bytes of records that are decoded together: as objects they take several times as much."""
+"""Bytes of records that are decoded together: as objects they take several times as much memory."""
 
 _SHAREABLE = {str, tuple, int}
-"""Kinds of values of which one object stands for all that are equal."""
+"""Kinds of values of which equal ones can share one object."""
 
 _T = TypeVar("_T", bound=Record)
 _R = TypeVar("_R")
@@ -62,25 +62,25 @@ _P = TypeVar("_P", bound=NamedTuple)
 class Snapshot:
     """The graph at one moment.
 
-    A record that cannot be read is a StoreDamagedError; with *lenient*, it is as if it were not there.
+    An unreadable record raises StoreDamagedError; with *lenient*, it counts as missing.
     """
 
     def __init__(self, transaction: lmdb.Transaction, lenient: bool = False) -> None:
-        # A transaction without buffers gives bytes.
+        # A transaction without buffers returns bytes.
         self._txn = cast("Transaction", transaction)
         self._lenient = lenient
         self.passed_over: set[bytes] = set()
-        """The keys of the records that were passed over so far, as they stand in the database."""
+        """The keys of the records that were skipped so far, as they are in the database."""
         self._runs: list[tuple[str, TreeRecord]] | None = None
 
     def keys(self, table: str) -> list[str]:
-        """The keys of *table*, sorted; what stands under them is not looked at."""
+        """Return the keys of *table*, sorted; the values are not read."""
         start = record_key(table, "")
         found: list[str] = []
         for batch in self._keys(start):
-            # Cut off and decoded all together, which takes a quarter of doing so one by one.
+            # Prefixes are cut off and keys decoded all at once, which takes a quarter of the time.
             whole = b"\0".join([b"", *batch])
-            if whole.count(b"\0" + start) != len(batch):  # a key of no table, among those of this one
+            if whole.count(b"\0" + start) != len(batch):  # a key of another table, among those of this one
                 batch = self._in_order(batch, start)
                 whole = b"\0".join([b"", *batch])
             whole = whole.replace(b"\0" + start, b"\0")
@@ -106,13 +106,13 @@ class Snapshot:
             return None
 
     def every(self, table: str, part: type[_P]) -> dict[str, _P]:
-        """Of all records of *table* the fields that the named tuple *part* has, by key: far quicker than all fields."""
+        """Return, by key, the fields of the named tuple *part* of all records of *table*. Faster than all fields."""
         return dict(self._parts(table, part))
 
     def columns(self, table: str, part: type[_P], start: str = "", stop: str = "") -> tuple[list[str], _P]:
-        """The same as lists: the keys, and a *part* that has a list of each field. Quicker still.
+        """Return the keys, and a *part* that has a list of values for each field. Even faster than `every`.
 
-        Only of keys from *start* on and before *stop*, where they are given.
+        With *start* or *stop*, only keys from *start* on and before *stop*.
         """
         keys: list[str] = []
         found: list[list[Any]] = [[] for _ in part._fields]
@@ -123,7 +123,7 @@ class Snapshot:
         return keys, part._make(found)
 
     def batches(self, table: str, part: type[_P]) -> Iterator[tuple[list[str], _P]]:
-        """As `columns`, some records at a time: of a large table, nothing else is held."""
+        """Like `columns`, some records at a time: of a large table, only these are in memory."""
         for keys, columns in self._columns(table, part._fields):
             yield keys, part._make(columns)
 
@@ -134,7 +134,7 @@ class Snapshot:
     def _columns(
         self, table: str, fields: Sequence[str], start: str = "", stop: str = ""
     ) -> Iterator[tuple[list[str], list[list[Any]]]]:
-        """Some records at a time: their keys, and a list of each of these *fields*."""
+        """Yield some records at a time: their keys, and a list for each of these *fields*."""
         kind = KINDS[table]
         shared: dict[Any, Any] = {}
         for batch in chain.from_iterable(map(_pieces, self._rows(table, start, stop))):
@@ -144,12 +144,12 @@ class Snapshot:
             except (ValueError, TypeError, RecursionError):
                 records = dict(self._each(table, kind, batch))
                 keys, columns = list(records), [[getattr(one, name) for one in records.values()] for name in fields]
-            with suppress(TypeError):  # a record with a list in a list, which is told where it is used
+            with suppress(TypeError):  # a record with a list in a list, which is reported where it is used
                 columns = [_sharing(column, shared) for column in columns]
             yield keys, columns
 
     def _each(self, table: str, kind: type[_T], rows: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, _T]]:
-        """As `_parts` for these *rows*, of which some cannot be read."""
+        """Like `_parts` for these *rows*, some of which are unreadable."""
         for name, value in rows:
             try:
                 yield name[len(table) + 1 :].decode(), decoded(kind, name, value)
@@ -157,7 +157,7 @@ class Snapshot:
                 self._pass_over(name, error)
 
     def _texts(self, table: str) -> Iterator[tuple[str, str]]:
-        """The keys of a table of texts, with these."""
+        """Yield the keys and texts of a table of texts."""
         for batch in self._rows(table):
             yield from self._as_texts(table, batch)
 
@@ -169,13 +169,13 @@ class Snapshot:
                 self._pass_over(name, error)
 
     def _keys(self, start: bytes) -> Iterator[list[bytes]]:
-        """All keys that begin with *start*, as they stand in the database, some at a time."""
+        """Yield all keys that begin with *start*, as they are in the database, some at a time."""
         cursor = self._txn.cursor()
         if cursor.set_range(start):
             yield from _in_batches(cursor.iternext(True, False), lambda name: name.startswith(start))
 
     def _rows(self, table: str, start: str = "", stop: str = "") -> Iterator[list[tuple[bytes, bytes]]]:
-        """What *table* has from the key *start* on and before *stop*, seals and all, some rows at a time."""
+        """Yield rows of *table* with keys from *start* on and before *stop*, with seals, some at a time."""
         end = record_key(table, stop) if stop else table.encode() + _BEHIND
         cursor = self._txn.cursor()
         if cursor.set_range(record_key(table, start)):
@@ -189,39 +189,39 @@ class Snapshot:
         self.passed_over.add(key)
 
     def has(self, table: str, key: str) -> bool:
-        """Whether there is a record of this key, readable or not."""
+        """Return whether there is a record with this key, readable or not."""
         return self._txn.get(record_key(table, key)) is not None
 
     def raw(self, key: bytes) -> bytes | None:
-        """The value under *key*, table and seal and all."""
+        """Return the value of the complete *key* (with the table), with its seal."""
         return self._txn.get(key)
 
     def blob(self, digest: str) -> BlobRecord | None:
-        """The blob of this digest."""
+        """Return the record of the blob with this digest."""
         return self._get("blobs", BlobRecord, digest)
 
     def blobs(self) -> Iterator[tuple[str, BlobRecord]]:
-        """All blobs, by digest."""
+        """Yield all blobs, by digest."""
         return self._parts("blobs", BlobRecord)
 
     def lent(self, digest: str) -> LentRecord | None:
-        """The blob of this digest that lies in an additional store, and that images here need."""
+        """Return the record of a blob that is in an additional store and that images here need."""
         return self._get("lent", LentRecord, digest)
 
     def all_lent(self) -> Iterator[tuple[str, LentRecord]]:
-        """All of these, by digest."""
+        """Yield all records of lent blobs, by digest."""
         return self._parts("lent", LentRecord)
 
     def layer(self, chain_id: str) -> LayerRecord | None:
-        """The layer of this chain ID."""
+        """Return the layer with this chain ID."""
         return self._get("layers", LayerRecord, chain_id)
 
     def layers(self) -> Iterator[tuple[str, LayerRecord]]:
-        """All layers, by chain ID."""
+        """Yield all layers, by chain ID."""
         return self._parts("layers", LayerRecord)
 
     def chain(self, top: str) -> list[tuple[str, LayerRecord]]:
-        """The layers from the bottom up to *top*, with their chain IDs; empty for "".
+        """Return the layers from the bottom up to *top*, with their chain IDs; none for "".
 
         Raises StoreDamagedError when a parent is missing or the chain never ends.
         """
@@ -232,7 +232,7 @@ class Snapshot:
             layer = self.layer(chain_id)
             if layer is None or chain_id in seen:
                 why = "its record is missing" if layer is None else "it is its own ancestor"
-                raise StoreDamagedError(f"layer {chain_id}", why, "`arstore check` tells what else is damaged")
+                raise StoreDamagedError(f"layer {chain_id}", why, "`arstore check` shows what else is damaged")
             seen.add(chain_id)
             found.append((chain_id, layer))
             chain_id = layer.parent
@@ -240,53 +240,53 @@ class Snapshot:
         return found
 
     def tree(self, key: str) -> TreeRecord | None:
-        """The tree of this key."""
+        """Return the tree with this key."""
         return self._get("trees", TreeRecord, key)
 
     def trees(self) -> Iterator[tuple[str, TreeRecord]]:
-        """All trees, by key."""
+        """Yield all trees, by key."""
         return self._parts("trees", TreeRecord)
 
     def runs(self) -> list[tuple[str, TreeRecord]]:
-        """The merged indexes among the trees, by key."""
+        """Return the merged indexes among the trees, by key."""
         if self._runs is None:
             self._runs = [(key, tree) for key, tree in self._with_members() if tree.members]
         return self._runs
 
     def _with_members(self) -> Iterator[tuple[str, TreeRecord]]:
-        """At least those trees that list members, of which few do: to decode the others would be the most of it."""
+        """Yield at least the trees that list members. Few do, and decoding the others would take most of the time."""
         for batch in self._rows("trees"):
             yield from self._each("trees", TreeRecord, [row for row in batch if _NO_MEMBERS not in row[1]])
 
     def image(self, digest: str) -> ImageRecord | None:
-        """The image of this manifest (or index) digest."""
+        """Return the image with this manifest (or index) digest."""
         return self._get("images", ImageRecord, digest)
 
     def images(self) -> Iterator[tuple[str, ImageRecord]]:
-        """All images and indexes, by digest."""
+        """Yield all images and indexes, by digest."""
         return self._parts("images", ImageRecord)
 
     def attachment(self, subject: str, digest: str) -> AttachmentRecord | None:
-        """The attachment *digest* of the manifest *subject*."""
+        """Return the attachment *digest* of the manifest *subject*."""
         return self._get("attachments", AttachmentRecord, f"{subject}/{digest}")
 
     def attachments(self) -> Iterator[tuple[str, AttachmentRecord]]:
-        """All attachments, by the digests of the subject and of the manifest with a slash between them."""
+        """Yield all attachments, by the digests of the subject and of the manifest with a slash between them."""
         return self._parts("attachments", AttachmentRecord)
 
     def attachments_of(self, subject: str) -> list[tuple[str, AttachmentRecord]]:
-        """The attachments of the manifest *subject*, by digest, without the attachments of these."""
+        """Return the attachments of the manifest *subject*, by digest, without the attachments of these."""
         found = []
         for batch in self._rows("attachments", f"{subject}/", f"{subject}0"):
             found += [(key.partition("/")[2], one) for key, one in self._each("attachments", AttachmentRecord, batch)]
         return found
 
     def images_with_prefix(self, prefix: str) -> list[str]:
-        """Digests of the images whose digest starts with *prefix* (`sha256:` and hexadecimal digits); at most two."""
+        """Return digests of images that start with *prefix* (`sha256:` and hexadecimal digits); at most two."""
         return self._with_prefix("images", prefix, 2)
 
     def containers_with_prefix(self, prefix: str, most: int) -> list[str]:
-        """Ids of containers that start with *prefix*, sorted; at most *most*."""
+        """Return ids of containers that start with *prefix*, sorted; at most *most*."""
         return self._with_prefix("containers", prefix, most)
 
     def _with_prefix(self, table: str, prefix: str, most: int) -> list[str]:
@@ -294,7 +294,7 @@ class Snapshot:
         return [name.decode("utf-8", "backslashreplace").partition("/")[2] for name in islice(found, most)]
 
     def name(self, name: str) -> str | None:
-        """The digest of the image that *name* stands for."""
+        """Return the digest of the image that *name* points to."""
         key = record_key("names", name)
         data = self._txn.get(key)
         try:
@@ -304,36 +304,36 @@ class Snapshot:
             return None
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """All names with the digests they stand for, sorted by name."""
+        """Yield all names with the digests of their images, sorted by name."""
         return self._texts("names")
 
     def names_by_digest(self) -> dict[str, list[str]]:
-        """The names of each image that has some."""
+        """Return the names of each image that has some."""
         found: dict[str, list[str]] = {}
         for name, digest in self.names():
             found.setdefault(digest, []).append(name)
         return found
 
     def names_of(self, digest: str) -> tuple[str, ...]:
-        """The names of one image, sorted."""
+        """Return the names of one image, sorted."""
         wanted = digest.encode()
         found = [row for batch in self._rows("names") for row in batch if row[1].startswith(wanted)]
         return tuple(name for name, one in self._as_texts("names", found) if one == digest)
 
     def container(self, container_id: str) -> ContainerRecord | None:
-        """The container of this id."""
+        """Return the container with this id."""
         return self._get("containers", ContainerRecord, container_id)
 
     def containers(self) -> Iterator[tuple[str, ContainerRecord]]:
-        """All containers, by id."""
+        """Yield all containers, by id."""
         return self._parts("containers", ContainerRecord)
 
     def number(self) -> int:
-        """How many transactions have been committed to the graph since it was made."""
+        """Return how many transactions have been committed to the graph since it was made."""
         return int(self._txn.id())
 
     def home(self) -> str:
-        """What told the store's files from a copy when it was last found to be at home; "" when it never was."""
+        """Return the mark of the store's original files when they were last verified; "" if they never were."""
         key = record_key("meta", HOME)
         data = self._txn.get(key)
         try:
@@ -342,7 +342,7 @@ class Snapshot:
             return "unreadable"
 
     def own(self, key: str) -> str | None:
-        """What the graph says of itself under *key*; "" for nothing, None for a record without the right seal."""
+        """Return a fact about the graph itself; "" for none, None for a record without the right seal."""
         name = record_key("meta", key)
         data = self._txn.get(name)
         if data is None:
@@ -350,22 +350,22 @@ class Snapshot:
         return unsealed(name, data).decode("ascii", "replace") if is_sealed(name, data) else None
 
     def holds_records(self) -> bool:
-        """Whether there is any record besides what the graph says of itself, readable or not."""
+        """Return whether there is any record, readable or not, except facts about the graph itself."""
         cursor = self._txn.cursor()
         if not cursor.set_range(b""):
             return False
         return cursor.key() < record_key("meta", "") or cursor.set_range(b"meta" + _BEHIND)
 
     def leases(self) -> Iterator[tuple[str, LeaseRecord]]:
-        """All leases, by id, of the living and the dead."""
+        """Yield all leases, by id, of living and dead processes."""
         return self._parts("leases", LeaseRecord)
 
 
 def _sharing(column: list[Any], shared: dict[Any, Any]) -> list[Any]:
-    """*column* with values that repeat as one object each, which *shared* has by itself.
+    """Return *column* with repeated values replaced by one object each, kept in *shared*.
 
-    A hundred thousand layers may name one blob and one tree: as many strings would be most of what a command holds.
-    Where most values differ, as on most stores, they stay as they are.
+    A hundred thousand layers may name the same blob and tree; as separate strings these would take most of a command's
+    memory. If most values differ, as in most stores, they stay as they are.
     """
     kind = type(column[0]) if column else None
     if kind is tuple and any(len(value) > 1 for value in column):
@@ -379,12 +379,12 @@ def _sharing(column: list[Any], shared: dict[Any, Any]) -> list[Any]:
 
 
 def _one_of(values: set[Any], shared: dict[Any, Any]) -> Callable[[Any], Any]:
-    """What gives the one object for each of *values*."""
+    """Return a function that returns the shared object for each of *values*."""
     return {value: shared.setdefault(value, value) for value in values}.__getitem__
 
 
 def _pieces(rows: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
-    """*rows* in lists of about as much as is decoded together; as a rule that is all."""
+    """Yield *rows* in lists of about the size that is decoded together; usually that is one list."""
     start = size = 0
     for number, (_, value) in enumerate(rows):
         size += len(value)
@@ -396,7 +396,7 @@ def _pieces(rows: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes
 
 
 def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool], most: int = _BATCH) -> Iterator[list[_R]]:
-    """The *rows* that belong, which stand together at the beginning, in lists that grow: most tables are short."""
+    """Yield the *rows* that belong, which are together at the beginning, in growing lists: most tables are short."""
     count = _FIRST
     while batch := list(islice(rows, count)):
         if not belongs(batch[-1]):
@@ -407,9 +407,9 @@ def _in_batches(rows: Iterator[_R], belongs: Callable[[_R], bool], most: int = _
 
 
 def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:
-    """The record of *kind* in a *value*. Raises ValueError, TypeError or RecursionError when it holds none.
+    """Decode a record of *kind* in a *value*. Raises ValueError, TypeError or RecursionError for anything else.
 
-    Fields that are not known are passed over only under the right seal: without one, a flipped bit makes such.
+    Unknown fields are ignored only under the right seal: without one, a flipped bit could have made them.
     """
     text = unsealed(key, value)
     try:
@@ -421,11 +421,11 @@ def decoded(kind: type[_T], key: bytes, value: bytes) -> _T:
 
 
 def record_key(table: str, key: str) -> bytes:
-    """The key in the database of the record *key* of *table*, which may be any file name."""
+    """Return the key in the database of the record *key* of *table*, which may be any file name."""
     return f"{table}/{key}".encode("utf-8", "surrogateescape")
 
 
 def unreadable(key: bytes) -> StoreDamagedError:
-    """The error for the record *key*, as it stands in the database."""
+    """Return the error for the record *key*, as it is in the database."""
     table, _, name = key.decode("utf-8", "backslashreplace").partition("/")
-    return StoreDamagedError(f"{table} record {name}", "cannot be read", "`arstore check --repair` may mend it")
+    return StoreDamagedError(f"{table} record {name}", "cannot be read", "`arstore check --repair` may repair it")

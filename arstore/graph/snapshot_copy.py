@@ -1,12 +1,12 @@
-"""A graph that others may write to, read without a word to them: a copy of its file in memory, of one moment.
+"""Reading a graph that other processes may write to, without any trace: a copy of its file in memory, of one moment.
 
-LMDB keeps readers from losing their pages by a table in its lock file, which they write to. A process that reads
-another user's store, on a read-only mount or on another host's disk, cannot write there, and must not. But the pages of
-a committed transaction are first used again by the next transaction but one (lmdb.h, "MDB_env": two meta pages, used in
-turn). So a copy during which no meta page has changed is one moment's graph, whole.
+LMDB protects the pages of readers by a table in its lock file, which readers write to. A process that reads another
+user's store, on a read-only mount or on another host's disk, cannot write there, and must not. But pages that a
+committed transaction freed are reused at the earliest by the next transaction but one (lmdb.h, "MDB_env": two meta
+pages, used in turn). So a copy during which no meta page has changed is the complete graph of one moment.
 
-Nothing keeps the store's owner from removing blobs and trees a moment later: what is found by such a copy is a hint to
-where something lies, and no more.
+The store's owner may remove blobs and trees a moment later: a result from such a copy is only a hint where something
+is.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PAUSES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""Seconds before each try."""
+"""Seconds before each attempt."""
 _CHUNK = 1 << 20
 _SMALL = 1 << 20
-"""Bytes of a graph of which all pages are looked at: some milliseconds."""
+"""Bytes of a graph up to which all pages are checked: takes some milliseconds."""
 
 
 def opened_copy(path: str) -> lmdb.Environment:
-    """A copy of the graph in the directory *path*, open; it needs nothing of the file any more.
+    """Open a copy of the graph in the directory *path*; it does not depend on the file any more.
 
-    Raises InUseError when it is changed all the time, StoreDamagedError, OSError, lmdb.Error.
+    Raises InUseError if it is changed all the time, StoreDamagedError, OSError, lmdb.Error.
     """
     file = f"{path}/{DATA}"
     fd = _copied(file)
     try:
         length = os.fstat(fd).st_size
         fault = cut_short(fd, MAP_SIZE)
-        # LMDB finds most of what can be wrong with a page, and the process ends with the rest. What a network shows of
-        # one file at one moment is not certain to be of one moment.
+        # LMDB detects most damage of pages; the rest would crash the process. On a network file system, one read of a
+        # file does not certainly show a single moment.
         if not fault and (length <= _SMALL or network_type(path)):
             fault = next(iter(walk_open(fd, MAP_SIZE, lambda _key, _value: None).faults), "")
         if fault:
@@ -56,7 +56,7 @@ def opened_copy(path: str) -> lmdb.Environment:
 
 
 def opened_empty(rows: Iterable[tuple[bytes, bytes]]) -> lmdb.Environment:
-    """A graph in memory that has these *rows* alone, keys and values, open. Raises OSError, lmdb.Error."""
+    """Open a graph in memory that has only these *rows*, keys and values. Raises OSError, lmdb.Error."""
     fd = os.memfd_create("arstore-graph", os.MFD_CLOEXEC)
     try:
         environment = lmdb.open(f"/proc/self/fd/{fd}", map_size=_CHUNK, subdir=False, lock=False)
@@ -69,7 +69,7 @@ def opened_empty(rows: Iterable[tuple[bytes, bytes]]) -> lmdb.Environment:
 
 
 def _copied(file: str) -> int:
-    """A file in memory with what *file* held at one moment."""
+    """Return a file in memory with the content of *file* at one moment."""
     for pause in _PAUSES:
         time.sleep(pause)
         before = moment(file)

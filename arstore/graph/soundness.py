@@ -1,7 +1,7 @@
-"""Whether the graph's file can be relied on, found out without LMDB: what deletes asks before it does.
+"""Whether the graph's file can be relied on, checked without LMDB before anything is deleted.
 
-A graph of which a page is damaged may look well and know less than it should. Whatever it does not know is garbage to
-those who delete, so they read all its pages first: about a millisecond for 300 records.
+A graph with a damaged page may look sound, but know less than it should. Whatever it does not know is garbage to a
+deletion, so all its pages are read first: about a millisecond for 300 records.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _ATTEMPTS = 5
 
 
 def examined(graph: Graph, is_well: Callable[[bytes, bytes], bool]) -> tuple[list[str], list[bytes]]:
-    """The faults of the graph's pages, and the keys of the records that are not *well*, at one moment.
+    """Return the faults of the graph's pages, and the keys of the records that are not *well*, at one moment.
 
-    A writer may change pages under the walk: what it finds counts when it was undisturbed, or was done while a reader
-    kept LMDB from using pages again. Raises OSError and the errors of Graph.
+    A writer may change pages during the walk. The result counts if no page was changed, or if a reader kept LMDB from
+    reusing pages at the same time. Raises OSError and the errors of `Graph.read`: StoreError, PermissionDeniedError,
+    HostError.
     """
     path = f"{graph.path}/{DATA}"
 
@@ -49,7 +50,7 @@ def examined(graph: Graph, is_well: Callable[[bytes, bytes], bool]) -> tuple[lis
 
 
 def require_sound(graph: Graph) -> None:
-    """Raise StoreDamagedError when a page or a record of *graph* is damaged; also OSError and the errors of Graph."""
+    """Raise StoreDamagedError if a page or a record of *graph* is damaged. Raises OSError, StoreError, HostError."""
     faults, broken = examined(graph, _is_sealed)
     if faults:
         raise StoreDamagedError(f"{graph.path}/{DATA}", faults[0], DAMAGE_HINT)

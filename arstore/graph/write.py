@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class Change(Snapshot):
     """The graph in a write transaction: reads see what this transaction has written.
 
-    Whatever replaces or removes a record raises StoreVersionError when a newer arstore has written it (`newer`).
+    Methods that replace or remove a record raise StoreVersionError if a newer arstore has written it (`newer`).
     """
 
     def number(self) -> int:
-        """The transaction's number: each that changes something has the next one, and asking for it makes it do so."""
+        """Return the transaction's number. Only a transaction that changes something has one, so this changes it."""
         value = self._txn.get(FORMAT_KEY)
         if value is not None:
             self._txn.put(FORMAT_KEY, value)
         return self._txn.id()
 
     def follows(self, number: int) -> bool:
-        """Whether nothing has been committed since a snapshot had this *number*."""
+        """Return whether nothing has been committed since a snapshot had this *number*."""
         return int(self._txn.id()) == number + 1
 
     def _put_record(self, table: str, key: str, record: Record) -> None:
@@ -51,18 +51,18 @@ class Change(Snapshot):
             raise newer_error(key)
 
     def rows(self) -> list[tuple[bytes, bytes]]:
-        """All keys and values as they stand."""
+        """Return all keys and values as they are stored."""
         return list(self._txn.cursor())
 
     def put_raw(self, key: bytes, value: bytes) -> None:
-        """Write a value as it stands; only for who mends."""
+        """Write a raw value; only for repairs."""
         self._runs = None
         if value != self._txn.get(key):
             self._spare_newer(key)
             self._txn.put(key, value)
 
     def delete_raw(self, key: bytes) -> None:
-        """Remove what stands under *key*."""
+        """Remove *key*, if it exists."""
         self._runs = None
         self._spare_newer(key)
         self._txn.delete(key)
@@ -72,7 +72,7 @@ class Change(Snapshot):
         self._put_record("blobs", digest, record)
 
     def put_lent(self, digest: str, record: LentRecord) -> None:
-        """Record a blob that lies in an additional store."""
+        """Record a blob that is in an additional store."""
         self._put_record("lent", digest, record)
 
     def put_layer(self, chain_id: str, record: LayerRecord) -> None:
@@ -89,11 +89,11 @@ class Change(Snapshot):
         self._put_record("images", digest, record)
 
     def put_attachment(self, subject: str, digest: str, record: AttachmentRecord) -> None:
-        """Record an attachment whose blobs are recorded, and its subject too."""
+        """Record an attachment. Its blobs and its subject must be recorded."""
         self._put_record("attachments", f"{subject}/{digest}", record)
 
     def put_name(self, name: str, digest: str) -> None:
-        """Let *name* stand for the image *digest* from now on."""
+        """Make *name* point to the image *digest*."""
         key = record_key("names", name)
         self._txn.put(key, sealed(key, digest.encode()))
 
@@ -106,12 +106,12 @@ class Change(Snapshot):
         self._put_record("leases", lease_id, record)
 
     def put_own(self, key: str, text: str) -> None:
-        """Record what the graph says of itself under *key*."""
+        """Record a fact about the graph itself under *key*."""
         name = record_key("meta", key)
         self._txn.put(name, sealed(name, text.encode()))
 
     def delete(self, table: str, key: str) -> bool:
-        """Remove the record *key* of *table*; whether there was one."""
+        """Remove the record *key* of *table*; return whether it existed."""
         self._runs = None
         name = record_key(table, key)
         self._spare_newer(name)

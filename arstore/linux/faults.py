@@ -1,12 +1,12 @@
 """Faults: signals that the kernel sends because an instruction cannot go on, and the file that was being read.
 
-Memory that shows a file (mmap) is read without a system call, so what goes wrong has no errno: it is a SIGBUS where the
-file ends too early or its disk fails or is full, a SIGSEGV where damaged bytes were taken for an address, a SIGABRT
-where the code that reads found out by itself. Python's `signal` cannot handle these: its handlers wait for the
-instruction to end. Here the kernel calls the handler, through libffi, in the middle of the instruction: the C code that
-was interrupted must hold no lock that Python needs, which is so for code that only reads memory.
+Memory that maps a file (mmap) is read without a system call, so a failure there has no errno. It is a signal: SIGBUS
+when the file ends too early, or its disk fails or is full; SIGSEGV when damaged bytes were taken for an address;
+SIGABRT when the reading code found the damage itself. Python's `signal` cannot handle these: its handlers wait for the
+instruction to end. Here the kernel calls the handler, through libffi, in the middle of the instruction. The interrupted
+C code must therefore hold no lock that Python needs, which is true of code that only reads memory.
 
-`_ctypes` is used without `ctypes`, whose import takes 2 ms: every command that opens a store would pay them.
+`_ctypes` is used without `ctypes`, whose import takes 2 ms in every command that opens a store.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ SIGABRT, SIGBUS, SIGFPE, SIGSEGV = 6, 7, 8, 11
 _NUMBERS = (SIGABRT, SIGBUS, SIGFPE, SIGSEGV)
 
 _MACHINES = frozenset({"x86_64", "aarch64", "ppc64le", "riscv64", "loongarch64"})
-"""Those whose `struct sigaction` is as below, in glibc and musl: handler, 128 bytes of mask, flags, restorer."""
+"""Machines whose `struct sigaction` is as below, in glibc and musl: handler, 128 bytes of mask, flags, restorer."""
 
 _ACTION_SIZE, _FLAGS_AT = 152, 136
 _SA_SIGINFO = 4
 _FULLY_BUFFERED = 0
 """_IOFBF."""
 _CODE_AT, _ADDRESS_AT = 8, 16
-"""Where `siginfo_t` has si_code, and si_addr or the sender's pid, on 64 bits."""
+"""Offsets in `siginfo_t` of si_code, and of si_addr or the sender's pid, in bytes on 64-bit machines."""
 
 
 class Fault(NamedTuple):
-    """A fault: the signal, the address, and the mapped file there ("" for none) with the place in it, in bytes."""
+    """A fault: signal number, address, the file mapped there ("" for none), and the offset in that file in bytes."""
 
     number: int
     address: int
@@ -79,18 +79,18 @@ class _Call(_ctypes.CFuncPtr):
 
 
 _buffer = _Buffer()
-"""Of C's stderr from then on."""
+"""Buffer of C's stderr while the handler is installed."""
 
 _act: Callable[[Fault], None] | None = None
 _installed: tuple[_Handler, Callable[[int, bytes | None], int]] | None = None
-"""The handler, which must live as long as the kernel knows it, and sigaction(2)."""
+"""The handler, which must live as long as the kernel knows it, and a caller of sigaction(2)."""
 
 
 def handle(act: Callable[[Fault], None]) -> bool:
-    """Have *act* called at the next fault of this process or one that it forks; whether this machine lets us.
+    """Call *act* at the next fault of this process, or of a process that it forks.
 
-    *act* ends the process. When it returns, or faults itself, the signal ends it as usual; so does one that was sent
-    by kill(2).
+    Return False where this machine does not permit that. *act* ends the process. When it returns, or faults itself, the
+    signal ends the process as usual; so does a signal that was sent by kill(2).
     """
     global _act, _installed
     if _installed is None:
@@ -98,7 +98,7 @@ def handle(act: Callable[[Fault], None]) -> bool:
             return False
         try:
             _installed = _install()
-        except (AttributeError, OSError, MemoryError):  # no memory may be both written and executed here
+        except (AttributeError, OSError, MemoryError):  # memory that is both writable and executable is forbidden here
             return False
     _act = act
     return True
@@ -107,7 +107,7 @@ def handle(act: Callable[[Fault], None]) -> bool:
 def _install() -> tuple[_Handler, Callable[[int, bytes | None], int]]:
     program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is the program
     function = _Call(_ctypes.dlsym(program, "sigaction"))
-    # What a C assertion writes before it aborts is kept back, and lost when the process ends: we tell the error.
+    # A C assertion writes a message before it aborts. It stays in this buffer and is lost: we report the error instead.
     stream = _Word.from_address(_ctypes.dlsym(program, "stderr"))
     setvbuf = _Call(_ctypes.dlsym(program, "setvbuf"))
     setvbuf(_Address(stream.value), _buffer, _FULLY_BUFFERED, _Word(_ctypes.sizeof(_buffer)))
@@ -126,17 +126,17 @@ def _install() -> tuple[_Handler, Callable[[int, bytes | None], int]]:
 
 
 def _caught(number: int, information: int, _context: int) -> None:
-    """The signal handler. What it returns to is the instruction that faulted, which then faults again."""
+    """Handle a signal. A return goes back to the instruction that faulted, which then faults again."""
     global _act
     act, _act = _act, None
     code = _Int.from_address(information + _CODE_AT).value
     address = _Word.from_address(information + _ADDRESS_AT).value
-    # abort(3) sends its signal too, to this very process.
+    # abort(3) also sends its signal, but to its own process.
     sent = code <= 0 and (number != SIGABRT or address & 0xFFFFFFFF != os.getpid())
     try:
         if act is not None and not sent:
             act(Fault(number, address, *_mapped(address)))
-    except BaseException:  # there is nobody above to raise it to
+    except BaseException:  # no caller could catch it
         pass
     if _installed is not None:
         _installed[1](number, None)
@@ -145,7 +145,7 @@ def _caught(number: int, information: int, _context: int) -> None:
 
 
 def _mapped(address: int) -> tuple[str, int]:
-    """The file that is mapped at *address*, and where in it that is; "" for none, or where /proc is missing."""
+    """Return the file that is mapped at *address* and the offset in it; "" for none, or where /proc is missing."""
     try:
         with open("/proc/self/maps", "rb") as file:
             lines = file.read().splitlines()

@@ -1,6 +1,6 @@
-"""What this kernel lets this process mount, found out by trying on detached mounts that nobody sees.
+"""Mount features of this kernel that this process may use, found by trying them on detached mounts.
 
-Every function answers, for root, for an ordinary user and inside a container alike; none raises because of a refusal.
+No function raises on a refusal: each returns an answer, for root, for an ordinary user and inside a container.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROOT = "/"
 
 
 class Answer(NamedTuple):
-    """Yes, or no with the reason in words."""
+    """Yes; or no, with the reason in words."""
 
     available: bool
     reason: str = ""
@@ -33,10 +33,10 @@ YES = Answer(True)
 
 
 def takes_lower_append(fs_fd: int) -> bool:
-    """Whether the overlay that is being configured there knows `lowerdir+`; costs a microsecond and changes nothing.
+    """Return whether the overlay being configured on *fs_fd* knows `lowerdir+`. Takes a microsecond, changes nothing.
 
-    It is set without the value that it needs. A kernel that knows it says that; one that does not (6.5) says so; before
-    6.5, anything was taken down unread until the superblock was made.
+    The option is set without the value that it needs. A kernel that knows the option complains about the missing value;
+    Linux 6.5 says that the option is unknown; earlier kernels accept any option until the superblock is made.
     """
     try:
         mount.fsconfig_flag(fs_fd, "lowerdir+")
@@ -46,14 +46,14 @@ def takes_lower_append(fs_fd: int) -> bool:
 
 
 def layers_by_fd() -> Answer:
-    """Whether overlayfs takes layers by O_PATH descriptor, and so detached mounts (Linux 6.15)."""
+    """Return whether overlayfs takes layers as O_PATH descriptors, and so detached mounts (Linux 6.15)."""
     try:
         with _configured("overlay") as fs_fd:
             root_fd = os.open(_ROOT, os.O_PATH | os.O_DIRECTORY)
             try:
                 mount.fsconfig_fd(fs_fd, "lowerdir+", root_fd)
             except OSError:
-                return Answer(False, "overlayfs of this kernel takes no O_PATH descriptors (before 6.15)")
+                return Answer(False, "overlayfs of this kernel does not take O_PATH descriptors (Linux 6.15 does)")
             finally:
                 os.close(root_fd)
     except OSError as error:
@@ -74,5 +74,5 @@ def _no(fs_type: str, error: OSError) -> Answer:
     if error.errno == errno.ENODEV:
         return Answer(False, f"this kernel has no {fs_type} file system")
     if error.errno == errno.EPERM:
-        return Answer(False, "this process may not mount (CAP_SYS_ADMIN is needed, and no filter against it)")
+        return Answer(False, "this process may not mount: it needs CAP_SYS_ADMIN, and no filter that forbids mounting")
     return Answer(False, (error.strerror or str(error)).lower())

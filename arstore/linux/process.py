@@ -1,8 +1,8 @@
-"""Processes: the prctl(2) settings that a launcher needs, and who is alive.
+"""Processes: the prctl(2) settings that a launcher needs, and whether a process is alive.
 
-A process is known for good by three values: its pid, its start time and the boot that both belong to. A pid alone is
-used again. Start times are those of the first time namespace: a process in another one (time_namespaces(7)) is shown
-all start times shifted by that namespace's offset, which is taken off here.
+Three values identify a process: its pid, its start time and the boot of the machine. A pid alone is used again. Start
+times are those of the initial time namespace. A process in another one (time_namespaces(7)) sees all start times
+shifted by the offset of that namespace; the functions here subtract it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from arstore.linux.syscall import libc
 
 UMASK = 0o022
-"""The umask of our own processes: it takes no right from their owner, and lets nobody else write."""
+"""The umask of our own processes: it leaves the owner all rights, and lets no other user write."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
@@ -20,39 +20,39 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _FIRST_TIME_NAMESPACE = 0xEFFFFFFA
 """PROC_TIME_INIT_INO of the kernel's proc_ns.h."""
 _ENDED = frozenset({b"Z", b"X", b"x"})
-"""States of processes that hold nothing any more."""
+"""States of processes that have ended and hold nothing any more."""
 _STATE, _START_TIME = 0, 19
-"""Places in /proc/PID/stat after the name: fields 3 and 22 of proc_pid_stat(5)."""
+"""Indexes in /proc/PID/stat behind the name: fields 3 and 22 of proc_pid_stat(5)."""
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """prctl(2), with integers for arguments."""
+    """Call prctl(2) with integer arguments. Raises OSError."""
     padding = (0,) * (4 - len(arguments))
     return libc("prctl", option, *arguments, *padding)
 
 
 def set_parent_death_signal(number: int) -> None:
-    """Have this signal sent to this process when the *thread* that made it ends.
+    """Have signal *number* sent to this process when the *thread* that created it ends. Raises OSError.
 
-    Whoever sets it must compare os.getppid() afterwards: the parent may have ended just before. exec of a set-user-ID
-    program, or a change of credentials, clears it.
+    Compare os.getppid() afterwards: the parent may have ended just before. The kernel clears the setting when the
+    process executes a set-user-ID program or changes its credentials.
     """
     prctl(_PR_SET_PDEATHSIG, number)
 
 
 def become_subreaper() -> None:
-    """Be the parent of all descendants that lose theirs."""
+    """Become the parent of all descendants whose own parent ends. Raises OSError."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_no_new_privileges() -> None:
-    """Let no exec raise privileges any more, for this process and its descendants."""
+    """Forbid execve(2) to grant privileges, to this process and its descendants. Raises OSError."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def boot_id() -> str:
-    """The kernel's random name for this boot, in the form of a UUID."""
-    # Asked for by nearly every call of the store: without a file object it costs a third.
+    """Return the kernel's random id of this boot, in the form of a UUID. Raises OSError."""
+    # Nearly every call of the store needs it: reading without a file object takes a third of the time.
     fd = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 64).decode("ascii").strip()
@@ -61,23 +61,23 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """When process *pid* started, in clock ticks since the boot, whatever the time namespace of whoever asks.
+    """Return when process *pid* started, in clock ticks since the boot, whatever the caller's time namespace.
 
-    Raises ProcessLookupError when there is no such process (or it may not be seen).
+    Raises ProcessLookupError when the process does not exist, or is hidden from us.
     """
     return int(_stat_fields(pid)[_START_TIME]) - _shift()
 
 
 def own_start_time() -> int:
-    """When this process started, in clock ticks since the boot, whatever pid namespace /proc shows."""
+    """Return when this process started, in clock ticks since the boot, whatever pid namespace /proc shows."""
     return int(_stat_fields("self")[_START_TIME]) - _shift()
 
 
 def _shift() -> int:
-    """Clock ticks by which this process's time namespace shifts the times since the boot that it is shown."""
+    """Return by how many clock ticks this process's time namespace shifts the times since the boot."""
     try:
         current, of_children = (os.stat(f"/proc/self/ns/{name}").st_ino for name in ("time", "time_for_children"))
-        # The offsets are told of the namespace that children get.
+        # The file has the offsets of the namespace that children get.
         if current == _FIRST_TIME_NAMESPACE or current != of_children:
             return 0
         with open("/proc/self/timens_offsets", encoding="ascii") as file:
@@ -92,10 +92,10 @@ def _shift() -> int:
 
 
 def is_alive(pid: int, start: int, boot: str) -> bool:
-    """Whether the process that had this pid, start time and boot id still runs; *start* is as `start_time` tells it.
+    """Return whether the process with this pid, start time (as by `start_time`) and boot id still runs.
 
-    A zombie does not: it holds nothing any more. A process that hides from us (hidepid) but has the pid counts as
-    alive, because to take it for dead would be the worse mistake.
+    A zombie does not run: it holds nothing any more. A process that has the pid but is hidden from us (hidepid) counts
+    as alive, because taking it for dead would be the worse mistake.
     """
     if pid <= 0 or boot != boot_id():
         return False
@@ -107,7 +107,7 @@ def is_alive(pid: int, start: int, boot: str) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Whether any process has this pid and has not ended; one that hides from us counts."""
+    """Return whether some process has this pid and has not ended. A process that is hidden from us counts."""
     try:
         return _stat_fields(pid)[_STATE] not in _ENDED
     except ProcessLookupError:
@@ -115,7 +115,7 @@ def runs(pid: int) -> bool:
 
 
 def _stat_fields(pid: int | str) -> list[bytes]:
-    """The fields of /proc/PID/stat that follow the name, which may itself hold blanks and parentheses."""
+    """Return the fields of /proc/PID/stat behind the name, which may itself contain blanks and parentheses."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             data = file.read()

@@ -1,8 +1,8 @@
-"""The one door to libc: system calls by number, libc functions by name.
+"""Calls into libc: system calls by number, libc functions by name.
 
-A failure becomes an OSError with its errno and the file name that the caller gave. Numbers from 424 up are the same on
-every architecture, and those are the only ones used by number: glibc before 2.36 has no wrapper for them. ctypes
-releases the GIL during the call.
+A failure becomes an OSError with its errno and the file name that the caller gave. System calls from 424 up have the
+same numbers on every architecture, and only those are called by number, because glibc before 2.36 has no wrappers for
+them. ctypes releases the GIL during the call.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ Argument = int | bytes | None
 """An integer or flag word, a NUL-free string or packed structure that the kernel only reads, or a null pointer."""
 
 AT_FDCWD = -100
-"""In place of a directory descriptor: relative names start from the working directory."""
+"""Instead of a directory descriptor: relative names start from the working directory."""
 
 
 def syscall(number: int, *arguments: Argument, what: str | bytes | None = None) -> int:
-    """System call *number*; its result, never negative.
+    """Make system call *number*; return its result, never negative. A call that a signal interrupted is repeated.
 
-    Raises OSError, with *what* as its file name. A call that a signal interrupted is made again.
+    Raises OSError, with *what* as its file name.
     """
     return _call("syscall", (number, *arguments), what)
 
 
 def libc(name: str, *arguments: Argument, what: str | bytes | None = None) -> int:
-    """The libc function *name*, which must return -1 and set errno when it fails.
+    """Call the libc function *name*, which must return -1 and set errno when it fails.
 
-    Raises OSError, with *what* as its file name; ENOSYS where this libc has no such function.
+    Raises OSError, with *what* as its file name; ENOSYS where this libc lacks the function.
     """
     return _call(name, arguments, what)
 
 
 def c_string(text: str | bytes) -> bytes:
-    """*text* as the kernel wants it, in the file system's encoding.
+    """Return *text* as the kernel expects it, in the file system's encoding.
 
-    Raises OSError (EINVAL) when it contains NUL, which would silently cut it short.
+    Raises OSError (EINVAL) when it contains NUL, where the kernel would cut it short silently.
     """
     data = os.fsencode(text)
     if b"\0" in data:
@@ -63,9 +63,9 @@ def _call(name: str, arguments: tuple[Argument, ...], what: str | bytes | None) 
 
 @functools.cache
 def _function(name: str, count: int) -> tuple[Callable[..., int], Callable[[], int]]:
-    """The libc function *name* for so many arguments, and what tells errno after it.
+    """Return the libc function *name* for *count* arguments, and a function that returns errno after a call.
 
-    A void pointer is a whole word of the machine, and ctypes takes integers, bytes and None for one.
+    Arguments are declared as void pointers: a whole machine word each, for which ctypes takes integers, bytes and None.
     """
     import ctypes
 
@@ -79,7 +79,7 @@ def _function(name: str, count: int) -> tuple[Callable[..., int], Callable[[], i
 
 
 def _missing(*_: Argument) -> int:
-    """In place of a function that this libc does not have."""
+    """Replacement for a function that this libc lacks."""
     return -1
 
 

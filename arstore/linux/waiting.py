@@ -1,4 +1,4 @@
-"""Waiting until a descriptor can be read, for any time."""
+"""Wait until a descriptor can be read, with a timeout of any length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import select
 import time
 
 _LONGEST = 86400.0
-"""Seconds of one poll(2), which takes its time in milliseconds as an int: 24 days at most."""
+"""Seconds of one poll(2), which takes its timeout in milliseconds as an int: 24 days at most."""
 
 
 def readable(fd: int, deadline: float | None) -> bool:

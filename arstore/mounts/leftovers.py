@@ -1,8 +1,8 @@
-"""What is made below the runroot under a passing name, and what killed processes have left of it.
+"""Temporary files below the runroot, and those that killed processes left behind.
 
-A passing name is a word, a dot, and the process that it belongs to (`owner.Owner`): `forms.json.<owner>` on its way
-to `forms.json`, or `trial.<owner>/` in which a runtime is tried. So whoever looks can tell what is left over, and
-nothing has to be old for that.
+A temporary name is a word, a dot, and the process that it belongs to (`owner.Owner`): `forms.json.<owner>` before it is
+renamed to `forms.json`, or `trial.<owner>/` in which a runtime is tried. So leftovers are recognized by their name,
+without a minimum age.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from arstore.disk.rmtree import remove_tree
 
 
 def passing_name(word: str) -> str:
-    """A fresh name that begins with *word* and tells of this process."""
+    """Return a new name that begins with *word* and names this process."""
     return f"{word}.{Owner.current().directory_name()}"
 
 
 def leftovers(runroot: str) -> list[str]:
-    """Names below *runroot* of what processes that have died have left under passing names. Raises OSError."""
+    """Return the names below *runroot* of temporary files whose processes have died. Raises OSError."""
     from arstore.trees.erofs.shared_mounts import SharedMounts
 
     found = [*left_in(runroot), *(f"mounts/{name}" for name in left_in(f"{runroot}/mounts"))]
@@ -28,7 +28,7 @@ def leftovers(runroot: str) -> list[str]:
 
 
 def left_in(directory: str) -> list[str]:
-    """Passing names in *directory*, if there is one, of processes that have died. Raises OSError."""
+    """Return the temporary names in *directory*, if it exists, whose processes have died. Raises OSError."""
     try:
         return sorted(filter(_is_left, os.listdir(directory)))
     except FileNotFoundError:
@@ -36,9 +36,9 @@ def left_in(directory: str) -> list[str]:
 
 
 def remove_leftover(runroot: str, name: str) -> bool:
-    """Remove what lies below *runroot* under *name*, and the control groups of a container there.
+    """Remove *name* below *runroot*, and the control groups of a container there.
 
-    Returns whether it was still there. Raises OSError.
+    Return whether it was still there. Raises OSError.
     """
     from arstore.disk.cgroups import remove_cgroups
     from arstore.trees.erofs.shared_mounts import SHARED
@@ -56,7 +56,7 @@ def remove_leftover(runroot: str, name: str) -> bool:
         was_there = True
     if name.startswith(f"{SHARED}/"):
         with contextlib.suppress(OSError):
-            # Nobody else holds a mount of this tree.
+            # Fails if another process holds a mount of this tree.
             os.rmdir(os.path.dirname(path))
     return was_there
 

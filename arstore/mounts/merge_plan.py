@@ -1,12 +1,12 @@
-"""Runs: which consecutive trees of a stack are mounted as one, by a merged index over them.
+"""Runs: consecutive trees of a stack that are mounted as one, by a merged index over them.
 
 Every tree of the index form costs a mount about 0.2 ms, and overlayfs takes 500 at most. A run's merged index shows the
-same and costs little more than one of them. It is a tree like any other (`trees/<key>/`, of the form `merged`), made of
-nothing but the indexes of its members: a cache of a cache, which can be lost at any time. Whoever looks *into* a stack
-goes by the members; only mounts use runs. The index itself is made by `trees.erofs.merged_index`.
+same files and costs little more than one tree. It is a tree like any other (`trees/<key>/`, of the form `merged`), made
+only from the indexes of its members. It is a cache and can be deleted at any time. Code that looks *into* a stack uses
+the members; only mounts use runs. `trees.erofs.merged_index` makes the index itself.
 
-The plan depends on the stack alone. Runs lie between what is too large or has another form, and are cut from below into
-pieces of a fixed number of members, so that images which stand on one another share all but their last one.
+The plan depends on the stack alone. Trees that are too large or have another form separate runs. Runs are cut from the
+bottom up into pieces of a fixed number of members, so that images built on each other share all but their last run.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 FEWEST = 8
-"""Trees that are worth a merged index."""
+"""Smallest number of trees for which a merged index pays."""
 MOST = 256
-"""Members of one: when a layer is added to a stack, at most so many are merged again.
+"""Most members of a run: when a layer is added to a stack, at most so many are merged again.
 
-And so many devices erofs-utils can open (1.9 crashes on more; the kernel takes 65,535).
+erofs-utils cannot open more devices either (1.9 crashes; the kernel takes 65,535).
 """
 SMALL, LARGE = 1 << 10, 1 << 15
-"""Entries of a tree, and of a whole run: to merge one costs about 10 us."""
+"""Most entries of a tree, and of a whole run: merging one entry takes about 10 us."""
 
 _VERSION = "merged 1"
 _KEYS = "sha256:"
-"""What the keys begin with that fit into the tag of a device."""
+"""Prefix of the keys that fit into the tag of a device."""
 
 
 class _Shape(Protocol):
-    """What of a tree's record decides."""
+    """The fields of a tree's record that the plan depends on."""
 
     @property
     def form(self) -> str:
@@ -49,16 +49,16 @@ class _Shape(Protocol):
 
 
 class Run(NamedTuple):
-    """Trees that stand together in a stack, the top one first, and the key of their merged index."""
+    """Consecutive trees of a stack, top first, and the key of their merged index."""
 
     key: Digest
     members: tuple[str, ...]
 
 
 def plan(stack: Sequence[tuple[str, _Shape]], most_lowers: int = MAX_LOWERS) -> list[str | Run]:
-    """What a mount of *stack*, keys and records with the top one first, is made of: trees and runs, the top one first.
+    """Return what a mount of *stack* consists of: trees and runs, top first. *stack* has keys and records, top first.
 
-    The limits give way where there would be more than *most_lowers* otherwise, as far as that helps.
+    If there would be more than *most_lowers*, the size limits are raised as far as that helps.
     """
     small, large = SMALL, LARGE
     while True:
@@ -81,7 +81,7 @@ def _planned(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> lis
 
 
 def _pieces(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> Iterator[list[str]]:
-    """The keys of *stack* from below: what is to be merged, as far as it is enough for that, together."""
+    """Yield the keys of *stack* from the bottom: consecutive keys that can be merged together, all others alone."""
     piece: list[str] = []
     entries = 0
     for key, record in reversed(stack):
@@ -99,5 +99,5 @@ def _pieces(stack: Sequence[tuple[str, _Shape]], small: int, large: int) -> Iter
 
 
 def run_key(members: Iterable[str]) -> Digest:
-    """The key of the merged index of these trees, the top one first."""
+    """Return the key of the merged index of these trees, top first."""
     return Digest.of("\n".join([_VERSION, *members]).encode())

@@ -1,12 +1,12 @@
-"""Overlays: the description of a mount as a value, and the one place that performs it.
+"""Overlays: the description of a mount as a value, and the functions that make the mount.
 
-A description holds no resource of its own; the lowers' descriptors belong to the caller, and once the overlay is made
-the kernel keeps what it needs of them. Layers are given one a call (`lowerdir+`), by descriptor where the kernel takes
-them so; older kernels get mount(2), whose one page of options is enough because every layer is named by a number alone.
+A description owns no resources. The caller owns the descriptors of the lower layers; once the overlay is mounted, the
+kernel keeps what it needs. Layers are passed one per call (`lowerdir+`), by descriptor where the kernel takes that.
+Older kernels get mount(2), whose one page of options is enough because each layer is named by a number only.
 
-The caller guarantees at least two lowers, or an upper, that no directory stands twice, that layers were opened in the
-mount namespace that is to have the overlay (after unshare(2), not before), and that an upper is mounted once at a time:
-with index=off the kernel only warns. Out of scope: which layers an image has, and remembering mounts.
+The caller guarantees: at least two lowers, or an upper; no directory twice; layers opened in the mount namespace of the
+overlay (after unshare(2), not before); and an upper that is mounted once at a time, because with index=off the kernel
+only warns. Not here: which layers an image has, and the records of mounts.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     from arstore.trees.format import LowerDirectory
 
 MAX_LOWERS = 500
-"""Lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
+"""Most lower layers that overlayfs takes (OVL_MAX_STACK in the kernel)."""
 
 FORBIDDEN_HINT = "use `arstore unpack IMAGE DIR`, which needs no mount"
 
 _NO_UPPER = frozenset({"overlay", "ecryptfs", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "ntfs3", "9p"})
-"""File systems that cannot be upper directories: they lack attributes, whiteouts, or inodes that stay."""
+"""File systems that cannot have upper directories: they lack attributes, whiteouts, or stable inodes."""
 
 _PAGE = 4096
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 class Method(enum.Enum):
-    """The way to the kernel; AUTO takes the first of the others that works here."""
+    """System calls that make the mount; AUTO takes the first of the others that works here."""
 
     AUTO = "auto"
     LAYERS = "layers"
-    """fsopen(2) and one `lowerdir+` a layer (Linux 6.7)."""
+    """fsopen(2), and one `lowerdir+` per layer (Linux 6.7)."""
     PAGE = "page"
     """mount(2) with all options in one page."""
 
@@ -55,8 +55,8 @@ class Method(enum.Enum):
 class Overlay(NamedTuple):
     """One overlay mount: *lowers* top first; without an *upper* it is read-only.
 
-    *volatile* gives up durability of the upper: after an unclean end, it refuses to be mounted again. *userxattr* is
-    for user namespaces. *source* is what the mount table shows as its device.
+    *volatile* gives up durability of the upper: after an unclean end, it cannot be mounted again. *userxattr* is for
+    user namespaces. *source* is what the mount table shows as the device.
     """
 
     lowers: tuple[LowerDirectory, ...]
@@ -83,10 +83,10 @@ class _Writable(NamedTuple):
 
 
 def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None:
-    """Mount *overlay* upon the directory *target*.
+    """Mount *overlay* on the directory *target*.
 
-    Raises MountError with the kernel's message, MountForbiddenError when this process may not mount; OSError when the
-    target, the upper or the work directory cannot be opened.
+    Raises MountError with the kernel's message, MountForbiddenError when this process may not mount, and OSError when
+    the target, the upper or the work directory cannot be opened.
     """
     _check_layers(overlay, target)
     with contextlib.ExitStack() as stack:
@@ -101,22 +101,22 @@ def perform(overlay: Overlay, target: str, method: Method = Method.AUTO) -> None
 
 
 def detached(overlay: Overlay, what: str = "overlay") -> int:
-    """*overlay* as a detached mount: it ends with this descriptor, unless something else holds it by then.
+    """Return *overlay* as a detached mount: it ends with this descriptor, unless something else holds it by then.
 
-    Raises as `perform` does, naming *what*; MountError too where the kernel is too old for it (before 6.7).
+    Raises MountError, MountForbiddenError, OSError, naming *what*; MountError also when the kernel is older than 6.7.
     """
     _check_layers(overlay, what)
     with contextlib.ExitStack() as stack:
         fs_fd = _context(overlay, what, Method.LAYERS, stack)
         if fs_fd is None:
-            raise MountError(what, "this kernel has no detached overlay mounts (before 6.7)")
+            raise MountError(what, "this kernel cannot make detached overlay mounts (Linux 6.7 can)")
         return os.dup(_mount_by_layers(overlay, what, fs_fd, stack))
 
 
 def attach(mount_fd: int, target: str) -> None:
-    """Mount what `detached` gave upon the directory *target*, also in a mount namespace that was entered since.
+    """Mount a descriptor from `detached` on the directory *target*, even in a mount namespace entered in between.
 
-    Raises MountError, MountForbiddenError; OSError when the target cannot be opened.
+    Raises MountError, MountForbiddenError, and OSError when the target cannot be opened.
     """
     with contextlib.ExitStack() as stack:
         target_fd = _opened_lower(target, stack)
@@ -127,9 +127,9 @@ def attach(mount_fd: int, target: str) -> None:
 def _check_layers(overlay: Overlay, what: str) -> None:
     count = len(overlay.lowers)
     if count > MAX_LOWERS:
-        raise MountError(what, f"has {count} layers, overlayfs takes at most {MAX_LOWERS}", FORBIDDEN_HINT)
+        raise MountError(what, f"has {count} layers; overlayfs takes at most {MAX_LOWERS}", FORBIDDEN_HINT)
     if count < 1 + overlay.read_only:
-        raise MountError(what, "an overlay needs two lower layers, or one and an upper directory")
+        raise MountError(what, "an overlay needs two lower layers, or one lower layer and an upper directory")
 
 
 def _opened_lower(path: str, stack: contextlib.ExitStack) -> int:
@@ -149,11 +149,11 @@ def _writable(overlay: Overlay, stack: contextlib.ExitStack) -> list[_Writable]:
 
 
 def _context(overlay: Overlay, what: str, method: Method, stack: contextlib.ExitStack) -> int | None:
-    """An `fsopen` descriptor for the overlay, closed with *stack*; None when mount(2) has to be used."""
+    """Return an `fsopen` descriptor for the overlay, closed with *stack*; None when mount(2) has to be used."""
     try:
         fs_fd = mount.fsopen("overlay")
     except OSError as error:
-        # EPERM may be a filter that knows only mount(2): that one then says for good whether mounting is forbidden.
+        # EPERM may come from a filter that knows mount(2) only: mount(2) then decides whether mounting is forbidden.
         if method is Method.AUTO and error.errno in {errno.ENOSYS, errno.EPERM}:
             return None
         _refuse(overlay, what, error)
@@ -162,7 +162,7 @@ def _context(overlay: Overlay, what: str, method: Method, stack: contextlib.Exit
 
 
 def _mount_by_layers(overlay: Overlay, what: str, fs_fd: int, stack: contextlib.ExitStack) -> int:
-    """A detached mount, closed with *stack*."""
+    """Return a detached mount, closed with *stack*."""
     directories = _writable(overlay, stack)
     with _explained(overlay, what, fs_fd):
         _configure(overlay, fs_fd, directories)
@@ -189,12 +189,12 @@ def _configure(overlay: Overlay, fs_fd: int, directories: list[_Writable]) -> No
 
 
 def _give(fs_fd: int, key: str, fd: int, path: str, by_fd: bool) -> bool:
-    """Set *key* to a directory; whether the kernel took it by descriptor, which is tried only if *by_fd*."""
+    """Set *key* to a directory, by descriptor only if *by_fd*; return whether the kernel took a descriptor."""
     if by_fd:
         try:
             mount.fsconfig_fd(fs_fd, key, fd)
         except OSError as error:
-            # What a kernel says that does not know the way (before 6.13, and before 6.15 for O_PATH).
+            # Errors of kernels that do not take descriptors (before 6.13), or not O_PATH ones (before 6.15).
             if error.errno not in {errno.EINVAL, errno.EBADF}:
                 raise
             mount.messages(fs_fd)
@@ -217,7 +217,7 @@ def _attributes(overlay: Overlay) -> int:
 
 
 def _mount_by_page(overlay: Overlay, target: str, target_fd: int, stack: contextlib.ExitStack) -> None:
-    """Every directory is named by its descriptor's number, relative to /proc/self/fd: short, and nothing to escape."""
+    """Mount by mount(2). Directories are named by descriptor numbers, relative to /proc/self/fd: short, no escapes."""
     directories = _writable(overlay, stack)
     options = {"lowerdir": ":".join(str(lower.fd) for lower in overlay.lowers)}
     options |= {directory.key: str(directory.fd) for directory in directories}
@@ -225,7 +225,7 @@ def _mount_by_page(overlay: Overlay, target: str, target_fd: int, stack: context
     page = ",".join(f"{key}={value}" if value else key for key, value in options.items())
     if len(page) >= _PAGE:
         raise MountError(target, f"its {len(overlay.lowers)} layers do not fit into one page of mount options")
-    # The descriptor names the very directory that was opened, whatever the path leads to by now.
+    # The descriptor names the directory that was opened, whatever the path leads to by now.
     place = f"/proc/self/fd/{target_fd}"
     with _explained(overlay, target):
         in_directory("/proc/self/fd", lambda: mount.mount(overlay.source, place, "overlay", _flags(overlay), page))
@@ -243,10 +243,10 @@ def _flags(overlay: Overlay) -> int:
 
 
 def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
-    """Options besides directories; a flag has the value "".
+    """Return the options other than directories; a flag has the value "".
 
-    Distributions differ in the defaults of the first three, and redirects or metacopy in layers that somebody else made
-    would let them show other layers' files.
+    Distributions differ in the defaults of the first three. With redirects or metacopy, an untrusted layer could show
+    files of other layers.
     """
     fds = chain((lower.fd for lower in overlay.lowers), (directory.fd for directory in directories))
     first = os.fstat(next(fds)).st_dev
@@ -261,9 +261,9 @@ def _options(overlay: Overlay, directories: list[_Writable]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _explained(overlay: Overlay | None, what: str, fs_fd: int | None = None) -> Iterator[None]:
-    """Turn a refusal into a MountError; the kernel's own words are read from *fs_fd* where there is one.
+    """Turn a refusal into a MountError, with the kernel's own message read from *fs_fd* if given.
 
-    *overlay* is given where what was refused may be a fault of its directories.
+    *overlay* is given if its directories may have caused the refusal.
     """
     try:
         yield
@@ -277,39 +277,39 @@ def _refuse(overlay: Overlay | None, what: str, error: OSError, said: str = "") 
         why = f"this process may not mount ({said or text})"
         raise MountForbiddenError(what, why, FORBIDDEN_HINT) from error
     if error.errno in {errno.ENOSPC, errno.EDQUOT} and overlay is not None and not overlay.read_only:
-        # The kernel makes directories in the work directory; of a mount alone it means that there are too many.
+        # The kernel makes directories in the work directory. ENOSPC of a mount itself means too many mounts.
         raise from_os_error(error, overlay.work) from error
     known = _known_fault(overlay, error.errno) if overlay is not None else ""
     if known or said:
         raise MountError(what, known or f"{text}: {said}") from error
-    raise MountError(what, text, "the kernel log may say more") from error
+    raise MountError(what, text, "see the kernel log for details") from error
 
 
 def _known_fault(overlay: Overlay, code: int | None) -> str:
-    """What the error number alone says, with what can be seen of the directories; "" when that is nothing."""
+    """Explain an error number by looking at the directories; "" when nothing is found."""
     if code == errno.ENODEV:
         return "this kernel has no overlay file system"
     if code == errno.ELOOP:
-        return "a layer stands twice in the stack, or lies within another"
+        return "a layer is in the stack twice, or inside another layer"
     if code != errno.EINVAL:
         return ""
     if not overlay.read_only and (why := _fault_of_upper(overlay)):
         return why
     mounts = {info.mount_id for info in read_mounts()}
     if not all(mount_id_of(lower.fd) in mounts for lower in overlay.lowers):
-        return "a layer was opened in another mount namespace, or is a detached mount (before 6.15)"
+        return "a layer was opened in another mount namespace, or is a detached mount (Linux 6.15 takes those)"
     return ""
 
 
 def _fault_of_upper(overlay: Overlay) -> str:
-    """What the kernel tells its own log only, about directories that cannot be an upper and its work directory."""
+    """Explain why directories cannot be an upper and its work directory; the kernel only logs the reason."""
     if os.path.lexists(os.path.join(overlay.work, "work/incompat/volatile")):
         return "its upper directory is mounted as volatile, or was when the host went down"
     upper, work = os.path.realpath(overlay.upper), os.path.realpath(overlay.work)
     if os.stat(upper).st_dev != os.stat(work).st_dev:
-        return "its upper and its work directory lie on different file systems"
+        return "its upper and its work directory are on different file systems"
     if (found := mount_below(upper)) is not None and found.fs_type in _NO_UPPER:
         return f"containers cannot write to a store on {found.fs_type}: overlayfs takes no upper directory there"
     if os.path.commonpath([upper, work]) in {upper, work}:
-        return "its work directory lies within its upper directory, or the reverse"
+        return "its work directory is inside its upper directory, or the reverse"
     return ""

@@ -1,10 +1,9 @@
-"""Which form of trees this host can mount: found by mounting one, and remembered for as long as the host is up.
+"""Whether this host can mount a form of trees: found by mounting one, and remembered until the next boot.
 
     <runroot>/forms.json   {"boot": …, "device": …, "erofs": true}
 
-The file has an answer for each form that was tried. Answers depend on the kernel, on this process's rights and on the
-file system that the root lies on; the file is made again when boot or file system differ, and a process that may not
-mount asks for itself.
+The file has an answer for each form that was tried. Answers depend on the kernel, on this process's privileges and on
+the file system of the root. The file is rewritten when the boot or the file system differs.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ if TYPE_CHECKING:
 
 
 def can_mount(directories: Directories, form: TreeFormat) -> bool:
-    """Whether trees of *form* below the root can be mounted here. Raises OSError when the root cannot be written."""
+    """Return whether trees of *form* below the root can be mounted. Raises OSError when the root is not writable."""
     path = f"{directories.runroot}/forms.json"
     here = {"boot": boot_id(), "device": os.stat(directories.trees).st_dev}
     if (known := _answers(path, here).get(form.name)) is not None:
         return known
     answer = _try(directories, form)
     with contextlib.suppress(OSError):
-        # Read again: another process may have tried another form meanwhile.
+        # Read again: another process may have tried another form in the meantime.
         _write_answer(path, {**_answers(path, here), **here, form.name: answer})
     return answer
 
 
 def _answers(path: str, here: dict[str, object]) -> dict[str, bool]:
-    """The answers that were remembered, by the name of the form; none where the file is not of *here*, or damaged."""
+    """Return the remembered answers by form; none if the file is damaged, or belongs to another boot or device."""
     with contextlib.suppress(OSError, ValueError, RecursionError), open(path, encoding="ascii") as file:
         found = json.load(file)
         if isinstance(found, dict) and here.items() <= found.items():
@@ -49,7 +48,7 @@ def _answers(path: str, here: dict[str, object]) -> dict[str, bool]:
 
 
 def _try(directories: Directories, form: TreeFormat) -> bool:
-    """Make an empty tree and mount it."""
+    """Make an empty tree and mount it; return whether that works."""
     with Ingest(directories) as ingest:
         tree = ingest.directory("probe")
         if form.properties.keeps_tar:

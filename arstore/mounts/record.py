@@ -1,10 +1,10 @@
-"""The record of one mount: a small JSON file, published before the mount is made and taken away after it is gone.
+"""The record of one mount: a small JSON file, written before the mount is made and deleted after it is gone.
 
-Format: `<id>.json`, 0600, one object with the fields of MountRecord. Locking: whoever is at work on a mount holds
-flock(2) on its record, so one that is neither mounted nor locked was left by a process that died. What is learned later
-is written in place by the holder of the lock; those fields come last and have a fixed width, so the others never
-change. Crash: a file gets its name only when it is complete, and it is not synced, because its boot ends with the
-power; one that a power cut emptied is read as a record that says nothing.
+Format: `<id>.json`, 0600, one object with the fields of MountRecord. Locking: a process that works on a mount holds
+flock(2) on its record, so a record that is neither mounted nor locked was left by a process that died. Facts learned
+later are written in place by the holder of the lock; those fields come last and have a fixed width, so the others never
+move. Crash: a file gets its name only when it is complete. It is not synced, because it is valid for one boot only; a
+record that a power cut emptied is read as a blank one.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 SUFFIX = ".json"
 SOURCE_PREFIX = "arstore:"
 STORE_MARK = "@"
-"""In a source, what follows the last of these tells which store the mount is of."""
+"""In a source, the text after the last of these is the mark of the store."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LARGEST = 1 << 16
 
 
 class MountRecord(NamedTuple):
-    """One mount, as it was asked for.
+    """One mount, as it was requested.
 
-    `source` is the device in the kernel's table, by which the mount is found; `image` is the digest of what is
-    shown, `container` the id of the container that is written to, or "". `boot` and `namespace` (inode number of the
-    mount namespace) tell where `target` is meant; `created` is in seconds since the epoch. `own_target` says that the
-    target was made for this mount. `device` is the mounted file system's st_dev, 0 while it is not known, and `sign` a
-    number that it shows where that never changes, else 0 (`superblock.Live`). `detached` says that the mount was ended
-    here, and that something still used the file system then.
+    `source` is the device in the kernel's table, by which the mount is found. `image` is the digest of the mounted
+    image, `container` the id of the writable container, or "". `target` is valid in the boot `boot` and the mount
+    namespace with the inode number `namespace`; `created` is in seconds since the epoch. `own_target` is set if the
+    target was created for this mount. `device` is the mounted file system's st_dev, 0 while unknown; `sign` is a number
+    that never changes on that file system, 0 if there is none (`superblock.Live`). `detached` is set if we ended the
+    mount while something still used the file system.
     """
 
     id: str
@@ -63,26 +63,26 @@ class MountRecord(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A record whose lock is held, with the descriptor of its file."""
+    """A record whose lock is held, and the descriptor of its file."""
 
     record: MountRecord
     fd: int
 
     def learn(self, changed: MountRecord) -> MountRecord:
-        """Write down what was found out about the mount: only fields that come last may differ. Raises OSError."""
+        """Write facts found out about the mount: only the last fields may differ. Raises OSError."""
         os.pwrite(self.fd, _encoded(changed), 0)
         return changed
 
 
 def check_id(mount_id: str) -> str:
-    """*mount_id* when it can be a file name here; raises InvalidReferenceError otherwise."""
+    """Return *mount_id* if it can be a file name here. Raises InvalidReferenceError otherwise."""
     if _ID.fullmatch(mount_id) is None or mount_id.endswith(SUFFIX):
         raise InvalidReferenceError(repr(mount_id)[:140], "not a mount id (letters, digits, `_`, `.` and `-`)")
     return mount_id
 
 
 def record_ids(directory: str) -> list[str]:
-    """The ids of all records in *directory*, sorted; none when it does not exist."""
+    """Return the ids of all records in *directory*, sorted; none when it does not exist. Raises OSError."""
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
@@ -93,9 +93,9 @@ def record_ids(directory: str) -> list[str]:
 
 @contextlib.contextmanager
 def published(directory: str, record: MountRecord) -> Iterator[Held]:
-    """Give *record* its name in *directory*, and hold its lock for the length of the context.
+    """Create the file of *record* in *directory*, and hold its lock during the context.
 
-    Raises ConflictError when the id is taken; OSError.
+    Raises ConflictError when the id is taken, and OSError.
     """
     check_id(record.id)
     with contextlib.ExitStack() as stack:
@@ -108,9 +108,9 @@ def published(directory: str, record: MountRecord) -> Iterator[Held]:
 
 @contextlib.contextmanager
 def held(directory: str, mount_id: str) -> Iterator[Held]:
-    """The record of this id, with its lock, which is waited for.
+    """Open the record with this id, and wait for its lock.
 
-    Raises NotFoundError; OSError.
+    Raises NotFoundError, OSError.
     """
     path = f"{directory}/{check_id(mount_id)}{SUFFIX}"
     while True:
@@ -122,7 +122,7 @@ def held(directory: str, mount_id: str) -> Iterator[Held]:
             fd = _open(path, mount_id)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            # Whoever held the lock before may have taken the record away, and another may have made one anew.
+            # The previous holder of the lock may have deleted the record, and another process may have made a new one.
             if not _is_named(fd, path):
                 continue
             yield Held(_decode(fd, directory, mount_id), fd)
@@ -132,14 +132,14 @@ def held(directory: str, mount_id: str) -> Iterator[Held]:
 
 
 def read(directory: str, mount_id: str) -> tuple[MountRecord, bool]:
-    """The record of this id, and whether somebody is at work on it.
+    """Return the record with this id, and whether a process is working on it.
 
-    Raises NotFoundError; OSError.
+    Raises NotFoundError, OSError.
     """
     fd = _open(f"{directory}/{check_id(mount_id)}{SUFFIX}", mount_id)
     try:
         try:
-            # First: what the holder of the lock writes meanwhile is then not read as what counts.
+            # Lock first: then nothing that a holder of the lock writes in the meantime is taken as final.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             busy = False
         except BlockingIOError:
@@ -150,7 +150,7 @@ def read(directory: str, mount_id: str) -> tuple[MountRecord, bool]:
 
 
 def withdraw(directory: str, mount_id: str) -> None:
-    """Take the record away; nothing when it is gone."""
+    """Delete the record, if it exists. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{directory}/{check_id(mount_id)}{SUFFIX}")
 
@@ -170,11 +170,11 @@ def _is_named(fd: int, path: str) -> bool:
 
 
 def _unpublished(directory: str, stack: contextlib.ExitStack) -> int:
-    """A new file without a name that counts; whatever it has is gone when *stack* ends."""
+    """Return a new file without a final name; a temporary name is deleted when *stack* ends."""
     try:
         fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        # Not every file system has nameless files: NFS, and overlayfs before 6.1.
+        # Some file systems do not have nameless files: NFS, and overlayfs before 6.1.
         if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
             raise
         path = f"{directory}/{passing_name('')}"
@@ -189,7 +189,7 @@ def _write_record(fd: int, record: MountRecord) -> None:
 
 
 def _encoded(record: MountRecord) -> bytes:
-    """The file's content; for records that differ in what is learned later, of one length and equal up to there."""
+    """Return the file's content. Records that differ only in facts learned later have equal lengths and beginnings."""
     fields = record._asdict()
     device, sign, detached = (fields.pop(name) for name in ("device", "sign", "detached"))
     learned = f'"device": {device:20d}, "sign": {sign:20d}, "detached": {json.dumps(detached):>5}'
@@ -209,8 +209,8 @@ def _link(fd: int, directory: str, mount_id: str) -> None:
 
 
 def taken(mount_id: str) -> ConflictError:
-    """The error for an id that another mount has."""
-    return ConflictError(mount_id, "a mount of this id exists", f"`arstore umount {mount_id}` ends it")
+    """Return the error for an id that another mount has."""
+    return ConflictError(mount_id, "a mount with this id exists", f"`arstore umount {mount_id}` ends it")
 
 
 def _decode(fd: int, directory: str, mount_id: str) -> MountRecord:
@@ -224,7 +224,7 @@ def _decode(fd: int, directory: str, mount_id: str) -> MountRecord:
 
 
 def _is_typed(record: MountRecord) -> bool:
-    """Whether the fields are of their types, and the target a path. Raises UnicodeEncodeError for one that is none."""
+    """Return whether all fields have their types, and the target is a path. Raises UnicodeEncodeError if it is not."""
     texts = (record.target, record.source, record.boot, record.image, record.container)
     numbers = (record.namespace, record.created, record.device)
     return (
@@ -242,12 +242,12 @@ def _is_typed(record: MountRecord) -> bool:
 
 
 def is_blank(record: MountRecord) -> bool:
-    """Whether this stands for a record that could not be read."""
+    """Return whether this replaces a record that could not be read."""
     return not record.created
 
 
 def shows(record: MountRecord, source: str) -> bool:
-    """Whether a mount with this *source* is the one of *record*; of one that could not be read, the id has to do."""
+    """Return whether a mount with this *source* belongs to *record*; by id alone, if the record could not be read."""
     if source == record.source:
         return True
     name = source.rpartition(STORE_MARK)[0]
@@ -255,7 +255,7 @@ def shows(record: MountRecord, source: str) -> bool:
 
 
 def _blank(directory: str, mount_id: str) -> MountRecord:
-    """What is assumed of a record that cannot be read: a mount in its own place, so that it can be ended."""
+    """Return a replacement for a record that cannot be read: a mount in its default place, so that it can be ended."""
     return MountRecord(
         id=mount_id,
         target=f"{directory}/{mount_id}",

@@ -1,7 +1,6 @@
-"""Mounts that arstore made and that no record tells of, by what the kernel's table says: their place and their source.
+"""Unrecorded mounts of arstore, found by place and source in the kernel's mount table.
 
-For when the disk of the store has gone, or its records have. Which of a store's own places hold such mounts is found by
-`unrecorded`.
+Needed when the disk of the store, or its records, are gone. `unrecorded` finds such mounts in a store's directories.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def store_mark(root: str) -> str:
-    """What tells this store from every other on this host, and from its own copies, as long as the host is up."""
+    """Return a mark that distinguishes this store from all others on this host, also from copies, until the reboot."""
     try:
         status = os.stat(root)
     except FileNotFoundError:
@@ -30,9 +29,9 @@ def store_mark(root: str) -> str:
 
 
 def orphaned_mounts(directories: Directories) -> list[str]:
-    """The mounts at their default places below the runroot when the store that has their records is not there.
+    """Return the mounts at their default places below the runroot, when the store with their records is missing.
 
-    What lies deeper comes first. Raises OSError.
+    Deeper mounts come first. Raises OSError.
     """
     if os.path.isdir(directories.graph):
         return []
@@ -41,9 +40,9 @@ def orphaned_mounts(directories: Directories) -> list[str]:
 
 
 def unrecorded_at(path: str, directories: Directories) -> str | None:
-    """The place of a mount at *path* that arstore made and no record tells of; None where there is no such mount.
+    """Return the mount point at *path* if arstore made the mount and it has no record, else None.
 
-    One of another store counts only when this store is not there, because then nothing else can end it.
+    A mount of another store counts only when this store is missing, because then nothing else can unmount it.
     """
     try:
         shown = mount_at(path)
@@ -57,7 +56,7 @@ def unrecorded_at(path: str, directories: Directories) -> str | None:
 
 
 def remove_stray(path: str, lazy: bool = False) -> bool:
-    """Unmount what is at *path*, and remove the directory; whether that could be done: something may use it still."""
+    """Unmount *path* and remove the directory; return False if it cannot be unmounted, perhaps because it is in use."""
     try:
         mount.umount(path, mount.UMOUNT_NOFOLLOW | (mount.MNT_DETACH if lazy else 0))
     except OSError as error:
@@ -69,7 +68,7 @@ def remove_stray(path: str, lazy: bool = False) -> bool:
 
 
 def is_below(info: MountInfo, targets: str, marks: set[str] | None) -> bool:
-    """Whether this is a mount that arstore made at its default place below *targets*, for a store of these *marks*."""
+    """Return whether arstore made this mount at its default place below *targets*, for a store with one of *marks*."""
     parent, name = os.path.split(info.mount_point)
     source, _, mark = info.source.partition(STORE_MARK)
     ours = info.fs_type == "overlay" and source.startswith(f"{SOURCE_PREFIX}{name}")

@@ -1,16 +1,15 @@
-"""The mount table: every mount that outlives the command which made it, recorded so that none can leak.
+"""The mount table: every mount that outlives its command is recorded, so that none is lost.
 
-    <root>/mounts/<id>.json        the records: the store's, whichever path, runroot or namespace it is reached by
-    <runroot>/mounts/<id>/         the directory that is mounted on when the user names none
+    <root>/mounts/<id>.json        the records: one set per store, whatever path, runroot or namespace leads to it
+    <runroot>/mounts/<id>/         the default mount point, if the user names none
     <runroot>/mounts/<id>.json     records of a store on a read-only file system, and of older versions of arstore
 
-A record is published first, then the mount is made, and both are told from the kernel's own table afterwards: by the
-mount's source, `arstore:<id>@<store>`, which no other mount has. A record stays as long as the mounted file system
-lives, also after the mount was detached, or where it is mounted only in namespaces that cannot be looked into
-(`view`). A record whose boot is over is dropped by the first who lists, and so is one that came with a copy of
-another store. Directories below the runroot are made and removed here; a target of the user's is never removed.
-Locking and file format: `record`. Out of scope: mounts that live in a container's own mount namespace and end
-with it.
+A record is written first, then the mount is made. Later, a mount is found in the kernel's table by its source,
+`arstore:<id>@<store>`, which no other mount has. A record is kept as long as the mounted file system lives, also after
+the mount was detached, or if it is mounted only in namespaces that cannot be looked into (`view`). Records of an
+earlier boot, and records that came with a copy of another store, are deleted by the next listing. Directories below the
+runroot are created and removed here; a target named by the user is never removed. Locking and file format: `record`.
+Not here: mounts in a container's own mount namespace, which end with it.
 """
 
 from __future__ import annotations
@@ -54,19 +53,19 @@ _SHORTEST_PREFIX = 2
 
 
 class MountState(enum.Enum):
-    """What has become of a record."""
+    """State of a recorded mount."""
 
     MOUNTED = "mounted"
     PENDING = "pending"
     """A process is mounting or unmounting it at this moment, or it is used where this process cannot look."""
     DETACHED = "detached"
-    """`umount` has ended it, and a process or another mount namespace still uses it; the record goes with that use."""
+    """`umount` has ended it, but a process or another mount namespace still uses it; the record stays until then."""
     STALE = "stale"
-    """Nothing uses it any more: somebody called umount(8), or the process that wanted to mount died."""
+    """No longer used: it was unmounted with umount(8), or the process that wanted to mount it died."""
 
 
 class MountEntry(NamedTuple):
-    """A record with its state, and every place where it is mounted: the target, and where users moved or bound it."""
+    """A record, its state, and the places where it is mounted: the target, and where users moved or bound it."""
 
     record: MountRecord
     state: MountState
@@ -74,7 +73,7 @@ class MountEntry(NamedTuple):
 
 
 class MountTable:
-    """The records of one store; any number of processes may use it at once."""
+    """The mount records of one store. Any number of processes may use it at once."""
 
     def __init__(self, directories: Directories) -> None:
         self.directory = directories.mounts
@@ -91,10 +90,10 @@ class MountTable:
         image: str = "",
         container: str = "",
     ) -> MountRecord:
-        """Record and make a mount at *target*, an existing directory; without one, in a directory of its own.
+        """Record and make a mount at *target*, an existing directory; without *target*, in a new directory.
 
-        Raises ConflictError when the id is taken or *target* shows an image already, NotFoundError when it does not
-        exist, MountError and MountForbiddenError; OSError. After any of these nothing is left.
+        Raises ConflictError when the id is taken or an image is mounted at *target* already, NotFoundError when
+        *target* does not exist, MountError, MountForbiddenError, OSError. After an error nothing is left.
         """
         record = self._new_record(target, mount_id, description.read_only, image, container)
         if record.own_target:
@@ -113,17 +112,17 @@ class MountTable:
                 live = superblock.look(device)
                 sign = live.sign if isinstance(live, superblock.Live) else 0
                 record = held.learn(record._replace(device=device, sign=sign))
-            except BaseException:  # an interrupt may come between the mount and our knowing of it
+            except BaseException:  # an interrupt may come after the mount, before we know of it
                 self._undo(record)
                 raise
         return record
 
     def umount(self, mount_id: str, *, lazy: bool = False) -> bool:
-        """End the mount, and its record; *lazy* detaches it at once and lets those who use it go on.
+        """End the mount, and delete its record; *lazy* detaches it at once, and its users can go on.
 
-        Where it has been unmounted by other means, only the record goes. Returns whether nothing uses it any more:
-        otherwise the record stays, and goes with that use. Raises NotFoundError, InUseError, MountForbiddenError,
-        MountError; OSError.
+        If it was unmounted by other means, only the record is deleted. Return whether nothing uses it any more;
+        otherwise the record stays until then. Raises NotFoundError, InUseError, MountForbiddenError, MountError,
+        OSError.
         """
         with self._held(mount_id) as held:
             record, view = held.record, view_of(held.record)
@@ -143,7 +142,7 @@ class MountTable:
         return True
 
     def list(self) -> tuple[MountEntry, ...]:
-        """Every record of this boot, by age; those of an earlier one are dropped."""
+        """Return the records of this boot, by age, and delete those of earlier boots. Raises OSError."""
         found = self._found()
         if not found:
             return ()
@@ -159,7 +158,7 @@ class MountTable:
         return tuple(entries)
 
     def _found(self) -> Iterable[tuple[MountRecord, bool]]:
-        """This store's records, each with whether somebody is at work on it."""
+        """Return this store's records, each with a flag for a process that is working on it."""
         found: dict[str, tuple[MountRecord, bool]] = {}
         for place in (self.directory, self.targets):
             for mount_id in mountrecord.record_ids(place):
@@ -168,21 +167,21 @@ class MountTable:
                     if not self._is_of_another_store(record):
                         found.setdefault(mount_id, (self._placed(record), busy))
                     elif place == self.directory:
-                        # It came with a copy of that store. Below a runroot that both use it is that store's own.
+                        # It came with a copy of that store. In a runroot shared with that store, it is still valid.
                         with contextlib.suppress(OSError):
                             mountrecord.withdraw(place, mount_id)
         return found.values()
 
     def of_container(self, container_id: str) -> MountEntry | None:
-        """The mount of this container's root, or what is left of it; None where there is none."""
+        """Return the mount of this container's root, unless it is stale; None if there is none. Raises OSError."""
         return next(
             (e for e in self.list() if e.record.container == container_id and e.state is not MountState.STALE), None
         )
 
     def find(self, path_or_id: str) -> MountRecord:
-        """The mount of this id, of this container, or at this path; else the only one of which an id begins so.
+        """Return the mount with this id, of this container, or at this path; else the one whose id begins with it.
 
-        At a path with several, the latest. Raises NotFoundError, AmbiguousError.
+        Of several mounts at a path, return the latest. Raises NotFoundError, AmbiguousError, OSError.
         """
         entries = self.list()
         path = os.path.realpath(path_or_id)
@@ -200,13 +199,13 @@ class MountTable:
             if e.record.id.startswith(path_or_id) or (e in attached and e.record.container.startswith(path_or_id))
         ]
         if len(path_or_id) < _SHORTEST_PREFIX or not begins:
-            raise NotFoundError(path_or_id, "nothing is mounted by this path or id", "`arstore mounts` lists all")
+            raise NotFoundError(path_or_id, "no mount has this path or id", "`arstore mounts` lists all mounts")
         if len(begins) > 1:
-            raise AmbiguousError(path_or_id, "begins the ids of " + ", ".join(record.id for record in begins))
+            raise AmbiguousError(path_or_id, "several ids begin with it: " + ", ".join(record.id for record in begins))
         return begins[0]
 
     def prune(self) -> tuple[str, ...]:
-        """Remove the records of mounts that are gone; return the ids of those that were still there."""
+        """Remove the records of mounts that are gone; return their ids. Raises OSError."""
         gone = []
         for entry in self.list():
             if entry.state is MountState.STALE:
@@ -216,17 +215,17 @@ class MountTable:
         return tuple(gone)
 
     def add(self, record: MountRecord) -> None:
-        """Record a mount that the caller makes, whose source it has to give to the kernel.
+        """Record a mount that the caller makes. The caller has to pass the record's source to the kernel.
 
-        Raises ConflictError; OSError.
+        Raises ConflictError, OSError.
         """
         with self._published(record):
             pass
 
     def remove(self, mount_id: str) -> None:
-        """Remove a record, and the directory that was made for it, without unmounting anything.
+        """Delete a record, and the directory that was created for it, without unmounting anything.
 
-        Raises NotFoundError; OSError.
+        Raises NotFoundError, OSError.
         """
         with self._held(mount_id) as held:
             self._forget(held.record)
@@ -235,7 +234,7 @@ class MountTable:
         self, target: str | None, mount_id: str | None, read_only: bool, image: str, container: str
     ) -> MountRecord:
         name = os.urandom(6).hex() if mount_id is None else mountrecord.check_id(mount_id)
-        # A name that somebody chose may come again.
+        # An id that the user chose may be used again.
         tag = "" if mount_id is None else f".{os.urandom(4).hex()}"
         return MountRecord(
             id=name,
@@ -252,25 +251,25 @@ class MountTable:
 
     def _check_target(self, target: str) -> None:
         if not os.path.isdir(target):
-            why = "is no directory" if os.path.lexists(target) else "no such directory"
-            raise NotFoundError(target, why, "make it, or leave the target out")
+            why = "is not a directory" if os.path.lexists(target) else "no such directory"
+            raise NotFoundError(target, why, "create it, or leave the target out")
         shown = mount_at(target)
         if shown is not None and any(shown.source == entry.record.source for entry in self.list()):
-            raise ConflictError(target, "shows an image already", f"`arstore umount {target}` ends that")
+            raise ConflictError(target, "an image is mounted there", f"`arstore umount {target}` ends that mount")
 
     @contextlib.contextmanager
     def _published(self, record: MountRecord) -> Iterator[Held]:
-        """*record*, with its lock. Raises as `record.published`."""
+        """Publish *record* and hold its lock. Raises ConflictError, OSError."""
         name = f"{record.id}{mountrecord.SUFFIX}"
         taken = any(os.path.lexists(f"{place}/{name}") for place in (self.directory, self.targets))
-        # Not by what an earlier boot has left, which the list drops.
+        # A record of an earlier boot does not count; the list deletes it.
         if taken and any(entry.record.id == record.id for entry in self.list()):
             raise mountrecord.taken(record.id)
         with mountrecord.published(self._place(), record) as held:
             yield held
 
     def _place(self) -> str:
-        """Where new records go: into the root, or below the runroot when the root cannot be written to."""
+        """Return the directory for new records: in the root, or below the runroot if the root is not writable."""
         with contextlib.suppress(OSError):
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
         if os.access(self.directory, os.W_OK):
@@ -284,13 +283,13 @@ class MountTable:
             yield held._replace(record=self._placed(held.record))
 
     def _place_of(self, mount_id: str) -> str:
-        """Where the record of this id is."""
+        """Return the directory that has the record with this id."""
         name = f"{mountrecord.check_id(mount_id)}{mountrecord.SUFFIX}"
         is_below = not os.path.lexists(f"{self.directory}/{name}") and os.path.lexists(f"{self.targets}/{name}")
         return self.targets if is_below else self.directory
 
     def _placed(self, record: MountRecord) -> MountRecord:
-        """*record*; one that could not be read gets the target that it would have by default."""
+        """Return *record*; one that could not be read gets the default target."""
         return record._replace(target=f"{self.targets}/{record.id}") if mountrecord.is_blank(record) else record
 
     def _is_of_another_store(self, record: MountRecord) -> bool:
@@ -308,7 +307,7 @@ class MountTable:
         if record.detached:
             self._drop_record(record)
             return None
-        # It was mounted when its lock was asked for, perhaps, and unmounted since.
+        # Perhaps it was mounted when its lock was asked for, and was unmounted since.
         try:
             _, busy = mountrecord.read(self._place_of(record.id), record.id)
         except NotFoundError:
@@ -331,7 +330,7 @@ class MountTable:
 
     def _remove_target(self, record: MountRecord) -> None:
         if record.own_target and not record.detached:
-            # What somebody put there while nothing was mounted is not ours to delete.
+            # Files that were put there while nothing was mounted must not be deleted.
             with contextlib.suppress(OSError):
                 os.rmdir(record.target)
                 reached("mount.target-removed")
@@ -342,7 +341,7 @@ class MountTable:
 
 
 def _is_on_overlay(path: str) -> bool:
-    """Whether *path* lies on an overlay: one of several file systems may give directories other inode numbers later."""
+    """Return whether *path* is on an overlay; one of several file systems may change inode numbers of directories."""
     from arstore.linux.mounting.mountinfo import read_mounts
 
     number = mount_id_at(path)
@@ -352,26 +351,26 @@ def _is_on_overlay(path: str) -> bool:
 def _umount(info: MountInfo, record: MountRecord, lazy: bool) -> None:
     place = info.mount_point
     if mount_id_at(place) != info.mount_id:
-        # Gone meanwhile, or not on top: the whole table tells which.
+        # It is gone by now, or is not on top: the whole table shows which.
         shown = mount_at(place)
         if shown is None:
             return
         if shown.source != record.source:
-            raise InUseError(place, f"another mount ({shown.source}) lies over it")
+            raise InUseError(place, f"another mount ({shown.source}) is on top of it")
     try:
         _patiently(place, mount.UMOUNT_NOFOLLOW | (mount.MNT_DETACH if lazy else 0))
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise InUseError(place, "is in use", "`arstore umount --force` detaches it all the same") from error
+            raise InUseError(place, "is in use", "`arstore umount --force` detaches it anyway") from error
         if error.errno == errno.EPERM:
             raise MountForbiddenError(place, "this process may not unmount") from error
-        # Gone meanwhile: a shared mount takes its copies with it.
+        # Gone in the meantime: unmounting a shared mount also unmounts its copies.
         if error.errno != errno.EINVAL:
             raise
 
 
 def _patiently(place: str, flags: int) -> None:
-    """umount2(2), tried again while it says EBUSY: whoever lists the mounts at this moment holds one for an instant."""
+    """Call umount2(2), again while it returns EBUSY: a process that lists mounts holds each for an instant."""
     for pause in (0.001, 0.004, 0.016):
         try:
             mount.umount(place, flags)

@@ -1,12 +1,12 @@
-"""Strays: mounts that the kernel has in a store's own directories, and that nobody answers for.
+"""Stray mounts: mounts in a store's own directories that have no record.
 
     <runroot>/mounts/<id>                an overlay of this store whose record is gone
-    <root>/…/.mounted-<owner>            a tree that a process attached for a moment (before Linux 6.15), and was killed
+    <root>/…/.mounted-<owner>            a tree that a killed process had attached for a moment (before Linux 6.15)
 
-A mount is made after its record and ends before it, so one that is in the kernel's table and has no record afterwards
-is nobody's. Its source tells which store it is of; one that was made by an older version tells nothing, and is this
-store's because of its place. Only the mount namespace of whoever asks is looked at. Out of scope: targets that users
-chose themselves.
+A record is written before its mount is made and deleted after the mount has ended. So a mount that is in the kernel's
+table, and has no record after the table was read, is a stray. Its source names its store; a mount of an older version
+does not, and is taken for this store's because of its place. Only the caller's mount namespace is looked at. Not here:
+targets that users chose.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def stray_mounts(directories: Directories) -> list[str]:
-    """Where they are, what lies deeper first. Raises OSError."""
+    """Return the mount points of strays, deeper ones first. Raises OSError."""
     root, targets = os.path.realpath(directories.root), directories.targets
     found = read_mounts()
     recorded = {*record_ids(directories.mounts), *record_ids(targets)}

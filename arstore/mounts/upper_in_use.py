@@ -1,14 +1,14 @@
-"""Whether an upper directory is in use, asked of the kernel.
+"""Whether an upper directory is in use, asked from the kernel.
 
-Overlayfs marks the upper directory of a mount in its inode. The mark is there as long as the file system lives: in
-every mount namespace, through every path that leads to the directory, and also after the mount was detached. A mount
-that cannot succeed shows the mark: with `index=on` the kernel refuses an upper directory that is in use (EBUSY) before
-it looks at the work directory; here that is the upper directory itself, which it refuses too (EINVAL). So nothing is
-mounted and nothing is written either way; the kernel log gets one line. The order of the two checks is that of Linux
-4.13 to 6.18 (`ovl_get_upper`, `ovl_get_workdir`).
+Overlayfs marks the inode of a mount's upper directory. The mark lasts as long as the overlay file system lives: in
+every mount namespace, through every path to the directory, and also after the mount was detached. A mount that cannot
+succeed shows the mark. With `index=on` the kernel first refuses an upper directory that is in use (EBUSY), and only
+then looks at the work directory; here the work directory is the upper directory itself, which it also refuses (EINVAL).
+So nothing is mounted and nothing is written in either case; the kernel log gets one line. Linux 4.13 to 6.18 check in
+this order (`ovl_get_upper`, `ovl_get_workdir`).
 
-The trial holds the mark for an instant, and a real mount (`index=off`) that comes in that instant stays without it. So
-both are done with the graph's writer lock held.
+The trial holds the mark for an instant, and a real mount (`index=off`) made in that instant stays without it. So both
+are done with the graph's writer lock held.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from arstore.errors import InUseError
 from arstore.linux.mounting import mount
 
 _PAUSES = (0.002, 0.02, 0.1)
-"""Seconds: what ended a moment ago may still be going, in a process that is just dying."""
+"""Seconds: a mount that was just ended may take a moment to go, in a process that is ending."""
 
 
 def is_in_use(upper: str) -> bool | None:
-    """Whether the directory *upper* is the upper directory of a live overlay; None where the kernel does not say.
+    """Return whether the directory *upper* is the upper directory of a live overlay; None where that is unknown.
 
-    None means that this process may not mount, or that the directory can be no upper directory here.
+    None means that this process may not mount, or that the directory cannot be an upper directory here.
     """
     try:
         fd = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -40,17 +40,17 @@ def is_in_use(upper: str) -> bool | None:
 
 
 def require_unused(upper: str, what: str) -> None:
-    """Raise InUseError, naming *what*, when the directory *upper* is one that a mount writes to, wherever that is.
+    """Raise InUseError, naming *what*, when a mount, wherever it is, writes to the directory *upper*.
 
-    Where the kernel does not say, the caller has to go by the records of mounts.
+    Where the kernel does not answer, the caller has to rely on the records of mounts.
     """
     for pause in _PAUSES:
         if not is_in_use(upper):
             return
         time.sleep(pause)
     if is_in_use(upper):
-        why = "is in use by a mount: in another mount namespace, or detached and not left yet"
-        raise InUseError(what, why, "end what uses it first")
+        why = "is in use by a mount that is in another mount namespace, or detached but still open"
+        raise InUseError(what, why, "end the processes that use it first")
 
 
 def _tried(upper_fd: int) -> bool | None:
@@ -60,7 +60,7 @@ def _tried(upper_fd: int) -> bool | None:
         return None
     place = f"/proc/self/fd/{upper_fd}"
     try:
-        # Every kernel that has fsopen(2) takes these as strings; the lower directory is never looked at.
+        # Every kernel with fsopen(2) takes these as strings; the lower directory is never looked at.
         for key, value in (("index", "on"), ("lowerdir", "/"), ("upperdir", place), ("workdir", place)):
             mount.fsconfig_string(fs_fd, key, value)
     except OSError:

@@ -1,10 +1,10 @@
-"""What the kernel says of recorded mounts: where they are to be seen, and whether their file systems still live.
+"""The kernel's view of recorded mounts: where they are visible, and whether their file systems are still alive.
 
-Mount tables tell what is visible, by mount namespace, and only as far as processes that live there can be looked up.
-Whether a file system lives at all is asked by its device number (`linux.mounting.superblock`), with the same answer in
-every namespace: so a mount that this process cannot see, because it is in a container's mount namespace or was detached
-while something used it, still counts. Where neither way gives an answer the mount counts as alive: to take it for gone
-would be the worse mistake.
+Mount tables show what is visible, by mount namespace, and only if a process in that namespace can be looked up.
+`linux.mounting.superblock` asks by device number whether a file system is alive at all, with the same answer in every
+namespace. So a mount still counts when this process cannot see it, because it is in a container's mount namespace or
+was detached while in use. If neither way gives an answer, the mount counts as alive: taking it for gone would be the
+worse mistake.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ if TYPE_CHECKING:
     from arstore.mounts.record import MountRecord
 
 _PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
-"""Seconds between looks at a file system that lives and is not to be seen."""
+"""Seconds between checks of a file system that is alive but not visible."""
 
 
 class MountView:
-    """The kernel's mount tables, each read when it is first asked for, by mount namespace; of one *source* if given."""
+    """The kernel's mount tables by mount namespace, each read when first needed; limited to *source*, if given."""
 
     def __init__(self, source: str = "") -> None:
         self.own = namespace.identity("mnt")
         self._source = source
         self._tables: dict[int, list[MountInfo]] = {}
         self._hidden: set[int] = set()
-        """Namespaces that exist, or may, and whose whole table cannot be read."""
+        """Namespaces that exist, or may exist, and whose whole table cannot be read."""
 
     def places(self, record: MountRecord) -> list[MountInfo]:
-        """The record's mount wherever it is to be seen in its namespace, or else in ours; what lies deeper first."""
+        """Return the record's mounts that are visible in its namespace, or else in ours; deeper ones first."""
         for identity in dict.fromkeys((record.namespace, self.own)):
             found = [info for info in self._table(identity) if info.fs_type == "overlay" and shows(record, info.source)]
             if not found and identity == self.own and (shown := shown_at(record)) is not None:
-                # The table can miss a mount while others come and go; asking for the place cannot.
+                # The table can miss a mount while others come and go; a query for one place cannot.
                 found = [shown]
             if found:
                 return sorted(found, key=lambda info: info.mount_point, reverse=True)
         return []
 
     def may_be_elsewhere(self, record: MountRecord) -> bool:
-        """Whether the record's mount is in another mount namespace than ours, or may be."""
+        """Return whether the record's mount is, or may be, in another mount namespace than ours."""
         if record.namespace == self.own:
             return False
         table = self._table(record.namespace)
         return record.namespace in self._hidden or any(shows(record, info.source) for info in table)
 
     def lives(self, record: MountRecord) -> bool:
-        """Whether the file system of *record*, which has no places that can be seen, is still used by something."""
+        """Return whether the file system of *record*, which is visible nowhere, is still in use."""
         live = _is_live(record) if record.device else None
         if live is None:
             self._table(record.namespace)
             return record.namespace in self._hidden
-        # Its number may be another file system's by now: one that lives for a moment, is mounted somewhere, or is held
-        # by a process.
+        # Its device number may belong to another file system by now: one that lives for a moment, is mounted
+        # somewhere, or is held by a process.
         for pause in _PAUSES:
             if not live:
                 return False
@@ -84,7 +84,7 @@ class MountView:
         )
 
     def _every_table(self) -> Iterator[list[MountInfo]]:
-        """The whole table of every mount namespace that a visible process lives in, ours first."""
+        """Yield the whole table of every mount namespace that a visible process lives in, ours first."""
         yield read_mounts()
         seen = {self.own}
         for identity, pid in _residents():
@@ -95,7 +95,7 @@ class MountView:
                     yield table
 
     def _table(self, identity: int) -> list[MountInfo]:
-        """The mounts of the namespace of this identity; none when it cannot be looked into, or is gone."""
+        """Return the mounts of the namespace with this identity; none when it is gone, or cannot be looked into."""
         if identity not in self._tables:
             self._tables[identity] = self._read_mounts() if identity == self.own else self._read_elsewhere(identity)
         return self._tables[identity]
@@ -104,7 +104,7 @@ class MountView:
         return find_mounts(self._source, pid) if self._source else read_mounts(pid)
 
     def _read_elsewhere(self, identity: int) -> list[MountInfo]:
-        """By way of a process that lives in that mount namespace and has its whole tree before it."""
+        """Read the table through a process in that mount namespace whose root is the namespace's root."""
         self._hidden.add(identity)
         inhabited = False
         for found, pid in _residents():
@@ -120,13 +120,13 @@ class MountView:
 
 
 def _is_live(record: MountRecord) -> bool | None:
-    """Whether the file system that has the record's number lives, and may be the record's; None if that is not said."""
+    """Return whether the file system with the record's device number lives and may be the record's; None if unknown."""
     live = look(record.device)
     return live.sign == record.sign if isinstance(live, Live) else live
 
 
 def _held_with(device: int) -> Iterator[int]:
-    """The types of what processes that can be seen hold open on the file system of this number."""
+    """Yield the file system types of open files, of visible processes, on the device with this number."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
@@ -138,12 +138,12 @@ def _held_with(device: int) -> Iterator[int]:
 
 
 def view_of(record: MountRecord) -> MountView:
-    """A view for this record alone, which costs less."""
+    """Return a view for this record alone, which is cheaper."""
     return MountView("" if is_blank(record) else record.source)
 
 
 def shown_at(record: MountRecord) -> MountInfo | None:
-    """The record's mount where it was made; None when something else, or nothing, is there."""
+    """Return the record's mount at its target; None when something else, or nothing, is mounted there."""
     try:
         shown = mount_at(record.target)
     except OSError:
@@ -152,7 +152,7 @@ def shown_at(record: MountRecord) -> MountInfo | None:
 
 
 def _residents() -> Iterator[tuple[int, int]]:
-    """The mount namespace and the pid of every process that can be seen."""
+    """Yield the mount namespace and the pid of every visible process."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):

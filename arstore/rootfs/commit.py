@@ -1,18 +1,17 @@
-"""Committing: a container's upper directory becomes a layer, and with the layers below it an image.
+"""Commit: a container's upper directory becomes a layer, and with the layers below it an image.
 
     upper -> members (`upper`) -> tar -> diff ID -> compress -> digest -> a blob in an ingest -> Store.take
 
-The tar exists only as a stream. What takes the blob in is the same intake as for any image that is imported: it reads
-the blob once more, which verifies it and builds its tree, and publishes layer, config, manifest and name together or
-not at all. The lower layers' descriptors, the manifest's annotations and its kind (OCI or Docker) are the base
-image's.
+The tar exists only as a stream. The blob is taken in like any imported image: it is read again, which verifies it and
+builds its tree; layer, config, manifest and name are published together or not at all. The descriptors of the lower
+layers, the annotations and the kind of the manifest (OCI or Docker) are those of the base image.
 
-The layer always has the root's entry, because overlayfs shows the upper's root as `/`; a container that changed
-nothing thus gives an image with one more, nearly empty layer, as with podman and buildah. Equal content, options and
+The layer always has an entry for the root, because overlayfs shows the upper's root as `/`. So a container that changed
+nothing gives an image with one more, nearly empty layer, as with podman and buildah. Equal content, options and
 `created` give equal bytes.
 
-Not in scope: whether something runs in the container. One that is mounted may be written to meanwhile: what cannot be
-read as it was found ends the commit (InUseError).
+Not here: whether a process runs in the container. A mounted container may change during the commit: if a file changed
+while it was read, the commit fails (InUseError).
 """
 
 from __future__ import annotations
@@ -62,10 +61,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class CommitOptions:
-    """What the new image is to be: its *name*, when it was *created* (seconds since the epoch), who made it and why.
+    """Options of the new image: *name*, *created* (seconds since the epoch), *author*, *message*.
 
-    *mount_points* are the paths (bytes, relative to the root) where a runtime mounts something: what it had to make
-    there is left out of the layer when it is empty and the image has nothing in its place.
+    *mount_points* are the paths (bytes, relative to the root) where a runtime mounts something. What the runtime
+    created there is left out of the layer if it is empty and the image does not have it.
     """
 
     name: str
@@ -79,7 +78,7 @@ class CommitOptions:
 
 
 class Committed(NamedTuple):
-    """The image as it is in the store, and the sockets that it could not hold."""
+    """The new image in the store, and the sockets that were left out."""
 
     image: TakenImage
     sockets: SkippedEntries
@@ -88,9 +87,10 @@ class Committed(NamedTuple):
 def commit(store: Store, container: Container, options: CommitOptions, progress: Progress | None = None) -> Committed:
     """Make an image of *container*, in which nothing runs, and publish it under its name.
 
-    Raises InvalidReferenceError for the name, UsageError for a time that no document can hold, LimitError when no
-    store could read its documents, NotFoundError when container or image go meanwhile, the errors of
-    UpperChanges, and those of `Store.take`; the store is then as it was.
+    Raises InvalidReferenceError for the name, UsageError for a time that a document cannot hold, LimitError when the
+    documents would be too large to read, NotFoundError when container or image were removed, InUseError, TarError,
+    StoreDamagedError (see UpperChanges), and the errors of `Store.take` (SourceError, StoreError, HostError); the store
+    is then as it was.
     """
     name = str(parse_name(options.name))
     created = rfc3339(options.created)
@@ -116,12 +116,12 @@ def commit(store: Store, container: Container, options: CommitOptions, progress:
 def _write_layer(
     store: Store, container: Container, image: StoredImage, options: CommitOptions, layer: _LayerBlob
 ) -> SkippedEntries:
-    """Write the members of the container's upper directory to *layer*; the sockets that were left out."""
+    """Write the members of the container's upper directory to *layer*; return the sockets that were left out."""
     container.verify_whole()
     upper = os.open(container.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if _is_mounted(store, container):
-            # What was written may still fail to reach the disk, and must not be taken for good then.
+            # Write-back of recent changes may still fail, and a commit must not depend on such data.
             syncfs(upper)
         with image_view(store, image) as lower:
             changes = UpperChanges(upper, lower, unused_mount_points(upper, lower, options.mount_points))
@@ -132,7 +132,7 @@ def _write_layer(
     finally:
         os.close(upper)
     layer.finish()
-    # A container loses its record before its files, so what was read belonged to one that is still there.
+    # A removal deletes the record before the files. If the record still exists, the files were complete.
     store.containers.get(container.id)
     return changes.sockets
 
@@ -146,9 +146,9 @@ def _is_mounted(store: Store, container: Container) -> bool:
 
 @contextmanager
 def image_view(store: Store, image: StoredImage) -> Iterator[MergedView]:
-    """What *image*'s root file system shows, without a mount, for the length of the context.
+    """Open a view of *image*'s root file system, without a mount, during the context.
 
-    Raises as `Store.stack`.
+    Raises the errors of `Store.stack` (StoreError and SourceError), and OSError.
     """
     keys = store.stack(image)
     inventory = store.inventory()
@@ -174,7 +174,7 @@ def _image(
     new = Descriptor(media_types[options.compression.value], layer.digest, layer.size)
     described = Descriptor(manifest.config.media_type, Digest.of(config), len(config))
     raw = Manifest.build(described, [*manifest.layers, new], manifest.annotations, manifest.media_type)
-    # What could not be read again is not made: these raise LimitError.
+    # Documents that could not be read again are refused: these raise LimitError.
     ImageConfig.parse(config, bounds=STORED)
     Manifest.parse(raw, bounds=STORED)
     chain_id = child_chain_id(base.layers[-1].chain_id if base.layers else None, layer.diff_id)
@@ -196,7 +196,7 @@ def _with_author(config: bytes, author: str) -> bytes:
 
 
 class _LayerBlob:
-    """A layer's blob on its way into a file: tar in, compressed out, and both hashed.
+    """A layer's blob while it is written to a file: takes tar, writes compressed bytes, and hashes both.
 
     `digest`, `diff_id` and `size` (of the blob, in bytes) are known after `finish`.
     """
@@ -218,18 +218,18 @@ class _LayerBlob:
             self._pass_on()
 
     def finish(self) -> None:
-        """Write all that is held back. Raises OSError."""
+        """Write all bytes that are held back. Raises OSError."""
         self._pass_on()
         self._compressor.close()
         self.digest = Digest.finished("sha256", self._stored)
         self.diff_id = Digest.finished("sha256", self._plain)
 
-    # A `BlobSource` of this one blob, for the intake, which finds all others in the store.
+    # A `BlobSource` of this one blob, for the intake; all other blobs are in the store.
 
     is_remote = False
 
     def place(self, digest: Digest) -> Window | None:
-        """Where the blob lies in its file; None for any other."""
+        """Return the position of the blob in its file; None for any other blob."""
         return Window(self._fd, 0, self.size) if digest == self.digest else None
 
     def require_blob(self, digest: Digest) -> None:
@@ -238,7 +238,7 @@ class _LayerBlob:
             raise MissingBlobError(digest, "is missing from the store or damaged", BRING_BACK)
 
     def open_blob(self, digest: Digest) -> _StagedBlob:
-        """The blob again. Raises MissingBlobError."""
+        """Open the blob for reading. Raises MissingBlobError."""
         self.require_blob(digest)
         return _StagedBlob(self._fd, self.size)
 
@@ -263,11 +263,11 @@ class _StagedBlob:
         self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
+        """Return at most *size* bytes, b"" at the end."""
         left = self._size - self._at
         data = os.pread(self._fd, left if size < 0 else min(size, left), self._at)
         self._at += len(data)
         return data
 
     def close(self) -> None:
-        """Release nothing: the descriptor is its maker's."""
+        """Do nothing: the creator closes the descriptor."""

@@ -1,11 +1,11 @@
-"""What differs between two root file systems, each a stack of overlay layers, found without mounting the stacks.
+"""Differences between two root file systems, each a stack of overlay layers, found without mounting the stacks.
 
-Both are walked together, directory by directory. A name that the same layers have on both sides is the same on both,
-and a directory with content from the same layers is not entered, so the cost is that of what the stacks do not share.
-The merging is overlayfs' own (see `trees.merged_view`), down to the directories that a layer merely implies.
+Both are walked together, directory by directory. A name that comes from the same layers on both sides is the same, and
+a directory whose content comes from the same layers is not entered. So the cost depends on the layers that the stacks
+do not share. Layers are merged as overlayfs does (see `trees.merged_view`), including implied directories.
 
-Files of equal size are compared byte by byte even when their times are equal, since images that are built to be
-reproducible have one time for all files. Out of scope: which names are hard links to one inode.
+Files of equal size are compared byte by byte even when their times are equal, since reproducible images have one time
+for all files. Not here: which names are hard links to one inode.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 
 
 class DiffKind(enum.Enum):
-    """What became of a path; the values are the letters that `docker diff` prints."""
+    """Kind of change of a path; the values are the letters that `docker diff` prints."""
 
     ADDED = "A"
     CHANGED = "C"
@@ -48,7 +48,7 @@ class DiffKind(enum.Enum):
 
 @dataclass(slots=True, frozen=True)
 class Difference:
-    """One path, and for a changed one in what: type, mode, owner, size, content, target, device, mtime, xattrs."""
+    """One path; *what* changed: type, mode, owner, size, content, target, device, mtime, xattrs."""
 
     path: bytes
     change: DiffKind
@@ -59,7 +59,7 @@ class Difference:
 class StackLayer:
     """One layer of a stack: *key* names its content, *fd* is its root directory in overlayfs' form.
 
-    *implied* holds the directories whose metadata is that of the layers below, *left_out* what does not count at all.
+    *implied* holds the directories that take their metadata from the layers below; *left_out* the paths to ignore.
     """
 
     key: str
@@ -68,7 +68,7 @@ class StackLayer:
     left_out: frozenset[bytes] = field(compare=False, default=frozenset())
 
     def names(self, path: bytes) -> list[bytes]:
-        """The names in the directory *path*; none where it is gone by now. Raises OSError."""
+        """Return the names in the directory *path*; none if it is gone by now. Raises OSError."""
         try:
             with opened_below(self.fd, path, DIRECTORY) as fd:
                 return [os.fsencode(name) for name in os.listdir(fd)]
@@ -78,7 +78,7 @@ class StackLayer:
             raise
 
     def node(self, path: bytes) -> Node | None:
-        """What is at *path*; None where it is gone by now. Raises StoreDamagedError, OSError."""
+        """Return the node at *path*; None if it is gone by now. Raises StoreDamagedError, OSError."""
         try:
             with opened_below(self.fd, path) as fd:
                 return read_node(fd, path)
@@ -89,11 +89,11 @@ class StackLayer:
 
 
 Stack = tuple[StackLayer, ...]
-"""Layers, the top one first; of one that stands twice only the upper place counts."""
+"""Layers, top first; if a layer is in the stack twice, only the upper one counts."""
 
 
 class Stacks:
-    """Opens the stacks of images and containers; layers that they share are opened once."""
+    """Opens the stacks of images and containers; shared layers are opened once."""
 
     def __init__(self, store: Store, resources: ExitStack) -> None:
         self._store = store
@@ -101,12 +101,13 @@ class Stacks:
         self._known: dict[str, StackLayer] = {}
 
     def image(self, image: StoredImage, progress: Progress | None = None) -> Stack:
-        """All layers of *image*, which a lease holds meanwhile.
+        """Open all layers of *image*, and hold a lease on it.
 
-        Raises as `Store.stack`, NotFoundError when the image was removed, MountError, OSError.
+        Raises the errors of `Store.stack` (StoreError and SourceError), NotFoundError when the image was removed,
+        MountError, OSError.
         """
         self._resources.enter_context(self._store.held(image, "diff"))
-        # Builds the trees that are missing. The stack's cap is not used: what it is for, `implied` says as well.
+        # Builds missing trees. The stack's cap is not used, because `implied` has the same information.
         self._store.stack(image, progress)
         chain = self._store.chain(self._store.ours(image))
         return tuple(self._tree(layer.tree) for _, layer in reversed(chain))
@@ -114,9 +115,9 @@ class Stacks:
     def container(
         self, container: Container, mount_points: frozenset[bytes] = frozenset(), progress: Progress | None = None
     ) -> Stack:
-        """The container's upper directory, without what a runtime made for mounts, and the layers of its image.
+        """Open the container's upper directory, without what a runtime made for mounts, and the layers of its image.
 
-        Raises as `image`.
+        Raises the errors of `image`: StoreError, SourceError, NotFoundError, MountError, OSError.
         """
         container.verify_whole()
         image = self._store.find(container.record.image)
@@ -138,16 +139,16 @@ class Stacks:
 
 @contextmanager
 def opened_stacks(store: Store) -> Iterator[Stacks]:
-    """What opens stacks, which stay open for the length of the context."""
+    """Yield a Stacks object; the stacks that it opens stay open during the context."""
     with ExitStack() as resources:
         yield Stacks(store, resources)
 
 
 def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> list[Difference]:
-    """What has to happen to *before* to get *after*, sorted by path.
+    """Return the changes that turn *before* into *after*, sorted by path.
 
-    All that is in an added directory is listed; of a deleted one, or one that became something else, only itself.
-    Raises StoreDamagedError, LimitError, OSError.
+    Everything in an added directory is listed; a deleted or replaced directory is listed without its content. Raises
+    StoreDamagedError, LimitError, OSError.
     """
     found: list[Difference] = []
     was, now = (
@@ -168,7 +169,7 @@ def differences(before: Sequence[StackLayer], after: Sequence[StackLayer]) -> li
 
 @dataclass(slots=True, frozen=True)
 class _Seen:
-    """What one stack shows at a path: the metadata, the layer that decides, the layers that a directory is made of."""
+    """View of one path in a stack: metadata, the layer that it comes from, and the layers that make a directory."""
 
     entry: Entry
     layer: StackLayer | None = None
@@ -176,13 +177,13 @@ class _Seen:
 
 
 _NOTHING = _Seen(default_entry(b""))
-"""The root of a stack that has no layers."""
+"""The root of a stack without layers."""
 
 
 def _compare_directory(
     path: bytes, old: Stack, new: Stack, report: Callable[[Difference], None]
 ) -> list[tuple[bytes, Stack, Stack]]:
-    """Compare what is directly in a directory; the directories in it that are to be compared next."""
+    """Compare the content of one directory; return the subdirectories to compare next."""
     names_before, names_after = _names_by_layer(old, path), _names_by_layer(new, path)
     below = []
     for name in names_before.keys() | names_after.keys():
@@ -205,7 +206,7 @@ def _compare_directory(
 
 
 def _names_by_layer(layers: Stack, path: bytes) -> dict[bytes, Stack]:
-    """Every name in the directory *path* with the layers that say something about it, whiteouts included."""
+    """Return every name in the directory *path* with the layers that have it, as a file or as a whiteout."""
     found: dict[bytes, Stack] = {}
     for layer in layers:
         for name in layer.names(path):
@@ -216,7 +217,7 @@ def _names_by_layer(layers: Stack, path: bytes) -> dict[bytes, Stack]:
 
 
 def _seen(layers: Stack, path: bytes) -> _Seen | None:
-    """What shows at *path*, about which *layers* (all below each other in one directory) have something to say."""
+    """Return what is visible at *path*, where *layers* have something; *layers* all show the parent directory."""
     top: Node | None = None
     decides: StackLayer | None = None
     content: list[StackLayer] = []
@@ -243,7 +244,7 @@ def _seen(layers: Stack, path: bytes) -> _Seen | None:
 
 
 def _what(was: _Seen, now: _Seen) -> tuple[str, ...]:
-    """In what two things at one path differ."""
+    """Return in which respects two things at one path differ."""
     a, b = was.entry, now.entry
     if was.layer == now.layer and a.kind is not Kind.DIRECTORY:
         return ()
@@ -283,7 +284,7 @@ def _same_content(was: _Seen, now: _Seen) -> bool:
 
 
 def _read_exactly(fd: int, size: int) -> bytes:
-    """*size* bytes, fewer only at the end of the file."""
+    """Read *size* bytes; fewer only at the end of the file."""
     data = os.read(fd, size)
     while len(data) < size and (more := os.read(fd, size - len(data))):
         data += more

@@ -1,12 +1,12 @@
-"""A root file system as a plain tar: all that a mount of a container or an image shows, as `docker export` gives it.
+"""A root file system as a plain tar: everything that a mount of a container or an image shows, as by `docker export`.
 
-The overlay is mounted read-only and detached: nothing of it is left when the process ends, and a container's upper
-directory is just one more lower layer of it, also while the container runs. What is written meanwhile may be seen or
-not, as by any reader of files that change.
+The overlay is mounted read-only and detached, so it ends with the process. A container's upper directory is one more
+lower layer of it, even while the container runs. Changes made during the export may or may not be included, as with any
+reader of files that change.
 
-The order depends on the names alone: a directory, what is in it but directories, then each of those. Sparse files stay
-sparse, hard links are links, times have their nanoseconds. A socket cannot be stored, and is counted. Attributes that
-belong to this host (SELinux' label, EVM's seal) are dropped. Not in scope: what a container has mounted.
+The order depends on the names alone: a directory, then the other files in it, then each of its subdirectories. Sparse
+files stay sparse, hard links stay links, times have nanoseconds. Sockets cannot be stored, and are counted. Attributes
+of this host (SELinux' label, EVM's signature) are dropped. Not here: mounts inside a container.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _GONE = frozenset({errno.ENOENT, errno.ESTALE})
 
 
 class Export:
-    """One export, and what it came to: `members`, `sockets` that no tar holds, `marks` that a layer would lose."""
+    """One export and its counts: `members`, `sockets` left out, `marks` (names that are whiteouts in a layer)."""
 
     def __init__(self, store: Store, image: StoredImage, container: Container | None = None) -> None:
-        """Of *container*, which stands on *image*, or of the image itself."""
+        """Export *container*, which is based on *image*, or the image itself."""
         self._store = store
         self._image = image
         self._container = container
@@ -62,9 +62,9 @@ class Export:
     def write(self, write: Callable[[bytes | memoryview], object]) -> None:
         """Pass the members to *write*, but no end mark.
 
-        Raises InUseError when a file changed while it was read, NotFoundError when the container was removed meanwhile,
+        Raises InUseError when a file changed while it was read, NotFoundError when the container was removed,
         LimitError for a path that is too long, StoreDamagedError for a container whose files lack attributes, the
-        errors of `Store.stack`, MountError, OSError.
+        errors of `Store.stack` (StoreError and SourceError), MountError, OSError.
         """
         buffer = _Buffer(write)
         archive = TarWriter(buffer.write)
@@ -75,12 +75,12 @@ class Export:
                 archive.add(entry, tree.chunks() if entry.kind is Kind.FILE and entry.size else ())
         buffer.flush()
         if self._container is not None:
-            # A container loses its record before its files, so what was read belonged to one that is still there.
+            # A removal deletes the record before the files. If the record still exists, the files were complete.
             self._store.containers.get(self._container.id)
 
     @contextmanager
     def _view(self) -> Iterator[int]:
-        """A descriptor of the root of what shows."""
+        """Open the root of the exported file system."""
         with ExitStack() as stack:
             stack.enter_context(self._store.held(self._image, "export"))
             if self._container is None:
@@ -103,13 +103,13 @@ class Export:
 
 
 def _opened(store: Store, overlay: Overlay, what: str) -> int:
-    """A descriptor of the root of *overlay*, which is mounted nowhere."""
+    """Return a descriptor of the root of *overlay*, which is mounted nowhere."""
     try:
         mount_fd = detached(overlay, what)
     except MountForbiddenError:
         raise
     except MountError:
-        # Layers without a path are detached mounts: the kernel is new enough, and has said what is the matter.
+        # Layers without a path are detached mounts. Then the kernel is new enough, and the error is a real one.
         if not all(lower.path for lower in overlay.lowers):
             raise
         return _opened_by_place(store, overlay)
@@ -120,7 +120,7 @@ def _opened(store: Store, overlay: Overlay, what: str) -> int:
 
 
 def _opened_by_place(store: Store, overlay: Overlay) -> int:
-    """As `_opened`, on a kernel that mounts overlays only on a directory (before 6.7), for a moment."""
+    """Like `_opened`, for kernels without detached overlay mounts (before 6.7): mount on a directory for a moment."""
     with Ingest(store.directories) as ingest:
         place = ingest.directory("view")
         perform(overlay, place)
@@ -150,12 +150,12 @@ class _Tree:
             except OSError as error:
                 if not path or error.errno not in _GONE | {errno.ENOTDIR, errno.ELOOP}:
                     raise
-                # It has gone before anything was read of it.
+                # It was removed before anything in it was read.
                 continue
             todo.extend(reversed(below))
 
     def _directory(self, fd: int, path: bytes) -> Generator[Entry, None, list[bytes]]:
-        """The members for one directory and all in it but directories, whose paths are returned."""
+        """Yield the members of one directory, except subdirectories; return the paths of those."""
         yield self._look(fd, path, Kind.DIRECTORY)
         below = []
         for name in sorted(map(os.fsencode, os.listdir(fd))):
@@ -202,7 +202,7 @@ class _Tree:
         return inode_entry(fd, path, kind, status, xattrs)
 
     def chunks(self) -> Iterator[bytes]:
-        """The content of the current file: all of it, or the runs of a sparse one. Raises InUseError, OSError."""
+        """Yield the content of the current file: all, or the runs of a sparse file. Raises InUseError, OSError."""
         runs = [(0, self._entry.size)] if self._entry.sparse is None else self._entry.sparse
         with self._content() as fd:
             for offset, length in runs:
@@ -224,7 +224,7 @@ class _Tree:
 
 
 class _Buffer:
-    """Gathers small pieces."""
+    """Collects small pieces into chunks."""
 
     def __init__(self, write: Callable[[bytes | memoryview], object]) -> None:
         self._write = write
@@ -237,7 +237,7 @@ class _Buffer:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what is held."""
+        """Write the bytes held back."""
         data, self._held = self._held, bytearray()
         self._write(memoryview(data))
 

@@ -1,8 +1,8 @@
 """Root file systems: images and containers as mounts.
 
-Everything here describes an overlay (`overlay.Overlay`) over an image's trees and lets `overlay` or the mount table
-perform it. What is mounted for a person to look at is recorded in the table; what is mounted for a run lives in that
-run's own mount namespace and is gone with it.
+Each function describes an overlay (`overlay.Overlay`) over an image's trees, and `overlay` or the mount table mounts
+it. Mounts for people are recorded in the table; the mount of a run is in that run's own mount namespace and ends with
+it.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     Trees = Sequence[tuple[str, TreeRecord]]
 
 _ATTEMPTS = 5
-"""How often to look again at trees that somebody else makes anew meanwhile."""
+"""How often to try again when other processes rebuild the trees at the same time."""
 
 
 @contextmanager
 def lowers(
     store: Store, image: StoredImage, writable: bool = False, trees: Trees | None = None
 ) -> Iterator[tuple[LowerDirectory, ...]]:
-    """What shows *image*, as overlay layers, top first, for the length of the context; at least two unless *writable*.
+    """Open *image* as overlay layers, top first, during the context; at least two unless *writable*.
 
-    *trees* is what `Store.stack_records` gave, if the caller has asked: it is not asked again then. The layers are its
-    trees, with merged indexes in place of many of them (`mounts.merge_plan`); the indexes are made where they are
-    missing, if that is possible. Raises the errors of `Store.stack`, and MountError for more than overlayfs takes.
+    *trees* is the result of `Store.stack_records`, if the caller has it. The layers are the image's trees, with merged
+    indexes in place of many of them (`mounts.merge_plan`). Missing merged indexes are made if possible. Raises the
+    errors of `Store.stack` (StoreError and SourceError), and MountError for more layers than overlayfs takes.
     """
     with ExitStack() as stack:
         found = _opened_whole(store, image, stack, trees)
@@ -56,7 +56,7 @@ def lowers(
 
 
 def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Trees | None) -> list[LowerDirectory]:
-    """Return what `_opened_lowers` gives; open again when trees were made anew meanwhile."""
+    """Return the layers of `_opened_lowers`; open them again when trees were rebuilt in the meantime."""
     own_trees = False
     for _ in range(_ATTEMPTS):
         records = dict(store.stack_records(image) if trees is None else trees)
@@ -72,7 +72,7 @@ def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Tre
                 if trees is not None and dict(trees) == records:
                     if own_trees or not _uses_lent(store, records):
                         raise
-                    # Whatever is the matter with trees of an additional store, they can be made here.
+                    # Whatever is wrong with trees of an additional store, they can be built here.
                     own_trees = True
                     trees = store.build_stack(image, own_trees=True)
                 continue
@@ -82,19 +82,20 @@ def _opened_whole(store: Store, image: StoredImage, stack: ExitStack, trees: Tre
 
 
 def _uses_lent(store: Store, records: dict[str, TreeRecord]) -> bool:
-    """Whether trees of additional stores are among these."""
+    """Return whether trees of additional stores are among these."""
     inventory = store.inventory()
     return any(map(inventory.is_lent, records))
 
 
 def _restless(image: StoredImage) -> ConflictError:
-    return ConflictError(image.label, "its trees are being made anew again and again by somebody else")
+    return ConflictError(image.label, "another process keeps rebuilding its trees")
 
 
 def _are_in_place(store: Store, snapshot: Snapshot, image: StoredImage, lowers: Sequence[LowerDirectory]) -> bool:
-    """Whether the directories among *lowers* are still where they were opened, and there to stay.
+    """Return whether the directories among *lowers* are still where they were opened, and will stay.
 
-    Mounts cannot be taken from under us, nor directories of additional stores: those that others can change lend none.
+    Mounts cannot be removed while they are open, nor can directories of additional stores: only stores that other
+    processes do not change lend directories.
     """
     directories = [lower for lower in lowers if lower.path]
     for lower in directories:
@@ -119,7 +120,7 @@ def _are_in_place(store: Store, snapshot: Snapshot, image: StoredImage, lowers: 
 def _opened_lowers(
     store: Store, image: StoredImage, records: dict[str, TreeRecord], stack: ExitStack, own_trees: bool
 ) -> Iterator[LowerDirectory]:
-    """The layers of *image*, which has these trees, top first, each opened in *stack* when it is its turn."""
+    """Yield the layers of *image*, which has these trees, top first; each is opened in *stack* in its turn."""
     parts = plan(list(records.items()))
     inventory = store.inventory(own_trees=own_trees)
     missing = _missing_runs(store, [part for part in parts if isinstance(part, Run)])
@@ -138,15 +139,15 @@ def _opened_lowers(
 
 
 def complete_runs(store: Store, image: StoredImage) -> None:
-    """Make the merged indexes that a mount of *image* would use, as far as that is possible.
+    """Make the merged indexes that a mount of *image* would use, as far as possible.
 
-    Raises the errors of `Store.stack`.
+    Raises the errors of `Store.stack` (StoreError and SourceError).
     """
     _missing_runs(store, [part for part in plan(store.stack_records(image)) if isinstance(part, Run)])
 
 
 def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
-    """Those of *runs* that there is no merged index for, and none to be had."""
+    """Return those of *runs* that have no merged index after an attempt to make the missing ones."""
     inventory = store.inventory()
     missing = inventory.missing_runs(runs)
     able = [run for run in missing if not any(map(inventory.is_lent, run.members))]
@@ -155,7 +156,7 @@ def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
         from arstore.store.ingest.publish import Publication, VanishedError, publish
         from arstore.trees.format import UnrepresentableError
 
-        # A cache: whatever keeps it from being made, the trees themselves are there.
+        # They are only a cache: if one cannot be made, the trees are used.
         with suppress(ArstoreError, OSError, VanishedError), Ingest(store.directories) as ingest:
             work = Publication(reused_trees={key for run in able for key in run.members})
             for run in able:
@@ -167,7 +168,7 @@ def _missing_runs(store: Store, runs: list[Run]) -> list[Run]:
 
 
 def _merged(store: Store, run: Run, stack: ExitStack) -> LowerDirectory | None:
-    """The merged index of *run*, mounted as long as *stack* lasts; None where it turns out to be of no use."""
+    """Mount the merged index of *run* until *stack* ends; return None if it is missing or unusable."""
     from arstore.trees.erofs.mounting import lower_directory
 
     place = store.inventory().run_place(run)
@@ -190,15 +191,15 @@ def mount_image(
 ) -> MountRecord:
     """Mount a read-only view of *image* at *target*, or below the runroot; *trees* as for `lowers`.
 
-    Who made the image is not known here: without *dev* no device in it can be opened, without *suid* no program in it
-    raises anybody. Raises the errors of `Store.stack` and `MountTable.mount`, and NotFoundError when the image was
-    removed meanwhile.
+    The image is untrusted: devices cannot be opened without *dev*, and set-user-ID programs have no effect without
+    *suid*. Raises the errors of `Store.stack` (StoreError and SourceError) and of `MountTable.mount` (ConflictError,
+    NotFoundError, MountError, MountForbiddenError, OSError), and NotFoundError when the image was removed.
     """
     for _ in range(_ATTEMPTS):
         image = store.ours(image)
         with lowers(store, image, trees=trees) as found, store.graph.unchanging() as snapshot:
             if image.home is None and snapshot.image(image.digest) is None:
-                raise NotFoundError(image.label, "was removed meanwhile")
+                raise NotFoundError(image.label, "was removed in the meantime")
             if _are_in_place(store, snapshot, image, found):
                 description = Overlay(found, nodev=not dev, nosuid=not suid)
                 return MountTable(store.directories).mount(description, target, image=image.digest)
@@ -215,10 +216,10 @@ def mount_container(
     suid: bool = False,
     trees: Trees | None = None,
 ) -> MountRecord:
-    """Mount the writable root of *container* at *target*, or below the runroot; the rest as for an image.
+    """Mount the writable root of *container* at *target*, or below the runroot; other arguments as for `mount_image`.
 
-    An ephemeral one outlives this process from then on. Raises ConflictError when it is mounted already, InUseError
-    when something else writes to it, NotFoundError when it was removed meanwhile, and as `mount_image`.
+    An ephemeral container outlives this process from then on. Raises ConflictError when it is already mounted,
+    InUseError when another mount writes to it, NotFoundError when it was removed, and the errors of `mount_image`.
     """
     container.verify_whole()
     table = MountTable(store.directories)
@@ -227,7 +228,7 @@ def mount_container(
     image = store.find(container.record.image)
     with lowers(store, image, writable=True, trees=trees) as found, store.graph.write() as change:
         if change.container(container.id) is None:
-            raise NotFoundError(f"container {container.id}", "was removed meanwhile")
+            raise NotFoundError(f"container {container.id}", "was removed in the meantime")
         require_unused(container.upper, f"container {container.id}")
         description = Overlay(found, container.upper, container.work, nodev=not dev, nosuid=not suid)
         record = table.mount(description, target, image=image.digest, container=container.id)
@@ -247,26 +248,27 @@ def create_container(
     ephemeral: bool = False,
     trees: Trees | None = None,
 ) -> Container:
-    """A new container over *image*, whose `/` has the attributes that the image's has; *trees* as for `lowers`.
+    """Create a container over *image*; its `/` gets the attributes of the image's `/`. *trees* as for `lowers`.
 
-    Raises the errors of `Containers.create` and `Store.stack`.
+    Raises the errors of `Containers.create` (ConflictError, InvalidReferenceError, OSError) and of `Store.stack`
+    (StoreError and SourceError).
     """
     from arstore.store.containers import copy_root_attributes
 
-    # A container lasts: what it stands on is to be something that this store knows.
+    # A container lasts, so its image must be known to this store, not only to an additional one.
     image = store.adopt(image)
     with lowers(store, image, writable=True, trees=trees) as found:
         try:
             container = store.containers.create(image.digest, container_id, ephemeral=True)
         except ConflictError:
-            # The id may be that of a container whose process was killed.
+            # The id may belong to a container whose process was killed.
             if container_id not in remove_abandoned(store):
                 raise
             container = store.containers.create(image.digest, container_id, ephemeral=True)
         try:
             copy_root_attributes(found[0].fd, container.upper)
             if not ephemeral:
-                # Only now: it is to be found whole, or not at all.
+                # Only now: another process must see the container complete, or not at all.
                 store.containers.keep(container.id)
         except BaseException:
             store.containers.remove(container.id)
@@ -275,10 +277,10 @@ def create_container(
 
 
 def remove_abandoned(store: Store) -> dict[str, int]:
-    """Remove the containers whose process was killed, and what of them is mounted.
+    """Unmount and remove the containers whose process was killed.
 
-    Returns their ids, each with the bytes on disk that this freed. One that something still ends in, or that somebody
-    has come to use, is left for the next time. Raises OSError.
+    Return their ids, each with the bytes freed on disk. A container that still has processes, or that is in use again,
+    is left for the next time. Raises OSError.
     """
     gone = {}
     for container in store.containers.list():
@@ -295,7 +297,7 @@ def remove_abandoned(store: Store) -> dict[str, int]:
 
 
 def umount_container(store: Store, container: Container) -> None:
-    """Unmount the root of *container*, if it is mounted. Raises as `MountTable.umount`."""
+    """Unmount *container*'s root if mounted. Raises InUseError, MountError, MountForbiddenError, OSError."""
     table = MountTable(store.directories)
     for entry in table.list():
         if entry.record.container == container.id:
@@ -303,16 +305,16 @@ def umount_container(store: Store, container: Container) -> None:
 
 
 def remove_container(store: Store, container_id: str) -> int:
-    """Remove a container that nothing runs in, with all that it wrote; return the bytes on disk that this freed.
+    """Remove a container without processes, and all that it wrote; return the bytes freed on disk.
 
-    Raises NotFoundError, InUseError when it is mounted, OSError.
+    Raises NotFoundError, InUseError when it is mounted, and OSError.
     """
     require_unmounted(store, store.containers.get(container_id))
     return store.containers.remove(container_id)
 
 
 def require_unmounted(store: Store, container: Container) -> None:
-    """Raise InUseError when the root of *container* is mounted, as far as that is recorded."""
+    """Raise InUseError when a mount of *container*'s root is recorded. Raises OSError."""
     entry = MountTable(store.directories).of_container(container.id)
     if entry is not None:
         why = f"is mounted at {entry.record.target}"
@@ -323,5 +325,5 @@ def require_unmounted(store: Store, container: Container) -> None:
 
 def _how_to_end(entry: MountEntry) -> str:
     if entry.state is MountState.DETACHED:
-        return "end what uses it first"
-    return f"`arstore umount {entry.record.id}` ends that"
+        return "end the processes that use it first"
+    return f"`arstore umount {entry.record.id}` unmounts it"

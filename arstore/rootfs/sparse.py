@@ -1,4 +1,4 @@
-"""Where a file has data, and where holes (lseek(2), SEEK_DATA)."""
+"""Data and holes of a file (lseek(2), SEEK_DATA)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from arstore.tar.header import BLOCK
 
 MOST = 1 << 14
-"""Runs of one file: more are joined where the holes between them are smallest."""
+"""Most runs of one file: if there are more, runs are joined where the holes between them are smallest."""
 
 
 def data_runs(fd: int, size: int, most: int = MOST) -> list[tuple[int, int]] | None:
-    """The runs of data among the first *size* bytes, as offsets and lengths; None for a file without a hole.
+    """Return the runs of data in the first *size* bytes, as offsets and lengths; None for a file without holes.
 
-    Each starts at a multiple of BLOCK, and each but the last is one long: tar has them so. There are at most *most*.
-    Raises OSError.
+    Each run starts at a multiple of BLOCK, and the length of each but the last is a multiple of BLOCK, as tar requires.
+    There are at most *most* runs. Raises OSError.
     """
     runs: list[tuple[int, int]] = []
     at = 0
@@ -42,7 +42,7 @@ def data_runs(fd: int, size: int, most: int = MOST) -> list[tuple[int, int]] | N
 
 
 def _fewer(runs: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """At most *most* runs, which have these in them: those with the smallest holes between them are joined."""
+    """Return at most *most* runs that cover all of *runs*, joined where the holes between them are smallest."""
     holes = sorted(range(1, len(runs)), key=lambda place: runs[place][0] - sum(runs[place - 1]))
     joined = set(holes[: max(len(runs) - most, 0)])
     found: list[tuple[int, int]] = []

@@ -1,7 +1,7 @@
-"""A plain copy of an image's root file system, for hosts that may not mount, and for tools that want files.
+"""A plain copy of an image's root file system, for hosts where mounting is forbidden, and for tools that need files.
 
-It is made from the blobs, verified again on the way, so it needs no trees and works for an ordinary user, who gets
-everything but owners, devices and privileged attributes. A worker does it, confined to the directory.
+It is made from the blobs, which are verified again while they are read, so it needs no trees. It works for ordinary
+users, who get everything but owners, devices and privileged attributes. A worker confined to the directory makes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from arstore.workers import confinement
 from arstore.workers.pool import run_jobs
 
 _MOST_OPEN = 200
-"""Blobs that are open at once, well below the usual limit of 1024 descriptors."""
+"""Most blobs that are open at once, well below the usual limit of 1024 descriptors."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,22 +43,22 @@ def unpack_image(
 ) -> UnpackReport:
     """Fill *directory*, which is empty or does not exist yet, with the root file system of *image*.
 
-    Extended attributes that cannot be kept are left out and counted, or, with *strict_xattrs*, are a TarError.
-    Raises ConflictError when it is not empty, NotFoundError when its parent does not exist, the errors of a layer's
-    pass, and OSError; the directory is then as it was.
+    Extended attributes that cannot be kept are left out and counted; with *strict_xattrs* they are a TarError. Raises
+    ConflictError when *directory* is not empty, NotFoundError when its parent does not exist, SourceError, StoreError,
+    HostError, OSError; the directory is then as it was.
     """
     incoming = store.incoming(image)
     privileged = capability.has(capability.CAP_CHOWN) and capability.has(capability.CAP_MKNOD)
     places = {layer.digest: store.blob_path(layer.digest) for layer in incoming.layers}
     work = _Work(directory, privileged, incoming.layers, places, strict_xattrs)
     with store.held(image, "unpack"), naming(directory), _target(directory):
-        # A fork must not happen while the graph is open.
+        # The graph must not be open during a fork.
         store.release()
         return _watched(work, progress)
 
 
 def _watched(work: _Work, progress: Progress) -> UnpackReport:
-    """Have the work done, and tell *progress* of each layer that is finished."""
+    """Run the work in a worker, and report each finished layer to *progress*."""
     left = list(reversed(work.layers))
     for layer in left[-1:]:
         progress.start(layer.diff_id, layer.digest.short, layer.size)
@@ -70,11 +70,11 @@ def _watched(work: _Work, progress: Progress) -> UnpackReport:
         progress.finish(layer.diff_id)
         for layer in left[-1:]:
             progress.start(layer.diff_id, layer.digest.short, layer.size)
-    raise HostError(work.directory, "the worker ended without a word")
+    raise HostError(work.directory, "the worker ended without a result")
 
 
 class _Work(NamedTuple):
-    """What the worker is to do."""
+    """The work of the worker."""
 
     directory: str
     privileged: bool
@@ -83,10 +83,10 @@ class _Work(NamedTuple):
     strict_xattrs: bool
 
     def run(self, report: Callable[[int], None]) -> UnpackReport:
-        """In the worker: open the blobs, give up what the work does without, and only then read.
+        """Run in the worker: open the blobs, give up privileges that the work does not need, and only then read.
 
-        *report* is told of each layer's end. Of an image with very many layers the blobs are opened one by one; the
-        root directory stays then.
+        *report* is called at each layer's end. If the image has very many layers, the blobs are opened one by one, and
+        the root directory does not change.
         """
         few = len(self.layers) <= _MOST_OPEN
         with ExitStack() as stack:
@@ -108,21 +108,21 @@ class _Work(NamedTuple):
             return unpacker.finish()
 
     def _open(self, layer: IncomingLayer, stack: ExitStack) -> io.FileIO:
-        """The layer's blob, with what undoes its compression and verifies it imported."""
+        """Open the layer's blob, and import the modules that decompress and verify it."""
         file = stack.enter_context(io.FileIO(self.places[layer.digest]))
         preload(heads=[os.pread(file.fileno(), codec.HEAD, 0)], digests=[layer.digest, layer.diff_id])
         return file
 
 
 def _entries(file: io.FileIO, layer: IncomingLayer) -> AbstractContextManager[EntryReader]:
-    """The entries of the layer's blob, from its beginning."""
+    """Read the entries of the layer's blob, from its beginning."""
     file.seek(0)
     return verified_entries(file, layer.digest, layer.size, layer.diff_id)
 
 
 @contextmanager
 def _target(directory: str) -> Iterator[None]:
-    """The directory, made if it was missing; after a failure emptied, or removed again."""
+    """Create the directory if it is missing; after an error, empty it, or remove it if it was created."""
     made = False
     try:
         os.mkdir(directory, 0o700)
@@ -132,7 +132,7 @@ def _target(directory: str) -> Iterator[None]:
     except OSError as error:
         raise from_os_error(error, directory) from error
     if not made and (not os.path.isdir(directory) or os.listdir(directory)):
-        raise ConflictError(directory, "is not an empty directory", "name one that does not exist yet")
+        raise ConflictError(directory, "is not an empty directory", "give a directory that does not exist yet")
     try:
         yield
     except BaseException:

@@ -1,18 +1,18 @@
-"""What an upper directory changed, as the members of a layer.
+"""Changes in an upper directory, as the members of a layer.
 
-Overlayfs keeps changes in forms of its own (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque
-directories", "Nesting overlayfs mounts"), a layer says them by names (image-spec layer.md, "Representing Changes"):
+Overlayfs has its own forms of changes (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories",
+"Nesting overlayfs mounts"); a layer expresses them by names (image-spec layer.md, "Representing Changes"):
 
     character device 0:0, or an empty file with trusted.overlay.whiteout     .wh.NAME
     directory with trusted.overlay.opaque=y                                  the directory, and .wh..wh..opq in it
     everything else                                                          itself, whole
 
-Marks that hide nothing in the lower layers are left out: the kernel makes every new directory opaque. A file that is
-sparse becomes one that is not, because the specification advises against sparse members. A socket cannot be stored: it
-is counted, and hides what it hid. Attributes that belong to overlayfs or to this host (SELinux' label, EVM's seal) are
-dropped. Names that begin with `.wh.` would come back as whiteouts, so they are refused, as umoci refuses them.
+Marks that hide nothing in the lower layers are left out: the kernel makes every new directory opaque. Sparse files are
+written in full, because the specification advises against sparse members. Sockets cannot be stored: each is counted,
+and hides what it hid. Attributes of overlayfs or of this host (SELinux' label, EVM's signature) are dropped. Names that
+begin with `.wh.` would be read back as whiteouts, so they are refused, as umoci does.
 
-The order depends on the names alone: a directory, what is in it but directories, then each of those.
+The order depends on the names alone: a directory, then the other files in it, then each of its subdirectories.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 class UpperChanges:
     """The members of the layer that an upper directory makes, and the content of the current one (an EntryReader).
 
-    *upper_fd* is the directory, *lower* what lies below it, *left_out* the paths that are not to become members.
-    `sockets` counts what could not be stored. The descriptors belong to the caller.
+    *upper_fd* is the directory, *lower* the view of the layers below, *left_out* the paths to leave out. `sockets`
+    counts the files that could not be stored. The descriptors belong to the caller.
     """
 
     def __init__(self, upper_fd: int, lower: MergedView, left_out: Collection[bytes] = ()) -> None:
@@ -68,10 +68,10 @@ class UpperChanges:
         self._entry = Entry(b"", Kind.DIRECTORY)
 
     def __iter__(self) -> Iterator[Entry]:
-        """The members, the root's own first.
+        """Yield the members, the root first.
 
-        Raises InUseError when the directory changes meanwhile, TarError or LimitError for what no layer can hold,
-        StoreDamagedError for what this store's mounts never make, OSError.
+        Raises InUseError when the directory changes at the same time, TarError or LimitError for files that a layer
+        cannot hold, StoreDamagedError for files that mounts of this store never make, OSError.
         """
         todo = [b""]
         while todo:
@@ -86,7 +86,7 @@ class UpperChanges:
             todo.extend(reversed(below))
 
     def chunks(self) -> Iterator[bytes]:
-        """The current file's content. Raises InUseError when it has become shorter, OSError."""
+        """Yield the current file's content. Raises InUseError when it has become shorter, OSError."""
         left = self._entry.size
         fd = os.open(f"/proc/self/fd/{self._current}", _READ)
         try:
@@ -99,7 +99,7 @@ class UpperChanges:
             _refuse_to_guess(self._entry.path)
 
     def _directory(self, fd: int, path: bytes) -> Generator[Entry, None, list[bytes]]:
-        """The members for one directory and all in it but directories, whose paths are returned."""
+        """Yield the members of one directory, except subdirectories; return the paths of those."""
         node = read_node(fd, path)
         yield node.entry
         if node.opaque and self._hides_directory(path):
@@ -123,7 +123,7 @@ class UpperChanges:
         return below
 
     def _member(self, fd: int, parent: bytes, path: bytes) -> Entry | None:
-        """The member for what is no directory; None where there is to be none."""
+        """Return the member for a file that is not a directory; None if it has none."""
         node = read_node(fd, path)
         status = os.fstat(fd)
         if stat.S_ISSOCK(status.st_mode):
@@ -142,7 +142,7 @@ class UpperChanges:
     @staticmethod
     def _whiteout(parent: bytes, name: bytes) -> Entry:
         if len(PREFIX) + len(name) > NAME_MAX:
-            why = "was removed, but its name is too long for a layer to say so"
+            why = "was removed, but its name is too long for a whiteout in a layer"
             raise TarError(shown(parent + b"/" + name), why)
         return _mark(parent, PREFIX + name)
 
@@ -152,12 +152,12 @@ class UpperChanges:
 
 
 def unused_mount_points(upper_fd: int, lower: MergedView, mount_points: Iterable[bytes]) -> frozenset[bytes]:
-    """Those of *mount_points*, and of the directories above them, that only a runtime can have wanted.
+    """Return those of *mount_points*, and of their parents, that a runtime created and nothing else uses.
 
-    A runtime makes what its mounts need where the image has nothing: an empty directory or an empty file, which the
-    mount then covers. What the lower layers have, and what is not empty, is not among them; but a directory of theirs
-    is, b"" for the root, that has nothing but such things in the upper layer, and no other metadata than below it
-    except the time, which making them has changed. Raises OSError.
+    A runtime creates what its mounts need and the image lacks: an empty directory or an empty file, which the mount
+    then covers. Paths that exist in the lower layers, or are not empty, are not returned. Exception: a directory of the
+    lower layers (b"" for the root) is returned if it has nothing else in the upper layer, and its metadata differs from
+    the lower one only in the time, which the creation changed. Raises OSError.
     """
     wanted = set(mount_points)
     above = {b""}
@@ -174,16 +174,16 @@ def unused_mount_points(upper_fd: int, lower: MergedView, mount_points: Iterable
 
 
 def exists(view: MergedView, path: bytes) -> bool:
-    """Whether *view* shows anything at *path*. Raises OSError."""
+    """Return whether *view* shows something at *path*. Raises OSError."""
     node = view.lookup(path)
     return node is not None and node.entry.path == path and not node.whiteout
 
 
 def read_node(fd: int, path: bytes) -> Node:
-    """What an open descriptor (O_PATH will do) of an overlay layer's inode stands for; *path* is where it was found.
+    """Return the meaning of an inode of an overlay layer, open as *fd* (O_PATH will do) and found at *path*.
 
-    A socket counts as a whiteout: no layer can hold one, and it hides what lower layers have. Raises StoreDamagedError
-    for an inode whose content overlayfs has elsewhere, OSError.
+    A socket counts as a whiteout: a layer cannot hold it, and it hides what lower layers have. Raises StoreDamagedError
+    for an inode whose content overlayfs keeps elsewhere, OSError.
     """
     status = os.fstat(fd)
     kind = KINDS.get(stat.S_IFMT(status.st_mode))
@@ -192,7 +192,7 @@ def read_node(fd: int, path: bytes) -> Node:
     attributes = _attributes(fd)
     for name in _ELSEWHERE:
         if name in attributes:
-            why = f"has the attribute {shown(name)}, so its content is elsewhere; no mount of this store makes that"
+            why = f"has the attribute {shown(name)}, so its content is elsewhere; mounts of this store never do that"
             raise StoreDamagedError(shown(path), why)
     if kind is Kind.FILE and not status.st_size and _WHITEOUT in attributes:
         return Node(Entry(path, kind), whiteout=True)
@@ -203,9 +203,9 @@ def read_node(fd: int, path: bytes) -> Node:
 
 @contextmanager
 def opened_below(root_fd: int, path: bytes, flags: int = _LOOK) -> Iterator[int]:
-    """A descriptor of *path* below the directory *root_fd*, no symlink followed, for the length of the context.
+    """Open *path* below the directory *root_fd*, following no symlink, during the context; yield the descriptor.
 
-    Raises LimitError for a path that no layer can hold, OSError.
+    Raises LimitError for a path that a layer cannot hold, OSError.
     """
     _check_limits(path)
     fd = _open_below(root_fd, path, flags | os.O_NOFOLLOW)
@@ -219,7 +219,7 @@ def _open_below(root_fd: int, path: bytes, flags: int) -> int:
     try:
         return openat2(root_fd, path or b".", flags, _GUARD)
     except OSError as error:
-        # The path may be one byte too long for one call, and openat2(2) may be missing or filtered.
+        # The path may be one byte too long for a single call, and openat2(2) may be missing or filtered.
         if error.errno not in {errno.ENAMETOOLONG, errno.ENOSYS, errno.EPERM}:
             raise
     *parents, last = path.split(b"/")
@@ -244,7 +244,7 @@ def _attributes(fd: int) -> dict[bytes, bytes]:
 
 
 def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes], or_file: bool) -> bool:
-    """Whether there is a directory with nothing in it but *nothing*, or (*or_file*) a file without content."""
+    """Return whether *path* is a directory with nothing but *nothing* in it, or (*or_file*) an empty file."""
     try:
         with opened_below(upper_fd, path) as fd:
             status = os.fstat(fd)
@@ -260,7 +260,7 @@ def _is_empty(upper_fd: int, path: bytes, nothing: set[bytes], or_file: bool) ->
 
 
 def _is_only_touched(upper_fd: int, path: bytes, lower: MergedView) -> bool:
-    """Whether there is a directory, not empty, that differs from the one below it in its time alone."""
+    """Return whether *path* is a directory, not empty, that differs from the lower one only in its time."""
     node = lower.lookup(path)
     if node is None or node.entry.kind is not Kind.DIRECTORY:
         return False
@@ -277,7 +277,7 @@ def _mark(directory: bytes, name: bytes) -> Entry:
 
 def _check_name(path: bytes, name: bytes) -> None:
     if name.startswith(PREFIX):
-        why = "a layer cannot hold a name that begins with .wh., which means a removal there"
+        why = "a layer cannot hold a name that begins with .wh., which would mean a removal"
         raise TarError(shown(path), why, "rename it, or remove it")
     _check_limits(path)
 
@@ -289,4 +289,4 @@ def _check_limits(path: bytes) -> None:
 
 
 def _refuse_to_guess(path: bytes, cause: OSError | None = None) -> NoReturn:
-    raise InUseError(shown(path) or "/", "changed while it was read", "end what writes to the container") from cause
+    raise InUseError(shown(path) or "/", "changed while it was read", "stop what writes to the container") from cause

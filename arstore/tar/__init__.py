@@ -1,4 +1,4 @@
-"""Reading and writing tar streams: entries, whiteouts, compression.
+"""Tar streams: reading and writing entries, whiteouts, compression.
 
-Knows nothing of where a tree goes or how it is kept. Nothing here writes to a file system.
+Nothing here depends on where a tree goes or how it is stored, and nothing writes to a file system.
 """

@@ -1,9 +1,8 @@
-"""Codecs: how the streams of each compression begin, go on, fail, and are made.
+"""Codecs: how the streams of each compression begin, are decompressed, and are made.
 
-The libraries are imported when a codec is made, not before: to inflate, ISA-L or else zlib-ng where they are installed
-(zlib takes twice as long, ISA-L a tenth less than zlib-ng); to deflate, zlib-ng; the standard library's zstd from
-Python 3.14 on, backports.zstd below. Not in scope: streams of several frames, which
-`compression` handles.
+Libraries are imported when a codec is created, not earlier. Decompression of gzip uses ISA-L, else zlib-ng, where they
+are installed (zlib takes twice as long, ISA-L a tenth less than zlib-ng); compression uses zlib-ng. zstd comes from the
+standard library from Python 3.14 on, from backports.zstd below. Not here: streams of several frames (`compression`).
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
 WINDOW_LOG = 27
 """log2 of the largest window that a frame may ask for."""
 HEAD = 16
-"""Bytes that `detect` wants to see."""
+"""Bytes that `detect` needs."""
 
 
 _INFLATERS = ("isal.isal_zlib", "zlib_ng.zlib_ng", "zlib")
-"""Modules that inflate, the fastest first; the last one is always there."""
+"""Modules that inflate, the fastest first; the last one is always installed."""
 
 
 class Compression(enum.Enum):
-    """The compressions that are read; the values are the names for people."""
+    """Compressions that can be read; the values are the names for people."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -66,9 +65,9 @@ _UNSUPPORTED = {
 
 
 def detect(head: bytes, what: str = "") -> Compression:
-    """The compression of a stream that begins with *head* (`HEAD` bytes, or all there are); NONE for anything unknown.
+    """Return the compression of a stream that begins with *head* (`HEAD` bytes, or all there are); NONE if unknown.
 
-    Raises CompressionError for a compression that is known but not read, with its name.
+    Raises CompressionError, with the name, for a compression that is known but not supported.
     """
     if head.startswith(_MAGIC[Compression.GZIP]) and head[2:3] in (b"", b"\x08"):
         return Compression.GZIP
@@ -104,7 +103,7 @@ def _unsupported(head: bytes) -> str:
 
 
 class Frame(Protocol):
-    """One gzip member, zstd frame, xz or bzip2 stream being undone: what `bz2` and `lzma` call a decompressor."""
+    """One gzip member, zstd frame, xz or bzip2 stream being decompressed, with the interface of `bz2` and `lzma`."""
 
     @property
     def eof(self) -> bool:
@@ -112,14 +111,14 @@ class Frame(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether all that it was fed is used up; when not, feed b""."""
+        """Whether all input is used up; if not, feed b""."""
 
     @property
     def unused_data(self) -> bytes:
-        """After the end: what it was fed beyond."""
+        """After the end: the input beyond it."""
 
     def decompress(self, data: bytes | memoryview, /, max_length: int = -1) -> bytes:
-        """Feed *data* and take at most *max_length* bytes."""
+        """Feed *data*, and return at most *max_length* bytes."""
 
 
 class _Deflated(Protocol):
@@ -135,7 +134,7 @@ class _Deflated(Protocol):
 
 
 class _GzipMember:
-    """A gzip member, header and trailer checked by zlib, with the interface of the other decompressors."""
+    """A gzip member, with the interface of the other decompressors; zlib checks header and trailer."""
 
     __slots__ = ("_full", "_inflate")
 
@@ -149,7 +148,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # Output that just fills max_length may have more behind it although no input is left over.
+        # Output that exactly fills max_length may be followed by more, even if no input is left over.
         return not self._full and not self._inflate.unconsumed_tail
 
     @property
@@ -164,11 +163,11 @@ class _GzipMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How the streams of one compression begin, go on and fail.
+    """Properties of the streams of one compression.
 
-    `open` makes the decompressor of one frame; it raises `error` for what is damaged, with `limit_text` in its message
-    when the frame wants too much memory. `padding` is the length that zeros after a frame must be a multiple of, 0
-    where none are allowed; `padding_between` says whether another frame may follow them.
+    `open` creates the decompressor of one frame. It raises `error` on damage; the message contains `limit_text` when
+    the frame needs too much memory. The length of zeros after a frame must be a multiple of `padding`; 0 permits none.
+    `padding_between` says whether another frame may follow them.
     """
 
     compression: Compression
@@ -180,7 +179,7 @@ class Codec:
     padding_between: bool = False
 
     def decompress(self, frame: Frame, data: bytes | memoryview, size: int, what: str) -> bytes:
-        """At most *size* bytes of *frame*, given *data*. Raises CompressionError, LimitError."""
+        """Return at most *size* bytes of *frame*, after feeding *data*. Raises CompressionError, LimitError."""
         try:
             return frame.decompress(data, size)
         except self.error as error:
@@ -191,7 +190,7 @@ class Codec:
 
 
 def load(head: bytes) -> None:
-    """Import what undoes a stream that begins with *head*, for those who cannot import any more when they read it."""
+    """Import the decompressor of a stream that begins with *head*, before a confinement that forbids imports."""
     with contextlib.suppress(CompressionError):
         compression = detect(head)
         if compression is not Compression.NONE:
@@ -199,7 +198,7 @@ def load(head: bytes) -> None:
 
 
 def codec(compression: Compression) -> Codec:
-    """The codec of any compression but NONE."""
+    """Return the codec of any compression but NONE."""
     return _CODECS[compression]()
 
 
@@ -217,7 +216,7 @@ def _gzip() -> Codec:
 
 
 def _inflater() -> ModuleType:
-    """The fastest of the modules with zlib's interface that are installed."""
+    """Return the fastest installed module with zlib's interface."""
     for name in _INFLATERS:
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
@@ -239,7 +238,7 @@ def _zstd() -> Codec:
 def _xz() -> Codec:
     import lzma
 
-    # The decoder itself takes some tens of KiB more than its dictionary.
+    # The decoder needs some tens of KiB in addition to its dictionary.
     memory = (1 << WINDOW_LOG) + (1 << 20)
     return Codec(
         compression=Compression.XZ,
@@ -275,14 +274,14 @@ class Compressing(Protocol):
     """A `zlib.compressobj`, or a zstd compressor."""
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
-        """Add *data*, take what is ready."""
+        """Add *data*; return what is ready."""
 
     def flush(self) -> bytes:
-        """End the stream, take all that is left."""
+        """End the stream; return all that is left."""
 
 
 def gzip_compressing(level: int) -> Compressing:
-    """The state of a gzip member whose header has neither name nor time."""
+    """Return the state of a gzip member whose header has neither name nor time."""
     try:
         from zlib_ng import zlib_ng
 
@@ -294,9 +293,9 @@ def gzip_compressing(level: int) -> Compressing:
 
 
 def portable_compressing(compression: Compression, level: int | None = None) -> Compressing | None:
-    """What makes the same bytes on every machine: zlib (level 6) or libzstd (level 3); None for no compression.
+    """Return a compressor with the same output on every machine: zlib (level 6), libzstd (level 3), or None for NONE.
 
-    zlib-ng and ISA-L are faster, and their output depends on the processor. Raises CompressionError for xz and bzip2.
+    zlib-ng and ISA-L are faster, but their output depends on the processor. Raises CompressionError for xz and bzip2.
     """
     if compression is Compression.NONE:
         return None
@@ -306,11 +305,11 @@ def portable_compressing(compression: Compression, level: int | None = None) -> 
         return zlib.compressobj(6 if level is None else level, zlib.DEFLATED, 16 + 15)
     if compression is Compression.ZSTD:
         return zstd_compressing(3 if level is None else level)
-    raise CompressionError(compression.value, "is a compression that is only read", "use gzip or zstd")
+    raise CompressionError(compression.value, "can be read, but not written", "use gzip or zstd")
 
 
 def zstd_compressing(level: int) -> Compressing:
-    """The state of a zstd frame with a checksum."""
+    """Return the state of a zstd frame with a checksum."""
     zstd = _zstd_module()
     parameter = zstd.CompressionParameter
     options = {parameter.compression_level: level, parameter.checksum_flag: 1}

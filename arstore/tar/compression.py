@@ -1,14 +1,14 @@
-"""Compression of archives and layers: told by content, undone as a stream, and made for exports.
+"""Compression of archives and layers: detected by content, decompressed as a stream, and made for exports.
 
 Formats: gzip (RFC 1952), zstd (RFC 8878), xz (the .xz file format 1.2), bzip2. A stream may consist of several members
-or frames, one after the other, as pigz, pbzip2, eStargz and zstd:chunked write them; zstd's skippable frames, xz's
-stream padding and zeros after the last gzip member are passed over, anything else there is an error.
+or frames, one after the other, as pigz, pbzip2, eStargz and zstd:chunked write them. zstd's skippable frames, xz's
+stream padding and zeros after the last gzip member are skipped; anything else there is an error.
 
-Not in scope: what is inside, and digests (a `VerifiedReader` beneath or above does those). A decompressing reader reads
-its source until that gives b"", so that a verifier beneath it has seen everything.
+Not here: the content, and digests (a `VerifiedReader` below or above checks those). A decompressing reader reads its
+source until that returns b"", so that a verifier below it has seen everything.
 
-Memory: one read gives at most the bytes asked for, whatever a bomb would inflate to, and a stream that wants a window
-over 128 MiB (`zstd --long=27` is within) is refused.
+Memory: one read returns at most the bytes asked for, even of a decompression bomb. A stream that needs a window over
+128 MiB (`zstd --long=27` is within) is refused.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["Compression", "Compressor", "Decompressed", "compressor", "decompres
 INPUT = 1 << 18
 """Compressed bytes taken from a source at a time."""
 FIRST_STEP = 1 << 12
-"""Compressed bytes fed to a new frame at first: what one tiny frame after the other leaves over is copied each time."""
+"""Compressed bytes fed to a new frame at first: small, because input left over by each tiny frame is copied."""
 
 
 class PlainReader:
-    """A stream that is not compressed, with the bytes that were read from it to find that out put back."""
+    """A stream that is not compressed; it returns first the bytes that were read to find that out."""
 
     compression = Compression.NONE
 
@@ -47,7 +47,7 @@ class PlainReader:
         self.produced = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end. Raises LimitError past the limit on the whole content."""
+        """Return at most *size* bytes, b"" at the end. Raises LimitError if the whole content is over the limit."""
         if size < 0:
             return _read_all(self)
         if self.produced < len(self._head):
@@ -60,7 +60,7 @@ class PlainReader:
 
 
 class InflatingReader:
-    """A compressed stream, undone while it is read."""
+    """A compressed stream that is decompressed while it is read."""
 
     def __init__(
         self,
@@ -88,9 +88,9 @@ class InflatingReader:
         self._ended = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, and at least half of them unless the content ends; b"" at the end.
+        """Return at most *size* bytes, and at least half of them unless the content ends; b"" at the end.
 
-        A negative *size* reads everything: only for content whose size is limited in some other way.
+        A negative *size* reads everything: use it only if something else limits the size of the content.
 
         Raises TruncatedError, CompressionError, LimitError.
         """
@@ -110,7 +110,7 @@ class InflatingReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _inflate(self, size: int) -> bytes:
-        """One step: up to *size* bytes, b"" also where a step gave none."""
+        """Do one step; return up to *size* bytes, also b"" if the step had no output."""
         frame = self._frame
         if frame is None:
             frame = self._frame = self._next_frame()
@@ -126,7 +126,7 @@ class InflatingReader:
             self._step = min(2 * self._step, INPUT)
         output = self._codec.decompress(frame, data, size, self._what)
         if frame.eof:
-            # What a frame leaves over is the end of what it was fed last, and no refill came between.
+            # The rest is the end of the last input, which is still in the buffer: no refill happened since.
             self._at -= len(frame.unused_data)
             self._frame = None
             self._step = FIRST_STEP
@@ -135,7 +135,7 @@ class InflatingReader:
         return output
 
     def _refill(self) -> None:
-        """Replace the buffer, which has been used up, by the source's next bytes."""
+        """Replace the buffer, which is used up, by the source's next bytes."""
         if not self._exhausted:
             self._buffer = self._source.read(INPUT)
             self._consumed += len(self._buffer)
@@ -143,7 +143,7 @@ class InflatingReader:
             self._exhausted = not self._buffer
 
     def _peek(self, size: int) -> bytes:
-        """The next *size* bytes of input, fewer only at its end; they stay unread."""
+        """Return the next *size* bytes of input without consuming them; fewer only at the end."""
         while len(self._buffer) - self._at < size and not self._exhausted:
             held = self._buffer[self._at :]
             self._refill()
@@ -152,7 +152,7 @@ class InflatingReader:
         return self._buffer[self._at : self._at + size]
 
     def _next_frame(self) -> Frame | None:
-        """A decompressor for what follows, or None when nothing does."""
+        """Return a decompressor for the next frame, or None at the end."""
         head = self._peek(HEAD)
         if not head and not self._first:
             return None
@@ -163,14 +163,14 @@ class InflatingReader:
         if len(head) < HEAD and any(magic.startswith(head) for magic in self._codec.magics):
             raise TruncatedError(self._what, f"its {name} stream ends too early")
         if self._first:
-            raise CompressionError(self._what, f"no {name} stream")
+            raise CompressionError(self._what, f"not a {name} stream")
         if head[0] or not self._codec.padding:
             raise CompressionError(self._what, f"something other than {name} after the end of its {name} stream")
         self._skip_padding()
         return self._next_frame() if self._peek(1) else None
 
     def _skip_padding(self) -> None:
-        """Pass over zeros; the codec says which amounts are allowed, and whether another frame may follow."""
+        """Skip zeros. The codec says which amounts are allowed, and whether another frame may follow."""
         name = self.compression.value
         count = 0
         while self._peek(1) == b"\0":
@@ -184,7 +184,7 @@ class InflatingReader:
 
 
 Decompressed = PlainReader | InflatingReader
-"""What `decompressed` gives: `read`, `compression` as found, and `produced`, the bytes given so far."""
+"""Result of `decompressed`: `read`, `compression` as detected, and `produced`, the bytes returned so far."""
 
 
 def decompressed(
@@ -195,13 +195,13 @@ def decompressed(
     limit: int | None = None,
     limits: Limits | None = None,
 ) -> Decompressed:
-    """A reader of what *source* holds, its compression undone.
+    """Return a reader of the decompressed content of *source*.
 
-    *compression* None looks at the first bytes. *what* names the source in errors. *limit* is the most bytes that the
-    whole content may have; *limits* also say how much more than its own size a compressed one may give.
+    With *compression* None, the first bytes decide. *what* names the source in errors. *limit* is the maximum size of
+    the whole content in bytes; *limits* also bounds the ratio of content to compressed bytes.
 
-    Raises CompressionError when the compression is known but not read. Reading raises TruncatedError where the stream
-    is cut, CompressionError where it is damaged, LimitError for a window over 128 MiB or content over *limit*.
+    Raises CompressionError when the compression is known but not supported. Reading raises TruncatedError where the
+    stream is cut, CompressionError where it is damaged, LimitError for a window over 128 MiB or content over *limit*.
     """
     head = b""
     if compression is None:
@@ -222,25 +222,25 @@ def _read_all(reader: Reader) -> bytes:
 
 def _check_limit(produced: int, limit: int | None, what: str) -> None:
     if limit is not None and produced > limit:
-        raise LimitError(what, f"holds more than {limit} bytes when it is decompressed")
+        raise LimitError(what, f"has more than {limit} bytes when decompressed")
 
 
 class Compressor:
-    """Writes a compressed stream to a sink. `close` ends the stream, and leaves the sink open."""
+    """Writes a compressed stream to a sink. `close` ends the stream, but does not close the sink."""
 
     def __init__(self, sink_write: Callable[[bytes | memoryview], object], state: Compressing | None) -> None:
         self._sink_write = sink_write
         self._state = state
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add *data*; what the sink's write raises passes through."""
+        """Add *data*. Raises what the sink's write raises."""
         if self._state is None:
             self._sink_write(data)
         elif output := self._state.compress(data):
             self._sink_write(output)
 
     def close(self) -> None:
-        """Write all that is still held back, and the end of the stream."""
+        """Write all bytes held back, and the end of the stream."""
         if self._state is not None:
             self._sink_write(self._state.flush())
             self._state = None
@@ -254,10 +254,10 @@ def _refuse(data: bytes | memoryview) -> object:
 def compressor(
     sink_write: Callable[[bytes | memoryview], object], compression: Compression, level: int | None = None
 ) -> Compressor:
-    """A compressor to gzip, zstd or none that passes its output to *sink_write*.
+    """Return a compressor to gzip, zstd or none that passes its output to *sink_write*.
 
-    The output depends on nothing but the input, how it is cut into writes, the level (None: 6 for gzip, 3 for zstd)
-    and the library's version.
+    The output depends only on the input, its division into writes, the level (None: 6 for gzip, 3 for zstd) and the
+    library's version.
 
     Raises CompressionError for xz and bzip2, which are only read.
     """
@@ -267,4 +267,4 @@ def compressor(
         return Compressor(sink_write, gzip_compressing(6 if level is None else level))
     if compression is Compression.ZSTD:
         return Compressor(sink_write, zstd_compressing(3 if level is None else level))
-    raise CompressionError(compression.value, "is a compression that is only read", "use gzip or zstd")
+    raise CompressionError(compression.value, "can be read, but not written", "use gzip or zstd")

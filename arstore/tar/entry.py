@@ -13,7 +13,7 @@ from arstore.values import Slotted
 
 
 class Kind(enum.Enum):
-    """What an entry makes; the values are the letters that `find -type` uses, and `h` for a hard link."""
+    """Type of a file; the values are the letters of `find -type`, and `h` for a hard link."""
 
     FILE = "f"
     DIRECTORY = "d"
@@ -25,12 +25,12 @@ class Kind(enum.Enum):
 
 
 class Entry(Slotted):
-    """A member, with everything that its headers said.
+    """A member, with all information of its headers.
 
     `link` is a symlink's target exactly as written, or a hard link's target as a path within the layer. `size` is the
-    number of content bytes of the file that results; `offset` is where these begin in the uncompressed tar, which is
-    meaningful only when `sparse` is None. `sparse` lists the `(offset, length)` runs of a GNU or PAX sparse file that
-    hold data; all else in it reads as zeros.
+    size of the resulting file in bytes. `offset` is where its content begins in the uncompressed tar, meaningful only
+    when `sparse` is None. `sparse` lists the `(offset, length)` runs of data in a GNU or PAX sparse file; the rest of
+    the file reads as zeros.
     """
 
     __match_args__ = (
@@ -92,7 +92,7 @@ class Entry(Slotted):
 
 
 def shown(path: bytes) -> str:
-    """*path* for a person: valid UTF-8 as it is, every other byte and every control character escaped."""
+    """Return *path* for a person: valid UTF-8 unchanged, every other byte and every control character escaped."""
     text = path.decode("utf-8", "backslashreplace")
-    # Not by the codec unicode_escape, which is imported at its first use: a confined worker cannot do that.
+    # The codec unicode_escape would be imported at its first use, which a confined worker cannot do.
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,10 +1,10 @@
 """The 512-byte header: its fields, its numbers and its checksum.
 
-POSIX.1-2024 pax, "ustar Interchange Format", and the GNU tar manual, "Basic Tar Format". The forms told apart are v7
-(no magic), ustar, GNU (two times in place of the prefix; base-256 numbers, which are accepted in every form) and star
-(a shorter prefix). Writers of Go before 1.8 put a prefix under GNU's magic, too (golang/go issues 12594 and 21005).
+POSIX.1-2024 pax, "ustar Interchange Format", and the GNU tar manual, "Basic Tar Format". Forms: v7 (no magic), ustar,
+GNU (two times in place of the prefix; base-256 numbers, which are accepted in every form) and star (a shorter prefix).
+Go before 1.8 also wrote a prefix under GNU's magic (golang/go issues 12594 and 21005).
 
-This is the hot loop of every import: one `struct` call slices a header, and Adler-32 adds up its bytes.
+This is the hot loop of every import: one `struct` call splits a header, and Adler-32 sums its bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from arstore.errors import TarError
 from arstore.tar.entry import Kind
 
 BLOCK = 512
-"""Bytes of a header, and what content is padded to a multiple of."""
+"""Bytes of a header; content is padded to a multiple of it."""
 ZEROS = bytes(BLOCK)
 
 FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 """name, mode, uid, gid, size, mtime, checksum, type, link name, magic with version, major, minor, prefix, the rest."""
 
 GNU = b"ustar  \0"
-"""The magic and version of GNU headers. Old sparse files (type S) have no other."""
+"""The magic and version of GNU headers. Old sparse files (type S) always have it."""
 _USTAR = b"ustar\0"
 _STAR_TRAILER = b"tar\0"
 _STAR_PREFIX = 131
@@ -42,16 +42,16 @@ KINDS = {
     b"D": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
-"""Types that make something. Contiguous files (7) are files, GNU's dumped directories (D) are directories."""
+"""Types that create a file. Contiguous files (7) are files, GNU's dumped directories (D) are directories."""
 
 _MEMO_MAX = 1 << 14
 _memo: dict[bytes, int] = {}
 
 
 def number(field: bytes, what: str, name: str) -> int:
-    """The value of a numeric field: octal digits between blanks and NULs, or GNU's base 256, which may be negative.
+    """Return the value of a numeric field: octal digits between blanks and NULs, or GNU's base 256, perhaps negative.
 
-    An empty field is 0. Raises TarError, with *name* for the field.
+    An empty field is 0. Raises TarError, which names the field as *name*.
     """
     value = _memo.get(field)
     if value is None:
@@ -65,9 +65,9 @@ def number(field: bytes, what: str, name: str) -> int:
 
 
 def _parsed(field: bytes) -> int | None:
-    """As `number`; None for what is not a number."""
+    """Like `number`, but return None if the field is not a number."""
     if field[0] & 0x80:
-        # The top bit marks the form, the next is the sign of a two's complement number of the bits that remain.
+        # The top bit marks the form, the next one is the sign of a two's complement number in the remaining bits.
         value = int.from_bytes(field, "big") & ((1 << 8 * len(field) - 1) - 1)
         return value - (1 << 8 * len(field) - 1) if field[0] & 0x40 else value
     digits = field.strip(b" \0").partition(b"\0")[0]
@@ -79,11 +79,11 @@ def _parsed(field: bytes) -> int | None:
 
 
 def checksum_matches(block: bytes, field: bytes) -> bool:
-    """Whether the checksum in *field* is that of *block*, which counts *field* itself as blanks.
+    """Return whether the checksum in *field* is that of *block*, where *field* itself counts as blanks.
 
     Old tars summed signed bytes; both sums are accepted, as GNU tar does.
     """
-    # The low half of an Adler-32 that starts at 0 is the sum modulo 65521, which no 256 bytes can reach.
+    # The low half of an Adler-32 that starts at 0 is the sum modulo 65521, which 256 bytes cannot reach.
     total = (
         256
         + (_adler32(block[:148], 0) & 0xFFFF)
@@ -102,7 +102,7 @@ def _unusual_checksum_matches(block: bytes, field: bytes, total: int) -> bool:
 
 
 def full_name(name: bytes, prefix: bytes, magic: bytes, rest: bytes) -> bytes:
-    """Join a member's name from the two fields of its header, where the form has a prefix."""
+    """Return a member's name from the two fields of its header, if the form has a prefix."""
     name = name.partition(b"\0")[0]
     if prefix[0] == 0:
         return name
@@ -115,7 +115,7 @@ def full_name(name: bytes, prefix: bytes, magic: bytes, rest: bytes) -> bytes:
 
 
 def _is_misplaced(prefix: bytes) -> bool:
-    """Whether a GNU header has a prefix where its times belong, by the rule of Go's archive/tar (`readHeader`).
+    """Return whether a GNU header has a prefix in place of its times, by the rule of Go's archive/tar (`readHeader`).
 
     It is a prefix when one of the two times is not a number, and all of it is ASCII.
     """

@@ -1,8 +1,8 @@
 """Limits on what one archive may ask of the host, so that memory, names and disk stay bounded whatever it contains.
 
-The defaults are far from what real images have; `--limit NAME=VALUE` changes them by the names of the fields, with `-`
-for `_`. Limits hold at the border, for what comes in; what a store has accepted is read with `ACCEPTED`. Not in scope:
-what applies them.
+The defaults are far above what real images need. `--limit NAME=VALUE` changes them; NAME is the field with `-` for `_`.
+Limits apply to content from outside; content that a store has accepted is read with `ACCEPTED`. Not here: the code that
+applies them.
 """
 
 from __future__ import annotations
@@ -21,79 +21,79 @@ _MAY_BE_NOTHING = frozenset({"reserve", "inodes", "steps-per-byte"})
 
 
 class Limits(NamedTuple):
-    """The most that is accepted; anything over is a LimitError. Sizes are bytes."""
+    """Maximum values; exceeding one is a LimitError. Sizes are in bytes."""
 
     headers: int = 10_000_000
     """Headers of one archive, those of extensions included."""
     path: int = 4096
-    """A normalised path, and a link's target: the kernel's PATH_MAX."""
+    """Bytes of a normalised path, and of a link's target: the kernel's PATH_MAX."""
     depth: int = 1024
     """Components of a path."""
     pax: int = 1 << 20
-    """All records of one extended header; also all global records that hold at a time."""
+    """Bytes of all records of one extended header, and of all global records in force."""
     long_name: int = 1 << 16
-    """A GNU long name or long link."""
+    """Bytes of a GNU long name or long link."""
     xattr_value: int = 1 << 20
-    """One extended attribute's value. The kernel takes 64 KiB: a tree leaves out a larger one, and counts it."""
+    """Bytes of one extended attribute's value. The kernel takes 64 KiB; a larger one is left out and counted."""
     xattrs: int = 1 << 20
-    """Names and values of all extended attributes of one member."""
+    """Bytes of names and values of all extended attributes of one member."""
     sparse_runs: int = 1 << 16
     """Runs of data in one sparse file."""
     inflated: int = 1 << 40
-    """A layer, or a whole archive, when its compression is undone."""
+    """Bytes of a layer, or of a whole archive, after decompression."""
     ratio: int = 200
-    """Bytes that a compressed one may give; counted from `ratio_from` on."""
+    """Decompressed bytes per compressed byte; checked above `ratio_from`."""
     ratio_from: int = 1 << 30
-    """Bytes that a layer or an archive may inflate to whatever the ratio."""
+    """Decompressed bytes of a layer or an archive that are accepted whatever the ratio."""
 
     index_memory: int = 160 << 20
-    """What is kept in memory of the entries of layers that are indexed at a time; a layer with more is refused."""
+    """Bytes of memory for the entries of layers that are indexed at the same time; a larger layer is refused."""
     memory: int = 96 << 20
-    """What is kept in memory of the directories, links and attributes of layers whose files are extracted at a time."""
+    """Bytes of memory for directories, links and attributes of layers that are extracted at the same time."""
     steps: int = 50_000_000
     """Work that a source may ask for whatever its size, in steps (`tar.steps`); also of one outer archive."""
     steps_per_byte: int = 8
-    """Steps that a source may ask for besides, for each byte of its layers as they come."""
+    """Additional steps that a source may ask for, per byte of its layers that has arrived."""
     inodes: int | None = None
-    """Inodes that are left free of the store's file system, 0 for nothing; None: a twentieth (`disk.free_space`)."""
+    """Inodes that stay free on the store's file system; 0 for none, None for a twentieth (`disk.free_space`)."""
 
     members: int = 100_000
-    """Members of an outer archive, which are all kept in a table: one of images needs a handful a layer."""
+    """Members of an outer archive, all kept in a table: an archive of images needs a handful per layer."""
     member_names: int = 16 << 20
     """Bytes of the names and links in that table."""
     trailing: int = 64 << 20
-    """Bytes behind the end mark of an outer archive in a stream: tapes are padded, and a device is endless."""
+    """Bytes after the end mark of an outer archive in a stream: tapes are padded, and a device is endless."""
     documents: int = 128 << 20
-    """Manifests, configs and indexes of one source, which are held in memory until their images are published."""
+    """Bytes of manifests, configs and indexes of one source, held in memory until their images are published."""
     parsed: int = 8 << 20
-    """Bytes of a source's documents that are parsed, where a value counts as 16; and 8 for each byte of the source."""
+    """Bytes of a source's documents that are parsed, a value counting as 16; plus 8 for each byte of the source."""
     visits: int = 100_000
-    """Entries of its lists that are gone through, as often as they are; and one for each 16 bytes of the source."""
+    """Entries of its lists that are visited, repeats included; plus one for each 16 bytes of the source."""
     references: int = 50_000
-    """Layers that all images of one source name; and one for each 200 bytes of the source."""
+    """Layers that all images of one source name; plus one for each 200 bytes of the source."""
     images: int = 20_000
-    """Images that one source may bring, and that are wanted of one of its indexes."""
+    """Images of one source, and images wanted from one of its indexes."""
     document: int = 4 << 20
     """Bytes of a manifest, a config, an index, or a docker-archive's `manifest.json`."""
     listing: int = 16 << 20
-    """Bytes of the `index.json` of a layout: a backup of 20,000 images with two long names each has as many."""
+    """Bytes of the `index.json` of a layout: enough for a backup of 20,000 images with two long names each."""
     json_depth: int = 64
-    """Levels of lists and objects in one of them."""
+    """Levels of lists and objects in a document."""
     layers: int = 10_000
     """Layers of a manifest; diff IDs of a config; a quarter of the entries of its history."""
     manifests: int = 50_000
-    """Entries of an index, of `index.json` too."""
+    """Entries of an index, also of `index.json`."""
     index_depth: int = 4
-    """Indexes within indexes that are followed."""
+    """Levels of nested indexes that are followed."""
     extracts_large: bool = False
-    """Whether a layer with more than `index_memory` holds is extracted, and not refused."""
+    """Whether a layer that exceeds `index_memory` is extracted instead of refused."""
     strict_xattrs: bool = False
-    """Whether an extended attribute that a tree cannot have is an error; it is left out and counted otherwise."""
+    """Whether an extended attribute that a tree cannot have is an error, instead of left out and counted."""
     reserve: int | None = None
-    """What is left free of the store's file system, 0 for nothing; None: by its size (`disk.free_space`)."""
+    """Bytes that stay free on the store's file system; 0 for none, None: depends on its size (`disk.free_space`)."""
 
     def check_inflated(self, produced: int, consumed: int, what: str) -> None:
-        """Refuse a bomb, while it inflates: *produced* bytes from *consumed*. Raises LimitError."""
+        """Refuse a decompression bomb while it inflates: *produced* bytes from *consumed*. Raises LimitError."""
         if produced > self.inflated:
             raise LimitError(what, f"inflates to more than {self.inflated} bytes", raising("inflated"))
         if produced > self.ratio_from and produced > self.ratio * consumed:
@@ -102,15 +102,15 @@ class Limits(NamedTuple):
 
 
 def raising(name: str) -> str:
-    """The hint for what went past the limit *name*."""
+    """Return the hint for exceeding the limit *name*."""
     return f"--limit {name}=VALUE raises this limit"
 
 
 def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
-    """*limits* (None: the defaults) with those changed that *texts*, each `NAME=VALUE`, name.
+    """Return *limits* (None: the defaults) with the changes of *texts*, each `NAME=VALUE`.
 
-    A value is a whole number above 0 (or 0, for what is left free), perhaps with k, m, g or t behind it for the powers
-    of 1024. Raises UsageError.
+    A value is a whole number above 0 (0 is permitted for reserves and steps-per-byte), optionally followed by k, m, g
+    or t for powers of 1024. Raises UsageError.
     """
     names = {name.replace("_", "-"): name for name, kind in Limits.__annotations__.items() if kind != "bool"}
     values: dict[str, Any] = {}
@@ -118,19 +118,19 @@ def changed(texts: Iterable[str], limits: Limits | None = None) -> Limits:
         name, _, value = text.partition("=")
         what = f"--limit {text if text.isprintable() else ascii(text)}"
         if name not in names:
-            raise UsageError(what, "no such limit", f"there are {', '.join(names)}")
+            raise UsageError(what, "no such limit", f"limits are {', '.join(names)}")
         digits = value.lower().rstrip("kmgt")
         unit = value[len(digits) :].lower()
         if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS or len(digits) > _DIGITS_MAX:
-            raise UsageError(what, "its value is no whole number", "write it as in inflated=512g")
+            raise UsageError(what, "its value is not a whole number", "write it as in inflated=512g")
         values[names[name]] = int(digits) * _UNITS[unit]
         if not values[names[name]] and name not in _MAY_BE_NOTHING:
-            raise UsageError(what, "a limit is at least 1")
+            raise UsageError(what, "a limit must be at least 1")
     return (limits or Limits())._replace(**values)
 
 
 DEFAULT_LIMITS = Limits()
-"""What comes in from outside gets these."""
+"""Limits for content from outside."""
 _MOST = 1 << 62
 ACCEPTED = Limits(
     headers=_MOST,
@@ -146,9 +146,9 @@ ACCEPTED = Limits(
     inodes=0,
     extracts_large=True,
 )
-"""What was verified and accepted once, perhaps with other limits: only what the kernel cannot take is refused.
+"""For content that was accepted before, perhaps with other limits: refuse only what the kernel cannot take.
 
-`index_memory` refuses nothing, and holds: a layer with more is extracted. Of documents see `oci.document.STORED`.
+A layer that exceeds `index_memory` is extracted, not refused. For documents see `oci.document.STORED`.
 """
 OWN = DEFAULT_LIMITS._replace(inflated=_MOST, ratio=_MOST, steps=_MOST, reserve=0, inodes=0, extracts_large=True)
-"""What arstore packs itself, from files of a container: nobody announced anything, and what is there has room."""
+"""For archives that arstore makes from a container: their size is not announced, and the files fit on the disk."""

@@ -1,8 +1,8 @@
 """Member names: from the bytes of an archive to a path inside a layer.
 
-The result is relative to the layer's root, without `.`, `..`, empty components and slashes at either end; the root is
+The result is relative to the layer's root, without `.`, `..`, empty components, and slashes at either end; the root is
 b"". `..` is resolved lexically, as filepath.Clean of Go does for all tools that read layers. A name that would leave
-the root that way is refused. Not in scope: symlinks on the way, which only a tree can follow.
+the root is refused. Not here: symlinks in the path, which only a tree can follow.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ NAME_MAX = 255
 
 
 def normalised(raw: bytes, limits: Limits = DEFAULT_LIMITS, what: str = "") -> bytes:
-    """The path that *raw* names.
+    """Return the path that *raw* names.
 
-    Raises TarError for an empty name, a NUL, a component over 255 bytes; UnsafePathError for a name that leaves the
+    Raises TarError for an empty name, a NUL, or a component over 255 bytes; UnsafePathError for a name that leaves the
     root; LimitError for a path that is too long or too deep.
     """
-    # Nearly all names: nothing to resolve, and too short to go past a limit.
+    # Nearly all names take this branch: nothing to resolve, and too short to exceed a limit.
     path = raw.removeprefix(b"./").removesuffix(b"/")
     if (
         path
@@ -61,5 +61,5 @@ def _resolved(raw: bytes, limits: Limits, what: str) -> bytes:
 
 
 def excerpt(name: bytes) -> str:
-    """*name* for a message, shortened when it is long."""
+    """Return *name* for a message, shortened if it is long."""
     return shown(name) if len(name) <= 120 else shown(name[:100]) + "..."

@@ -1,12 +1,12 @@
-"""Extended headers: PAX records, and what they say about the next member.
+"""Extended headers: PAX records, and their meaning for the next member.
 
 POSIX.1-2024 pax, "pax Extended Header"; xattrs as star and GNU tar (`SCHILY.xattr.NAME=value`) and libarchive
 (`LIBARCHIVE.xattr.NAME=base64`, the name percent-encoded) write them; GNU's sparse formats 0.0, 0.1 and 1.0.
 
-Values are taken as bytes, so `hdrcharset` changes nothing. Ignored: owner names (numeric ids count), atime and ctime,
-device numbers, and every keyword that is not known, as POSIX asks. Numbers are read as Go reads them
-(strconv.ParseInt): any number of leading zeros, and a sign. Access control lists as text, and xattrs that cannot be
-decoded, stay among the xattrs under their keyword: no file can have them, so they are counted as left out.
+Values are taken as bytes, so `hdrcharset` has no effect. Ignored: owner names (numeric ids count), atime and ctime,
+device numbers, and every unknown keyword, as POSIX requires. Numbers are parsed as Go does (strconv.ParseInt): any
+number of leading zeros, and a sign. Access control lists as text, and xattrs that cannot be decoded, are kept as xattrs
+under their keyword: a file cannot have them, so they are counted as left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCHILY_XATTR = b"SCHILY.xattr."
 LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 SPARSE = b"GNU.sparse."
 NO_OWNER = frozenset({-1, (1 << 32) - 1})
-"""The numbers that chown takes for "leave the owner as it is"."""
+"""The numbers for which chown leaves the owner as it is."""
 _QUOTED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BLANKS = b" \t\r\n"
 _AS_COMMAS = bytes.maketrans(_BLANKS, b"," * len(_BLANKS))
@@ -39,12 +39,12 @@ _TEXT_ACLS = {
     b"SCHILY.acl.default": b"system.posix_acl_default",
     b"SCHILY.acl.ace": b"",
 }
-"""Access control lists as text, with the xattr that may say the same."""
+"""Keywords of access control lists as text, with the xattr that may have the same information."""
 _MODE_ALONE = re.compile(rb"(?:u|user|g|group|o|other)::?[rwx-]*")
 _DIGITS_MAX = 20
 _LONGEST_QUOTED = 3 * 255
 _LONGEST_LIST = 1 << 16
-"""Bytes of an access control list that are looked into: what is longer says more than a mode does."""
+"""Bytes of an access control list that is parsed: a longer one has more than a mode for sure."""
 _OWNERS = frozenset({b"uid", b"gid"})
 _OF_ONE_MEMBER = frozenset({b"path", b"linkpath", b"size"})
 _NANOSECONDS = 1_000_000_000
@@ -54,7 +54,7 @@ Record = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class Sparse:
-    """What GNU's sparse records say: the file's own name and size, and the map where it is not in the data."""
+    """The content of GNU's sparse records: the file's real name and size, and the map unless it is in the data."""
 
     major: int = 0
     minor: int = 0
@@ -70,9 +70,9 @@ class Sparse:
 
 @dataclass(slots=True)
 class Extension:
-    """What extended headers say about one member; None where they say nothing. `mtime` is nanoseconds.
+    """The content of extended headers about one member; None for values not given. `mtime` is in nanoseconds.
 
-    It may be about several members, and is never changed.
+    An object may be shared by several members, so it is never changed.
     """
 
     path: bytes | None = None
@@ -88,8 +88,8 @@ class Extension:
 
 
 def price(data: bytes) -> int:
-    """The steps that the records in *data*, an extended header's content, take, before anything of it is looked at."""
-    # A record ends with a line end; a value may have more of them, which is paid for as well.
+    """Return the steps for the records in *data*, an extended header's content, before any of it is parsed."""
+    # A record ends with a newline. Newlines in values are charged as well.
     steps = RECORD * data.count(b"\n")
     if SPARSE in data:
         steps += NUMBER * data.count(b",")
@@ -99,21 +99,21 @@ def price(data: bytes) -> int:
 
 
 def global_price(keyword: bytes, value: bytes) -> int:
-    """The steps that a global record takes each time that what all of them say is gone through."""
+    """Return the steps of a global record for each time that all global records are evaluated."""
     if keyword.startswith(LIBARCHIVE_XATTR):
         return RECORD + NUMBER * keyword.count(b"%") + DECODED * len(value) // 8
     return RECORD + (LIST * len(value) if keyword in _TEXT_ACLS else 0)
 
 
 def records(data: bytes, what: str) -> list[Record]:
-    """The records in *data*, an extended header's content, in their order.
+    """Return the records in *data*, an extended header's content, in order.
 
-    Raises TarError when a record's length, separators or keyword are not as they must be.
+    Raises TarError for a malformed length, separator or keyword.
     """
     found: list[Record] = []
     start, total = 0, len(data)
     while start < total:
-        # However far the blank is: a record is at least as long as the digits of its length.
+        # No limit on the distance of the blank: a record is at least as long as the digits of its length.
         blank = data.find(b" ", start)
         end = start + _value(data[start:blank]) if blank > start else 0
         equals = data.find(b"=", blank + 2, end)
@@ -128,9 +128,9 @@ def records(data: bytes, what: str) -> list[Record]:
 
 
 def extension(found: Iterable[Record], limits: Limits, what: str, of_all: Extension | None = None) -> Extension:
-    """What *found* says about the next member, after *of_all*, which the global records say of all of them. A later
-    record overrides an earlier one, and an empty value takes back what an earlier one said (an xattr may be empty).
+    """Evaluate the records *found* for the next member, on top of *of_all*, the evaluated global records.
 
+    A later record overrides an earlier one, and an empty value cancels an earlier one (but an xattr may be empty).
     Raises TarError for a malformed value, LimitError for xattrs or sparse maps that are too large.
     """
     result = Extension() if of_all is None else _changeable(of_all)
@@ -168,7 +168,7 @@ def extension(found: Iterable[Record], limits: Limits, what: str, of_all: Extens
 
 
 def _changeable(of_all: Extension) -> Extension:
-    """A copy of what global records say, without the lists that are among its xattrs."""
+    """Copy the evaluated global records, without the lists that are among the xattrs."""
     xattrs = dict(of_all.xattrs)
     for keyword, value in of_all.lists.items():
         if xattrs.get(keyword) is value:
@@ -179,9 +179,9 @@ def _changeable(of_all: Extension) -> Extension:
 def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[Record]:
     """Return those of *found*, the records of a global header, that change the members after it.
 
-    Left out: what can only be about one member (`path`, `linkpath`, `size`, sparse files), what this module ignores,
-    a malformed value, because Go ignores it there, and an owner that is none: members have their own. Raises
-    LimitError.
+    Left out: keywords about a single member (`path`, `linkpath`, `size`, sparse files), keywords that this module
+    ignores, malformed values, because Go ignores them there, and owner -1, because members have their own owners.
+    Raises LimitError.
     """
     taken: list[Record] = []
     for keyword, value in found:
@@ -199,7 +199,7 @@ def global_records(found: Iterable[Record], limits: Limits, what: str) -> list[R
 
 
 def decimal(value: bytes, what: str, name: str) -> int:
-    """Parse a decimal number from 0 to 20 digits, zeros before them not counted. Raises TarError."""
+    """Parse a decimal number, at least 0, of at most 20 digits without leading zeros. Raises TarError."""
     number = 0 if _is_minus_zero(value) else _value(value)
     if number < 0:
         raise TarError(what, f"an extended header's {name} is not a number from 0 up")
@@ -207,7 +207,7 @@ def decimal(value: bytes, what: str, name: str) -> int:
 
 
 def integer(value: bytes, what: str, name: str) -> int:
-    """As `decimal`, for a number that may be below 0. Raises TarError."""
+    """Like `decimal`, for a number that may be negative. Raises TarError."""
     if not value.startswith(b"-"):
         return decimal(value, what, name)
     digits = value[1:]
@@ -222,7 +222,7 @@ def _is_minus_zero(value: bytes) -> bool:
 
 
 def _value(text: bytes) -> int:
-    """The value of decimal digits, perhaps after a plus; -1 for what is not a number, or has too many digits."""
+    """Parse decimal digits, optionally after a plus; return -1 if it is not a number, or has too many digits."""
     if not text.isdigit():
         text = text.removeprefix(b"+")
         if not text.isdigit():
@@ -235,7 +235,7 @@ def _value(text: bytes) -> int:
 
 
 def nanoseconds(value: bytes, what: str) -> int:
-    """A PAX time as nanoseconds: decimal seconds with or without a sign, and with a fraction of any length.
+    """Parse a PAX time, and return nanoseconds: decimal seconds, optionally with a sign and a fraction of any length.
 
     Digits after the ninth are cut off, towards zero, as Go does (`parsePAXTime`). Raises TarError.
     """
@@ -248,23 +248,23 @@ def nanoseconds(value: bytes, what: str) -> int:
 
 
 def _add_xattr(xattrs: dict[bytes, bytes], name: bytes, value: bytes, limits: Limits, what: str) -> None:
-    # A name that no file can have is kept here: whoever makes the file leaves it out, and counts it.
+    # A name that a file cannot have is kept here; the code that creates the file leaves it out and counts it.
     if len(value) > limits.xattr_value:
         raise LimitError(what, f"the extended attribute {excerpt(name)} has more than {limits.xattr_value} bytes")
     xattrs[name] = value
 
 
 def _unquoted(name: bytes) -> bytes:
-    """What libarchive has percent-encoded; a name that is too long for any file stays as it is."""
+    """Decode libarchive's percent-encoding; a name that is too long for any file is returned unchanged."""
     if len(name) > _LONGEST_QUOTED:
         return name
     return _QUOTED.sub(lambda found: bytes([int(found[1], 16)]), name)
 
 
 def _from_base64(value: bytes) -> bytes | None:
-    """Decode what libarchive writes, with or without padding and line ends; None for what is not base64.
+    """Decode libarchive's base64, with or without padding and newlines; return None for anything else.
 
-    libarchive itself reads on past what is wrong: a file would get another value than the archive says.
+    libarchive itself skips invalid input: a file would get another value than the archive has.
     """
     digits = value.translate(None, _BLANKS).rstrip(b"=_")
     if len(digits) % 4 == 1 or not _BASE64.fullmatch(digits):
@@ -273,7 +273,7 @@ def _from_base64(value: bytes) -> bytes | None:
 
 
 def _says_more_than_a_mode(text: bytes) -> bool:
-    """Whether an access control list has more than the three entries that every mode has."""
+    """Return whether an access control list has more than the three entries that every mode has."""
     if len(text) > _LONGEST_LIST:
         return True
     return not all(_MODE_ALONE.fullmatch(entry) for entry in text.translate(_AS_COMMAS).split(b",") if entry)

@@ -1,4 +1,4 @@
-"""Streams that can be read only once: look at how one begins, then read it from its beginning."""
+"""Streams that can be read only once: look at the beginning, then read from the beginning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def head_of(stream: Reader, size: int) -> bytes:
-    """The first *size* bytes, or all there are."""
+    """Return the first *size* bytes, or all there are."""
     head = b""
     while len(head) < size and (more := stream.read(size - len(head))):
         head += more
@@ -17,14 +17,14 @@ def head_of(stream: Reader, size: int) -> bytes:
 
 
 class Resumed:
-    """A stream with the bytes that were read from it to look at put back."""
+    """A stream that returns first the bytes that were read from it for a look."""
 
     def __init__(self, head: bytes, rest: Reader) -> None:
         self._head = head
         self._rest = rest
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
+        """Return at most *size* bytes, b"" at the end."""
         if not self._head:
             return self._rest.read(size)
         if size < 0:

@@ -1,19 +1,19 @@
 """Reading tar archives as a stream of entries and their content.
 
 Forms: v7, ustar, star, PAX (extended headers of one member and global ones), GNU (long names, base-256 numbers, old
-sparse files) and GNU's sparse files in PAX. Where the forms leave room, this follows Go's archive/tar, which the tools
-that make and read images are built on, except that the global PAX records that can be about several members (owner,
-time, extended attributes) are applied, as POSIX says (decision 20):
+sparse files) and GNU's sparse files in PAX. Where the forms leave a choice, this follows Go's archive/tar, on which the
+tools that make and read images are built. One exception: global PAX records that can be about several members (owner,
+time, extended attributes) are applied, as POSIX requires (decision 20). Details:
 
-- A header that says a size for a link, a device, a FIFO or a directory has no content all the same.
+- A link, a device, a FIFO or a directory has no content, even if its header has a size.
 - A file of the oldest type (NUL) whose name ends in a slash is a directory.
-- Type 7 (contiguous) is a file, D (GNU dump) a directory whose content is passed over, V (volume label) makes nothing,
-  X is x as Solaris wrote it. All others (M, N, A, E, I ...) cannot be represented and are a TarError.
+- Type 7 (contiguous) is a file, D (GNU dump) a directory whose content is skipped, V (volume label) creates nothing, X
+  is x as written by Solaris. All other types (M, N, A, E, I ...) cannot be represented and are a TarError.
 - Owner names are ignored: only numbers count.
-- An archive ends at two blocks of zeros, or with its source on a block boundary. What follows the two blocks is not
-  looked at.
+- An archive ends at two blocks of zeros, or with its source on a block boundary. Bytes after the two blocks are
+  ignored.
 
-Not in scope: compression, whiteouts, and whether a path is safe in a tree that has symlinks.
+Not here: compression, whiteouts, and whether a path is safe in a tree that has symlinks.
 
 Memory: one buffer of `digest.CHUNK` bytes, and what `Limits` allows for one member's headers.
 """
@@ -52,25 +52,25 @@ _MINOR_MAX = (1 << 20) - 1
 
 @runtime_checkable
 class SeekableReader(Protocol):
-    """A file that can be read at any place."""
+    """A file that can be read at any position."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
+        """Return at most *size* bytes, b"" at the end."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move to *offset*, and return the position."""
 
     def tell(self) -> int:
-        """The position."""
+        """Return the position."""
 
 
 class TarReader:
     """Iterates over the entries of an uncompressed archive; `chunks` gives the content of the current one.
 
-    Content that is not taken is passed over at the next step: by seeking when *seekable* says that *source* is a
-    `SeekableReader`, so that an archive can be indexed by its headers alone, by reading otherwise. *source* is read
-    from where it stands; `Entry.offset` counts from there. What headers and entries cost is taken from *steps*; without
-    these the archive has those of *limits* for itself.
+    Content that was not taken is skipped at the next step: by seeking if *seekable* says that *source* is a
+    `SeekableReader`, so that an archive can be indexed from its headers alone; otherwise by reading. *source* is read
+    from its current position; `Entry.offset` counts from there. Headers and entries are charged to *steps*; without it,
+    the archive gets all steps of *limits*.
 
     Iterating and `chunks` raise TarError (not a tar archive, damaged, or not representable), TruncatedError (ends in
     a header or in content), UnsafePathError (a name leaves the root), LimitError, and what *source* raises.
@@ -112,7 +112,7 @@ class TarReader:
 
     @property
     def offset(self) -> int:
-        """How many bytes of the archive have been taken so far: headers, content and padding."""
+        """Bytes of the archive that were consumed so far: headers, content and padding."""
         return self._base + self._position
 
     def __iter__(self) -> Iterator[Entry]:
@@ -164,7 +164,7 @@ class TarReader:
                 raise TarError(self._what, f"{excerpt(_name(fields))} has the type {letter!r}, which is not supported")
 
     def chunks(self) -> Iterator[memoryview]:
-        """What is left of the current entry's stored bytes, in order, as views of read-only buffers."""
+        """Yield the rest of the current entry's stored bytes, in order, as views of read-only buffers."""
         while self._left:
             if self._position == len(self._buffer):
                 self._fill_buffer()
@@ -174,19 +174,19 @@ class TarReader:
             yield chunk
 
     def content(self, limit: int) -> bytes:
-        """What is left of the current entry's stored bytes, for small files.
+        """Return the rest of the current entry's stored bytes, for small files.
 
-        Raises LimitError when these are more than *limit* bytes.
+        Raises LimitError for more than *limit* bytes.
         """
         if self._left > limit:
-            raise LimitError(self._what, f"a member has {self._left} bytes, at most {limit} are accepted")
+            raise LimitError(self._what, f"a member has {self._left} bytes; at most {limit} are accepted")
         return b"".join(self.chunks())
 
     def drain(self, most: int | None = None) -> None:
-        """Read the source to its end, and look at nothing: a verifier beneath then has seen all of it.
+        """Read the source to its end and discard the bytes: a verifier below it has then seen everything.
 
-        A seekable source is left as it is. There are no more entries afterwards. Raises LimitError when *most* is
-        given and more bytes follow than that: a stream need not have an end.
+        A seekable source is left as it is. No entries follow afterwards. Raises LimitError when more than *most* bytes
+        (if given) follow, because a stream may be endless.
         """
         self._ended = True
         self._left = self._padding = 0
@@ -259,11 +259,11 @@ class TarReader:
         entry.xattrs = extension.xattrs
 
     def _make_sparse(self, entry: Entry, block: bytes, extension: pax.Extension | None) -> None:
-        """Take a sparse file's map, its real size and, in PAX, its real name."""
+        """Read a sparse file's map, its real size and, in PAX, its real name."""
         said = extension.sparse if extension is not None and block[_TYPE] != _SPARSE_TYPE else None
         if said is None:
             if block[_MAGIC] != header.GNU:
-                raise TarError(self._what, f"{excerpt(entry.path)} is a sparse file of GNU's without GNU's magic")
+                raise TarError(self._what, f"{excerpt(entry.path)} is a GNU sparse file without GNU's magic")
             runs, size = sparse.old_gnu(block, self._sparse_block, self._limits, self._what)
         else:
             if said.size is None:
@@ -281,7 +281,7 @@ class TarReader:
         entry.sparse = sparse.checked(runs, size, self._left, self._what)
 
     def _count_holes(self, entry: Entry) -> None:
-        """Count a sparse file with its holes, which cost nothing to send, and may cost as much as content to read."""
+        """Count a sparse file with its holes: they cost nothing to send, but may cost as much as content to read."""
         self._apparent += entry.size
         if self._apparent > self._limits.inflated:
             why = f"has sparse files of more than {self._limits.inflated} bytes"
@@ -298,7 +298,7 @@ class TarReader:
         return target
 
     def _check_numbers(self, entry: Entry) -> None:
-        """Refuse numbers that no file can have; owners below 0 are read first."""
+        """Refuse numbers that a file cannot have, after mapping negative owners."""
         if not 0 <= entry.uid <= _ID_MAX or not 0 <= entry.gid <= _ID_MAX:
             entry.uid, entry.gid = self._owner(entry, entry.uid), self._owner(entry, entry.gid)
         if not -_TIME_LIMIT <= entry.mtime < _TIME_LIMIT:
@@ -309,9 +309,10 @@ class TarReader:
             raise TarError(self._what, f"{excerpt(entry.path)} has a size that no Linux system can have")
 
     def _owner(self, entry: Entry, number: int) -> int:
-        """The owner that podman and umoci give a file for *number*: chown takes its 32 bits, with a sign or without.
+        """Return the owner that podman and umoci give a file for *number*: its 32 bits, as chown takes them.
 
-        No owner at all (-1) leaves the file to root, who makes it. What 32 bits cannot say would become another owner.
+        Owner -1 means that the file stays root's, who creates it. A number beyond 32 bits is refused, because it would
+        become another owner.
         """
         if number in pax.NO_OWNER:
             return 0
@@ -324,18 +325,18 @@ class TarReader:
     def _extension_content(self, fields: tuple[bytes, ...], limit: int) -> bytes:
         size = self._size(fields)
         if size > limit:
-            raise LimitError(self._what, f"an extension header has {size} bytes, at most {limit} are accepted")
+            raise LimitError(self._what, f"an extension header has {size} bytes; at most {limit} are accepted")
         self._set_content(size)
         return b"".join(self.chunks())
 
     def _records(self, fields: tuple[bytes, ...]) -> list[pax.Record]:
-        """The records of an extended header, paid for before they are gone through."""
+        """Return the records of an extended header, charged before they are parsed."""
         data = self._extension_content(fields, self._limits.pax)
         self._steps.take(pax.price(data))
         return pax.records(data, self._what)
 
     def _said(self, records: list[pax.Record] | None) -> pax.Extension:
-        """What the global records, which are gone through when they have changed, and *records* say of a member."""
+        """Evaluate *records* for a member on top of the global records, which are evaluated again after a change."""
         said = self._said_of_all
         if said is None:
             self._steps.take(self._price_of_globals)
@@ -349,12 +350,12 @@ class TarReader:
         return said
 
     def _take_components(self, name: bytes) -> None:
-        """Pay for a name that is resolved component by component."""
+        """Charge for a name that is resolved component by component."""
         self._steps.take(COMPONENT * name.count(b"/"))
 
     def _add_globals(self, records: list[pax.Record]) -> None:
         self._said_of_all = None
-        # Each is looked at for itself first, and costs then what it will cost again with all others.
+        # Each is first evaluated alone, which costs the same as evaluating it later with all others.
         self._steps.take(sum(pax.global_price(keyword, value) for keyword, value in records))
         for keyword, value in pax.global_records(records, self._limits, self._what):
             self._count_global(keyword, self._globals.get(keyword, b""), -1)
@@ -367,7 +368,7 @@ class TarReader:
             raise LimitError(self._what, f"has more than {self._limits.pax} bytes of global records")
 
     def _count_global(self, keyword: bytes, value: bytes, sign: int) -> None:
-        """Count a global record that holds from now on, or does no more; an empty *value* is none."""
+        """Count a global record that is added (*sign* 1) or removed (-1); an empty *value* is not a record."""
         if value:
             self._size_of_globals += sign * (len(keyword) + len(value))
             self._price_of_globals += sign * pax.global_price(keyword, value)
@@ -385,19 +386,19 @@ class TarReader:
         self._padding = -size % BLOCK
 
     def _next_header(self) -> bytes:
-        """The next header block, b"" at the end of the archive."""
+        """Return the next header block, b"" at the end of the archive."""
         block = b"" if self._ended else self._block()
         if block != ZEROS:
             self._ended = not block
             return block
         second = self._block()
         if second and second != ZEROS:
-            raise TarError(self._what, f"a single block of zeros stands before byte {self.offset - BLOCK}")
+            raise TarError(self._what, f"a single block of zeros before byte {self.offset - BLOCK}")
         self._ended = self._closed = True
         return b""
 
     def _block(self) -> bytes:
-        """The next 512 bytes, b"" where the source ends."""
+        """Return the next 512 bytes, b"" at the end of the source."""
         block = self._buffer[self._position : self._position + BLOCK]
         if len(block) == BLOCK:
             self._position += BLOCK
@@ -423,12 +424,12 @@ class TarReader:
 
     def _map_block(self) -> bytes:
         if self._left < BLOCK:
-            raise TarError(self._what, "a sparse file's map goes past the stored bytes")
+            raise TarError(self._what, "a sparse file's map is longer than the stored bytes")
         self._left -= BLOCK
         return self._sparse_block()
 
     def _fill_buffer(self) -> None:
-        """Replace the buffer, which has been used up, by bytes of the content that is being read."""
+        """Replace the buffer, which is used up, by the next bytes of the current content."""
         data = self._source.read(min(CHUNK, max(self._left, _SEEKING_CHUNK)) if self._seekable else CHUNK)
         self._base += len(self._buffer)
         self._buffer = data
@@ -437,7 +438,7 @@ class TarReader:
             raise TruncatedError(self._what, f"ends after {self._base} bytes, in the content of a member")
 
     def _skip(self) -> None:
-        """Pass over what is left of the content, and its padding, which umoci leaves out at the end of an archive."""
+        """Skip the rest of the content, and its padding, which umoci omits at the end of an archive."""
         padding = self._padding
         count = self._left + padding
         self._left = self._padding = 0
@@ -472,7 +473,7 @@ class TarReader:
 
     def _dangling(self) -> TarError | TruncatedError:
         if self._closed:
-            return TarError(self._what, "an extension header stands at the end, without its member")
+            return TarError(self._what, "an extension header at the end has no member")
         return TruncatedError(self._what, f"ends after {self.offset} bytes, between an extension header and its member")
 
 

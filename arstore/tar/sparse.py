@@ -1,6 +1,6 @@
-"""Maps of sparse files: GNU's old header form, the 1.0 form that precedes the data, and what every map must obey.
+"""Maps of sparse files: GNU's old header form, the 1.0 form that precedes the data, and the checks for every map.
 
-GNU tar manual, "Storing Sparse Files". A map is a list of `(offset, length)` runs in ascending order that hold data.
+GNU tar manual, "Storing Sparse Files". A map is a list of `(offset, length)` runs of data in ascending order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXTENSION_EXTENDED = 504
 
 
 def old_gnu(block: bytes, next_block: Callable[[], bytes], limits: Limits, what: str) -> tuple[Runs, int]:
-    """The runs and the real size that a header of type `S` announces; *next_block* gives its extension blocks.
+    """Return the runs and the real size in a header of type `S`; *next_block* returns its extension blocks.
 
     Raises TarError, LimitError.
     """
@@ -55,7 +55,7 @@ def _add_pairs(runs: Runs, pairs: bytes, what: str) -> None:
 
 
 def map_in_data(next_block: Callable[[], bytes], limits: Limits, what: str) -> Runs:
-    """The map of format 1.0: a decimal count, then offsets and lengths, one a line, in blocks that *next_block* gives.
+    """Read the map of format 1.0: a decimal count, then offsets and lengths, one per line, in blocks of *next_block*.
 
     Raises TarError, LimitError.
     """
@@ -78,23 +78,23 @@ def map_in_data(next_block: Callable[[], bytes], limits: Limits, what: str) -> R
 
 
 def pairs_of(numbers: list[int], what: str) -> Runs:
-    """Runs from offsets and lengths that alternate. Raises TarError when one is left over."""
+    """Return runs from alternating offsets and lengths. Raises TarError for an offset without a length."""
     if len(numbers) % 2:
         raise TarError(what, "a sparse file's map ends with an offset that has no length")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def checked(runs: Runs, size: int, stored: int, what: str) -> Runs:
-    """*runs* without empty ones, known to be ascending, within *size*, and to hold *stored* bytes in all.
+    """Return *runs* without empty ones, after checking that they ascend, end within *size*, and sum up to *stored*.
 
     Raises TarError.
     """
     position = total = 0
     for offset, length in runs:
         if offset < position or length < 0 or offset + length > size:
-            raise TarError(what, "a sparse file's map is not in order, or goes past the file's end")
+            raise TarError(what, "a sparse file's map is not in order, or exceeds the file's size")
         position = offset + length
         total += length
     if total != stored:
-        raise TarError(what, f"a sparse file's map is for {total} bytes, {stored} are stored")
+        raise TarError(what, f"a sparse file's map is for {total} bytes, but {stored} are stored")
     return [run for run in runs if run[1]]

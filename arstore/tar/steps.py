@@ -1,11 +1,11 @@
-"""Steps: the work that hostile bytes ask for, counted, so that one input gets one verdict on every machine.
+"""Steps: a count of the work that hostile bytes cause, so that an input gets the same verdict on every machine.
 
-A step is about as much as it takes to follow one component of a path, some 100 ns here. Everything that is gone
-through one by one has its price in steps: headers, entries, records, attributes, runs of sparse files, components of
-paths, looks into the trees below. Nothing is measured, so no clock and no load changes what is refused. What the prices
-come to in seconds is in docs/design/threat-model.md, "Work".
+A step is about the work of following one component of a path, some 100 ns on our machine. Everything that is processed
+item by item has a price in steps: headers, entries, records, attributes, runs of sparse files, components of paths,
+lookups in the trees below. No time is measured, so neither the clock nor the load changes a verdict.
+docs/design/threat-model.md, "Work", has the prices in seconds.
 
-Not in scope: bytes of content, which are bounded by `inflated` and `ratio`, and how a source's processes count together
+Not here: bytes of content, which `inflated` and `ratio` limit, and how the processes of one source count together
 (`workers.shared_budget.Tally`).
 """
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAYER = 40_000
-"""A layer, whatever is in it: a pass, a few files, a tree, records."""
+"""A layer, whatever it contains: a pass, a few files, a tree, records."""
 HEADER = 60
-"""A header block, whatever it announces."""
+"""A header block, whatever its type."""
 ENTRY = 140
-"""An entry, besides its header: it is placed, and becomes an inode of an index. A directory that is implied, too."""
+"""An entry, in addition to its header: it is placed, and becomes an inode of an index. Also an implied directory."""
 EXTRACTED = 1600
-"""A name that is made on disk, besides, and goes again when the layer is refused."""
+"""A name that is created on disk, in addition, and removed again if the layer is refused."""
 RECORD = 40
-"""A record of an extended header; a global one when what it says is gone through."""
+"""A record of an extended header; for a global record, each time it is evaluated."""
 ATTRIBUTE = 100
-"""An extended attribute of a member, one from a global record too: it is sifted, set and listed."""
+"""An extended attribute of a member, also one from a global record: it is checked, set and listed."""
 NUMBER = 8
-"""A number of a sparse file's map, and a byte of an attribute's name that is quoted."""
+"""A number in a sparse file's map, and a quoted byte in an attribute's name."""
 COMPONENT = 2
 """A component of a name that has to be resolved."""
 LIST = 1
@@ -40,15 +40,15 @@ LIST = 1
 DECODED = 1
 """Eight bytes of an extended header that has attributes as base64."""
 LOOK = 1_000_000
-"""Steps between two looks at what all processes of one import have taken."""
+"""Steps between two comparisons with the total of all processes of one import."""
 
 
 class Steps:
-    """The steps that are left of *most*, or, with *told*, of what *told* lets go on.
+    """The steps that are left of *most*; the function `told` adds a limit that several processes share.
 
-    *told* gets the steps taken so far whenever a million more were, and returns whether that is too much; *taken* are
-    those of an earlier reading of the same. Who takes many may count `left` down by itself, and calls `look` when it is
-    below 0.
+    That function is called with the steps taken so far after every million; it returns whether that is too much.
+    *taken* are the steps of an earlier reading of the same bytes. In hot loops the caller may count `left` down itself,
+    and call `look` when it is below 0.
     """
 
     __slots__ = ("_granted", "_most", "_told", "left")
@@ -62,25 +62,25 @@ class Steps:
 
     @property
     def taken(self) -> int:
-        """The steps taken so far."""
+        """Steps taken so far."""
         return self._granted - self.left
 
     def take(self, count: int) -> None:
-        """Take so many. Raises LimitError past the limit."""
+        """Take *count* steps. Raises LimitError past the limit."""
         self.left -= count
         if self.left < 0:
             self.look()
 
     def look(self) -> None:
-        """Compare what was taken with what may be. Raises LimitError past the limit."""
+        """Compare the steps taken with the limit. Raises LimitError past the limit."""
         taken = self.taken
         if taken > self._most or (self._told is not None and self._told(taken)):
-            why = f"asks for more than {self._most} steps of work"
+            why = f"needs more than {self._most} steps of work"
             raise LimitError("the source", why, raising("steps"))
         self._grant()
 
     def _grant(self) -> None:
-        """Have some more steps until the next look, all of them where nobody else counts."""
+        """Grant steps until the next comparison; all of them if no other process counts."""
         taken = self.taken
         self._granted = self._most if self._told is None else min(taken + LOOK, self._most)
         self.left = self._granted - taken

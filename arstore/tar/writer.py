@@ -2,10 +2,10 @@
 
 POSIX.1-2024 pax. A member gets an extended header when its name or link is over 100 bytes or not ASCII, when its time
 has a fraction or is before 1970, when a number does not fit its field, when it has xattrs (`SCHILY.xattr.`, which GNU
-tar, Go and star read) and when it is sparse (GNU's format 1.0). Records stand in the order of their keywords. No owner
-names, no access times, no process ids: nothing that the entries do not say.
+tar, Go and star read) and when it is sparse (GNU's format 1.0). Records are sorted by keyword. There are no owner
+names, access times or process ids: nothing that is not in the entries.
 
-Not in scope: where entries and content come from, and in which order.
+Not here: where entries and content come from, and their order.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EXTENDED_NAME = b"PaxHeaders.0/"
 
 
 class TarWriter:
-    """Passes an archive to *write* piece by piece, whatever that does with it."""
+    """Writes an archive, piece by piece, by calling *write*."""
 
     def __init__(self, write: Callable[[bytes | memoryview], object]) -> None:
         self._write = write
@@ -48,9 +48,9 @@ class TarWriter:
     def add(self, entry: Entry, content: Iterable[bytes | memoryview] = ()) -> None:
         """Write one member. *content* gives a file's stored bytes: all of it, or the runs of a sparse one.
 
-        Raises SizeMismatchError when *content* has another size than *entry* says, TarError for an entry that no
-        archive can hold, which includes a sparse one with a run other than the last that is not a multiple of 512
-        bytes long: GNU tar reads whole blocks.
+        Raises SizeMismatchError when the size of *content* differs from *entry*, and TarError for an entry that an
+        archive cannot hold. That includes a sparse file with a run, other than the last, whose length is not a multiple
+        of 512 bytes: GNU tar reads whole blocks.
         """
         sparse_map = _sparse_map(entry) if entry.sparse is not None else b""
         stored = _stored_size(entry)
@@ -62,7 +62,7 @@ class TarWriter:
                 break
             self._write(chunk)
         if written != stored:
-            raise SizeMismatchError(excerpt(entry.path), f"its content is not the {stored} bytes that its entry says")
+            raise SizeMismatchError(excerpt(entry.path), f"its content does not have the {stored} bytes of its entry")
         if stored % BLOCK:
             self._write(ZEROS[stored % BLOCK :])
 
@@ -72,10 +72,10 @@ class TarWriter:
 
 
 def file_header(name: bytes, size: int) -> bytes:
-    """The header of a regular file of *size* bytes, of mode 0644, root's and from 1970: one block whatever the size.
+    """Return the header of a regular file of *size* bytes, mode 0644, owner root, from 1970: one block for any size.
 
-    From 8 GiB on the size is in GNU's base 256. A *name* that is over 100 bytes or not ASCII takes an extended header
-    besides.
+    From 8 GiB on, the size is in GNU's base 256. A *name* that is over 100 bytes or not ASCII needs an additional
+    extended header.
     """
     if len(name) > _NAME_SIZE or not name.isascii():
         return _headers(Entry(name, Kind.FILE, mode=0o644, size=size), size)
@@ -95,7 +95,7 @@ def _stored_size(entry: Entry) -> int:
 
 
 def _headers(entry: Entry, size: int) -> bytes:
-    """The header of a member that takes *size* bytes in the archive, after its extended header if it needs one."""
+    """Return the header of a member with *size* bytes in the archive, after its extended header if it needs one."""
     _check_entry(entry)
     name = entry.path + b"/" if entry.kind is Kind.DIRECTORY else entry.path
     if not entry.path:
@@ -152,7 +152,7 @@ def _block(
 
 
 def _records(entry: Entry, name: bytes, size: int) -> list[Record]:
-    """What the header of *entry* cannot hold, as records."""
+    """Return the records for values that the header of *entry* cannot hold."""
     found: list[Record] = []
     for keyword, value in ((b"path", name), (b"linkpath", entry.link)):
         if len(value) > _NAME_SIZE or not value.isascii():
@@ -181,7 +181,7 @@ def _records(entry: Entry, name: bytes, size: int) -> list[Record]:
 
 
 def _xattr_record(name: bytes, value: bytes) -> Record:
-    # A keyword ends at the first "=", so a name that has one takes the form in which names are encoded.
+    # A keyword ends at the first "=", so a name that has one is written in the form with encoded names.
     if b"=" not in name:
         return SCHILY_XATTR + name, value
     from urllib.parse import quote_from_bytes
@@ -191,7 +191,7 @@ def _xattr_record(name: bytes, value: bytes) -> Record:
 
 
 def _pax_record(keyword: bytes, value: bytes) -> bytes:
-    """`LENGTH KEYWORD=VALUE\\n`, where the length counts its own digits."""
+    """Return `LENGTH KEYWORD=VALUE\\n`, where the length counts its own digits."""
     rest = len(keyword) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))
@@ -206,7 +206,7 @@ def _decimal_seconds(nanoseconds: int) -> bytes:
 
 def _sparse_map(entry: Entry) -> bytes:
     runs = list(entry.sparse or ())
-    # GNU tar takes the length of a file that ends in a hole from an empty run.
+    # GNU tar takes the size of a file that ends in a hole from an empty run.
     if not runs or sum(runs[-1]) < entry.size:
         runs.append((entry.size, 0))
     numbers = [len(runs)]
@@ -218,7 +218,7 @@ def _sparse_map(entry: Entry) -> bytes:
 
 def _check_entry(entry: Entry) -> None:
     if any(b"\0" in text for text in (entry.path, entry.link, *entry.xattrs)):
-        raise TarError(excerpt(entry.path), "a NUL in its name, link or xattrs cannot be stored")
+        raise TarError(excerpt(entry.path), "a name, link or xattr with a NUL cannot be stored")
     if min(entry.size, entry.uid, entry.gid, entry.mode, entry.major, entry.minor) < 0:
         raise TarError(excerpt(entry.path), "a negative number other than its time cannot be stored")
     if max(entry.mode, entry.major, entry.minor) > _ID_MAX:
@@ -230,7 +230,7 @@ def _check_entry(entry: Entry) -> None:
 
 
 def _ascii(name: bytes) -> bytes:
-    """*name* for a header's field, which readers of the extended header do not look at when it is not ASCII."""
+    """Return *name* for a header field; readers use the extended header instead when the name is not ASCII."""
     return name if name.isascii() else bytes(byte if byte < 0x80 else ord("_") for byte in name)
 
 

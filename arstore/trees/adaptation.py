@@ -1,9 +1,9 @@
-"""What a layer needs from its parents, answered when a chain is put together.
+"""Fitting a layer's tree to its parents, when a chain is put together.
 
-Two answers. A *cap* is a tree of directories only, laid on top of a stack, that shows them with the metadata that
-extraction of the layers one onto the other would have given them. An *adaptation* puts a layer's members and marks
+There are two means. A *cap* is a tree of directories only, on top of a stack; it shows the metadata that the
+directories would have if the layers were extracted one onto the other. An *adaptation* puts a layer's members and marks
 where extraction onto the lower layers would put them (`relocation`), and turns hard links to files of lower layers into
-copies; the tree built from that stream belongs to the chain, no longer to the diff ID alone.
+copies. The tree built from that stream belongs to the chain, no longer to the diff ID alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class OwnTree:
-    """What the layer of a tree has: the tree's form, its open directory, and what it implies."""
+    """The content of one layer's tree: its form, its open directory, and its implied directories."""
 
     def __init__(self, form: TreeFormat, fd: int, implied: Collection[bytes]) -> None:
         self._form = form
@@ -39,21 +39,21 @@ class OwnTree:
     def replaces(self, path: bytes) -> bool:
         """See `Own`. Raises OSError."""
         node = self._form.lookup(self._fd, path)
-        # The tree has all directories that marks are in, but those of marks that were dropped because it hides them.
+        # The tree has all directories with marks, except those whose marks were dropped because it hides them.
         if node is None or node.whiteout or node.entry.kind is not Kind.DIRECTORY:
             return True
         return path not in self._implied
 
 
 def is_straight(needs: Needs, lower: Below) -> bool:
-    """Whether the layer with these *needs* belongs on *lower* as it is. Raises OSError."""
+    """Return whether the layer with these *needs* fits on *lower* unchanged. Raises OSError."""
     if needs.absent_links or any(lower.link(path) is not None for path in (*needs.implied, *needs.passed) if path):
         return False
     return all(lower.is_directory(path) for path in needs.marked)
 
 
 def plan(needs: Needs, lower: MergedView, own: Own) -> Adaptation | None:
-    """How the layer with these *needs* has to be changed to stand on *lower*; None when it serves as it is.
+    """Return the change that the layer with these *needs* needs to fit on *lower*; None if it fits unchanged.
 
     Raises OSError.
     """
@@ -61,21 +61,21 @@ def plan(needs: Needs, lower: MergedView, own: Own) -> Adaptation | None:
 
 
 class Adaptation(Relocation):
-    """A relocation for trees, those of the parents have to stay open: hard links to their files become copies."""
+    """A relocation for trees. The parents' trees must stay open: hard links to their files become copies."""
 
     def __init__(self, lower: MergedView, own: Own) -> None:
         super().__init__(lower, own)
         self._view = lower
 
     def pay(self, steps: Steps, limits: Limits) -> None:
-        """Take from *steps* what this, and looking into the lower layers, costs from now on, within *limits*."""
+        """Charge this, and lookups in the lower layers, to *steps* from now on, within *limits*."""
         super().pay(steps, limits)
         self._view.allowance = Allowance(steps=steps)
 
     def attach(self, builder: TreeBuilder) -> None:
         """Follow *builder*, and answer its hard links whose targets the layer lacks.
 
-        It gets TarError for one that no layer has the target of, or that is to a directory.
+        The builder gets TarError for a hard link whose target is in no layer, or is a directory.
         """
         self.follow(builder)
 
@@ -105,12 +105,12 @@ class Adaptation(Relocation):
 
 
 def no_target(entry: Entry) -> TarError:
-    """The error for a hard link whose target is nowhere."""
+    """Return the error for a hard link whose target exists nowhere."""
     return TarError(shown(entry.path), f"a hard link to {shown(entry.link)}, which no layer has")
 
 
 class _LowerFile:
-    """The content of a lower layer's file: the runs that hold data, so that a copy keeps the holes."""
+    """The content of a lower layer's file: the runs of data, so that a copy keeps the holes."""
 
     def __init__(self, file: FileRange) -> None:
         self._file = file
@@ -145,10 +145,10 @@ def _data_runs(file: FileRange) -> list[tuple[int, int]]:
 
 
 def cap_entries(view: MergedView, masked: Iterable[bytes] = ()) -> list[Entry]:
-    """The directories that a cap for *view* has to hold, parents first; empty when the stack shows all as it should.
+    """Return the directories that a cap for *view* must contain, parents first; none if the stack needs no cap.
 
-    *masked* are the directories in which layers have whiteouts: one that a single layer has needs a second, because
-    overlayfs does not hide whiteouts in directories that it has nothing to merge with. Raises OSError.
+    *masked* are the directories in which layers have whiteouts. If only one layer has such a directory, the cap must
+    have it too, because overlayfs shows whiteouts in directories that are not merged. Raises OSError.
     """
     wanted = {path for path in view.implied() if _shows_other(view, path)}
     wanted.update(path for path in masked if len(view.layers_of(path)) == 1)
@@ -160,7 +160,7 @@ def cap_entries(view: MergedView, masked: Iterable[bytes] = ()) -> list[Entry]:
 
 
 def _shows_other(view: MergedView, path: bytes) -> bool:
-    """Whether the directory *path* shows metadata that are not its own."""
+    """Return whether the overlay shows the directory *path* with wrong metadata."""
     if not view.layers_of(path):
         return False
     node = view.lookup(path)

@@ -1,14 +1,14 @@
-"""Extended attributes: which of a member's a tree takes, by one rule for all forms, and a count of the others.
+"""Extended attributes of a member: the ones that a tree takes, by one rule for all forms, and a count of the others.
 
-The rule (decision 21) asks for what Linux can keep on an inode of this kind, whatever the file system of this host:
+The rule (decision 21) takes what Linux can keep on an inode of this kind, whatever the file system of this host:
 
-- `user.` on files and directories, `trusted.` and `security.` on all, the two access control lists of `system.` on all
-  but symlinks, the default one on directories alone;
+- `user.` on files and directories, `trusted.` and `security.` on everything, the two access control lists of `system.`
+  on everything but symlinks, the default one on directories alone;
 - names of 1 to 255 bytes with something after the dot, values of at most 64 KiB, names of at most 64 KiB together;
-- a value that the kernel takes, where it looks at values: file capabilities and access control lists.
+- where the kernel checks values (file capabilities and access control lists), only values that it accepts.
 
-`trusted.overlay.*` and `user.overlay.*` would be orders to overlayfs: they are never taken from an archive. What the
-rule leaves out, and what the host refuses later (`metadata`), is counted; a strict `Attributes` raises instead.
+`trusted.overlay.*` and `user.overlay.*` would control overlayfs: they are never taken from an archive. Attributes that
+the rule leaves out, or that the host refuses later (`metadata`), are counted; a strict `Attributes` raises instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
 
 _NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.")
 _UNREAD = (b"SCHILY.acl.", b"LIBARCHIVE.xattr.")
-"""Keywords of PAX records under which `tar.pax` leaves what it cannot decode."""
+"""Keywords of PAX records under which `tar.pax` keeps attributes that it cannot decode."""
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _LONGEST_NAME, _LARGEST_VALUE, _LARGEST_LIST = 255, 1 << 16, 1 << 16
 _CAPABILITY_SIZES = {20: 2, 24: 3}
@@ -41,7 +41,7 @@ _EXAMPLES = 3
 
 @answer
 class Dropped(Slotted):
-    """Extended attributes that were left out: how many, of how many members, and of the first few path, name, why."""
+    """Extended attributes that were left out: their number, of how many members, and path, name, reason of a few."""
 
     __match_args__ = ("count", "members", "examples")
     __slots__ = __match_args__
@@ -54,7 +54,7 @@ class Dropped(Slotted):
         self.examples = [] if examples is None else examples
 
     def add(self, other: Dropped) -> None:
-        """Count those of *other*, too."""
+        """Add the counts of *other*."""
         self.count += other.count
         self.members += other.members
         self.examples += other.examples[: _EXAMPLES - len(self.examples)]
@@ -66,12 +66,12 @@ class Dropped(Slotted):
 
 
 def described(path: bytes, name: bytes, why: str) -> str:
-    """Say which attribute of which member it is about, and what is the matter."""
+    """Return a text with the attribute, its member and the reason."""
     return f"{shown(name[:80])} of {shown(path) or '/'}, because {why}"
 
 
 class Attributes:
-    """Takes the attributes of one layer's members; *strict* raises for the first one that would be left out."""
+    """Filters the attributes of one layer's members; *strict* raises for the first one that would be left out."""
 
     __slots__ = ("_last", "_strict", "dropped")
 
@@ -81,9 +81,9 @@ class Attributes:
         self._last: Entry | None = None
 
     def sift(self, entry: Entry) -> None:
-        """Leave in *entry* only the attributes that the rule takes. Raises TarError when strict.
+        """Keep in *entry* only the attributes that the rule takes. Raises TarError if strict.
 
-        A hard link has those of its target: what its header says is not taken, and not counted.
+        A hard link has the attributes of its target: those in its own header are ignored, and not counted.
         """
         if entry.kind is Kind.HARDLINK:
             return
@@ -101,7 +101,7 @@ class Attributes:
         entry.xattrs = kept
 
     def drop(self, entry: Entry, name: bytes, why: str) -> None:
-        """Count one attribute of *entry* that is left out. Raises TarError when strict."""
+        """Count one attribute of *entry* that is left out. Raises TarError if strict."""
         if self._strict:
             text = f"cannot keep its extended attribute {shown(name[:80])}, because {why}"
             raise TarError(shown(entry.path) or "/", text, "without --strict-xattrs it is left out")
@@ -115,17 +115,17 @@ class Attributes:
 
 
 def unfit(kind: Kind, name: bytes, value: bytes) -> str:
-    """Why no member of this *kind* can have the attribute *name* with this *value*; "" when it can."""
+    """Return why a member of this *kind* cannot have the attribute *name* with this *value*; "" if it can."""
     if name.startswith(_UNREAD):
-        return "the archive has it in a form that is not read"
+        return "the archive has it in a form that cannot be read"
     if not name.startswith(_NAMESPACES):
-        return "Linux has no such attributes"
+        return "Linux does not have this namespace"
     if name.startswith(_OVERLAY):
-        return "it would be an order to overlayfs"
+        return "it would control overlayfs"
     if len(name) > _LONGEST_NAME:
         return f"its name has more than {_LONGEST_NAME} bytes"
     if b"\0" in name or name in _NAMESPACES:
-        return "no attribute has such a name"
+        return "the name is not valid"
     if len(value) > _LARGEST_VALUE:
         return f"its value has more than {_LARGEST_VALUE} bytes"
     if name.startswith(b"user.") and kind is not Kind.FILE and kind is not Kind.DIRECTORY:
@@ -148,13 +148,13 @@ def _unfit_acl(kind: Kind, name: bytes, value: bytes) -> str:
 
 
 def _is_capability(value: bytes) -> bool:
-    """Whether cap_convert_nscap (security/commoncap.c) takes *value*."""
+    """Return whether cap_convert_nscap (security/commoncap.c) accepts *value*."""
     revision = _CAPABILITY_SIZES.get(len(value))
     return value[3:4] == bytes([revision]) if revision is not None else False
 
 
 def _is_acl(value: bytes) -> bool:
-    """Whether posix_acl_from_xattr and posix_acl_valid (fs/posix_acl.c) take *value*, and do not see an empty list.
+    """Return whether posix_acl_from_xattr and posix_acl_valid (fs/posix_acl.c) accept *value* as a non-empty list.
 
     The order is: the owner, users, the group, groups, a mask if there are users or groups, others.
     """
@@ -171,7 +171,7 @@ def _is_acl(value: bytes) -> bool:
 
 
 def _after(tag: int, named: bool) -> set[int]:
-    """The tags of an access control list that may follow *tag*; *named* users or groups came before."""
+    """Return the tags of an access control list that may follow *tag*; *named*: users or groups came before."""
     if tag in (_USER_OBJ, _USER):
         return {_USER, _GROUP_OBJ}
     if tag in (_GROUP_OBJ, _GROUP):

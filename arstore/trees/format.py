@@ -1,8 +1,8 @@
 """Trees: the mountable form of a layer, behind one Protocol.
 
-A tree is built from the entries of one layer's tar, apart from the layer's parents. What an overlay over several trees
-shows must still be what extraction of the layers one onto the other would give, so a build reports what it could not
-know alone: its *needs*. `adaptation` and `cap` in this package answer them when a chain is put together.
+A tree is built from the entries of one layer's tar, without the layer's parents. Still, an overlay over several trees
+must show what extraction of the layers one onto the other would give. So a build reports what it could not know alone:
+its *needs*. `adaptation` in this package answers them, also with a cap, when a chain is put together.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from arstore.workers.shared_budget import Account
 
 DEFAULT_DIRECTORY_MODE = 0o755
-"""Mode of a directory that no layer has an entry for; owner 0:0, mtime 0. umoci makes the root so as well."""
+"""Mode of a directory that no layer has an entry for; owner 0:0, mtime 0. umoci also gives the root this mode."""
 
 
 class UnrepresentableError(Exception):
-    """A layer holds something that this form has no way to say; another form has to take the layer.
+    """A layer contains something that this form cannot represent; another form has to be used.
 
-    No error for people: whoever builds trees catches it. `path` is the member's, `why` what is the matter.
+    Not meant for people: the code that builds trees catches it. `path` is the member's path, `why` the reason.
     """
 
     def __init__(self, path: bytes, why: str) -> None:
@@ -48,17 +48,17 @@ class UnrepresentableError(Exception):
 
 @answer
 class Needs(Slotted):
-    """What a layer takes from its parents without saying so.
+    """Information about a layer that matters when it is stacked on its parents.
 
-    `implied` holds the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents
-    first: in the merged view they keep the lower layers' mode, owner, times and xattrs, and when a lower layer has a
-    symlink there, the members belong where it points to. What an opaque mark or a whiteout of the same layer makes new
-    is not implied. `absent_links` holds the hard links `(path, target)`, as the archive has them, whose target the
-    layer does not contain: such a tree is incomplete. `masked` holds the directories that have whiteouts in them,
-    sorted: overlayfs shows these as broken names where no other layer has the directory. `marked` holds those of the
-    implied directories that only marks speak of: where the lower layers show no directory the tree must not have them.
-    `passed` holds further paths that members run through, sorted: a lower layer's symlink there would lead them
-    elsewhere. `dropped` counts the extended attributes of the layer that the tree does not have.
+    `implied`: the directories (b"" is the root) that the layer has members in but no entry for, sorted, parents first.
+    In the merged view they keep the lower layers' mode, owner, times and xattrs; when a lower layer has a symlink
+    there, the members belong where it points to. A directory that is new because of an opaque mark or a whiteout of the
+    same layer is not implied. `absent_links`: the hard links `(path, target)`, as in the archive, whose target the
+    layer does not contain: such a tree is incomplete. `masked`: the directories that have whiteouts in them, sorted;
+    overlayfs shows these as broken names where no other layer has the directory. `marked`: those implied directories
+    that have only marks; where the lower layers show no directory, the tree must not have them. `passed`: further paths
+    that members run through, sorted; a lower layer's symlink there would lead them elsewhere. `dropped`: counts of the
+    layer's extended attributes that the tree does not have.
     """
 
     __match_args__ = ("implied", "absent_links", "masked", "marked", "passed", "dropped")
@@ -83,7 +83,7 @@ class Needs(Slotted):
 
 @answer
 class TreeStat(NamedTuple):
-    """What a finished build counted: members that the tree shows, and their content bytes before compression.
+    """Counts of a finished build: members that the tree shows, and bytes of their content before compression.
 
     `sums` are as in the tree's record (`graph.records.TreeRecord`).
     """
@@ -94,10 +94,10 @@ class TreeStat(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One inode of a tree, as a merged view needs it to be looked up: metadata, no content.
+    """One inode of a tree, as needed for a lookup in a merged view: metadata, no content.
 
-    `entry.path` is where it was looked up; a whiteout has `whiteout` set and nothing else of meaning; an opaque
-    directory hides all that is below it.
+    `entry.path` is the path that was looked up. If `whiteout` is set, nothing else has a meaning. An `opaque` directory
+    hides everything in it that lower layers have.
     """
 
     entry: Entry
@@ -106,7 +106,7 @@ class Node(NamedTuple):
 
 
 class FileRange(NamedTuple):
-    """A file's content where it lies: *size* bytes from byte *start* of what *fd* has open for reading.
+    """The content of a file: *size* bytes from byte *start* of the open file *fd*.
 
     A context manager that closes the descriptor.
     """
@@ -122,16 +122,16 @@ class FileRange(NamedTuple):
         os.close(self.fd)
 
     def read(self, length: int, offset: int = 0) -> bytes:
-        """At most *length* bytes from the file's byte *offset*, fewer only at its end. Raises OSError."""
+        """Return at most *length* bytes from the file's byte *offset*, fewer only at its end. Raises OSError."""
         wanted = min(length, self.size - offset)
         return os.pread(self.fd, wanted, self.start + offset) if wanted > 0 else b""
 
 
 class Content(Protocol):
-    """The tar stream that a builder takes a file's bytes from, right after it was given the entry."""
+    """The tar stream from which a builder takes a file's bytes, right after it was given the entry."""
 
     def chunks(self) -> Iterable[bytes | memoryview]:
-        """The current entry's stored bytes, in order; a chunk is valid until the next one is taken."""
+        """Yield the current entry's stored bytes, in order; a chunk is valid until the next one is taken."""
 
 
 class EntryReader(Content, Protocol):
@@ -141,29 +141,29 @@ class EntryReader(Content, Protocol):
 
 
 class TreeBuilder(Protocol):
-    """Makes one tree in a directory of its own, from entries in the archive's order."""
+    """Builds one tree in its own directory, from entries in the archive's order."""
 
     def answer_links(self, answer: Callable[[Entry], bool]) -> None:
-        """Ask *answer* for the hard links that the layer has no target of: whether it has added the path otherwise."""
+        """Call *answer* for hard links without a target in the layer; it returns whether it added the path itself."""
 
     def covers(self, path: bytes) -> bool:
-        """Whether the entries so far have anything at *path*, or above it, in the place of what lower layers have."""
+        """Return whether the entries so far replace or cover what lower layers have at *path*."""
 
     def add(self, entry: Entry, content: Content) -> None:
         """Take one entry, whiteouts included, under its name in the archive.
 
-        Raises UnsafePathError, TarError, LimitError for what the entry asks, OSError for what the host refuses.
+        Raises UnsafePathError, TarError, LimitError for bad entries, OSError for what the host refuses.
         """
 
     def finish(self) -> tuple[Needs, TreeStat]:
-        """Apply what has to be last (whiteouts, directory times) and end the build."""
+        """Apply what has to come last (whiteouts, directory times), and end the build."""
 
     def close(self) -> None:
-        """Release descriptors; also right after a failure, when the directory will be thrown away."""
+        """Release descriptors; also right after an error, when the directory will be deleted."""
 
 
 class Made(NamedTuple):
-    """What is known of a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums."""
+    """Data about a tree from elsewhere: the layer's diff ID and bytes of tar ("" and 0 for a cap), and sums."""
 
     diff_id: str
     tar_size: int
@@ -171,20 +171,20 @@ class Made(NamedTuple):
 
 
 class TreeFormat(Protocol):
-    """One way to keep trees. A tree lives in a directory of its own, which is given as a directory descriptor."""
+    """One way to keep trees. Each tree has its own directory, which is passed as a directory descriptor."""
 
     name: str
-    """That of its properties."""
+    """The name in its properties."""
 
     properties: Properties
-    """What it declares (`forms`), for code that decides by it.
+    """Declared properties (`forms`), for code whose behaviour depends on them.
 
-    Where it keeps the tar, what an entry was read from is in that file before a builder gets the entry, and all of the
-    tar before `finish`, but for what may follow the end of the archive.
+    If the form keeps the tar, the bytes of an entry are in that file before a builder gets the entry; before `finish`,
+    all of the tar is there, except perhaps bytes after the end of the archive.
     """
 
     modules: tuple[str, ...]
-    """Names of modules that `builder`, `lookup` and `open_file` import late; `preload` imports them for workers."""
+    """Modules that `builder`, `lookup` and `open_file` import late; `preload` imports them for workers."""
 
     def builder(
         self,
@@ -193,51 +193,49 @@ class TreeFormat(Protocol):
         account: Account | None = None,
         steps: Steps | None = None,
     ) -> TreeBuilder:
-        """A builder that fills the empty directory *tree_fd*, within what *limits* say of a layer.
+        """Return a builder that fills the empty directory *tree_fd*, within the *limits* for a layer.
 
-        What it holds in memory it draws from *account*, where several layers are read at a time, and what it does it
-        takes from *steps*.
+        Its memory is drawn from *account* if several layers are read at a time, and its work is charged to *steps*.
         """
 
     def lower(self, tree_path: str) -> AbstractContextManager[LowerDirectory]:
-        """The tree as a layer of an overlay, for as long as the context lasts."""
+        """Open the tree as a layer of an overlay, during the context."""
 
     def lookup(self, tree_fd: int, path: bytes) -> Node | None:
-        """The node at *path*, never following a symlink in any component; None where the tree has nothing there.
+        """Return the node at *path*, following no symlink in any component; None if the tree has nothing there.
 
-        An intermediate component that is a whiteout, a symlink or a file is returned itself, with its own path, in
-        place of what lies behind it.
+        If an intermediate component is a whiteout, a symlink or a file, that node is returned, with its own path.
         """
 
     def open_file(self, tree_fd: int, path: bytes) -> FileRange:
-        """The content of the regular file at *path*; no symlink is followed.
+        """Return the content of the regular file at *path*; no symlink is followed.
 
-        A range rather than a descriptor of the file alone, because not every form has a file for each file.
-        Raises FileNotFoundError where there is none, OSError.
+        The result is a range, not a descriptor of the file alone, because not every form has a file for each file.
+        Raises FileNotFoundError if it does not exist, OSError.
         """
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
-        """What names and sizes tell of the tree directory *name*: what is wrong with it, or "".
+        """Check the names and sizes in the tree directory *name*; return what is wrong with it, or "".
 
-        And the bytes of the layer's tar that it keeps, 0 for none. *sums* are those of the tree's record.
-        Raises OSError for what cannot be looked at.
+        The second value is the size of the layer's tar that it keeps, in bytes, 0 for none. *sums* are those of the
+        tree's record. Raises OSError for what cannot be looked at.
         """
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
-        """What is wrong with the tree that was *made* so; "" when nothing is found.
+        """Return what is wrong with the tree that *made* describes; "" if nothing is found.
 
-        All that this form keeps something to compare with is read; *report* is told of the bytes. Raises OSError for
-        what cannot be read.
+        Everything is read that this form can compare with something; *report* is called with the bytes read. Raises
+        OSError for what cannot be read.
         """
 
     def remove(self, parent_fd: int, name: str) -> None:
-        """Delete the tree directory *name* and all that is in it."""
+        """Delete the tree directory *name* and everything in it."""
 
 
 class Origin(NamedTuple):
-    """What a mount of a tree was made of: the name of the tree's directory, and the index in it, as a file.
+    """Identity of the index that a mount shows: the name of the tree's directory, and the index in it, as a file.
 
-    *file_system* is what statfs(2) has to say of such a mount.
+    *file_system* is the id that statfs(2) returns for the mount.
     """
 
     tree: str
@@ -249,7 +247,7 @@ class Origin(NamedTuple):
 class LowerDirectory(NamedTuple):
     """A directory that overlayfs takes as one lower layer: an open O_PATH descriptor (a directory or a mount).
 
-    *origin* is that of a detached mount, which others may clone.
+    *origin* belongs to a detached mount that other processes may clone.
     """
 
     fd: int

@@ -1,10 +1,10 @@
 """The forms that trees can have: names, files and declared properties.
 
-Outside this package, code asks these properties and never compares names: most of it has no more of a tree than its
-record, which holds the name of its form. Nothing is imported here, so that commands can list the forms at no cost; what
-builds, reads and mounts trees of a form is its `TreeFormat`.
+Code outside this package asks for these properties and never compares names. Most of it has only a tree's record, which
+contains the name of its form. Nothing is imported here, so that commands can list the forms at no cost. The
+`TreeFormat` of a form builds, reads and mounts its trees.
 
-A new form takes its line in `FORMS`, a package with its `TreeFormat`, and a line in `Store.forms`.
+A new form needs a line in `FORMS`, a package with its `TreeFormat`, and a line in `Store.forms`.
 """
 
 from __future__ import annotations
@@ -25,66 +25,65 @@ MERGED_INDEX = "merged.erofs"
 FILES = "fs"
 """The directory in a tree's directory that holds extracted files."""
 LISTING = "listing"
-"""The file beside it that says what they were when they were made (`directory.checksums`)."""
+"""The file next to it that describes the files at the time when they were made (`directory.checksums`)."""
 
 AUTO = "auto"
-"""What stands for the form of the best rank that this host can mount, where a form is asked for."""
+"""In a choice of form: the form of the best rank that this host can mount."""
 
 
 class Properties(NamedTuple):
-    """What a form declares. The defaults are what may be assumed of a form that this arstore does not know."""
+    """Declared properties of a form. The defaults are safe assumptions about a form that this arstore does not know."""
 
     name: str
-    """As the graph records it."""
+    """The name in the graph's records."""
 
     files: tuple[str, ...] = ()
-    """What only trees of this form have in their directories."""
+    """Files that only trees of this form have in their directories."""
 
     keeps_tar: bool = False
-    """Whether a tree holds the layer's uncompressed tar, as `TAR`."""
+    """Whether a tree contains the layer's uncompressed tar, as `TAR`."""
 
     extracts: bool = False
-    """Whether a tree is made of files on a plain file system. Such a tree takes no mount of its own to be used, more
-    rights than an index to be built, and less memory."""
+    """Whether a tree consists of files on an ordinary file system. Such a tree can be used without an own mount. To
+    build it takes more privileges than an index, and less memory."""
 
     survives_copy: bool = False
     """Whether a tree can be relied on after the store was copied. Copies of files may lack times, owners, extended
-    attributes and hard links, and look well."""
+    attributes and hard links without any visible sign."""
 
     mergeable: bool = False
     """Whether a tree may be a member of a merged index."""
 
     rank: int = 0
-    """Order of preference for new trees: the smallest that this host can mount comes first."""
+    """Order of preference for new trees: the smallest number that this host can mount wins."""
 
     def holds(self, names: Collection[str]) -> bool:
-        """Whether a directory with these *names* in it is that of a tree of this form, whole or not."""
+        """Return whether a directory with these *names* in it belongs to a tree of this form, complete or not."""
         return any(file in names for file in self.files)
 
 
 DIRECTORY = Properties("directory", (FILES, LISTING), extracts=True, rank=2)
 EROFS = Properties("erofs", (INDEX, TAR), keeps_tar=True, survives_copy=True, mergeable=True, rank=1)
 MERGED = Properties("merged", (MERGED_INDEX,), survives_copy=True)
-"""The form of merged indexes. They are made of other trees and not of a layer, so it is not one of `FORMS`."""
-
+"""The form of merged indexes. They are made from other trees, not from a layer, so it is not one of `FORMS`."""
 FORMS = {form.name: form for form in (DIRECTORY, EROFS)}
 """The forms that the tree of a layer can have, by name."""
 
 FALLBACK = DIRECTORY
-"""The form that can represent every layer and is mounted everywhere: it takes what other forms cannot, and caps."""
+"""The form that can represent every layer and is mountable everywhere. Also used for caps."""
 
 _RECORDED = {**FORMS, MERGED.name: MERGED}
 _RANKED = sorted(_RECORDED.values(), key=lambda form: form.rank)
 
 
 def properties(name: str) -> Properties:
-    """Return the properties of the form that a tree's record calls *name*, whether it is known or not."""
+    """Return the properties of the form that a tree's record calls *name*, even if it is unknown."""
     return _RECORDED.get(name) or Properties(name)
 
 
 def form_of(names: Collection[str]) -> Properties:
-    """Return the form of the tree whose directory has these *names* in it; `FALLBACK` when none of them tells.
+    """Return the form of the tree whose directory has these *names* in it; `FALLBACK` if none of them is specific.
 
-    Where files of several forms lie together, the better rank wins, and a merged index before all.
+    If there are files of several forms, the best rank wins, and a merged index before all.
     """
     return next((form for form in _RANKED if form.holds(names)), FALLBACK)

@@ -1,4 +1,4 @@
-"""Inodes as entries: what stat(2) says of an open file, in the words of a tar member."""
+"""Inodes as entries: the result of stat(2) for an open file, in the form of a tar member."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ KINDS = {
     stat.S_IFBLK: Kind.BLOCK,
     stat.S_IFIFO: Kind.FIFO,
 }
-"""Kinds by file type (stat.S_IFMT of a mode); a socket has none, because no tar member makes one."""
+"""Kinds by file type (stat.S_IFMT of a mode). Sockets are missing, because a tar member cannot be one."""
 
 
 OVERLAY = b"trusted.overlay."
-"""What the names of overlayfs's own attributes begin with: they are no attributes of a layer."""
+"""Prefix of overlayfs's own attributes, which are not attributes of a layer."""
 OPAQUE = OVERLAY + b"opaque"
 """The attribute that, with the value `y`, hides what lower layers have in a directory (overlayfs.rst)."""
 
 
 def inode_entry(fd: int, path: bytes, kind: Kind, status: os.stat_result, xattrs: dict[bytes, bytes]) -> Entry:
-    """The entry of the inode that *fd* (O_PATH will do) has open, which is of this *kind*. Raises OSError."""
+    """Return the entry of the inode open as *fd* (O_PATH will do), which is of this *kind*. Raises OSError."""
     is_device = kind in (Kind.CHARACTER, Kind.BLOCK)
     return Entry(
         path,

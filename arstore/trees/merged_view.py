@@ -1,11 +1,11 @@
 """The merged view of a stack of trees, by overlayfs' own rules and without a mount.
 
 Documentation/filesystems/overlayfs.rst, "Merged directories" and "whiteouts and opaque directories": the topmost layer
-that has a name decides; directories are merged down to where a whiteout, an opaque directory or anything that is no
-directory ends it. On top of that the view knows which directories a layer merely implies, and so what metadata a
-directory really has (`directory`), where overlayfs only shows those of the topmost layer.
+that has a name decides. Directories are merged down to a whiteout, an opaque directory, or a file that is not a
+directory. In addition, the view knows which directories a layer only implies, and so the correct metadata of a
+directory (`directory`), where overlayfs shows those of the topmost layer.
 
-Not in scope: making the view come true (`adaptation`). Directories that were asked for stay in memory.
+Not here: correcting the mount (`adaptation`). Directories that were asked for stay in memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _Merged(NamedTuple):
-    """One path: the node that shows, the layers that a directory has content from, the metadata that it really has."""
+    """One path: the visible node, the layers that a directory has content from, and its correct metadata."""
 
     node: Node | None = None
     layer: int = -1
@@ -35,10 +35,10 @@ class _Merged(NamedTuple):
 
 
 class MergedView:
-    """What an overlay of *layers*, the top one first, shows; each layer is its form, its directory, what it implies.
+    """The view of an overlay of *layers*, top first; each is a form, an open directory, and its implied directories.
 
-    The descriptors belong to the caller. What looking into the layers costs is taken from *allowance*. Every method may
-    raise OSError, and LimitError when the allowance is used up.
+    The descriptors belong to the caller. Lookups are charged to *allowance*. Every method may raise OSError, and
+    LimitError when the allowance is used up.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MergedView:
         self._known: dict[bytes, _Merged] = {}
 
     def lookup(self, path: bytes) -> Node | None:
-        """The node at *path*, no symlink followed; where a component on the way is no directory, that one."""
+        """Return the node at *path*, following no symlink; if a parent is not a directory, return that node."""
         for end in [i for i, byte in enumerate(path) if byte == ord("/")]:
             node = self._merged(path[:end]).node
             if node is None or node.entry.kind is not Kind.DIRECTORY:
@@ -57,16 +57,16 @@ class MergedView:
         return self._merged(path).node
 
     def link(self, path: bytes) -> bytes | None:
-        """The target of the symlink at *path* itself, no symlink followed; None where there is none."""
+        """Return the target of the symlink at *path* itself; None if there is none."""
         node = self._merged(path).node
         return node.entry.link if node is not None and node.entry.kind is Kind.SYMLINK else None
 
     def is_directory(self, path: bytes) -> bool:
-        """Whether there is a directory at *path* itself, no symlink followed."""
+        """Return whether there is a directory at *path* itself, following no symlink."""
         return bool(self._merged(path).layers)
 
     def resolve(self, path: bytes) -> bytes:
-        """Where *path* leads in a chroot, symlinks followed, the last one too; components that do not exist are kept.
+        """Return where *path* leads in a chroot, following all symlinks; missing components are kept.
 
         Raises UnsafePathError for more symlinks than the kernel follows.
         """
@@ -85,21 +85,21 @@ class MergedView:
                     continue
                 links += 1
                 if links > MAX_SYMLINKS:
-                    raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
+                    raise UnsafePathError(shown(path), "more symbolic links in the path than the kernel follows")
                 if node.entry.link.startswith(b"/"):
                     real.clear()
                 todo.extend(reversed(node.entry.link.split(b"/")))
         return b"/".join(real)
 
     def directory(self, path: bytes) -> Entry:
-        """The metadata that the directory *path* has: of the topmost layer with an entry for it, else the default.
+        """Return the correct metadata of the directory *path*: of the topmost layer with an entry, else the default.
 
-        An opaque mark ends what is in a directory; a layer that has no entry besides it leaves the metadata alone.
+        An opaque mark ends the content of a directory; a layer with a mark but no entry does not change the metadata.
         """
         return self._merged(path).entry or default_entry(path)
 
     def open_file(self, path: bytes) -> FileRange:
-        """The content of the regular file at *path*, no symlink followed. Raises FileNotFoundError."""
+        """Return the content of the regular file at *path*, following no symlink. Raises FileNotFoundError."""
         found = self._merged(path)
         if found.node is None:
             raise FileNotFoundError(errno.ENOENT, "no layer has this file", path)
@@ -107,18 +107,18 @@ class MergedView:
         return form.open_file(fd, path)
 
     def implied(self) -> set[bytes]:
-        """Every directory that some layer implies."""
+        """Return all directories that some layer implies."""
         return {path for _, _, implied in self._layers for path in implied}
 
     def layers_of(self, path: bytes) -> tuple[int, ...]:
-        """The layers, by index from the top, that the directory *path* shows content of; empty for all else."""
+        """Return the layers (indexes from the top) that have content in the directory *path*; none for other files."""
         return self._merged(path).layers
 
     def mounted(self) -> int:
-        """How many layers, from the top, an overlay has to be made of.
+        """Return how many layers, from the top, an overlay should consist of.
 
-        Overlayfs merges the roots of all its layers whatever they are marked with, so an opaque root (a layer that
-        hides everything below) has to be the last one.
+        Overlayfs merges the roots of all its layers, whatever their marks are. So a layer with an opaque root, which
+        hides everything below, has to be the last one.
         """
         return len(self.layers_of(b""))
 

@@ -1,11 +1,11 @@
-"""Owner, mode, attributes and times: from an entry onto an inode, in the order that keeps all of them.
+"""Owner, mode, attributes and times: from an entry onto an inode, in an order that keeps all of them.
 
-chown clears setuid bits and file capabilities, so owners come first; a write-protected file takes no `user.` attribute
-from an ordinary user, so modes come after those; times come last. Without privilege, what only root may set is left out
-and counted.
+chown clears setuid bits and file capabilities, so owners come first. A write-protected file takes no `user.` attribute
+from an ordinary user, so modes come after attributes; times come last. Without privileges, settings that only root may
+make are left out and counted.
 
-Not in scope: which attributes a tree takes (`attributes`). Those that the host then refuses are left out and counted,
-too, unless it refuses because the disk is full.
+Not here: which attributes a tree takes (`attributes`). Attributes that the host refuses are left out and counted, too,
+unless it refuses because the disk is full.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MODE_BITS = 0o7777
 LARGEST_ID = (1 << 32) - 2
-"""The largest user or group id; the next one means `no change` to chown(2)."""
+"""The largest user or group id; for chown(2), the next number means `no change`."""
 
 _PRIVILEGED = (b"trusted.", b"security.")
 _TOO_LARGE = "it is too large for this file system"
@@ -41,16 +41,16 @@ _REFUSALS = {
     errno.E2BIG: _TOO_LARGE,
     errno.ENOSPC: _TOO_LARGE,
 }
-"""Why the host did not take one attribute. ext4, tmpfs and btrfs say ENOSPC for one that does not fit an inode."""
+"""Reasons by errno. ext4, tmpfs and btrfs return ENOSPC for an attribute that does not fit into an inode."""
 _FULL = 1 << 20
-"""Bytes that are free where ENOSPC is not about the whole file system."""
+"""With so many bytes free, ENOSPC does not mean that the whole file system is full."""
 _FIRST = 5
 
 
 @answer
 @dataclass(slots=True)
 class SkippedEntries:
-    """How many entries something was left out of, and the paths of the first few."""
+    """Number of entries of which something was left out, and the paths of the first few."""
 
     count: int = 0
     paths: list[bytes] = field(default_factory=list)
@@ -63,7 +63,7 @@ class SkippedEntries:
 
 
 class Metadata:
-    """Sets metadata as one process may: *privileged* to give files away and to make devices, or not."""
+    """Sets metadata as far as the process may; *privileged*: it may change owners and make devices."""
 
     def __init__(self, privileged: bool, attributes: Attributes | None = None) -> None:
         self.privileged = privileged
@@ -75,20 +75,20 @@ class Metadata:
         self._masked = _umask() | 0o7000
 
     def creation_mode(self, entry: Entry) -> int:
-        """The mode to open a new file with, so that in the common case it need not be set again."""
+        """Return the mode for creating a new file; in the common case it need not be changed later."""
         mode = entry.mode & 0o777
         return mode | 0o200 if entry.xattrs else mode
 
     def apply(self, fd: int, entry: Entry, created: bool = False) -> None:
-        """Set all of *entry*'s metadata on an open file or directory; *created* with `creation_mode` just now.
+        """Set all metadata of *entry* on an open file or directory; *created*: just now, with `creation_mode`.
 
-        Raises TarError for what no inode can have, OSError.
+        Raises TarError for values that an inode cannot have, OSError.
         """
         if entry.uid != self._uid or entry.gid != self._gid or not created:
             self._give(fd, entry)
         if entry.xattrs:
             self._set_attributes(fd, b"", entry)
-            # Its mode was another one for that (`creation_mode`), and an access control list changes it.
+            # `creation_mode` added write permission for this, and an access control list changes the mode.
             created = False
         mode = entry.mode & MODE_BITS
         if not created or mode & self._masked:
@@ -99,7 +99,7 @@ class Metadata:
             raise TarError(shown(entry.path), "its time is out of range") from error
 
     def apply_to_name(self, dir_fd: int, name: bytes, entry: Entry) -> None:
-        """Set the metadata of a symlink, device or FIFO that was just made as *name* in *dir_fd*. Raises as `apply`."""
+        """Set the metadata of a new symlink, device or FIFO *name* in *dir_fd*. Raises TarError, OSError."""
         if entry.uid != self._uid or entry.gid != self._gid:
             check_owner(entry)
             if self.privileged:
@@ -124,9 +124,9 @@ class Metadata:
             self.owners.note(entry.path)
 
     def _set_attributes(self, fd: int, node: bytes, entry: Entry) -> None:
-        """Set *entry*'s attributes on what *fd* has open, or on the name *node* in it; those that it keeps stay in it.
+        """Set *entry*'s attributes on *fd*, or on the name *node* in it; keep in *entry* those that were set.
 
-        Raises TarError when the attributes are strict, OSError for what is not about the attribute.
+        Raises TarError if the attributes are strict, OSError for errors that do not concern the attribute.
         """
         kept = {}
         for name, value in entry.xattrs.items():
@@ -141,7 +141,7 @@ class Metadata:
 
 
 def _set_attribute(fd: int, node: bytes, name: bytes, value: bytes) -> str:
-    """Set one attribute; why the host does not take it, "" when it does. Raises OSError."""
+    """Set one attribute; return why the host refuses it, or "". Raises OSError."""
     try:
         if node:
             set_xattr(fd, node, name, value)
@@ -161,20 +161,20 @@ def _is_full(fd: int) -> bool:
 
 
 def check_owner(entry: Entry) -> None:
-    """Raises TarError when no inode can have *entry*'s owner."""
+    """Raise TarError if an inode cannot have *entry*'s owner."""
     if not (0 <= entry.uid <= LARGEST_ID and 0 <= entry.gid <= LARGEST_ID):
-        raise TarError(shown(entry.path), f"no file can have the owner {entry.uid}:{entry.gid}")
+        raise TarError(shown(entry.path), f"a file cannot have the owner {entry.uid}:{entry.gid}")
 
 
 def _umask() -> int:
-    """This process's umask; all bits where an old kernel does not tell."""
+    """Return this process's umask; all bits set if an old kernel does not show it."""
     try:
         with open("/proc/self/status", "rb") as status:
             for line in status:
                 if line.startswith(b"Umask:"):
                     return int(line.split()[1], 8)
     except OSError:
-        # No /proc, as in a confined worker: umask(2) changes it for all threads, of which none makes files meanwhile.
+        # Without /proc, as in a confined worker. umask(2) changes all threads; no other one creates files meanwhile.
         umask = os.umask(0o777)
         os.umask(umask)
         return umask

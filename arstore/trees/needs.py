@@ -1,8 +1,8 @@
-"""What a tree needs from its parents, kept beside it as `needs.json` so that a chain can be put together later.
+"""A tree's needs, kept next to it as `needs.json`, so that a chain can be put together later.
 
-The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character a byte); `dropped`,
-`[count, members, [[path, name, why], ...]]`, is there only where something was dropped, and files of an older arstore
-lack `marked` and `passed`. The file is missing where there is nothing to say, and lives and dies with its tree.
+The file is a JSON object with the members of `Needs`, byte strings as Latin-1 text (one character per byte). `dropped`,
+`[count, members, [[path, name, why], ...]]`, exists only if something was dropped; files of an older arstore lack
+`marked` and `passed`. A tree without needs lacks the file. It is deleted with the tree.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 NAME = "needs.json"
 NO_NEEDS = f"{NAME}:-"
-"""The sum of a tree that has no such file."""
+"""The sum of a tree without such a file."""
 _HINT = "remove the tree's directory: it is built again when it is used"
 
 
 def write_needs(tree_fd: int, needs: Needs) -> str:
-    """Write the needs into the tree directory *tree_fd* unless there are none; the file's sum for the tree's record.
+    """Write the needs, if there are any, into the tree directory *tree_fd*; return the sum for the tree's record.
 
     Raises OSError.
     """
@@ -36,7 +36,7 @@ def write_needs(tree_fd: int, needs: Needs) -> str:
     fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=tree_fd)
     found = blake3()
     with open(fd, "wb") as file:
-        # Not a text file: its codec would be imported now, where nothing can be any more.
+        # Binary mode: the codec of text mode would be imported now, which a confined worker cannot do.
         for text in _texts(needs):
             data = text.encode("ascii")
             found.update(data)
@@ -45,7 +45,7 @@ def write_needs(tree_fd: int, needs: Needs) -> str:
 
 
 def _texts(needs: Needs) -> Iterator[str]:
-    """The document piece by piece: it may be long."""
+    """Yield the document piece by piece, because it may be long."""
     links = ([path.decode("latin-1"), target.decode("latin-1")] for path, target in needs.absent_links)
     yield '{"implied": ['
     yield from _joined(path.decode("latin-1") for path in needs.implied)
@@ -70,9 +70,9 @@ def _joined(values: Iterable[object]) -> Iterator[str]:
 
 
 def read_needs(tree_path: str) -> Needs:
-    """The needs of the tree in the directory *tree_path*.
+    """Return the needs of the tree in the directory *tree_path*.
 
-    Raises OSError, and StoreDamagedError when the file is not as `write_needs` wrote it.
+    Raises OSError, and StoreDamagedError if the file is not as `write_needs` wrote it.
     """
     path = f"{tree_path}/{NAME}"
     try:
@@ -92,11 +92,11 @@ def read_needs(tree_path: str) -> Needs:
             _dropped(document.get("dropped", (0, 0, ()))),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise StoreDamagedError(path, "does not hold what it should", _HINT) from error
+        raise StoreDamagedError(path, "has unexpected content", _HINT) from error
 
 
 def _dropped(value: Sequence[Any]) -> Dropped:
-    """Raises ValueError, TypeError or AttributeError for what is not a count."""
+    """Decode the counts. Raises ValueError, TypeError or AttributeError for anything else."""
     count, members, examples = value
     if type(count) is not int or type(members) is not int:
         raise TypeError("not a count")

@@ -1,17 +1,18 @@
-"""Placement: where the members of one layer go, whatever form its tree has.
+"""Placement: where the members of one layer go, for every form of tree.
 
-Entries are applied in their order, as extraction would do it: the last one at a path wins, and a directory that takes
-the place of something else hides what lower layers have there. A member whose path runs through a symlink of its layer
-goes where a chroot would put it (`skeleton`). Hard links share what they link to; one whose target the layer lacks is
-noted, for a parent may have it. What aufs kept as targets of hard links is there until the end, and shown nowhere.
+Entries are applied in their order, as by extraction: the last one at a path wins, and a directory that replaces
+something else hides what lower layers have there. If a member's path runs through a symlink of its layer, the member
+goes where a chroot would put it (`skeleton`). Hard links share the file that they link to; if the layer lacks the
+target, the link is noted, because a parent may have it. Files that aufs kept as targets of hard links exist until the
+end, and are not shown.
 
-Whiteouts and opaque marks wait until the end, because they speak of lower layers alone, whatever their place in the
-archive. They hold at their literal path: no symlink of the layer is followed, and where the layer has something else
-than directories on the way, or hides them, there is nothing to say. A directory that only marks speak of is `marked`:
-it may be shown only where the lower layers show one, which `adaptation` sees to.
+Whiteouts and opaque marks are applied at the end, because they are about lower layers only, wherever they are in the
+archive. They apply to their literal path: symlinks of the layer are not followed, and a mark has no effect if the layer
+has a file in its path, or hides the path. A directory with marks only is `marked`: it may be shown only where the lower
+layers show a directory, which `adaptation` ensures.
 
-A form makes things real: it subclasses `Placement` and keeps everything but the directories and symlinks itself. Not in
-scope: what lower layers have.
+A form subclasses `Placement` to create the files; it keeps everything but the directories and symlinks itself. Not
+here: what lower layers have.
 """
 
 from __future__ import annotations
@@ -32,27 +33,27 @@ if TYPE_CHECKING:
     from arstore.trees.format import Content
 
     Answer = Callable[[Entry, DirectoryNode, bytes], bool]
-    """From a hard link, and the directory and name at which it is wanted."""
+    """Called with a hard link, and the directory and name where it is wanted."""
 
 _NO_NAMES = frozenset({b"", b".", b".."})
 _LONGEST_TARGET = 4095
 _MOST_PLACES, _LONGEST_PLACE = 1 << 13, 512
 _FILE, _DEVICE = Kind.FILE, Kind.CHARACTER
-"""The member of an enumeration takes a while to find, and this one is asked for with every entry."""
+"""Aliases, because access to a member of an enumeration is slow, and these are needed for every entry."""
 _LINKED_BY_AUFS = frozenset({Kind.FILE, Kind.SYMLINK, Kind.FIFO})
-"""What is taken as a target of hard links from where aufs kept them."""
+"""Kinds of files that hard links may have as a target in the directory of aufs."""
 _MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
 
 
 class Placement(ABC):
-    """One layer's entries on their way into a tree.
+    """One layer's entries while they are placed in a tree.
 
-    `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once;
-    `absent_links` holds the hard links, as the archive has them, that only a lower layer can answer. `passed` holds the
-    paths (sorted, after `decide_marks`) that members ran through while the layer had no entry for them, though it is
-    not an implied directory that it has there in the end. `answer` is asked for a hard link whose target this layer
-    lacks: whether it has made the name from elsewhere. `attributes` has counted the extended attributes that were left
-    out.
+    `files` counts what the tree shows besides directories, `size` the bytes of its regular files, each file once.
+    `absent_links` has the hard links, as in the archive, whose target only a lower layer can have. `passed` has the
+    paths (sorted, after `decide_marks`) that members ran through while the layer had no entry for them, except implied
+    directories that the layer has there in the end. `answer` is called for a hard link whose target this layer lacks;
+    it returns whether it created the name from elsewhere. `attributes` has the counts of extended attributes that were
+    left out.
     """
 
     def __init__(self, allowance: Allowance | None = None, attributes: Attributes | None = None) -> None:
@@ -69,7 +70,7 @@ class Placement(ABC):
         self._parent = b""
         self._parent_node = self.shape.root
         self._places = {b"": self.shape.root}
-        """The directories that the archive's paths lead to, as long as nothing that stands in these is replaced."""
+        """Directories by the archive's paths; valid as long as nothing in them is replaced."""
         self._makers: dict[Kind, Callable[[DirectoryNode, bytes, Entry], None]] = {
             Kind.DIRECTORY: self._add_directory,
             Kind.SYMLINK: self._add_symlink,
@@ -80,12 +81,12 @@ class Placement(ABC):
         }
 
     def add(self, entry: Entry, content: Content) -> None:
-        """Take one entry.
+        """Place one entry.
 
         Raises UnsafePathError, TarError, LimitError, OSError.
         """
         path = entry.path
-        # `find`, and a number as the byte: with bytes, `in` tries a conversion first, which takes ten times as long.
+        # `find`, and an int for the byte: with bytes, `in` tries a conversion first, which takes ten times as long.
         if path.find(PREFIX) >= 0 and self._take_mark(entry):
             return
         parent, _, name = path.rpartition(b"/")
@@ -93,7 +94,7 @@ class Placement(ABC):
             self._add_root(entry)
             return
         if name in _NO_NAMES or 0 in path:
-            raise UnsafePathError(shown(path), "not a name that a file can have")
+            raise UnsafePathError(shown(path), "not a valid file name")
         if entry.kind is _DEVICE and is_whiteout_device(entry):
             self._hide(path)
             return
@@ -111,23 +112,23 @@ class Placement(ABC):
 
     @property
     def passed(self) -> list[bytes]:
-        """See the class."""
+        """Paths that members ran through, see the class."""
         return sorted(self._passed | self.shape.crossed)
 
     @property
     def marks(self) -> list[tuple[bytes, bytes | None]]:
-        """The layer's marks as far as they came: the directory, and the name that is hidden in it; None for all."""
+        """The layer's marks so far: the directory, and the name that is hidden in it; None for all names."""
         opaque: list[tuple[bytes, bytes | None]] = [(path, None) for path in self._opaque]
         return opaque + [(parent, name) for parent, _, name in (path.rpartition(b"/") for path in self._whiteouts)]
 
     def decide_marks(self) -> list[DirectoryNode]:
-        """Make all directories but the marked ones, and decide about the marks; return the directories, parents first.
+        """Create all directories except marked ones, and apply the marks; return the directories, parents first.
 
-        A directory that is new because it, or one above it, hides the lower layers gets the default metadata unless it
-        has its own. Raises UnsafePathError, LimitError, OSError.
+        A directory that is new, because it or a parent hides the lower layers, gets the default metadata unless it has
+        its own. Raises UnsafePathError, LimitError, OSError.
         """
         self._replace(self.shape.root, PSEUDO_LINKS)
-        # No layer shows it, so nobody can have it elsewhere.
+        # This directory is never shown, so a lower layer cannot have it elsewhere.
         self._passed.discard(PSEUDO_LINKS)
         for parent, name in self.marks:
             node = self._marked(parent)
@@ -153,13 +154,13 @@ class Placement(ABC):
         return nodes
 
     def has(self, node: DirectoryNode, name: bytes) -> bool:
-        """Whether the layer has anything at *name*. Raises OSError."""
+        """Return whether the layer has anything at *name*. Raises OSError."""
         return name in node.children or self._exists(node, name)
 
     def covers(self, path: bytes) -> bool:
-        """Whether the layer has anything at *path*, or above it, in the place of what lower layers have.
+        """Return whether the layer replaces or covers what lower layers have at *path*.
 
-        A directory where they have one is no such thing. Raises OSError.
+        A directory over a directory does not: these are merged. Raises OSError.
         """
         node = self.shape.root
         for name in path.split(b"/"):
@@ -172,14 +173,14 @@ class Placement(ABC):
         return False
 
     def drop_marked(self, nodes: list[DirectoryNode]) -> None:
-        """Forget those of *nodes* that only marks speak of."""
+        """Remove those of *nodes* that have only marks."""
         for node in nodes:
             if node.marked and node.parent is not None:
                 node.parent.children.pop(node.name, None)
 
     @staticmethod
     def _end_marks(node: DirectoryNode, hidden: bool) -> None:
-        """Of marks at or below what *node* hides, only that a directory of this layer hides what lies below is left."""
+        """Remove marks without effect; a directory of this layer that a whiteout names becomes opaque instead."""
         for child in list(node.directories()):
             if not hidden and child.name not in node.whiteouts:
                 continue
@@ -196,27 +197,27 @@ class Placement(ABC):
 
     @abstractmethod
     def _make_file(self, node: DirectoryNode, name: bytes, entry: Entry, content: Content) -> None:
-        """Make a regular file, in place of all that may be there (`_replace` first), and count it."""
+        """Create a regular file, replacing whatever exists (`_replace` first), and count it."""
 
     @abstractmethod
     def _make_symlink(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
-        """Make a symlink, in place of a file that may be there, and count it."""
+        """Create a symlink, replacing a file that may exist, and count it."""
 
     @abstractmethod
     def _make_node(self, node: DirectoryNode, name: bytes, entry: Entry) -> None:
-        """Make a device or a FIFO, and count it; nothing is there any more."""
+        """Create a device or a FIFO where nothing exists, and count it."""
 
     @abstractmethod
     def _make_link(self, source: DirectoryNode, last: bytes, node: DirectoryNode, name: bytes) -> bool:
-        """Let *name* be the file *last* of *source*, and count it; False when there is none."""
+        """Make *name* a hard link to the file *last* of *source*, and count it; return False if that is missing."""
 
     @abstractmethod
     def _make_directory(self, node: DirectoryNode) -> None:
-        """Make the directory, if that has not been done; it is `fresh` where it takes the place of a file."""
+        """Create the directory, if it does not exist yet; set `fresh` if it replaces a file."""
 
     @abstractmethod
     def _exists(self, node: DirectoryNode, name: bytes) -> bool:
-        """Whether the layer has anything but a directory at *name*."""
+        """Return whether the layer has anything but a directory at *name*."""
 
     @abstractmethod
     def _drop_file(self, node: DirectoryNode, name: bytes) -> None:
@@ -224,15 +225,15 @@ class Placement(ABC):
 
     @abstractmethod
     def _drop_directory(self, child: DirectoryNode) -> None:
-        """Remove a directory that has left the shape, with all that is in it."""
+        """Remove a directory that is no longer in the shape, and everything in it."""
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
     def _take_mark(self, entry: Entry) -> bool:
-        """Note what *entry* says of others; whether that is all it is."""
+        """Note the mark that *entry* makes, if any; return whether the entry is not to be placed as a file."""
         mark, hidden = classify(entry.path)
         if 0 in hidden:
-            raise UnsafePathError(shown(entry.path), "not a name that a file can have")
+            raise UnsafePathError(shown(entry.path), "not a valid file name")
         if mark is Mark.WHITEOUT:
             self._hide(hidden)
         elif mark is Mark.OPAQUE:
@@ -243,12 +244,12 @@ class Placement(ABC):
         return mark is not Mark.NONE
 
     def _hide(self, path: bytes) -> None:
-        """Note a whiteout, for the end."""
+        """Note a whiteout, which is applied at the end."""
         self._allowance.hold(NAME + len(path))
         self._whiteouts.append(path)
 
     def _marked(self, path: bytes) -> DirectoryNode | None:
-        """The directory that a mark is about; None when this layer has something else there, which hides all below."""
+        """Return the directory that a mark is about; None if this layer has a file there, which hides everything."""
         node = self.shape.root
         names = path.split(b"/") if path else ()
         self._allowance.step(len(names))
@@ -271,7 +272,7 @@ class Placement(ABC):
         self.shape.root.entry = entry
 
     def _place(self, parent: bytes) -> DirectoryNode:
-        """The directory that *parent* leads to, which is kept at hand."""
+        """Return the directory that *parent* leads to, from a cache."""
         node = self._places.get(parent)
         if node is None:
             node = self.shape.directory(parent)
@@ -322,7 +323,7 @@ class Placement(ABC):
         self._make_node(node, name, entry)
 
     def _set_symlink(self, node: DirectoryNode, name: bytes, target: bytes) -> None:
-        """Have a symlink in the shape. Where nothing was, a path may have come by all the same, and back by `..`."""
+        """Put a symlink into the shape. Cached paths may have run through this place and back by `..`: forget them."""
         node.children[name] = target
         if self.shape.crossed:
             self._forget_places()
@@ -337,8 +338,8 @@ class Placement(ABC):
         if source is node and last == name and not missing:
             return
         target = None if missing else source.children.get(last)
-        # What only a lower layer can answer: a directory that is merely implied may be a symlink there, and a target
-        # that goes away because the link takes the place of its directory may still be there.
+        # Cases for a lower layer: an implied directory may be a symlink there, and a target that vanishes because the
+        # link replaces its directory may still exist there.
         below = isinstance(target, DirectoryNode) and target.entry is None
         if isinstance(target, DirectoryNode) and not below:
             raise TarError(shown(entry.path), "a hard link to a directory")
@@ -368,7 +369,7 @@ class Placement(ABC):
     # --- what is in the way -----------------------------------------------------------------------------------------
 
     def _replace(self, node: DirectoryNode, name: bytes) -> None:
-        """Forget what the shape knows at *name*. A directory goes from the tree too, anything else stays there."""
+        """Remove *name* from the shape. A directory is also removed from the tree, other files stay there."""
         child = node.children.pop(name, None)
         if child is None:
             return
@@ -378,7 +379,7 @@ class Placement(ABC):
             self._drop_directory(child)
 
     def _pass_all(self, node: DirectoryNode) -> None:
-        """Note every directory at or below *node*, which goes, that has no entry."""
+        """Note every directory without an entry at or below *node*, which is removed."""
         todo = [node]
         while todo:
             one = todo.pop()

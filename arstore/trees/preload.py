@@ -1,7 +1,7 @@
-"""Everything that a confined worker imports late, imported in one place, before it gives up its rights.
+"""Early imports: everything that a confined worker would import late, before it gives up its privileges.
 
-Afterwards it can open no module: what is missing then fails as a PermissionError in the middle of a layer. Commands
-that read no layer never pay for these modules.
+Afterwards it cannot open modules: a missing one then fails as a PermissionError in the middle of a layer. Commands that
+read no layers do not pay for these modules.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def preload(*, heads: Iterable[bytes] = (), digests: Iterable[Digest] = (), forms: Iterable[TreeFormat] = ()) -> None:
-    """Import what reading layers takes.
+    """Import what is needed to read layers.
 
-    *heads* are the first `codec.HEAD` bytes of the streams to be inflated, *digests* of what is to be hashed, *forms*
-    those of trees to be made or looked into.
+    *heads* are the first `codec.HEAD` bytes of the streams to decompress, *digests* those to verify, *forms* those of
+    trees to build or look into.
     """
     for head in heads:
         codec.load(head)
@@ -35,9 +35,9 @@ def preload(*, heads: Iterable[bytes] = (), digests: Iterable[Digest] = (), form
 
 
 def preload_codecs() -> None:
-    """Import what undoes every compression, for streams of which nobody can see the beginning beforehand."""
+    """Import the decompressors of all compressions, for streams whose beginning cannot be read beforehand."""
     for compression in Compression:
-        # A Python that was built without one of them reads the others.
+        # A Python that was built without one of them can still read the others.
         with suppress(ImportError):
             if compression is not Compression.NONE:
                 codec.codec(compression)

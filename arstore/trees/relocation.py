@@ -1,15 +1,15 @@
-"""Relocation: what extraction onto the lower layers would make of a layer's entries.
+"""Relocation: where extraction onto the lower layers would put a layer's entries.
 
-Members lie where symlinks of lower layers lead, and marks stand in directories that the layer has or the lower layers
-show. It takes two readings of a layer, because marks count before the members, wherever they stand:
+Members go where symlinks of lower layers lead, and marks go into directories that the layer or the lower layers have. A
+layer has to be read twice, because marks apply before the members, wherever they are in the archive:
 
-1. Where a mark belongs is found in the lower layers as they are before this layer changes them. It is moot where its
-   own layer has something in the place of a symlink that it would run through, or hides that symlink: so
-   `lib/.wh..wh..opq` beside `lib/` leaves alone what a lower `lib -> usr/lib` leads to. Overlayfs makes each directory
-   opaque that takes a symlink's place, and docker writes such marks as it finds them.
-2. The members come in their order, each where symlinks lead that are there by then, and that no mark hides.
+1. The place of a mark is determined in the lower layers as they are before this layer changes them. The mark is moot if
+   its path runs through a symlink that its own layer replaces or hides. For example, `lib/.wh..wh..opq` next to `lib/`
+   does not affect the target of a lower `lib -> usr/lib`. Overlayfs makes each directory opaque that replaces a
+   symlink, and docker writes such marks as it finds them.
+2. The members follow in their order. Each goes where the symlinks lead that exist by then and that no mark hides.
 
-Paths are followed as in a chroot, by their names alone where nothing is. Not in scope: which layers need it
+Paths are followed as in a chroot; missing components are kept by name. Not here: which layers need a relocation
 (`adaptation`), and content.
 """
 
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
 
 
 class Below(Protocol):
-    """What lower layers show: as much of it as the places of members and marks depend on."""
+    """View of the lower layers, as much of it as the places of members and marks depend on."""
 
     def link(self, path: bytes) -> bytes | None:
-        """The target of the symlink at *path* itself; None where there is none."""
+        """Return the target of the symlink at *path* itself; None if there is none."""
 
     def is_directory(self, path: bytes) -> bool:
-        """Whether there is a directory at *path* itself."""
+        """Return whether there is a directory at *path* itself."""
 
     def resolve(self, path: bytes) -> bytes:
-        """Where *path* leads inside the root."""
+        """Return where *path* leads inside the root."""
 
 
 class Own(Protocol):
-    """What a layer has by itself, once all of its entries are applied."""
+    """A layer's own content, after all of its entries are applied."""
 
     def replaces(self, path: bytes) -> bool:
-        """Whether it has anything at *path* in the place of what lower layers have there, or hides that.
+        """Return whether it replaces what lower layers have at *path*, or hides that.
 
-        *path* leads to a mark of the layer.
+        *path* is a parent of a mark of the layer.
         """
 
 
 class Built(Protocol):
-    """What has become of the entries so far."""
+    """The result of the entries so far."""
 
     def covers(self, path: bytes) -> bool:
-        """Whether they have anything at *path*, or above it, in the place of what lower layers have there."""
+        """Return whether the entries replace or cover what lower layers have at *path*."""
 
 
 class Relocation:
     """A change to the entries of one layer, for one stack of parents.
 
-    `survey` or `resolve` comes first, then `entries`, of which each goes to the builder before the next one is taken.
-    *own* is looked at in the former only.
+    Call `survey` or `resolve` first, then `entries`; pass each entry to the builder before the next one is taken. *own*
+    is used only by the former.
     """
 
     def __init__(self, lower: Below, own: Own) -> None:
@@ -80,7 +80,7 @@ class Relocation:
         self._link = (b"", self._shape.root, b"")
 
     def pay(self, steps: Steps, limits: Limits) -> None:
-        """Take from *steps* what this costs from now on, and keep no more in memory than *limits* say."""
+        """Charge the work to *steps* from now on, and stay within the memory of *limits*."""
         self._allowance = Allowance(limits, steps=steps)
 
     # --- marks ------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class Relocation:
         self.resolve(marks)
 
     def resolve(self, marks: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Find where these *marks* belong: directories, and the names that are hidden in them, None for all.
+        """Find the places of these *marks*: directories, and the names that are hidden in them, None for all.
 
         Raises LimitError, OSError.
         """
@@ -116,7 +116,7 @@ class Relocation:
                 self._hidden.add(joined(place, [name]))
 
     def _place_of_mark(self, directory: bytes) -> bytes | None:
-        """Where lower layers have *directory*; None where the mark is moot."""
+        """Return where lower layers have *directory*; None if the mark is moot."""
         for end in (*(i for i, byte in enumerate(directory) if byte == ord("/")), len(directory)):
             path = directory[:end]
             if path and self._lower.link(path) is not None:
@@ -127,14 +127,14 @@ class Relocation:
         return directory
 
     def _resolved(self, path: bytes) -> bytes | None:
-        """Where lower layers lead *path*; None for symlinks without an end."""
+        """Return where *path* leads in the lower layers; None for an endless loop of symlinks."""
         try:
             return self._lower.resolve(path)
         except UnsafePathError:
             return None
 
     def _is_hidden(self, path: bytes) -> bool:
-        """Whether a mark of the layer hides what lower layers have at *path*."""
+        """Return whether a mark of the layer hides what lower layers have at *path*."""
         if not self._hidden and not self._emptied:
             return False
         while path:
@@ -148,11 +148,11 @@ class Relocation:
     # --- members ----------------------------------------------------------------------------------------------------
 
     def follow(self, built: Built) -> None:
-        """Know from *built*, which gets the entries, what this layer has put where by then."""
+        """Use *built*, which gets the entries, to find out what this layer has at a path so far."""
         self._built = built
 
     def entries(self, reader: EntryReader) -> Iterator[tuple[Entry, Content]]:
-        """The entries of *reader* under their new paths, each with the content to read before the next is taken.
+        """Yield the entries of *reader* with their new paths, each with its content, to be read before the next entry.
 
         Marks come last, which does not change their meaning. Raises UnsafePathError, LimitError, OSError.
         """
@@ -198,7 +198,7 @@ class Relocation:
         return entry.replaced(path=path, link=joined(source.path, [*missing, last]))
 
     def _walk(self, path: bytes) -> tuple[DirectoryNode, list[bytes]]:
-        """Follow *path* through this layer and those below: the last directory that it has, and the names from there.
+        """Follow *path* through this layer and those below; return this layer's last directory, and the names after it.
 
         Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
         """
@@ -226,7 +226,7 @@ class Relocation:
                 continue
             links += 1
             if links > MAX_SYMLINKS:
-                raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
+                raise UnsafePathError(shown(path), "more symbolic links in the path than the kernel follows")
             if target.startswith(b"/"):
                 node, missing = self._shape.root, []
             more = target.split(b"/")
@@ -235,7 +235,7 @@ class Relocation:
         return node, missing
 
     def _target_below(self, node: DirectoryNode, missing: list[bytes], name: bytes) -> bytes | None:
-        """The target of the symlink that lower layers have there, unless this layer hides or replaces it."""
+        """Return the target of a symlink of the lower layers, unless this layer hides or replaces it."""
         path = joined(node.path, [*missing, name])
         target = self._lower.link(path)
         if target is None or self._is_hidden(path):
@@ -245,9 +245,10 @@ class Relocation:
     # --- hard links -------------------------------------------------------------------------------------------------
 
     def candidates(self, link: bytes) -> Iterator[bytes]:
-        """Where lower layers may have the target *link* of the hard link that `entries` has just given. Raises OSError.
+        """Yield where lower layers may have the target *link* of the hard link that `entries` yielded last.
 
-        What this layer hides may still be the target: where a link stands in the archive says nothing about marks.
+        A target that this layer hides is included: the position of a link in the archive is unrelated to marks. Raises
+        OSError.
         """
         if not self._is_hidden(link):
             yield link
@@ -256,13 +257,13 @@ class Relocation:
             yield joined(found, [last])
 
     def linked(self, target: bytes) -> None:
-        """The hard link that `entries` has just given is a symlink of lower layers, with this *target*."""
+        """Note that the hard link that `entries` yielded last is a symlink of lower layers, with this *target*."""
         _, node, name = self._link
         node.children[name] = target
 
 
 class _Nothing:
-    """The content of what has none."""
+    """Empty content."""
 
     def chunks(self) -> tuple[bytes, ...]:
         return ()

@@ -1,11 +1,11 @@
-"""The shape of a layer: its directories and symlinks, kept in memory while its entries come.
+"""The shape of a layer: its directories and symlinks, kept in memory while its entries are read.
 
-Files are on disk, or in the tar; what later entries can run through is here. A path is followed as in a chroot: `..`
-stops at the root, an absolute target starts there, and a path that the layer has only a part of goes on by its names
-alone, because a parent may have the rest. Memory grows with directories and symlinks, never with files or content;
-both are counted, and so are the steps through symlinks (`memory_quota`).
+Files are on disk, or in the tar; paths that later entries can run through are here. A path is followed as in a chroot:
+`..` stops at the root, an absolute target starts there. If the layer has only a part of a path, the rest is kept by
+name, because a parent may have it. Memory grows with directories and symlinks, never with files or content; both are
+counted, and so are the steps through symlinks (`memory_quota`).
 
-Not in scope: the disk, metadata, and what lower layers have.
+Not here: the disk, metadata, and what lower layers have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_SYMLINKS = 40
 """Symlinks followed in one path: the kernel's MAXSYMLINKS."""
 MAX_PATH = 4096
-"""Bytes of a directory's path in a tree, all symlinks followed: the kernel's PATH_MAX."""
+"""Bytes of a directory's path in a tree, after following all symlinks: the kernel's PATH_MAX."""
 MAX_NAME = 255
 """Bytes of one component: the kernel's NAME_MAX."""
 
@@ -33,19 +33,19 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 class Missing(enum.Enum):
-    """What stands for a member that the tree does not hold yet."""
+    """Placeholder for a member that the tree does not have yet."""
 
     LINK = "link"
     """A hard link whose target only a lower layer has."""
 
 
 class DirectoryNode:
-    """One directory: implied by its members as long as it has no `entry`. There may be very many, so it is small.
+    """One directory: implied by its members as long as it has no `entry`. It is small, because there may be very many.
 
-    `children` holds the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque`
-    hides all that lower layers have here; `whiteouts` names what is hidden one by one. `marked` directories have no
-    members: only marks speak of them. A `fresh` one took the place of something else that the layer had there. `fd` and
-    `made` belong to the module that puts directories on disk: an open descriptor or -1, and whether it exists there.
+    `children` has the directories, the symlinks (as their targets) and the missing links in it, by name. `opaque` hides
+    everything that lower layers have here; `whiteouts` has the names that are hidden one by one. A `marked` directory
+    has no members, only marks. A `fresh` one replaced something else that the layer had there. `fd` and `made` belong
+    to the module that creates directories on disk: an open descriptor or -1, and whether it exists there.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class DirectoryNode:
 
     @property
     def path(self) -> bytes:
-        """The path from the root, b"" for the root itself."""
+        """The path from the root; b"" for the root."""
         names = []
         node = self
         while node.parent is not None:
@@ -87,7 +87,7 @@ class DirectoryNode:
 
     @property
     def depth(self) -> int:
-        """How many directories it lies below the root."""
+        """Number of directories between it and the root, itself included."""
         depth = 0
         node = self
         while node.parent is not None:
@@ -96,13 +96,13 @@ class DirectoryNode:
         return depth
 
     def add(self, name: bytes) -> DirectoryNode:
-        """A new implied directory in this one, in place of whatever the shape knew there.
+        """Add an implied directory, replacing what the shape has there.
 
-        Raises LimitError when the name or the path is longer than the kernel takes.
+        Raises LimitError when the name or the path is longer than the kernel permits.
         """
         child = DirectoryNode(self, name)
         if len(name) > MAX_NAME or child.length > MAX_PATH:
-            raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel takes")
+            raise LimitError(shown(child.path[:120]), "the path of a directory is longer than the kernel permits")
         child.fresh = name in self.children
         self.children[name] = child
         return child
@@ -115,16 +115,16 @@ class DirectoryNode:
             self.whiteouts = {name}
 
     def show(self, name: bytes) -> None:
-        """Take *name* from the whiteouts, where it is."""
+        """Remove *name* from the whiteouts, if it is one."""
         if isinstance(self.whiteouts, set):
             self.whiteouts.discard(name)
 
     def directories(self) -> Iterator[DirectoryNode]:
-        """The directories directly in this one."""
+        """Yield the directories directly in this one."""
         return (child for child in self.children.values() if isinstance(child, DirectoryNode))
 
     def is_below(self, other: DirectoryNode) -> bool:
-        """Whether this is *other* or lies anywhere in it."""
+        """Return whether this is *other* or is anywhere below it."""
         node: DirectoryNode | None = self
         while node is not None and node is not other:
             node = node.parent
@@ -135,10 +135,10 @@ Child: TypeAlias = DirectoryNode | bytes | Missing
 
 
 class Shape:
-    """The tree of directories under one root, which draws on *allowance*.
+    """The tree of directories under one root, charged to *allowance*.
 
-    `crossed` holds the paths that a symlink's `..` came back from and that the layer has nothing at: a lower layer may
-    have a symlink there.
+    `crossed` has the paths that a symlink's `..` went back from, where the layer has nothing: a lower layer may have a
+    symlink there.
     """
 
     __slots__ = ("allowance", "crossed", "root")
@@ -149,7 +149,7 @@ class Shape:
         self.allowance = allowance or Allowance()
 
     def walk(self, path: bytes) -> tuple[DirectoryNode, list[bytes]]:
-        """Follow *path*, a final symlink too: the last directory reached, and the names from there that are not there.
+        """Follow *path* and a final symlink; return the last existing directory, and the names after it.
 
         Raises UnsafePathError for more than MAX_SYMLINKS symlinks, LimitError past the layer's steps.
         """
@@ -176,7 +176,7 @@ class Shape:
             elif isinstance(child, bytes):
                 links += 1
                 if links > MAX_SYMLINKS:
-                    raise UnsafePathError(shown(path), "more symbolic links on the way than the kernel follows")
+                    raise UnsafePathError(shown(path), "more symbolic links in the path than the kernel follows")
                 if child.startswith(b"/"):
                     node = self.root
                 more = child.split(b"/")
@@ -192,15 +192,15 @@ class Shape:
             self.crossed.add(path)
 
     def directory(self, path: bytes) -> DirectoryNode:
-        """The directory that *path* leads to; what is missing on the way is made, as implied.
+        """Return the directory that *path* leads to; missing directories are added as implied ones.
 
-        Raises as `walk`, `DirectoryNode.add` and `Allowance.hold`.
+        Raises UnsafePathError, LimitError, and UnrepresentableError (see `Allowance.hold`).
         """
         node, missing = self.walk(path)
         return self.imply(node, missing) if missing else node
 
     def imply(self, node: DirectoryNode, names: list[bytes]) -> DirectoryNode:
-        """The directory *names* below *node*, each made, as implied. Raises as `directory`."""
+        """Add the directories *names* below *node* as implied; return the last. Raises the errors of `directory`."""
         depth = node.depth
         for name in names:
             node = node.add(name)
@@ -211,7 +211,7 @@ class Shape:
         return node
 
     def find(self, path: bytes) -> Child | None:
-        """What the shape has at *path* itself, no symlink followed; None for files, too."""
+        """Return what the shape has at *path* itself, following no symlink; None for files."""
         child: Child | None = self.root
         for name in path.split(b"/") if path else []:
             if not isinstance(child, DirectoryNode):
@@ -220,7 +220,7 @@ class Shape:
         return child
 
     def exact(self, path: bytes) -> DirectoryNode:
-        """The directory at *path* itself; what is there instead, or missing on the way, becomes an implied one."""
+        """Return the directory at *path* itself; replace other files, and add missing directories, as implied ones."""
         node = self.root
         for name in path.split(b"/") if path else []:
             child = node.children.get(name)
@@ -228,7 +228,7 @@ class Shape:
         return node
 
     def all(self) -> list[DirectoryNode]:
-        """Every directory, parents before what is in them."""
+        """Return every directory, parents first."""
         found = []
         todo = [self.root]
         while todo:
@@ -239,10 +239,10 @@ class Shape:
 
 
 def joined(directory: bytes, names: list[bytes]) -> bytes:
-    """The path of *names* below *directory*."""
+    """Return the path of *names* below *directory*."""
     return b"/".join([directory, *names] if directory else names)
 
 
 def default_entry(path: bytes) -> Entry:
-    """The entry of a directory that no layer has one for."""
+    """Return the entry of a directory that no layer has an entry for."""
     return Entry(path, Kind.DIRECTORY, mode=DEFAULT_DIRECTORY_MODE)

@@ -1,25 +1,25 @@
-"""What a worker may still do while it reads bytes that a stranger has made.
+"""Confinement: the privileges that a worker keeps while it reads untrusted bytes.
 
-A worker opens what it reads from, imports what it needs, enters its confinement, and only then reads. Afterwards it has
-what is open, one directory to work in, and the kernel's permission for little else:
+A worker opens its inputs, imports the modules that it needs, enters its confinement, and only then reads. From then on
+it has its open files and one directory to work in; the kernel permits little else:
 
                             index form                              directory form
     capabilities            none                                    those that set owners, modes, devices, attributes
-    root directory          as before                               the ingest, on a mount without devices and set-ID
+    root directory          unchanged                               the ingest, on a mount without devices and set-ID
     Landlock                writes files in the ingest, reads it     makes anything in the ingest
     seccomp                 no programs, processes, sockets, mounts, signals, keys, ...
                             no modes, owners, links, removals       -
 
-Work that only reads, to inflate an archive or to check the store, is like the first without a place to write in. Work
-that fetches has sockets besides, no file that was open before, and of the others those that connections need.
+Work that only reads, to inflate an archive or to check the store, is confined like the first column, without a place to
+write in. Work that fetches may also use sockets; it keeps no open regular files, and may open only the files that
+connections need.
 
-Each layer is taken where the kernel has it and left out where it has not: Landlock from Linux 5.13 on, the change of
-root where attributes can be set without /proc (6.13) by somebody who may mount and chroot, seccomp on the
-architectures that `linux.isolation.seccomp` knows. What is asked for and not permitted ends the worker (SIGSYS) or is
-an error of its own; either way the import fails in one line. Everything is per thread: it is entered before threads are
-started.
+Each layer is used where the kernel has it and skipped where it does not: Landlock from Linux 5.13 on; the change of
+root where attributes can be set without /proc (6.13) and the process may mount and chroot; seccomp on the architectures
+that `linux.isolation.seccomp` knows. A forbidden call ends the worker (SIGSYS) or fails with an error; either way the
+import fails with a one-line error. All of it is per thread, so it is entered before threads are started.
 
-Out of scope: limits on memory and time, and whatever the parent does with what a worker answers.
+Not here: limits on memory and time, and what the parent does with a worker's answers.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ MAKING = capability.mask(
     capability.CAP_SETFCAP,
     capability.CAP_SYS_ADMIN,
 )
-"""What extracting files takes; CAP_SYS_ADMIN for the attributes `trusted.*`, opaque marks above all."""
+"""Capabilities that extracting files needs; CAP_SYS_ADMIN is for the attributes `trusted.*`, above all opaque marks."""
 
 _CALLS = frozenset(seccomp.names())
 _NEVER = _CALLS - seccomp.MODIFYING
-"""What neither kind of work asks for."""
+"""Calls that neither kind of work needs."""
 
 _SOCKETS = frozenset({"bind", "connect", "recvmsg", "sendmsg", "socket", "socketpair"})
-"""What connections and name resolution (a netlink socket among them) take."""
+"""Calls that connections and name resolution (a netlink socket among them) need."""
 _RESOLVING = (
     *(f"/etc/{name}" for name in ("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services")),
     *(f"/etc/{name}" for name in ("ssl", "pki", "ca-certificates", "crypto-policies", "localtime", "ld.so.cache")),
@@ -82,11 +82,10 @@ _MAKE = (
 
 
 class Confinement(NamedTuple):
-    """A place to work in ("" for none), and the rights that the work takes. Made by `reading`, `writing`, `making` and
-    `fetching`.
+    """A directory to work in ("" for none), and the privileges of the work.
 
-    `readable` holds the files and directories besides *directory* that may be opened for reading; `capabilities` is a
-    bit mask; `sockets` lets connections be made.
+    Made by `reading`, `writing`, `making` and `fetching`. `readable` lists other files and directories that may be
+    opened for reading; `capabilities` is a bit mask; `sockets` permits connections.
     """
 
     directory: str
@@ -97,17 +96,17 @@ class Confinement(NamedTuple):
 
     @property
     def making_files(self) -> bool:
-        """Whether it takes more than to write plain files."""
+        """Whether the work does more than write plain files."""
         return self.capabilities == MAKING
 
     def inside(self, path: str) -> str:
-        """What *path*, which lies below the directory, is called after `enter`: the way to it may be closed then."""
+        """Return the name of *path*, which is below the directory, after `enter`, which may close the way to it."""
         return os.path.relpath(path, self.directory)
 
     def shed(self) -> None:
-        """Close every directory that is open, through which names outside could be reached; before fetching, files too.
+        """Close every open directory, because names outside could be reached through it; for fetching, files too.
 
-        Only where the root directory changes: elsewhere Landlock watches over them. Raises OSError.
+        Done only where the root directory changes: elsewhere Landlock guards them. Raises OSError.
         """
         if not (self.change_root or self.sockets):
             return
@@ -118,11 +117,11 @@ class Confinement(NamedTuple):
                     os.close(fd)
 
     def enter(self) -> None:
-        """Give up the rest, for good; the directory, if there is one, is the working directory then.
+        """Give up all other privileges for good, and change to the directory, if there is one.
 
-        What a filter around a container forbids is left out. Raises OSError.
+        Steps that a filter around a container forbids are skipped. Raises OSError.
         """
-        # Asked now: /proc may be gone in a moment.
+        # Ask now: /proc may be out of reach after the next steps.
         filtered = seccomp.supported()
         set_no_new_privileges()
         if self.directory:
@@ -145,7 +144,7 @@ class Confinement(NamedTuple):
                 access = landlock.known(_MAKE if self.making_files else _WRITE, version)
                 landlock.allow_path(ruleset, ".", access)
             for path in () if self.change_root else self.readable:
-                # What is not there, like the library of a program that brings its own, needs no permission.
+                # A missing path, such as the library of a program that bundles its own, needs no permission.
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     access = _READ if os.path.isdir(path) else landlock.READ_FILE
                     landlock.allow_path(ruleset, path, access)
@@ -155,9 +154,10 @@ class Confinement(NamedTuple):
 
 
 def reading(*readable: str, attributes: bool = False) -> Confinement:
-    """For work that reads what is open or below *readable*, whoever owns it, and writes to what is open.
+    """Return a confinement for work that reads open files, and files below *readable*, and writes to open files.
 
-    With *attributes* it sees those that only root does, `trusted.*`. Modules of arstore itself may be imported then.
+    It reads the files of all owners. With *attributes* it sees `trusted.*` attributes, which only root can. Modules of
+    arstore can still be imported.
     """
     kept = capability.mask(capability.CAP_DAC_READ_SEARCH) if readable else 0
     if attributes:
@@ -166,23 +166,23 @@ def reading(*readable: str, attributes: bool = False) -> Confinement:
 
 
 def writing(directory: str, *readable: str) -> Confinement:
-    """For work that writes plain files in *directory*, and reads what is open or below *readable*."""
+    """Return a confinement for work that writes plain files in *directory*, and reads *readable* and open files."""
     return Confinement(directory, 0, (*readable, _library()))
 
 
 def making(directory: str, *readable: str) -> Confinement:
-    """For work that makes files of every kind below *directory*; with *readable* it keeps its root directory."""
+    """Return a confinement for work that makes all kinds of files in *directory*; *readable* keeps the old root."""
     return Confinement(directory, MAKING, (*readable, _library()), not readable and _may_change_root())
 
 
 def fetching(*readable: str) -> Confinement:
-    """For work that reads from connections which it makes itself, and writes to pipes; it also reads *readable*."""
+    """Return a confinement for work that reads from its own connections and *readable*, and writes to pipes."""
     own = os.path.dirname(os.path.dirname(__file__))
     return Confinement("", 0, (*readable, *_RESOLVING, _library(), own), sockets=True)
 
 
 def means() -> str:
-    """What there is to confine workers with here, for people; "" when there is nothing."""
+    """Return the means of confinement that this host has, for people; "" for none."""
     version = landlock.version()
     found = [
         "fewer capabilities" if capability.effective() else "",
@@ -199,7 +199,7 @@ def _may_change_root() -> bool:
 
 
 def _permitted(action: Callable[[], None]) -> bool:
-    """Do *action*; False when the kernel, or a filter, does not have it or does not let us. Raises OSError."""
+    """Run *action*; return False when the kernel lacks it, or the kernel or a filter forbids it. Raises OSError."""
     try:
         action()
     except OSError as error:
@@ -210,9 +210,9 @@ def _permitted(action: Callable[[], None]) -> bool:
 
 
 def _change_root() -> None:
-    """Make the working directory the root, on a mount of it where no device can be opened and no program raises.
+    """Make the working directory the root, on a bind mount of it without devices, set-ID bits and execution.
 
-    Where mounting is forbidden (a filter around a container), it is the directory's own mount.
+    Where mounting is forbidden (by a filter around a container), the root is on the directory's own mount.
     """
     fd = -1
     try:
@@ -229,5 +229,5 @@ def _change_root() -> None:
 
 
 def _library() -> str:
-    """The standard library, whose modules are in part imported only when something rare is met."""
+    """The standard library: some of its modules are imported only in rare cases."""
     return os.path.dirname(os.__file__)

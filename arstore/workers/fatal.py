@@ -1,7 +1,7 @@
-"""The last error of a process that cannot go on: a signal's handler writes it, and the process ends.
+"""The last error of a process that cannot go on: a signal handler writes it, and the process ends.
 
-The program says how (`report`); a worker sends it to its parent. Where nobody has said so, signals do what they always
-did.
+The program sets how (`report`); a worker sends the error to its parent. If `report` is None, signals have their usual
+effect.
 """
 
 from __future__ import annotations
@@ -14,4 +14,4 @@ if TYPE_CHECKING:
     from arstore.errors import ArstoreError
 
 report: Callable[[ArstoreError], int] | None = None
-"""Writes an error, and returns the exit status that it ends the process with."""
+"""Writes an error, and returns the exit status of the process."""

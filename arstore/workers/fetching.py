@@ -1,16 +1,16 @@
-"""Streams that one process fetches and another reads, because who reads hostile bytes may open nothing.
+"""Streams that one process fetches and another reads, because the reader of hostile bytes may not open anything.
 
-The fetching process opens one stream after the other, and sends what it reads through a pipe, in frames:
+The fetching process opens one stream after the other, and sends the bytes through a pipe, in frames:
 
     kind (1 byte), length (u32, little-endian), data
 
     D   bytes of the current stream, at most CHUNK
-    E   the end of the stream; what follows is the next one's
-    F   why there is no more: the error, as `wire`; the last frame
+    E   the end of the stream; the next frame belongs to the next stream
+    F   why there are no more bytes: the error, as `wire`; the last frame
 
-So the end of a stream is never the end of the process, and what went wrong there is raised where the bytes are read.
-Memory: one chunk in either process, and the pipe's own buffer. Not in scope: what a stream is read from, and the
-rights of either process.
+So the end of a stream is distinct from the end of the process, and a fetching error is raised where the bytes are read.
+Memory: one chunk in either process, and the pipe's buffer. Not here: the source of a stream, and the privileges of
+either process.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     class Stream(Protocol):
-        """What is fetched."""
+        """A stream to fetch."""
 
         def read(self, size: int = -1, /) -> bytes:
-            """At most *size* bytes, b"" at the end."""
+            """Return at most *size* bytes, b"" at the end."""
 
         def close(self) -> None:
             """Release it."""
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 _FRAME = struct.Struct("<cI")
 _PIPE = 256 << 10
-"""Bytes that the pipe holds: what is in it when the processes are killed has to be fetched again."""
+"""Bytes that the pipe holds. Its content is lost when the processes are killed, and has to be fetched again."""
 _PART = 128 << 10
-"""Bytes of a stream that are read before they are sent, for the same reason: both processes have so many in hand."""
+"""Bytes of a stream that are read before they are sent. Small for the same reason: each process holds that many."""
 _DATA, _END, _FAILURE = b"D", b"E", b"F"
-_HINT = "what it was reading may have taken it over"
+_HINT = "it may have been compromised by its input"
 
 
 class Wanted(NamedTuple):
-    """A stream to fetch: what it is called in errors, the *size* that was announced, and what opens it."""
+    """A stream to fetch: its name in errors, its announced *size* in bytes, and the function that opens it."""
 
     what: str
     size: int
@@ -57,11 +57,11 @@ class Wanted(NamedTuple):
 
 
 def fetch(wanted: Iterable[Wanted], pipe: int) -> None:
-    """Send these streams, in order, each opened when the one before has ended; of each one byte too many at most.
+    """Send these streams, in order, each opened when the previous one has ended; at most one byte too many of each.
 
-    What fails is sent too, and is the end. Raises BrokenPipeError when nobody reads any more.
+    An error is sent too, and ends the sending. Raises BrokenPipeError when the reader has gone.
     """
-    with suppress(OSError):  # a user's pipes may have their share of memory already
+    with suppress(OSError):  # the user's pipes may have used up their memory limit
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
     for one in wanted:
         try:
@@ -73,13 +73,13 @@ def fetch(wanted: Iterable[Wanted], pipe: int) -> None:
                     stream.close()
         except _NobodyReadsError:
             raise BrokenPipeError from None
-        except BaseException as error:  # what is not said here is lost
+        except BaseException as error:  # an error that is not sent is lost
             _send(pipe, _FAILURE, packed(_told(error, one.what)))
             return
 
 
 def _told(error: BaseException, what: str) -> Exception:
-    """*error* as the worker is to raise it: one that says something."""
+    """Return *error* as the worker should raise it, with a message that makes sense there."""
     told = reportable(error, what)
     if told is error or not isinstance(told, HostError):
         return told
@@ -87,7 +87,7 @@ def _told(error: BaseException, what: str) -> Exception:
 
 
 class _NobodyReadsError(Exception):
-    """The pipe is broken: not to be taken for an error of the stream."""
+    """The pipe is broken. A separate class, because a stream may also raise BrokenPipeError."""
 
 
 def _send_stream(stream: Stream, size: int, pipe: int) -> None:
@@ -107,7 +107,7 @@ def _send(pipe: int, kind: bytes, data: bytes) -> None:
 
 
 class Fetched:
-    """The streams at the reading end of the pipe, to be read in the order in which they were wanted."""
+    """The streams at the reading end of the pipe. They are read in the order in which they are sent."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -116,21 +116,21 @@ class Fetched:
         self._left = 0
 
     def next(self) -> FetchedStream:
-        """The next of the streams; it may be read once those before it have been."""
+        """Return the next stream. Earlier streams have to be read first."""
         self._opened += 1
         return FetchedStream(self, self._opened - 1)
 
     def read(self, number: int, size: int) -> bytes:
-        """At most *size* bytes of the stream *number*, b"" at its end and ever after.
+        """Return at most *size* bytes of the stream *number*; b"" at its end and after it.
 
-        Raises what its reading raised, and HostError.
+        Raises HostError, and the ArstoreError or OSError that the fetching process met.
         """
         while self._current < number:
             self._part(CHUNK)
         return self._part(size) if self._current == number else b""
 
     def _part(self, size: int) -> bytes:
-        """At most *size* bytes of the current stream; b"" at its end, and then the next one is the current."""
+        """Return at most *size* bytes of the current stream; at its end, b"", and go on to the next one."""
         if not self._left:
             kind, length = _FRAME.unpack(self._exactly(_FRAME.size))
             if kind == _END:
@@ -139,9 +139,9 @@ class Fetched:
             if kind == _FAILURE and length <= CHUNK:
                 raise _failure(unpacked(self._exactly(length)))
             if kind != _DATA or not 0 < length <= CHUNK:
-                raise HostError("worker", "a fetching process sent what is no stream", _HINT)
+                raise HostError("worker", "a fetching process sent an invalid stream", _HINT)
             self._left = length
-        # All of the frame, as far as it is wanted: whoever takes it has work with each piece.
+        # Take the whole frame, up to *size*: each piece costs the caller some work.
         data = self._exactly(min(size, self._left))
         self._left -= len(data)
         return data
@@ -162,14 +162,14 @@ class Fetched:
 
 
 class FetchedStream:
-    """One of the streams."""
+    """One stream, read from the pipe."""
 
     def __init__(self, streams: Fetched, number: int) -> None:
         self._streams = streams
         self._number = number
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end. Raises as `Fetched.read`."""
+        """Return at most *size* bytes, b"" at the end. Raises HostError, ArstoreError, OSError, as `Fetched.read`."""
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         return self._streams.read(self._number, size) if size else b""
@@ -178,7 +178,7 @@ class FetchedStream:
 def _failure(error: object) -> BaseException:
     if isinstance(error, ArstoreError | OSError):
         return error
-    return HostError("worker", "a fetching process sent what is no error", _HINT)
+    return HostError("worker", "a fetching process sent an invalid error", _HINT)
 
 
 def _ended() -> HostError:

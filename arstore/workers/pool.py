@@ -1,11 +1,11 @@
 """Jobs in forked processes, as many at a time as there are processors.
 
-Why processes: parsing and extraction are Python, which threads cannot run in parallel, and a child that a hostile layer
-crashes takes nothing with it. Why fork: a job inherits open descriptors and costs a few milliseconds, where a fresh
-interpreter costs a hundred. The caller releases the graph first, because LMDB does not survive a fork.
+Processes, because parsing and extraction are Python code, which threads cannot run in parallel, and because a child
+that a hostile layer crashes does no other damage. Fork, because a job inherits open descriptors and starts in a few
+milliseconds; a new interpreter takes a hundred. The caller closes the graph first: LMDB does not survive a fork.
 
-A child talks to its parent over a pipe: `(done, value)` pairs, either progress in bytes or the outcome, as `wire`.
-A job may have a second child that feeds it (`Fed`), with what it may not fetch itself.
+A child sends its parent `(done, value)` pairs through a pipe, encoded by `wire`: progress in bytes, or the outcome.
+A job may have a second child that feeds it (`Fed`) with data that it may not fetch itself.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LENGTH = struct.Struct("<I")
-_HINT = "what it was reading may have taken it over"
+_HINT = "it may have been compromised by its input"
 
 
 Report = Callable[[int], None]
-"""Takes the bytes that a job has handled since it last told."""
+"""Takes the number of bytes that a job has handled since its last report."""
 
 
 @dataclass(slots=True, frozen=True)
 class Fed(Generic[T]):
-    """A job that reads from a pipe, given its reading end, and what a second process does to feed it.
+    """A job that reads from a pipe, and the function that feeds it in a second process.
 
-    `feed` is given the writing end. It has done enough when the job reads no more; when it fails, it tells the job.
+    `job` gets the reading end, `feed` the writing end. The feeder is done when the job stops reading; it sends its own
+    errors to the job.
     """
 
     feed: Callable[[int], None]
@@ -52,7 +53,7 @@ class Fed(Generic[T]):
 
 
 _FEEDER = -1
-"""In place of a job's index: the process that feeds one."""
+"""Used instead of a job's index: the process that feeds one."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class _Child:
 
 @dataclass(slots=True, frozen=True)
 class Outcome(Generic[T]):
-    """How the job of this index ended, or (`done` False) how many bytes it has handled since it last told."""
+    """Outcome of the job with this index, or (`done` False) how many bytes it has handled since its last report."""
 
     index: int
     done: bool
@@ -75,10 +76,10 @@ class Outcome(Generic[T]):
 
 
 def run_jobs(jobs: Sequence[Callable[[Report], T] | Fed[T]], limit: int | None = None) -> Iterator[Outcome[T]]:
-    """Run every job, each called with a function that it tells its progress to; yield outcomes as they come.
+    """Run every job, each called with a function that takes its progress; yield outcomes as they arrive.
 
-    The first error ends all jobs and is raised here: an ArstoreError or OSError as the job raised it, anything else as
-    HostError. *limit* is the number of jobs at a time, by default that of the processors this process may use.
+    The first error ends all jobs and is raised here: ArstoreError or OSError as the job raised it, other exceptions as
+    HostError. *limit* is the number of jobs at a time (default: the number of processors that this process may use).
     """
     limit = limit or len(os.sched_getaffinity(0))
     waiting = list(enumerate(jobs))
@@ -107,9 +108,10 @@ def run_jobs(jobs: Sequence[Callable[[Report], T] | Fed[T]], limit: int | None =
 
 @contextlib.contextmanager
 def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Run *job* in a process while the context goes on; what the context gives waits for the outcome, and returns it.
+    """Run *job* in a process during the context; yield a function that waits for the outcome and returns it.
 
-    It raises what `run_jobs` raises. A context that ends before has lost interest, and ends the job.
+    The function raises the job's ArstoreError or OSError, HostError for other exceptions. If the context ends before it
+    is called, the job is killed.
     """
     running: dict[int, _Child] = {}
     with contextlib.ExitStack() as stack:
@@ -120,18 +122,18 @@ def beside(job: Callable[[], T]) -> Iterator[Callable[[], T]]:
 
 @contextlib.contextmanager
 def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[T]]]:
-    """Do work(0) to work(*parts* - 1), each once, beside the context, in a process for each processor but one.
+    """Do work(0) to work(*parts* - 1), each once, in parallel with the context, in one process per processor but one.
 
-    What the context gives takes part itself until nothing is left to begin with, and returns the outcomes in order, so
-    that all have work to the end whatever the context takes; what is large should come first. Errors and a context that
-    ends before are as for `beside`; *parts* are 256 at most.
+    The yielded function takes part in the work until no part is left, and returns the outcomes in order. So all
+    processes are busy to the end, whatever the context does; large parts should come first. Errors are raised as by
+    `beside`, and a context that ends early kills the processes. *parts* is at most 256.
     """
     running: dict[int, _Child] = {}
     with contextlib.ExitStack() as stack:
         taking, giving = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, taking)
         stack.callback(_end, running)
-        # What is left to do is what is left in the pipe: whoever reads a byte does the part of that number.
+        # The pipe holds the numbers of the parts that are left: a process that reads a byte does that part.
         os.write(giving, bytes(range(parts)))
         os.close(giving)
 
@@ -140,7 +142,7 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
                 yield number[0], work(number[0])
 
         def job(file: int) -> None:
-            # Not into a pipe, which would be full soon, while nobody reads it yet.
+            # Into a file, not a pipe: a pipe would soon be full, while nothing reads from it yet.
             for answer in share():
                 _write_framed(file, packed(answer))
 
@@ -155,7 +157,7 @@ def divided(work: Callable[[int], T], parts: int) -> Iterator[Callable[[], list[
             found: dict[int, T] = {}
             for number, value in share():
                 found[number] = value
-                # What the others have by now, so that they have work as long as this process has.
+                # Take the answers that are there, so that the others can work as long as this process does.
                 for basket in baskets:
                     found.update(cast("Iterator[tuple[int, T]]", basket.taken()))
             _awaited(running)
@@ -172,13 +174,13 @@ def _start(running: dict[int, _Child], job: Callable[[], T]) -> None:
 
 
 def _started(running: dict[int, _Child], index: int, job: Callable[[Report], T] | Fed[T]) -> list[_Child]:
-    """Start the process of a job, and before it the one that feeds it; they are among *running* then."""
+    """Start the process of a job, and first its feeder, if it has one; add both to *running*."""
     if not isinstance(job, Fed):
         child = _spawn(index, job, [other.pipe for other in running.values()])
         running[child.pid] = child
         return [child]
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    # Neither end may be open when another job is started: its processes would have it for as long as they live.
+    # Close both ends before another job is started: its processes would keep them open as long as they live.
     try:
         try:
             feeder = _started(running, _FEEDER, partial(_feed, job.feed, writing, reading))
@@ -191,14 +193,14 @@ def _started(running: dict[int, _Child], index: int, job: Callable[[Report], T] 
 
 def _feed(feed: Callable[[int], None], writing: int, reading: int, _report: Report) -> None:
     os.close(reading)
-    # The end of whoever reads is an error of write(2), not the end of this process.
+    # When the reader ends, write(2) fails; the signal must not end this process.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
         feed(writing)
 
 
 def _awaited(running: dict[int, _Child]) -> list[Any]:
-    """The outcomes of these children, none of which is left."""
+    """Wait for these children and return their outcomes; *running* is empty then."""
     found = []
     for child in list(running.values()):
         while data := os.read(child.pipe, 1 << 20):
@@ -213,9 +215,9 @@ def _awaited(running: dict[int, _Child]) -> list[Any]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put an interrupt off to the end: between a fork and our note of it, it would leave a process behind.
+    """Delay an interrupt to the end of the context: between a fork and our note of it, it would leave a process behind.
 
-    It is the handler that is changed, not the signal mask, because a signal that one thread blocks another one takes.
+    The handler is changed, not the signal mask, because another thread takes a signal that one thread blocks.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
@@ -254,7 +256,7 @@ def _begun(job: Callable[[Report], T], parent: int, others: tuple[int, ...], pip
     set_parent_death_signal(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-    # A library's caller may have one that closes what this process makes to itself.
+    # The caller of the library may have a umask that hides new files even from this process.
     os.umask(UMASK)
     for fd in others:
         os.close(fd)
@@ -264,7 +266,7 @@ def _begun(job: Callable[[Report], T], parent: int, others: tuple[int, ...], pip
 
 
 def _work(job: Callable[[Report], T], pipe: int) -> None:
-    # The threads of a worker report while others do: one message must not come into another.
+    # Several threads of a worker may report at once: one message must not be written into another.
     lock = threading.Lock()
 
     def send(message: tuple[bool, object]) -> None:
@@ -273,12 +275,12 @@ def _work(job: Callable[[Report], T], pipe: int) -> None:
 
     try:
         send((True, job(lambda count: send((False, count)))))
-    except BaseException as error:  # the end of this process: what is not said here is lost
+    except BaseException as error:  # the process ends here: an error that is not sent is lost
         send((True, reportable(error, "worker")))
 
 
 def _tell(pipe: int, error: ArstoreError) -> int:
-    """Answer with an error that ends this process at once; return the exit status."""
+    """Send an error that ends this process at once; return the exit status."""
     _send(pipe, (True, error))
     return 0
 
@@ -293,14 +295,14 @@ def _write_framed(fd: int, data: bytes) -> None:
 
 
 class _Basket:
-    """A file in memory that a child writes its answers to, and where its parent finds them."""
+    """A file in memory for the answers of a child, which its parent reads."""
 
     def __init__(self) -> None:
         self.file = os.memfd_create("answers", os.MFD_CLOEXEC)
         self._at = 0
 
     def taken(self) -> Iterator[object]:
-        """The answers that are there, whole, and were not taken before. Raises HostError."""
+        """Yield the complete answers that were not taken before. Raises HostError."""
         while len(header := os.pread(self.file, _LENGTH.size, self._at)) == _LENGTH.size:
             length = _checked_length(header)
             data = os.pread(self.file, length, self._at + _LENGTH.size)
@@ -311,7 +313,7 @@ class _Basket:
 
 
 def _framed(buffer: bytearray) -> Iterator[bytearray]:
-    """The whole answers in *buffer*, from which they are taken. Raises HostError for one that is too long."""
+    """Remove the complete answers from *buffer* and yield them. Raises HostError for one that is too long."""
     while len(buffer) >= _LENGTH.size:
         length = _checked_length(buffer)
         if len(buffer) < _LENGTH.size + length:
@@ -324,7 +326,7 @@ def _framed(buffer: bytearray) -> Iterator[bytearray]:
 def _checked_length(header: bytes | bytearray) -> int:
     (length,) = _LENGTH.unpack_from(header)
     if length > LONGEST:
-        raise HostError("worker", f"a worker process wants to answer with {length} bytes", _HINT)
+        raise HostError("worker", f"a worker process announced an answer of {length} bytes", _HINT)
     return int(length)
 
 
@@ -332,7 +334,7 @@ def _outcomes(child: _Child) -> Iterator[Outcome[T]]:
     for answer in _framed(child.buffer):
         found = unpacked(answer)
         if not (isinstance(found, tuple) and len(found) == 2):
-            raise HostError("worker", "a worker process answered what is no answer", _HINT)
+            raise HostError("worker", "a worker process sent an invalid answer", _HINT)
         done, value = found
         if isinstance(value, BaseException):
             raise value
@@ -349,12 +351,12 @@ def _reap(child: _Child) -> None:
     if status or not child.done:
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGSYS:
-            raise HostError("worker", "a worker process was ended because it asked for what it never needs", _HINT)
+            raise HostError("worker", "a worker process was killed for a system call that it never needs", _HINT)
         raise HostError("worker", f"a worker process ended unexpectedly (status {code})")
 
 
 def _end(running: dict[int, _Child]) -> None:
-    """Stop what still runs: the caller has lost interest, or one job failed."""
+    """Stop all children: the caller has stopped waiting, or a job failed."""
     with _undisturbed():
         for child in running.values():
             with contextlib.suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
-"""Reading ahead: a stage of a layer's pass in a thread of its own, so that one large layer keeps all processors busy.
+"""Read-ahead: one stage of a layer's pass runs in its own thread, so that one large layer keeps all processors busy.
 
-Reading, hashing, writing and inflating all leave the GIL; parsing does not. The thread works a bounded number of chunks
-ahead of the stage that takes them, and memory stays what it was: a few chunks a stage.
+Reading, hashing, writing and decompression all release the GIL; parsing does not. The thread works a bounded number of
+chunks ahead of the stage that takes them, so memory stays bounded: a few chunks per stage.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from arstore.digest import Reader
 
 _DEPTH = 5
-"""Chunks that may wait, the one that is being read among them."""
+"""Chunks that may wait, including the one that is being read."""
 
 
 class ReadAhead:
-    """A reader over *source*, which from now on is read in a thread; a context manager that ends it.
+    """A reader over *source*, which is read in a thread from now on; as a context manager, it ends the thread.
 
     `read` returns what one read of the source returned, and raises what it raised.
     """
 
     def __init__(self, source: Reader) -> None:
         self._source = source
-        # Two queues without a bound in place of one that has it, which takes ten times the time: one of them holds
-        # leave to read a chunk.
+        # Two unbounded queues instead of one bounded queue, which takes ten times as long. The second one holds
+        # permissions to read a chunk.
         self._chunks: SimpleQueue[bytes | BaseException] = SimpleQueue()
         self._leave: SimpleQueue[None] = SimpleQueue()
         for _ in range(_DEPTH):
@@ -51,7 +51,7 @@ class ReadAhead:
         self._thread.join()
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next chunk, b"" at the end. *size* is at least CHUNK: chunks are not cut."""
+        """Return the next chunk, b"" at the end. *size* must be at least CHUNK: chunks are not split."""
         if self._ended:
             return b""
         chunk = self._chunks.get()
@@ -72,5 +72,5 @@ class ReadAhead:
                 self._chunks.put(data)
                 if not data:
                     return
-        except BaseException as error:  # it belongs to the thread that reads
+        except BaseException as error:  # raised in the thread that reads
             self._chunks.put(error)

@@ -1,9 +1,8 @@
-"""What a worker may answer its parent: values, never code.
+"""Encoding of a worker's answers to its parent: values, never code.
 
-A worker that a hostile layer has taken over writes what it likes, so an answer is JSON (a pickle can call whatever this
-program can): numbers, texts and containers, bytes as base64, and values of the types that were registered with
-`answer`, which are made anew from their fields. A parent is as careful with what is in them as with other bytes from
-outside.
+A worker that was compromised by a hostile layer can write anything, so an answer is JSON; a pickle could call anything
+in this program. It has numbers, texts and containers, bytes as base64, and values of the types that were registered
+with `answer`, which are rebuilt from their fields. The parent treats the content like any other bytes from outside.
 
     {"b": base64}  {"t": [...]} tuple  {"s": [...]} set  {"f": [...]} frozenset  {"d": [[key, value], ...]} dict
     {"k": [type, field, ...]}   {"e": [type of error, argument, ...]}   {"o": [errno, text, file name, None, other]}
@@ -30,39 +29,39 @@ T = TypeVar("T", bound=type)
 @runtime_checkable
 class _Spoken(Protocol):
     def as_answer(self) -> Iterable[object]:
-        """What it is made of."""
+        """Return the fields of the value."""
 
 
 LONGEST = 256 << 20
-"""Bytes of an answer: what is found in 10^6 trees."""
+"""Bytes of the longest answer: the findings in 10^6 trees."""
 
-_HINT = "what it was reading may have taken it over"
+_HINT = "it may have been compromised by its input"
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _KNOWN: dict[str, Callable[..., Any]] = {}
-"""What makes the values of a type from its fields, by the type's name."""
+"""Constructors of values from their fields, by the type's name."""
 
 
 def answer(kind: T) -> T:
     """Decorate a class whose values may be in answers.
 
-    It is an enumeration, a named tuple, a data class, a slotted value or a kind of text; or has a method `as_answer`,
-    which gives what a class method `of_answer` makes the value of.
+    The class is an enumeration, a named tuple, a data class, a slotted value or a subclass of str; or it has a method
+    `as_answer`, whose result the class method `of_answer` takes.
     """
     _KNOWN[_name(kind)] = getattr(kind, "of_answer", kind)
     return kind
 
 
 def packed(value: object) -> bytes:
-    """*value* as bytes. Raises TypeError for one that may not be in an answer."""
+    """Return *value* as bytes. Raises TypeError for a value that may not be in an answer."""
     return json.dumps(_encoded(value), separators=(",", ":")).encode("ascii")
 
 
 def unpacked(data: bytes | bytearray) -> object:
-    """The value in *data*. Raises HostError for what no worker of ours would say."""
+    """Return the value in *data*. Raises HostError for an invalid answer, which a sound worker never sends."""
     try:
         return _decoded(json.loads(str(data, "ascii")))
-    except Exception as error:  # whatever foreign bytes lead to
-        raise HostError("worker", f"a worker process said what is no answer ({type(error).__name__})", _HINT) from error
+    except Exception as error:  # foreign bytes can lead to any error
+        raise HostError("worker", f"a worker process sent an invalid answer ({type(error).__name__})", _HINT) from error
 
 
 def _name(kind: type) -> str:
@@ -90,7 +89,7 @@ def _encoded(value: object) -> object:
         return {"s" if isinstance(value, set) else "f": _listed(value)}
     if isinstance(value, dict):
         return {"d": [_listed(item) for item in value.items()]}
-    raise TypeError(f"{_name(kind)} is no part of an answer")
+    raise TypeError(f"{_name(kind)} cannot be part of an answer")
 
 
 def _listed(values: Iterable[object]) -> list[object]:
@@ -124,8 +123,8 @@ def _error(content: list[object]) -> ArstoreError:
     name, *arguments = content
     kind = {_name(kind): kind for kind in vars(errors).values() if isinstance(kind, type)}[name]  # type: ignore[index]
     if not issubclass(kind, ArstoreError):
-        raise TypeError("is no error")
-    return kind(*map(_decoded, arguments))  # type: ignore[arg-type] # whatever is said
+        raise TypeError("not an error class")
+    return kind(*map(_decoded, arguments))  # type: ignore[arg-type] # the worker may send anything
 
 
 _MADE: dict[str, Callable[[Any], object]] = {

@@ -450,7 +450,7 @@ def test_an_older_graph_of_the_same_store_is_not_believed(arstore, tmp_path):
     for words in (("check",), ("check", "--quick")):
         result = arstore(*words)
         assert result.status == CheckFailedError.exit_code
-        assert "older one" in result.text
+        assert "outdated" in result.text
     assert kept(arstore.root) == before
     arstore.ok("check", "--repair")
     arstore.ok("gc")

@@ -71,7 +71,7 @@ def test_what_is_written_ends_at_the_reserve(small):
                 file.write(bytes(EVERY // 4))
                 room.note(EVERY // 4)
 
-        with pytest.raises(NoSpaceError, match="8388608 are to stay so"):
+        with pytest.raises(NoSpaceError, match="8388608 are reserved"):
             write()
     assert KEPT.reserve - 2 * EVERY < free(small) < KEPT.reserve
 
@@ -81,10 +81,10 @@ def test_what_is_announced_counts_as_written(small):
     room = Room(str(small), KEPT, "it", announced)
     room.check()
     room.expect(announced + 2)
-    with pytest.raises(NoSpaceError, match="bytes are to come"):
+    with pytest.raises(NoSpaceError, match="bytes are still needed"):
         room.check()
     room.came(1)
-    with pytest.raises(NoSpaceError, match=f" {announced + 1} bytes are to come"):
+    with pytest.raises(NoSpaceError, match=f" {announced + 1} bytes are still needed"):
         room.check()
     room.came(1)
     room.check()
@@ -109,7 +109,7 @@ def taken(store, path, limits, *, stream=False):
 def test_blobs_that_leave_no_reserve_are_refused_at_once(store, tmp_path, stream):
     path = archive(tmp_path, images.layer([images.file("f", noise(40 * MIB))], "none"))
     before = stores.State(store)
-    with pytest.raises(NoSpaceError, match="to come") as caught:
+    with pytest.raises(NoSpaceError, match="still needed") as caught:
         taken(store, path, Limits(reserve=30 * MIB), stream=stream)
     assert "reserve" in caught.value.hint
     before.verify()
@@ -120,7 +120,7 @@ def test_a_layer_that_grows_past_its_announcement_ends_before_the_disk_is_full(s
     """Blobs of a few KiB, and trees larger than the disk: the kernel has nothing to say in it."""
     path = archive(tmp_path, *(images.layer([images.file(name, bytes(50 * MIB))], "gzip") for name in "ab"))
     before = stores.State(store)
-    with pytest.raises(NoSpaceError, match="8388608 are to stay so"):
+    with pytest.raises(NoSpaceError, match="8388608 are reserved"):
         import_reference(store, str(path), ImportOptions(tree=tree, limits=KEPT))
     before.verify()
 
@@ -159,7 +159,7 @@ def test_files_end_at_the_reserve_of_inodes(few_inodes, tmp_path, kind):
     path = archive(tmp_path, names(kind, 3950))
     with stores.opened(few_inodes) as store:
         before = stores.State(store)
-        with pytest.raises(NoSpaceError, match=r"no inodes left: [0-9]+ are free, and 200 are to stay so") as caught:
+        with pytest.raises(NoSpaceError, match=r"no inodes left: [0-9]+ are free, and 200 are reserved") as caught:
             import_reference(store, str(path), ImportOptions(tree="directory"))
         assert "--limit inodes" in caught.value.hint
         before.verify()

@@ -252,7 +252,7 @@ def test_a_graph_that_an_older_arstore_made_anew_is_not_believed(store, point):
     os.mkdir(store.directories.graph)
     raw(store, {b"meta/format": sealed(b"meta/format", b"2"), b"meta/created": sealed(b"meta/created", b"9")})
     with again(store) as now:
-        with pytest.raises(StoreDamagedError, match="made anew"):
+        with pytest.raises(StoreDamagedError, match="is new, but"):
             collect(now)
         repair(now, check(now))
         collect(now)

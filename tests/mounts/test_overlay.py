@@ -280,7 +280,7 @@ def test_a_relative_target(stack, target, monkeypatch, method):
 @EVERY
 def test_more_layers_than_the_kernel_takes(stack, target, method):
     lowers = stack(1) * (MAX_LOWERS + 1)
-    with pytest.raises(MountError, match="501 layers, overlayfs takes at most 500"):
+    with pytest.raises(MountError, match="501 layers; overlayfs takes at most 500"):
         perform(Overlay(lowers), target, method)
 
 
@@ -295,7 +295,7 @@ def test_too_few_directories(stack, target, method):
 @EVERY
 def test_a_layer_that_stands_twice(stack, target, method):
     lowers = stack(2)
-    with pytest.raises(MountError, match="stands twice"):
+    with pytest.raises(MountError, match="in the stack twice"):
         perform(Overlay((*lowers, lowers[0])), target, method)
     assert mount_at(target) is None
 
@@ -319,7 +319,7 @@ def test_an_upper_and_a_work_directory_that_do_not_fit(stack, tmp_path, target, 
     upper, _ = writable
     (Path(upper) / "inside").mkdir()
     lowers = stack(1)
-    with pytest.raises(MountError, match="lies within its upper"):
+    with pytest.raises(MountError, match="inside its upper"):
         perform(Overlay(lowers, upper, upper + "/inside"), target, method)
     other = tmp_path / "other"
     other.mkdir()
@@ -380,7 +380,7 @@ def test_without_lowerdir_append_mount_2_is_used(stack, target, monkeypatch):
     perform(Overlay(lowers), target)
     assert "lowerdir+" not in mount_at(target).super_options
     mount.umount(target)
-    with pytest.raises(MountError, match=r"before 6\.7"):
+    with pytest.raises(MountError, match=r"Linux 6\.7"):
         detached(Overlay(lowers), "image")
     assert descriptors() == before
 

@@ -88,7 +88,7 @@ def test_a_container_is_mounted_once(store):
     stores.umount_all(store)
     record = rootfs.mount_container(store, container)
     assert Path(record.target, "kept").read_bytes() == b"x"
-    with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` ends that"):
+    with pytest.raises(InUseError, match=f"is mounted at .*{record.id}; `arstore umount {record.id}` unmounts it"):
         rootfs.remove_container(store, "c")
     rootfs.umount_container(store, container)
     rootfs.remove_container(store, "c")

@@ -217,7 +217,7 @@ def test_names_that_would_come_back_as_whiteouts(upper, fd, lower, name):
 
 def test_a_removed_name_that_is_too_long(upper, fd, lower):
     whiteout(upper / ("n" * 253))
-    with pytest.raises(TarError, match="too long for a layer"):
+    with pytest.raises(TarError, match="too long for a whiteout"):
         members(fd, lower)
 
 

@@ -316,7 +316,7 @@ def test_what_cannot_be_an_additional_store_is_one_line(source, own, tmp_path):
         "file": "is not a directory",
         "layout": "it is an OCI image layout",
         "damaged": "is damaged",
-        "older": "is missing, and the store's files are there",
+        "older": "is missing, but the store's files exist",
     }.items():
         line = Leaning(*own, tmp_path / name).fails(ABSENT, "inspect", "example:1")
         assert line.startswith(f"arstore: additional store {tmp_path / name}: "), line

@@ -174,7 +174,7 @@ def test_a_part_on_another_mount_is_refused_by_name(tmp_path, archive, name):
     with disks.attached(store.root / name, "--bind", store.root / name):
         line = store.fails("Host", "import", archive)
         assert f"{store.root}/{name}" in line
-        assert "mounted apart" in line
+        assert "separate mount or subvolume" in line
     assert store.json("images") == []
     clean(store)
 

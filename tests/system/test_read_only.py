@@ -136,7 +136,7 @@ def test_a_read_only_mount_of_a_live_store_is_refused(kind, source, tmp_path):
             subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
         frozen = Arstore(place / "root", tmp_path / "frozenrun")
         for words in (("images",), ("check",), ("du",), ("unpack", "example:1", tmp_path / "unpacked")):
-            assert f"{frozen.root}: is read-only here, but others may write" in frozen.fails("PermissionDenied", *words)
+            assert f"{frozen.root}: is read-only here but may be written" in frozen.fails("PermissionDenied", *words)
         assert not (tmp_path / "unpacked").exists()
         other = Arstore(tmp_path / "other", tmp_path / "otherrun")
         other.ok("import", f"oci:{frozen.root}")

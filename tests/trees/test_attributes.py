@@ -189,7 +189,7 @@ def test_what_an_archive_says_in_another_form_is_applied_or_counted() -> None:
     attributes.sift(entry)
     assert entry.xattrs == {b"user.read": b"hi"}
     assert attributes.dropped.count == 2
-    assert "a form that is not read" in str(attributes.dropped)
+    assert "a form that cannot be read" in str(attributes.dropped)
 
 
 def test_what_bsdtar_writes_of_a_file(place: int, tmp_path: Path) -> None:

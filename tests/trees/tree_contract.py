@@ -214,7 +214,7 @@ class TreeContract:
     def test_attributes_of_other_systems_are_dropped(self, fd: int) -> None:
         tree = build(self.form, fd, [images.file("f", xattrs={"com.apple.provenance": b"\x01", "user.b": b"2"})])
         assert tree["f"].xattrs == {b"user.b": b"2"}
-        assert tree.needs.dropped.examples == [(b"f", b"com.apple.provenance", "Linux has no such attributes")]
+        assert tree.needs.dropped.examples == [(b"f", b"com.apple.provenance", "Linux does not have this namespace")]
 
     @pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.FIFO, Kind.CHARACTER, Kind.BLOCK])
     def test_user_attributes_on_what_cannot_have_them(self, fd: int, kind: Kind) -> None:

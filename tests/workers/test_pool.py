@@ -244,7 +244,7 @@ def test_a_worker_that_says_what_is_no_answer(monkeypatch, said):
     monkeypatch.setattr("arstore.workers.pool.packed", lambda _value: said)
     with pytest.raises(HostError) as caught:
         values([lambda _report: 1])
-    assert "no answer" in caught.value.why
+    assert "invalid answer" in caught.value.why
 
 
 def test_a_worker_that_says_too_much(monkeypatch):

@@ -1,4 +1,4 @@
-"""Copying between files inside the kernel: shared extents first, then copy_file_range(2), then read and write."""
+"""Copying between files: shared extents first, then copy_file_range(2), then read and write."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _ALIGNMENT = 4096
 _STEP = 64 << 20
 _BUFFER = 1 << 20
 
-# Each of these is some kernel's or file system's way to say "not between these two files"; EPERM is a seccomp filter's.
+# Some kernel or file system returns each of these for "not between these two files"; EPERM comes from seccomp filters.
 _CANNOT = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.ETXTBSY, errno.EBADF}
 )
 
 
 def reflink(source_fd: int, target_fd: int) -> bool:
-    """Make *target_fd* share all of *source_fd*'s data (ioctl_ficlone(2)); False where these files cannot.
+    """Make *target_fd* share all data of *source_fd* (ioctl_ficlone(2)); return False if these files cannot.
 
-    Raises OSError for a failure of another kind (ENOSPC, EIO).
+    Raises OSError for other failures (ENOSPC, EIO).
     """
     try:
         fcntl.ioctl(target_fd, _FICLONE, source_fd)
@@ -37,22 +37,22 @@ def reflink(source_fd: int, target_fd: int) -> bool:
 
 
 def copy_range(source_fd: int, source_offset: int, target_fd: int, length: int, target_offset: int = 0) -> int:
-    """Copy *length* bytes by the cheapest way that works; the bytes copied, fewer only where the source ends.
+    """Copy *length* bytes by the cheapest way that works; return the bytes copied, fewer only if the source ends.
 
-    Neither descriptor's file position counts or changes. Raises OSError.
+    The file positions of the descriptors are neither used nor changed. Raises OSError.
     """
     if _share(source_fd, source_offset, target_fd, length, target_offset):
         return length
     done = _copy_in_kernel(source_fd, source_offset, target_fd, length, target_offset)
-    # What is left may be the source's end or a way that gave up: only read(2) tells which.
+    # The kernel may have stopped at the source's end, or given up: only read(2) shows which.
     return done + _copy_by_hand(source_fd, source_offset + done, target_fd, length - done, target_offset + done)
 
 
 def copy_sparse(source_fd: int, target_fd: int, coming: Callable[[int], None] = lambda _count: None) -> None:
-    """Copy all of a file into the empty file *target_fd*, so that its holes stay holes (lseek(2), SEEK_HOLE).
+    """Copy a whole file into the empty file *target_fd*, keeping its holes (lseek(2), SEEK_HOLE).
 
-    *coming* gets the number of bytes that are about to be written, before each step; what it raises ends the copy.
-    Neither descriptor's file position counts. Raises OSError.
+    *coming* is called with the number of bytes about to be written, before each step; an exception from it ends the
+    copy. The file positions of the descriptors are not used. Raises OSError.
     """
     size = os.fstat(source_fd).st_size
     os.ftruncate(target_fd, size)

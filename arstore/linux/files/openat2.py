@@ -1,6 +1,6 @@
-"""openat2(2): opening a name with the kernel's guard over how it is resolved (Linux 5.6).
+"""openat2(2): opening a name with the kernel's control over how it is resolved (Linux 5.6).
 
-Where the call is missing it raises OSError with ENOSYS; walking the components one by one is then the caller's part.
+Where the call is missing it raises OSError with ENOSYS; then the caller has to walk the components one by one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from arstore.linux.syscall import c_string, syscall
 _OPENAT2 = 437
 
 RESOLVE_NO_XDEV = 0x01
-"""Cross no mount point, neither up nor down."""
+"""Do not cross mount points, neither up nor down."""
 RESOLVE_NO_MAGICLINKS = 0x02
-"""Follow no /proc/PID/fd link and the like."""
+"""Do not follow magic links such as /proc/PID/fd."""
 RESOLVE_NO_SYMLINKS = 0x04
-"""Follow no symlink in any component (ELOOP)."""
+"""Do not follow symlinks in any component (ELOOP)."""
 RESOLVE_BENEATH = 0x08
-"""Stay below the directory: a name that would leave it, absolute ones included, is EXDEV."""
+"""Stay below the directory: a name that would leave it, including absolute ones, is EXDEV."""
 RESOLVE_IN_ROOT = 0x10
 """Take the directory as the root, as chroot(2) would."""
 RESOLVE_CACHED = 0x20
@@ -32,7 +32,8 @@ _ATTEMPTS = 128
 def openat2(dir_fd: int, path: str | bytes, flags: int, resolve: int, mode: int = 0) -> int:
     """Open *path* relative to *dir_fd*; O_CLOEXEC is always added. *mode* only with O_CREAT or O_TMPFILE.
 
-    Raises OSError. A rename elsewhere can make `..` unsafe to resolve (EAGAIN): that is tried again, but not for ever.
+    Raises OSError. A rename elsewhere can make `..` unsafe to resolve (EAGAIN): this is retried a limited number of
+    times.
     """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     name = c_string(path)

@@ -5,4 +5,4 @@ from __future__ import annotations
 import os
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Opens one component of a path as a directory."""
+"""To open one component of a path as a directory."""

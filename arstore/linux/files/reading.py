@@ -1,4 +1,4 @@
-"""Reading files: past the page cache, whole, or only how they begin."""
+"""Reading files: without filling the page cache, completely, or only the beginning."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import os
 import stat
 
 RWF_DONTCACHE = 0x80
-"""preadv2(2), Linux 6.14: pages that this read brings in are dropped after it, and those that were there stay."""
+"""preadv2(2), Linux 6.14: pages that this read brings in are dropped after it; other cached pages stay."""
 
 
 def read_uncached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
-    """Read from byte *offset* into *buffer* without filling the page cache; how many bytes that were.
+    """Read from byte *offset* into *buffer* without filling the page cache; return the number of bytes.
 
-    Raises OSError: EOPNOTSUPP or EINVAL where kernel or file system do not know how.
+    Raises OSError: EOPNOTSUPP or EINVAL if the kernel or the file system does not support it.
     """
     return os.preadv(fd, [buffer], offset, RWF_DONTCACHE)
 
 
 def drop_from_cache(fd: int) -> None:
-    """Let the kernel forget the pages of the file that *fd* has open, whoever else reads them. Raises OSError."""
+    """Drop the cached pages of the file *fd*, also for other readers. Raises OSError."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read_file(path: str, most: int | None = None) -> bytes:
-    """All of the regular file *path*, which may have *most* bytes.
+    """Return the whole content of the regular file *path*, which may have *most* bytes.
 
-    Raises OSError: EINVAL where something else is, which is not waited for, EFBIG for a larger file.
+    Raises OSError: EINVAL for other types of files (without waiting), EFBIG for a larger file.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
@@ -42,7 +42,7 @@ def read_file(path: str, most: int | None = None) -> bytes:
 
 
 def read_start(path: str, most: int, dir_fd: int | None = None) -> bytes:
-    """The first bytes of the file *path*, at most *most*; no symlink is followed, no FIFO waited for.
+    """Return the first bytes of the file *path*, at most *most*, without following a symlink or waiting for a FIFO.
 
     Raises OSError.
     """

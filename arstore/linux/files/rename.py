@@ -1,4 +1,4 @@
-"""renameat2(2): what rename(2) cannot do."""
+"""renameat2(2): renames that rename(2) cannot do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MISSING = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV}
 
 
 def exchange(one: str, other: str) -> bool:
-    """Let two existing names change places, at once; False where the file system, or the C library, cannot do that.
+    """Exchange two existing names atomically; return False if the file system or the C library cannot do that.
 
     Raises OSError.
     """
@@ -29,9 +29,9 @@ def exchange(one: str, other: str) -> bool:
 
 
 def rename_new(source: bytes, target: bytes, source_fd: int, target_fd: int) -> None:
-    """Rename *source* in the directory *source_fd* to *target* in *target_fd*, where nothing has that name yet.
+    """Rename *source* in the directory *source_fd* to *target* in *target_fd*, which must not exist yet.
 
-    On a file system that cannot do that at once, it looks first. Raises FileExistsError, OSError.
+    If the file system cannot do that atomically, check first. Raises FileExistsError, OSError.
     """
     try:
         libc("renameat2", source_fd, c_string(source), target_fd, c_string(target), _NOREPLACE, what=source)

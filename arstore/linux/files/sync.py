@@ -8,7 +8,7 @@ from arstore.linux.syscall import libc
 
 
 def syncfs(fd: int) -> None:
-    """syncfs(2): write all of the file system that *fd* lies on to its disk. O_PATH descriptors will not do (EBADF).
+    """Call syncfs(2): write the whole file system of *fd* to its disk. O_PATH descriptors do not work (EBADF).
 
     Raises OSError; since Linux 5.8 also when an earlier write-back failed after *fd* was opened.
     """

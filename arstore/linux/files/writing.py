@@ -1,4 +1,4 @@
-"""Writing: all of some bytes, and files that are replaced at once."""
+"""Writing: all of some bytes, and atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of *data*, however many calls that takes. Raises OSError."""
+    """Write all of *data*, in as many calls as needed. Raises OSError."""
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
@@ -26,11 +26,11 @@ def replace_file(
     dir_fd: int | None = None,
     written: Callable[[], object] = lambda: None,
 ) -> None:
-    """Replace the file *path* by one with *data* and mode 0600, by way of *temporary*, in the same file system.
+    """Replace the file *path* by one with *data* and mode 0600, through *temporary*, on the same file system.
 
-    At every moment *path* has the old content or the new. *durable* syncs the new one before it takes the place, but
-    not the directory; *written* is called in between. Paths are relative to *dir_fd*, if that is given. After a
-    failure *temporary* is gone. Raises OSError.
+    At every moment *path* has the old or the new content. *durable* syncs the new file before the rename, but not the
+    directory; *written* is called in between. Paths are relative to *dir_fd*, if given. After an error *temporary* is
+    removed. Raises OSError.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

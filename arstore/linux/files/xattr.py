@@ -1,9 +1,9 @@
 """Extended attributes of a name in an open directory; a final symlink is never followed.
 
-The kernel has no such calls before 6.13, so the name goes through /proc/self/fd: *name* has to be one component, or b""
-for what the descriptor itself has open (O_PATH descriptors too). Names and values are bytes. Raises OSError.
+The kernel has calls for this only since 6.13, so the name goes through /proc/self/fd. *name* has to be one component,
+or b"" for the descriptor itself (O_PATH descriptors too). Names and values are bytes. All functions raise OSError.
 
-A name's attributes are set by setxattrat(2) where the kernel has it, and so also where /proc is out of reach.
+Attributes of a name are set by setxattrat(2) where the kernel has it, which works even if /proc is out of reach.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import struct
 from arstore.linux.syscall import c_string, syscall
 
 DEFAULT_ACL, ACCESS_ACL = "system.posix_acl_default", "system.posix_acl_access"
-"""The attributes that hold the ACL for what is made in a directory, and an inode's own."""
+"""The attributes with the ACL for new files in a directory, and with an inode's own ACL."""
 
 
 _SETXATTRAT = 463
@@ -25,17 +25,17 @@ _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 
 
 def get_xattr(dir_fd: int, name: bytes, attribute: bytes) -> bytes:
-    """The value of *attribute*; ENODATA when there is none."""
+    """Return the value of *attribute*. Raises OSError: ENODATA if it does not exist."""
     return os.getxattr(_path(dir_fd, name), attribute, follow_symlinks=not name)
 
 
 def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
-    """The names of all attributes that this process may see, in the kernel's order."""
+    """Return the names of all attributes that this process may see, in the kernel's order."""
     return [os.fsencode(a) for a in os.listxattr(_path(dir_fd, name), follow_symlinks=not name)]
 
 
 def read_xattrs(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
-    """Every attribute with its value; one that is taken away meanwhile is left out."""
+    """Return every attribute with its value, without those that are removed at the same time."""
     found: dict[bytes, bytes] = {}
     for attribute in list_xattrs(dir_fd, name):
         try:
@@ -47,7 +47,7 @@ def read_xattrs(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
 
 
 def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
-    """Set *attribute*, whether it is there already or not."""
+    """Set *attribute*, whether it exists or not."""
     path = _path(dir_fd, name)
     if not name or not has_calls_by_descriptor():
         os.setxattr(path, attribute, value, follow_symlinks=not name)
@@ -62,7 +62,7 @@ def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
 
 @functools.cache
 def has_calls_by_descriptor() -> bool:
-    """Whether the kernel has setxattrat(2) (Linux 6.13)."""
+    """Return whether the kernel has setxattrat(2) (Linux 6.13)."""
     try:
         syscall(_SETXATTRAT, -1, b"", _AT_EMPTY_PATH, b"user.none", bytes(16), 16)
     except OSError as error:
@@ -71,7 +71,7 @@ def has_calls_by_descriptor() -> bool:
 
 
 def has_default_acl(path: str) -> bool:
-    """Whether what is made in the directory *path* gets an ACL from it (acl(5), "OBJECT CREATION AND DEFAULT ACLs")."""
+    """Return whether new files in *path* inherit an ACL (acl(5), "OBJECT CREATION AND DEFAULT ACLs")."""
     try:
         return bool(os.getxattr(path, DEFAULT_ACL))
     except OSError:
@@ -79,9 +79,9 @@ def has_default_acl(path: str) -> bool:
 
 
 def remove_acls(directory: int | str) -> None:
-    """Take a directory's ACLs away, given by path or descriptor: its own, and the one that what is made in it gets.
+    """Remove a directory's ACLs, given by path or descriptor: its own, and the one for new files in it.
 
-    What the file system does not have, or does not let this user remove, is left.
+    ACLs that the file system does not support, or that this user may not remove, are ignored.
     """
     for attribute in (DEFAULT_ACL, ACCESS_ACL):
         with contextlib.suppress(OSError):
@@ -89,7 +89,7 @@ def remove_acls(directory: int | str) -> None:
 
 
 def _path(dir_fd: int, name: bytes) -> bytes:
-    """With a name, the last component is the file itself; without, /proc's own link is the one thing to be followed."""
+    """With a name, no symlink is followed at the end; without one, only the link in /proc itself is followed."""
     if not name:
         return b"/proc/self/fd/%d" % dir_fd
     if b"/" in name or b"\0" in name or name in {b".", b".."}:

@@ -16,7 +16,7 @@ _VERSION = 0x20080522
 
 
 def effective() -> int:
-    """The effective set as a bit mask: bit N is capability N. It counts in this process's user namespace only."""
+    """Return the effective set as a bit mask: bit N is capability N. Valid in this process's user namespace only."""
     with open(_STATUS, "rb") as file:
         for line in file:
             if line.startswith(b"CapEff:"):
@@ -25,19 +25,19 @@ def effective() -> int:
 
 
 def has(capability: int) -> bool:
-    """Whether this thread has *capability* in its user namespace."""
+    """Return whether this thread has *capability* in its user namespace."""
     return bool(effective() >> capability & 1)
 
 
 def mask(*capabilities: int) -> int:
-    """The set of these, as a bit mask."""
+    """Return the set of these capabilities as a bit mask."""
     return sum(1 << number for number in set(capabilities))
 
 
 def keep_only(wanted: int) -> None:
-    """Give up, in this thread and for good, every capability that is not in the bit mask *wanted*; capset(2).
+    """Drop, in this thread and for good, every capability that is not in the bit mask *wanted*; capset(2).
 
-    What is kept is effective; nothing is inheritable or ambient. Raises OSError.
+    Kept capabilities are effective; none is inheritable or ambient. Raises OSError.
     """
     kept = _permitted() & wanted
     low, high = kept & 0xFFFFFFFF, kept >> 32
@@ -45,7 +45,7 @@ def keep_only(wanted: int) -> None:
 
 
 def _permitted() -> int:
-    """The permitted set, by capget(2): /proc may be out of reach."""
+    """Return the permitted set, by capget(2): /proc may be out of reach."""
     import ctypes
 
     sets = ctypes.create_string_buffer(24)
@@ -55,6 +55,6 @@ def _permitted() -> int:
 
 
 def may_make_any_file() -> bool:
-    """Whether this thread can make files of every kind, owner and attribute, as the trees of layers need."""
+    """Return whether this thread can make files of every kind, owner and attribute, as the trees of layers need."""
     needed = (CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN)
     return all(has(number) for number in needed)

@@ -1,4 +1,4 @@
-"""Namespaces: unshare(2), setns(2), and a thread that has a working directory of its own."""
+"""Namespaces: unshare(2), setns(2), and a thread with its own working directory."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _T = TypeVar("_T")
 
 
 def unshare(flags: int) -> None:
-    """Leave what *flags* name (CLONE_) and go on with a fresh one; see unshare(2) for what each needs."""
+    """Leave the namespaces and shared state of *flags* (CLONE_) for new ones; unshare(2) has the privileges needed."""
     libc("unshare", flags)
 
 
 def setns(fd: int, kind: int = 0) -> None:
-    """Join the namespace that *fd* has open, if it is of this CLONE_NEW kind, or those of a pidfd (Linux 5.8)."""
+    """Join the namespace open as *fd*, if it is of this CLONE_NEW kind, or those of a pidfd (Linux 5.8)."""
     libc("setns", fd, kind)
 
 
 def identity(kind: str, pid: int | None = None) -> int:
-    """The inode number that tells one namespace of *kind* (`mnt`, `user`…) from another: ours or process *pid*'s.
+    """Return the inode number that identifies a namespace of *kind* (`mnt`, `user`…): ours or process *pid*'s.
 
-    Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to know.
+    Raises OSError: ENOENT when the process does not exist, EACCES when we may not look.
     """
     return os.stat(f"/proc/{'self' if pid is None else pid}/ns/{kind}").st_ino
 
 
 def sees_all_processes() -> bool:
-    """Whether /proc shows this process every process of the host: in the first pid namespace, with CAP_SYS_PTRACE.
+    """Return whether this process sees every process of the host: in the first pid namespace, with CAP_SYS_PTRACE.
 
-    Without that capability the namespaces of others' processes are not ours to know.
+    Without that capability it cannot look up the namespaces of other users' processes.
     """
     from arstore.linux.isolation import capability
 
@@ -49,7 +49,7 @@ def sees_all_processes() -> bool:
 
 
 def is_held(kind: str, number: int) -> bool:
-    """Whether anything that can be seen keeps the namespace of this identity: a thread, a descriptor, a bind mount."""
+    """Return whether a visible thread, descriptor or bind mount keeps the namespace with this identity."""
     link = f"{kind}:[{number}]"
     for name in os.listdir("/proc"):
         if name.isdigit() and any(map(link.__eq__, _namespace_links(f"/proc/{name}", kind))):
@@ -59,7 +59,7 @@ def is_held(kind: str, number: int) -> bool:
 
 
 def _namespace_links(process: str, kind: str) -> Iterator[str]:
-    """What the threads and descriptors of the process in this directory of /proc lead to."""
+    """Yield the link targets of the threads and descriptors of the process in this directory of /proc."""
     for directory, leads in (("task", f"/ns/{kind}"), ("fd", "")):
         with suppress(OSError):
             for name in os.listdir(f"{process}/{directory}"):
@@ -68,9 +68,9 @@ def _namespace_links(process: str, kind: str) -> Iterator[str]:
 
 
 def in_directory(path: str, action: Callable[[], _T]) -> _T:
-    """What *action* returns, or raises, when called with *path* as the working directory.
+    """Call *action* with *path* as the working directory; return its result, or raise its exception.
 
-    It runs in a thread that has left the process's shared working directory (CLONE_FS), so no other thread notices.
+    It runs in a thread that has left the process's shared working directory (CLONE_FS), so no other thread is affected.
     """
     import threading
 
@@ -82,7 +82,7 @@ def in_directory(path: str, action: Callable[[], _T]) -> _T:
             unshare(CLONE_FS)
             os.chdir(path)
             result.append(action())
-        except BaseException as error:  # whatever it is, it belongs to the caller's thread
+        except BaseException as error:  # raised in the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=body, name="in-directory")

@@ -1,8 +1,8 @@
-"""seccomp(2) filters: a process ends when it makes a system call that it has declared it never makes.
+"""seccomp(2) filters: a process is killed when it makes a system call that it has declared it never makes.
 
 A filter is a program for the kernel's BPF machine, assembled here for the few architectures whose call numbers are in
-the table. Calls since Linux 5.1 have one number everywhere; of these only the known harmless ones are let through,
-and any other of them fails with ENOSYS, as it would on an older kernel. Out of scope: which calls to deny.
+the table. Calls since Linux 5.1 have the same number everywhere. Of these only known harmless ones are permitted; all
+others fail with ENOSYS, as they would on an older kernel. Not here: which calls to deny.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KILL_PROCESS, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 """BPF: load a word, jump if equal / not less / a bit is set, return."""
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-"""Places in struct seccomp_data; of an argument, its lower half (all of these architectures are little-endian)."""
+"""Offsets in struct seccomp_data; of an argument, its lower half (all of these architectures are little-endian)."""
 
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}
 _X32 = 0x40000000
@@ -36,7 +36,7 @@ _CLONE3 = 435
 _CLONE_THREAD = 0x10000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
-# Name: number on x86-64, number in the kernel's generic table; -1 where there is none.
+# Name: number on x86-64, number in the kernel's generic table; -1 if it does not exist there.
 _NUMBERS: dict[str, tuple[int, int]] = {
     "accept": (43, 202), "accept4": (288, 242), "acct": (163, 89), "add_key": (248, 217), "adjtimex": (159, 171),
     "bind": (49, 200), "bpf": (321, 280), "capset": (126, 91), "chmod": (90, -1), "chown": (92, -1),
@@ -67,7 +67,7 @@ _NUMBERS: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 
 _ARGUMENT_RULES = ("clone", "ioctl", "prlimit64")
-"""Calls that are let through with some arguments only, in every filter."""
+"""Calls that every filter permits with some arguments only."""
 
 
 MODIFYING = frozenset({
@@ -76,20 +76,20 @@ MODIFYING = frozenset({
     "removexattrat", "rename", "renameat", "renameat2", "rmdir", "setxattr", "setxattrat", "symlink", "symlinkat",
     "truncate", "unlink", "unlinkat", "utime", "utimensat", "utimes",
 })  # fmt: skip
-"""Those that change names and attributes of files, in all their variants."""
+"""Calls that change names and attributes of files, in all their variants."""
 
 
 def supported() -> bool:
-    """Whether filters can be made for this machine, and its kernel has them."""
+    """Return whether filters can be made for this machine, and its kernel supports them."""
     return os.uname().machine in _AUDIT and os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
 
 
 @functools.cache
 def program(denied: frozenset[str], machine: str = "") -> bytes:
-    """A filter under which each of the calls *denied* ends the process (SIGSYS).
+    """Return a filter under which each of the calls *denied* kills the process (SIGSYS).
 
-    So do calls of another architecture's table, new processes (threads may be made), characters pushed into a terminal
-    and other processes' limits. Raises KeyError for a machine or a name that is not in the table.
+    So do calls of another architecture's table, new processes (threads are permitted), characters pushed into a
+    terminal, and other processes' limits. Raises KeyError for a machine or a name that is not in the table.
     """
     machine = machine or os.uname().machine
     column = 0 if machine == "x86_64" else 1
@@ -105,7 +105,7 @@ def program(denied: frozenset[str], machine: str = "") -> bytes:
         lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _KILL_PROCESS)]
     lines += _arguments(column)
     lines += [_line(_AT_LEAST, _SHARED_FROM, 1, 0), _line(_RETURN, _ALLOW)]
-    # With clone3 missing, libc falls back to clone, whose flags can be seen.
+    # Without clone3, libc falls back to clone, whose flags the filter can see.
     for number in sorted(_SHARED_HARMLESS - {_CLONE3}):
         lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _ALLOW)]
     lines.append(_line(_RETURN, _ERRNO | errno.ENOSYS))
@@ -113,19 +113,19 @@ def program(denied: frozenset[str], machine: str = "") -> bytes:
 
 
 def install(code: bytes) -> None:
-    """Put a filter in force for this thread and all that it starts. It must have no_new_privs. Raises OSError."""
+    """Enforce a filter on this thread and everything that it starts. It must have no_new_privs. Raises OSError."""
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     libc("prctl", _PR_SET_SECCOMP, _FILTER, header, 0, 0)
 
 
 def names() -> Iterable[str]:
-    """The calls that `program` can deny."""
+    """Return the calls that `program` can deny."""
     return _NUMBERS.keys() - set(_ARGUMENT_RULES)
 
 
 def _arguments(column: int) -> list[bytes]:
-    """The rules for calls of which only some arguments are bad; they leave the call's number loaded."""
+    """Return the rules for calls that are bad with some arguments only; they leave the call's number loaded."""
     clone, ioctl, prlimit = (_NUMBERS[name][column] for name in _ARGUMENT_RULES)
     return [
         _line(_EQUAL, clone, 0, 4),
@@ -152,5 +152,5 @@ def _unless_equal(value: int, action: int) -> list[bytes]:
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One instruction, struct sock_filter."""
+    """Return one instruction, struct sock_filter."""
     return struct.pack("=HBBI", code, if_true, if_false, value)

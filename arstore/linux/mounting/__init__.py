@@ -1,1 +1,1 @@
-"""Mounts, the mount table, loop devices, and what the kernel says of file systems. Start with `mount`."""
+"""Mounts, the mount table, loop devices, and properties of file systems. Start with `mount`."""

@@ -1,8 +1,8 @@
-"""What a path lies on: the kind of its file system, and whether anybody can write there.
+"""The file system of a path: its type, and whether it can be written to.
 
-statfs(2) tells a number and mountinfo a name; the name is used, because file systems in user space share one number.
-Device numbers with a major number of 0 belong to file systems without a block device, so only for these it is looked up
-whether they are of a kind that needs care: that keeps the ordinary case at one stat(2).
+statfs(2) returns a number and mountinfo has a name; the name is used, because file systems in user space share one
+number. A major device number of 0 belongs to a file system without a block device. Only then the type is looked up, so
+that the usual case takes one stat(2).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OVER_NETWORKS = frozenset(
         *("orangefs", "pvfs2", "9p", "glusterfs", "davfs"),
     }
 )
-"""Types of file systems that several hosts can have mounted at once; not those on a shared disk (GFS2, OCFS2)."""
+"""Types of file systems that several hosts can mount at once; without those on a shared disk (GFS2, OCFS2)."""
 _OF_PROGRAMS = frozenset(
     {
         *("sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "rclone", "gcsfuse", "goofys", "juicefs", "curlftpfs"),
@@ -33,21 +33,21 @@ _OF_PROGRAMS = frozenset(
 """The same in user space (FUSE), where the type is `fuse.` and one of these."""
 
 _STACKED = ("overlay", "ecryptfs", "fuse", "virtiofs", "unionfs", "aufs")
-"""What the types begin with of file systems that are read-only themselves while what they show is not."""
+"""Prefixes of the types of file systems that may be read-only while their content can change."""
 
 _SUBVOLUME_INFO, _INFO_SIZE, _FLAGS_AT = 0x81F8943C, 504, 288
-"""BTRFS_IOC_GET_SUBVOL_INFO (Linux 4.18) and its structure, of linux/btrfs.h."""
+"""BTRFS_IOC_GET_SUBVOL_INFO (Linux 4.18), the size of its structure and the offset of its flags (linux/btrfs.h)."""
 _SUBVOLUME_READ_ONLY = 1
 
 
 def is_overlay(path: str) -> bool:
-    """Whether *path* lies on an overlay. Raises OSError when it cannot be opened."""
+    """Return whether *path* is on an overlay. Raises OSError when it cannot be opened."""
     found = _unusual(path)
     return found is not None and found.fs_type == "overlay"
 
 
 def network_type(path: str) -> str:
-    """The type of the network file system that *path* lies on; "" for any other. Raises OSError."""
+    """Return the type of the network file system of *path*; "" for other file systems. Raises OSError."""
     found = _unusual(path)
     return found.fs_type if found is not None and _is_over_network(found.fs_type) else ""
 
@@ -57,7 +57,7 @@ def _is_over_network(fs_type: str) -> bool:
 
 
 def is_read_only(path: str) -> bool:
-    """Whether nothing can be written at *path*, whoever asks: mount, file system or subvolume are read-only."""
+    """Return whether no user can write at *path*: the mount, the file system or the subvolume is read-only."""
     try:
         return not os.access(path, os.W_OK) and bool(os.statvfs(path).f_flag & os.ST_RDONLY or _says_read_only(path))
     except OSError:
@@ -65,10 +65,10 @@ def is_read_only(path: str) -> bool:
 
 
 def nobody_can_write(path: str) -> bool:
-    """Whether what lies at *path* can change for nobody, by whatever way it is reached.
+    """Return whether *path* cannot be changed by any process, through any mount.
 
-    That is so where the file system itself is mounted read-only, and does not show files of another one, and in a
-    read-only subvolume of btrfs. A mount that is read-only may be one of several. Raises OSError.
+    True if the file system itself is mounted read-only and does not show files of another one, and in a read-only
+    subvolume of btrfs. A read-only mount is not enough, because there may be others. Raises OSError.
     """
     if _says_read_only(path):
         return True
@@ -79,7 +79,7 @@ def nobody_can_write(path: str) -> bool:
 
 
 def _says_read_only(path: str) -> bool:
-    """Whether *path* lies in a subvolume of btrfs that is read-only."""
+    """Return whether *path* is in a read-only subvolume of btrfs."""
     found = _unusual(path)
     if found is None or found.fs_type != "btrfs":
         return False
@@ -96,7 +96,7 @@ def _says_read_only(path: str) -> bool:
 
 
 def _unusual(path: str) -> MountInfo | None:
-    """The mount of *path* when its file system has no block device; None for others, and where there is no /proc."""
+    """Return the mount of *path* if its file system has no block device; None otherwise, and without /proc."""
     if os.major(os.stat(path).st_dev):
         return None
     return mount_below(path)

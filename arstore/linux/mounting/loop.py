@@ -1,7 +1,7 @@
-"""Loop devices, loop(4): files as read-only block devices, which go away by themselves.
+"""Loop devices, loop(4): files as read-only block devices, which the kernel removes itself.
 
-A device made here is detached by the kernel (LO_FLAGS_AUTOCLEAR) as soon as neither a descriptor of it nor a file
-system mounted from it is left, so nothing has to be cleaned up, not even after a crash.
+The kernel detaches a device made here (LO_FLAGS_AUTOCLEAR) when its last descriptor is closed and no file system is
+mounted from it. So nothing has to be cleaned up, not even after a crash.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _CONTROL = "/dev/loop-control"
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
 _READ_ONLY, _AUTOCLEAR = 0x1, 0x4
 
-# struct loop_config with its struct loop_info64 (linux/loop.h): the file, the block size, then of the information only
-# the flags and the name that is shown.
+# struct loop_config with its struct loop_info64 (linux/loop.h): the file, the block size, then only the flags and the
+# displayed name of the information.
 _CONFIG = struct.Struct("=II 8x8x8x 8x8x 4x4x4xI 64s 64x32x16x 64x")
 _NAME = 63
 _ATTEMPTS = 64
 
 
 def attach(file_fd: int, name: str = "", block_size: int = 512) -> int:
-    """A descriptor of a new loop device that shows the file open as *file_fd*, as far as that has whole blocks.
+    """Return a descriptor of a new loop device that shows the file *file_fd*, without an incomplete last block.
 
-    It has to stay open until something else, such as a mount, holds the device. *name* is what losetup(8) shows.
-    Raises OSError: ENOENT where there are no loop devices, EPERM or EACCES without the right to make one, EINVAL before
-    Linux 5.8.
+    Keep it open until something else, such as a mount, holds the device. *name* is what losetup(8) shows. Raises
+    OSError: ENOENT if there are no loop devices, EPERM or EACCES without the right to create one, EINVAL before Linux
+    5.8.
     """
     control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -46,11 +46,11 @@ def attach(file_fd: int, name: str = "", block_size: int = 512) -> int:
                 return device
     finally:
         os.close(control)
-    raise OSError(errno.EBUSY, "no loop device could be had", _CONTROL)
+    raise OSError(errno.EBUSY, "no loop device is available", _CONTROL)
 
 
 def path_of(device_fd: int) -> str:
-    """The name of a device that `attach` gave."""
+    """Return the path of a device from `attach`."""
     return os.readlink(f"/proc/self/fd/{device_fd}")
 
 
@@ -59,7 +59,7 @@ def _open(number: int) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        # In a /dev that the kernel does not fill, as containers have it.
+        # The kernel does not fill this /dev, as in containers.
         with open(f"/sys/block/loop{number}/dev", encoding="ascii") as file:
             major, _, minor = file.read().strip().partition(":")
         os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(int(major), int(minor)))

@@ -1,6 +1,6 @@
-"""Numbers of mounts that the kernel uses once in a boot, statx(2) STATX_MNT_ID_UNIQUE (Linux 6.8).
+"""Mount ids that are unique within a boot, statx(2) STATX_MNT_ID_UNIQUE (Linux 6.8).
 
-The ids of /proc/PID/mountinfo are used again. Out of scope: what is mounted.
+The ids in /proc/PID/mountinfo are reused. Not here: what is mounted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _UNIQUE = 0x4000
 _MOUNT_ROOT = 0x2000
 _SIZE = 256
 _MASK_AT, _ATTRIBUTES_AT, _MOUNT_AT = 0, 8, 0x90
-"""Places in struct statx (linux/stat.h)."""
+"""Offsets in struct statx (linux/stat.h)."""
 
 
 def unique_mount_id(root_fd: int) -> int:
-    """The number of the mount whose root *root_fd* has open; 0 when it is no root, or the kernel has no such numbers.
+    """Return the id of the mount whose root is open as *root_fd*; 0 if it is not a root, or the kernel is older.
 
     Raises OSError.
     """

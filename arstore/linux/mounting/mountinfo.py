@@ -1,7 +1,7 @@
 """/proc/PID/mountinfo, proc_pid_mountinfo(5): what is mounted where, as this process sees it.
 
-The kernel lets mounts come and go while the file is read, so a listing may miss one; `mount_at` asks for one place and
-is exact.
+Mounts may be added and removed while the file is read, so a listing may miss one. `mount_at` asks for one place and is
+exact.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CHUNK = 1 << 16
 
 
 class MountInfo(NamedTuple):
-    """One line. Text is decoded as file names are; options are as the kernel writes them, comma-separated."""
+    """One line. Text is decoded like file names; options are as the kernel writes them, comma-separated."""
 
     mount_id: int
     parent_id: int
@@ -38,17 +38,17 @@ class MountInfo(NamedTuple):
 
 
 def read_mounts(pid: int | None = None) -> list[MountInfo]:
-    """All mounts that this process, or process *pid*, can reach, in the kernel's order.
+    """Return all mounts that this process, or process *pid*, can reach, in the kernel's order.
 
-    Raises OSError: ENOENT when there is no such process, EACCES when it is not ours to read.
+    Raises OSError: ENOENT when the process does not exist, EACCES when we may not read it.
     """
     return [parse(line) for line in _read_whole(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()]
 
 
 def find_mounts(source: str, pid: int | None = None) -> list[MountInfo]:
-    """The mounts whose device is called *source*, out of those of `read_mounts`; others are not even decoded.
+    """Return the mounts of `read_mounts` whose device is called *source*; others are not even decoded.
 
-    *source* must hold nothing that the kernel escapes: blanks, backslashes, newlines. Raises as `read_mounts`.
+    *source* must not contain characters that the kernel escapes: blanks, backslashes, newlines. Raises OSError.
     """
     wanted = b" " + os.fsencode(source) + b" "
     lines = _read_whole(f"/proc/{'self' if pid is None else pid}/mountinfo").splitlines()
@@ -56,7 +56,7 @@ def find_mounts(source: str, pid: int | None = None) -> list[MountInfo]:
 
 
 def mount_at(path: str) -> MountInfo | None:
-    """The mount whose root *path* leads to, the topmost where several are stacked; None when it is no mount point.
+    """Return the mount whose root is *path*, the topmost if several are stacked; None if it is not a mount point.
 
     Raises OSError when *path* cannot be opened.
     """
@@ -74,7 +74,7 @@ def mount_at(path: str) -> MountInfo | None:
 
 
 def mount_below(path: str | int) -> MountInfo | None:
-    """The mount that *path* (or an open descriptor) lies on; None when the table does not have it.
+    """Return the mount that *path* (or an open descriptor) is on; None if the table does not have it.
 
     Raises OSError when *path* cannot be opened, or there is no /proc.
     """
@@ -91,7 +91,7 @@ def mount_below(path: str | int) -> MountInfo | None:
 
 
 def mount_id_at(path: str) -> int:
-    """The id of the mount that *path* leads to, whether its root or not; the topmost where several are stacked.
+    """Return the id of the mount that *path* leads to; the topmost where several are stacked.
 
     Raises OSError when *path* cannot be opened.
     """
@@ -103,17 +103,17 @@ def mount_id_at(path: str) -> int:
 
 
 def mount_id_of(fd: int) -> int:
-    """The id of the mount that *fd* was opened on; the table has none of a detached mount, or one elsewhere."""
+    """Return the id of the mount of *fd*; -1 if unknown. The table lacks detached mounts, and those elsewhere."""
     found = _MOUNT_ID.search(_read_whole(f"/proc/self/fdinfo/{fd}"))
     return int(found[1]) if found else -1
 
 
 def parse(line: bytes) -> MountInfo:
-    """One line of the file.
+    """Parse one line of the file.
 
-    Raises ValueError for what no kernel writes.
+    Raises ValueError for a line that no kernel writes.
     """
-    # Blanks within fields are escaped, so a blank and a hyphen end the optional fields; a source may be empty.
+    # Blanks in fields are escaped, so a blank and a hyphen end the optional fields. A source may be empty.
     left, _, right = line.rstrip(b"\n").partition(b" - ")
     mount_id, parent_id, device, root, point, options, *propagation = left.split(b" ")
     major, _, minor = device.partition(b":")
@@ -140,7 +140,7 @@ def _unescaped(field: bytes) -> str:
 
 
 def _read_whole(path: str) -> bytes:
-    """The whole file, unbuffered: the less time passes between the calls, the less the table changes."""
+    """Read the whole file, unbuffered: the faster the reads, the fewer changes of the table between them."""
     fd = os.open(path, os.O_RDONLY)
     try:
         parts: list[bytes] = []

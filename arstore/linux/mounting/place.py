@@ -1,6 +1,6 @@
-"""Where a file is in its file system, whatever mount it is reached by: a bind mount gives it another path only.
+"""The place of a file in its file system, independent of the mount: a bind mount only gives it another path.
 
-Out of scope: overlays, where a file of a lower or upper directory is a file of the overlay too.
+Not here: overlays, where a file of a lower or upper directory is also a file of the overlay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Place(NamedTuple):
 
 
 def place_of(path: str) -> Place:
-    """The place of *path*, which is absolute and resolved, and need not exist. Raises OSError."""
+    """Return the place of *path*, which is absolute and resolved, and need not exist. Raises OSError."""
     missing = ""
     while not os.path.lexists(path):
         path, name = os.path.split(path)
@@ -33,7 +33,7 @@ def place_of(path: str) -> Place:
         if mount.mount_id == mount_id and _is_below(path, mount.mount_point):
             inner = path[len(mount.mount_point.rstrip("/")) :]
             return Place((mount.major, mount.minor), f"{mount.root.rstrip('/')}{inner}{missing}" or "/")
-    # Of a mount that this process cannot see, or without /proc.
+    # On a mount that this process cannot see, or without /proc.
     return Place((os.major(status.st_dev), os.minor(status.st_dev)), f"{path.rstrip('/')}{missing}")
 
 

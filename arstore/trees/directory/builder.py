@@ -90,7 +90,7 @@ class DirectoryBuilder:
             self._root = -1
 
     def _write_marks(self, node: DirectoryNode) -> bool:
-        """Mark *node* on disk; whether it has whiteouts now. For a name that the layer has a file at, none is made."""
+        """Write the marks of *node*; return whether it has whiteouts. A name that the layer has a file at gets none."""
         if not node.opaque and not node.whiteouts:
             return False
         extraction = self._extraction

@@ -1,18 +1,18 @@
-"""The listing of a tree of extracted files: what each of them was when it was made, to find what has changed since.
+"""The listing of a tree of extracted files: a description of each at the time it was made, to find later changes.
 
-`listing` lies beside `fs/` in the tree's directory; the tree's record has its digest. It is written in the one pass
-that extracts the files, in the order of the archive, so that memory does not grow with their number: a log of what
-was made, replaced and dropped. Whoever reads it plays the log, the last word counts.
+`listing` is next to `fs/` in the tree's directory; the tree's record has its digest. It is written while the files are
+extracted, in the order of the archive, so that memory does not grow with their number: it is a log of what was made,
+replaced and dropped. A reader replays the log; the last record of a name counts.
 
     arstore listing 1\\n
     (kind, lengths of name, data and attributes, mode, owner, time, size) name data attributes ...
 
 Kinds are the letters of `find -type`, and: `s` a sparse file, `h` a hard link (the data is the path of the other name),
-`w` a whiteout, `>` the directory that the names after it are in, `-` a name that is gone, `=` a directory that is gone
-with all in it. A file's data is the BLAKE3 of its content, of 16 bytes; of a sparse file's runs, which follow it. A
-directory stands with its whole path, at the end.
+`w` a whiteout, `>` the directory that the following names are in, `-` a name that was removed, `=` a directory that was
+removed with everything in it. The data of a file is the BLAKE3 of its content, 16 bytes; of a sparse file the BLAKE3 of
+its runs, which follow it. Directories are recorded with their whole path, at the end.
 
-Attributes of files and directories are those that the kernel shows: an ACL changes with the mode.
+Attributes of files and directories are as the kernel shows them: an ACL changes with the mode.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _HEAD = b"arstore listing 1\n"
 _RECORD = struct.Struct("<cHIIHIIqQ")
 _ATTRIBUTE = struct.Struct("<HI")
 _LAST = (1 << 63) - 1
-"""The last time (ns) that a listing tells; later ones stand as this one, and are not compared."""
+"""The last time (ns) in a listing; later times are recorded as this one, and are not compared."""
 _FLUSH = 256 << 10
 
 
 class Listed(NamedTuple):
-    """What one name was made as: kind, mode, owner, time (ns), size (of a device: its number), data, attributes."""
+    """Description of one name: kind, mode, owner, time (ns), size (of a device: its number), data, attributes."""
 
     kind: bytes
     mode: int
@@ -74,7 +74,7 @@ class Recorder:
         self._node: DirectoryNode | None = None
 
     def add(self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int, data: bytes) -> None:
-        """*name* was made in *node* of *entry*, which has the attributes that were set."""
+        """Record *name*, made in *node* from *entry*, which has the attributes that were set. Raises OSError."""
         self._enter_directory(node)
         mtime = entry.mtime
         if not -_LAST < mtime < _LAST:
@@ -89,28 +89,28 @@ class Recorder:
     def add_attributed(
         self, node: DirectoryNode, name: bytes, kind: bytes, size: int, data: bytes, status: os.stat_result, fd: int
     ) -> None:
-        """*name* was made in *node*, and has attributes: what *status* and *fd* show of it."""
+        """Record *name*, made in *node* with attributes, as *status* and *fd* show it. Raises OSError."""
         self._enter_directory(node)
         self._write_record(kind, name, data, packed(_attributes(fd)), status, size)
 
     def add_directory(self, path: bytes, status: os.stat_result, fd: int) -> None:
-        """The directory *path* is as it is to be."""
+        """Record the final state of the directory *path*. Raises OSError."""
         self._write_record(b"d", b"", path, packed(_attributes(fd)), status, 0)
 
     def note(self, node: DirectoryNode, name: bytes, kind: bytes, data: bytes = b"") -> None:
-        """A whiteout (`w`), a hard link (`h`) to the path *data*, or a name that is gone (`-`)."""
+        """Record a whiteout (`w`), a hard link (`h`) to the path *data*, or a removed name (`-`). Raises OSError."""
         self._enter_directory(node)
         self._buffer += _RECORD.pack(kind, len(name), len(data), 0, 0, 0, 0, 0, 0) + name + data
         if len(self._buffer) > _FLUSH:
             self._flush()
 
     def drop_directory(self, path: bytes) -> None:
-        """The directory *path* is gone with all that was in it."""
+        """Record that the directory *path* was removed with everything in it."""
         self._node = None
         self._buffer += _RECORD.pack(b"=", 0, len(path), 0, 0, 0, 0, 0, 0) + path
 
     def finish(self) -> str:
-        """End the listing; its digest in hexadecimal digits."""
+        """End the listing; return its digest in hexadecimal digits. Raises OSError."""
         self._flush()
         return self._hash.hexdigest(DIGEST)
 
@@ -145,12 +145,12 @@ class Recorder:
 
 
 def _attributes(fd: int) -> dict[bytes, bytes]:
-    """The attributes of an open file, by descriptor: a confined worker has no /proc."""
+    """Read the attributes of an open file, by descriptor: a confined worker has no /proc."""
     return {os.fsencode(name): os.getxattr(fd, name) for name in os.listxattr(fd)}
 
 
 def packed(found: dict[bytes, bytes]) -> bytes:
-    """Attributes as a listing has them, in the order of their names."""
+    """Encode attributes as in a listing, sorted by name."""
     parts = []
     for name, value in sorted(found.items()):
         parts.append(_ATTRIBUTE.pack(len(name), len(value)) + name + value)
@@ -158,7 +158,7 @@ def packed(found: dict[bytes, bytes]) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[bytes, bytes]:
-    """What `packed` made *data* of. Raises ValueError for what it did not make."""
+    """Decode the attributes that `packed` encoded. Raises ValueError for other data."""
     found = {}
     place = 0
     while place < len(data):
@@ -174,14 +174,14 @@ def unpacked(data: bytes) -> dict[bytes, bytes]:
 
 
 def runs_of(entry: Entry) -> bytes:
-    """The runs of a sparse file, as they stand behind its digest."""
+    """Encode the runs of a sparse file, as they follow its digest."""
     return b"".join(RUN.pack(*run) for run in entry.sparse or ())
 
 
 def played(data: bytes) -> dict[bytes, Listed]:
-    """What the log in *data* comes to: every path but the root's is relative; names of one file have one object.
+    """Replay the log in *data*; return what it describes by relative path. Names of one file share one object.
 
-    Raises ValueError for what is no listing.
+    Raises ValueError for data that is not a listing.
     """
     found: dict[bytes, Listed] = {}
     for path, entry in _records(data):
@@ -203,7 +203,7 @@ def played(data: bytes) -> dict[bytes, Listed]:
 
 def _records(data: bytes) -> Iterator[tuple[bytes, Listed]]:
     if not data.startswith(_HEAD):
-        raise ValueError("no listing")
+        raise ValueError("not a listing")
     place = len(_HEAD)
     parent = b""
     while place < len(data):

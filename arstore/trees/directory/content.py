@@ -1,4 +1,4 @@
-"""Content: the bytes of a regular file, from an archive onto a place in an open file, holes left as holes."""
+"""Content: the bytes of a regular file, from an archive to a place in an open file, holes left as holes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def write_content(fd: int, entry: Entry, content: Content, start: int = 0, seen: Seen | None = None) -> None:
-    """Write *entry*'s content from byte *start* of *fd* on; *fd* stands at 0, and nothing lies behind *start*.
+    """Write *entry*'s content from byte *start* of *fd* on. The position of *fd* must be 0, with no data after *start*.
 
-    *seen* is told of every byte that is written, in order. The file position is anywhere afterwards.
+    *seen* is called with all bytes that are written, in order. The file position is undefined afterwards.
 
-    Raises TarError when there is less or more than announced, LimitError for what no file can hold, OSError.
+    Raises TarError for less or more content than announced, LimitError for what a file cannot hold, OSError.
     """
     if entry.sparse is not None:
         _write_sparse(fd, entry, entry.sparse, content, start, seen)
@@ -46,9 +46,9 @@ def write_content(fd: int, entry: Entry, content: Content, start: int = 0, seen:
 
 
 def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
-    """Write *entry*'s content to the new file *fd*; the first 16 bytes of the BLAKE3 of what was written.
+    """Write *entry*'s content to the new file *fd*; return the first 16 bytes of its BLAKE3.
 
-    Raises as `write_content`.
+    Raises TarError, LimitError, OSError, as `write_content`.
     """
     if entry.sparse is not None:
         whole = blake3()
@@ -62,7 +62,7 @@ def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
         write_all(fd, chunk)
         written += len(chunk)
         if written == entry.size and hasher is None:
-            # Nearly all files: a hash in one call takes half the time of one that is fed.
+            # Nearly all files take this branch: a hash in one call takes half the time.
             return blake3(chunk).digest(16)
         hasher = hasher or blake3()
         hasher.update(chunk)
@@ -72,19 +72,19 @@ def write_hashed(fd: int, entry: Entry, content: Content) -> bytes:
 
 
 def _other_length(entry: Entry, written: int) -> TarError:
-    return TarError(shown(entry.path), f"has {written} bytes of content, {entry.size} were announced")
+    return TarError(shown(entry.path), f"has {written} bytes of content, but {entry.size} were announced")
 
 
 def _write_sparse(
     fd: int, entry: Entry, runs: list[tuple[int, int]], content: Content, start: int, seen: Seen | None
 ) -> None:
-    """Write only the runs that hold data; what lies between them stays a hole."""
+    """Write only the runs of data; the rest stays a hole."""
     try:
         os.ftruncate(fd, start + entry.size)
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno not in {errno.EFBIG, errno.EINVAL}:
             raise
-        raise LimitError(shown(entry.path), "larger than a file can be here") from error
+        raise LimitError(shown(entry.path), "larger than the largest file on this file system") from error
     chunks: Iterable[bytes | memoryview] = content.chunks() if any(length for _, length in runs) else ()
     rest = memoryview(b"")
     source = iter(chunks)
@@ -95,7 +95,7 @@ def _write_sparse(
         while length:
             rest = rest or memoryview(next(source, b""))
             if not rest:
-                raise TarError(shown(entry.path), "its sparse map promises more content than there is")
+                raise TarError(shown(entry.path), "its sparse map announces more content than there is")
             taken = rest[:length]
             write_all(fd, taken)
             if seen is not None:

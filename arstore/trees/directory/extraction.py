@@ -1,10 +1,10 @@
 """Extraction: the entries of one layer onto disk, below one open directory.
 
-Every name is reached through directory descriptors (`open_directories`); where it belongs, `placement` says.
-Directories stay private until the end, when they get their metadata, children first. What marks become is the caller's
-part: `builder` makes what overlayfs understands, `unpacker` removes files.
+Every name is reached through directory descriptors (`open_directories`); `placement` decides where it belongs.
+Directories stay private until the end, when they get their metadata, children first. The caller handles marks:
+`builder` writes them for overlayfs, `unpacker` removes files.
 
-A crash leaves a tree without a name; nothing is repaired, it is thrown away.
+A crash leaves an unnamed tree, which is deleted and not repaired.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TYPES = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: sta
 
 
 class Extraction(Placement):
-    """One layer on its way into the empty directory *root_fd*, which stays the caller's."""
+    """Extracts one layer into the empty directory *root_fd*, which belongs to the caller."""
 
     def __init__(
         self,
@@ -57,20 +57,20 @@ class Extraction(Placement):
         _end_inheritance(root_fd)
 
     def count_inode(self) -> None:
-        """Count an inode that is about to be made.
+        """Count an inode that is about to be created.
 
-        Raises LimitError past the steps, NoSpaceError before the file system has too few inodes, OSError.
+        Raises LimitError past the steps, NoSpaceError before the file system runs out of inodes, OSError.
         """
         self._allowance.step(EXTRACTED)
         self._count_name()
 
     def _count_name(self) -> None:
-        """Count a name that is about to be made: on some file systems a hard link takes one of the inodes, too."""
+        """Count a name that is about to be created: on some file systems a hard link also takes an inode."""
         if self._room is not None:
             self._room.note_inode()
 
     def apply_directories(self, nodes: list[DirectoryNode]) -> None:
-        """Give *nodes* (parents first) their metadata, the last first. Raises TarError, OSError."""
+        """Set the metadata of *nodes* (parents first), the last first. Raises TarError, OSError."""
         for node in reversed(nodes):
             fd = self.descriptors.open(node)
             self.metadata.apply(fd, node.entry or default_entry(node.path))
@@ -78,14 +78,14 @@ class Extraction(Placement):
                 self._recorder.add_directory(node.path, os.fstat(fd), fd)
 
     def discard(self, node: DirectoryNode, name: bytes) -> None:
-        """Remove *name* from *node*, whatever it is, if it is there. Raises OSError."""
+        """Remove *name* from *node*, whatever it is, if it exists. Raises OSError."""
         child = node.children.pop(name, None)
         if isinstance(child, DirectoryNode):
             self._drop_directory(child)
         self._drop_file(node, name)
 
     def close(self) -> None:
-        """Close every descriptor but the root's."""
+        """Close every descriptor except that of the root."""
         self.descriptors.close()
 
     # --- members ----------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Extraction(Placement):
     def _record_name(
         self, node: DirectoryNode, name: bytes, kind: bytes, entry: Entry, size: int = 0, data: bytes = b""
     ) -> None:
-        """Record what is no file and no directory."""
+        """Record a name that is neither a file nor a directory."""
         if self._recorder is not None:
             self._recorder.add(node, name, kind, entry, size, data)
 
@@ -178,7 +178,7 @@ class Extraction(Placement):
             return False
         except OSError as error:
             if error.errno == errno.EMLINK:
-                raise LimitError(shown(name), "more hard links to one file than the file system keeps") from error
+                raise LimitError(shown(name), "more hard links to one file than the file system permits") from error
             raise
         self.files += 1
         if self._recorder is not None:
@@ -223,12 +223,12 @@ class Extraction(Placement):
 
 
 def link_name(source_fd: int, source: bytes, parent_fd: int, name: bytes) -> None:
-    """link(2) that follows nothing. Raises OSError."""
+    """Call link(2) without following symlinks. Raises OSError."""
     os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
 
 
 def _end_inheritance(root_fd: int) -> None:
-    """Take from the root what it has from its parent, and new files would inherit: ACLs, the setgid bit."""
+    """Remove from the root what new files would inherit: ACLs and the setgid bit of its parent."""
     remove_acls(root_fd)
     mode = os.fstat(root_fd).st_mode
     if mode & stat.S_ISGID:

@@ -1,11 +1,11 @@
 """The tree form `directory`: a layer's files, extracted into `fs/` of the tree's directory.
 
-What overlayfs takes from a lower layer is what `fs/` holds: a whiteout is a character device 0:0, an opaque directory
-has the attribute `trusted.overlay.opaque=y`. A directory that the layer only implies has the default metadata (0755,
-0:0, time 0); `adaptation` makes good for it where a chain shows another. Overlayfs never looks at the mark on the root
-of a layer, so whoever puts a stack together has to leave out what lies below an opaque root (`MergedView.mounted`).
+`fs/` is what overlayfs takes as a lower layer: a whiteout is a character device 0:0, an opaque directory has the
+attribute `trusted.overlay.opaque=y`. An implied directory has the default metadata (0755, 0:0, time 0); `adaptation`
+corrects it where a chain shows other metadata. Overlayfs ignores the mark on the root of a layer, so code that puts a
+stack together has to leave out the layers below an opaque root (`MergedView.mounted`).
 
-Only root can build it, because only root can give files away: others get OSError (EPERM).
+Only root can build it, because only root can change owners: other users get OSError (EPERM).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DirectoryFormat:
         account: Account | None = None,
         steps: Steps | None = None,
     ) -> DirectoryBuilder:
-        """A builder that fills the empty directory *tree_fd*. Raises OSError."""
+        """Return a builder that fills the empty directory *tree_fd*. Raises OSError."""
         # Imported late: most commands only mount.
         from arstore.trees.directory.builder import DirectoryBuilder
 
@@ -60,7 +60,7 @@ class DirectoryFormat:
 
     @contextlib.contextmanager
     def lower(self, tree_path: str) -> Iterator[LowerDirectory]:
-        """The tree as a layer of an overlay. Raises OSError."""
+        """Open the tree as a layer of an overlay. Raises OSError."""
         path = f"{tree_path}/{FILES}"
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -69,7 +69,7 @@ class DirectoryFormat:
             os.close(fd)
 
     def lookup(self, tree_fd: int, path: bytes) -> Node | None:
-        """The node at *path*, or the one that stands in the way to it. Raises OSError."""
+        """Return the node at *path*, or the file that ends the path early. Raises OSError."""
         try:
             fd, found = openat2(tree_fd, _below_files(path), _LOOK, _GUARD), path
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class DirectoryFormat:
             os.close(fd)
 
     def open_file(self, tree_fd: int, path: bytes) -> FileRange:
-        """The regular file at *path*. Raises FileNotFoundError, OSError."""
+        """Return the content of the regular file at *path*. Raises FileNotFoundError, OSError."""
         fd, found = _reach(tree_fd, path)
         try:
             status = os.fstat(fd) if fd >= 0 and found == path else None
@@ -98,7 +98,7 @@ class DirectoryFormat:
                 os.close(fd)
 
     def glance(self, parent_fd: int, name: str, sums: Mapping[str, str]) -> tuple[str, int]:
-        """No directory of files, or no listing where one was made. Raises OSError."""
+        """Find a missing directory of files, or a missing listing if one was made. Raises OSError."""
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
             names = os.listdir(fd)
@@ -109,7 +109,7 @@ class DirectoryFormat:
         return "" if LISTING in names or LISTING not in sums else f"has no {LISTING}", 0
 
     def fault(self, tree_fd: int, made: Made, report: Callable[[int], None]) -> str:
-        """What is not as its listing says; without a listing, only that the directory is gone. Raises OSError."""
+        """Find differences from the listing; without a listing, only a missing directory. Raises OSError."""
         if FILES not in os.listdir(tree_fd):
             return f"has no directory {FILES}"
         digest = made.sums.get(LISTING)
@@ -124,7 +124,7 @@ class DirectoryFormat:
         return differences(tree_fd, FILES, listed, True, report)
 
     def remove(self, parent_fd: int, name: str) -> None:
-        """Delete the tree directory *name* and all that is in it. Raises OSError."""
+        """Delete the tree directory *name* and everything in it. Raises OSError."""
         remove_tree_at(parent_fd, os.fsencode(name))
 
 
@@ -133,7 +133,7 @@ def _below_files(path: bytes) -> bytes:
 
 
 def _reach(tree_fd: int, path: bytes) -> tuple[int, bytes]:
-    """Go to *path* one component at a time: an O_PATH descriptor of where that ends, and its path; -1 for nothing."""
+    """Open *path* one component at a time; return an O_PATH descriptor of the end, and its path; -1 for nothing."""
     fd = os.open(FILES, _LOOK, dir_fd=tree_fd)
     names = path.split(b"/") if path else []
     for depth, name in enumerate(names):
@@ -164,7 +164,7 @@ def _node(fd: int, path: bytes) -> Node:
 
 
 def hides_below(lower: LowerDirectory) -> bool:
-    """Whether the root of a layer is opaque: overlayfs does not look, so nothing may be put below it in a stack."""
+    """Return whether the root of a layer is opaque. Overlayfs ignores that, so nothing may be below it in a stack."""
     try:
         return os.getxattr(f"/proc/self/fd/{lower.fd}", OPAQUE) == b"y"
     except OSError as error:

@@ -1,8 +1,8 @@
 """Open directories: the only way by which extraction reaches a name.
 
-Every directory is opened from its parent's descriptor, one component at a time, never through a symlink, so nothing
-that an archive says, and nothing that another process does meanwhile, leads out of the root. A bounded number stays
-open.
+Every directory is opened from its parent's descriptor, one component at a time, never through a symlink. So neither the
+content of an archive nor changes by another process can lead out of the root. The number of open directories is
+limited.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from arstore.trees.skeleton import DirectoryNode
 
 CAPACITY = 64
-"""Directories kept open, besides roots."""
+"""Directories kept open, in addition to roots."""
 
 BUILDING_MODE = 0o700
-"""Mode of a directory until its own is applied: nobody else looks in, and its owner can fill it."""
+"""Mode of a directory until its own mode is applied: private, and its owner can fill it."""
 
 
 class Descriptors:
-    """The descriptors of a shape's directories, the least recently used closed first.
+    """The descriptors of a shape's directories; the least recently used is closed first.
 
-    A directory is made on disk when it is first opened, and *making* is called before. *clear* then removes what is in
-    the way, so that it is `fresh`; it gets the parent's descriptor and the name. Roots are the caller's: their `fd` is
-    set before, and never closed here.
+    A directory is created on disk when it is first opened, after a call of *making*. If something is in the way,
+    *clear* removes it, given the parent's descriptor and the name, and the directory is `fresh`. Roots belong to the
+    caller, who sets their `fd` before; they are never closed here.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Descriptors:
         self._last: DirectoryNode | None = None
 
     def open(self, node: DirectoryNode, keep: DirectoryNode | None = None) -> int:
-        """The descriptor of *node*, valid until the next call; *keep* stays valid beyond this one. Raises OSError."""
+        """Return a descriptor of *node*, valid until the next call; *keep* stays valid too. Raises OSError."""
         if node is self._last:
             return node.fd
         chain = []
@@ -65,12 +65,12 @@ class Descriptors:
         return node.fd
 
     def forget(self, node: DirectoryNode) -> None:
-        """Close *node* and everything open below it, before it goes away."""
+        """Close *node* and everything open below it, before it is removed."""
         for one in [one for one in self._open if one.is_below(node)]:
             self._close(one)
 
     def close(self) -> None:
-        """Close all."""
+        """Close all descriptors."""
         for one in list(self._open):
             self._close(one)
 

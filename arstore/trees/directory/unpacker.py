@@ -1,14 +1,14 @@
-"""Unpacking: the layers of an image one onto the other in a plain directory, without a mount.
+"""Unpacking: the layers of an image, one onto the other, in a plain directory, without a mount.
 
 The first layer is extracted in place. Every other one is first extracted on its own, in a private directory inside the
-target, and then put over what is there by renames: first all that it hides is removed, then all that it adds is moved
-to its place. One whose paths run through symlinks of lower layers is read and extracted once more, each entry where it
-belongs (`relocation`). So marks count first wherever they stand, and the result is what an overlay of the layers' trees
-shows.
+target, and then moved over the existing files by renames: first everything that it hides is removed, then everything
+that it adds is moved to its place. If paths of a layer run through symlinks of lower layers, it is read and extracted a
+second time, each entry where it belongs (`relocation`). So marks apply first, wherever they are in the archive, and the
+result is what an overlay of the layers' trees shows.
 
-Directories stay private until `finish`, which gives them their metadata. Without privilege, owners, devices and
-privileged attributes are left out and counted; all else is exact. After a crash the directory holds an unfinished copy;
-it is the caller's to remove.
+Directories stay private until `finish`, which sets their metadata. Without privileges, owners, devices and privileged
+attributes are left out and counted; everything else is exact. After a crash the directory contains an unfinished copy;
+the caller has to remove it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @answer
 @dataclass(slots=True, frozen=True)
 class UnpackReport:
-    """What was unpacked: layers, members (marks too), bytes of content; and what could not be set."""
+    """Counts of what was unpacked: layers, members (with marks), bytes of content; and of what could not be set."""
 
     layers: int
     members: int
@@ -58,9 +58,9 @@ class UnpackReport:
 
 
 class Unpacker:
-    """Fills the empty directory *directory_fd*; *privileged* says whether owners and devices are to be made.
+    """Fills the empty directory *directory_fd*; *privileged*: owners are set, and devices are made.
 
-    An extended attribute that cannot be kept is an error when *strict*. Raises ConflictError when the directory is not
+    If *strict*, an extended attribute that cannot be kept is an error. Raises ConflictError when the directory is not
     empty, OSError.
     """
 
@@ -75,9 +75,9 @@ class Unpacker:
         self._size = 0
 
     def layer(self, opened: Callable[[], AbstractContextManager[EntryReader]]) -> None:
-        """Put one layer over those before it; *opened* reads it from its beginning, and may be called twice.
+        """Put one layer over the previous ones; *opened* reads it from its beginning, and may be called twice.
 
-        Raises the errors of reading, UnsafePathError, TarError, LimitError, OSError.
+        Raises the errors of reading (SourceError), UnsafePathError, TarError, LimitError, OSError.
         """
         self._layers += 1
         if self._layers == 1:
@@ -103,7 +103,7 @@ class Unpacker:
             _Overlaying(self._target, staged, name).run()
 
     def finish(self) -> UnpackReport:
-        """Give the directories their metadata, and say what was done. Raises TarError, OSError."""
+        """Set the metadata of the directories, and return the counts. Raises TarError, OSError."""
         self._target.apply_directories(self._target.shape.all())
         metadata = self._metadata
         return UnpackReport(
@@ -111,7 +111,7 @@ class Unpacker:
         )
 
     def close(self) -> None:
-        """Release all descriptors but the directory's."""
+        """Close all descriptors except that of the directory."""
         self._target.close()
 
     def _extract_entries(
@@ -125,7 +125,7 @@ class Unpacker:
 
     @contextmanager
     def _staging(self, relocation: Relocation | None = None) -> Iterator[tuple[Extraction, bytes]]:
-        """An extraction of its own inside the target, on the same file system so that its files can be renamed."""
+        """Start a separate extraction inside the target, so that its files can be renamed."""
         name = b".arstore-" + os.urandom(12).hex().encode()
         os.mkdir(name, BUILDING_MODE, dir_fd=self._root)
         fd = os.open(name, DIRECTORY, dir_fd=self._root)
@@ -142,7 +142,7 @@ class Unpacker:
 
 
 class _LowerLinks:
-    """Makes the hard links of a *staged* layer whose targets only the layers below have."""
+    """Creates the hard links of a *staged* layer whose targets only the layers below have."""
 
     def __init__(self, target: Extraction, staged: Extraction, relocation: Relocation | None) -> None:
         self._target = target
@@ -151,7 +151,7 @@ class _LowerLinks:
 
     def __call__(self, entry: Entry, node: DirectoryNode, name: bytes) -> bool:
         if self._relocation is None:
-            # Only what is clear: with what is left the layer is read once more.
+            # Only the clear cases: if others are left, the layer is read a second time.
             parent, _, last = entry.link.rpartition(b"/")
             source, missing = self._staged.shape.walk(parent)
             return self._link(entry, joined(source.path, [*missing, last]), node, name)
@@ -161,7 +161,7 @@ class _LowerLinks:
         raise no_target(entry)
 
     def _link(self, entry: Entry, place: bytes, node: DirectoryNode, name: bytes) -> bool:
-        """Link *name* to what the target has at *place*; whether it has anything there."""
+        """Link *name* to what the target has at *place*; return whether it has anything there."""
         parent, _, last = place.rpartition(b"/")
         below = self._target.shape.find(parent)
         if not isinstance(below, DirectoryNode) or not below.made:
@@ -181,7 +181,7 @@ class _LowerLinks:
 
 
 class _Overlaying:
-    """One staged layer on its way over the target. `needs` is what it takes from there and has not got yet."""
+    """Moves one staged layer over the target. `needs` is what it still needs from there."""
 
     def __init__(self, target: Extraction, staged: Extraction, staging: bytes) -> None:
         self._target = target
@@ -189,11 +189,11 @@ class _Overlaying:
         self._staging = staging
         self._nodes = staged.decide_marks()
         implied = [node.path for node in self._nodes if node.entry is None]
-        # A directory that only marks speak of is not made here, whatever the target has.
+        # A directory with marks only is not created here, whatever the target has.
         self.needs = Needs(implied, staged.absent_links, passed=staged.passed)
 
     def run(self) -> None:
-        """Remove what the layer hides, and move to its place what it adds. Raises OSError."""
+        """Remove what the layer hides, and move what it adds to its place. Raises OSError."""
         for node in self._nodes:
             if node.opaque or node.whiteouts:
                 self._hide(node)
@@ -217,7 +217,7 @@ class _Overlaying:
             self._target.discard(place, name)
 
     def _put_in_place(self, node: DirectoryNode) -> list[DirectoryNode]:
-        """Move what is in *node* to its place; return the directories in it that have to be gone into."""
+        """Move the content of *node* to its place; return the subdirectories that have to be merged."""
         place = self._target.shape.exact(node.path)
         if node.entry is not None:
             place.entry = node.entry
@@ -248,7 +248,7 @@ class _Overlaying:
                 place.children.pop(name, None)
 
     def _put_whole(self, node: DirectoryNode, child: DirectoryNode, place: DirectoryNode) -> None:
-        """Move a directory that the target has nothing like, with all that is in it."""
+        """Move a directory that the target does not have, with everything in it."""
         self._target.discard(place, child.name)
         self._staged.descriptors.forget(child)
         source = self._staged.descriptors.open(node)
@@ -259,7 +259,7 @@ class _Overlaying:
 
 
 class _ShapeBelow:
-    """The target as what is below a layer (`relocation.Below`)."""
+    """The target as the layers below (`relocation.Below`)."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -277,7 +277,7 @@ class _ShapeBelow:
 
 
 class _OwnShape:
-    """A staged and settled layer as what it has by itself (`relocation.Own`)."""
+    """A staged layer, after all its entries are applied, as its own content (`relocation.Own`)."""
 
     def __init__(self, staged: Extraction) -> None:
         self._staged = staged
@@ -295,7 +295,7 @@ class _OwnShape:
 
 
 def _names_in(fd: int) -> Iterator[tuple[bytes, bool]]:
-    """The names in an open directory, and whether each is a directory."""
+    """Return the names in an open directory, and whether each is a directory."""
     with os.scandir(fd) as listing:
         found = [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in listing]
     return iter(found)

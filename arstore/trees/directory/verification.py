@@ -1,7 +1,7 @@
-"""A tree of extracted files against its listing: nothing altered, nothing missing, nothing extra.
+"""Comparison of a tree of extracted files with its listing: nothing altered, nothing missing, nothing extra.
 
-Memory grows with the number of names in the tree. Attributes that a host gives to files by itself (SELinux, IMA, EVM)
-are nobody's damage.
+Memory grows with the number of names in the tree. Attributes that a host sets by itself (SELinux, IMA, EVM) are not
+damage.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _OF_THE_HOST = frozenset({b"security.selinux", b"security.ima", b"security.evm",
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TOLD = 3
 _PLAIN_TIMES = range(-(1 << 31), 1 << 31)
-"""Seconds that every file system keeps; what it makes of others is its own business."""
+"""Seconds that every file system keeps exactly; others depend on the file system."""
 
 
 def listing_of(tree_fd: int, digest: str) -> dict[bytes, Listed]:
-    """The listing in the tree directory *tree_fd*, by path.
+    """Return the listing in the tree directory *tree_fd*, by path.
 
-    Raises StoreDamagedError where it does not have *digest*, OSError.
+    Raises StoreDamagedError if it does not have *digest*, OSError.
     """
     fd = os.open(NAME, _READ, dir_fd=tree_fd)
     try:
@@ -51,19 +51,19 @@ def listing_of(tree_fd: int, digest: str) -> dict[bytes, Listed]:
     finally:
         os.close(fd)
     if blake3(data).hexdigest(DIGEST) != digest:
-        raise StoreDamagedError(NAME, "does not have the digest that is recorded of it")
+        raise StoreDamagedError(NAME, "does not have its recorded digest")
     try:
         return played(data)
     except ValueError as error:
-        raise StoreDamagedError(NAME, f"is no listing: {error}") from error
+        raise StoreDamagedError(NAME, f"is not a valid listing: {error}") from error
 
 
 def differences(
     tree_fd: int, files: str, listed: dict[bytes, Listed], deep: bool, report: Callable[[int], None]
 ) -> str:
-    """What is not as it was below the directory *files* of *tree_fd*, in words; "" for nothing.
+    """Return what has changed below the directory *files* of *tree_fd*, in words; "" for nothing.
 
-    Not *deep*, no content is read. Raises OSError for what cannot be read.
+    Unless *deep*, no content is read. Raises OSError for what cannot be read.
     """
     found = list(_Comparison(listed, deep, report).run(tree_fd, files))
     if not found:
@@ -104,15 +104,15 @@ class _Comparison:
 
     def _look(self, fd: int, name: bytes, path: bytes, status: os.stat_result) -> Iterator[tuple[bytes, str]]:
         entry = self._left.pop(path, None)
-        why = self._unlike(fd, name, entry, status) if entry is not None else "was not there"
+        why = self._unlike(fd, name, entry, status) if entry is not None else "is not in the listing"
         if why:
             yield path, why
 
     def _unlike(self, fd: int, name: bytes, entry: Listed, status: os.stat_result) -> str:
-        """How one name differs from its entry."""
+        """Return how one name differs from its entry, or ""."""
         kind = entry.kind
         if stat.S_IFMT(status.st_mode) != _TYPES[kind]:
-            return "is of another type"
+            return "has another type"
         if kind == b"w":
             return "" if status.st_rdev == 0 else "is another device"
         why = _metadata(entry, status)
@@ -128,7 +128,7 @@ class _Comparison:
         if _own(read_xattrs(fd, name)) != _own(unpacked(entry.attributes)):
             return "has other attributes"
         if kind == b"l":
-            return "" if os.readlink(name, dir_fd=fd) == entry.data else "leads elsewhere"
+            return "" if os.readlink(name, dir_fd=fd) == entry.data else "has another target"
         return self._content(fd, name, entry) if self._deep and kind in b"fs" else ""
 
     def _content(self, dir_fd: int, name: bytes, entry: Listed) -> str:
@@ -140,13 +140,13 @@ class _Comparison:
                     hasher.update(data)
                     self._report(len(data))
             elif not self._sparse(fd, entry, hasher.update):
-                return "has content where it had none"
+                return "has content where it had a hole"
         finally:
             os.close(fd)
-        return "" if hasher.digest(DIGEST) == entry.data[:DIGEST] else "has another content"
+        return "" if hasher.digest(DIGEST) == entry.data[:DIGEST] else "has other content"
 
     def _sparse(self, fd: int, entry: Listed, seen: Callable[[memoryview], object]) -> bool:
-        """Read the runs of a sparse file; whether all that lies between them reads as zeros."""
+        """Read the runs of a sparse file; return whether everything between them reads as zeros."""
         end = 0
         for start, length in [*RUN.iter_unpack(entry.data[DIGEST:]), (entry.size, 0)]:
             if not _is_blank(fd, end, start):
@@ -159,7 +159,7 @@ class _Comparison:
 
 
 def _is_blank(fd: int, start: int, end: int) -> bool:
-    """Whether the bytes from *start* to *end* are zeros; holes are passed over without being read."""
+    """Return whether the bytes from *start* to *end* are zeros; holes are skipped without being read."""
     while start < end:
         try:
             data_start = os.lseek(fd, start, os.SEEK_DATA)
@@ -179,7 +179,7 @@ def _metadata(entry: Listed, status: os.stat_result) -> str:
     if (entry.uid, entry.gid) != (status.st_uid, status.st_gid):
         return f"belongs to {status.st_uid}:{status.st_gid} instead of {entry.uid}:{entry.gid}"
     if entry.mtime != status.st_mtime_ns and entry.mtime // 1_000_000_000 in _PLAIN_TIMES:
-        return "has another time of modification"
+        return "has another modification time"
     if entry.kind in b"fs" and entry.size != status.st_size:
         return f"has {status.st_size} bytes instead of {entry.size}"
     if entry.kind in b"cb" and entry.size != status.st_rdev:
@@ -188,12 +188,12 @@ def _metadata(entry: Listed, status: os.stat_result) -> str:
 
 
 def _own(attributes: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """*attributes* without what hosts add."""
+    """Return *attributes* without those that hosts add."""
     return {name: value for name, value in attributes.items() if name not in _OF_THE_HOST}
 
 
 def _directory(tree_fd: int, files: str, path: bytes) -> int:
-    """The directory *path* below *files*, opened one component at a time, never through a symlink."""
+    """Open the directory *path* below *files*, one component at a time, never through a symlink."""
     fd = os.open(files, DIRECTORY, dir_fd=tree_fd)
     for name in path.split(b"/") if path else []:
         try:

@@ -1,8 +1,8 @@
-"""Extended attributes of inodes: what an index can hold of them, and how they are laid out.
+"""Extended attributes of inodes: which of them an index can hold, and their layout.
 
-An inode's attributes stand right after it. Those that several inodes have, name and value, stand once in an area of
-their own, and the inodes hold their places there. What no inode can have is left out before (`trees.attributes`). What
-the kernel would change when it is set, is left to the directory form.
+An inode's attributes follow it. Attributes with the same name and value in several inodes are stored once, in a
+separate area, and the inodes have their positions there. Attributes that an inode cannot have were left out before
+(`trees.attributes`). Values that the kernel would change when they are set are left to the directory form.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Attribute = tuple[int, bytes, bytes]
 
 OPAQUE: Attribute = (4, b"overlay.opaque", b"y")
 ORIGIN: Attribute = (4, b"overlay.origin", b"")
-"""With it, overlayfs leaves the whiteouts of a directory out even where no other layer has the directory.
+"""With it, overlayfs omits the whiteouts of a directory even if no other layer has the directory.
 
-So it has done since Linux 4.15 (ovl_get_inode in fs/overlayfs/inode.c, "non-merge dir that may have whiteouts").
+True since Linux 4.15 (ovl_get_inode in fs/overlayfs/inode.c, "non-merge dir that may have whiteouts").
 """
 
 _LARGEST_BODY = ((1 << 16) - 2) * 4
@@ -39,9 +39,9 @@ _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 
 
 def taken(entry: Entry) -> tuple[Attribute, ...]:
-    """What an inode gets of *entry*'s extended attributes, in an order that depends on them alone.
+    """Return the attributes for *entry*'s inode, in an order that depends on them alone.
 
-    Raises UnrepresentableError for what this form cannot hold.
+    Raises UnrepresentableError for attributes that this form cannot hold.
     """
     found = [_attribute(entry, name, value) for name, value in entry.xattrs.items()]
     found.sort()
@@ -51,9 +51,9 @@ def taken(entry: Entry) -> tuple[Attribute, ...]:
 
 
 def kept(attributes_: Mapping[bytes, bytes], *more: Attribute) -> tuple[Attribute, ...]:
-    """What `reader.Index.attributes` found of an inode, without overlayfs' own and with *more*, to be written again.
+    """Return the attributes read by `reader.IndexReader.attributes`, without overlayfs' own and with *more*.
 
-    Raises UnrepresentableError for more than an inode holds.
+    Raises UnrepresentableError for more than an inode can hold.
     """
     found = []
     for name, value in attributes_.items():
@@ -83,14 +83,14 @@ def _attribute(entry: Entry, name: bytes, value: bytes) -> Attribute:
 
 
 def _is_settled_capability(value: bytes) -> bool:
-    """Whether the kernel keeps these file capabilities as they are (cap_convert_nscap in security/commoncap.c)."""
+    """Return whether the kernel keeps these file capabilities as they are (cap_convert_nscap, security/commoncap.c)."""
     if len(value) != _NAMESPACED_CAPABILITY:
         return True
     return value[0] <= 1 and not value[1] and not value[2] and value[20:] != b"\xff\xff\xff\xff"
 
 
 def _is_settled(entry: Entry, number: int, value: bytes) -> bool:
-    """Whether a valid ACL is just what the kernel would make of it, given to this file and followed by its mode."""
+    """Return whether the kernel would keep a valid ACL exactly, on this file and followed by its mode."""
     entries = list(struct.iter_unpack("<HHI", value[4:]))
     permissions = {tag: permission for tag, permission, _ in entries}
     if any(identity != _NO_ID for tag, _, identity in entries if tag not in (_USER, _GROUP)):
@@ -106,7 +106,7 @@ def _is_settled(entry: Entry, number: int, value: bytes) -> bool:
 
 
 class SharedAttributes:
-    """The attributes that more than one inode has, each once."""
+    """The attributes that more than one inode has, each stored once."""
 
     def __init__(self, inodes: Iterable[tuple[Attribute, ...]]) -> None:
         """Find them among the attributes of all *inodes*."""
@@ -123,7 +123,7 @@ class SharedAttributes:
         self.area = bytes(area)
 
     def body(self, attributes_: tuple[Attribute, ...]) -> bytes:
-        """What stands after an inode that has these attributes; b"" for none."""
+        """Return the bytes after an inode that has these attributes; b"" for none."""
         if not attributes_:
             return b""
         shared = [self._places[one] for one in attributes_ if one in self._places][: layout.MOST_SHARED]
@@ -134,12 +134,12 @@ class SharedAttributes:
 
 
 def words(size: int) -> int:
-    """How an inode says that its attributes take *size* bytes (i_xattr_icount)."""
+    """Encode that an inode's attributes take *size* bytes (i_xattr_icount)."""
     return (size - layout.ATTRIBUTES.size) // 4 + 1 if size else 0
 
 
 def _body(attributes_: Iterable[Attribute]) -> int:
-    """The most that these attributes can take after an inode."""
+    """Return the most bytes that these attributes can take after an inode."""
     return layout.ATTRIBUTES.size + sum(len(_packed(one)) for one in attributes_)
 
 

@@ -1,10 +1,10 @@
 """Building an index: entries in, `layer.erofs` out.
 
-A file's content is never looked at: its inode says where the tar has it. Content that is in no tar (a file that an
-adapted layer copies from a lower one, without an `offset`) is written into the index itself, ahead of everything else.
-The same entries always make the same bytes.
+A file's content is not read: its inode points to its place in the tar. Content that is not in a tar (a file that an
+adapted layer copies from a lower one, without an `offset`) is written into the index itself, before everything else.
+The same entries always give the same bytes.
 
-Memory: some hundred bytes a member, as far as the layer's allowance goes. A crash leaves a file without a super block.
+Memory: some hundred bytes per member, limited by the layer's allowance. A crash leaves a file without a super block.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _WHITEOUT = Entry(b"", Kind.CHARACTER)
 _SAMPLE = 15
 _SAMPLED = NAME * (_SAMPLE + 1)
 _USUAL_NAME = 48
-"""Bytes of a name that `NAME` has room for."""
-# The next few are looked up for every file.
+"""Bytes of a name that `NAME` accounts for."""
+# Aliases, because these are looked up for every file.
 _TAR_START, _BLOCK_BITS, _IN_BLOCK = layout.TAR_START, layout.BLOCK_BITS, layout.BLOCK - 1
 
 
 class ErofsBuilder(Placement):
-    """Makes the index of one layer in the directory *tree_fd*, in which somebody else writes the tar.
+    """Makes the index of one layer in the directory *tree_fd*; the caller writes the tar there.
 
-    When `finish` is called, the tar has to be there as far as its entries go. *tree_fd* stays the caller's.
+    When `finish` is called, the tar must contain all entries. *tree_fd* belongs to the caller.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class ErofsBuilder(Placement):
         return needs, TreeStat(self.files + len(nodes) - 1, self.size)
 
     def close(self) -> None:
-        """Release the index's descriptor."""
+        """Close the index's descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _write_whiteouts(self, node: DirectoryNode) -> bool:
-        """Give *node* its whiteouts; whether it has any. For a name that the layer has a file at, none is made."""
+        """Write the whiteouts of *node*; return whether it has any. A name that the layer has a file at gets none."""
         here = self._records.setdefault(node, {})
         wanted = [name for name in sorted(node.whiteouts - node.children.keys()) if name not in here]
         for name in wanted:
@@ -116,13 +116,13 @@ class ErofsBuilder(Placement):
         return bool(wanted)
 
     def _epoch(self, nodes: list[DirectoryNode]) -> int:
-        """The time (ns) that most inodes have, as far as a sample shows: those can be compact."""
+        """Return the most frequent time (ns) of inodes, by a sample: those can be compact."""
         for node in nodes:
             self._count_time(node.entry.mtime if node.entry is not None else 0)
         return max(self._times, key=lambda time: (self._times[time], -time))
 
     def _attributes(self, nodes: list[DirectoryNode]) -> Iterator[tuple[Attribute, ...]]:
-        """The attributes of every inode that has any, each inode once."""
+        """Yield the attributes of every inode that has any, once per inode."""
         for node in nodes:
             if node.opaque or (node.entry is not None and node.entry.xattrs):
                 yield attributes_of(node)
@@ -194,7 +194,7 @@ class ErofsBuilder(Placement):
             node.fresh = True
 
     def _inode_record(self, name: bytes, entry: Entry, mode: int, size: int, address: int, data_layout: int) -> Record:
-        """The inode of *entry*. Raises TarError, LimitError, UnrepresentableError."""
+        """Return the inode of *entry*. Raises TarError, LimitError, UnrepresentableError."""
         if len(name) > _USUAL_NAME:
             _check_name(name, entry.path)
             self._allowance.hold(2 * len(name))
@@ -216,9 +216,9 @@ class ErofsBuilder(Placement):
     # --- the end of the tar -----------------------------------------------------------------------------------------
 
     def _keep_within_tar(self) -> None:
-        """Copy the last file into the index when the tar lacks the padding behind it (umoci writes such tars).
+        """Copy the last file into the index if the tar lacks the padding after it (umoci writes such tars).
 
-        The kernel reads whole blocks, and up to Linux 6.18 at least, one that is not whole is an error.
+        The kernel reads whole blocks; up to Linux 6.18 at least, an incomplete block is an error.
         """
         try:
             tar = os.open(TAR, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._tree_fd)
@@ -236,7 +236,7 @@ class ErofsBuilder(Placement):
             os.close(tar)
 
     def _is_last(self, record: Record) -> bool:
-        """Whether a file ends where the last one in the tar ends."""
+        """Return whether a file ends where the last one in the tar ends."""
         head = record.head if isinstance(record, WrittenInode) else record
         if head[MODE_HIGH] >> 4 != _REGULAR_HIGH:
             return False
@@ -244,7 +244,7 @@ class ErofsBuilder(Placement):
         return bool(size) and address + layout.blocks(size) == self._tar_end
 
     def _copied(self, name: bytes, record: Record, tar: int) -> Record:
-        """*record* with its content in the index."""
+        """Return *record* with its content in the index."""
         head = record.head if isinstance(record, WrittenInode) else record
         size, address = _EXTENT.unpack_from(head)
         part = FilePart(tar, (address - layout.TAR_START) * layout.BLOCK, size)
@@ -257,7 +257,7 @@ class ErofsBuilder(Placement):
     # --- what is there ----------------------------------------------------------------------------------------------
 
     def _records_of(self, node: DirectoryNode) -> dict[bytes, Record]:
-        """The records of *node*, at hand for the next file too."""
+        """Return the records of *node*, cached for the next file."""
         if node is not self._node:
             self._node = node
             self._here = self._records.setdefault(node, {})
@@ -295,4 +295,4 @@ class ErofsBuilder(Placement):
 
 def _check_name(name: bytes, path: bytes) -> None:
     if len(name) > MAX_NAME:
-        raise LimitError(shown(path[:120]), "a name longer than the kernel takes")
+        raise LimitError(shown(path[:120]), "a name is longer than the kernel permits")

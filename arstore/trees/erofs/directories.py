@@ -1,7 +1,7 @@
-"""Directories on their way into an index: the order of their entries, and the blocks these are written in.
+"""Directories for an index: the order of their entries, and their blocks.
 
-A block has the heads of its entries, then their names without anything between; a name never crosses into the next
-block. Entries are sorted by their bytes, `.` and `..` among them, so that a name is found by halving.
+A block has the heads of its entries, then their names without separators; a name never crosses into the next block.
+Entries are sorted by their bytes, with `.` and `..` among them, so that a name is found by binary search.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _DIRENT = layout.DIRENT.size
 class DirectoryPlace:
     """A directory with a place among the inodes, its `nid`.
 
-    `counts` says how many of its `names` each block has, `tail` how long the last block is, which stands behind `head`,
-    the inode with its attributes, if `is_inline`; `index` is where that is among the parts.
+    `counts` is how many of its `names` each block has, `tail` the length of the last block. If `is_inline`, the last
+    block follows `head`, the inode with its attributes; `index` is the offset of `head` in the inode area.
     """
 
     __slots__ = (
@@ -55,13 +55,13 @@ class DirectoryPlace:
 
 
 def attributes_of(node: DirectoryNode) -> tuple[Attribute, ...]:
-    """The extended attributes that a directory's inode gets. Raises as `attributes.taken`."""
+    """Return the extended attributes of a directory's inode. Raises UnrepresentableError."""
     found = taken(node.entry) if node.entry is not None and node.entry.xattrs else ()
     return (*found, OPAQUE) if node.opaque else found
 
 
 def partition(names: Sequence[bytes]) -> tuple[list[int], int]:
-    """How many of *names* each block of a directory takes, and how many bytes of the last one are used."""
+    """Return how many of *names* each block of a directory takes, and how many bytes of the last one are used."""
     used = _DIRENT * len(names) + sum(map(len, names))
     if used <= layout.BLOCK:
         return [len(names)], used
@@ -79,8 +79,8 @@ def partition(names: Sequence[bytes]) -> tuple[list[int], int]:
 
 
 def dirents(names: Sequence[bytes], nids: Sequence[int], types: Sequence[int]) -> bytes:
-    """One block of a directory, as far as it is used."""
-    # One offset more than names: where the last name ends.
+    """Return one block of a directory, as far as it is used."""
+    # One offset more than names: the end of the last name.
     offsets = accumulate(map(len, names), initial=_DIRENT * len(names))
     fields = chain.from_iterable(zip(nids, offsets, types, strict=False))
     return _dirents_struct(len(names)).pack(*fields) + b"".join(names)

@@ -2,18 +2,18 @@
 
 After the kernel's fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst. All numbers are little-endian. An index:
 
-    block 0, 1    zeros (room for a boot sector)
-    block 2       super block at byte 1024, the table of extra devices right after it: one, if it is no merged index
+    block 0, 1    zeros (space for a boot sector)
+    block 2       super block at byte 1024, followed by the table of extra devices: one, unless it is a merged index
     block 3...    content that is not in the tar (rare), each file on a block boundary
                   extended attributes that several inodes share
                   directory blocks
                   inodes, each with its own attributes and, where it fits, its data (symlinks, ends of directories)
 
 The tar is the extra device, and its blocks are numbered from TAR_START on: block TAR_START + n is the n-th 512 bytes of
-the tar. So a file's address is known as soon as its header was read, whatever becomes of the index.
+the tar. So a file's address is known as soon as its header was read, whatever the size of the index will be.
 
-Blocks have 512 bytes (Linux 6.4), because the members of a tar are aligned to that. What Linux 6.15 has added (48-bit
-addresses, times in compact inodes) is not used.
+Blocks have 512 bytes (Linux 6.4), because the members of a tar are aligned to that. Additions of Linux 6.15 (48-bit
+addresses, times in compact inodes) are not used.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ FIRST_BLOCK = 3
 TAR_START = 1 << 28
 """The number of the tar's first block; an index is always shorter (128 GiB)."""
 TAR_BLOCKS = (1 << 32) - 1 - TAR_START
-"""Blocks of a tar that have a number (1.9 TiB)."""
+"""Most blocks of a tar that can be numbered (1.9 TiB)."""
 
 COMPACT = struct.Struct("<HHHHIIIIHHI")
 """format, attribute words, mode, links, size, reserved, address, number, uid, gid, reserved."""
 EXTENDED = struct.Struct("<HHHHQIIIIqII16x")
 """format, attribute words, mode, reserved, size, address, number, uid, gid, mtime (s), its ns, links."""
 SLOT = 32
-"""Inodes lie on multiples of this, and their nid is their distance from the first, in such steps."""
+"""Inodes are at multiples of this; their nid is the distance from the first, in such units."""
 
 IS_EXTENDED = 0x1
 LAYOUT_SHIFT = 1
 PLAIN, INLINE = 0, 2
-"""Layouts of an inode's data: in blocks; in blocks but for the last part, which follows the inode."""
+"""Layouts of an inode's data: in blocks; or in blocks except for the last part, which follows the inode."""
 
 DIRENT = struct.Struct("<QHBB")
 """nid, offset of the name in the block, file type, reserved."""
@@ -88,32 +88,32 @@ _CRC32C_POLYNOMIAL = 0x82F63B78
 
 
 def first_block(devices: int) -> int:
-    """The first block that is free behind a table of so many devices; `FIRST_BLOCK` for one."""
+    """Return the first free block behind a table of *devices* devices; `FIRST_BLOCK` for one."""
     return blocks(DEVICE_OFFSET + devices * DEVICE.size)
 
 
 def blocks(size: int) -> int:
-    """How many blocks *size* bytes take."""
+    """Return how many blocks *size* bytes take."""
     return -(-size // BLOCK)
 
 
 def padded(data: bytes) -> bytes:
-    """*data* filled up with zeros to whole blocks."""
+    """Return *data* padded with zeros to whole blocks."""
     return data + bytes(-len(data) % BLOCK)
 
 
 def device_number(major: int, minor: int) -> int:
-    """A device's number, as the kernel's new_encode_dev makes it."""
+    """Return a device's number, as the kernel's new_encode_dev."""
     return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
 
 
 def device_pair(number: int) -> tuple[int, int]:
-    """The major and the minor part of what `device_number` made."""
+    """Return the major and the minor part of a number from `device_number`."""
     return (number & 0xFFF00) >> 8, (number & 0xFF) | ((number >> 12) & 0xFFF00)
 
 
 def checksum(block: bytes | bytearray) -> int:
-    """The checksum of the block that holds the super block: CRC-32C of what follows the checksum's own field.
+    """Return the checksum of the block with the super block: CRC-32C of the bytes after the checksum field.
 
     The seed is the state after the magic number and a checksum of zero (erofs_superblock_csum_verify in the kernel).
     """

@@ -1,9 +1,9 @@
 """Writing an index: from directories and their inodes to the bytes of an EROFS image.
 
-Directories are gone through depth first, in the order of their names, as `find` and `ls -R` will. The inodes of what is
-in a directory stand together, in the order of its entries; so do the blocks of directories, ahead of all inodes.
+Directories are written depth first, in the order of their names, which is the order of `find` and `ls -R`. The inodes
+of a directory's files are adjacent, in the order of its entries; so are the blocks of directories, before all inodes.
 
-An inode may lie across two blocks, but what follows it (its attributes, then a symlink's target or the end of a
+An inode may cross a block boundary. But the data after it (its attributes, then a symlink's target or the end of a
 directory) must end in the block in which the inode itself ends: the kernel (fs/erofs/inode.c) reads a short target from
 that block alone.
 """
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _SLOT_BITS = 5
 _PARTS = 1 << 14
 _ADDRESS_AT = 16
-"""Where inodes of both sizes have their address."""
+"""Offset of the address in inodes of both sizes."""
 _DIRECTORY = layout.DIRECTORY
 _DIRECTORY_MODE = 0o040000
 _LINK_HIGH = 0o12
@@ -54,7 +54,7 @@ _DEFAULT = default_entry(b"")
 
 
 class Image:
-    """The parts of an index as they grow: data in blocks, then inodes."""
+    """The parts of an index while it is written: data in blocks, then inodes."""
 
     def __init__(
         self,
@@ -67,9 +67,8 @@ class Image:
     ) -> None:
         """*epoch* (ns) is the time of compact inodes, *content_end* the first free block, *made* the last number.
 
-        *attributes* tells those of a directory.
-
-        *records* is taken apart as they are written, since they are most of what is in memory.
+        *attributes* returns those of a directory. *records* is emptied during writing, because it is most of the
+        memory.
         """
         self._records = records
         self._attributes_of = attributes
@@ -81,14 +80,14 @@ class Image:
         self._made = made
         self._count = 1
         self._data: list[bytes] = []
-        # A nid is an inode's number, and readdir(3) takes 0 for a name that was deleted.
+        # A nid is an inode's number, and readdir(3) takes 0 for a deleted name.
         self._inodes = bytearray(layout.SLOT)
         self._position = layout.SLOT
 
     def write(
         self, fd: int, root: DirectoryNode, tar_blocks: int, devices: tuple[DeviceRow, ...] | None = None
     ) -> None:
-        """Write the index of *root* and all below it, over *tar_blocks* blocks of a tar or over *devices*, into *fd*.
+        """Write the index of *root* and everything below it into *fd*, over *tar_blocks* blocks of a tar or *devices*.
 
         Raises TarError, UnrepresentableError, OSError.
         """
@@ -113,7 +112,7 @@ class Image:
     # --- directories ------------------------------------------------------------------------------------------------
 
     def _fill_directory(self, place: DirectoryPlace) -> list[DirectoryPlace]:
-        """Give places to all that is in a directory, then write its entries; return the directories in it."""
+        """Assign places to everything in a directory, then write its entries; return the subdirectories."""
         epoch, records, file_types = self._epoch, place.records, layout.FILE_TYPES
         inodes = self._inodes
         position = self._position
@@ -149,7 +148,7 @@ class Image:
         return below
 
     def _enter_directory(self, place: DirectoryPlace, name: bytes, below: list[DirectoryPlace]) -> int:
-        """The nid of the directory *name* in *place*, which is added to *below* when it is a new one."""
+        """Return the nid of the directory *name* in *place*, which is added to *below* if it is new."""
         if name == b".":
             return place.nid
         if name == b"..":
@@ -161,7 +160,7 @@ class Image:
         return self._reserve(child)
 
     def _reserve(self, place: DirectoryPlace) -> int:
-        """Give a directory's inode its place, with room for the end of its data; its nid."""
+        """Assign a place to a directory's inode, with space for the end of its data; return its nid."""
         node = place.node
         entry = node.entry or _DEFAULT
         found = self._attributes_of(node)
@@ -183,12 +182,12 @@ class Image:
             head = compacted(head)
         place.head = head + body
         place.nid = self._add_inode(place.head + bytes(place.tail) if place.is_inline else place.head)
-        # The entries follow when all that is in the directory has its place.
+        # The entries follow when everything in the directory has its place.
         place.index = place.nid << _SLOT_BITS
         return place.nid
 
     def _write_entries(self, place: DirectoryPlace, nids: list[int], types: list[int]) -> None:
-        """Write a directory's data: whole blocks to the others, the end behind its inode if it is to be there."""
+        """Write a directory's data: whole blocks to the block area, the end behind its inode if it is inline."""
         names = place.names
         if len(place.counts) == 1:
             blocks = [dirents(names, nids, types)]
@@ -209,7 +208,7 @@ class Image:
     # --- other inodes -----------------------------------------------------------------------------------------------
 
     def _put_inode(self, inode: WrittenInode) -> int:
-        """Give an inode that is not an ordinary one its place, if it has none yet; its nid."""
+        """Assign a place to a WrittenInode, if it has none yet; return its nid."""
         if inode.nid >= 0:
             self._count -= 1
             return inode.nid
@@ -232,9 +231,9 @@ class Image:
         return inode.nid
 
     def _add_inode(self, record: bytes) -> int:
-        """Add an inode with all that follows it; its nid.
+        """Add an inode with all that follows it; return its nid.
 
-        That it has attributes alone sets no limit, but with what follows them they are at most LARGEST_TAIL.
+        Attributes alone have no size limit; with inline data after them, both have at most LARGEST_TAIL bytes.
         """
         position = self._position
         if record[0] >> layout.LAYOUT_SHIFT:
@@ -248,7 +247,7 @@ class Image:
         return position >> _SLOT_BITS
 
     def _append(self, data: list[bytes]) -> int:
-        """Add *data*, each padded to whole blocks, to the blocks; the number of the first."""
+        """Append *data*, each piece padded to whole blocks, to the blocks; return the number of the first block."""
         first = self._next_block
         for one in data:
             self._data.append(layout.padded(one))
@@ -257,7 +256,7 @@ class Image:
 
 
 def _write_parts(fd: int, parts: Iterable[bytes], offset: int) -> None:
-    """Write *parts* one behind the other from byte *offset* on, many at a time and never all at once."""
+    """Write *parts* one after the other from byte *offset* on, joining many at a time but never all."""
     source = iter(parts)
     while chunk := b"".join(islice(source, _PARTS)):
         _write_at(fd, chunk, offset)

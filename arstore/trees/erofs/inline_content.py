@@ -1,4 +1,4 @@
-"""Content that an index has in itself, because no tar has it where the index could point at it."""
+"""Content inside an index, because it is not in a tar at a place that the index could point at."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from arstore.trees.format import Content
 
 MOST_CONTENT = 1 << 30
-"""Bytes of content, holes included, that an index takes in itself."""
+"""Bytes of content, holes included, that an index can contain."""
 
 
 class OwnContent:
-    """The content at the beginning of the index *fd*; `end` is the number of the first block behind it."""
+    """The content at the beginning of the index *fd*; `end` is the number of the first block after it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.end = layout.FIRST_BLOCK
 
     def take(self, entry: Entry, content: Content) -> int:
-        """Write the content of *entry*; the number of its first block.
+        """Write the content of *entry*; return the number of its first block.
 
-        Raises UnrepresentableError when *entry* was read from a tar, or is too large; as `write_content` otherwise.
+        Raises UnrepresentableError when *entry* was read from a tar, or is too large; TarError, LimitError, OSError.
         """
         if entry.offset:
             why = "is sparse" if entry.sparse is not None else "does not begin at a block of the tar"
@@ -45,7 +45,7 @@ class OwnContent:
 
 
 class FilePart:
-    """Content that is *size* bytes from byte *start* of the file *fd* on."""
+    """Content in the file *fd*: *size* bytes from byte *start* on."""
 
     def __init__(self, fd: int, start: int, size: int) -> None:
         self._fd = fd
@@ -53,7 +53,7 @@ class FilePart:
         self._end = start + size
 
     def chunks(self) -> Iterator[bytes]:
-        """The content, in order. Raises OSError."""
+        """Yield the content, in order. Raises OSError."""
         offset = self._start
         while data := os.pread(self._fd, min(CHUNK, self._end - offset), offset):
             offset += len(data)

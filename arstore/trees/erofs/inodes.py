@@ -1,7 +1,7 @@
-"""Inodes on their way into an index.
+"""Inodes for an index.
 
-There may be a million of them, so an ordinary one is a bytes object: the 64 bytes of an extended inode, ready but for
-its place, and after them, for a symlink, its target. Only what has to be changed or extended later is a
+There may be a million of them, so an ordinary one is a bytes object: the 64 bytes of an extended inode, complete except
+for its place, and for a symlink its target after them. Only an inode that has to be changed or extended later is a
 `WrittenInode`.
 """
 
@@ -25,12 +25,12 @@ SECOND = 1_000_000_000
 EXTENDED = layout.EXTENDED.size
 COMPACT = layout.COMPACT.size
 LARGEST_TAIL = layout.BLOCK - EXTENDED
-"""Bytes that can follow an inode of either size (attributes, then data) and still end in the block that it ends in."""
+"""Bytes that can follow an inode of either size (attributes, then data) and end in the same block as the inode."""
 
 TIME = slice(32, 44)
-"""Where an extended inode has its time."""
+"""Place of the time in an extended inode."""
 MODE_HIGH = 5
-"""Where an inode of either size has the byte of its mode that tells the file type."""
+"""Offset, in an inode of either size, of the byte of the mode that has the file type."""
 
 _LARGEST_COMPACT_LINKS = (1 << 16) - 1
 _pack = layout.EXTENDED.pack
@@ -39,8 +39,8 @@ _pack = layout.EXTENDED.pack
 class WrittenInode:
     """An inode with several names, with attributes, or with data that does not fit behind it.
 
-    `head` is as of an ordinary one, `data` a symlink's target; `links` counts names, none when it was replaced, and
-    `nid` is -1 until it has a place.
+    `head` is like an ordinary inode, `data` a symlink's target. `links` counts names (0 after it was replaced); `nid`
+    is -1 until it has a place.
     """
 
     __slots__ = ("attributes", "data", "head", "links", "nid")
@@ -65,9 +65,9 @@ def packed(
     links: int = 1,
     data_layout: int = layout.PLAIN,
 ) -> bytes:
-    """An extended inode without attributes: owner and time of *entry*, and *mode* with its file type.
+    """Return an extended inode without attributes: owner and time of *entry*, and *mode* with its file type.
 
-    Raises TarError when it holds a number that no inode can have, UnrepresentableError for an address without number.
+    Raises TarError for numbers that an inode cannot have, UnrepresentableError for an address that is too large.
     """
     uid, gid = entry.uid, entry.gid
     if uid > LARGEST_ID or gid > LARGEST_ID:
@@ -79,7 +79,7 @@ def packed(
     except struct.error as error:
         check_owner(entry)
         if address >> 32:
-            raise UnrepresentableError(entry.path, "lies too far from the beginning of the tar") from error
+            raise UnrepresentableError(entry.path, "is too far from the beginning of the tar") from error
         raise TarError(shown(entry.path), "its time or its size is out of range") from error
 
 
@@ -91,7 +91,7 @@ def altered(
     address: int | None = None,
     data_layout: int | None = None,
 ) -> bytes:
-    """The extended inode *head* with attributes, and with other values where these are given."""
+    """Return the extended inode *head* with attributes, and with other values where these are given."""
     form, _, mode, _, size, old_address, number, uid, gid, seconds, rest, old_links = layout.EXTENDED.unpack(head)
     return _pack(
         form if data_layout is None else layout.IS_EXTENDED | data_layout << layout.LAYOUT_SHIFT,
@@ -110,9 +110,9 @@ def altered(
 
 
 def compacted(record: bytes) -> bytes:
-    """An inode at half the size, with what follows it; as it is where its numbers are too large for that.
+    """Return an inode at half the size, with what follows it; unchanged if its numbers are too large for that.
 
-    It has no time of its own: the caller knows that it is the file system's.
+    A compact inode does not store a time: the caller knows that it equals the file system's.
     """
     form, words, mode, _, size, address, number, uid, gid, _, _, links = layout.EXTENDED.unpack_from(record)
     if (uid | gid) >> 16 or size >> 32 or links > _LARGEST_COMPACT_LINKS:
@@ -122,5 +122,5 @@ def compacted(record: bytes) -> bytes:
 
 
 def time_of(epoch: int) -> bytes:
-    """*epoch* (ns) as `TIME` finds it in an inode."""
+    """Return *epoch* (ns) as it is stored at `TIME` in an inode."""
     return struct.pack("<qI", *divmod(epoch, SECOND))

@@ -1,4 +1,4 @@
-"""Looking into a tree of the index form without mounting it: nodes by path, and where files have their content."""
+"""Lookups in a tree of the index form without mounting it: nodes by path, and the place of files' content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_NAMES = frozenset({b"", b".", b".."})
 
 
 def lookup(tree_fd: int, path: bytes) -> Node | None:
-    """The node at *path*, or the one that stands in the way to it. Raises StoreDamagedError, OSError."""
+    """Return the node at *path*, or the file that ends the path early. Raises StoreDamagedError, OSError."""
     _check_path(path)
     with IndexReader(tree_fd) as index:
         found, inode = list(walk(index, path))[-1]
@@ -30,7 +30,7 @@ def lookup(tree_fd: int, path: bytes) -> Node | None:
 
 
 def open_file(tree_fd: int, path: bytes) -> FileRange:
-    """The regular file at *path*. Raises FileNotFoundError, StoreDamagedError, OSError."""
+    """Return the content of the regular file at *path*. Raises FileNotFoundError, StoreDamagedError, OSError."""
     _check_path(path)
     with IndexReader(tree_fd) as index:
         found, inode = list(walk(index, path))[-1]

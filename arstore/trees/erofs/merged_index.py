@@ -1,7 +1,7 @@
-"""The merged index of a run as a file of the store: made, looked at, and compared with what its members make.
+"""The merged index of a run as a file of the store: built, checked, and compared with its members.
 
-It lies alone in its tree's directory. `merging` has the format; which trees are merged is `mounts.merge_plan`'s.
-Everywhere, *place* returns the directory of the tree with a key, and *members* are keys, the top one first.
+It is alone in its tree's directory. `merging` has the format; `mounts.merge_plan` decides which trees are merged. In
+all functions, *place* returns the directory of the tree with a key, and *members* are keys, top first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build(members: Sequence[str], place: Callable[[str], str], directory: str) -> TreeStat:
-    """Make the merged index of *members* in the empty *directory*; count the entries of the index, and its bytes.
+    """Build the merged index of *members* in the empty *directory*; return the entries of the index, and its bytes.
 
     Raises UnrepresentableError, StoreDamagedError, OSError.
     """
@@ -30,16 +30,16 @@ def build(members: Sequence[str], place: Callable[[str], str], directory: str) -
 
 
 def glance(parent_fd: int, name: str, size: int) -> str:
-    """Compare the size of the merged index in the tree directory *name* with *size*: return a fault, or "".
+    """Compare the size of the merged index in the tree directory *name* with *size*; return a fault, or "".
 
     Raises OSError.
     """
     found = os.lstat(f"{name}/{MERGED_INDEX}", dir_fd=parent_fd).st_size
-    return "" if found == size else f"its index has {found} bytes, {size} are recorded"
+    return "" if found == size else f"its index has {found} bytes, but {size} are recorded"
 
 
 def fault(directory: str, size: int, members: Sequence[str], place: Callable[[str], str]) -> str:
-    """Make the merged index in *directory*, of *size* bytes, again and compare: return a fault, or "".
+    """Rebuild the merged index in *directory*, of *size* bytes, and compare; return a fault, or "".
 
     Raises StoreDamagedError for damage of its members, OSError for what cannot be read.
     """
@@ -47,8 +47,8 @@ def fault(directory: str, size: int, members: Sequence[str], place: Callable[[st
     try:
         found = os.fstat(fd).st_size
         if found != size:
-            return f"its index has {found} bytes, {size} are recorded"
-        return "" if _is_as_made(fd, size, members, place) else "its index is not what its members make"
+            return f"its index has {found} bytes, but {size} are recorded"
+        return "" if _is_as_made(fd, size, members, place) else "its index does not match its members"
     finally:
         os.close(fd)
 

@@ -1,14 +1,14 @@
 """Merging: one index that shows what an overlay of several layers shows, over the tars of all of them.
 
-It is an index as `format` has it, with a device for each file that its content is in (`devices`): the members' tars,
-and the index of a member for content that no tar has. Nothing but indexes is read, and no content is copied. The rules
-are overlayfs' own (see `trees.merged_view`); what may lie below the members is not known, so marks stay:
+It is an index as in `format`, with a device for each file that has content (`devices`): the members' tars, and the
+index of a member for content that is not in a tar. Only indexes are read, and no content is copied. The rules are those
+of overlayfs (see `trees.merged_view`). The layers below the members are unknown, so marks are kept:
 
-- a whiteout, except below an opaque directory, where nothing can show. Its directory has `trusted.overlay.origin`,
-  which has overlayfs leave out whiteouts though no other layer has the directory;
-- a directory is opaque where a member's was, or where a member has a whiteout or no directory under it.
+- a whiteout, except below an opaque directory, where it has no effect. Its directory gets `trusted.overlay.origin`,
+  which makes overlayfs omit whiteouts even if no other layer has the directory;
+- a directory is opaque if a member's was, or if a member has a whiteout or another file below it.
 
-A file has as many links as it has names left. The same indexes always make the same bytes.
+A file has as many links as it has names left. The same indexes always give the same bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from arstore.trees.erofs.reader import FoundInode
 
 MOST_MEMBERS = 1 << 14
-"""Of each there may be two devices, and their number is one of 16 bits."""
+"""Each may need two devices, and the number of devices has 16 bits."""
 
 _OPAQUE_NAME = b"trusted.overlay.opaque"
 _TYPE, _PERMISSIONS = 0o170000, 0o7777
@@ -44,10 +44,10 @@ _FILE, _LINK, _CHARACTER = 0o100000, 0o120000, 0o020000
 
 
 def merge(members: Sequence[tuple[str, str]], fd: int) -> TreeStat:
-    """Write the merged index of *members*, the top one first, into the empty file *fd*.
+    """Write the merged index of *members*, top first, into the empty file *fd*.
 
-    A member is its tree's key, of SHA-256, and the directory that its index lies in. Raises UnrepresentableError when
-    their tars have more blocks than can be numbered, StoreDamagedError, OSError.
+    A member is its tree's key, of SHA-256, and the directory with its index. Raises UnrepresentableError when their
+    tars have more blocks than can be numbered, StoreDamagedError, OSError.
     """
     if len(members) > MOST_MEMBERS:
         raise UnrepresentableError(b"", "more layers than an index has devices")
@@ -61,7 +61,7 @@ def merge(members: Sequence[tuple[str, str]], fd: int) -> TreeStat:
 
 
 class _Member:
-    """A layer's index, and the devices that stand for its tar and for its own content, once they are used."""
+    """A layer's index, and the devices for its tar and for the content in its index, once they are used."""
 
     def __init__(self, key: Digest, index: IndexReader) -> None:
         self.tag = key.hex.encode()
@@ -73,16 +73,16 @@ class _Member:
         self._entered: set[int] = set()
 
     def root(self) -> _Source:
-        """Its root directory."""
+        """Return its root directory."""
         return self, self.index.inode(self.index.super.root_nid)
 
     def enter(self, directory: FoundInode) -> None:
-        """Come to a directory, which can be done once: in a damaged index one may be in itself, without end.
+        """Enter a directory, which is allowed once: in a damaged index a directory may contain itself.
 
         Raises StoreDamagedError.
         """
         if directory.nid in self._entered:
-            damaged(self.index.what, f"its inode {directory.nid} is a directory that stands in two places")
+            damaged(self.index.what, f"its inode {directory.nid} is a directory with two parents")
         self._entered.add(directory.nid)
 
 
@@ -90,11 +90,11 @@ if TYPE_CHECKING:
     _Source = tuple[_Member, FoundInode]
     """A directory of one member."""
     _Todo = tuple[DirectoryNode, list[_Source], bool, bool]
-    """A directory, what it is made of, whether that ends with a mark, whether it lies below an opaque directory."""
+    """A directory, its sources, whether these end with a mark, and whether it is below an opaque directory."""
 
 
 class _Merger:
-    """The merged tree as it grows."""
+    """The merged tree while it is built."""
 
     def __init__(self) -> None:
         self._records: dict[DirectoryNode, dict[bytes, Record]] = {}
@@ -108,7 +108,7 @@ class _Merger:
         self._size = 0
 
     def run(self, members: Sequence[_Member], fd: int) -> TreeStat:
-        """Merge, and write. Raises as `merge`."""
+        """Merge, and write the index. Raises the errors of `merge`."""
         root = DirectoryNode(None, b"")
         todo: list[_Todo] = [(root, [member.root() for member in members], False, False)]
         while todo:
@@ -123,7 +123,7 @@ class _Merger:
     # --- directories ------------------------------------------------------------------------------------------------
 
     def _fill_directory(self, node: DirectoryNode, sources: list[_Source], ended: bool, hidden: bool) -> list[_Todo]:
-        """Decide what is in a directory; the directories in it."""
+        """Decide the content of a directory; return its subdirectories."""
         attributes: Mapping[bytes, bytes] = {}
         for depth, (member, inode) in enumerate(sources):
             member.enter(inode)
@@ -152,7 +152,7 @@ class _Merger:
     def _merged_names(
         self, sources: list[_Source], hidden: bool
     ) -> tuple[dict[bytes, Record], dict[bytes, tuple[list[_Source], bool]], bool]:
-        """What shows in a directory: inodes, directories with whether something ends them, and if any is a whiteout."""
+        """Return the content of a directory: inodes, subdirectories with an end flag, and whether it has whiteouts."""
         here: dict[bytes, Record] = {}
         below: dict[bytes, tuple[list[_Source], bool]] = {}
         gone: set[bytes] = set()
@@ -188,7 +188,7 @@ class _Merger:
     # --- inodes -----------------------------------------------------------------------------------------------------
 
     def _inode_record(self, member: _Member, inode: FoundInode) -> Record:
-        """The inode as it is written again, which may be one that has been met by another name."""
+        """Return the inode in its new form; for another name of an inode, the same record."""
         known = member.links.get(inode.nid)
         if known is not None:
             known.links += 1
@@ -218,7 +218,7 @@ class _Merger:
         return record
 
     def _address(self, member: _Member, inode: FoundInode) -> int:
-        """The number that the first block of a file has here."""
+        """Return the number of a file's first block in the merged index."""
         if not inode.size:
             return 0
         in_tar, start = member.index.extent(inode)
@@ -231,7 +231,7 @@ class _Merger:
         return member.own + start // layout.BLOCK
 
     def _device(self, member: _Member, blocks: int) -> int:
-        """The number of the first block of a new device."""
+        """Add a device; return the number of its first block."""
         first = self._next
         self._next += blocks
         if self._next - layout.TAR_START > layout.TAR_BLOCKS:

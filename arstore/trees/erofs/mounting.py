@@ -1,19 +1,19 @@
 """Mounting an index over its tar: detached, read-only, and gone with the last descriptor or overlay that uses it.
 
     Linux 6.12 and later     EROFS reads both files itself
-    before, and where the files' own file system does not lend itself to that (tmpfs)
+    before, and on file systems where EROFS cannot read files (tmpfs)
                              through two loop devices, which the kernel detaches with the mount
-    before Linux 6.15        overlayfs takes no detached mount as a layer: it is attached below the tree's directory for
-                             as long as it takes to make the overlay
+    before Linux 6.15        overlayfs does not take a detached mount as a layer: it is attached below the tree's
+                             directory until the overlay is made
 
-Reads go through the page cache of the tar. The kernel's `directio` would keep file content in memory once and not twice
-while one mount reads it, but was slower in every measurement (docs/design/erofs.md): 1.3 to 1.7 times for the first
-reader, 3 times for the second mount of the same tar. What is cached twice can be reclaimed.
+Reads go through the page cache of the tar. With the kernel's `directio`, file content would be in memory once and not
+twice while one mount reads it. But it was slower in every measurement (docs/design/erofs.md): 1.3 to 1.7 times for the
+first reader, 3 times for the second mount of the same tar. The second copy in the cache can be reclaimed.
 
-Each mount that is made anew has a superblock and a page cache of its own. So where a live process holds a mount of the
-same index (`shared_mounts`), that one is cloned, where the kernel can do so (Linux 6.15).
+Each new mount has its own superblock and page cache. So if a live process holds a mount of the same index
+(`shared_mounts`), that one is cloned where the kernel can do so (Linux 6.15).
 
-A process that is killed leaves nothing, except before Linux 6.15 a mount, which `mounts.unrecorded` finds.
+A process that is killed leaves nothing behind, except a mount before Linux 6.15, which `mounts.unrecorded` finds.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from arstore.trees.erofs.shared_mounts import SharedMounts
 
 ATTACHED_PREFIX = ".mounted-"
-"""What the names of directories begin with on which mounts are attached; their process follows."""
+"""Prefix of the directories on which mounts are attached; the name of the process follows."""
 
 _ATTRIBUTES = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOSUID
-"""An overlay has attributes of its own; these are for whoever comes upon the layer's mount itself."""
+"""An overlay has its own attributes; these protect the layer's mount if a process reaches it directly."""
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STACKED = frozenset({"overlay", "ecryptfs", "erofs"})
 
 
 class Way(enum.Enum):
-    """How the kernel gets at the two files; AUTO takes the first of the others that works here."""
+    """How the kernel reads the two files; AUTO takes the first of the others that works here."""
 
     AUTO = "auto"
     FILES = "files"
@@ -59,10 +59,10 @@ class Way(enum.Enum):
 def lower_directory(
     tree_path: str, way: Way = Way.AUTO, detached: bool | None = None, shared: SharedMounts | None = None
 ) -> Iterator[LowerDirectory]:
-    """The tree in the directory *tree_path*, mounted for as long as the context lasts, or what is made of it there.
+    """Mount the tree in the directory *tree_path* during the context.
 
-    *detached* None: as this kernel's overlayfs can take it. A detached mount is cloned from one in *shared*, if it has
-    one. Raises OSError with the kernel's own words.
+    *detached* None: depends on whether this kernel's overlayfs can take a detached mount. A detached mount is cloned
+    from one in *shared* if possible. Raises OSError with the kernel's own message, StoreDamagedError.
     """
     detached = _takes_detached() if detached is None else detached
     before = _origin(tree_path) if detached and shared is not None else None
@@ -70,7 +70,7 @@ def lower_directory(
     fd = mounted(tree_path, way) if clone is None else clone
     try:
         if detached:
-            # Where the tree was replaced meanwhile, nobody knows which of the two this is.
+            # If the tree was replaced in the meantime, it is unknown which of the two this mount shows.
             yield LowerDirectory(fd, "", before if before is not None and _origin(tree_path) == before else None)
         else:
             with _attached(fd, tree_path) as path:
@@ -80,9 +80,9 @@ def lower_directory(
 
 
 def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
-    """A detached mount of the tree in the directory *tree_path*, merged or not.
+    """Return a detached mount of the tree in the directory *tree_path*, merged or not.
 
-    Raises OSError with the kernel's own words, StoreDamagedError for a merged index that does not name its devices.
+    Raises OSError with the kernel's own message, StoreDamagedError for a merged index that does not name its devices.
     """
     if way is Way.FILES or (way is Way.AUTO and not _is_stacked(os.stat(tree_path).st_dev)):
         try:
@@ -94,7 +94,7 @@ def mounted(tree_path: str, way: Way = Way.AUTO) -> int:
 
 
 def _origin(tree_path: str) -> Origin | None:
-    """The index that is in the directory *tree_path* now, merged or not."""
+    """Return the identity of the index that is in the directory *tree_path* now, merged or not."""
     for name in (INDEX, MERGED_INDEX):
         with contextlib.suppress(OSError):
             fd = os.open(f"{tree_path}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -107,7 +107,7 @@ def _origin(tree_path: str) -> Origin | None:
 
 
 def _files(tree_path: str) -> list[str]:
-    """The index in the directory *tree_path*, then the files of its devices, relative to that directory."""
+    """Return the index in the directory *tree_path*, then the files of its devices, relative to that directory."""
     path = f"{tree_path}/{MERGED_INDEX}"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -133,7 +133,7 @@ def _mount_files(tree_path: str) -> int:
 
 
 def _mount(files: list[str], what: str, read_only: bool = False) -> int:
-    """Mount EROFS of *files*, the index first; *read_only* is said of devices, the file system is it anyway."""
+    """Mount EROFS from *files*, the index first; set *read_only* for devices (the file system always is)."""
     fs_fd = mount.fsopen("erofs")
     try:
         mount.fsconfig_string(fs_fd, "source", files[0])
@@ -165,7 +165,7 @@ def _mount_loops(tree_path: str) -> int:
 
 @contextlib.contextmanager
 def _attached(mount_fd: int, tree_path: str) -> Iterator[str]:
-    """Attach a detached mount below *tree_path*; the path where it is."""
+    """Attach a detached mount below *tree_path*; yield its path."""
     path = f"{tree_path}/{ATTACHED_PREFIX}{Owner.current().directory_name()}"
     os.mkdir(path, 0o700)
     try:
@@ -183,7 +183,7 @@ def _attached(mount_fd: int, tree_path: str) -> Iterator[str]:
 
 
 def forget_attached(tree_path: str) -> None:
-    """Unmount what killed processes have left attached below *tree_path*. Raises OSError."""
+    """Unmount mounts that killed processes left attached below *tree_path*. Raises OSError."""
     for name in os.listdir(tree_path):
         if name.startswith(ATTACHED_PREFIX):
             path = f"{tree_path}/{name}"
@@ -199,6 +199,6 @@ def _takes_detached() -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _is_stacked(device: int) -> bool:
-    """Whether a file system lies on another one: EROFS on its files and an overlay on that would be one too many."""
+    """Return whether a file system is stacked on another: EROFS on its files, plus an overlay, would be too deep."""
     numbers = (os.major(device), os.minor(device))
     return any((info.major, info.minor) == numbers and info.fs_type in _STACKED for info in read_mounts())

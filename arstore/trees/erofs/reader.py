@@ -1,7 +1,7 @@
-"""Reading an index without a mount: inodes, directories, attributes, and where content is.
+"""Reading an index without a mount: inodes, directories, attributes, and the place of content.
 
-Everything is read when it is asked for, by pread(2), and checked against the bounds of the index: a file that is not
-what arstore wrote is a StoreDamagedError, never anything else.
+Everything is read when it is needed, by pread(2), and checked against the bounds of the index. A file that arstore did
+not write raises StoreDamagedError, never another error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD = struct.Struct("<H")
 
 @dataclass(slots=True)
 class FoundInode:
-    """One inode. `mtime` is in ns; `address` is a block's number, or what a device is; places are bytes of the index.
+    """One inode. `mtime` is in ns; `address` is a block number, or a device number; positions are bytes of the index.
 
     `body` is where its attributes begin and `tail` where they end, which is where inline data is.
     """
@@ -46,14 +46,14 @@ class FoundInode:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether the inode is a directory."""
         return stat.S_ISDIR(self.mode)
 
 
 class IndexReader:
     """The open index of a tree; a context manager that closes it. Every method may raise StoreDamagedError, OSError.
 
-    *whole*: it is read into memory at once, for whoever looks at most of it.
+    *whole*: read it into memory at once, for callers that need most of it.
     """
 
     def __init__(self, tree_fd: int, whole: bool = False) -> None:
@@ -79,13 +79,13 @@ class IndexReader:
         self.close()
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     # --- inodes -----------------------------------------------------------------------------------------------------
 
     def inode(self, nid: int) -> FoundInode:
-        """The inode *nid*."""
+        """Return the inode *nid*."""
         place = self._inodes + nid * layout.SLOT
         data = self._read_at(place, layout.COMPACT.size)
         form = _HEAD.unpack_from(data)[0]
@@ -98,19 +98,19 @@ class IndexReader:
             mtime = self.super.epoch
         kind = form >> layout.LAYOUT_SHIFT
         if kind not in (layout.PLAIN, layout.INLINE) or mode >> 12 not in layout.FILE_TYPES:
-            self._damaged(nid, "is of no known kind")
+            self._damaged(nid, "has an unknown type")
         body = place + len(data)
         tail = body + (layout.ATTRIBUTES.size + 4 * (words - 1) if words else 0)
         return FoundInode(nid, mode, links, size, address, uid, gid, mtime, kind == layout.INLINE, body, tail)
 
     def attributes(self, inode: FoundInode) -> dict[bytes, bytes]:
-        """Its extended attributes."""
+        """Return its extended attributes."""
         if inode.tail == inode.body:
             return {}
         _, shared = layout.ATTRIBUTES.unpack(self._read_at(inode.body, layout.ATTRIBUTES.size))
         own = inode.body + layout.ATTRIBUTES.size + 4 * shared
         if own > inode.tail:
-            self._damaged(inode.nid, "has more shared attributes than room for them")
+            self._damaged(inode.nid, "has more shared attributes than space for them")
         found = {}
         places = struct.unpack(f"<{shared}I", self._read_at(own - 4 * shared, 4 * shared))
         for place in places:
@@ -122,7 +122,7 @@ class IndexReader:
         return found
 
     def _attribute(self, inode: FoundInode, place: int, end: int) -> tuple[bytes, bytes, int]:
-        """The attribute at *place*, which has to end by *end*, and where the next one is."""
+        """Return the attribute at *place*, which has to end by *end*, and the place of the next one."""
         length, number, size = layout.ATTRIBUTE.unpack(self._read_at(place, layout.ATTRIBUTE.size))
         start = place + layout.ATTRIBUTE.size
         prefix = layout.ATTRIBUTE_PREFIXES.get(number)
@@ -132,25 +132,25 @@ class IndexReader:
         return prefix + data[:length], data[length:], start + length + size + -(length + size) % 4
 
     def target(self, inode: FoundInode) -> bytes:
-        """The target of a symlink."""
+        """Return the target of a symlink."""
         if not 0 < inode.size <= _LARGEST_LINK:
-            self._damaged(inode.nid, "is a symlink with an impossible target")
+            self._damaged(inode.nid, "is a symlink with an invalid target")
         return b"".join(self._data(inode, number) for number in range(layout.blocks(inode.size)))
 
     def device(self, inode: FoundInode) -> tuple[int, int]:
-        """The numbers of a device; zeros for all else."""
+        """Return the major and minor number of a device; zeros for other files."""
         if stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
             return layout.device_pair(inode.address)
         return 0, 0
 
     def extent(self, inode: FoundInode) -> tuple[bool, int]:
-        """Where the content of a regular file begins: whether that is in the tar, not in the index, and at which byte.
+        """Return where a regular file's content begins: whether it is in the tar (or the index), and the byte there.
 
-        That it lies within is checked against what the index says of the tar.
+        The place is checked against the size of the tar in the super block.
         """
         end = inode.address + layout.blocks(inode.size)
         if inode.is_inline:
-            self._damaged(inode.nid, "is a file with its content behind it")
+            self._damaged(inode.nid, "is a file with inline content")
         if inode.size == 0:
             return True, 0
         if inode.address >= layout.TAR_START:
@@ -158,13 +158,13 @@ class IndexReader:
                 self._damaged(inode.nid, "points outside the tar")
             return True, (inode.address - layout.TAR_START) * layout.BLOCK
         if inode.address < layout.FIRST_BLOCK or end > self.super.attribute_start:
-            self._damaged(inode.nid, "points at what is no content")
+            self._damaged(inode.nid, "points outside the area of content")
         return False, inode.address * layout.BLOCK
 
     # --- directories ------------------------------------------------------------------------------------------------
 
     def entries(self, directory: FoundInode, number: int) -> list[tuple[bytes, int, int]]:
-        """The entries in the block *number* of a directory: name, nid, file type."""
+        """Return the entries in block *number* of a directory: name, nid, file type."""
         data = self._data(directory, number)
         first = self._offset(directory, data, 0)
         count = first // layout.DIRENT.size
@@ -183,7 +183,7 @@ class IndexReader:
         return found
 
     def find(self, directory: FoundInode, name: bytes) -> int | None:
-        """The nid that *name* has in a directory; None when it is not there."""
+        """Return the nid of *name* in a directory; None if it does not exist."""
         low, high = 0, layout.blocks(directory.size)
         while high - low > 1:
             middle = (low + high) // 2
@@ -203,7 +203,7 @@ class IndexReader:
         return data[start:end].rstrip(b"\0")
 
     def _offset(self, directory: FoundInode, data: bytes, at: int) -> int:
-        """Where the name of the entry *at* begins in a directory's block."""
+        """Return where the name of entry *at* begins in a directory's block."""
         if len(data) < (at + 1) * layout.DIRENT.size:
             self._damaged(directory.nid, "is a directory with a broken block")
         offset: int = layout.DIRENT.unpack_from(data, at * layout.DIRENT.size)[1]
@@ -212,7 +212,7 @@ class IndexReader:
     # --- bytes ------------------------------------------------------------------------------------------------------
 
     def _data(self, inode: FoundInode, number: int) -> bytes:
-        """The block *number* of a directory or a symlink, as far as it is used."""
+        """Return block *number* of a directory or a symlink, as far as it is used."""
         length = min(layout.BLOCK, inode.size - number * layout.BLOCK)
         if inode.is_inline and number == layout.blocks(inode.size) - 1:
             return self._read_at(inode.tail, length)
@@ -220,7 +220,7 @@ class IndexReader:
 
     def _read_at(self, place: int, length: int) -> bytes:
         if not 0 <= place <= self.size - length:
-            damaged(self.what, f"points at byte {place}, which it does not have")
+            damaged(self.what, f"points at byte {place}, beyond its end")
         if self._bytes is not None:
             return self._bytes[place : place + length]
         data = os.pread(self.fd, length, place)
@@ -233,9 +233,9 @@ class IndexReader:
 
 
 def walk(index: IndexReader, path: bytes) -> Iterator[tuple[bytes, FoundInode]]:
-    """The inodes from the root to *path*, each with its own path, as far as there are any.
+    """Yield the inodes from the root to *path*, each with its own path, as far as they exist.
 
-    What is no directory ends the walk. Raises StoreDamagedError, OSError.
+    A file that is not a directory ends the walk. Raises StoreDamagedError, OSError.
     """
     inode = index.inode(index.super.root_nid)
     yield b"", inode

@@ -1,21 +1,21 @@
-"""Mounts of trees that live processes hold, for others to clone: one superblock, and one page cache, for all of them.
+"""Mounts of trees that live processes hold, for others to clone: they share one superblock, and one page cache.
 
     <runroot>/shared/<hex of the tree's key>/<mount id>.<pid>.<fd>
                                            -> "<boot>.<pid namespace>.<device>.<inode>.<file system>"
 
-Each entry is a symlink that leads nowhere, made and removed in one call each: there is no lock, and no half of one. It
-says that process *pid* has a detached mount open as *fd*, made of the index that is the file *device*, *inode*; see
-`format.Origin`. The
-process holds it for its own use, so the mount dies with the process, and with what was cloned from it; the entry has no
-part in that, and one that a killed process leaves is removed by whoever meets it next.
+Each entry is a dangling symlink, created and removed in one call each, so there are no locks and no incomplete entries.
+It says that process *pid* has a detached mount open as *fd*, made from the index file with this *device* and *inode*;
+see `format.Origin`. The process holds the mount for its own use. The mount ends with the process and with its clones;
+the entry does not keep it. An entry that a killed process leaves behind is removed by the next process that finds it.
 
-What is cloned is certain to be that mount: its id is used once in a boot, so neither another process of that pid nor
-another file at that descriptor can pass for it. And while a mount of the index lives, no other file has that inode: so
-it shows the tree that is in the place now, or the entry does not count. Entries are believed only in a runroot that
-nobody else can write to; even so a clone must be of a file system with the index's uuid, which is a digest of it.
+A clone is certain to come from that mount: the mount id is used once per boot, so neither another process with that pid
+nor another file at that descriptor can be mistaken for it. And while a mount of the index lives, no other file has that
+inode: so the mount shows the tree that is in the place now, or the entry does not count. Entries are trusted only in a
+runroot that no other user can write to. Even then a clone must be of a file system with the index's uuid, which is a
+digest of it.
 
-Two that mount the same tree at the same moment may each make a superblock; from then on all take the older one. Out of
-scope: trees of the directory form, whose files are in the page cache of their file system once anyway.
+Two processes that mount the same tree at the same moment may each make a superblock; from then on all take the older
+one. Not here: trees of the directory form, whose files are in the page cache of their file system only once anyway.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from arstore.trees.format import Origin
 
 _UUID_OFFSET = 1024 + 48
-"""Where an index has its uuid, merged or not."""
+"""Offset of the uuid in an index, merged or not."""
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _ATTEMPTS = 3
 
@@ -46,13 +46,13 @@ SHARED = "shared"
 
 
 def file_system(index_fd: int) -> int:
-    """What statfs(2) tells of a mount of this index (`uuid_to_fsid` in the kernel). Raises OSError."""
+    """Return the id that statfs(2) shows for a mount of this index (`uuid_to_fsid` in the kernel). Raises OSError."""
     uuid = os.pread(index_fd, 16, _UUID_OFFSET)
     return int.from_bytes(uuid[:8], "little") ^ int.from_bytes(uuid[8:], "little")
 
 
 class _Entry(NamedTuple):
-    """What the name of an entry says."""
+    """The fields in the name of an entry."""
 
     mount_id: int
     pid: int
@@ -60,7 +60,7 @@ class _Entry(NamedTuple):
 
     @classmethod
     def of(cls, name: str) -> _Entry | None:
-        """The entry *name*; None for what is none."""
+        """Parse the entry *name*; None for any other name."""
         parts = name.split(".")
         if len(parts) != len(cls._fields) or not all(part.isdecimal() and part.isascii() for part in parts):
             return None
@@ -78,9 +78,9 @@ class SharedMounts:
         self._directory = f"{runroot}/{SHARED}"
 
     def clone(self, origin: Origin) -> int | None:
-        """A detached mount of *origin* that shares its superblock with one that lives; None where there is none.
+        """Return a detached mount of *origin* that shares the superblock of a live one; None if that is not possible.
 
-        Raises nothing: whatever is the matter, the tree can be mounted anew.
+        Raises nothing: after any error, the tree can still be mounted without a clone.
         """
         place = f"{self._directory}/{origin.tree}"
         with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ class SharedMounts:
 
     @contextlib.contextmanager
     def offered(self, mounts: Iterable[tuple[int, Origin]]) -> Iterator[None]:
-        """Let others clone *mounts*, which this very process has open, for the length of the context."""
+        """Let others clone *mounts*, which this very process has open, during the context."""
         made = []
         try:
             for fd, origin in mounts:
@@ -120,7 +120,7 @@ class SharedMounts:
                     os.rmdir(os.path.dirname(path))
 
     def stale(self) -> list[str]:
-        """What processes that have died have left, as names below the runroot. Raises OSError."""
+        """Return the entries that processes which have died left behind, as names below the runroot. Raises OSError."""
         found = []
         beginning = _beginning()
         for tree in _mount_names(self._directory):
@@ -129,7 +129,7 @@ class SharedMounts:
                 entry = _Entry.of(name)
                 with contextlib.suppress(OSError):
                     text = os.readlink(f"{place}/{name}")
-                    # What belongs to another pid namespace of this boot is not ours to judge.
+                    # Entries of another pid namespace of this boot cannot be judged from here.
                     boot = text.partition(".")[0]
                     if boot != boot_id() or (text.startswith(beginning) and (entry is None or not _lives(entry))):
                         found.append(f"{SHARED}/{tree}/{name}")
@@ -174,7 +174,7 @@ def _mount_names(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def _held(entry: _Entry) -> Iterator[int | None]:
-    """The mount that *entry* speaks of, open; None when its process does not hold it any more."""
+    """Open the mount that *entry* names; yield None if its process no longer holds it."""
     try:
         fd = os.open(f"/proc/{entry.pid}/fd/{entry.fd}", os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
-"""The super block of an index: what it says, its checksum, and the digest that the index carries as its uuid.
+"""The super block of an index: its fields, its checksum, and the digest that is the index's uuid.
 
-The uuid is the first half of the SHA-256 over all of the index but its first two blocks, with uuid and checksum taken
-as zeros. So equal layers have equal uuids, and an index that was altered has not the one it should have.
+The uuid is the first half of the SHA-256 over the whole index except its first two blocks, with zeros for uuid and
+checksum. So equal layers have equal uuids, and an altered index no longer matches its uuid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HINT = "remove the tree's directory: it is built again when it is used"
 
 
 class DeviceRow(NamedTuple):
-    """A row of the device table: so many *blocks* of another file, numbered from *start* on; *tag* is its name."""
+    """A row of the device table: *blocks* blocks of another file, numbered from *start* on; *tag* is its name."""
 
     tag: bytes
     blocks: int
@@ -31,9 +31,9 @@ class DeviceRow(NamedTuple):
 
 
 class SuperBlock(NamedTuple):
-    """What an index says of itself: `epoch` is the time (ns) of its compact inodes, places are numbers of blocks.
+    """The fields of a super block: `epoch` is the time (ns) of compact inodes, positions are block numbers.
 
-    Its only device is its own tar, of `tar_blocks`, unless `devices` lists others.
+    Its only device is its own tar, of `tar_blocks` blocks, unless `devices` lists others.
     """
 
     root_nid: int
@@ -46,7 +46,7 @@ class SuperBlock(NamedTuple):
     devices: tuple[DeviceRow, ...] | None = None
 
     def block(self) -> bytes:
-        """The super block with the device table behind it, in whole blocks, without uuid and checksum."""
+        """Return the super block and the device table behind it, in whole blocks, without uuid and checksum."""
         devices = self.devices
         if devices is None:
             devices = (DeviceRow(layout.DEVICE_TAG, self.tar_blocks, layout.TAR_START),)
@@ -75,7 +75,7 @@ class SuperBlock(NamedTuple):
 
 
 def seal(fd: int, block: bytes) -> None:
-    """Write what `SuperBlock.block` gave into the index *fd*, all else of which is written. Raises OSError."""
+    """Write the result of `SuperBlock.block` into the index *fd*, after everything else. Raises OSError."""
     sealed = bytearray(block)
     sealed[_UUID] = _digest(fd, block)
     sealed[_CHECKSUM] = layout.checksum(sealed).to_bytes(4, "little")
@@ -83,9 +83,9 @@ def seal(fd: int, block: bytes) -> None:
 
 
 def parse(block: bytes, what: str) -> SuperBlock:
-    """The super block in *block*, the third of an index.
+    """Parse the super block in *block*, the third block of an index.
 
-    Raises StoreDamagedError, naming *what*, when it is not one that `SuperBlock.block` has made.
+    Raises StoreDamagedError, naming *what*, if `SuperBlock.block` did not make it.
     """
     if len(block) < layout.BLOCK:
         damaged(what, "is too short")
@@ -93,9 +93,9 @@ def parse(block: bytes, what: str) -> SuperBlock:
     magic, checksum, _, bits, _, root_nid, inodes, seconds, rest, blocks, inode_start, attribute_start = fields[:12]
     tag, tar_blocks, tar_start, _ = layout.DEVICE.unpack_from(block, layout.SUPER.size)
     if magic != layout.MAGIC:
-        damaged(what, "is no EROFS image")
+        damaged(what, "is not an EROFS image")
     if checksum != _checksum(block):
-        damaged(what, "its super block does not have the checksum that it says")
+        damaged(what, "its super block does not match its checksum")
     known = (layout.BLOCK_BITS, _FEATURES, 1, layout.DEVICE_SLOT, layout.TAR_START, layout.DEVICE_TAG)
     if (bits, fields[14], fields[16], fields[17], tar_start, tag.rstrip(b"\0")) != known:
         damaged(what, "is not an index over one tar")
@@ -105,14 +105,14 @@ def parse(block: bytes, what: str) -> SuperBlock:
 
 @functools.lru_cache(maxsize=256)
 def _checksum(block: bytes) -> int:
-    """The checksum of a block, kept: some indexes are opened for each of thousands of paths."""
+    """Return the checksum of a block; cached, because some indexes are opened for each of thousands of paths."""
     return layout.checksum(block)
 
 
 def devices(fd: int, what: str) -> list[DeviceRow]:
-    """The device table of the index *fd*, as it stands there: the kernel sees to the checksum.
+    """Read the device table of the index *fd*, without checking it: the kernel verifies the checksum.
 
-    Raises StoreDamagedError, naming *what*, where there is none; OSError.
+    Raises StoreDamagedError, naming *what*, if it is missing; OSError.
     """
     head = os.pread(fd, layout.SUPER.size, layout.SUPER_OFFSET)
     if len(head) < layout.SUPER.size:
@@ -121,22 +121,22 @@ def devices(fd: int, what: str) -> list[DeviceRow]:
     count, slot = fields[16], fields[17]
     table = os.pread(fd, count * layout.DEVICE.size, slot * layout.DEVICE.size)
     if fields[0] != layout.MAGIC or len(table) < count * layout.DEVICE.size:
-        damaged(what, "is no EROFS image with a device table")
+        damaged(what, "is not an EROFS image with a device table")
     return [DeviceRow(tag.rstrip(b"\0"), blocks, start) for tag, blocks, start, _ in layout.DEVICE.iter_unpack(table)]
 
 
 def check_digest(fd: int, block: bytes, what: str) -> None:
-    """Raises StoreDamagedError when the index *fd*, whose super block is in *block*, was altered; OSError."""
+    """Raise StoreDamagedError if the index *fd*, whose super block is in *block*, was altered. Raises OSError."""
     blank = bytearray(block)
     uuid = bytes(blank[_UUID])
     blank[_UUID] = bytes(len(uuid))
     blank[_CHECKSUM] = bytes(4)
     if _digest(fd, bytes(blank)) != uuid:
-        damaged(what, "does not have the digest that it says")
+        damaged(what, "does not match its own digest")
 
 
 def damaged(what: str, why: str) -> NoReturn:
-    """Raises StoreDamagedError: the index *what* is not as it was written."""
+    """Raise StoreDamagedError: the index *what* is not as it was written."""
     raise StoreDamagedError(what, why, HINT)
 
 

@@ -1,4 +1,4 @@
-"""Whether an index is what was written, and points nowhere but into its own tar."""
+"""Verification that an index is as it was written, and points only into its own tar."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NOT_IN_NAMES = (b"/", b"\0")
 
 
 def fault(tree_fd: int, diff_id: str, tar_size: int, report: Callable[[int], None]) -> str:
-    """What is wrong with a tree, as TreeFormat has it: a tar that is not the layer's, or an index that was altered.
+    """Return what is wrong with a tree, as TreeFormat: a tar that is not the layer's, or an altered index; or "".
 
     Raises OSError.
     """
     try:
         size = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False).st_size
         if size != tar_size:
-            return f"its tar has {size} bytes, the layer's has {tar_size}"
+            return f"its tar has {size} bytes, but the layer's has {tar_size}"
         found = _tar_digest(tree_fd, Digest(diff_id), report)
         if found != diff_id:
             return f"its tar has the digest {found}"
@@ -55,11 +55,11 @@ def _tar_digest(tree_fd: int, diff_id: Digest, report: Callable[[int], None]) ->
 
 
 def verify(tree_fd: int) -> int:
-    """Check the tree in *tree_fd*; the number of its inodes.
+    """Check the tree in *tree_fd*; return the number of its inodes.
 
-    The index must have the digest that it carries, and a structure that nothing in arstore or the kernel stumbles over;
-    the tar must have every byte that the index points at. That the tar is the layer's is for its diff ID to say.
-    Raises StoreDamagedError with the first thing that is wrong, OSError.
+    The index must match its own digest, and have a structure that arstore and the kernel can read; the tar must have
+    every byte that the index points at. That the tar is the layer's is not checked here: its diff ID shows it. Raises
+    StoreDamagedError with the first fault, OSError.
     """
     with IndexReader(tree_fd) as index:
         if index.size != index.super.blocks * layout.BLOCK:
@@ -71,7 +71,7 @@ def verify(tree_fd: int) -> int:
         check_digest(index.fd, index.block, index.what)
         tar = os.stat(TAR, dir_fd=tree_fd, follow_symlinks=False)
         if not stat.S_ISREG(tar.st_mode):
-            damaged(index.what, "its tar is no file")
+            damaged(index.what, "its tar is not a regular file")
         return _Walk(index, tar.st_size).run()
 
 
@@ -89,23 +89,23 @@ class _Walk:
         index = self._index
         root = index.inode(index.super.root_nid)
         if not root.is_directory:
-            damaged(index.what, "its root is no directory")
+            damaged(index.what, "its root is not a directory")
         todo = [(root, root.nid)]
         while todo:
             directory, parent = todo.pop()
             if directory.nid in self._directories:
-                self._damaged(directory, "is a directory that stands in two places")
+                self._damaged(directory, "is a directory with two parents")
             self._directories.add(directory.nid)
             index.attributes(directory)
             todo.extend((child, directory.nid) for child in self._visit(directory, parent))
         if any(self._names.values()):
-            damaged(index.what, "it counts more names of a file than there are")
+            damaged(index.what, "it counts more names of a file than exist")
         if self._seen + len(self._directories) != index.super.inodes:
             damaged(index.what, f"has {self._seen + len(self._directories)} inodes instead of {index.super.inodes}")
         return index.super.inodes
 
     def _visit(self, directory: FoundInode, parent: int) -> list[FoundInode]:
-        """Check what is in a directory; return the directories in it."""
+        """Check the content of a directory; return its subdirectories."""
         below: list[FoundInode] = []
         own = {b".": directory.nid, b"..": parent}
         last = b""
@@ -116,24 +116,24 @@ class _Walk:
                 last = name
                 if name in own:
                     if own.pop(name) != nid:
-                        self._damaged(directory, "is a directory that does not lead to itself or its parent")
+                        self._damaged(directory, "is a directory with wrong entries for itself or its parent")
                     continue
                 inode = self._index.inode(nid)
                 if layout.FILE_TYPES[inode.mode >> 12] != kind:
-                    self._damaged(inode, "is of another type than its name says")
+                    self._damaged(inode, "has another type than its directory entry")
                 if inode.is_directory:
                     below.append(inode)
                 else:
                     self._check_inode(inode)
         if own:
-            self._damaged(directory, "is a directory without itself or its parent")
+            self._damaged(directory, "is a directory without entries for itself or its parent")
         return below
 
     def _check_inode(self, inode: FoundInode) -> None:
         left = self._names.get(inode.nid)
         if left is not None:
             if not left:
-                self._damaged(inode, "has more names than it counts")
+                self._damaged(inode, "has more names than its link count")
             self._names[inode.nid] = left - 1
             return
         if inode.links != 1:
@@ -146,7 +146,7 @@ class _Walk:
             if in_tar and end > self._tar_size:
                 damaged(self._index.what, f"its tar has {self._tar_size} bytes, but a file in it ends at byte {end}")
         elif stat.S_ISLNK(inode.mode) and b"\0" in self._index.target(inode):
-            self._damaged(inode, "is a symlink with an impossible target")
+            self._damaged(inode, "is a symlink with an invalid target")
 
     def _damaged(self, inode: FoundInode, why: str) -> None:
         damaged(self._index.what, f"its inode {inode.nid} {why}")

@@ -355,7 +355,7 @@ def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
         with open(tmp_path / "tree0" / "layer.erofs", "r+b") as file:
             file.seek(directory.tail + at * layout.DIRENT.size)
             file.write(directory.nid.to_bytes(8, "little"))
-        with pytest.raises(StoreDamagedError, match="stands in two places"):
+        with pytest.raises(StoreDamagedError, match="with two parents"):
             stack.merged(0, 2)
 
 
@@ -363,7 +363,7 @@ def test_a_directory_that_is_in_itself_is_said(tmp_path: Path) -> None:
 def test_no_device_but_a_tree_is_opened(tmp_path: Path, tag: bytes) -> None:
     block = SuperBlock(1, 1, 0, 9, 8, 4, 0, (DeviceRow(tag, 1, layout.TAR_START),)).block()
     (tmp_path / MERGED_INDEX).write_bytes(bytes(1024) + block)
-    with pytest.raises(StoreDamagedError, match="no tree's"):
+    with pytest.raises(StoreDamagedError, match="not belong to a tree"):
         mounted(str(tmp_path))
 
 

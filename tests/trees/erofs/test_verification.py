@@ -134,22 +134,22 @@ def set_entry(path: bytes, name: bytes, nid_of: bytes | None, kind: int | None =
 OUTSIDE = layout.TAR_START + 100_000
 CHANGES: dict[str, tuple[Change, str]] = {
     "behind the tar": (set_address(b"last", OUTSIDE), "outside the tar"),
-    "before the tar": (set_address(b"last", layout.TAR_START - 1), "no content"),
-    "into the index": (set_address(b"last", 2), "no content"),
+    "before the tar": (set_address(b"last", layout.TAR_START - 1), "outside the area of content"),
+    "into the index": (set_address(b"last", 2), "outside the area of content"),
     "a far address": (set_address(b"last", (1 << 32) - 1), "outside the tar"),
     "a size past the tar": (set_size(b"last", 1 << 30), "outside the tar"),
     "a file type": (set_mode(b"last", 0o040644), "another type"),
-    "no file type": (set_mode(b"last", 0o000644), "no known kind"),
-    "attributes past the end": (set_words(b"last", 60_000), "past its end|does not have"),
+    "no file type": (set_mode(b"last", 0o000644), "unknown type"),
+    "attributes past the end": (set_words(b"last", 60_000), "past its end|beyond its end"),
     "too few names": (set_links(b"h", 3), "more names"),
     "too many names": (set_links(b"h", 1), "inodes instead"),
-    "an empty link": (set_size(b"l", 0), "impossible target"),
-    "a long link": (set_size(b"l", 5000), "impossible target"),
-    "a link into nothing": (set_address(b"long", OUTSIDE), "does not have"),
-    "a directory without blocks": (set_address(b"many", OUTSIDE), "does not have"),
-    "a large directory": (set_size(b"many", (1 << 32) - 1), "does not have|broken"),
-    "an empty directory": (set_size(b"d", 0), "without itself"),
-    "a directory in itself": (set_entry(b"", b"d", b""), "two places"),
+    "an empty link": (set_size(b"l", 0), "invalid target"),
+    "a long link": (set_size(b"l", 5000), "invalid target"),
+    "a link into nothing": (set_address(b"long", OUTSIDE), "beyond its end"),
+    "a directory without blocks": (set_address(b"many", OUTSIDE), "beyond its end"),
+    "a large directory": (set_size(b"many", (1 << 32) - 1), "beyond its end|broken"),
+    "an empty directory": (set_size(b"d", 0), "without entries for itself"),
+    "a directory in itself": (set_entry(b"", b"d", b""), "two parents"),
     "another parent": (set_entry(b"d", b"..", b"many"), "itself or its parent"),
     "another self": (set_entry(b"d", b".", b"many"), "itself or its parent"),
     "an entry's type": (set_entry(b"d", b"f", None, 2), "another type"),
@@ -231,7 +231,7 @@ def test_a_tar_that_is_something_else(damaged: Damaged) -> None:
     with pytest.raises(FileNotFoundError):
         verify(damaged.fd)
     tar.symlink_to("/etc/passwd")
-    with pytest.raises(StoreDamagedError, match="no file"):
+    with pytest.raises(StoreDamagedError, match="not a regular file"):
         verify(damaged.fd)
     with pytest.raises(OSError, match="symbolic"):
         FORM.open_file(damaged.fd, b"last")
