@@ -4,6 +4,7 @@ An index is a document, and so is never changed: a new one takes over its name. 
 as it is: entries that cannot be read, attestations, images that are not in the store. Two processes that change the
 index of one name do it one after the other.
 """
+
 from __future__ import annotations
 
 from contextlib import contextmanager

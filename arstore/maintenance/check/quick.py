@@ -126,7 +126,7 @@ def lenders(store: Store, lent: Mapping[str, LentRecord]) -> Iterator[Finding]:
     for place, digests in absent.items():
         error = lender_missing(digests[0], lent[digests[0]], store.elsewhere.stores if store.elsewhere else None)
         count = f"{len(digests)} blobs" if len(digests) > 1 else "1 blob"
-        why = error.why.replace("lies in", f"{count} that images need {'lie' if len(digests) > 1 else 'lies'} in", 1)
+        why = error.why.replace("is in", f"{count} that images need {'are' if len(digests) > 1 else 'is'} in", 1)
         yield Finding(Damage.LENT_ABSENT, place, why)
 
 
