@@ -128,7 +128,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Loaded:
-    """The results of a load, filled in as it proceeds, so that a failure can be reported with everything done before."""
+    """The results of a load, filled in as it proceeds, so that a failure can be reported with all that was done."""
 
     image: str = ""
     names: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ class Loaded:
     kept: tuple[str, ...] = ()
     """Paths below the images directory that were added or changed after they had been read."""
     skipped: dict[str, SkippedTop] = field(default_factory=dict)
-    """Entries that were skipped, by the path that contains them: the pipeline's archive, or a path below the directory."""
+    """Skipped entries, by the path that contains them: the pipeline's archive, or a path below the directory."""
     set_aside: str = ""
     """Where the files of an earlier run were moved; "" if there were none."""
     seconds: dict[str, float] = field(default_factory=dict)
