@@ -63,7 +63,7 @@ class BackupReport:
 
 @dataclass(slots=True, frozen=True)
 class _State:
-    """The content of a store at one moment: blobs with their sizes (including attachments), and the digests of indexes."""
+    """The content of a store at one moment: blobs with sizes (attachments too), and the digests of indexes."""
 
     images: int
     indexes: list[str]

@@ -146,7 +146,7 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
 
 
 def _mark(store: Store, snapshot: Snapshot, reach: Reach | None = None) -> Marked:
-    """Find the roots and everything that they need, and plan to delete the rest. Raises OSError and the errors of Graph."""
+    """Find the roots and what they need, and plan to delete the rest. Raises OSError and the errors of Graph."""
     reach = reach or Reach(snapshot)
     held = roots(store.directories, snapshot, reach.names)
     return Marked(snapshot.number(), held, planned(snapshot, reach, held))

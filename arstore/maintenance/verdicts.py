@@ -4,8 +4,8 @@
 
 A verdict applies to a thing as it was when it was checked: `state` is derived from the file's inode and times, or from
 the record's bytes. If that has changed since, because the thing was repaired, replaced or removed, the verdict no
-longer applies. So verdicts need not be withdrawn, and a store without damage does not have the file. The file is advisory: it
-may be lost, and is not durable.
+longer applies. So verdicts need not be withdrawn, and a store without damage does not have the file. The file is
+advisory: it may be lost, and is not durable.
 
 Not in scope: finding damage (`check`). An image without a verdict may never have been checked.
 """

@@ -160,7 +160,7 @@ def _mount_id(fd: int, name: bytes) -> int:
 
 
 def sorted_names(fd: int, most: int) -> list[bytes]:
-    """Return the names in the directory *fd*, sorted. Raises LimitError for more than *most*, after reading that many."""
+    """Return the names in the directory *fd*, sorted. Raises LimitError, after reading *most* + 1 of them."""
     with os.scandir(fd) as listing:
         names = [os.fsencode(entry.name) for entry in islice(listing, most + 1)]
     if len(names) > most:

@@ -275,7 +275,7 @@ def _store_identity(store: Store, records: Records, is_whole: bool) -> tuple[str
 def _knows_what_is_there(directories: Directories, records: Records) -> bool:
     """Whether *records* belong to the content under the root; used if ids cannot decide.
 
-    They must have all images that index.json lists and whose manifests exist, the manifest of at least one of their own
+    They must have all images that index.json lists and whose manifests exist. The manifest of at least one of their
     images must exist, and every container must have a record.
     """
     images = {key.partition("/")[2] for key in records if key.startswith("images/")}

@@ -103,5 +103,5 @@ class Sizes(Mapping[str, int]):
         return list(map(table.get, numbers.keys, repeat(0)))
 
     def _is(self, keys: Collection[str]) -> bool:
-        """Whether *keys* are the keys, in this order. This is the usual case: all files are recorded, and vice versa."""
+        """Whether *keys* are the keys, in this order. Usually they are: all files are recorded, and vice versa."""
         return len(keys) == len(self._keys) and all(map(operator.eq, keys, self._keys))
