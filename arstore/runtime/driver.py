@@ -38,7 +38,7 @@ _LOGFMT = r'msg="((?:[^"\\]|\\.)*)"'
 
 
 class StatePlace(NamedTuple):
-    """The directory for a runtime's state of one container, and its log file. Absolute paths in existing directories."""
+    """The directory for a runtime's state of one container, and its log file; absolute paths."""
 
     root: str
     log: str

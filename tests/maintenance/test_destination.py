@@ -152,7 +152,7 @@ def test_a_copy_of_the_store(store, target, tmp_path):
         make(store, target)
         for number in range(30):
             copy.tag("one:1", f"again:{number}")
-        refused(copy, target, "copy of the one")
+        refused(copy, target, "copy of the store")
 
 
 def test_what_another_tool_has_put_there_since(store, target):
@@ -298,7 +298,7 @@ def test_a_directory_with_a_store_in_it(store, tmp_path, other):
     (place / "oci-layout").write_text("x")
     other.close()
     os.rename(other.directories.root, place / "other")
-    with pytest.raises(ConflictError, match="has a store in it"):
+    with pytest.raises(ConflictError, match="contains a store"):
         make(store, place)
 
 

@@ -116,7 +116,7 @@ def test_media_type_from_the_descriptor():
         (PLAIN | {"layers": [LAYER] * 3 + [LAYER | {"digest": "sha256:xx"}]}, "layers[3].digest: not a sha256"),
         (PLAIN | {"layers": [LAYER | {"size": -5}]}, "layers[0].size: is negative"),
         (PLAIN | {"Annotations": {}}, "Annotations: this field is spelt annotations"),
-        (PLAIN | {"manifests": []}, "has the fields of a manifest and of an index"),
+        (PLAIN | {"manifests": []}, "has the fields of both a manifest and an index"),
         ({"schemaVersion": 2, "manifests": []}, "is an index, not a manifest"),
         ({"schemaVersion": 1, "fsLayers": []}, "is a manifest of Docker's schema 1"),
         ([], "is a list, not a JSON object"),

@@ -47,7 +47,7 @@ class Errand(NamedTuple):
 
 
 class Keeper:
-    """Starts and supervises one process. Signals are caught from the beginning, and delivered once the process exists."""
+    """Starts and supervises one process. Signals are caught at once, and delivered when the process exists."""
 
     def __init__(self, stdio: Stdio, report: Sender) -> None:
         self._stdio = stdio
@@ -60,7 +60,7 @@ class Keeper:
         self._ended = False
 
     def catch_signals(self, orphaned: int | None = None) -> None:
-        """Catch the forwarded signals, which the parent has blocked until now; *orphaned* is sent when the parent ends."""
+        """Catch the forwarded signals, blocked until now; *orphaned* is sent when the parent ends."""
         if orphaned is not None:
             signal.signal(orphaned, self._on_orphaned)
         for number in FORWARDED:

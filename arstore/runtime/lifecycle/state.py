@@ -41,7 +41,7 @@ known.
 
 
 class RunState(NamedTuple):
-    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first process."""
+    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's first process."""
 
     id: str
     status: Status
