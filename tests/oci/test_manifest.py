@@ -139,7 +139,7 @@ def test_layer_limit_is_exact():
     most = BOUNDS.layers
     assert len(Manifest.parse(raw(PLAIN | {"layers": [LAYER] * most})).layers) == most
     more = raw(PLAIN | {"layers": [LAYER] * (most + 1)})
-    with pytest.raises(LimitError, match="names 10001 layers"):
+    with pytest.raises(LimitError, match="has 10001 layers"):
         Manifest.parse(more)
     assert len(Manifest.parse(more, bounds=STORED).layers) == most + 1
 

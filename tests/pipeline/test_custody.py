@@ -401,7 +401,7 @@ def test_the_limit_that_ends_first_is_named(total, part, said):
     clock = Clock(total, {"run": part}, seconds)
     with pytest.raises(PipelineTimeoutError) as caught, clock.part("run", "running it"):
         time.sleep(10)
-    assert str(caught.value) == f"load: did not end in 0.2 seconds ({said}, while running it"
+    assert str(caught.value) == f"load: did not finish in 0.2 seconds ({said}, while running it"
     assert 0.1 < seconds["run"] < 5
 
 

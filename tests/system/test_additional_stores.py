@@ -264,7 +264,7 @@ def test_of_two_media_the_first_is_meant(source, own, tmp_path):
         assert Leaning(*own, one, two).json("inspect", "only:1")["store"] == str(two)
         # What comes before and cannot be asked may have the name.
         line = Leaning(*own, "/nowhere", two).fails(ABSENT, "inspect", "only:1")
-        assert line.startswith("arstore: additional store /nowhere: is not there")
+        assert line.startswith("arstore: additional store /nowhere: does not exist")
 
 
 @pytest.mark.parametrize("kind", ["directory", "read-only bind"])
