@@ -155,7 +155,7 @@ class Containers:
         return self.get(ids[0] if ids else text)
 
     def list(self) -> list[Container]:
-        """All containers, by id."""
+        """Return all containers, sorted by id."""
         with self._graph.read() as snapshot:
             found = list(snapshot.containers())
         graph = self._directories.graph
