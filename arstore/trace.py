@@ -59,7 +59,7 @@ STORE = {
     "store.graph-named": Point("the graph has its format and the store's id, durably", _UNFINISHED),
     "store.id-written": Point("the store's id is in a temporary file", f"{_UNFINISHED}; `gc` deletes the file"),
     "store.id-placed": Point("the file is in place, durably; blobs and containers come after it", _DONE),
-    "store.change-committed": Point("a change is committed to the graph", "the store's file notes the next one"),
+    "store.change-committed": Point("a change is committed to the graph", "the next change updates the store's file"),
     "store.older-named": Point("the graph of an older store has an id, durably", "the next change continues"),
     "store.home-made": Point("the file that detects a copied store is made", "the next command records it"),
     "store.spare-made": Point("the graph's spare file exists, still empty", "the next command fills it"),
