@@ -41,114 +41,114 @@ def listen(listener: Callable[[str], None] | None) -> None:
     _listener = listener
 
 
-_NOTHING = "nothing has happened"
-_INGEST = "the ingest is a dead process's: the next import or `gc` takes it"
-_ORPHANS = "the files in their places are unrecorded, and listed: the next import or `gc` takes them"
-_DONE = "all is done"
-_LAYOUT = "all is done but `index.json`, which the next change or `gc` writes"
-_GARBAGE = "what was removed is unrecorded, and listed: the next import or `gc` takes its files"
-_LISTED = "it is unrecorded, and listed: the next import or `gc` takes it"
-_RUN = "the kernel ends all its processes and mounts; its record names a dead process: the next `run` or `gc` takes it"
+_NOTHING = "nothing has changed"
+_INGEST = "the ingest belongs to a dead process: the next import or `gc` deletes it"
+_ORPHANS = "the files in their places are unrecorded, but listed: the next import or `gc` deletes them"
+_DONE = "the work is complete"
+_LAYOUT = "all is done except `index.json`, which the next change or `gc` writes"
+_GARBAGE = "the removed files are unrecorded, but listed: the next import or `gc` deletes them"
+_LISTED = "it is unrecorded, but listed: the next import or `gc` deletes it"
+_RUN = "the kernel ends its processes and mounts; its owner is dead, so the next `run` or `gc` removes the container"
 
-_UNFINISHED = "there is no store yet: `import` or `load` finishes it"
+_UNFINISHED = "there is no store yet: the next `import` or `load` completes it"
 
 STORE = {
-    "store.directories-made": Point("a new store's directories are made", _UNFINISHED),
-    "store.lock-file-reserved": Point("the graph's lock file has its size", "the next command goes on from there"),
-    "store.graph-opened": Point("a new graph is there, without a format yet", _UNFINISHED),
+    "store.directories-made": Point("the directories of a new store are made", _UNFINISHED),
+    "store.lock-file-reserved": Point("the graph's lock file has its full size", "the next command continues"),
+    "store.graph-opened": Point("a new graph exists, without a format yet", _UNFINISHED),
     "store.graph-named": Point("the graph has its format and the store's id, durably", _UNFINISHED),
-    "store.id-written": Point("the root's file with the id lies beside its place", f"{_UNFINISHED}; `gc` takes this"),
-    "store.id-placed": Point("the file has its place, durably; blobs and containers come after it", _DONE),
-    "store.change-committed": Point("a change is committed to the graph", "the next one is noted in the root's file"),
-    "store.older-named": Point("the graph of an older store has an id, durably", "the next change goes on from there"),
-    "store.home-made": Point("the file that tells a store from a copy is made", "the next command records it"),
-    "store.spare-made": Point("the graph's spare file is there, still empty", "the next command goes on from there"),
-    "store.spare-given-up": Point("`rm` or `gc` has deleted the spare file", "the next command makes it anew"),
+    "store.id-written": Point("the store's id is in a temporary file", f"{_UNFINISHED}; `gc` deletes the file"),
+    "store.id-placed": Point("the file is in place, durably; blobs and containers come after it", _DONE),
+    "store.change-committed": Point("a change is committed to the graph", "the next change updates the store's file"),
+    "store.older-named": Point("the graph of an older store has an id, durably", "the next change continues"),
+    "store.home-made": Point("the file that detects a copied store is made", "the next command records it"),
+    "store.spare-made": Point("the graph's spare file exists, still empty", "the next command fills it"),
+    "store.spare-given-up": Point("`rm` or `gc` has deleted the spare file", "the next command makes it again"),
 }
 INGEST = {
-    "ingest.made": Point("a directory of one's own for what is in flight", _INGEST),
-    "ingest.spool-made": Point("a file is made for what a stream brings out of turn", _INGEST),
-    "ingest.places-noted": Point("the places that will hold something unrecorded are listed", _INGEST),
+    "ingest.made": Point("the process has its own directory for work in flight", _INGEST),
+    "ingest.spool-made": Point("a file is made for layers that a stream delivers out of order", _INGEST),
+    "ingest.places-noted": Point("the places of files that are about to be unrecorded are listed", _INGEST),
     "ingest.leaving": Point("the work is over, and the ingest is about to be deleted", _INGEST),
     "ingest.removed": Point("the ingest is deleted", _DONE),
 }
 LEFTOVERS = {
-    "leftovers.claimed": Point("a dead process's ingest has become this process's", _INGEST),
-    "leftovers.places-taken": Point("what it lists and the graph does not know has left its place", _INGEST),
-    "leftovers.removed": Point("it is deleted", "the next import or `gc` takes the rest"),
+    "leftovers.claimed": Point("this process has taken over a dead process's ingest", _INGEST),
+    "leftovers.places-taken": Point("files that it lists and the graph does not record are moved into it", _INGEST),
+    "leftovers.removed": Point("the ingest is deleted", "the next import or `gc` deletes the other leftovers"),
 }
 TAKE = {
-    "take.claimed": Point("the layers to be read are claimed", "the claim was a lock, and is gone with the process"),
+    "take.claimed": Point("the layers to be read are claimed", "the claim was a lock, and ended with the process"),
     "take.blob-written": Point("a layer's blob is written and verified", _INGEST),
     "take.blob-synced": Point("a layer's blob is durable", _INGEST),
     "take.tree-built": Point("a layer's tree is built", _INGEST),
     "take.layer-verified": Point("a layer's diff ID is verified", _INGEST),
-    "take.group-written": Point("all layers of a group are written, and not durable yet", _INGEST),
+    "take.group-written": Point("all layers of a group are written, but not yet durable", _INGEST),
     "take.group-synced": Point("all blobs of a group are durable", _INGEST),
-    "take.layers-read": Point("all layers are read, the workers have ended", _INGEST),
+    "take.layers-read": Point("all layers are read, and the workers have ended", _INGEST),
     "take.document-synced": Point("a manifest, config or index is durable", _INGEST),
-    "take.attachment-kept": Point("the manifest and the blobs of an attachment lie in the ingest", _INGEST),
-    "take.all-synced": Point("of many files, all are durable at once", _INGEST),
+    "take.attachment-kept": Point("the manifest and the blobs of an attachment are in the ingest", _INGEST),
+    "take.all-synced": Point("many files are made durable by one call", _INGEST),
     "take.cap-built": Point("a cap is built", _INGEST),
-    "take.tree-adapted": Point("a tree is built for one chain alone", _INGEST),
+    "take.tree-adapted": Point("an adapted tree is built", _INGEST),
     "take.run-merged": Point("a merged index is made", _INGEST),
-    "take.prepared": Point("all that is to be published lies in the ingest", _INGEST),
+    "take.prepared": Point("everything to be published is in the ingest", _INGEST),
 }
 PUBLISH = {
-    "publish.announced": Point("trees to be replaced have lost their trust", "they are built at their next use"),
-    "publish.verified": Point("what is reused is still there, and cannot go any more", _INGEST),
+    "publish.announced": Point("trees to be replaced are no longer trusted", "they are built at their next use"),
+    "publish.verified": Point("everything reused still exists, and is locked against removal", _INGEST),
     "publish.tree-exchanged": Point("a tree and its replacement have exchanged names", "it is built at its next use"),
-    "publish.tree-placed": Point("a tree has its place", _ORPHANS),
-    "publish.run-dropped": Point("a merged index over a replaced tree is taken away", "it is made at its next use"),
-    "publish.blob-placed": Point("a blob has its place", _ORPHANS),
+    "publish.tree-placed": Point("a tree is in place", _ORPHANS),
+    "publish.run-dropped": Point("a merged index over a replaced tree is removed", "it is made at its next use"),
+    "publish.blob-placed": Point("a blob is in place", _ORPHANS),
     "publish.directories-synced": Point("the names of the blobs are durable", _ORPHANS),
-    "publish.recorded": Point("all records are written, and not committed yet", _ORPHANS),
-    "publish.failed": Point("the transaction was given up, nothing is taken back yet", _ORPHANS),
-    "publish.taken-back": Point("what had its place is back in the ingest", _INGEST),
+    "publish.recorded": Point("all records are written, but not yet committed", _ORPHANS),
+    "publish.failed": Point("the transaction is aborted, and the files are still in place", _ORPHANS),
+    "publish.taken-back": Point("files that were in place are back in the ingest", _INGEST),
 }
 LAYOUT = {
-    "layout.written": Point("the new `index.json` lies beside the old one", "the change is undone; `gc` takes this"),
-    "layout.committed": Point("the graph is committed", f"{_LAYOUT}; `gc` takes the new one"),
-    "layout.placed": Point("`index.json` has its place", _DONE),
-    "layout.replacing": Point("a new `index.json` lies beside the old one", f"{_LAYOUT}; `gc` takes this"),
-    "layout.replaced": Point("it has its place", _DONE),
+    "layout.written": Point("the new `index.json` has a temporary name", "the change is undone; `gc` deletes the file"),
+    "layout.committed": Point("the graph is committed", f"{_LAYOUT}; `gc` deletes the temporary file"),
+    "layout.placed": Point("`index.json` is in place", _DONE),
+    "layout.replacing": Point("a new `index.json` has a temporary name", f"{_LAYOUT}; `gc` deletes the temporary file"),
+    "layout.replaced": Point("it is in place", _DONE),
 }
 REMOVE = {
-    "remove.planned": Point("`rm` knows what goes with what it removes", _NOTHING),
+    "remove.planned": Point("`rm` has planned what it removes", _NOTHING),
     "remove.recorded": Point("`rm` has deleted the records", _GARBAGE),
-    "remove.file-moved": Point("a file has left its place for the ingest", f"{_GARBAGE}; {_INGEST}"),
-    "remove.files-moved": Point("all files have left their places", _INGEST),
+    "remove.file-moved": Point("a file has moved from its place to the ingest", f"{_GARBAGE}; {_INGEST}"),
+    "remove.files-moved": Point("all files have moved to the ingest", _INGEST),
 }
 COLLECT = {
-    "collect.planned": Point("`gc` knows what nothing holds", _NOTHING),
-    "collect.mounts-pruned": Point("records of mounts that are gone are taken away", "the next `gc` takes the rest"),
-    "collect.containers-removed": Point("containers of dead processes are gone", "the next `gc` takes the rest"),
-    "collect.marked": Point("`gc` has marked what is held", "the next `gc` takes the rest"),
+    "collect.planned": Point("`gc` has planned what it collects", _NOTHING),
+    "collect.mounts-pruned": Point("records of mounts that are gone are deleted", "the next `gc` collects the rest"),
+    "collect.containers-removed": Point("containers of dead processes are removed", "the next `gc` collects the rest"),
+    "collect.marked": Point("`gc` has marked everything reachable", "the next `gc` collects the rest"),
     "collect.recorded": Point("`gc` has deleted the records, and the leases of dead processes", _GARBAGE),
-    "collect.hints-dropped": Point("hints of what is gone are deleted", _GARBAGE),
-    "collect.orphan-moved": Point("an unrecorded file has left its place", _INGEST),
-    "collect.ingest-removed": Point("a dead process's ingest is deleted", "the next `gc` takes the rest"),
-    "collect.synced": Point("all trees are durable, their records do not say so yet", "the next `gc` says so"),
-    "collect.settled": Point("the records say so", _DONE),
+    "collect.hints-dropped": Point("hints about removed content are deleted", _GARBAGE),
+    "collect.orphan-moved": Point("an orphan has moved to the ingest", _INGEST),
+    "collect.ingest-removed": Point("a dead process's ingest is deleted", "the next `gc` collects the rest"),
+    "collect.synced": Point("all trees are durable, but not yet recorded as durable", "the next `gc` records it"),
+    "collect.settled": Point("they are recorded as durable", _DONE),
 }
 LEASE = {
-    "lease.taken": Point("a lease is recorded", "it names a dead process, and holds nothing: `gc` takes it"),
+    "lease.taken": Point("a lease is recorded", "it names a dead process, and protects nothing: `gc` deletes it"),
     "lease.returned": Point("its record is deleted", _DONE),
 }
 CONTAINER = {
     "container.staged": Point("its directories are made in an ingest", _INGEST),
-    "container.placed": Point("its directory has its place", _LISTED),
-    "container.recorded": Point("its record is committed", "it names its process: `gc` or the next `run` takes it"),
-    "container.kept": Point("it is mounted or started, and recorded as one to stay", "it is there, and can be used"),
-    "container.forgotten": Point("its record is deleted, its directory is not", _LISTED),
-    "container.moved": Point("its directory has left its place", _INGEST),
+    "container.placed": Point("its directory is in place", _LISTED),
+    "container.recorded": Point("its record is committed", "its owner is dead: `gc` or the next `run` removes it"),
+    "container.kept": Point("it is mounted or started, and recorded as permanent", "it exists, and can be used"),
+    "container.forgotten": Point("its record is deleted, but not its directory", _LISTED),
+    "container.moved": Point("its directory has moved to the ingest", _INGEST),
 }
 MOUNT = {
-    "mount.recorded": Point("a mount is recorded, and not made yet", "the record is stale: `gc` takes it"),
-    "mount.target-made": Point("the directory to mount on is made", "the record is stale: `gc` takes both"),
-    "mount.mounted": Point("it is mounted", "it is there, and listed: `umount` ends it; `gc`, if a new container's"),
-    "mount.unmounted": Point("it is unmounted, and still recorded", "the record is stale: `gc` takes it"),
-    "mount.target-removed": Point("the directory is removed", "the record is stale: `gc` takes it"),
+    "mount.recorded": Point("a mount is recorded, but not yet made", "the record is stale: `gc` deletes it"),
+    "mount.target-made": Point("the directory to mount on is made", "the record is stale: `gc` deletes both"),
+    "mount.mounted": Point("it is mounted", "it works, and is listed: `umount` ends it, or `gc` for a new container"),
+    "mount.unmounted": Point("it is unmounted, but still recorded", "the record is stale: `gc` deletes it"),
+    "mount.target-removed": Point("the directory is removed", "the record is stale: `gc` deletes it"),
     "mount.forgotten": Point("the record is removed", _DONE),
 }
 COMMIT = {
@@ -157,44 +157,44 @@ COMMIT = {
 RUN = {
     "run.abandoned-removed": Point("containers of dead processes are removed", _NOTHING),
     "run.created": Point("the container is made", _RUN),
-    "run.mounted": Point("its root file system is a mount that has no place", _RUN),
-    "run.starting": Point("`state.json` says who keeps it", _RUN),
-    "run.rootfs-placed": Point("the keeper has put the mount in its place, in its own namespace", _RUN),
+    "run.mounted": Point("its root file system is mounted, but not attached anywhere", _RUN),
+    "run.starting": Point("`state.json` names its keeper", _RUN),
+    "run.rootfs-placed": Point("the keeper has attached the mount in its own namespace", _RUN),
     "run.prepared": Point("the bundle is written", _RUN),
-    "run.started": Point("the container runs", _RUN),
-    "run.exited": Point("its process has ended", _RUN),
-    "run.ended": Point("all its processes have ended, its control groups are removed", _RUN),
-    "run.told": Point("`state.json` says how it ended", _RUN),
+    "run.started": Point("the container is running", _RUN),
+    "run.exited": Point("its main process has ended", _RUN),
+    "run.ended": Point("all its processes have ended, and its control groups are removed", _RUN),
+    "run.told": Point("`state.json` records how it ended", _RUN),
 }
 LOAD = {
-    "load.imported": Point("the pipeline image is imported", "it is there; the next `load` runs it"),
-    "load.directories-made": Point("the directories to hand over images are made", "the next `load` uses them"),
-    "load.set-aside": Point("what a failed run had left lies in `failed`", "it stays there; the next `load` runs it"),
-    "load.running": Point("`.last` says that it runs", "the next `load` sets aside what it left, and runs it again"),
-    "load.ran": Point("it has ended well, and `.last` says so", "the next `load` imports what it left"),
-    "load.gathered": Point("what it left lies in `.taken`", "the next `load` puts it back, and imports it"),
-    "load.image-taken": Point("one of the images is imported", "the next `load` does the rest"),
-    "load.clearing": Point("all are imported, the directory is still full", "the next `load` empties it"),
+    "load.imported": Point("the pipeline image is imported", "it stays; the next `load` runs it"),
+    "load.directories-made": Point("the directories that hand over images are made", "the next `load` uses them"),
+    "load.set-aside": Point("files of a failed run are in `failed`", "they stay there; the next `load` runs it"),
+    "load.running": Point("`.last` records that it runs", "the next `load` sets its files aside, and runs it again"),
+    "load.ran": Point("it has succeeded, and `.last` records that", "the next `load` imports its images"),
+    "load.gathered": Point("its images are in `.taken`", "the next `load` puts them back, and imports them"),
+    "load.image-taken": Point("one of the images is imported", "the next `load` imports the rest"),
+    "load.clearing": Point("all images are imported, and the directory is still full", "the next `load` empties it"),
     "load.cleared": Point("the directory is empty", _DONE),
 }
 REPAIR = {
-    "repair.graph-made": Point("a new graph lies in an ingest, durable", _INGEST),
-    "repair.graph-kept": Point("the damaged graph has a second name, to be kept by", "`check --repair` starts again"),
-    "repair.graph-replaced": Point("the new graph has taken its place", "`check --repair` goes on from there"),
-    "repair.records-mended": Point("single records are mended", "`check --repair` goes on from there"),
-    "repair.records-completed": Point("records that images lacked are made", "`check --repair` goes on from there"),
-    "repair.blob-copied": Point("a good copy of a bad blob lies in an ingest, durable", _INGEST),
-    "repair.blob-placed": Point("a good blob has taken a bad one's place", "`check --repair` does the rest"),
-    "repair.blobs-taken": Point("altered blobs are taken away", "they count as missing, as before they counted as bad"),
-    "repair.distrusted": Point("altered trees have lost their trust", "they are built at their next use"),
-    "repair.rebuilt": Point("trees are built anew", "`check --repair` goes on from there"),
-    "repair.collected": Point("what killed processes have left is gone", "`check --repair` goes on from there"),
+    "repair.graph-made": Point("a new graph is in an ingest, durable", _INGEST),
+    "repair.graph-kept": Point("the damaged graph has a second name, to be kept", "`check --repair` starts again"),
+    "repair.graph-replaced": Point("the new graph has replaced it", "`check --repair` continues from there"),
+    "repair.records-mended": Point("single records are repaired", "`check --repair` continues from there"),
+    "repair.records-completed": Point("missing records of images are made", "`check --repair` continues from there"),
+    "repair.blob-copied": Point("a good copy of a bad blob is in an ingest, durable", _INGEST),
+    "repair.blob-placed": Point("a good blob has replaced a bad one", "`check --repair` does the rest"),
+    "repair.blobs-taken": Point("altered blobs are removed", "they count as missing; before, they counted as bad"),
+    "repair.distrusted": Point("altered trees are no longer trusted", "they are built at their next use"),
+    "repair.rebuilt": Point("trees are rebuilt", "`check --repair` continues from there"),
+    "repair.collected": Point("leftovers of killed processes are deleted", "`check --repair` continues from there"),
 }
 
 AREAS: dict[str, dict[str, Point]] = {
     "A new store": STORE,
-    "What is in flight": INGEST,
-    "What dead processes left": LEFTOVERS,
+    "Work in flight": INGEST,
+    "Leftovers of dead processes": LEFTOVERS,
     "Taking images in": TAKE,
     "Publication": PUBLISH,
     "`index.json`": LAYOUT,

@@ -1,6 +1,6 @@
-"""Looking after a store: disk usage, garbage collection, damage, backups.
+"""Maintenance of a store: disk usage, garbage collection, damage, backups.
 
-`disk_usage` counts, `gc` collects, `check` finds damage and repairs, `backup` copies, `convert` changes tree forms.
-Findings are values that these modules return; only what keeps them from looking is an exception.
-Not here: printing (`cli`). Start with `gc`.
+`disk_usage` measures, `gc` collects, `check` finds and repairs damage, `backup` copies, `convert` changes tree formats.
+Findings are return values; an exception means that a module could not do its work.
+Printing is in `cli`. Start with `gc`.
 """

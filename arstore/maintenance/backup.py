@@ -1,18 +1,18 @@
-"""A copy of all images of a store that is in use, as an OCI image layout of its own.
+"""A backup: a copy of all images of a store in use, as a separate OCI image layout.
 
     <directory>/                0700
-      oci-layout  index.json    every name, and every image without one, as they were in one moment
-      backup.json               which store that was (`destination`)
-      blobs/<algorithm>/<hex>   what they consist of
+      oci-layout  index.json    every name, and every image without one, as of one moment
+      backup.json               the store that was backed up (`destination`)
+      blobs/<algorithm>/<hex>   the blobs of the images
 
-It is a moment's state: the images are leased before the first byte is copied, so whatever others import, remove or
-collect meanwhile does not matter. Every byte that is copied is hashed on its way. What an earlier backup has copied
-stays, and is not copied again; it is read again only when that is asked for. Trees are made anew by an import. Not part
-of it: containers, and what pipelines share.
+A backup has the state of one moment: the images are leased before the first byte is copied, so imports, removals and
+collections in the meantime do not matter. Every byte that is copied is hashed on the way. Blobs of an earlier backup
+stay, and are not copied again; they are read again only on request. Trees are not included, because an import makes
+them again. Containers, and the directories that pipelines share, are not included either.
 
-Locking: flock(2) on the directory, one backup at a time. Crash: `index.json` is replaced last, when all that it needs
-is durable, so the directory always holds the last backup that was finished; what a killed one has copied the next one
-finds.
+Locking: flock(2) on the directory, one backup at a time. Crash: `index.json` is replaced last, when everything that it
+needs is durable. So the directory always contains the last finished backup, and the next backup reuses the blobs that a
+killed one has copied.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _PARTIAL = ".partial-"
-"""What the names of files begin with that are not whole yet."""
+"""Start of the names of incomplete files."""
 
 
 @dataclass(slots=True)
 class BackupReport:
-    """What a backup did: images and blobs that it holds now; blobs and bytes copied; blobs removed; images and names
-    that it listed before and does not list any more.
+    """The result of a backup: images and blobs that it now contains; blobs and bytes copied; blobs removed; images and
+    names that it listed before and no longer lists.
     """
 
     images: int = 0
@@ -64,9 +64,7 @@ class BackupReport:
 
 @dataclass(slots=True, frozen=True)
 class _State:
-    """The content of a store at one moment: blobs with their sizes (those of attachments, too), and which images are
-    indexes of others.
-    """
+    """The content of a store at one moment: blobs with sizes (attachments too), and the digests of indexes."""
 
     images: int
     indexes: list[str]
@@ -84,23 +82,23 @@ def back_up(
     prune: bool = False,
     replace: bool = False,
 ) -> BackupReport:
-    """Bring the backup in *directory*, which is made if it is missing, up to what *store* holds now.
+    """Bring the backup in *directory*, which is made if it is missing, up to the current state of *store*.
 
-    *verify* reads what it has already, and copies again what has been altered; *prune* removes blobs that nothing in it
-    needs any more; *replace* takes the place of a backup of another store.
+    *verify* reads the existing blobs, and copies altered ones again; *prune* removes blobs that nothing in it needs;
+    *replace* overwrites a backup of another store.
 
-    Raises ConflictError when the directory holds something else, or another store is in the way; UsageError when this
-    store is; BackupRefusedError as `destination.compare`; InUseError when another backup goes there; MissingBlobError
-    and StoreDamagedError for a blob of the store that cannot be copied: the backup is the earlier one then. OSError.
+    Raises ConflictError if the directory is used for something else, or another store is in the way; UsageError if this
+    store is; BackupRefusedError (`destination.compare`); InUseError if another backup runs there; MissingBlobError and
+    StoreDamagedError for a blob of the store that cannot be copied: the backup then keeps its earlier state. OSError.
     """
     directory = os.path.realpath(directory)
     refuse_stores(directory, store.directories, "a backup")
-    # Before anything is made: a store that cannot be read backs up nothing.
+    # Check this before anything is made: if the store cannot be read, there is nothing to back up.
     store.graph.verify()
     with naming(directory), _opened_destination(directory), all_leased(store.graph, "backup", _state) as state:
         loss = compare(directory, state.writer, state.index, replace)
         report = BackupReport(state.images, len(state.blobs), forgotten_images=loss.images, forgotten_names=loss.names)
-        # First, because they take room: of what killed backups left nothing is ever used again.
+        # First, because they take up space: files of killed backups are never used again.
         _clear(directory, None)
         for digest, size in state.blobs.items():
             progress.start(digest, digest.short, size)
@@ -113,7 +111,7 @@ def back_up(
             sync_directory(f"{directory}/blobs/{algorithm}")
         sync_directory(f"{directory}/blobs")
         _put_document(directory, LAYOUT, LAYOUT_DOCUMENT)
-        # The record first: it knows the index that it finds, and the one that follows.
+        # The record first: it names the index that is there, and the one that follows.
         _put_document(
             directory, RECORD, record_document(state.writer, {*_index_there(directory), digest_of(state.index)})
         )
@@ -139,7 +137,7 @@ def _state(snapshot: Snapshot) -> _State:
     for name in chain.from_iterable(needed):
         if not name or name in wanted:
             continue
-        # A backup stands on nothing else: what lies in an additional store is copied too.
+        # A backup depends on no other store: lent blobs are copied too.
         blob = snapshot.blob(name) or snapshot.lent(name)
         if blob is not None:
             wanted[Digest(name)] = blob.size
@@ -151,15 +149,15 @@ def _state(snapshot: Snapshot) -> _State:
 
 @contextlib.contextmanager
 def _opened_destination(directory: str) -> Iterator[None]:
-    """Make the directory what it has to be, and lock it."""
+    """Make the directory and its subdirectories, and lock it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
-        # A parent that may be passed through and not read cannot be synced either.
+        # A parent that may be traversed but not read cannot be synced.
         with contextlib.suppress(PermissionError):
             sync_directory(os.path.dirname(directory))
     names = set(own_names(directory))
     if names and not {LAYOUT, "blobs"} & names:
-        raise ConflictError(directory, "holds something else than a backup", "name an empty or a new directory")
+        raise ConflictError(directory, "contains something other than a backup", "name an empty or a new directory")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
@@ -176,7 +174,7 @@ def _opened_destination(directory: str) -> Iterator[None]:
 
 
 def _take(store: Store, directory: str, digest: Digest, size: int, verify: bool) -> bool:
-    """Have the blob in the backup; whether it had to be copied."""
+    """Copy the blob, unless the backup has it; return whether it was copied."""
     parent = f"{directory}/blobs/{digest.algorithm}"
     place = f"{parent}/{digest.hex}"
     if _is_there(place, digest, size, verify):
@@ -203,18 +201,18 @@ def _is_there(place: str, digest: Digest, size: int, verify: bool) -> bool:
 
 
 def _copy(source: str, target: str, digest: Digest) -> None:
-    """A verified and durable copy, which shares its bytes on disk where the file system can."""
+    """Make a verified and durable copy, which shares its bytes on disk if the file system can (reflink)."""
     try:
         source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from error
+        raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` shows more") from error
     try:
         target_fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             shared = reflink(source_fd, target_fd)
             found = _pass_on(source_fd, -1 if shared else target_fd, digest)
             if found != digest:
-                raise StoreDamagedError(digest, "its file has been altered", "`arstore check` tells more")
+                raise StoreDamagedError(digest, "its file has been altered", "`arstore check` shows more")
             os.fdatasync(target_fd)
         finally:
             os.close(target_fd)
@@ -223,7 +221,7 @@ def _copy(source: str, target: str, digest: Digest) -> None:
 
 
 def _pass_on(source_fd: int, target_fd: int, digest: Digest) -> Digest:
-    """Read a file to its end, write it where *target_fd* is not -1, and return its digest."""
+    """Read a file to its end, write it to *target_fd* unless that is -1, and return its digest."""
     state = digest.new_hash()
     while data := os.read(source_fd, CHUNK):
         state.update(data)
@@ -233,12 +231,12 @@ def _pass_on(source_fd: int, target_fd: int, digest: Digest) -> Digest:
 
 
 def _put_document(directory: str, name: str, data: bytes) -> None:
-    """Replace a document by one that is durable."""
+    """Replace a document durably."""
     replace_file(f"{directory}/{name}", data, f"{directory}/{_PARTIAL}{os.urandom(8).hex()}", durable=True)
 
 
 def _clear(directory: str, needed: AbstractSet[str] | None) -> int:
-    """Remove what killed backups left, and blobs that are not among *needed*; how many blobs that were."""
+    """Remove files of killed backups, and blobs that are not in *needed*; return the number of these blobs."""
     count = 0
     for parent, algorithm in [(directory, ""), *((f"{directory}/blobs/{a}", a) for a in HEX_LENGTHS)]:
         for name in os.listdir(parent):

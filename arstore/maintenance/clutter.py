@@ -1,6 +1,6 @@
-"""Clutter: what processes that died have left in the store, and what is on disk without a record in the graph.
+"""Clutter: leftovers of dead processes, and files without a record in the graph.
 
-`gc` removes it, `du` counts it, and `check` reports it. Not here: images that nothing holds (`store.collect`).
+`gc` removes it, `du` counts it, and `check` reports it. Images that nothing holds are in `store.collect`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,25 @@ if TYPE_CHECKING:
 
 
 class Unrecorded(NamedTuple):
-    """Keys of what has its place in the store and no record in the graph."""
+    """Keys of blobs, trees and containers that are in place but have no record in the graph."""
 
     blobs: tuple[str, ...]
     trees: tuple[str, ...]
     containers: tuple[str, ...]
     kept: tuple[str, ...] = ()
-    """Containers in which something was written, and which no process is just bringing or removing: no clutter."""
+    """Containers in which something was written, and which no process is just adding or removing. Not clutter."""
 
     def places(self) -> Iterator[str]:
-        """Where they are, below the root."""
+        """Return their places, below the root."""
         return chain(places_of(self.blobs, self.trees), (f"containers/{name}" for name in self.containers))
 
 
 @dataclass(slots=True, frozen=True)
 class Clutter:
-    """Names by kind; nothing in here belongs to an image, a living process or the user.
+    """Names by kind; nothing in here belongs to an image, a live process or the user.
 
-    `orphans` are places below the root: those of what is *unrecorded*, and files that were never finished. `mounts` are
-    ids of records that nothing is mounted for, and paths of mounts that have no record. `leftovers` are names below the
-    runroot.
+    `orphans` are places below the root: those of *unrecorded* content, and unfinished files. `mounts` are ids of stale
+    records, and paths of mounts without a record. `leftovers` are names below the runroot.
     """
 
     unrecorded: Unrecorded
@@ -57,16 +56,16 @@ class Clutter:
     leftovers: tuple[str, ...]
 
     def places(self) -> Iterator[str]:
-        """The files and directories below the root that it consists of."""
+        """Yield the files and directories below the root that it consists of."""
         yield from self.orphans
         yield from (f"ingest/{name}" for name in self.ingests)
         yield from (f"containers/{name}" for name in self.containers)
 
 
 def find_clutter(store: Store, found: Survey, known: Known) -> Clutter:
-    """Return the clutter in what was *found* below the root.
+    """Return the clutter in a *found* survey of the root.
 
-    *known* is what the graph knew before the look at the root. Raises OSError and the errors of Graph.
+    *known* is the content of the graph before the survey. Raises OSError and the errors of Graph.
     """
     unrecorded = find_unrecorded(store, found, known)
     stale = (entry for entry in MountTable(store.directories).list() if entry.state is MountState.STALE)
@@ -85,9 +84,9 @@ def find_clutter(store: Store, found: Survey, known: Known) -> Clutter:
 
 
 def find_unrecorded(store: Store, found: Survey, known: Known) -> Unrecorded:
-    """Return what of *found* is not *known*, and is still not recorded now.
+    """Return the content of *found* that is not *known*, and is still unrecorded now.
 
-    Everything is recorded before the transaction ends that gives it its place. Raises the errors of Graph.
+    New content is recorded by the transaction that also puts it in place. Raises the errors of Graph.
     """
     with store.graph.read() as snapshot:
 
@@ -102,11 +101,11 @@ def find_unrecorded(store: Store, found: Survey, known: Known) -> Unrecorded:
 
 
 def _written_in(store: Store, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Of these containers without a record those that hold what somebody has written, and that none is removing.
+    """Return those of these unrecorded containers that have been written in, and that no process is removing.
 
-    Whoever removes one lists its place until the directory has gone, which a power cut may lose; so the record beside
-    its files says beforehand that it goes (`Containers.remove`). One of a `run` whose process has died goes, too. The
-    record of one that is to stay is durable: without a record that can be read it was never finished.
+    A removal lists the container's place until the directory is gone. A power cut may lose the list; so the record next
+    to the container's files announces the removal beforehand (`Containers.remove`). A container of a dead `run` is
+    removed, too. The record of a permanent one is durable: without a readable record it was never finished.
     """
     listed = listed_places(store.directories)
     found = []
@@ -124,7 +123,7 @@ def _written_in(store: Store, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def strays(found: Survey) -> list[str]:
-    """Names below the root of what was *found* there and is not the store's: the collector leaves it alone."""
+    """Return the names below the root that are not part of the store; the collector leaves them alone."""
     return [name for name in found.strange if "/" not in name and _writer(name) is None]
 
 
@@ -134,16 +133,16 @@ def _is_dead(ingest_name: str, graph: str) -> bool:
 
 
 def _is_ours(name: str, graph: str) -> bool:
-    """Whether something strange may be taken: below our own directories, or a file that was never finished.
+    """Whether an unexpected file may be deleted: one in our own directories, or an unfinished document.
 
-    Another process may be writing its `index.json.<owner>` (or one for `oci-layout` or `store.json`) at this moment.
+    A live process may be writing its `index.json.<owner>` (or one for `oci-layout` or `store.json`) at this moment.
     """
     owner = _writer(name)
     return "/" in name or (owner is not None and not owner.is_alive(graph))
 
 
 def _writer(name: str) -> Owner | None:
-    """The process that writes, or has written, what is called *name* below the root until it is finished."""
+    """Return the process that writes, or has written, the unfinished document *name* below the root."""
     for own in RESERVED:
         if name.startswith(f"{own}."):
             return Owner.of_directory(name.removeprefix(f"{own}."))

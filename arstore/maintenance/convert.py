@@ -1,8 +1,8 @@
-"""Converting trees from one form to the other.
+"""Conversion of trees from one form to the other.
 
-A tree is made anew from its layer's blob, as after damage, and takes the old one's place in one transaction with the
-graph; whatever dies on the way leaves the old tree or the new one. Trees that something alive stands on are not
-touched, and neither are caps, which have one form, nor merged indexes, which follow from what they are made of.
+A tree is rebuilt from its layer's blob, as after damage, and replaces the old one in one transaction with the graph. A
+crash on the way leaves the old tree or the new one. Trees in use are not changed. Neither are caps, which have only one
+form, nor merged indexes, which follow from their members.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Fate(enum.Enum):
-    """What became of a tree."""
+    """The outcome for a tree."""
 
     CONVERTED = "converted"
     PLANNED = "to-convert"
@@ -41,9 +41,9 @@ class Fate(enum.Enum):
 
 @dataclass(slots=True, frozen=True)
 class Conversion:
-    """One tree: its key, its form when the work is done, and, where it is not the one asked for, why.
+    """One tree: its key, its form after the work, and the reason if it is not the requested one.
 
-    `error` is what ended the work on its image.
+    `error` is the error that ended the work on its image.
     """
 
     key: str
@@ -55,10 +55,10 @@ class Conversion:
 
 
 def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
-    """The forms to make: *name*, or what this host would choose for `auto`, and what takes the layers it cannot.
+    """Return the forms to make: *name*, or this host's choice for `auto`, and the fallback for other layers.
 
-    Raises PermissionDeniedError when this process may not make trees, HostError for a form that cannot be mounted here:
-    images would be the worse for it.
+    Raises PermissionDeniedError if this process may not make trees, HostError for a form that cannot be mounted here:
+    converted images could no longer be used.
     """
     forms = store.tree_forms(name)
     if not forms:
@@ -74,7 +74,7 @@ def target_forms(store: Store, name: str) -> tuple[TreeFormat, ...]:
 
 
 def plan_conversion(store: Store, images: Sequence[StoredImage], form: str) -> list[Conversion]:
-    """What `convert` would do to the trees of *images*, each once. Raises the errors of Graph."""
+    """Return what `convert` would do to the trees of *images*, each once. Raises the errors of Graph."""
     found: dict[str, Conversion] = {}
     with store.graph.read() as snapshot:
         held = _Held(store, snapshot)
@@ -86,11 +86,11 @@ def plan_conversion(store: Store, images: Sequence[StoredImage], form: str) -> l
 def convert(
     store: Store, images: Sequence[StoredImage], forms: tuple[TreeFormat, ...], progress: Progress | None = None
 ) -> Iterator[Conversion]:
-    """Give the trees of *images*, each once, the first of *forms*; what became of each, as soon as that is known.
+    """Convert the trees of *images*, each once, to the first of *forms*; yield each outcome as soon as it is known.
 
-    An image at a time, which needs room for both forms of its trees. A tree that is not there is left to its next use,
-    and an image that cannot be worked on does not keep the others from it. Raises PermissionDeniedError for a store
-    that can only be read, the errors of Graph, OSError.
+    Images are converted one at a time, which needs space for both forms of an image's trees. Missing trees are left to
+    their next use, and an image that fails does not stop the others. Raises PermissionDeniedError for a read-only
+    store, the errors of Graph, OSError.
     """
     require_writable(store.directories.root)
     form = forms[0].name
@@ -112,7 +112,7 @@ def convert(
 
 
 class _Held:
-    """Who holds which tree, found out when somebody asks: all containers and mounts are looked at for that."""
+    """The holders of trees, found on first use, because that reads all containers and mounts."""
 
     def __init__(self, store: Store, snapshot: Snapshot) -> None:
         self._directories = store.directories
@@ -120,7 +120,7 @@ class _Held:
         self._holders: dict[str, Holder] | None = None
 
     def get(self, key: str) -> Holder | None:
-        """One that holds the tree *key*."""
+        """Return a holder of the tree *key*, or None."""
         if self._holders is None:
             self._holders = tree_holders(self._directories, self._snapshot)
         return self._holders.get(key)
@@ -129,7 +129,7 @@ class _Held:
 def _planned(
     snapshot: Snapshot, held: _Held, image: StoredImage, form: str, seen: Container[str]
 ) -> dict[str, Conversion]:
-    """What there is to do for *image*, by key, top first, but for the trees that were *seen*."""
+    """Return the plan for *image*, by key, top first, without the trees already *seen*."""
     found: dict[str, Conversion] = {}
     for _, layer in reversed(chain_of(snapshot, image)):
         tree = snapshot.tree(layer.tree) if layer.tree and layer.tree not in seen else None
@@ -146,7 +146,7 @@ def _planned(
 
 
 def _done(store: Store, plan: Iterable[Conversion], form: str) -> Iterator[Conversion]:
-    """*plan* as it has come out."""
+    """Yield *plan* with its outcomes."""
     with store.graph.read() as snapshot:
         held = _Held(store, snapshot)
         done = [_outcome(one, snapshot.tree(one.key), held, form) for one in plan]
@@ -160,5 +160,5 @@ def _outcome(one: Conversion, record: TreeRecord | None, held: _Held, form: str)
         return replace(one, outcome=Fate.CONVERTED, form=form)
     if (holder := held.get(one.key)) is not None:
         return replace(one, outcome=Fate.IN_USE, why=holder.why, hint=holder.hint)
-    why = f"its layer holds something that the form {form} cannot represent here"
+    why = f"its layer contains something that the form {form} cannot represent here"
     return replace(one, outcome=Fate.UNREPRESENTABLE, why=why)

@@ -1,8 +1,8 @@
-"""Where a backup goes: whose backup is there already, and what of it would be lost.
+"""The destination of a backup: which store's backup is already there, and how much of it would be lost.
 
-A backup says in `backup.json` which store wrote it, so that the next one knows what a missing image means: removed
-since by that very store, or never known to this one. Without such a record (an older arstore's backup, or a layout of
-another tool), and wherever the record does not vouch for what is there, nothing that is listed may be lost.
+`backup.json` names the store that wrote the backup. So the next backup can distinguish an image that this store has
+removed from one that it never had. If that record is missing (a backup of an older arstore, or a layout of another
+tool), or does not match the content, no listed image or name may be lost.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot
 
 RECORD = "backup.json"
-"""The file in a backup that says which store wrote it."""
+"""The file in a backup that names the store that wrote it."""
 
-_HINT = "--replace makes it a backup of this store all the same"
+_HINT = "--replace overwrites it with a backup of this store"
 
 
 class Writer(NamedTuple):
     """The store that writes a backup, at one moment.
 
-    `home` tells the store from copies of it, and `number` is that of the graph's transaction: of two moments of one
-    graph the later one has the larger number.
+    `home` distinguishes the store from copies of it. `number` is the number of the graph's transaction, which grows
+    over the life of a graph.
     """
 
     id: str
@@ -47,20 +47,20 @@ class Writer(NamedTuple):
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Writer:
-        """The store of this moment."""
+        """Return the state of the store in *snapshot*."""
         own = snapshot.own
         return cls(own(identity.ID) or "", own(identity.LINEAGE) or "", snapshot.home(), snapshot.number())
 
 
 class BackupListing(NamedTuple):
-    """What an index.json lists."""
+    """The images and names that an index.json lists."""
 
     images: frozenset[str]
     names: frozenset[str]
 
 
 class Loss(NamedTuple):
-    """What a backup lists and the next one will not."""
+    """The number of images and names that a backup lists and the next one will not."""
 
     images: int
     names: int
@@ -70,16 +70,16 @@ class Loss(NamedTuple):
 
 
 def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss:
-    """What would be lost when *index* takes the place of the one in *directory*.
+    """Return the loss if *index* replaces the one in *directory*.
 
-    Raises BackupRefusedError unless that is what the store of the backup itself has removed, or *replace*; OSError.
+    Raises BackupRefusedError, unless the store of the backup itself has removed the images, or *replace*; OSError.
     """
     old, after = _content(f"{directory}/{INDEX}"), listing(index)
     before = BackupListing(frozenset(), frozenset()) if old is None else listing(old)
     if replace and before is None:
         return Loss(0, 0)
     if before is None or after is None:
-        raise BackupRefusedError(f"{directory}/{INDEX}", "cannot be read, so nobody knows what would be lost", _HINT)
+        raise BackupRefusedError(f"{directory}/{INDEX}", "cannot be read, so the loss is unknown", _HINT)
     loss = Loss(len(before.images - after.images), len(before.names - after.names))
     holds = bool(before.images) or (old is None and _has_blobs(directory))
     why = _doubt(read_record(directory), writer, digest_of(old or b""), loss, bool(after.images)) if holds else ""
@@ -90,27 +90,27 @@ def compare(directory: str, writer: Writer, index: bytes, replace: bool) -> Loss
 
 
 def _doubt(found: tuple[Writer, tuple[str, ...]] | None, writer: Writer, old: str, loss: Loss, has_images: bool) -> str:
-    """Why what is missing now may not be what the store has removed; "" for no reason to think so."""
+    """Return a reason why missing images may not have been removed by the store; "" if there is none."""
     if not has_images:
         return "this store has no images"
     if found is None:
-        return "it does not say which store it is a backup of" if loss else ""
+        return "it does not name the store that it is a backup of" if loss else ""
     known, indexes = found
     if known.id != writer.id:
         return f"it is the backup of another store ({known.id})"
     if known.lineage != writer.lineage:
-        return "this store's graph was made again since"
+        return "the graph of this store was rebuilt since"
     if not loss:
         return ""
     if old not in indexes:
-        return "something else has changed its index.json since"
+        return "its index.json was changed by something else since"
     if writer.number < known.number:
         return "this store is older than the backup"
-    return "this store is a copy of the one it is a backup of" if known.home != writer.home else ""
+    return "this store is a copy of the store that it is a backup of" if known.home != writer.home else ""
 
 
 def listing(document: bytes) -> BackupListing | None:
-    """The images that an index.json lists; None where it is none. What is attached to them goes with them."""
+    """Return the images and names in an index.json, without attachments; None if it is not an index."""
     try:
         entries: Any = json.loads(document)["manifests"]
         entries = [entry for entry in entries if SUBJECT not in (entry.get("annotations") or {})]
@@ -122,12 +122,12 @@ def listing(document: bytes) -> BackupListing | None:
 
 
 def record_document(writer: Writer, indexes: Iterable[str]) -> bytes:
-    """`backup.json`: the store, and the digests of the index.json that it has left or is about to leave there."""
+    """Return `backup.json`: the store, and the digests of the index.json that is there and of the one to follow."""
     return json.dumps({"store": writer._asdict(), "indexes": sorted(indexes)}, indent=1).encode() + b"\n"
 
 
 def read_record(directory: str) -> tuple[Writer, tuple[str, ...]] | None:
-    """What `backup.json` says; None where there is none, or one that says nothing. Raises OSError."""
+    """Return the content of `backup.json`; None if it is missing or invalid. Raises OSError."""
     data = _content(f"{directory}/{RECORD}")
     try:
         document: Any = json.loads(data or b"")
@@ -139,14 +139,14 @@ def read_record(directory: str) -> tuple[Writer, tuple[str, ...]] | None:
 
 
 def digest_of(document: bytes) -> str:
-    """The digest by which an index.json is known again."""
+    """Return the digest that identifies an index.json."""
     return "sha256:" + hashlib.sha256(document).hexdigest()
 
 
 def members(directory: str, indexes: Iterable[str]) -> set[str]:
-    """Blobs in *directory* that the images of these *indexes* need, also images that the store does not have.
+    """Return the blobs in *directory* that the images of these *indexes* need, including images not in the store.
 
-    An index may list images for platforms that were never imported, and that another tool has brought there.
+    An index may list images for platforms that were never imported, but that another tool has copied there.
     """
     found: set[str] = set()
     todo = list(indexes)
@@ -160,7 +160,7 @@ def members(directory: str, indexes: Iterable[str]) -> set[str]:
 
 
 def _descriptors(document: object) -> Iterator[str]:
-    """The digests of the descriptors in a manifest or an index."""
+    """Yield the digests of the descriptors in a manifest or an index."""
     if isinstance(document, dict):
         for field in ("manifests", "layers", "config"):
             value = document.get(field)

@@ -1,7 +1,7 @@
-"""The bill: where every byte under the root is, and what each image costs.
+"""Disk usage: where every byte under the root is, and the size of each image.
 
-The parts add up to the total, and the total is what du(1) says. What nothing in the graph accounts for is shown as
-`orphans`, and what the collector would take, as `reclaimable`.
+The parts add up to the total, and the total equals that of du(1). Content without a record in the graph is shown as
+`orphans`, and content that the collector would delete, as `reclaimable`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ImageUsage(NamedTuple):
-    """Bytes allocated for an image's blobs and trees: `unique` would be freed with it, `shared` is others' too."""
+    """Bytes allocated for an image's blobs and trees: `unique` would be freed with it, `shared` has other users."""
 
     digest: str
     names: tuple[str, ...]
@@ -54,12 +54,13 @@ class Usage:
     reclaimable: int
     images: tuple[ImageUsage, ...]
     strays: dict[str, int] = field(default_factory=dict)
-    """Of the orphans, names below the root that are not the store's."""
+    """The part of `orphans` that is not the store's, by name below the root."""
     basis: object = field(default=None, repr=False, compare=False)
-    """What the figures were made of, for who ends soon: of a large store it takes a while to take that apart."""
+    """The data behind the figures, kept alive for a process that ends soon: freeing it takes a while for a large store.
+    """
 
     def parts(self) -> dict[str, int]:
-        """Return what the total is made of, in the order in which `du` prints it."""
+        """Return the parts of the total, in the order in which `du` prints them."""
         return {
             "blobs": self.blobs,
             "trees": self.trees,
@@ -71,17 +72,17 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Everything below the root."""
+        """Bytes of everything below the root."""
         return sum(self.parts().values())
 
 
 def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
-    """The bill of the whole store; of *images* only those listed are itemised, all of them by default.
+    """Measure the whole store; itemise only *images* (all by default).
 
-    Directories through which pipelines hand images over count as containers'. Raises OSError and the errors of Graph.
+    Directories through which pipelines hand over images count as containers. Raises OSError and the errors of Graph.
     """
     with store.graph.read():
-        pass  # a graph that is opened for the first time gets its files now, and they count
+        pass  # opening a graph for the first time makes its files, which count
     store.close()
     parts = Parts(store.directories)
     with divided(parts.survey, parts.COUNT) as surveyed:
@@ -116,14 +117,14 @@ def measure(store: Store, images: Sequence[StoredImage] | None = None) -> Usage:
 
 
 class _Kind:
-    """What images need of one kind, blobs or trees, and the bytes of it.
+    """The content of one kind, blobs or trees, that images need, and its bytes.
 
-    What all of them need stands in one list, and sums are kept of all that comes before each place in it: what one
-    image needs is the difference of two. So nothing is done number by number.
+    The needs of all images are in one list, with running sums; the need of one image is the difference of two sums. So
+    no Python code runs for each number.
     """
 
     def __init__(self, numbers: Numbers, needed: Iterable[tuple[int, ...]]) -> None:
-        """*needed* are the numbers of what each image needs."""
+        """*needed* has the numbers that each image needs."""
         needs = list(needed)
         self._numbers = numbers
         self._needed = list(chain.from_iterable(needs))
@@ -132,7 +133,7 @@ class _Kind:
         self._is_of_one = [self._users.get(number) == 1 for number in range(len(numbers.keys))]
 
     def weigh(self, sizes: Sizes) -> tuple[list[int], list[int]]:
-        """These are the bytes of everything: so much each image needs, and so much of it alone."""
+        """Given all sizes, return for each image the bytes that it needs, and those that only it needs."""
         self._sizes = sizes.by_number(self._numbers)
         return self._weighed(self._sizes), self._weighed(list(map(mul, self._sizes, self._is_of_one)))
 
@@ -142,17 +143,17 @@ class _Kind:
         return list(map(sub, ends[1:], ends))
 
     def bytes(self, numbers: Iterable[int]) -> int:
-        """The bytes of these."""
+        """Return the bytes of these numbers."""
         return sum(map(self._sizes.__getitem__, numbers))
 
     def freed(self, needed: Iterable[tuple[int, ...]]) -> int:
-        """The bytes of what nobody needs any more without the images that need these."""
+        """Return the bytes that nothing needs any more without the images that need these."""
         users = Counter(chain.from_iterable(needed))
         return self.bytes(number for number, count in users.items() if count == self._users[number])
 
 
 class _Shares:
-    """What of all that images need is whose."""
+    """The share of each image in the content of the store."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
@@ -164,13 +165,13 @@ class _Shares:
         self._trees = _Kind(reach.trees, (needs.trees for needs in every))
 
     def weigh(self, found: Survey) -> None:
-        """What was *found* is what everything occupies."""
+        """Take the sizes from *found*."""
         kinds = (self._blobs.weigh(found.blobs), self._trees.weigh(found.trees))
         sizes, own = (map(add, *both) for both in zip(*kinds, strict=True))
         self._weighed = dict(zip(self._needs, zip(sizes, own, strict=True), strict=True))
 
     def item(self, digest: str) -> ImageUsage:
-        """The bill of one image or index: what only it needs, and the images that would go with it, is its own."""
+        """Return the usage of one image or index; `unique` includes images that would be removed with it."""
         needs = self._needs[digest]
         if not needs.is_index:
             size, own = self._weighed[digest]

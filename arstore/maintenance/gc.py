@@ -1,9 +1,9 @@
-"""The collector: a plan of what nothing holds, and its application, which returns what was really removed.
+"""The collector: a plan of the content that nothing holds, and its execution, which returns what was removed.
 
-Roots are names, containers, mounts and leases of living processes (`store.collect.holders.roots`). Marking finds what
-they need (`store.collect.sweep.planned`). The sweep removes the rest: images without a name and what only they need,
-and the clutter that processes which died have left (`maintenance.clutter`). Files leave their places in the steps that
-`store.collect.sweep` describes, so that an import at the same moment loses nothing.
+Roots are names, containers, mounts and leases of live processes (`store.collect.holders.roots`). Marking finds
+everything that they need (`store.collect.sweep.planned`). The sweep removes the rest: images without a name and content
+that only they need, and leftovers of dead processes (`maintenance.clutter`). Files are removed in the steps of
+`store.collect.sweep`, so that an import at the same moment loses nothing.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Garbage:
-    """What nothing holds: keys of records, and names of files and directories; `bytes` is their size on disk.
+    """Content that nothing holds: keys of records, and names of files and directories; `bytes` is their size on disk.
 
-    `mounts` are ids of records that nothing is mounted for, and paths of mounts that have no record. `leftovers` are
-    below the runroot; `bytes` counts what is below the root.
+    `mounts` are ids of stale records, and paths of mounts without a record. `leftovers` are below the runroot; `bytes`
+    counts only content below the root.
     """
 
     images: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Garbage:
 
 
 class Marked(NamedTuple):
-    """What a snapshot of the graph shows, and what follows: the records to delete.
+    """The result of marking a snapshot of the graph: the records to delete.
 
     `moment` is the snapshot's number, and `held` are the roots.
     """
@@ -92,14 +92,14 @@ class Marked(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Plan(Garbage):
-    """What `collect` would remove; `marked` is None when records of images are to stay, held or not."""
+    """The content that `collect` would remove; `marked` is None if records of images are to stay, held or not."""
 
     marked: Marked | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Collected(Garbage):
-    """What `collect` removed. `bytes` counts files as they were deleted, hard links and all."""
+    """The content that `collect` removed. `bytes` counts files when they were deleted, so hard links count right."""
 
 
 # --- roots and mark: the plan ---------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def plan_collection(store: Store) -> Plan:
 
 
 def plan_clutter(store: Store) -> Plan:
-    """Return the part of that which no record of an image belongs to. Raises as `plan_collection`."""
+    """Return the part of `plan_collection` without records of images. Raises the errors of `plan_collection`."""
     return _plan(store, clutter_only=True)
 
 
@@ -146,7 +146,7 @@ def _plan(store: Store, *, clutter_only: bool) -> Plan:
 
 
 def _mark(store: Store, snapshot: Snapshot, reach: Reach | None = None) -> Marked:
-    """Find the roots, what they need, and how to delete the rest. Raises OSError and the errors of Graph."""
+    """Find the roots and what they need, and plan to delete the rest. Raises OSError and the errors of Graph."""
     reach = reach or Reach(snapshot)
     held = roots(store.directories, snapshot, reach.names)
     return Marked(snapshot.number(), held, planned(snapshot, reach, held))
@@ -161,10 +161,10 @@ def _dead_leases(store: Store, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def collect(store: Store, plan: Plan | None = None) -> Collected:
-    """Remove what *plan* lists, by default one that is made now, and return what was removed.
+    """Remove the content in *plan*, by default a new plan, and return what was removed.
 
-    What came to be held since the plan stays; when the graph has changed since, what nothing holds is marked again.
-    Raises as `plan_collection`.
+    Content that is held by now stays; if the graph has changed since the plan, it is marked again. Raises
+    StoreDamagedError if the graph is damaged, OSError and the errors of Graph.
     """
     with store.graph.spare_given_up():
         if plan is None:
@@ -186,7 +186,7 @@ def _apply(store: Store, plan: Plan) -> Collected:
         ingest.forget_places()
         orphans = _take_orphans(store, ingest, plan.orphans)
     ingests = _remove_ingests(store, plan.ingests)
-    # Last, because it needs space, of which a full disk has some only now.
+    # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)
     store.sync_trees()
     return Collected(
@@ -206,24 +206,24 @@ def _apply(store: Store, plan: Plan) -> Collected:
 
 
 def _paths(mounts: Iterable[str]) -> list[str]:
-    """Of the *mounts* of a plan those without a record."""
+    """Return those of the planned *mounts* that have no record."""
     return [name for name in mounts if name.startswith("/")]
 
 
 def _delete_records(store: Store, plan: Plan, ingest: Ingest) -> tuple[Removed, tuple[str, ...]]:
-    """Delete the records of what nothing holds now, and dead leases; return both as they were deleted."""
+    """Delete the records of content that nothing holds now, and dead leases; return both as deleted."""
     marked = plan.marked
     if marked is not None:
         with store.graph.read() as snapshot:
-            # It took time to come here, and containers that were removed on the way are changes too. To mark takes long
-            # on a large store, so it is not left for the transaction, for which all others wait.
+            # Time has passed, and the containers removed on the way are changes too. Marking takes long on a large
+            # store, so it is not done inside the transaction, for which all others wait.
             if snapshot.number() != marked.moment:
                 marked = _mark(store, snapshot)
     reached("collect.marked")
     with store.graph.write() as change:
         doomed = Sweep()
         if marked is not None:
-            # Mounts are made with the writer's lock held, and change nothing in the graph.
+            # Mounts are made while holding the writer's lock, and do not change the graph.
             still = change.follows(marked.moment) and roots(store.directories, change) <= marked.held
             doomed = marked.doomed if still else _mark(store, change).doomed
         note_removal(ingest, doomed)
@@ -243,7 +243,7 @@ def _drop_hints(store: Store) -> None:
 
 
 def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple[str, ...]:
-    """Move *orphans* into *ingest*; return those that were there. What has been recorded since the plan stays."""
+    """Move *orphans* into *ingest*; return those that existed. Files that were recorded since the plan stay."""
     orphans = tuple(orphans)
     if not orphans:
         return ()
@@ -259,7 +259,7 @@ def _take_orphans(store: Store, ingest: Ingest, orphans: Iterable[str]) -> tuple
 
 
 def _remove_ingests(store: Store, names: Iterable[str]) -> dict[str, int]:
-    """Delete ingests of dead processes; return those that nobody else took, with the bytes that this freed."""
+    """Delete ingests of dead processes; return those that no other process took, with the bytes that this freed."""
     freed: dict[str, int] = {}
     for name in names:
         count = take_ingest(store.directories, store.graph, name)
@@ -270,7 +270,7 @@ def _remove_ingests(store: Store, names: Iterable[str]) -> dict[str, int]:
 
 
 def reclaim(store: Store) -> int:
-    """Delete the blobs and trees that have no record, and nothing else; return the bytes that this frees.
+    """Delete only blobs and trees without a record; return the bytes that this frees.
 
     For an import that would otherwise not fit. Raises OSError and the errors of Graph.
     """

@@ -1,4 +1,4 @@
-"""Disk usage of additional stores, and the bytes there that this store needs: not in its own total."""
+"""Disk usage of additional stores, and the bytes there that this store needs. Its total does not include them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LenderUsage(NamedTuple):
-    """One additional store: bytes allocated below its root, None while it is absent; `error` has the reason.
+    """One additional store: bytes allocated below its root, None if it is absent; `error` gives the reason.
 
     `needed` are the bytes of the blobs there that images of this store need.
     """
@@ -27,7 +27,7 @@ class LenderUsage(NamedTuple):
 
 
 def measure_lenders(store: Store) -> list[LenderUsage]:
-    """Every additional store, named or needed by images. Raises the errors of Graph."""
+    """Return every additional store, named or needed by images. Raises the errors of Graph."""
     with store.graph.read() as snapshot:
         lent = [record for _, record in snapshot.all_lent()]
     needed: dict[tuple[str, str], int] = {}
@@ -43,11 +43,11 @@ def measure_lenders(store: Store) -> list[LenderUsage]:
             mine = [place for place in needed if place == (lender.id, root) or (place[0] and place[0] == lender.id)]
             found.append(LenderUsage(root, _allocated(lender), sum(map(needed.pop, mine))))
     for (_, root), size in sorted(needed.items()):
-        found.append(LenderUsage(root, None, size, f"additional store {root}: is needed, and is not named now"))
+        found.append(LenderUsage(root, None, size, f"additional store {root}: is needed, but is not named now"))
     return found
 
 
 def _allocated(lender: AdditionalStore) -> int:
-    """Bytes below its root, as du(1) counts them. Raises OSError."""
+    """Return the bytes below its root, as du(1) counts them. Raises OSError."""
     names = os.listdir(lender.root)
     return os.lstat(lender.root).st_blocks * 512 + weigh(lender.directories, names)

@@ -1,8 +1,8 @@
-"""Removing images: a name, or an image with all its names, and at once everything that nothing else needs.
+"""Removal of images: a name, or an image with all its names, together with everything that nothing else needs.
 
-First comes a plan, which is a value. A name is removed only where it is written as it is stored: what is called alike
-in another tool's spelling was not named. What a container, a mount or a living lease holds is not removed. Files go in
-the way that `sweep` describes.
+Every removal starts with a plan, which is a value. A name has to be spelled as it is stored: another tool's spelling of
+a similar name does not match. Images held by a container, a mount or a live lease are not removed. Files are removed in
+the steps of `sweep`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Disposal:
-    """What `remove_images` does: names that stand for nothing any more, and what is removed.
+    """The effect of `remove_images`: names that are removed, and content that is removed.
 
-    `freed` counts the bytes on disk of blobs and trees: of a plan as du(1) does, else as they were deleted.
+    `freed` counts the bytes on disk of blobs and trees: for a plan as du(1) does, otherwise as they were deleted.
     """
 
     untagged: tuple[str, ...]
@@ -41,7 +41,7 @@ class Disposal:
 
 
 def plan_removal(store: Store, texts: Sequence[str]) -> Disposal:
-    """What `remove_images` would do now. Raises as it does."""
+    """Return what `remove_images` would do now. Raises the errors of `remove_images`."""
     from arstore.maintenance.scan.walk import weigh
 
     with store.graph.read() as snapshot:
@@ -53,15 +53,16 @@ def plan_removal(store: Store, texts: Sequence[str]) -> Disposal:
 def remove_images(store: Store, texts: Sequence[str]) -> Disposal:
     """Remove what *texts* mean, all of it or nothing.
 
-    A name of several is only taken away; the last one takes its image along, as a digest does. An index takes along
-    those of its images that have no other name. Raises the errors of `Store.find`, and InUseError.
+    If an image has other names, only the name is removed. Removing the last name, or giving a digest, removes the
+    image. An index is removed with those of its images that have no other name and are in no other index. Raises the
+    errors of `Store.find`, and InUseError.
     """
     with store.graph.spare_given_up():
         return _dispose(store, texts)
 
 
 class _Plan(NamedTuple):
-    """At one moment: the names that are only taken away, what is *doomed* and all that goes with it, and how."""
+    """A plan for one moment: names to remove, the *doomed* images, all images that go with them, and the sweep."""
 
     untagged: list[str]
     doomed: dict[str, StoredImage]
@@ -77,11 +78,11 @@ def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
             require_sound(store.graph)
         reached("remove.planned")
         with store.graph.write() as change:
-            # Names stay what they are while the lock is held. To mark takes long on a large store, and all who change
-            # something wait for it: what was found before holds when nobody has committed since.
+            # Names cannot change while the lock is held. Marking takes long on a large store, and other writers would
+            # wait: so the earlier plan is used if no other process has committed since.
             if not change.follows(moment):
                 plan = _planned(store, change, texts)
-            # Mounts are made with the lock held, and nothing of them is committed.
+            # Mounts are made while holding the lock, and commit nothing.
             _require_unheld(store, change, plan.gone, plan.doomed)
             for name in plan.untagged:
                 change.delete("names", name)
@@ -90,7 +91,7 @@ def _dispose(store: Store, texts: Sequence[str]) -> Disposal:
         reached("remove.recorded")
         gone = take_files(store.directories, store.graph, ingest, removed)
         ingest.forget_places()
-    # Last, because it needs space, of which a full disk has some only now.
+    # Last, because it needs space, which a full disk has only now.
     write_layout(store.directories, store.graph)
     return _disposal(plan, gone, ingest.freed)
 
@@ -115,7 +116,7 @@ def _planned(store: Store, snapshot: Snapshot, texts: Sequence[str]) -> _Plan:
 
 
 def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, StoredImage]]:
-    """The names that are only taken away, and the images that go."""
+    """Return the names that are only removed, and the images that are removed with theirs."""
     untagged: list[str] = []
     doomed: dict[str, StoredImage] = {}
     for text in texts:
@@ -132,7 +133,7 @@ def _meant(store: Store, texts: Sequence[str]) -> tuple[list[str], dict[str, Sto
 
 
 def _name_meant(text: str, image: StoredImage) -> str:
-    """The name by which *text* meant the image; "" when it was its digest."""
+    """Return the name of the image in *text*; "" if that is a digest."""
     query = parse_query(text)
     if query.digest is not None or query.name is None:
         return ""
@@ -141,10 +142,10 @@ def _name_meant(text: str, image: StoredImage) -> str:
 
 
 class Membership:
-    """Which indexes list which images, and which images have names, at one moment."""
+    """The images that each index lists, and the images with names, at one moment."""
 
     def __init__(self, reach: Reach, untagged: frozenset[str] = frozenset()) -> None:
-        """Names *untagged* count no more."""
+        """The names *untagged* no longer count."""
         self._named = {digest for digest, names in reach.names.items() if not untagged.issuperset(names)}
         self._members = reach.indexes()
         self._listing: dict[str, set[str]] = {}
@@ -153,7 +154,7 @@ class Membership:
                 self._listing.setdefault(member, set()).add(digest)
 
     def gone_with(self, doomed: Iterable[str]) -> set[str]:
-        """*doomed* and what goes with the indexes among them: members without a name that no other index lists."""
+        """Return *doomed* and the members of their indexes that have no name and are in no other index."""
         gone = set(doomed)
         todo = list(gone)
         while todo:
@@ -164,7 +165,7 @@ class Membership:
         return gone
 
     def listed_elsewhere(self, gone: set[str]) -> tuple[str, str] | None:
-        """One of the images *gone* that an index lists which stays, and that index; None where there is none."""
+        """Return one of the images *gone* that an index lists which stays, and that index; or None."""
         for digest, listed in self._members.items():
             if digest not in gone and not gone.isdisjoint(listed):
                 return (gone & set(listed)).pop(), digest

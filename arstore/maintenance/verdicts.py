@@ -1,13 +1,13 @@
-"""What the last `check` found to be the matter with images, kept for those who list them.
+"""Damage of images found by the last `check`, kept for commands that list images.
 
     <root>/graph/damage.json    {"things": [[kind, what, state], ...], "images": {digest: [place in things, ...]}}
 
-A verdict speaks of something as it was when it was looked at: its `state` stands for the file's inode and times, or for
-the record's bytes. When that has changed since, because the thing was mended, replaced or removed, the verdict says
-nothing any more. So nobody has to take verdicts back, and a store without damage has no such file. It is advisory: it
-may be lost, and is not durable.
+A verdict applies to a thing as it was when it was checked: `state` is derived from the file's inode and times, or from
+the record's bytes. If that has changed since, because the thing was repaired, replaced or removed, the verdict no
+longer applies. So verdicts need not be withdrawn, and a store without damage does not have the file. The file is
+advisory: it may be lost, and is not durable.
 
-Not in scope: finding damage (`check`). What is not known to be damaged has perhaps never been looked at.
+Not in scope: finding damage (`check`). An image without a verdict may never have been checked.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _MOST_THINGS, _MOST_OF_AN_IMAGE = 10_000, 8
-"""Things that are remembered, and of one image. More is as bad."""
+"""Maximum number of things remembered, in total and for one image. More would not change the answer."""
 
 Thing = tuple[str, str]
-"""A kind of damage (`check.findings`), and what is damaged."""
+"""A kind of damage (`check.findings`), and the name of the damaged thing."""
 
 
 def known(store: Store) -> dict[str, list[str]]:
-    """The kinds of damage that are known of images, by digest; empty for what cannot be read.
+    """Return the known kinds of damage of images, by digest; empty if the file cannot be read.
 
     Raises the errors of Graph.
     """
@@ -52,10 +52,10 @@ def known(store: Store) -> dict[str, list[str]]:
 
 
 def record(store: Store, hits: Mapping[Thing, Iterable[str]], whole: bool) -> None:
-    """Remember the damage *hits*, with the digests of the images that it hits.
+    """Remember the damage *hits*, with the digests of the images that it affects.
 
-    Unless *whole*, what was known before and has not changed is still known: somebody has looked at a part only.
-    Raises OSError and the errors of Graph.
+    Unless *whole*, earlier verdicts that still apply are kept, because only a part of the store was checked. Raises
+    OSError and the errors of Graph.
     """
     path = store.directories.damage
     if not hits and (whole or not os.path.exists(path)):
@@ -99,7 +99,7 @@ def _rows(path: str) -> list[tuple[str, str, str, set[str]]]:
 
 
 def _read_verdicts(path: str) -> tuple[list[tuple[str, str, str]], dict[str, list[int]]]:
-    """The two members of the file; empty where there is none, or it is spoilt."""
+    """Return the two members of the file; empty if it is missing or invalid."""
     try:
         with open(path, "rb") as file:
             document: Any = json.loads(file.read())
@@ -111,7 +111,7 @@ def _read_verdicts(path: str) -> tuple[list[tuple[str, str, str]], dict[str, lis
 
 
 def _state(directories: Directories, snapshot: Snapshot, kind: str, what: str) -> str:
-    """What stands for the present state of something; equal as long as nobody has changed it."""
+    """Return a value for the present state of a thing; equal as long as it is unchanged."""
     from hashlib import sha256
 
     table = kind.partition("-")[0]
@@ -144,7 +144,7 @@ def _tree(path: str) -> list[object]:
 
 
 def _gaps(snapshot: Snapshot, table: str, key: str) -> list[object]:
-    """A record of this *table* (without its s), and which of the records that it needs are there."""
+    """Return a record of this *table* (without its s), and which of the records that it needs exist."""
     needed: list[tuple[str, str]] = []
     if table == "image" and (image := snapshot.image(key)) is not None:
         needed += [("blobs", blob) for blob in (key, image.config, *image.layers)]

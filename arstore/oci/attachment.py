@@ -1,13 +1,13 @@
 """Attachments: manifests that belong to another manifest, such as signatures, attestations and lists of software.
 
-Two ways to say so are known:
+There are two ways to declare that:
 
 * the field `subject` of the manifest (image-spec manifest.md; listed by distribution-spec, "Listing Referrers"),
 * a tag made of the subject's digest and a suffix, `sha256-HEX.sig`, `.att` or `.sbom` (cosign's "tag-based discovery").
 
-In an image layout a tag is the annotation `org.opencontainers.image.ref.name`; `cosign save` has none, and says in the
-annotation `kind` which entry is the image, which are its signatures and its attestations. Not in scope: what an
-attachment says, and whether it is to be believed.
+In an image layout, a tag is the annotation `org.opencontainers.image.ref.name`. `cosign save` does not write it;
+instead the annotation `kind` marks which entry is the image, and which are its signatures and attestations. Not in
+scope: the content of an attachment, and whether to trust it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SUFFIXES = ("sig", "att", "sbom")
-"""The ends of cosign's tags, without the dot: signatures, attestations, a list of software."""
+"""The suffixes of cosign's tags, without the dot: signatures, attestations, a list of software."""
 UNITED = ("sig", "att")
-"""Those under which one manifest lists all, a layer for each."""
+"""The suffixes whose tag has one manifest for all attachments, with a layer for each."""
 
 OPENPGP = "application/vnd.arstore.signature.openpgp.v1"
 """The type of an OpenPGP message that is attached to an image (`simple_signing`)."""
@@ -38,17 +38,17 @@ NOTATION = "application/vnd.cncf.notary.signature"
 """The type of Notation's signatures."""
 
 MOST = 128
-"""Attachments of one subject that are examined, and signatures in a `dir:`: as many as containers/image reads."""
+"""Maximum number of attachments of one subject, and of signatures in a `dir:`: the limit of containers/image."""
 
 KIND = "kind"
-"""The annotation of entries in a layout as `cosign save` writes it."""
+"""The annotation that marks entries in a layout written by `cosign save`."""
 KIND_OF_IMAGE, KIND_OF_INDEX = "dev.cosignproject.cosign/image", "dev.cosignproject.cosign/imageIndex"
 KINDS: Mapping[str, str] = {"sig": "dev.cosignproject.cosign/sigs", "att": "dev.cosignproject.cosign/atts"}
-"""Its values, by the suffix of the tag that the entry would have in a registry."""
+"""Values of KIND, by the suffix of the tag that the entry would have in a registry."""
 
 EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-"""The content that stands for none, and its type (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
+"""The empty content, and its type (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
 EMPTY_DIGEST = Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 
 _TAG = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64,128})(?:\.(sig|att|sbom))?")
@@ -56,9 +56,9 @@ _NO_TIME = "0001-01-01T00:00:00Z"
 
 
 class Tag(NamedTuple):
-    """A tag that speaks of attachments: `subject` is None where the tag does not hold a whole digest.
+    """A tag of attachments; `subject` is None if the tag does not contain a complete digest.
 
-    Without a `suffix` it is that of an index of referrers, each of which names its subject itself.
+    Without a `suffix`, it is the tag of an index of referrers, each of which names its subject itself.
     """
 
     subject: Digest | None
@@ -75,17 +75,17 @@ def parse_tag(text: str) -> Tag | None:
 
 
 def tag_of(subject: Digest, suffix: str) -> str:
-    """The tag of the attachments of *subject* with this suffix."""
+    """Return the tag of the attachments of *subject* with this suffix."""
     return f"{subject.algorithm}-{subject.hex}.{suffix}"
 
 
 def tag_in(annotations: Mapping[str, str]) -> Tag | None:
-    """The same for an entry of a layout with these annotations."""
+    """Read the tag in the annotations of a layout's entry; None for any other tag."""
     return parse_tag(annotations.get(REF_NAME, ""))
 
 
 def blobs_of(manifest: Manifest) -> list[Descriptor]:
-    """The blobs that an attachment consists of besides its manifest, each digest once: config and layers."""
+    """Return the blobs of an attachment besides its manifest, each digest once: config and layers."""
     found: dict[Digest, Descriptor] = {}
     for blob in (manifest.config, *manifest.layers):
         found.setdefault(blob.digest, blob)
@@ -93,7 +93,7 @@ def blobs_of(manifest: Manifest) -> list[Descriptor]:
 
 
 def type_of(manifest: Manifest) -> str:
-    """The type of artifact that lists show: the manifest's own, else its config's (image-spec manifest.md).
+    """Return the type of artifact that lists show: the manifest's, else its config's (image-spec manifest.md).
 
     A manifest with an image's config, such as cosign's signatures, has the type of its first layer.
     """
@@ -103,16 +103,16 @@ def type_of(manifest: Manifest) -> str:
 
 
 class United(NamedTuple):
-    """A manifest made of several, and its config."""
+    """A manifest that combines several, and its config."""
 
     manifest: bytes
     config: bytes
 
 
 def united(every: Iterable[Descriptor]) -> United:
-    """One manifest with the layers *every*, each once, in their order: what a tag of cosign's stands for.
+    """Return one manifest with the layers *every*, each once, in order, as a tag of cosign needs it.
 
-    A layer is another one when its digest or its annotations differ: one payload may be signed by many keys.
+    Layers are different if their digests or their annotations differ: one payload may be signed with many keys.
     """
     layers: list[Descriptor] = []
     for layer in every:
@@ -133,5 +133,5 @@ def united(every: Iterable[Descriptor]) -> United:
 
 
 def is_among(layer: Descriptor, layers: Sequence[Descriptor]) -> bool:
-    """Whether *layers* has one with the same content and the same annotations."""
+    """Whether *layers* contains one with the same digest and the same annotations."""
     return any(one.digest == layer.digest and dict(one.annotations) == dict(layer.annotations) for one in layers)

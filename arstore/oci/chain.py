@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
-    """The chain ID of each layer, bottom first: as many as there are diff IDs.
+    """Return the chain ID of each layer, bottom first; as many as there are diff IDs.
 
-    The lowest one's is its diff ID; each other is the SHA-256 of `PARENT_CHAIN_ID DIFF_ID`.
+    The bottom layer's is its diff ID; each other is the SHA-256 of `PARENT_CHAIN_ID DIFF_ID`.
     """
     chain: list[Digest] = []
     for diff_id in diff_ids:
@@ -22,5 +22,5 @@ def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
 
 
 def child_chain_id(parent: Digest | None, diff_id: Digest) -> Digest:
-    """The chain ID of the layer *diff_id* put onto the chain *parent*, which is None for the lowest layer."""
+    """Return the chain ID of the layer *diff_id* on top of the chain *parent*, which is None for the bottom layer."""
     return diff_id if parent is None else Digest.of(f"{parent} {diff_id}".encode("ascii"))

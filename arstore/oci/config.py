@@ -1,9 +1,10 @@
 """Image configs (image-spec config.md; Docker's image JSON has the same form): platform, layers, history, process.
 
-What decides which layers make the image, and for which host, is read strictly: `rootfs`, `os`, `architecture` and
-`variant`. All else is read as far as it makes sense, for the bytes are kept as they are: `left_out` says what was not,
-and `unreadable` which members a process cannot do without. Members that no specification knows are kept in `raw` and
-survive `with_layer`. Not in scope: what a runtime makes of the process part, and whether the diff IDs fit a manifest.
+The members that decide which layers make the image, and for which host, are read strictly: `rootfs`, `os`,
+`architecture` and `variant`. All other members are read leniently, because the bytes are kept as they are: `left_out`
+lists what could not be read, and `unreadable` lists those members that a process cannot do without. Unknown members are
+kept in `raw` and by `with_layer`. Not in scope: how a runtime uses the process part, and whether the diff IDs match a
+manifest.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ PROCESS_FIELDS = (
 )  # fmt: skip
 """The members of the `config` object that are read."""
 _REMEDIES = {
-    "User": "`arstore run --user` gives another",
-    "Entrypoint": "`arstore run --entrypoint` gives another",
-    "Cmd": "`arstore run IMAGE ARG...` gives another",
-    "WorkingDir": "`arstore run --workdir` gives another",
+    "User": "override it with `arstore run --user`",
+    "Entrypoint": "override it with `arstore run --entrypoint`",
+    "Cmd": "override it with `arstore run IMAGE ARG...`",
+    "WorkingDir": "override it with `arstore run --workdir`",
 }
 _STEPS_A_LAYER = 4
-"""Entries of history for each layer that is allowed: most steps of a build make none."""
+"""Maximum number of history entries for each allowed layer: most steps of a build add no layer."""
 
 
 class History(NamedTuple):
-    """How one layer came to be, or, with `empty_layer`, a step that made none. Absent texts are empty."""
+    """How one layer was made, or, with `empty_layer`, a step that added no layer. Missing texts are empty."""
 
     created: str = ""
     created_by: str = ""
@@ -50,7 +51,7 @@ class History(NamedTuple):
 
     @classmethod
     def read(cls, value: object) -> History:
-        """Read one entry of `history`, as far as it can be read."""
+        """Read one entry of `history`, leniently."""
         members = value if isinstance(value, dict) else {}
         texts = {name: text for name, text in members.items() if isinstance(text, str) and "\0" not in text}
         return cls(
@@ -62,7 +63,7 @@ class History(NamedTuple):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object, without members that are empty."""
+        """Return the JSON object, without empty members."""
         texts = {"created": self.created, "created_by": self.created_by, "author": self.author, "comment": self.comment}
         members: dict[str, Any] = {name: text for name, text in texts.items() if text}
         if self.empty_layer:
@@ -72,12 +73,12 @@ class History(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class ImageConfig:
-    """What an image is and how it wants to be run.
+    """The platform, layers, history and process of an image.
 
-    `diff_ids` are bottom first. `created` is text as it stands in the document (RFC 3339 where the writer kept to the
-    specification). Each of `env` holds a name and a `=`. `volumes` and `exposed_ports` are the keys of their objects;
-    `healthcheck` is the object as it is. `left_out` names what the document has and this does not, each with the
-    reason; `unreadable` has the names among `User`, `Entrypoint`, `Cmd` and `WorkingDir` of those that are left out.
+    `diff_ids` are bottom first. `created` is the text in the document (RFC 3339 if it follows the specification). Each
+    of `env` contains a name and a `=`. `volumes` and `exposed_ports` are the keys of their objects; `healthcheck` is
+    the object as it is. `left_out` names the members that could not be read, each with the reason; `unreadable` has
+    those of `User`, `Entrypoint`, `Cmd` and `WorkingDir` that are among them.
     """
 
     raw: bytes
@@ -102,7 +103,7 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", bounds: Bounds = BOUNDS) -> ImageConfig:
-        """Read *raw*. Raises ManifestError or LimitError."""
+        """Read *raw*. Raises ManifestError, LimitError."""
         what = what or f"config {Digest.of(raw)}"
         fields = Fields(parse(raw, what, bounds), what)
         fields.refuse_variants(_FIELDS)
@@ -136,7 +137,7 @@ class ImageConfig:
         author: str = "",
         process: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The bytes of a new config; *process* is its `config` object, spelt as the specification does."""
+        """Return the bytes of a new config; *process* is its `config` object, spelt as in the specification."""
         document: dict[str, Any] = platform.to_json()
         document["rootfs"] = {"type": "layers", "diff_ids": [str(diff_id) for diff_id in diff_ids]}
         document["config"] = dict(process or {})
@@ -145,10 +146,10 @@ class ImageConfig:
         return encode(document)
 
     def with_layer(self, diff_id: Digest, created_by: str, created: str, comment: str = "", author: str = "") -> bytes:
-        """The bytes of this config with one layer more on top, and its entry in the history; all else is kept.
+        """Return the bytes of this config with one more layer on top, and its history entry; all else is kept.
 
-        *created* is a time in RFC 3339. Layers that the history does not account for get empty entries, so that the
-        new entry belongs to the new layer for those who count.
+        *created* is a time in RFC 3339. Layers without history entries get empty ones, so that the new entry belongs to
+        the new layer for readers that count entries.
         """
         document = parse(self.raw, "config", STORED)
         rootfs = document.get("rootfs") or {}
@@ -162,25 +163,24 @@ class ImageConfig:
         return encode(document)
 
     def require(self, name: str) -> None:
-        """Refuse to do without the member *name* of the process.
+        """Require that the member *name* of the process could be read, if the document has it.
 
-        Raises ImageConfigError when the document has it and it cannot be read: another user, or another command, would
-        run than the image says.
+        Raises ImageConfigError: otherwise another user or command would run than the image demands.
         """
         if name in self.unreadable:
             why = next(
                 (one for one in self.left_out if one.startswith(f"config.{name} ")), f"config.{name} is unreadable"
             )
-            raise ImageConfigError("image", f"cannot be run as it says: {why}", _REMEDIES[name])
+            raise ImageConfigError("image", f"cannot be run as its config demands: {why}", _REMEDIES[name])
 
     @property
     def digest(self) -> Digest:
-        """The SHA-256 digest of the raw bytes, which Docker calls the image's ID."""
+        """The SHA-256 digest of the raw bytes, which Docker calls the image ID."""
         return Digest.of(self.raw)
 
 
 def _diff_ids(fields: Fields, bounds: Bounds) -> tuple[Digest, ...]:
-    """The layers' diff IDs: none where there is no `rootfs`, which is right for an image without layers alone."""
+    """Return the layers' diff IDs; empty without `rootfs`, which is valid only for an image without layers."""
     rootfs = fields.child("rootfs")
     if rootfs is None:
         return ()
@@ -210,18 +210,18 @@ def _process(fields: KeptFields) -> dict[str, Any]:
 
 
 def _volumes(fields: KeptFields) -> tuple[str, ...]:
-    """The places of volumes; one that is no absolute path below the root is left out."""
+    """Return the mount points of volumes; one that is not an absolute path below the root is left out."""
     places = []
     for place in fields.keys("Volumes"):
         if place.startswith("/") and posixpath.normpath(place).strip("/"):
             places.append(place)
         else:
-            fields.leave(f"Volumes.{place}", "is no absolute path below the root")
+            fields.leave(f"Volumes.{place}", "is not an absolute path below the root")
     return tuple(places)
 
 
 def _environment(fields: KeptFields) -> tuple[str, ...]:
-    """The variables; one without a `=` is empty, as Docker reads it, and one without a name is left out."""
+    """Return the variables; one without a `=` gets an empty value, as in Docker, and one without a name is left out."""
     variables: list[str] = []
     for position, text in enumerate(fields.items("Env")):
         if text is None or text == "":
@@ -230,5 +230,5 @@ def _environment(fields: KeptFields) -> tuple[str, ...]:
         if name and "\0" not in text:
             variables.append(f"{name}={value}")
         else:
-            fields.leave(f"Env[{position}]", "holds a NUL character" if name else "names no variable")
+            fields.leave(f"Env[{position}]", "contains a NUL character" if name else "has no variable name")
     return tuple(variables)

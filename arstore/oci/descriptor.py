@@ -1,7 +1,7 @@
-"""Descriptors: how one piece of content points to another (image-spec descriptor.md).
+"""Descriptors: how one document points to other content (image-spec descriptor.md).
 
-A list of descriptors is read entry by entry: one that cannot be followed becomes a `Flawed`, which is an error only for
-a reader that needs what it points to. Not in scope: the content.
+A list of descriptors is read entry by entry. An invalid entry becomes a `Flawed`, which is an error only for a reader
+that needs its content. Not in scope: the content.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from arstore.digest import Digest
 
 REF_NAME = "org.opencontainers.image.ref.name"
-"""The annotation that holds an image's name or tag in an index."""
+"""The annotation with an image's name or tag in an index."""
 CONTAINERD_NAME = "io.containerd.image.name"
-"""The annotation that holds an image's full name, written by containerd and Docker 25 and later."""
+"""The annotation with an image's full name, written by containerd and Docker 25 and later."""
 REFERENCE_TYPE = "vnd.docker.reference.type"
-"""The annotation that tells BuildKit's attestations from images."""
+"""The annotation that distinguishes BuildKit's attestations from images."""
 
 _FIELDS = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
 
 
 @dataclass(slots=True, frozen=True)
 class Descriptor:
-    """A typed, sized and verified pointer.
+    """A pointer with a media type, a digest and a size.
 
-    `media_type` is "" and `platform` None where the descriptor names none. `data` is the content as the descriptor
-    embeds it, unverified; None where there is none, or where it is not base64.
+    `media_type` is "" and `platform` None if the descriptor has none. `data` is the embedded content, unverified; None
+    if it is missing or not base64.
     """
 
     media_type: str
@@ -69,7 +69,7 @@ class Descriptor:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object, without members that are empty."""
+        """Return the JSON object, without empty members."""
         members: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if not self.media_type:
             del members["mediaType"]
@@ -84,14 +84,14 @@ class Descriptor:
         return members
 
     def with_annotations(self, annotations: Mapping[str, str]) -> Descriptor:
-        """The same pointer with these annotations in place of its own."""
+        """Return the same pointer with these annotations instead."""
         return replace(self, annotations=dict(annotations))
 
 
 class Flawed(NamedTuple):
-    """A descriptor that cannot be followed, and the error for whoever has to; the other members as far as readable.
+    """An invalid descriptor, with the error for a reader that needs it; the other members as far as they are readable.
 
-    `digest` is the text in its place, for people.
+    `digest` is the text in the document, for messages.
     """
 
     media_type: str
@@ -102,12 +102,12 @@ class Flawed(NamedTuple):
 
     @property
     def why(self) -> str:
-        """What people are told of an entry that is passed over for its flaw."""
+        """The reason shown to users if the entry is skipped."""
         return f"a malformed entry ({self.error.why})"
 
 
 def entry_at(value: object, what: str, path: str) -> Descriptor | Flawed:
-    """Read one entry of a list, which may be anything. Raises as `listed`."""
+    """Read one entry of a list, of any type. Raises ManifestError only as `listed` does."""
     try:
         fields = Fields.of(value, what, path)
     except ManifestError as error:
@@ -118,7 +118,7 @@ def entry_at(value: object, what: str, path: str) -> Descriptor | Flawed:
 def listed(fields: Fields) -> Descriptor | Flawed:
     """Read one entry of a list that is an object.
 
-    Raises ManifestError only for fields in another letter case: readers would differ over what the entry is.
+    Raises ManifestError only for fields in another letter case, because readers would disagree about the entry.
     """
     fields.refuse_variants(_FIELDS)
     try:

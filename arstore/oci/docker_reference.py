@@ -1,8 +1,8 @@
-"""References as Docker writes them: `[DOMAIN[:PORT]/]PATH[:TAG][@DIGEST]`, always with the registry that they mean.
+"""References as Docker writes them: `[DOMAIN[:PORT]/]PATH[:TAG][@DIGEST]`, always resolved to a registry.
 
-Grammar: the distribution project's reference package. A name without a domain is docker.io's, and one of a single
-component lies in `library/` there. With a tag and a digest, the digest decides what is meant. Not in scope: short names
-(`transport.registry.configuration.short_names`) and what a store calls an image (`reference`).
+Grammar: the distribution project's reference package. A name without a domain belongs to docker.io, and there a name
+with a single component is in `library/`. If there are both a tag and a digest, the digest decides. Not in scope: short
+names (`transport.registry.configuration.short_names`) and names in a store (`reference`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from arstore.oci.reference import DEFAULT_TAG, parse_name
 from arstore.values import NamedTuple
 
 DOCKER_HUB = "docker.io"
-"""The registry of names that say none."""
+"""The registry of names without a domain."""
 _OLD_HUB = "index.docker.io"
 _OFFICIAL = "library/"
 
@@ -29,7 +29,7 @@ class DockerReference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, default_tag: str = DEFAULT_TAG) -> DockerReference:
-        """Read *text*, with *default_tag* where it has neither a tag nor a digest.
+        """Read *text*; *default_tag* is used if it has neither a tag nor a digest.
 
         Raises InvalidReferenceError.
         """
@@ -43,7 +43,7 @@ class DockerReference(NamedTuple):
         parsed = parse_name(name, "latest")
         domain, path = _split(parsed.repository)
         whole = f"{domain}/{path}"
-        # The expanded name has to fit too: the limit of 255 characters is for what registries are asked for.
+        # The expanded name has to fit too: the limit of 255 characters applies to requests to registries.
         parse_name(whole)
         tag = parsed.tag if has_tag else "" if digest is not None else default_tag
         assert not has_tag or head
@@ -56,14 +56,14 @@ class DockerReference(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """What a registry is asked for: the digest, or else the tag."""
+        """The tag or digest to ask a registry for: the digest, if there is one."""
         return self.tag if self.digest is None else self.digest
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Where configuration may speak of the repository: its name, everything above it, the domains of its host.
+        """Names under which configuration may refer to the repository: itself, all its parents, wildcard domains.
 
-        Most specific first. The domains (`*.example.org`) are those without the port, as in containers/image.
+        Most specific first. The wildcard domains (`*.example.org`) have no port, as in containers/image.
         """
         parts = self.repository.split("/")
         above = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
@@ -76,7 +76,7 @@ class DockerReference(NamedTuple):
 
 
 def has_domain(text: str) -> bool:
-    """Whether the first component of *text* says which registry is meant (a dot, a port, capitals, or localhost)."""
+    """Whether the first component of *text* is a registry (it has a dot, a port or capitals, or is localhost)."""
     first, slash, _ = text.partition("/")
     return bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
 

@@ -1,10 +1,10 @@
-"""JSON documents from outside, read strictly, and the typed fields of their objects.
+"""Strict parser for JSON documents from outside, and typed access to the fields of their objects.
 
-Strict means: UTF-8 without a byte order mark, no duplicate key, no NaN, no unpaired surrogate, bounded size, nesting
-and numbers. So a document that is taken here reads the same everywhere, and can be written again. `Fields` turns
-members into typed values; its errors name the field by its path (`layers[3].digest`). null counts as absent, because
-that is how Go writes an empty list or map. `Bounds` are for what comes from outside; what a store holds was within some
-bounds once, and is read with `STORED`. Not in scope: what any document means.
+Strict means: UTF-8 without a byte order mark, no duplicate keys, no NaN, no unpaired surrogates, limited size, nesting
+and numbers. So an accepted document means the same to every reader, and can be written again. `Fields` converts members
+to typed values; its errors name the field by its path (`layers[3].digest`). null counts as absent, because Go writes an
+empty list or map that way. `Bounds` apply to documents from outside. A document in the store was once accepted with
+some bounds, and is read with `STORED`. Not in scope: the meaning of any document.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 _MAX_NUMBER = 300
 _SPARSEST = 20
-"""Bytes for each value, on average, in documents that are larger than real ones: those of `index.json` have thirty."""
+"""Average bytes for each value, in documents that are larger than real ones: those of `index.json` have 30."""
 _WINDOW = 1 << 19
-"""Bytes that are looked at together for brackets: each string in them is an object for a moment."""
+"""Bytes that are searched for brackets at once: each string in them is briefly an object."""
 _MAX_SHOWN = 120
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
@@ -35,55 +35,55 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class Bounds(NamedTuple):
-    """The most that a document may have; anything over is a LimitError."""
+    """Limits of a document; exceeding one is a LimitError."""
 
     document: int = 4 << 20
-    """Bytes: the limit of registries and of the other tools."""
+    """Bytes: the limit of registries and of other tools."""
     json_depth: int = 64
     """Levels of lists and objects; real documents have fewer than ten."""
     layers: int = 10_000
-    """Layers of a manifest, diff IDs of a config, a quarter of the entries of its history; no kernel mounts so many."""
+    """Layers of a manifest, diff IDs of a config, and a quarter of its history entries; no kernel mounts so many."""
     manifests: int = 50_000
     """Entries of an index."""
     index_depth: int = 4
-    """Indexes within indexes, for those who follow them; real ones have one or two."""
+    """Depth of nested indexes, checked by code that follows them; real ones have one or two levels."""
     listing: int = 16 << 20
     """Bytes of the `index.json` of a layout, which lists every name of every image in it."""
     remedy: str = ""
-    """What raises a bound, for people, with `{}` for its name in the way of flags; "" where nothing does."""
+    """Hint for users how to raise a limit, with `{}` for its name as in flags; "" if it is fixed."""
 
     def of_listing(self) -> Bounds:
-        """The bounds of an `index.json`."""
+        """Return the bounds of an `index.json`."""
         return self._replace(document=max(self.document, self.listing))
 
     def passed(self, name: str, what: str, why: str) -> LimitError:
-        """The error that says that *what* went past the bound *name*."""
+        """Return the error for *what*, which exceeds the bound *name*."""
         return LimitError(what, why, self.remedy.format(name))
 
 
 BOUNDS = Bounds()
-"""What no real document meets."""
+"""Limits above every real document."""
 STORED = Bounds(64 << 20, 256, 100_000, 100_000, 64, 64 << 20)
-"""What was accepted once, whatever the bounds were then: these are the highest that may be asked for."""
+"""The highest limits that users may set: every document in a store was accepted with these or lower ones."""
 
 
 def parse(data: bytes, what: str, bounds: Bounds = BOUNDS) -> dict[str, Any]:
-    """The JSON object that *data* holds; *what* names it in errors.
+    """Return the JSON object in *data*; *what* names it in errors.
 
-    Raises LimitError past the *bounds* on bytes and levels, ManifestError for everything else.
+    Raises LimitError beyond the *bounds* on bytes and levels, ManifestError for everything else.
     """
     return as_object(parse_value(data, what, bounds), what)
 
 
 def as_object(value: object, what: str) -> dict[str, Any]:
-    """*value*, which must be an object. Raises ManifestError."""
+    """Return *value*, which must be an object. Raises ManifestError."""
     if not isinstance(value, dict):
         raise ManifestError(what, f"is {_kind(value)}, not a JSON object")
     return value
 
 
 def parse_list(data: bytes, what: str, bounds: Bounds = BOUNDS) -> list[Any]:
-    """The JSON list that *data* holds, such as the `manifest.json` of a docker-archive; as strict as `parse`."""
+    """Return the JSON list in *data*, such as the `manifest.json` of a docker-archive; as strict as `parse`."""
     value = parse_value(data, what, bounds)
     if not isinstance(value, list):
         raise ManifestError(what, f"is {_kind(value)}, not a JSON list")
@@ -91,9 +91,9 @@ def parse_list(data: bytes, what: str, bounds: Bounds = BOUNDS) -> list[Any]:
 
 
 def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa: ANN401 - JSON is untyped here
-    """The JSON value that *data* holds; as strict as `parse`."""
+    """Return the JSON value in *data*; as strict as `parse`."""
     if len(data) > bounds.document:
-        why = f"has {len(data)} bytes; such a document may have {bounds.document}"
+        why = f"has {len(data)} bytes; the limit is {bounds.document}"
         raise bounds.passed("document", what, why)
     text = _decode(data, what)
     _check_density(data, what)
@@ -114,7 +114,7 @@ def parse_value(data: bytes, what: str, bounds: Bounds = BOUNDS) -> Any:  # noqa
 
 
 def is_json(data: bytes, what: str, bounds: Bounds = BOUNDS) -> bool:
-    """Whether any reader, however lenient, would take *data* for JSON. Raises LimitError for levels past *bounds*."""
+    """Whether a lenient reader would accept *data* as JSON. Raises LimitError for levels beyond *bounds*."""
     _check_nesting(data, what, bounds)
     try:
         json.loads(data.decode("utf-8", "replace"), parse_int=str, parse_float=str)
@@ -124,13 +124,13 @@ def is_json(data: bytes, what: str, bounds: Bounds = BOUNDS) -> bool:
 
 
 def encode(value: object) -> bytes:
-    """*value* as compact JSON with sorted keys: the same bytes for equal values. Half surrogates become `?`."""
+    """Return *value* as compact JSON with sorted keys: equal values give equal bytes. Half surrogates become `?`."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
 
 
 def shown(text: str, limit: int = _MAX_SHOWN) -> str:
-    """Hostile *text* for a one-line message: unprintable characters escaped, cut to *limit* characters."""
+    """Return untrusted *text* for a one-line message: unprintable characters escaped, cut to *limit* characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
@@ -141,7 +141,7 @@ def _decode(data: bytes, what: str) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ManifestError(what, f"is not UTF-8: byte {error.start} is wrong") from error
+        raise ManifestError(what, f"is not UTF-8: byte {error.start} is invalid") from error
     if not text.strip():
         raise ManifestError(what, "is empty")
     return text
@@ -154,32 +154,32 @@ def _check_nesting(data: bytes, what: str, bounds: Bounds) -> None:
         deepest = max(deepest, *levels) if brackets else deepest
         depth += sum(map(brackets.count, (b"[", b"{"))) - sum(map(brackets.count, (b"]", b"}")))
     if deepest > bounds.json_depth:
-        why = f"is nested {deepest} levels deep; {bounds.json_depth} are allowed"
+        why = f"is nested {deepest} levels deep; the limit is {bounds.json_depth}"
         raise bounds.passed("json-depth", what, why)
 
 
 def _brackets(data: bytes) -> Iterator[bytes]:
-    """The brackets of *data* that stand in no string, a window after the other."""
+    """Yield the brackets of *data* outside of strings, one window at a time."""
     start = in_string = 0
     while start < len(data):
         window = data[start : start + _WINDOW]
         if (len(window) - len(window.rstrip(b"\\"))) % 2:
-            # An escape is not cut in two.
+            # Do not cut an escape in two.
             window = data[start : start + _WINDOW + 1]
         start += len(window)
-        # Without its escapes, a text alternates between structure and strings at each quote.
+        # Without escapes, a text alternates between structure and strings at each quote.
         pieces = _ESCAPE.sub(b"", window).split(b'"')
         yield b"".join(pieces[in_string::2]).translate(None, _NOT_BRACKETS)
         in_string ^= (len(pieces) - 1) % 2
 
 
 def _check_density(data: bytes, what: str) -> None:
-    """Refuse what takes many times its size in memory, where that is much: a list of empty lists takes twenty times.
+    """Refuse a large document that needs many times its size in memory: a list of empty lists needs 20 times.
 
     Raises LimitError.
     """
     if len(data) > BOUNDS.document and sum(map(data.count, (b",", b"[", b"{"))) > len(data) // _SPARSEST:
-        raise LimitError(what, f"has {len(data)} bytes, and more values than documents of that size have")
+        raise LimitError(what, f"has {len(data)} bytes, and too many values for its size")
 
 
 def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -194,19 +194,19 @@ def _object(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(what: str, text: str) -> NoReturn:
-    raise ManifestError(what, f"holds {text}, which is no JSON number")
+    raise ManifestError(what, f"contains {text}, which is not a JSON number")
 
 
 def _float(what: str, text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ManifestError(what, f"holds the number {shown(text, 30)}, which is too large")
+        raise ManifestError(what, f"contains the number {shown(text, 30)}, which is too large")
     return value
 
 
 def _int(what: str, text: str) -> int:
     if len(text) > _MAX_NUMBER:
-        raise ManifestError(what, f"holds a number of {len(text)} digits")
+        raise ManifestError(what, f"contains a number of {len(text)} digits")
     return int(text)
 
 
@@ -216,7 +216,7 @@ def _check_surrogates(text: str, value: object, what: str) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ManifestError(what, "holds half of a surrogate pair, which is no character") from error
+        raise ManifestError(what, "contains half of a surrogate pair, which is not a character") from error
 
 
 def _kind(value: object) -> str:
@@ -231,9 +231,9 @@ def _kind(value: object) -> str:
 class Fields:
     """The members of one JSON object, as typed values.
 
-    *what* names the document and *path* the object in it. Each method takes a member's key, returns the empty value
-    (or the default) for an absent or null member, and raises ManifestError, naming the path, for one of another type.
-    Text with a NUL in it is refused: nothing that it could name (a path, an argument, a variable) may hold one.
+    *what* names the document and *path* the object in it. Each method takes a member's key, and returns the empty value
+    (or the default) for an absent or null member. It raises ManifestError, with the path, for a member of another type.
+    Text with a NUL character is refused, because no path, argument or variable may contain one.
     """
 
     __slots__ = ("path", "values", "what")
@@ -245,25 +245,25 @@ class Fields:
 
     @classmethod
     def of(cls, value: object, what: str, path: str = "") -> Fields:
-        """The members of *value*, which must be an object."""
+        """Return the members of *value*, which must be an object. Raises ManifestError."""
         if not isinstance(value, dict):
             raise ManifestError(what, _at(path, f"is {_kind(value)}, not an object"))
         return cls(value, what, path)
 
     def at(self, key: str) -> str:
-        """The path of the member *key*."""
+        """Return the path of the member *key*."""
         return f"{self.path}.{shown(key, 60)}" if self.path else shown(key, 60)
 
     def error(self, key: str, why: str) -> ManifestError:
-        """The error that says *why* about the member *key*."""
+        """Return an error about the member *key*."""
         return ManifestError(self.what, f"{self.at(key)}: {why}")
 
     def has(self, key: str) -> bool:
-        """Whether the member is there and not null."""
+        """Whether the member exists and is not null."""
         return self.values.get(key) is not None
 
     def string(self, key: str, *, required: bool = False) -> str:
-        """A text; *required* refuses an absent or empty one."""
+        """Return a text; *required* refuses an absent or empty one."""
         value = self.values.get(key)
         if value is None:
             value = ""
@@ -272,7 +272,7 @@ class Fields:
         return self._text_at(value, self.at(key))
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """A whole number, 0 or more and below 2**63; without a *default* it has to be there."""
+        """Return a whole number, 0 or more and below 2**63; without a *default* it is required."""
         value = self.values.get(key)
         if value is None:
             value = default
@@ -285,23 +285,23 @@ class Fields:
         return value
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """A list of texts."""
+        """Return a list of texts."""
         return tuple(self._text_at(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key)))
 
     def texts(self, key: str) -> dict[str, str]:
-        """The texts in an object, such as annotations; whatever is something else is left out, and never an error."""
+        """Return the texts in an object, such as annotations; members of other types are left out without an error."""
         value = self.values.get(key)
         if not isinstance(value, dict):
             return {}
         return {name: text for name, text in value.items() if isinstance(text, str) and "\0" not in name + text}
 
     def keys(self, key: str) -> tuple[str, ...]:
-        """The keys of an object that stands for a set, as in `{"/data": {}}`."""
+        """Return the keys of an object that represents a set, as in `{"/data": {}}`."""
         members = self.child(key)
         return () if members is None else tuple(members._field_names())
 
     def child(self, key: str) -> Fields | None:
-        """An object's members."""
+        """Return an object's members."""
         value = self.values.get(key)
         return None if value is None else Fields.of(value, self.what, self.at(key))
 
@@ -313,26 +313,26 @@ class Fields:
         return child
 
     def objects(self, key: str) -> list[Fields]:
-        """A list of objects."""
+        """Return a list of objects."""
         return [Fields.of(value, self.what, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]
 
     def places(self, key: str) -> list[tuple[object, str]]:
-        """A list of anything: each value, and its path."""
+        """Return a list of values of any type, each with its path."""
         return [(value, f"{self.at(key)}[{i}]") for i, value in enumerate(self._list(key))]
 
     def digest(self, key: str) -> Digest:
-        """A digest, which has to be there."""
+        """Return a required digest."""
         return self._digest(self.string(key, required=True), self.at(key))
 
     def digests(self, key: str) -> tuple[Digest, ...]:
-        """A list of digests."""
+        """Return a list of digests."""
         return tuple(self._digest(text, f"{self.at(key)}[{i}]") for i, text in enumerate(self.strings(key)))
 
     def refuse_variants(self, known: Collection[str]) -> None:
-        """Refuse a key that differs from a *known* one in letter case only.
+        """Refuse keys that differ from a *known* one only in letter case.
 
-        Go's decoder takes such a key for the known one, so the document would mean one thing here and another
-        elsewhere.
+        Go's decoder accepts such a key as the known one, so the document would mean different things to different
+        readers. Raises ManifestError.
         """
         others = self.values.keys() - known
         if not others:
@@ -358,7 +358,7 @@ class Fields:
         if not isinstance(value, str):
             raise ManifestError(self.what, f"{at}: is {_kind(value)}, not a string")
         if "\0" in value:
-            raise ManifestError(self.what, f"{at}: holds a NUL character")
+            raise ManifestError(self.what, f"{at}: contains a NUL character")
         return value
 
     def _digest(self, text: str, at: str) -> Digest:

@@ -1,7 +1,6 @@
 """Indexes (image-spec image-index.md, Docker's manifest list) and the marker file of a layout (image-layout.md).
 
-An index lists manifests, further indexes and anything else; following them, with a bound on depth, is the caller's
-business.
+An index lists manifests, further indexes and anything else. The caller follows them, with a limit on depth.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Index(Listing):
-    """A list of images: one a platform, or all that a layout holds.
+    """A list of images: one for each platform, or all images of a layout.
 
-    `entries` may be of any media type, and flawed: image-spec has readers pass over what they do not know.
+    `entries` may have any media type, and may be invalid: image-spec makes readers ignore unknown entries.
     """
 
     entries: tuple[Descriptor | Flawed, ...]
 
     @property
     def manifests(self) -> tuple[Descriptor, ...]:
-        """The entries that can be followed."""
+        """The valid entries."""
         return tuple(entry for entry in self.entries if isinstance(entry, Descriptor))
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, bounds: Bounds = BOUNDS) -> Index:
-        """Read *raw*; *media_type* is what its descriptor announced, if there is one.
+        """Read *raw*; *media_type* is the type in its descriptor, if there is one.
 
         Raises ManifestError, also for a manifest or a document of two kinds, and LimitError.
         """
@@ -47,7 +46,7 @@ class Index(Listing):
     def of(
         cls, document: dict[str, Any], raw: bytes, what: str, media_type: str | None = None, bounds: Bounds = BOUNDS
     ) -> Index:
-        """As `parse`, for *raw* that has been parsed to *document*."""
+        """Do the same for *raw* that has already been parsed to *document*."""
         own_type = types.document_type(document, media_type, what)
         if not types.is_index(own_type):
             raise ManifestError(what, "is a manifest, not an index")
@@ -55,7 +54,7 @@ class Index(Listing):
         common = read_common(fields)
         manifests = fields.places("manifests")
         if len(manifests) > bounds.manifests:
-            why = f"lists {len(manifests)} manifests; {bounds.manifests} are allowed"
+            why = f"lists {len(manifests)} manifests; the limit is {bounds.manifests}"
             raise bounds.passed("manifests", what, why)
         return cls(
             raw=raw,
@@ -70,7 +69,7 @@ class Index(Listing):
         annotations: Mapping[str, str] | None = None,
         media_type: str = types.OCI_INDEX,
     ) -> bytes:
-        """The bytes of an index, always the same for the same arguments. A Docker list gets no annotations."""
+        """Return the bytes of an index; equal arguments give equal bytes. A Docker list gets no annotations."""
         document: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": media_type,

@@ -1,8 +1,8 @@
-"""Instructions that change an image's config, in the words of a Dockerfile: what `commit --change` takes.
+"""Dockerfile instructions that change an image's config, for `commit --change`.
 
 The forms are those of the Dockerfile reference for CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME and
-WORKDIR; like podman, `KEYWORD=TEXT` is taken too. Variables are not expanded. As in a Dockerfile, ENTRYPOINT empties
-the image's CMD unless a CMD comes along. Not in scope: instructions that run something.
+WORKDIR; `KEYWORD=TEXT` is accepted too, as in podman. Variables are not expanded. As in a Dockerfile, ENTRYPOINT clears
+the image's CMD unless there is also a CMD. Not in scope: instructions that run something.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ Json = dict[str, Any]
 
 
 class Instruction(NamedTuple):
-    """A change of the `config` object of an image's config: the keyword in capitals, and what follows it."""
+    """A change of the `config` object of an image's config: the keyword in capitals, and the text after it."""
 
     keyword: str
     text: str
 
     @classmethod
     def parse(cls, line: str) -> Instruction:
-        """Read *line*. Raises UsageError for an unknown keyword or a text that it cannot have."""
+        """Read *line*. Raises UsageError for an unknown keyword or an invalid text."""
         found = _FORM.fullmatch(line)
         keyword = found[1].upper() if found else ""
         if found is None or keyword not in _CHANGES or "\0" in line:
-            raise UsageError(shown(line), "is no change of a config", f"use one of {', '.join(_CHANGES)}")
+            raise UsageError(shown(line), "is not an instruction that changes a config", f"use {', '.join(_CHANGES)}")
         if not found[2]:
-            raise UsageError(shown(line), f"{keyword} says nothing")
+            raise UsageError(shown(line), f"{keyword} has no value")
         instruction = cls(keyword, found[2])
         instruction.apply({})
         return instruction
 
     def apply(self, process: Json) -> None:
-        """Make the change in *process*, the `config` object."""
+        """Apply the change to *process*, the `config` object. Raises UsageError."""
         _CHANGES[self.keyword](process, self.text)
 
 
 def changed(config: bytes, instructions: Iterable[Instruction]) -> bytes:
-    """The bytes of *config*, an image's config, after *instructions* in their order.
+    """Return the bytes of *config*, an image's config, after *instructions* in order.
 
-    Raises ManifestError, LimitError.
+    Raises ManifestError, LimitError, UsageError.
     """
     document = parse(config, "config", STORED)
     process = KeptFields(document).inner("config", PROCESS_FIELDS, "config").values
@@ -105,7 +105,7 @@ def _ports(process: Json, text: str) -> None:
         found = _PORT.fullmatch(word)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if found is None or not 0 < first <= last <= _HIGHEST_PORT:
-            raise UsageError(shown(word), "is no port", "write PORT, PORT/udp or FIRST-LAST")
+            raise UsageError(shown(word), "is not a port", "write PORT, PORT/udp or FIRST-LAST")
         ports.update({f"{port}/{(found[3] or 'tcp').lower()}": {} for port in range(first, last + 1)})
     process["ExposedPorts"] = ports
 
@@ -115,7 +115,7 @@ def _volumes(process: Json, text: str) -> None:
     places = _words(text) if words is None else words
     for place in places:
         if not place.startswith("/") or posixpath.normpath(place).strip("/") == "":
-            raise UsageError(shown(place) or "''", "is no absolute path of a volume")
+            raise UsageError(shown(place) or "''", "is not an absolute path of a volume")
     process["Volumes"] = {**KeptFields(process).mapping("Volumes"), **{place: {} for place in places}}
 
 
@@ -126,7 +126,7 @@ def _working_directory(process: Json, text: str) -> None:
 
 def _stop_signal(process: Json, text: str) -> None:
     if _SIGNAL.fullmatch(text) is None:
-        raise UsageError(shown(text), "is no signal", "write a number or a name such as SIGTERM")
+        raise UsageError(shown(text), "is not a signal", "write a number or a name such as SIGTERM")
     process["StopSignal"] = text
 
 
@@ -144,7 +144,7 @@ _CHANGES: dict[str, Callable[[Json, str], None]] = {
 
 
 def _json_words(text: str) -> list[str] | None:
-    """The words of a JSON list; None for what is none, which a Dockerfile takes as plain text."""
+    """Return the words of a JSON list; None for other text, which a Dockerfile treats as a shell command."""
     if not text.startswith("["):
         return None
     try:
@@ -154,12 +154,12 @@ def _json_words(text: str) -> list[str] | None:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return None
     if any("\0" in word for word in words):
-        raise UsageError(shown(text), "holds a NUL character")
+        raise UsageError(shown(text), "contains a NUL character")
     return words
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """`NAME=VALUE ...`, with quotes as a shell has them, or the old form `NAME VALUE` for one."""
+    """Return the pairs of `NAME=VALUE ...`, with quotes as in a shell, or of the old form `NAME VALUE` for one pair."""
     name, _, rest = text.partition(" ")
     if "=" not in name:
         if not rest.strip():
@@ -169,7 +169,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for word in _words(text):
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise UsageError(shown(word), "is no pair", "write NAME=VALUE, and quote values with blanks")
+            raise UsageError(shown(word), "is not a pair", "write NAME=VALUE, and quote values with blanks")
         found.append((name, value))
     return found
 
@@ -178,4 +178,4 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise UsageError(shown(text), "has a quote that does not end") from error
+        raise UsageError(shown(text), "has an unterminated quote") from error

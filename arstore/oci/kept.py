@@ -1,7 +1,8 @@
-"""Members of a JSON object that are read as far as they make sense, and a record of what does not.
+"""Lenient access to the members of a JSON object, with a record of the members that could not be read.
 
-For what only describes an image: the document is kept byte for byte, and a reader does without what it cannot read. Not
-in scope: anything that decides which content is taken; that is read with `document.Fields`, which refuses.
+For members that only describe an image: the document is kept byte for byte, and a reader works without members that it
+cannot read. Not in scope: members that decide which content is used; they are read with `document.Fields`, which
+refuses.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST = 20
-"""Members named in `left_out`; a document may have millions that are odd."""
+"""Maximum number of members named in `left_out`; a document may have millions of odd ones."""
 
 
 class KeptFields:
-    """The members of one object, as typed values; each method gives the empty value for what is absent, null or odd."""
+    """The members of one object, as typed values; an absent, null or invalid member gives the empty value."""
 
     def __init__(self, values: dict[str, Any], path: str = "", root: KeptFields | None = None) -> None:
         self.values = values
@@ -30,12 +31,12 @@ class KeptFields:
         self._unreadable: set[str] = set()
 
     def left_out(self) -> tuple[str, ...]:
-        """What was left out here and in inner objects, for people, each with its reason."""
+        """Return the members left out here and in inner objects, each with its reason, as text for users."""
         more = self._count - len(self._left)
         return (*self._left, f"and {more} more") if more else tuple(self._left)
 
     def unreadable(self) -> frozenset[str]:
-        """The vital members among them."""
+        """Return the vital members among them."""
         return frozenset(self._unreadable)
 
     def leave(self, key: str, why: str, vital: bool = False) -> None:
@@ -48,60 +49,60 @@ class KeptFields:
             root._unreadable.add(key)
 
     def text(self, key: str, vital: bool = False) -> str:
-        """A text."""
+        """Return a text."""
         value = self.values.get(key)
         if value is None or _is_text(value):
             return value or ""
-        self.leave(key, "holds a NUL character" if isinstance(value, str) else "is no text", vital)
+        self.leave(key, "contains a NUL character" if isinstance(value, str) else "is not a text", vital)
         return ""
 
     def items(self, key: str) -> list[Any]:
-        """A list, of anything."""
+        """Return a list of values of any type."""
         value = self.values.get(key)
         if isinstance(value, list):
             return value
         if value is not None:
-            self.leave(key, "is no list")
+            self.leave(key, "is not a list")
         return []
 
     def words(self, key: str, vital: bool = False) -> tuple[str, ...]:
-        """A list of words; as Docker reads it, a text is a list of one, and null in a list is empty."""
+        """Return a list of words; as in Docker, a text is a list of one word, and null in a list is empty."""
         value = self.values.get(key)
         if isinstance(value, str) and _is_text(value):
             return (value,)
         words = [word if word is not None else "" for word in value] if isinstance(value, list) else []
         if (value is None or isinstance(value, list)) and all(map(_is_text, words)):
             return tuple(words)
-        self.leave(key, "is no list of words", vital)
+        self.leave(key, "is not a list of words", vital)
         return ()
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """An object, with anything in it."""
+        """Return an object with values of any type."""
         value = self.values.get(key)
         if isinstance(value, dict):
             return value
         if value is not None:
-            self.leave(key, "is no object")
+            self.leave(key, "is not an object")
         return {}
 
     def texts(self, key: str) -> dict[str, str]:
-        """An object of texts; null is the empty one."""
+        """Return an object of texts; null becomes the empty text."""
         found = {}
         for name, value in self.mapping(key).items():
             if _is_text(name) and (value is None or _is_text(value)):
                 found[name] = value or ""
             else:
-                self.leave(f"{key}.{name}", "is no text")
+                self.leave(f"{key}.{name}", "is not a text")
         return found
 
     def keys(self, key: str) -> tuple[str, ...]:
-        """The keys of an object that stands for a set, as in `{"/data": {}}`; one that is empty means nothing."""
+        """Return the keys of an object that represents a set, as in `{"/data": {}}`; empty keys are ignored."""
         return tuple(name for name in self.mapping(key) if name and _is_text(name))
 
     def inner(self, key: str, known: Sequence[str], what: str) -> KeptFields:
-        """An object's members, those in another letter case by their *known* names, as Go reads them.
+        """Return an object's members; *known* names also match in another letter case, as in Go.
 
-        Raises ManifestError for a member that is there in two spellings: readers would differ.
+        Raises ManifestError for a member in two spellings, because readers would disagree.
         """
         spelling = {name.casefold(): name for name in known}
         values: dict[str, Any] = {}

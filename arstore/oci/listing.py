@@ -1,4 +1,4 @@
-"""What manifests and indexes have in common: documents of a media type that list descriptors, kept as they came."""
+"""The common part of manifests and indexes: documents that list descriptors, with their original bytes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Listing:
-    """The bytes of a document, which are primary, and the fields of image-spec that are not about what it lists."""
+    """The original bytes of a document, and its fields in image-spec besides the lists."""
 
     raw: bytes
     media_type: str
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     artifact_type: str = ""
     has_subject: bool = False
-    """Whether it refers to another document, as signatures and SBOMs do."""
+    """Whether this document refers to another document, as signatures and SBOMs do."""
     subject: Digest | None = None
-    """The digest of that document; None where it has none that can be read."""
+    """The digest of that document; None if it is missing or invalid."""
 
     @property
     def digest(self) -> Digest:
@@ -40,7 +40,7 @@ class Listing:
 
 
 def read_common(fields: Fields) -> dict[str, Any]:
-    """The attributes of a Listing that every document has. Raises ManifestError."""
+    """Return the attributes of a Listing that every document has. Raises ManifestError."""
     fields.refuse_variants(("artifactType", "subject", "annotations"))
     return {
         "annotations": fields.texts("annotations"),
@@ -51,7 +51,7 @@ def read_common(fields: Fields) -> dict[str, Any]:
 
 
 def _subject(fields: Fields) -> Digest | None:
-    """The digest in `subject`. One that is malformed is an error only for a reader that needs it."""
+    """Return the digest in `subject`. An invalid one is an error only for a reader that needs it."""
     try:
         subject = fields.child("subject")
         return None if subject is None else subject.digest("digest")

@@ -1,7 +1,7 @@
 """Image manifests, of OCI (image-spec manifest.md) and of Docker's schema 2.
 
-The raw bytes are primary: a manifest is kept and passed on as it came. Not in scope: whether the config and the layers
-it names agree with one another, which needs their bytes.
+The original bytes are kept, and passed on unchanged. Not in scope: whether config and layers match each other, which
+needs their content.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Manifest(Listing):
-    """One image for one platform: its config, and its layers bottom first."""
+    """One image for one platform: its config, and its layers, bottom first."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
     @classmethod
     def parse(cls, raw: bytes, what: str = "", media_type: str | None = None, bounds: Bounds = BOUNDS) -> Manifest:
-        """Read *raw*; *media_type* is what its descriptor announced, if there is one.
+        """Read *raw*; *media_type* is the type in its descriptor, if there is one.
 
         Raises ManifestError, also for an index or a document of two kinds, and LimitError.
         """
@@ -40,7 +40,7 @@ class Manifest(Listing):
     def of(
         cls, document: dict[str, Any], raw: bytes, what: str, media_type: str | None = None, bounds: Bounds = BOUNDS
     ) -> Manifest:
-        """As `parse`, for *raw* that has been parsed to *document*."""
+        """Do the same for *raw* that has already been parsed to *document*."""
         own_type = types.document_type(document, media_type, what)
         if not types.is_manifest(own_type):
             raise ManifestError(what, "is an index, not a manifest")
@@ -51,7 +51,7 @@ class Manifest(Listing):
             raise fields.error("config", "is missing")
         layers = fields.objects("layers")
         if len(layers) > bounds.layers:
-            raise bounds.passed("layers", what, f"names {len(layers)} layers; {bounds.layers} are allowed")
+            raise bounds.passed("layers", what, f"has {len(layers)} layers; the limit is {bounds.layers}")
         return cls(
             raw=raw,
             media_type=own_type,
@@ -67,9 +67,9 @@ class Manifest(Listing):
         annotations: Mapping[str, str] | None = None,
         media_type: str = types.OCI_MANIFEST,
     ) -> bytes:
-        """The bytes of a manifest, always the same for the same arguments.
+        """Return the bytes of a manifest; equal arguments give equal bytes.
 
-        Docker's schema 2 has no place for annotations: with its *media_type* they are left out, on descriptors too.
+        Docker's schema 2 does not have annotations: with its *media_type* they are left out, on descriptors too.
         """
         docker = types.is_docker(media_type)
         document: dict[str, Any] = {
@@ -84,16 +84,16 @@ class Manifest(Listing):
 
     @property
     def is_image(self) -> bool:
-        """Whether config and layers are of types that make a root file system, so not an artifact or an attestation."""
+        """Whether config and layers have the types of a root file system, so that it is not an artifact."""
         return not types.artifact_type(
             self.config.media_type, [layer.media_type for layer in self.layers], self.artifact_type
         )
 
 
 def artifact_of(document: dict[str, Any]) -> str:
-    """The type of the artifact that the manifest *document* is of, "" for an image, by media types alone.
+    """Return the type of artifact of the manifest *document*, "" for an image, from media types alone.
 
-    Whatever else is wrong in the document is for `Manifest.parse` to say, of images.
+    Other errors in the document are left to `Manifest.parse`, which is used for images.
     """
     layers = document.get("layers")
     return types.artifact_type(

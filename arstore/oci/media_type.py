@@ -1,8 +1,8 @@
-"""Media types, and what kind of document a JSON object is.
+"""Media types, and the kind of a JSON document.
 
-Sources: image-spec media-types.md; Docker's image manifest version 2, schema 2. A document that one reader takes for a
-manifest and another for an index (CVE-2021-41190) is refused here, and so is Docker's schema 1. What a layer's bytes
-are really compressed with is not decided here: the media type is a claim, the content tells.
+Sources: image-spec media-types.md; Docker's image manifest version 2, schema 2. A document that one reader would take
+for a manifest and another for an index (CVE-2021-41190) is refused here, and so is Docker's schema 1. The compression
+of a layer is not decided here: the media type is only a claim, and the content decides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _DEFAULTED = frozenset({"", "application/octet-stream", "application/json", "text/html"})
-"""What early registries said of image configs; Docker's reader takes them too, beside file system layers."""
+"""Types that early registries gave to image configs; Docker accepts them too, together with file system layers."""
 _SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 
 LAYER_COMPRESSIONS: Mapping[str, str] = {
@@ -60,7 +60,7 @@ DOCKER_LAYERS: Mapping[str, str] = {"none": DOCKER_LAYER, "gzip": DOCKER_LAYER_G
 """The Docker type of a layer by its compression."""
 
 ENCRYPTED = "+encrypted"
-"""The end of an encrypted layer's type, after the type of what it is without encryption (ocicrypt, spec/spec.go)."""
+"""The suffix of an encrypted layer's type, after the type of the decrypted layer (ocicrypt, spec/spec.go)."""
 
 _COMPRESSED = (f"{OCI_LAYER}+", f"{OCI_FOREIGN}+", f"{DOCKER_LAYER}.", f"{DOCKER_FOREIGN}.")
 _MARKS = ("schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers")
@@ -68,52 +68,52 @@ _FOLDED_MARKS = frozenset(map(str.casefold, _MARKS))
 
 
 def is_manifest(media_type: str) -> bool:
-    """Whether the type is an image manifest's, of OCI or of Docker's schema 2."""
+    """Whether the type is that of an image manifest, of OCI or of Docker's schema 2."""
     return media_type in MANIFESTS
 
 
 def is_index(media_type: str) -> bool:
-    """Whether the type is an OCI index's or a Docker manifest list's."""
+    """Whether the type is that of an OCI index or a Docker manifest list."""
     return media_type in INDEXES
 
 
 def may_be_image(media_type: str) -> bool:
-    """Whether an entry of this type, or of none (""), is looked at for images; any other is no image."""
+    """Whether an entry of this type ("" for none) may be an image; entries of other types are not."""
     return not media_type or media_type in MANIFESTS or media_type in INDEXES or media_type in _SCHEMA1
 
 
 def is_config(media_type: str) -> bool:
-    """Whether the type is an image config's, so not an artifact's."""
+    """Whether the type is that of an image config, and not of an artifact."""
     return media_type in CONFIGS
 
 
 def is_layer(media_type: str) -> bool:
-    """Whether the type is a file system layer's, foreign ones included, under any compression, registered or not."""
+    """Whether the type is that of a file system layer, including foreign layers and unregistered compressions."""
     return media_type in LAYER_COMPRESSIONS or media_type.startswith(_COMPRESSED)
 
 
 def is_encrypted(media_type: str) -> bool:
-    """Whether the type is an encrypted layer's."""
+    """Whether the type is that of an encrypted layer."""
     return media_type.endswith(ENCRYPTED)
 
 
 def encrypted_type(media_type: str) -> str:
-    """The type of a layer of this type when it is encrypted."""
+    """Return the type of a layer of this type after encryption."""
     return media_type + ENCRYPTED
 
 
 def decrypted_type(media_type: str) -> str:
-    """The type of what an encrypted layer of this type is without encryption; "" when that is no layer's type."""
+    """Return the type of an encrypted layer after decryption; "" if that is not a layer's type."""
     plain = media_type.removesuffix(ENCRYPTED)
     return plain if plain != media_type and plain in LAYER_COMPRESSIONS else ""
 
 
 def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> str:
-    """The type of the artifact that a manifest is of; "" for an image.
+    """Return the type of a manifest's artifact; "" for an image.
 
-    *config* and *layers* are media types, "" for one that is not said; *announced* is the manifest's `artifactType`. A
-    manifest is an image's when its config is of an image's type and any of its layers is a file system's. A signature
-    of cosign has an image's config, and is told by its layers.
+    *config* and *layers* are media types, "" if missing; *announced* is the manifest's `artifactType`. A manifest is an
+    image if its config has an image's type and at least one of its layers is a file system layer. A signature of cosign
+    has an image's config, and is recognised by its layers.
     """
     known = is_config(config) or (config in _DEFAULTED and any(map(is_layer, layers)))
     if not known and (config or announced):
@@ -125,26 +125,26 @@ def artifact_type(config: str, layers: Sequence[str], announced: str = "") -> st
 
 
 def is_foreign(document: dict[str, Any]) -> bool:
-    """Whether no reader would take *document*, of which nothing else tells the type, for a manifest or an index."""
+    """Whether no reader would take *document*, without other type information, for a manifest or an index."""
     own = document.get("mediaType")
     marks = {"config", "layers", "manifests", "fslayers"}
     return not (isinstance(own, str) and own and may_be_image(own)) and marks.isdisjoint(map(str.casefold, document))
 
 
 def is_docker(media_type: str) -> bool:
-    """Whether the type is one of Docker's own."""
+    """Whether the type is one of Docker's."""
     return media_type.startswith("application/vnd.docker.")
 
 
 def is_mark(key: str) -> bool:
-    """Whether `document_type` looks at the member *key* of a document, in whatever letter case."""
+    """Whether `document_type` looks at the member *key* of a document, in any letter case."""
     return key.casefold() in _FOLDED_MARKS
 
 
 def document_type(document: dict[str, Any], announced: str | None = None, what: str = "") -> str:
-    """The media type of *document*: its own, else *announced*, else OCI's for its shape.
+    """Return the media type of *document*: its own, else *announced*, else OCI's for its shape.
 
-    Raises ManifestError for a document of two kinds or of none, and for Docker's schema 1.
+    Raises ManifestError for a document of two kinds or of an unknown kind, and for Docker's schema 1.
     """
     fields = Fields(document, what)
     fields.refuse_variants(_MARKS)
@@ -152,7 +152,7 @@ def document_type(document: dict[str, Any], announced: str | None = None, what: 
     _refuse_schema1(document, own, what)
     version = fields.integer("schemaVersion", default=2)
     if version != 2:
-        raise fields.error("schemaVersion", f"is {version}, only 2 is known")
+        raise fields.error("schemaVersion", f"is {version}; only 2 is supported")
     shape = _shape(document, what)
     for source, claimed in (("its mediaType", own), ("its descriptor", announced or "")):
         if claimed and _kind_of(claimed, what) != shape:
@@ -168,11 +168,11 @@ def _refuse_schema1(document: dict[str, Any], own: str, what: str) -> None:
 
 
 def _shape(document: dict[str, Any], what: str) -> Kind:
-    # A field counts as soon as it is there, null or not: other readers decide by presence as well.
+    # A field counts even if it is null, because other readers decide by presence too.
     manifest = "config" in document or "layers" in document
     index = "manifests" in document
     if manifest and index:
-        raise ManifestError(what, "has the fields of a manifest and of an index, so readers would differ over it")
+        raise ManifestError(what, "has the fields of both a manifest and an index, so readers would disagree about it")
     if not manifest and not index:
         raise ManifestError(what, "is neither an image manifest nor an index: it has no config, layers or manifests")
     return "manifest" if manifest else "index"
@@ -185,7 +185,7 @@ def _kind_of(media_type: str, what: str) -> Kind:
         return "index"
     if media_type in _SCHEMA1:
         _refuse_schema1({}, media_type, what)
-    raise ManifestError(what, f"has the media type {shown(media_type)}, which is no manifest's and no index's")
+    raise ManifestError(what, f"has the media type {shown(media_type)}, which is neither a manifest's nor an index's")
 
 
 def _article(kind: Kind) -> str:

@@ -1,7 +1,7 @@
-"""Platforms: what an image runs on, and which of several images suits a host.
+"""Platforms: the hosts that an image runs on, and the choice of an image for a host.
 
-Spellings are made equal as containerd does (x86_64 is amd64, aarch64 is arm64, ...). An image for a lesser variant of
-the same architecture suits too, one for a lesser architecture (386 on amd64) does not.
+Spellings are normalised as in containerd (x86_64 is amd64, aarch64 is arm64, ...). An image for a lower variant of the
+same architecture is suitable too; one for a lesser architecture (386 on amd64) is not.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _KNOWN_ARCHITECTURES = frozenset(
     {"386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64"}
     | {"s390x", "wasm", *_ARCHITECTURES}
 )
-# The level that an architecture without a variant stands for.
+# The level of an architecture without a variant.
 _BASE_LEVELS: Mapping[str, tuple[int, int]] = {"amd64": (1, 0), "arm": (7, 0), "arm64": (8, 0)}
 _BASE_SPELLINGS: Mapping[str, str] = {"amd64": "v1", "arm64": "v8"}
 _UNSAID = (3, 0, 0)
 
 
 class Platform(NamedTuple):
-    """An operating system and an architecture, spelt as the document or the user did, empty where nothing was said."""
+    """An operating system and an architecture, spelt as in the document or by the user; "" if missing."""
 
     os: str
     architecture: str
@@ -51,10 +51,9 @@ class Platform(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> Platform:
-        """The platform in a descriptor's `platform` object or at the top of an image config.
+        """Return the platform in a descriptor's `platform` object or at the top of an image config.
 
-        What is only a detail (`os.version`, `os.features`) is left out where it is not what it should be. Raises
-        ManifestError.
+        Invalid details (`os.version`, `os.features`) are left out. Raises ManifestError for the other fields.
         """
         fields.refuse_variants(_FIELDS)
         version, features = fields.values.get("os.version"), fields.values.get("os.features")
@@ -68,7 +67,7 @@ class Platform(NamedTuple):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The members that a descriptor or a config has for this platform."""
+        """Return the members for this platform in a descriptor or a config."""
         members: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
         if self.variant:
             members["variant"] = self.variant
@@ -80,16 +79,16 @@ class Platform(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether both parts are said. Attestations call themselves `unknown/unknown`."""
+        """Whether both parts are given. Attestations have `unknown/unknown`."""
         return all(part.lower() not in {"", "unknown"} for part in (self.os, self.architecture))
 
     @property
     def is_denied(self) -> bool:
-        """Whether it says that it is for no platform, as attestations do (`unknown/unknown`)."""
+        """Whether the document explicitly has an unknown platform, as attestations do (`unknown/unknown`)."""
         return "unknown" in {self.os.lower(), self.architecture.lower()}
 
     def normalised(self) -> Platform:
-        """The same platform in the canonical spelling; a variant that the architecture implies is left out."""
+        """Return the platform in canonical spelling; a variant that the architecture implies is left out."""
         system = _SYSTEMS.get(self.os.lower(), self.os.lower())
         given = self.architecture.lower()
         architecture, implied = _ARCHITECTURES.get(given, (given, ""))
@@ -111,7 +110,7 @@ class Platform(NamedTuple):
 
 
 def parse(text: str) -> Platform:
-    """Read `OS/ARCHITECTURE[/VARIANT]`, or one of the first two alone (the host's stands in for the other), normalised.
+    """Read `OS/ARCHITECTURE[/VARIANT]`, or one of the first two (the host has the other), and normalise it.
 
     Raises InvalidReferenceError.
     """
@@ -126,11 +125,11 @@ def parse(text: str) -> Platform:
         return Platform(word, here.architecture, here.variant).normalised()
     if word in _KNOWN_ARCHITECTURES:
         return Platform(here.os, word).normalised()
-    raise InvalidReferenceError(shown(text), "neither an operating system nor an architecture that is known")
+    raise InvalidReferenceError(shown(text), "is neither a known operating system nor a known architecture")
 
 
 def recorded(text: str) -> Platform:
-    """The platform of an image's record, which is `str` of what its config says; what is none suits no host."""
+    """Return the platform in an image's record, which is the config's as `str`; an invalid one suits no host."""
     try:
         return parse(text)
     except InvalidReferenceError:
@@ -138,7 +137,7 @@ def recorded(text: str) -> Platform:
 
 
 def host() -> Platform:
-    """The platform of this host's kernel, normalised."""
+    """Return the platform of this host's kernel, normalised."""
     system, machine = os.uname().sysname, os.uname().machine.lower()
     if machine in {"mips", "mips64"} and sys.byteorder == "little":
         machine += "le"
@@ -146,11 +145,11 @@ def host() -> Platform:
 
 
 def select(candidates: Sequence[Platform | None], wanted: Platform) -> list[int]:
-    """The indexes of those *candidates* that run on *wanted*, best first, in their own order among equals.
+    """Return the indexes of those *candidates* that run on *wanted*, best first, in given order among equals.
 
-    The same variant comes before a lesser one, a higher one of these before a lower. None, a candidate of which no
-    platform is known, may suit and comes last: its config has to be asked. `unknown/unknown` never suits. On Linux the
-    version and features of the operating system do not count.
+    The same variant comes before lower ones, and higher ones of these before lower. None, a candidate whose platform is
+    not known, may be suitable and comes last: its config has to be read. `unknown/unknown` is never suitable. On Linux
+    the version and features of the operating system are ignored.
     """
     target = wanted.normalised()
     ranked: list[tuple[tuple[int, int, int], int]] = []
@@ -162,7 +161,7 @@ def select(candidates: Sequence[Platform | None], wanted: Platform) -> list[int]
 
 
 def _rank(candidate: Platform, target: Platform) -> tuple[int, int, int] | None:
-    """Where *candidate* stands among those that suit *target*, lower being better; None when it does not suit."""
+    """Return the rank of *candidate* for *target*, lower is better; None if it is not suitable."""
     if not candidate.is_known:
         return None if candidate.os or candidate.architecture else _UNSAID
     have = candidate.normalised()

@@ -1,8 +1,8 @@
-"""Names of images, and the texts by which users mean an image.
+"""Names of images, and the texts with which users refer to an image.
 
 The grammar is the distribution project's: `[DOMAIN[:PORT]/]COMPONENT[/COMPONENT...][:TAG]`. A name is kept as it was
-given plus the default tag, never with a registry put before it; `candidates` makes up for the spellings that other
-tools use. Not in scope: resolving a name, which takes a store or a registry.
+given plus the default tag; a registry is never added in front. `candidates` returns the spellings of other tools. Not
+in scope: resolving a name, which needs a store or a registry.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_REPOSITORY = 255
-"""Characters of a repository, its domain included."""
+"""Maximum length of a repository in characters, including its domain."""
 MAX_TAG = 128
 MIN_PREFIX = 4
-"""Hexadecimal digits of a digest that a user has to give: fewer would rather be a typing error than a choice."""
+"""Minimum number of hexadecimal digits of a digest: fewer are more likely a typing error."""
 DEFAULT_TAG = "latest"
 _MOST_ALIKE = 3
 
 TRANSPORTS = ("docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "store:")
-"""The prefixes by which a reference says where an image is; the transport's name is the part before the colon."""
+"""Prefixes of references that give the place of an image; the transport's name is the part before the colon."""
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?))*"
 _DOMAIN = re.compile(rf"(?:{_HOST}|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?")
@@ -46,7 +46,7 @@ _DOCKER_HUB = ("docker.io/", "index.docker.io/")
 
 
 class Name(NamedTuple):
-    """A repository with a tag, both known to follow the grammar when they come from `parse_name`."""
+    """A repository with a tag; both follow the grammar if they come from `parse_name`."""
 
     repository: str
     tag: str = DEFAULT_TAG
@@ -56,11 +56,11 @@ class Name(NamedTuple):
 
 
 class Query(NamedTuple):
-    """What a user typed to mean a stored image: a name, a digest, the start of a digest, or what could be either.
+    """A user's text for a stored image: a name, a digest, the start of a digest, or one that may be either.
 
-    With `digest`, exactly that content is meant; a `name` beside it only says where it was known by that digest.
-    Otherwise `name` goes first, if there is one, in all of its `candidates`; and then `prefix`, lower-case hexadecimal
-    digits (of an `algorithm`, or of any where that is empty), of which only one image's digest may start with.
+    With `digest`, exactly that content is meant; a `name` with it only documents where the digest is from. Otherwise
+    `name`, if given, is tried first, with all its `candidates`. Then `prefix` is tried: lower-case hexadecimal digits
+    with which the digest of only one image may start (of `algorithm`, or of any if that is empty).
     """
 
     text: str
@@ -70,22 +70,22 @@ class Query(NamedTuple):
     prefix: str = ""
 
     def candidates(self) -> list[str]:
-        """The spellings to look the name up under; none without a name."""
+        """Return the spellings of the name to look up; empty without a name."""
         return [] if self.name is None else candidates(self.name)
 
 
 def parse_name(text: str, default_tag: str = DEFAULT_TAG) -> Name:
-    """Read a name, with *default_tag* where it has no tag.
+    """Read a name; *default_tag* is used if it has no tag.
 
-    Raises InvalidReferenceError, also for a name with a digest: content has the digest that it has.
+    Raises InvalidReferenceError, also for a name with a digest, because a digest cannot be assigned.
     """
     if "@" in text:
-        raise _invalid(text, "a digest cannot be part of a name that is given to an image")
+        raise _invalid(text, "the name of an image cannot contain a digest")
     repository, tag = _split_tag(text)
     _check_repository(repository, text)
     tag = default_tag if tag is None else tag
     if _TAG.fullmatch(tag) is None:
-        why = f"the tag has {len(tag)} characters, {MAX_TAG} are allowed" if len(tag) > MAX_TAG else "not a valid tag"
+        why = f"the tag has {len(tag)} characters; the limit is {MAX_TAG}" if len(tag) > MAX_TAG else "not a valid tag"
         raise _invalid(text, why, "a tag is made of letters, digits, '_', '.' and '-'")
     return Name(repository, tag)
 
@@ -96,10 +96,9 @@ def is_tag(text: str) -> bool:
 
 
 def candidates(name: Name | str) -> list[str]:
-    """The spellings under which *name* may be stored, most exact first: as given, then as other tools write it.
+    """Return the spellings under which *name* may be stored, most exact first: as given, then those of other tools.
 
-    podman puts `localhost/` before a short name, docker means `docker.io/library/` by one. Raises
-    InvalidReferenceError.
+    podman adds `localhost/` to a short name, docker adds `docker.io/library/`. Raises InvalidReferenceError.
     """
     name = parse_name(name) if isinstance(name, str) else name
     given = name.repository
@@ -117,7 +116,7 @@ def candidates(name: Name | str) -> list[str]:
 
 
 def full_name(text: str) -> str:
-    """The name *text* with the registry that docker and containerd mean by it: `base:1` is `docker.io/library/base:1`.
+    """Return *text* with the registry that docker and containerd add: `base:1` is `docker.io/library/base:1`.
 
     Raises InvalidReferenceError.
     """
@@ -129,7 +128,7 @@ def full_name(text: str) -> str:
 
 
 def alike(name: Name, known: Iterable[str]) -> list[str]:
-    """Those of the *known* names, at most three, that somebody may have meant by *name*, the likeliest first.
+    """Return up to three *known* names that the user may have meant by *name*, the likeliest first.
 
     Other spellings of it come first, then other tags of its repository, then its last component elsewhere.
     """
@@ -149,9 +148,9 @@ def alike(name: Name, known: Iterable[str]) -> list[str]:
 
 
 def from_file_name(file_name: str) -> Name | None:
-    """The name of an image that brings none, after its file: `images/Pipeline.tar.gz` gives `pipeline:latest`.
+    """Return a name made from a file name: `images/Pipeline.tar.gz` gives `pipeline:latest`.
 
-    None where what is left without directories and suffixes is no repository name, whatever its script.
+    None if the rest, without directories and suffixes, is not a valid repository name, or not ASCII.
     """
     stem = file_name.rstrip("/").rpartition("/")[2]
     if not stem.isascii():
@@ -163,13 +162,13 @@ def from_file_name(file_name: str) -> Name | None:
 
 
 def from_annotations(ref_name: str | None, containerd_name: str | None, file_name: str | None = None) -> Name | None:
-    """The name of an image in an OCI layout; arguments are None or empty where there is nothing.
+    """Return the name of an image in an OCI layout; arguments are None or empty if missing.
 
-    *containerd_name* (`io.containerd.image.name`) wins when it is valid. But where *ref_name* is the same name in a
-    shorter spelling, as arstore writes it, that one is taken: names stay as they were given. *ref_name*
-    (`org.opencontainers.image.ref.name`) is a name when podman wrote it, and a tag alone when umoci or docker did:
-    `latest`, or a word that starts like a version (`1.0`, `v2`), or that only a tag can be, is taken as the tag of
-    what *file_name* names, if that is anything.
+    *containerd_name* (`io.containerd.image.name`) is used if it is valid. But if *ref_name* is a shorter spelling of
+    the same name, as arstore writes it, that is used: names stay as they were given. *ref_name*
+    (`org.opencontainers.image.ref.name`) is a name if podman wrote it, and only a tag if umoci or docker did. So
+    `latest`, a word that starts like a version (`1.0`, `v2`), and a word that can only be a tag, are taken as the tag
+    of the name from *file_name*, if there is one.
     """
     whole = _annotated(containerd_name or "")
     if whole is None:
@@ -179,9 +178,9 @@ def from_annotations(ref_name: str | None, containerd_name: str | None, file_nam
 
 
 def parse_transport(text: str) -> tuple[str, str]:
-    """Split `TRANSPORT:REFERENCE`; a text without a known transport is a path, with "" for the transport.
+    """Split `TRANSPORT:REFERENCE`; text without a known transport is a path, with "" as the transport.
 
-    `./oci:x` is a path too. Raises InvalidReferenceError for a transport of other tools, or one with nothing after it.
+    `./oci:x` is a path too. Raises InvalidReferenceError for other tools' transports, and for an empty reference.
     """
     if not text:
         raise InvalidReferenceError("''", "names no image", "give a path or TRANSPORT:REFERENCE")
@@ -193,15 +192,15 @@ def parse_transport(text: str) -> tuple[str, str]:
             return prefix.partition(":")[0], rest
     if _OTHER_TRANSPORT.fullmatch(text) is not None:
         known = " ".join(TRANSPORTS)
-        raise _invalid(text, "not a known transport", f"known are {known}; a file of this name is ./{shown(text)}")
+        raise _invalid(text, "not a known transport", f"use one of {known}; for a file with this name ./{shown(text)}")
     return "", text
 
 
 def parse_query(text: str) -> Query:
-    """Read what a user typed to mean a stored image.
+    """Read a user's text for a stored image.
 
-    Taken are `NAME[:TAG]`, `NAME[:TAG]@DIGEST`, `ALGORITHM:HEX`, whole or at least MIN_PREFIX digits of it, and HEX
-    alone, as long. Raises InvalidReferenceError.
+    Accepted are `NAME[:TAG]`, `NAME[:TAG]@DIGEST`, `ALGORITHM:HEX` and HEX alone, with all digits or at least
+    MIN_PREFIX of them. Raises InvalidReferenceError.
     """
     name_part, at, digest_part = text.partition("@")
     if at:
@@ -221,13 +220,13 @@ def parse_query(text: str) -> Query:
 
 
 def _split_tag(text: str) -> tuple[str, str | None]:
-    """The repository and the tag; a colon before the last slash belongs to a port."""
+    """Return the repository and the tag; a colon before the last slash belongs to a port."""
     head, colon, tail = text.rpartition(":")
     return (head, tail) if colon and "/" not in tail else (text, None)
 
 
 def _split_domain(repository: str) -> tuple[str, str]:
-    """The domain, "" where there is none, and the path."""
+    """Return the domain ("" if there is none) and the path."""
     first, slash, path = repository.partition("/")
     if slash and _looks_like_host(first) and _DOMAIN.fullmatch(first) is not None:
         return first, path
@@ -235,19 +234,19 @@ def _split_domain(repository: str) -> tuple[str, str]:
 
 
 def _looks_like_host(first: str) -> bool:
-    """Docker's rule for the first of several components: a dot, a colon or a capital make a host of it."""
+    """Docker's rule for the first of several components: a dot, a colon or a capital letter marks a host."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
 def _check_repository(repository: str, text: str) -> None:
     if len(repository) > MAX_REPOSITORY:
-        raise _invalid(text, f"the name has {len(repository)} characters, {MAX_REPOSITORY} are allowed")
+        raise _invalid(text, f"the name has {len(repository)} characters; the limit is {MAX_REPOSITORY}")
     domain, path = _split_domain(repository)
     first, slash, _ = path.partition("/")
     if slash and not domain and _looks_like_host(first) and _COMPONENT.fullmatch(first) is None:
-        raise _invalid(text, f"{shown(repr(first), 60)} is no host name with an optional port")
+        raise _invalid(text, f"{shown(repr(first), 60)} is not a host name with an optional port")
     if path != path.lower():
-        raise _invalid(text, "an image name has no upper-case letters")
+        raise _invalid(text, "an image name cannot have upper-case letters")
     if not all(_COMPONENT.fullmatch(component) for component in path.split("/")):
         raise _invalid(text, "not a valid image name", "a name is made of a-z and 0-9, joined by '.', '_', '-' or '/'")
     if repository in HEX_LENGTHS or (len(repository) in HEX_LENGTHS.values() and _HEX.fullmatch(repository)):
@@ -266,7 +265,7 @@ def _name_or_none(text: str, tag: str = DEFAULT_TAG) -> Name | None:
 
 
 def _annotated(text: str) -> Name | None:
-    """A name in an annotation, where a digest may follow; with a digest, only a tag makes it a name."""
+    """Return the name in an annotation, which may have a digest; with a digest, it is a name only if it has a tag."""
     named, at, _ = text.partition("@")
     if not named or (at and _split_tag(named)[1] is None):
         return None
@@ -288,7 +287,7 @@ def _from_ref_name(ref_name: str, file_name: str) -> Name | None:
 
 def _prefix(text: str, hex_part: str, length: int) -> str:
     if _HEX.fullmatch(hex_part) is None:
-        raise _invalid(text, "a digest has lower-case hexadecimal digits only")
+        raise _invalid(text, "a digest has only lower-case hexadecimal digits")
     if not MIN_PREFIX <= len(hex_part) <= length:
         raise _invalid(text, f"give {MIN_PREFIX} to {length} digits of a digest")
     return hex_part

@@ -1,13 +1,13 @@
-"""Simple signatures, as a `dir:` and lookaside servers have them in files, and as manifests that can be attached.
+"""Simple signatures, as files of a `dir:` or of lookaside servers, and as manifests that can be attached.
 
-A file holds either an OpenPGP message or a signature of sigstore's (containers/image: docs/signature-protocols.md):
+A file contains either an OpenPGP message or a sigstore signature (containers/image: docs/signature-protocols.md):
 
     \\0sigstore-json\\n{"mimeType": TYPE, "payload": BASE64, "annotations": {...}}
 
-All signatures of sigstore's become one manifest as cosign has it under the tag `.sig`: a layer of the type TYPE with
-the payload for its content, and the annotations. Each OpenPGP message becomes one manifest: its `artifactType`
-and the type of its only layer, the message, are OPENPGP; its config is empty; its `subject` is what was signed. So the
-same signatures always are the same manifests. Not in scope: whether a signature is good.
+All sigstore signatures become one manifest, in the form that cosign uses for the tag `.sig`: each is a layer of type
+TYPE with the payload as its content, and the annotations. Each OpenPGP message becomes one manifest: its `artifactType`
+and the type of its only layer, the message, are OPENPGP; its config is empty; its `subject` is the signed image. So the
+same signatures always give the same manifests. Not in scope: whether a signature is valid.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from arstore.oci.manifest import Manifest
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-"""The type of the payload of a signature of cosign's."""
+"""The type of the payload of a cosign signature."""
 
 _ESCAPED_BY_GO = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 _SIGSTORE = b"\0sigstore-json\n"
 
 
 class Wrapped(NamedTuple):
-    """A manifest that was made of signatures, with its blobs; `suffix` is that of its tag, "" if it has a subject."""
+    """A manifest made from signatures, with its blobs; `suffix` is that of its tag, "" if it has a subject."""
 
     manifest: bytes
     blobs: Mapping[Digest, bytes]
@@ -46,9 +46,9 @@ class Wrapped(NamedTuple):
 
 
 def wrapped(files: Sequence[bytes], subject: Descriptor, what: str = "", bounds: Bounds = BOUNDS) -> list[Wrapped]:
-    """The manifests of the signatures in *files* of the image *subject*.
+    """Return the manifests of the signatures in *files* of the image *subject*.
 
-    Raises ManifestError for a file of a form that is not known, LimitError past *bounds*.
+    Raises ManifestError for a file of an unknown form, LimitError beyond *bounds*.
     """
     found = []
     layers: list[Descriptor] = []
@@ -62,7 +62,7 @@ def wrapped(files: Sequence[bytes], subject: Descriptor, what: str = "", bounds:
         elif data and not data.startswith(b"\0"):
             found.append(_wrapped_message(data, subject))
         else:
-            raise ManifestError(name, "is neither an OpenPGP message nor a signature of sigstore's")
+            raise ManifestError(name, "is neither an OpenPGP message nor a sigstore signature")
     if layers:
         made = united(layers)
         found.append(Wrapped(made.manifest, {**contents, Digest.of(made.config): made.config}, "sig"))
@@ -70,9 +70,9 @@ def wrapped(files: Sequence[bytes], subject: Descriptor, what: str = "", bounds:
 
 
 def unwrapped(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> list[bytes] | None:
-    """The files of the signatures that *manifest* has; None for a manifest of something else.
+    """Return the files of the signatures in *manifest*; None if it has something else.
 
-    *read* gives a blob. Raises what it raises.
+    *read* returns a blob. Raises the errors of *read*.
     """
     if manifest.artifact_type == OPENPGP and [layer.media_type for layer in manifest.layers] == [OPENPGP]:
         return [read(manifest.layers[0])]
@@ -82,12 +82,12 @@ def unwrapped(manifest: Manifest, read: Callable[[Descriptor], bytes]) -> list[b
 
 
 def is_sigstore(manifest: Manifest) -> bool:
-    """Whether all layers of *manifest* are signatures as cosign has them under the tag `.sig`."""
+    """Whether all layers of *manifest* are signatures in the form that cosign uses for the tag `.sig`."""
     return bool(manifest.layers) and all(layer.media_type == SIMPLE_SIGNING for layer in manifest.layers)
 
 
 def is_simple_signature(manifest: Manifest) -> bool:
-    """Whether `unwrapped` gives files."""
+    """Whether `unwrapped` returns files."""
     return manifest.artifact_type == OPENPGP or is_sigstore(manifest)
 
 
@@ -116,7 +116,7 @@ def _layer(data: bytes, what: str, bounds: Bounds) -> tuple[Descriptor, bytes]:
 
 
 def _file(layer: Descriptor, payload: bytes) -> bytes:
-    """A signature's file, byte for byte as containers/image writes it."""
+    """Return a signature's file, byte for byte as containers/image writes it."""
     members = {
         "mimeType": layer.media_type,
         "payload": b64encode(payload).decode(),

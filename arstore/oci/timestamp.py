@@ -1,4 +1,4 @@
-"""Times as configs hold them: RFC 3339 in UTC, in whole seconds."""
+"""Times in configs: RFC 3339 in UTC, in whole seconds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from time import gmtime, strftime
 from arstore.errors import UsageError
 
 _LAST_SECOND = 253402300799
-"""31 December 9999: the last time that RFC 3339 can write."""
+"""31 December 9999: the last time that RFC 3339 can represent."""
 
 
 def rfc3339(seconds: int) -> str:
-    """The time *seconds* after the epoch. Raises UsageError for one that RFC 3339 cannot write."""
+    """Return the time *seconds* after the epoch. Raises UsageError for a time outside of RFC 3339."""
     if not 0 <= seconds <= _LAST_SECOND:
-        raise UsageError(f"the time {seconds}", "is none that a config can hold", "give seconds since 1970")
+        raise UsageError(f"the time {seconds}", "cannot be written in a config", "give seconds since 1970")
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

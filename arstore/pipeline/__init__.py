@@ -1,4 +1,4 @@
-"""The pipeline: an image that is run once to build or bring other images, which are then imported.
+"""The pipeline: an image that is run once to build or fetch other images, which are then imported.
 
-Knows of the store, the transports and the runtime; the command line knows of it.
+Uses the store, the transports and the runtime; used by the command line.
 """

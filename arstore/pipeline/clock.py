@@ -1,8 +1,8 @@
-"""The time that a whole load may take, and each of its parts; and what was under way when it was over.
+"""Time limits for a whole load and for its parts, with the step that was running when the time was over.
 
-Importing is interrupted by a timer's signal, whose handler raises, as Ctrl-C does; what was under way is undone in the
-same way. The container is stopped by its launcher, which gives it time to end. In another thread than the main one
-there are no signal handlers, and only the container's time is limited.
+An import is interrupted by a timer's signal, whose handler raises, as for Ctrl-C; the import is undone in the same way.
+The container is stopped by its launcher, which gives it time to end. Only the main thread has signal handlers; in other
+threads only the container's time is limited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 IMPORT, RUN, LEAVINGS = "import", "run", "leavings"
 PARTS = (IMPORT, RUN, LEAVINGS)
-"""The parts of a load: importing the pipeline, running it, importing what it left and clearing."""
+"""The parts of a load: import of the pipeline, its run, and import and clean-up of its images."""
 
 
 class _TimeOver(BaseException):
@@ -29,9 +29,9 @@ class _TimeOver(BaseException):
 
 
 class Clock:
-    """Counts from when it is made; *total* are the seconds for everything, None for no limit, *parts* those of parts.
+    """Counts from its creation; *total* is the limit in seconds, None for no limit, *parts* has limits of parts.
 
-    `doing` says in words what is under way. *seconds* learns how long each part took.
+    `doing` describes the current step. *seconds* receives the duration of each part.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Clock:
 
     @contextmanager
     def between(self, doing: str) -> Iterator[None]:
-        """Limit the context, which is none of the parts, by the time for everything."""
+        """Limit the context, which does not belong to a part, by the total time."""
         self.doing = doing
         with self._limiting():
             yield
 
     @contextmanager
     def running(self) -> Iterator[float | None]:
-        """Count the context as the part `run`; it gets the seconds that it may take, and has to keep to them.
+        """Count the context as the part `run`; it gets the seconds that it may take, and enforces them itself.
 
-        Its own PipelineTimeoutError is raised with the limit. Raises one when no time is left.
+        Raises PipelineTimeoutError if no time is left. The option that set the limit is added to the context's own.
         """
         with self._counted(RUN, "running it"):
             left = self.left()
@@ -85,7 +85,7 @@ class Clock:
             self._part = ""
 
     def left(self) -> float | None:
-        """The seconds that are left, above 0; None where nothing is limited. Raises PipelineTimeoutError for none."""
+        """Return the seconds left, above 0; None if nothing is limited. Raises PipelineTimeoutError at 0."""
         now = time.monotonic()
         limits = [(self._total, self._began), (self._parts.get(self._part), self._part_began)]
         left = min((limit - (now - began) for limit, began in limits if limit is not None), default=None)
@@ -95,7 +95,7 @@ class Clock:
 
     @contextmanager
     def _limiting(self) -> Iterator[None]:
-        """For the length of the context, end it with PipelineTimeoutError when the time is over."""
+        """Limit the time of the context. Raises PipelineTimeoutError."""
         left = self.left()
         if left is None or threading.current_thread() is not threading.main_thread():
             yield
@@ -115,7 +115,7 @@ class Clock:
             signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
     def _limit(self) -> tuple[float, str]:
-        """The limit that ends first: its seconds, and the option that gives it."""
+        """Return the limit that ends first: its seconds, and the option that set it."""
         part, total = self._parts.get(self._part), self._total
         if part is None or (total is not None and self._began + total <= self._part_began + part):
             return total or 0, f"--timeout {total or 0:g}"
@@ -124,4 +124,4 @@ class Clock:
     def _error(self) -> PipelineTimeoutError:
         limit, option = self._limit()
         doing = f", while {self.doing}" if self.doing else ""
-        return PipelineTimeoutError("load", f"did not end in {limit:g} seconds ({option}){doing}")
+        return PipelineTimeoutError("load", f"did not finish in {limit:g} seconds ({option}){doing}")

@@ -1,18 +1,18 @@
-"""What a pipeline left, out of reach of every container while it is listed, imported and deleted.
+"""The images that a pipeline left, kept out of reach of every container while they are listed, imported and deleted.
 
-    <root>/<image name>/images/     what the container has; other containers may have descriptors of it by now
-    <root>/<image name>/.taken/     the same while it is imported: made by the host, 0700, and no container's
+    <root>/<image name>/images/     the container's directory; other containers may have descriptors of it by now
+    <root>/<image name>/.taken/     its files during the import: made by the host, 0700, in no container
 
-A container can pass descriptors of its images directory, of directories and of files in it to another container, which
-writes on when the first one is dead. Renaming a directory takes none of these away. So every file is renamed, one by
-one, into directories that the host has made; the directories of the container stay behind, empty. After that nobody
-else can make, change or remove a name. The content of a file can still change under a descriptor of it: what is
-imported is therefore verified in the one pass that stores it, and a file that has changed since it was opened is given
-back in the end, and not deleted.
+A container can pass descriptors of its images directory, and of directories and files in it, to another container,
+which continues to write after the first one has ended. Renaming a directory does not revoke them. So every file is
+renamed, one by one, into directories that the host has made; the container's directories stay behind, empty. After that
+no other process can make, change or remove a name. The content of a file can still change through a descriptor. So
+content is verified in the same pass that stores it, and a file that has changed since it was opened is moved back at
+the end, and not deleted.
 
-Files go back to where they were when the import fails, or when they are to stay. After a kill they lie in `.taken`,
-and the next `load` gives them back first. An images directory that is a file system of its own cannot be moved from:
-what is in it is imported where it lies.
+Files are moved back if the import fails, or if they are to stay. After a kill they are in `.taken`, and the next `load`
+moves them back first. If the images directory is a separate file system, files cannot be moved out of it, and are
+imported in place.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ Parts = tuple[bytes, ...]
 
 
 class Custody:
-    """The files of one images directory, taken from the beginning of the context to its end.
+    """The files of one images directory, taken over during the context.
 
-    *place_fd* is the pipeline's directory, *images_fd* the images directory in it. `fd` is where the files are then.
+    *place_fd* is the pipeline's directory, *images_fd* the images directory in it. `fd` is where the files are now.
     """
 
     def __init__(self, place_fd: int, images_fd: int) -> None:
@@ -64,7 +64,7 @@ class Custody:
         self.fd = -1
 
     def __enter__(self) -> Self:
-        """Raises LimitError for too many entries, which go back then, OSError."""
+        """Take over the files. Raises LimitError for too many entries, which are moved back then; OSError."""
         if not _can_move(self._place_fd, self._images_fd):
             self.fd = os.dup(self._images_fd)
             return self
@@ -83,13 +83,14 @@ class Custody:
         self._end()
 
     def leavings(self, seen: Seen) -> list[Leaving]:
-        """Return everything that was left, sorted by path, what could not be taken included. Raises as
-        `find_leavings`.
+        """Return everything that was left, sorted by path, including entries that could not be taken.
+
+        Raises LimitError, OSError.
         """
         return sorted([*find_leavings(self.fd, seen), *self._refused], key=lambda leaving: leaving.parts)
 
     def clear(self, seen: Seen) -> None:
-        """Delete what is as it was *seen*, durably; the rest is given back. Raises OSError."""
+        """Delete, durably, the files that are as they were *seen*; move the others back. Raises OSError."""
         seen.remove(self.fd)
         give_back(self._place_fd, self._images_fd)
         for parts in sorted(self._directories, reverse=True):
@@ -113,11 +114,11 @@ class Custody:
                         self._directories.append(below)
 
     def _take_one(self, source: int, target: int, parts: Parts) -> bool:
-        """Take one entry; return whether it is a directory to go on with."""
+        """Take one entry; return whether it is a directory whose entries have to be taken."""
         name = parts[-1]
         try:
             status = os.stat(name, dir_fd=source, follow_symlinks=False)
-            # A subvolume (btrfs) moves as a whole only; of another file system that is refused.
+            # A subvolume (btrfs) can move only as a whole; for another file system the rename is refused.
             if not stat.S_ISDIR(status.st_mode) or status.st_dev != os.fstat(source).st_dev:
                 rename_new(name, name, source, target)
                 return False
@@ -135,7 +136,7 @@ class Custody:
         return True
 
     def _end(self) -> None:
-        """Give back what is still here, and close."""
+        """Move back the files that are still here, and close."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -143,9 +144,9 @@ class Custody:
 
 
 def give_back(place_fd: int, images_fd: int) -> None:
-    """Move everything in `.taken` back to where it was in the images directory, and remove `.taken`.
+    """Move everything in `.taken` back to its place in the images directory, and remove `.taken`.
 
-    What has something else in its place there stays in `.taken`, for the next `load`. Raises OSError.
+    If a place is occupied, the file stays in `.taken` for the next `load`. Raises OSError.
     """
     try:
         taken_fd = os.open(TAKEN, DIRECTORY, dir_fd=place_fd)
@@ -167,7 +168,7 @@ def give_back(place_fd: int, images_fd: int) -> None:
 
 @contextlib.contextmanager
 def _both(taken_fd: int, images_fd: int, parts: Parts) -> Iterator[tuple[int, int]]:
-    """The directory *parts* on both sides; made on the container's where it is missing. Raises OSError."""
+    """Yield the directory *parts* on both sides; on the container's side it is made if missing. Raises OSError."""
     if parts:
         with opened_directory(images_fd, parts[:-1]) as parent, contextlib.suppress(FileExistsError):
             os.mkdir(parts[-1], 0o755, dir_fd=parent)
@@ -190,7 +191,7 @@ def _give_entries(source: int, target: int) -> None:
 
 
 def _walk(fd: int) -> Iterator[Parts]:
-    """The directories below *fd*, and itself, each before those in it. Nobody else changes them."""
+    """Yield *fd* and the directories below it, parents first. No other process changes them."""
     todo: list[Parts] = [()]
     while todo:
         parts = todo.pop()
@@ -200,7 +201,7 @@ def _walk(fd: int) -> Iterator[Parts]:
 
 
 def _directories(fd: int) -> list[bytes]:
-    """The directories in *fd*, without subvolumes."""
+    """Return the directories in *fd*, without subvolumes."""
     device = os.fstat(fd).st_dev
     with os.scandir(fd) as listing:
         return [
@@ -211,7 +212,7 @@ def _directories(fd: int) -> list[bytes]:
 
 
 def _remove_empty(fd: int, parts: Parts) -> None:
-    """Remove the directory *parts* below *fd*; one in which something is stays. Raises OSError."""
+    """Remove the directory *parts* below *fd*, unless it has entries. Raises OSError."""
     try:
         with opened_directory(fd, parts[:-1]) as parent:
             os.rmdir(parts[-1], dir_fd=parent)
@@ -221,13 +222,13 @@ def _remove_empty(fd: int, parts: Parts) -> None:
 
 
 def _can_move(place_fd: int, images_fd: int) -> bool:
-    """Whether files of the images directory can be renamed into its parent: both lie on one mount and file system."""
+    """Whether files of the images directory can be renamed into its parent: both are on one mount and file system."""
     same_device = os.fstat(place_fd).st_dev == os.fstat(images_fd).st_dev
     return same_device and mount_id_of(place_fd) == mount_id_of(images_fd)
 
 
 def _opened(place_fd: int) -> int:
-    """`.taken`, made or as a load that was killed has left it, and closed to all others. Raises OSError."""
+    """Open `.taken`, new or left by a killed load, with access for this user only. Raises OSError."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(TAKEN, 0o700, dir_fd=place_fd)
     fd = os.open(TAKEN, DIRECTORY, dir_fd=place_fd)

@@ -1,14 +1,14 @@
-"""What a pipeline left in its images directory: found, opened and in the end deleted without trusting any of it.
+"""The images that a pipeline left in its images directory: found, opened and finally deleted without trusting them.
 
-The convention, which `docs/pipelines.md` tells users: anywhere below the images directory, every regular file is an
-image archive, and every directory that holds `oci-layout`, or `index.json` and `blobs` (an OCI layout), or `version`
-and `manifest.json` (a `dir:`), is an image directory as a whole. Other directories only group. Whatever is none of
-these is reported and never followed: symlinks, FIFOs, devices, sockets, other file systems.
+The convention, documented for users in `docs/pipelines.md`: anywhere below the images directory, every regular file is
+an image archive. A directory that contains `oci-layout`, or `index.json` and `blobs` (an OCI layout), or `version` and
+`manifest.json` (a `dir:`), is one image directory. Other directories only group. Everything else is reported and never
+followed: symlinks, FIFOs, devices, sockets, other file systems.
 
-The directory belonged to a container that may have been hostile, so every step goes from one open directory to an
-entry in it, nothing follows a symlink, and a name is shown escaped. The container is dead by then, and what it left is
-in `custody`, but a process outside may still have a descriptor of a file. So what was looked at is remembered (`Seen`),
-and only that is deleted: an entry that has been changed since, or has come since, stays.
+The directory belonged to a container that may have been hostile. So every step goes from an open directory to an entry
+in it, no symlink is followed, and names are shown escaped. The container has ended by then, and its files are in
+`custody`, but a process outside may still have a descriptor of a file. So the state of each file is remembered when it
+is read (`Seen`), and only unchanged files are deleted: entries that were changed or added since then stay.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DEPTH = 64
-"""Directories within directories below the images directory."""
+"""Maximum depth of directories below the images directory."""
 
 MAX_ENTRIES = 100_000
-"""Files and directories that are looked at."""
+"""Maximum number of files and directories."""
 
-ELSEWHERE = "lies on another file system"
+ELSEWHERE = "is on another file system"
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -50,9 +50,9 @@ _KINDS = {
 
 @dataclass(slots=True, frozen=True)
 class Leaving:
-    """One thing that was left: *path* below the images directory, as bytes; *refusal* says why it can be no image.
+    """One entry that was left; *refusal* is the reason why it cannot be an image, or "".
 
-    *parts* leads to it, one component an element. `is_directory` is set for image directories.
+    *parts* are the components of its path below the images directory. `is_directory` is set for image directories.
     """
 
     parts: tuple[bytes, ...]
@@ -66,17 +66,17 @@ class Leaving:
 
 
 class Seen:
-    """What was there when it was looked at: by path, as components, the inode and its last change."""
+    """The state of files when they were read: inode and last change, by the components of the path."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[bytes, ...], tuple[int, int]] = {}
 
     def put(self, parts: tuple[bytes, ...], status: os.stat_result) -> None:
-        """Remember what has this *status*."""
+        """Remember the entry with this *status*."""
         self._entries[parts] = _change_identity(status)
 
     def put_tree(self, parts: tuple[bytes, ...], fd: int) -> None:
-        """Remember the directory that is open as *fd*, and everything in it. Raises LimitError, OSError."""
+        """Remember the open directory *fd*, and everything in it. Raises LimitError, OSError."""
         self.put(parts, os.fstat(fd))
         todo: list[tuple[bytes, ...]] = [()]
         seen = 0
@@ -94,7 +94,7 @@ class Seen:
                         todo.append((*below, name))
 
     def remove(self, directory_fd: int) -> None:
-        """Delete below *directory_fd* what is still as it was seen. Raises OSError; follows no symlink."""
+        """Delete the entries below *directory_fd* that are unchanged. Raises OSError; follows no symlink."""
         for parts, identity in sorted(self._entries.items(), reverse=True):
             gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
             with gone, opened_directory(directory_fd, parts[:-1]) as parent:
@@ -102,7 +102,7 @@ class Seen:
 
 
 def _change_identity(status: os.stat_result) -> tuple[int, int]:
-    """Inode and last change; of a directory the inode alone, because to delete what is in it changes it."""
+    """Return inode and last change; for a directory only the inode, because deleting its entries changes it."""
     return status.st_ino, 0 if stat.S_ISDIR(status.st_mode) else status.st_ctime_ns
 
 
@@ -116,13 +116,13 @@ def _remove(parent_fd: int, name: bytes, identity: tuple[int, int]) -> None:
     try:
         os.rmdir(name, dir_fd=parent_fd)
     except OSError as error:
-        # Something has come into it, which stays.
+        # It has a new entry, which stays.
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
 
 
 def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
-    """Everything below *directory_fd*, sorted by path; directories that only group are put into *seen*.
+    """Return everything below *directory_fd*, sorted by path; directories that only group are put into *seen*.
 
     Raises LimitError, OSError.
     """
@@ -151,7 +151,7 @@ def find_leavings(directory_fd: int, seen: Seen | None = None) -> list[Leaving]:
 
 
 def _mount_id(fd: int, name: bytes) -> int:
-    """The mount that *name* in *fd* lies on: on an overlay, and below a subvolume, the device number is another one."""
+    """Return the mount of *name* in *fd*: on an overlay, or below a subvolume, only the device number differs."""
     child = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     try:
         return mount_id_of(child)
@@ -160,7 +160,7 @@ def _mount_id(fd: int, name: bytes) -> int:
 
 
 def sorted_names(fd: int, most: int) -> list[bytes]:
-    """The names in the directory *fd*, sorted. Raises LimitError for more than *most*, before they take much memory."""
+    """Return the names in the directory *fd*, sorted. Raises LimitError, after reading *most* + 1 of them."""
     with os.scandir(fd) as listing:
         names = [os.fsencode(entry.name) for entry in islice(listing, most + 1)]
     if len(names) > most:
@@ -185,14 +185,14 @@ def _refusal(status: os.stat_result, is_elsewhere: bool, depth: int) -> str:
 
 
 def too_deep(depth: int) -> str:
-    """Return why a directory that has *depth* ones above it is refused."""
-    return f"lies more than {depth} directories deep"
+    """Return the refusal of a directory with *depth* directories above it."""
+    return f"is more than {depth} directories deep"
 
 
 @contextlib.contextmanager
 def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[int]:
-    """The directory that *parts* lead to, opened component by component through no symlink. Raises OSError."""
-    # Not a duplicate: btrfs lists what a directory held when it was opened (or rewound), and not what came since.
+    """Open the directory *parts*, component by component, without following symlinks. Raises OSError."""
+    # Not dup(2): btrfs lists the entries as of the open (or rewind), and later ones are missing.
     fd = os.open(b".", _OPEN_DIRECTORY, dir_fd=directory_fd)
     try:
         for part in parts:
@@ -206,9 +206,9 @@ def opened_directory(directory_fd: int, parts: tuple[bytes, ...]) -> Iterator[in
 
 @contextlib.contextmanager
 def opened_leaving(directory_fd: int, leaving: Leaving, seen: Seen | None = None) -> Iterator[int]:
-    """The file or directory *leaving*, open for reading, and put into *seen* as it is then.
+    """Open the file or directory *leaving* for reading, and put its current state into *seen*.
 
-    Raises OSError (ELOOP, ENXIO …) when it has become something else, LimitError.
+    Raises OSError (ELOOP, ENXIO …) if it has become something else, LimitError.
     """
     with opened_directory(directory_fd, leaving.parts[:-1]) as parent:
         fd = os.open(leaving.parts[-1], _OPEN_DIRECTORY if leaving.is_directory else _OPEN_FILE, dir_fd=parent)

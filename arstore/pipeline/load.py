@@ -1,15 +1,15 @@
-"""The pipeline's one-shot run: import an image, run it once, import what it left, clean up.
+"""One run of a pipeline: import an image, run it once, import the images that it left, clean up.
 
-    <root>/pipelines/               shared by all pipelines, for whatever the host wants to hand in or get out
+    <root>/pipelines/               shared by all pipelines, to exchange files with the host
     <root>/<image name>/images/     where this pipeline leaves its images
 
-Both are mounted into the container at the very same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. From
-before the run until after the clean-up, no other `load` of the same pipeline runs (`turn`).
+Both are mounted into the container at the same paths, and named by ARSTORE_PIPELINES and ARSTORE_IMAGES. From before
+the run until after the clean-up, no other `load` of the same pipeline runs (`turn`).
 
-While what it left is imported, nobody else reaches it (`custody`). What a run left that ended with another status than
-0, or was killed, is set aside, unread, before the next one starts (`place`). What a run left that ended with 0 is
-imported by the next `load`, where that did not work or was killed, and the container is not run again. Nothing is
-deleted before it is imported, and durably so.
+While its images are imported, no other process can reach them (`custody`). Images of a run that was killed, or ended
+with a status other than 0, are set aside, unread, before the next one starts (`place`). Images of a run that ended with
+0, but whose import failed or was killed, are imported by the next `load`, without running the container again. Nothing
+is deleted before it is imported durably.
 """
 
 from __future__ import annotations
@@ -72,23 +72,23 @@ if TYPE_CHECKING:
     from arstore.transport.source import ImageSource, Spool
 
 LABEL = "arstore.pipeline"
-"""The label, with the value `true`, of images that are made to be loaded."""
+"""The label, with the value `true`, of images that are made for `load`."""
 
 _PATIENCE, _PAUSE = 5.0, 0.01
-"""Seconds that a container is waited for whose `load` was killed, and seconds between two looks."""
+"""Seconds to wait for the container of a killed `load`, and seconds between two checks."""
 
 
 class Archive(NamedTuple):
-    """A pipeline in an archive: a path or `-`, and the *name* for an image that brings none."""
+    """A pipeline in an archive: a path or `-`, and the *name* for an image that has none."""
 
     reference: str
     name: str = ""
 
 
 class InStore(NamedTuple):
-    """A pipeline that is in the store already, by a name, a digest or the beginning of one.
+    """A pipeline that is already in the store, given by a name, a digest or the start of one.
 
-    *find* gets the store and the text, and may bring the image there; `Store.find_image` by default.
+    *find* gets the store and the text, and may import the image; `Store.find_image` by default.
     """
 
     text: str
@@ -99,10 +99,10 @@ class InStore(NamedTuple):
 class LoadOptions:
     """How to load.
 
-    `container` says how its container is to be, but for the two directories and their variables. `timeout` are the
-    seconds for everything, `timeouts` those of some parts, by the names in `clock.PARTS`. `rerun` runs a pipeline again
-    whose last run has ended well; `resume` leaves what a failed run left where it is. `require_label` refuses an image
-    without LABEL. `keys` open encrypted layers of the pipeline, and not those of what it leaves. `rules` name the
+    `container` has the container's options, without the two directories and their variables. `timeout` is the limit in
+    seconds for everything, `timeouts` has limits for parts, by their names in `clock.PARTS`. `rerun` runs a pipeline
+    again whose last run has succeeded; `resume` keeps a failed run's files in place. `require_label` refuses an image
+    without LABEL. `keys` decrypt layers of the pipeline image, but not of the images that it leaves. `rules` name the
     signature policy for both.
     """
 
@@ -120,7 +120,7 @@ class LoadOptions:
 
 @dataclass(slots=True, frozen=True)
 class Failure:
-    """Something in the images directory that could not be imported; *path* is below that directory."""
+    """A file in the images directory that could not be imported; *path* is relative to that directory."""
 
     path: str
     error: ArstoreError
@@ -128,34 +128,34 @@ class Failure:
 
 @dataclass(slots=True)
 class Loaded:
-    """What a load did, filled in as it goes, so that a failure can still be told in full."""
+    """The results of a load, filled in as it proceeds, so that a failure can be reported with all that was done."""
 
     image: str = ""
     names: tuple[str, ...] = ()
     container: str = ""
     exit_code: int | None = None
     oom_killed: bool = False
-    """Whether the kernel killed a process of the pipeline for want of memory."""
+    """Whether the kernel killed a process of the pipeline because memory ran out."""
     has_run: bool = False
-    """Whether the container was run: not where the last run had ended well, and only its images were to be imported."""
+    """Whether the container was run: not if the last run had succeeded, and only its images were left to import."""
     imported: tuple[TakenImage, ...] = ()
     failed: tuple[Failure, ...] = ()
     kept: tuple[str, ...] = ()
-    """Paths below the images directory that came or were changed after they had been looked at."""
+    """Paths below the images directory that were added or changed after they had been read."""
     skipped: dict[str, SkippedTop] = field(default_factory=dict)
-    """What was passed over, by the path of what holds it: the pipeline's archive, or a path below the directory."""
+    """Skipped entries, by the path that contains them: the pipeline's archive, or a path below the directory."""
     set_aside: str = ""
-    """Where what an earlier run had left lies now; "" when there was nothing."""
+    """Where the files of an earlier run were moved; "" if there were none."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """How long each part took: `import` of the pipeline, `run`, `leavings`."""
+    """Duration of each part: `import` of the pipeline, `run`, `leavings`."""
 
     def skipped_in(self, path: str) -> SkippedTop:
-        """The report of what is passed over in *path*."""
+        """Return the report of skipped entries in *path*."""
         return self.skipped.setdefault(path, SkippedTop())
 
     @property
     def label(self) -> str:
-        """What to call the pipeline."""
+        """The name of the pipeline for messages."""
         return self.names[0] if self.names else self.image
 
 
@@ -168,13 +168,13 @@ def load(
     loaded: Loaded | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
-    """Run the pipeline image *source* once, import what it leaves, and empty its images directory.
+    """Run the pipeline image *source* once, import the images that it leaves, and empty its images directory.
 
-    *runtime* finds the OCI runtime in the seconds that it is given. *loaded* is filled in along the way; *note* is
-    told, in words, what is about to be done. Raises the errors of importing and running, NotFoundError, InUseError when
-    another process loads the same pipeline, PipelineRefusedError for an image without the label, PipelineFailedError
-    when the container ends with another status than 0, PipelineTimeoutError, and SubImageError when something it left
-    could not be imported.
+    *runtime* finds the OCI runtime within the given seconds. *loaded* is filled in along the way; *note* is called with
+    a line that announces the run. Raises the errors of importing and running, NotFoundError, InUseError if another
+    process loads the same pipeline, PipelineRefusedError for an image without the label, PipelineFailedError if the
+    container ends with a status other than 0, PipelineTimeoutError, and SubImageError if one of its images could not be
+    imported.
     """
     loaded = Loaded() if loaded is None else loaded
     clock = Clock(options.timeout, options.timeouts, loaded.seconds)
@@ -183,7 +183,7 @@ def load(
     reached("load.imported")
     labels = store.config(image).labels
     if options.require_label and labels.get(LABEL) != "true":
-        why = f"does not have the label {LABEL}=true, which --require-label asks for"
+        why = f"does not have the label {LABEL}=true, which --require-label demands"
         raise PipelineRefusedError(loaded.label, why)
     _require_command(store, image, options, loaded.label)
     root = store.directories.root
@@ -215,17 +215,17 @@ def load(
 def _pipeline(
     store: Store, source: Archive | InStore, options: LoadOptions, progress: Progress | None, loaded: Loaded
 ) -> StoredImage:
-    """The pipeline's image, imported if it is not in the store; *loaded* is told of it."""
+    """Return the pipeline's image, after importing it if necessary; *loaded* gets its digest and names."""
     if isinstance(source, InStore):
         found = store.find_image(source.text) if source.find is None else source.find(store, source.text)
         if source.find is None:
             _require_admitted(store, found, options)
-        # The name that was typed comes first: it tells where the pipeline leaves its images.
+        # The name that was typed comes first: it decides where the pipeline leaves its images.
         names = dict.fromkeys((found.label, *found.names)) if found.names else ()
         loaded.image, loaded.names = found.digest, tuple(name for name in names if name in found.names)
         return found
     if source.name:
-        # Before anything is imported under a name that no pipeline can have.
+        # Check before anything is imported under a name that a pipeline cannot have.
         images_directory(store.directories.root, "", (str(parse_name(source.name)),))
     wanted = ImportOptions(name=source.name, single=True, limits=options.limits, keys=options.keys, rules=options.rules)
     (taken,) = import_reference(store, source.reference, wanted, progress, loaded.skipped_in(source.reference))
@@ -242,7 +242,7 @@ def _require_admitted(store: Store, image: StoredImage, options: LoadOptions) ->
 
 
 def _directory(root: str, source: Archive | InStore, loaded: Loaded) -> str:
-    """The images directory. An image that was not asked for by its name gets that of its first name that fits.
+    """Return the images directory. If the image was not given by name, use its first name that fits.
 
     Raises InvalidReferenceError.
     """
@@ -252,7 +252,7 @@ def _directory(root: str, source: Archive | InStore, loaded: Loaded) -> str:
         if isinstance(source, Archive):
             raise
         if _is_name(source.text, loaded):
-            hint = f"give the image another with `arstore tag {source.text} NAME`, and load that"
+            hint = f"give the image another name with `arstore tag {source.text} NAME`, and load that"
             raise InvalidReferenceError(error.what, error.why, hint) from error
     for name in loaded.names[1:]:
         with suppress(InvalidReferenceError):
@@ -269,7 +269,7 @@ def _is_name(text: str, loaded: Loaded) -> bool:
 
 
 def _announcement(store: Store, image: StoredImage, options: LoadOptions, label: str) -> str:
-    """One line for people who expect `load` only to import, as other tools have it."""
+    """Return one line for users who expect `load` to only import, as in other tools."""
     config = store.config(image)
     user = config.user if options.container.user is None else options.container.user
     command = " ".join(container_args(config, options.container))
@@ -277,7 +277,7 @@ def _announcement(store: Store, image: StoredImage, options: LoadOptions, label:
 
 
 def _merged(images: Iterable[TakenImage]) -> tuple[TakenImage, ...]:
-    """Each image once, with all the names under which it came."""
+    """Return each image once, with all its names."""
     found: dict[str, TakenImage] = {}
     for image in images:
         first = found.setdefault(image.digest, image)
@@ -286,18 +286,18 @@ def _merged(images: Iterable[TakenImage]) -> tuple[TakenImage, ...]:
 
 
 def _require_command(store: Store, image: StoredImage, options: LoadOptions, label: str) -> None:
-    """Raise ImageConfigError for an image without a command, which `load` cannot be given."""
+    """Raise ImageConfigError for an image without a command, because `load` has no option for one."""
     try:
         container_args(store.config(image), options.container)
     except ImageConfigError as error:
         if error.what != "command":
             raise
         why = "the image has neither an entrypoint nor a command, so it is not a pipeline"
-        raise ImageConfigError(label, why, "it is in the store; `arstore run` takes a command") from error
+        raise ImageConfigError(label, why, "it is in the store; `arstore run` accepts a command") from error
 
 
 def _await_killed(store: Store) -> None:
-    """Wait until the containers of processes that were killed have ended: one may still write where ours is to run."""
+    """Wait until the containers of killed processes have ended: one may still write to this pipeline's directory."""
     from arstore.disk.cgroups import is_populated
 
     patience = time.monotonic() + _PATIENCE
@@ -306,7 +306,7 @@ def _await_killed(store: Store) -> None:
 
 
 def _kept(images_fd: int) -> tuple[str, ...]:
-    """What is in the images directory, where a process outside may still be making more."""
+    """List the images directory, to which a process outside may still be adding."""
     try:
         return tuple(shown(leaving.path) for leaving in find_leavings(images_fd))
     except LimitError as error:
@@ -314,7 +314,7 @@ def _kept(images_fd: int) -> tuple[str, ...]:
 
 
 class _Work:
-    """What is done in one pipeline's directory, with its lock held."""
+    """The work in one pipeline's directory, done while holding its lock."""
 
     def __init__(
         self,
@@ -336,24 +336,24 @@ class _Work:
         self._last = last_run(place_fd)
 
     def recover(self) -> None:
-        """Give back what a load that was killed had taken. Raises OSError."""
+        """Move back the files that a killed load had taken. Raises OSError."""
         with opened(self._directory) as fd:
             give_back(self._place_fd, fd)
 
     def is_left_to_import(self) -> bool:
-        """Whether the last run has ended well, and what it left is still to be imported."""
+        """Whether the last run has succeeded, and its images are still to be imported."""
         return self._last.has_ended and not is_empty(self._place_fd)
 
     def is_kept(self) -> bool:
-        """Whether what is there was imported, and was to stay."""
+        """Whether the files were imported, and kept on request."""
         return self._last.was_kept
 
     def was_of(self, digest: str) -> bool:
-        """Whether the last run was one of this very image."""
+        """Whether the last run was of this image."""
         return self._last.image == digest
 
     def run(self, image: StoredImage, runtime: Callable[[float | None], Runtime]) -> None:
-        """Run the container to its end. Raises PipelineFailedError and the errors of running."""
+        """Run the container to its end. Raises PipelineFailedError, and the errors of running."""
         loaded = self._loaded
         with self._clock.between("completing the layers of the pipeline"):
             trees = tuple(self._store.stack_records(image, self._progress))
@@ -377,7 +377,7 @@ class _Work:
         loaded.exit_code, loaded.oom_killed, loaded.has_run = ended.status, ended.oom_killed, True
         if loaded.exit_code != 0:
             why = f"the pipeline ended with status {loaded.exit_code}"
-            raise PipelineFailedError(loaded.label, why, f"what it left is in {self._directory}")
+            raise PipelineFailedError(loaded.label, why, f"its files are in {self._directory}")
         write_last(self._place_fd, ENDED, loaded.image)
         reached("load.ran")
 
@@ -393,11 +393,11 @@ class _Work:
     def take_leavings(self, again: bool = False) -> None:
         """Import everything in the images directory, and empty it.
 
-        *again* is for what an earlier run left. Raises SubImageError when something could not be imported; with
-        --rerun, and after a power cut, that is set aside in place of an error, because the pipeline can make it again.
+        *again* means images of an earlier run. Raises SubImageError if something could not be imported. With --rerun,
+        and after a power cut, the files are set aside instead, because the pipeline can make them again.
         """
         loaded, options = self._loaded, self._options
-        with self._clock.part(LEAVINGS, "looking at what it left"), opened(self._directory) as images_fd:
+        with self._clock.part(LEAVINGS, "looking for its images"), opened(self._directory) as images_fd:
             with Custody(self._place_fd, images_fd) as held:
                 seen = Seen()
                 failed = self._import_all(held, seen)
@@ -419,7 +419,7 @@ class _Work:
             forget_last(self._place_fd)
 
     def _import_all(self, held: Custody, seen: Seen) -> tuple[Failure, ...]:
-        """Import everything, and return what could not be."""
+        """Import everything; return the failures."""
         loaded = self._loaded
         imported: list[TakenImage] = []
         failed: list[Failure] = []
@@ -435,7 +435,7 @@ class _Work:
                 except OSError as error:
                     failed.append(Failure(what, from_os_error(error, what)))
         finally:
-            # Also where the time is over: what is in the store by then is told.
+            # Also after a timeout: images that are already in the store are reported.
             loaded.imported, loaded.failed = _merged((*loaded.imported, *imported)), tuple(failed)
         return loaded.failed
 
@@ -443,7 +443,7 @@ class _Work:
         first = failed[0]
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         why = f"could not be imported: {first.error}{more}"
-        hint = f"nothing was cleaned, all is in {self._directory}; --rerun sets it aside and runs again"
+        hint = f"nothing was deleted, everything is in {self._directory}; --rerun sets it aside and runs again"
         return SubImageError(first.path, why, hint)
 
     def _import(self, directory_fd: int, leaving: Leaving, seen: Seen) -> list[TakenImage]:
@@ -457,6 +457,6 @@ class _Work:
                 return open_source_fd(fd, what, spool, os.fsdecode(leaving.parts[-1]), limits)
 
             skipped = self._loaded.skipped_in(what)
-            # Names inside are the container's word: a policy knows these images by the directory.
+            # Names in the archive come from the container: a policy knows these images by the directory.
             wanted = ImportOptions(limits=limits, rules=self._options.rules, place=self._directory)
             return import_opened(self._store, source, wanted, self._progress, skipped)

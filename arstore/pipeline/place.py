@@ -1,14 +1,14 @@
-"""The directories of one pipeline, and what its last run left there.
+"""The directories of one pipeline, and the files that its last run left there.
 
-    <root>/<image name>/images/          where the pipeline leaves its images; its container has this one
+    <root>/<image name>/images/          where the pipeline leaves its images; its container has this directory
     <root>/<image name>/.taken/          the files of `images` while they are imported (`custody`)
-    <root>/<image name>/failed/<time>/   what a run left that failed, unread, until somebody discards it
-    <root>/<image name>/.last            {"state": "running" | "ended" | …, "image": …, "boot": …}: of the last run
+    <root>/<image name>/failed/<time>/   files of a failed run, unread, until they are discarded
+    <root>/<image name>/.last            {"state": "running" | "ended" | …, "image": …, "boot": …}: the last run
 
-`.last` is written before the container starts, again when it has ended with status 0, and removed when everything it
-left has been imported; it says `kept` then where that was to stay. It is not synced: after a power cut the older word
-counts, and a run that had ended is taken for one that failed, whose leavings are set aside and not lost. Nothing in
-these directories is trusted; only `images` can be reached by a container.
+`.last` is written before the container starts, and again when it has ended with status 0. It is removed when all its
+images have been imported; if they are kept, it says `kept` instead. It is not synced: after a power cut it may have the
+older state, and a run that had succeeded counts as failed; its files are set aside, and not lost. Nothing in these
+directories is trusted; a container can reach only `images`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LastRun(NamedTuple):
-    """What is known of the last run: how far it came ("" where nobody knows), its image, and the boot it was in."""
+    """The last run, as recorded: its state ("" if unknown), its image, and its boot."""
 
     state: str = ""
     image: str = ""
@@ -56,35 +56,35 @@ class LastRun(NamedTuple):
 
     @property
     def was_kept(self) -> bool:
-        """Whether everything that it left has been imported, and was to stay."""
+        """Whether all its images have been imported, and were kept on request."""
         return self.state == KEPT
 
     @property
     def may_be_torn(self) -> bool:
-        """Whether the host has started anew since, so that what it left may not be whole."""
+        """Whether the host has rebooted since, so that the files may be incomplete."""
         return self.boot != boot_id()
 
 
 def images_directory(root: str, digest: str, names: tuple[str, ...]) -> str:
-    """`<root>/<image name>/images`, the name without its tag; for an image without one, the start of its digest.
+    """Return `<root>/<image name>/images`, without the tag; for an image without a name, use the start of its digest.
 
-    Raises InvalidReferenceError for a name that would lie in a directory of the store's own.
+    Raises InvalidReferenceError for a name that collides with a directory of the store.
     """
     if not names:
         return f"{root}/{Digest(digest).short}/{IMAGES}"
     repository = parse_name(names[0]).repository
     parts = repository.split("/")
     if parts[0] in RESERVED or {IMAGES, FAILED} & set(parts):
-        why = "as a pipeline's name, collides with a directory of the store"
-        raise InvalidReferenceError(repository, why, "give it another with --name")
+        why = "collides, as a pipeline's name, with a directory of the store"
+        raise InvalidReferenceError(repository, why, "give it another name with --name")
     return f"{root}/{repository}/{IMAGES}"
 
 
 @contextlib.contextmanager
 def made(root: str, path: str) -> Iterator[int]:
-    """*path* below *root*, open; made, one component at a time, where it is missing. Symlinks on the way are refused.
+    """Open *path* below *root*, and make missing directories, one component at a time. Symlinks are refused.
 
-    Raises HostError for anything but a directory on the way, OSError.
+    Raises HostError if a component is not a directory, OSError.
     """
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     so_far = root
@@ -99,7 +99,7 @@ def made(root: str, path: str) -> Iterator[int]:
             os.close(fd)
             fd = child
             if is_new:
-                # Whatever the umask is, the container's user has to get in.
+                # Independent of the umask: the container's user needs access.
                 os.fchmod(fd, 0o755)
         yield fd
     finally:
@@ -108,7 +108,7 @@ def made(root: str, path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _called(path: str) -> Iterator[None]:
-    """Have an OSError name *path*, of which the call knew a part."""
+    """Make an OSError name *path*, because the call knew only a part of it."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def _called(path: str) -> Iterator[None]:
 
 
 def _opened_directory(name: str, parent_fd: int, path: str) -> int:
-    """The directory *name*, open; *path* is the whole of it. Raises HostError for anything else, OSError."""
+    """Open the directory *name*; *path* is its full path. Raises HostError for anything else, OSError."""
     try:
         return os.open(name, _DIRECTORY, dir_fd=parent_fd)
     except OSError as error:
@@ -125,12 +125,12 @@ def _opened_directory(name: str, parent_fd: int, path: str) -> int:
             error.filename = path
             raise
         is_link = stat.S_ISLNK(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode)
-        why = "is a symlink, which is not followed here" if is_link else "is not a directory"
+        why = "is a symlink, and symlinks are not followed here" if is_link else "is not a directory"
         raise HostError(path, why, "move it away, and load again") from error
 
 
 def last_run(place_fd: int) -> LastRun:
-    """What `.last` in the pipeline's directory says; nothing where it cannot be read."""
+    """Return the content of `.last` in the pipeline's directory; an empty record if it cannot be read."""
     try:
         about = json.loads(read_start(_LAST, _LARGEST, place_fd))
         return LastRun(str(about["state"]), str(about["image"]), str(about["boot"]))
@@ -139,19 +139,19 @@ def last_run(place_fd: int) -> LastRun:
 
 
 def write_last(place_fd: int, state: str, image: str) -> None:
-    """Say how far the run of *image* has come. Raises OSError."""
+    """Record the state of the run of *image*. Raises OSError."""
     document = json.dumps(LastRun(state, image, boot_id())._asdict()).encode()
     replace_file(_LAST, document, f"{_LAST}.new", dir_fd=place_fd)
 
 
 def forget_last(place_fd: int) -> None:
-    """Remove `.last`: nothing of the last run is left."""
+    """Remove `.last`: the last run has no files left."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_LAST, dir_fd=place_fd)
 
 
 def is_empty(place_fd: int) -> bool:
-    """Whether nothing lies in the images directory, and nothing of it was taken. Raises OSError."""
+    """Whether both `images` and `.taken` have no files. Raises OSError."""
     if _has(place_fd, TAKEN):
         return False
     fd = os.open(IMAGES, _DIRECTORY, dir_fd=place_fd)
@@ -171,9 +171,9 @@ def _has(place_fd: int, name: str) -> bool:
 
 
 def set_aside(place: str, place_fd: int) -> str:
-    """Move the images directory, unread, to `failed/<time>`, and make an empty one; the path below *place*.
+    """Move the images directory, unread, to `failed/<time>`, and make an empty one; return the new path.
 
-    *place* is the pipeline's directory, which *place_fd* has open. Raises HostError where it cannot be moved, OSError.
+    *place* is the pipeline's directory, open as *place_fd*. Raises HostError if it cannot be moved, OSError.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(FAILED, 0o700, dir_fd=place_fd)
@@ -182,12 +182,12 @@ def set_aside(place: str, place_fd: int) -> str:
         name = _free_name(failed_fd)
         os.rename(IMAGES, name, src_dir_fd=place_fd, dst_dir_fd=failed_fd)
         with contextlib.suppress(FileNotFoundError):
-            # What could not be given back, because something else was in its place.
+            # Files that could not be moved back, because their place was occupied.
             os.rename(TAKEN, f"{name}{TAKEN}", src_dir_fd=place_fd, dst_dir_fd=failed_fd)
     except OSError as error:
         if error.errno not in {errno.EBUSY, errno.EXDEV}:
             raise
-        why = "holds what a failed run left and is a file system of its own, which cannot be set aside"
+        why = "has files of a failed run and is a separate file system, which cannot be set aside"
         raise HostError(f"{place}/{IMAGES}", why, "empty it, or load with --resume-leavings") from error
     finally:
         os.close(failed_fd)
@@ -204,14 +204,14 @@ def _free_name(failed_fd: int) -> str:
 
 
 class FailedRun(NamedTuple):
-    """What a failed run left: where it lies, and the bytes that it takes on disk."""
+    """Files of a failed run: their directory, and the bytes that they use on disk."""
 
     path: str
     size: int
 
 
 def failed_runs(place: str) -> list[FailedRun]:
-    """What lies in `failed` of the pipeline's directory *place*, oldest first. Raises OSError."""
+    """Return the failed runs of the pipeline's directory *place*, oldest first. Raises OSError."""
     try:
         names = sorted(os.listdir(f"{place}/{FAILED}"))
     except (FileNotFoundError, NotADirectoryError):
@@ -220,9 +220,9 @@ def failed_runs(place: str) -> list[FailedRun]:
 
 
 def discard(runs: list[FailedRun]) -> None:
-    """Delete these; no symlink is followed.
+    """Delete the files of these runs; no symlink is followed.
 
-    Raises InUseError when a process that was given a descriptor of one goes on making files in it, OSError.
+    Raises InUseError if a process with a descriptor of one keeps making files in it, OSError.
     """
     for run in runs:
         parent, name = os.path.split(run.path)
@@ -241,16 +241,16 @@ def _discard_one(path: str, parent_fd: int, name: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 remove_tree_at(parent_fd, name)
         except OSError as error:
-            # Something has come into a directory between its last file and itself.
+            # A new entry was made between the deletion of the last file and of the directory.
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
         else:
             return
-    raise InUseError(path, "a process goes on making files in it", "end the container that does, and try again")
+    raise InUseError(path, "a process keeps making files in it", "stop the container of that process, and try again")
 
 
 def _size(path: str) -> int:
-    """The bytes that *path* and what is below it take on disk, as far as that can be seen."""
+    """Return the bytes that *path* and everything below it use on disk; unreadable entries do not count."""
     total = 0
     todo = [path]
     while todo:

@@ -2,10 +2,10 @@
 
     <root>/<image name>/.load      {"pid": …, "owner": …, "since": …}, while a `load` is at work there
 
-Whoever is at work holds flock(2) on the file. The kernel drops the lock with the process and the workers that it has
-forked, so a `load` that was killed leaves a file that nobody holds, and the next one takes it. The directory is the
-parent of the one that the container gets: a container cannot reach the file. No component of an image's name begins
-with a dot, so no other pipeline's directory has this place.
+A `load` holds flock(2) on the file while it works. The kernel releases the lock when the process and the workers that
+it has forked end. So a killed `load` leaves an unlocked file, and the next one takes it. The file is in the parent of
+the container's directory, so a container cannot reach it. Components of image names never begin with a dot, so no other
+pipeline's directory has this path.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def only_load(directory_fd: int, label: str) -> Iterator[None]:
-    """Be the only `load` in the directory *directory_fd* for the length of the context.
+    """Be the only `load` in the directory *directory_fd* during the context.
 
-    Raises InUseError, which names the process that is at work there and *label*; OSError.
+    Raises InUseError, which names *label* and the process that works there; OSError.
     """
     fd = _locked(directory_fd, label)
     try:
@@ -40,7 +40,7 @@ def only_load(directory_fd: int, label: str) -> Iterator[None]:
         os.pwrite(fd, json.dumps({"pid": os.getpid(), "owner": Owner.current().boot, "since": time.time()}).encode(), 0)
         yield
     finally:
-        # With the lock still held: whoever waits for it looks whether the file has its name.
+        # While the lock is held: a process that waits for it checks that the file still has its name.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(NAME, dir_fd=directory_fd)
         os.close(fd)
@@ -54,7 +54,7 @@ def _locked(directory_fd: int, label: str) -> int:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InUseError(f"pipeline {label}", _who(fd), "wait until that has ended") from None
+                raise InUseError(f"pipeline {label}", _who(fd), "wait until it has finished") from None
             if _is_named(fd, directory_fd):
                 stack.pop_all()
                 return fd
@@ -68,7 +68,7 @@ def _is_named(fd: int, directory_fd: int) -> bool:
 
 
 def _who(fd: int) -> str:
-    """What the lock's holder has written about itself, for people."""
+    """Return a text about the lock's holder, from the file."""
     try:
         about = json.loads(os.pread(fd, _LARGEST, 0))
         pid, owner = int(about["pid"]), str(about["owner"])

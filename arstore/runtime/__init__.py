@@ -1,7 +1,7 @@
-"""From an image's config and a mounted root file system to a container that an OCI runtime runs.
+"""Running a container with an OCI runtime, from an image's config and a mounted root file system.
 
-`spec` writes config.json, `lifecycle` starts, attends and ends containers, `stdio` moves their bytes; `discovery` finds
-a runtime that works here, and `driver` speaks its command line.
-Not here: where the root file system comes from (a callable mounts it). Formats: OCI runtime-spec 1.2, image-spec
-conversion.md. Start with `lifecycle.launcher`.
+`spec` writes config.json, `lifecycle` starts, supervises and ends containers, `stdio` moves their bytes; `discovery`
+finds a runtime that works here, and `driver` knows its command line.
+The root file system is mounted by a callable of the caller. Formats: OCI runtime-spec 1.2, image-spec conversion.md.
+Start with `lifecycle.launcher`.
 """

@@ -1,10 +1,9 @@
-"""Finding an OCI runtime by trying: what is installed need not work on this kernel, with these control groups, in
-this sandbox.
+"""Search for an OCI runtime by trial: an installed runtime may not work with this kernel, control groups or sandbox.
 
-A trial runs `true` of the host's own root file system, seen through a private bind mount, in a container as every
-other one is made; it is tried again without a seccomp profile when that is what the runtime objects to. The result is
-kept in `<runroot>/runtime.json`, written atomically, with what it holds for: boot, mounted cgroups, program;
-failures are not kept, since they may pass.
+A trial runs `true` from the host's root file system, seen through a private bind mount, in a container made like every
+other. If the runtime fails because of the seccomp profile, it is tried again without one. The result is written
+atomically to `<runroot>/runtime.json`, with the facts that it depends on: boot, mounted cgroups, program. Failures are
+not saved, because they may be temporary.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CANDIDATES = ("crun", "runc", "youki")
-"""In the order in which they are tried: the quickest to start comes first."""
+"""Runtimes in the order of trial: the fastest to start comes first."""
 
 CACHE_NAME = "runtime.json"
 
 _MORE_PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _PATIENCE = 120.0
-"""Seconds for a trial: it takes less than one, and was seen to take 20 on a machine that had 40 others to run."""
+"""Seconds for a trial: it takes less than one, but took 20 on a machine with 40 other processes to run."""
 
 _TRIAL = "trial"
 _CACHE_LIMIT = 1 << 16
@@ -51,7 +50,7 @@ _NO_SECCOMP = "applies no seccomp profile here, so containers run without one"
 
 
 class _Program(NamedTuple):
-    """A program as it is now; equal while nobody has replaced it."""
+    """A program at a moment; equal as long as the file was not replaced."""
 
     path: str
     size: int
@@ -66,13 +65,13 @@ class _Program(NamedTuple):
 def find_runtime(
     explicit: str | None, runroot: str, *, cgroups: bool = True, timeout: float | None = None
 ) -> OciRuntime:
-    """The runtime *explicit* (a path, or a name on PATH), or else the first of CANDIDATES that works.
+    """Return the runtime *explicit* (a path, or a name in PATH), or else the first of CANDIDATES that works.
 
-    Without *cgroups* it is one that makes containers without control groups of their own. *timeout* limits all trials
+    Without *cgroups*, the runtime makes containers without their own control groups. *timeout* limits all trials
     together, in seconds. A signal that ends this process, or raises in it, ends a trial at once.
-    Must be called without other threads and without an open LMDB environment, since trying forks. Raises
-    RuntimeMissingError with each one's own reason, PipelineTimeoutError when *timeout* is over, NoSpaceError where a
-    trial finds no room, HostError for a *runroot* that runtimes cannot use.
+    Must be called without other threads and without an open LMDB environment, because a trial forks. Raises
+    RuntimeMissingError with the reason of each runtime, PipelineTimeoutError after *timeout*, NoSpaceError if a trial
+    finds no space, HostError for a *runroot* that runtimes cannot use.
     """
     paths = _paths((explicit,) if explicit else CANDIDATES)
     cached = _cached(runroot, paths, cgroups)
@@ -85,7 +84,7 @@ def find_runtime(
         try:
             found = _try_runtime(OciRuntime(path, cgroups=cgroups), runroot, deadline)
         except NoSpaceError:
-            # That says nothing about the runtime.
+            # The disk is full, which does not depend on the runtime.
             raise
         except ArstoreError as error:
             if deadline is not None and time.monotonic() >= deadline:
@@ -104,7 +103,7 @@ def find_runtime(
         why = "not found" if explicit else f"none of {', '.join(CANDIDATES)} is installed"
         raise RuntimeMissingError(what, why, "" if explicit else _HINT)
     why = f"{'does not work' if explicit else 'none works'} here ({'; '.join(reasons)})"
-    hint = "" if cgroups else "for --cgroups=disabled, which runc does not know, there is crun"
+    hint = "" if cgroups else "install crun: runc does not support --cgroups=disabled"
     raise RuntimeMissingError(what, why, hint)
 
 
@@ -118,7 +117,7 @@ def _paths(names: tuple[str, ...]) -> list[str]:
 
 
 def _try_runtime(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRuntime:
-    """The runtime, when `true` ran with it before *deadline*. Raises ArstoreError or OSError when not."""
+    """Return the runtime if it has run `true` before *deadline*. Raises ArstoreError or OSError otherwise."""
     if not seccomp.supported_by_kernel():
         note = "the kernel has no seccomp, so containers run without it"
         return _trial(runtime._replace(seccomp=False, note=note), runroot, deadline)
@@ -139,7 +138,7 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
 
     config = ImageConfig(raw=b"", platform=Platform("linux", ""), diff_ids=())
     with _scratch(runroot) as directory, _quiet():
-        # Nothing in a trial is worth a grace: at the end of its time it is killed.
+        # A trial needs no grace period: when its time is over, it is killed.
         options = RunOptions(args=(_true(),), cgroups=runtime.cgroups, stop_timeout=0)
         name = os.path.basename(directory)
         patience = _PATIENCE if deadline is None else max(0.0, min(_PATIENCE, deadline - time.monotonic()))
@@ -151,7 +150,7 @@ def _trial(runtime: OciRuntime, runroot: str, deadline: float | None) -> OciRunt
 
 
 def _true() -> str:
-    """A program that the container's PATH, which is the default one, need not have."""
+    """Return the path of a `true` program, which may be outside of the container's PATH, the default one."""
     return next((path for path in (f"{place}/true" for place in _MORE_PLACES) if os.path.exists(path)), "true")
 
 
@@ -177,7 +176,7 @@ def _scratch(runroot: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Descriptors 1 and 2 lead nowhere meanwhile: `true` says nothing, but a dynamic linker may."""
+    """Redirect descriptors 1 and 2 to /dev/null: `true` prints nothing, but a dynamic linker may."""
     saved = [os.dup(1), os.dup(2)]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -192,13 +191,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _surroundings() -> list[str]:
-    """What a result holds for besides the program: this boot, and the control groups as they are mounted here."""
+    """Return the facts besides the program that a result depends on: this boot, and the mounted control groups."""
     groups = [f"{m.mount_point} {m.fs_type}" for m in read_mounts() if m.fs_type in {"cgroup", "cgroup2"}]
     return [boot_id(), *sorted(groups)]
 
 
 def _cached(runroot: str, paths: list[str], cgroups: bool) -> OciRuntime | None:
-    """What worked before, when it is among *paths* and neither the boot nor the program has changed."""
+    """Return the saved result, if it is among *paths* and neither the boot nor the program has changed."""
     try:
         with open(os.path.join(runroot, CACHE_NAME), "rb") as file:
             known = json.loads(file.read(_CACHE_LIMIT))
@@ -209,7 +208,7 @@ def _cached(runroot: str, paths: list[str], cgroups: bool) -> OciRuntime | None:
             if entry is not None and _Program(path, entry["size"], entry["mtime_ns"]) == _Program.at(path):
                 return OciRuntime(path, bool(entry["seccomp"]), str(entry["note"]), cgroups)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # Whatever is wrong with a cache, trying again is right.
+        # Whatever is wrong with the cache, a new trial is the remedy.
         return None
     return None
 
@@ -219,7 +218,7 @@ def _entry_name(path: str, cgroups: bool) -> str:
 
 
 def _remember(runroot: str, found: OciRuntime) -> None:
-    """Keep the result beside those of other programs of this boot, where the runroot can be written to."""
+    """Save the result with those of other programs in this boot, if the runroot is writable."""
     path = os.path.join(runroot, CACHE_NAME)
     with contextlib.suppress(OSError):
         program = _Program.at(found.path)

@@ -1,8 +1,8 @@
-"""OCI runtimes: the command line that crun, runc and youki share, and what their failures mean.
+"""OCI runtimes: the common command line of crun, runc and youki, and the meaning of their failures.
 
-Not a part of the runtime-spec, but of all these programs: `--root DIR --log FILE --log-format json COMMAND ...`.
-Containers are started with `run --detach`, so that the exit status of the runtime is its own and never the
-container's. Out of scope: running the command lines (`lifecycle.keeper` does) and finding a runtime (`discovery` does).
+The command line is not part of the runtime-spec: `--root DIR --log FILE --log-format json COMMAND ...`. Containers are
+started with `run --detach`, so that the exit status is always the runtime's, and never the container's. Out of scope:
+running the command lines (`lifecycle.keeper`) and finding a runtime (`discovery`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from arstore.values import NamedTuple
 _LOG_LIMIT = 1 << 20
 _MESSAGE_LIMIT = 2000
 _SERIOUS = ("error", "fatal", "panic")
-"""Levels of an error; no set, which a level that is a list could not be sought in."""
+"""Log levels of errors; a tuple, because a level of an unhashable type cannot be looked up in a set."""
 
 _EXEC = r"(?:\bexec(?:utable)?(?: file)?:? [\"'`/]|exec failed|open executable|exec user process|executable ')"
 _NOT_FOUND = rf"(?is){_EXEC}.*(?:not found|no such file|does ?n[o']t exist)"
@@ -34,38 +34,36 @@ _NOT_EXECUTABLE = (
 _NO_SPACE = r"(?i)no space left on device|disk quota exceeded"
 _QUOTED = r"""(?s).*\bexec:? ["'`][^"'`]*["'`]:? (?:stat \S+: )?(.+)"""
 _LOGFMT = r'msg="((?:[^"\\]|\\.)*)"'
-# Not compiled here: that costs every run a millisecond, and only a failure needs them.
+# Not compiled here: that would take a millisecond of every run, and only a failure needs them.
 
 
 class StatePlace(NamedTuple):
-    """Where a runtime keeps its state for one container, and where it logs. Absolute paths of existing directories'
-    files.
-    """
+    """The directory for a runtime's state of one container, and its log file; absolute paths."""
 
     root: str
     log: str
 
 
 class Runtime(Protocol):
-    """What the launcher needs of a runtime: argument vectors, and a reading of its failures."""
+    """The interface of a runtime for the launcher: argument vectors, and errors from its failures."""
 
     @property
     def path(self) -> str:
-        """The program."""
+        """The path of the program."""
 
     @property
     def seccomp(self) -> bool:
-        """Whether it can apply a seccomp profile."""
+        """Whether the runtime can apply a seccomp profile."""
 
     @property
     def cgroups(self) -> bool:
-        """Whether the containers that it makes have control groups of their own."""
+        """Whether its containers have their own control groups."""
 
     def run(self, place: StatePlace, name: str, bundle: str, pid_file: str, console: str = "") -> list[str]:
-        """Create and start the container *name*, detached; *console* is the socket that gets the terminal."""
+        """Create and start the container *name*, detached; *console* is the socket that receives the terminal."""
 
     def exec(self, place: StatePlace, name: str, process: str, pid_file: str, console: str = "") -> list[str]:
-        """Start one more process, described in the file *process*, detached."""
+        """Start another process, described in the file *process*, detached."""
 
     def state(self, place: StatePlace, name: str) -> list[str]:
         """Print the container's state as JSON."""
@@ -74,16 +72,16 @@ class Runtime(Protocol):
         """Send a signal to the container's process."""
 
     def delete(self, place: StatePlace, name: str) -> list[str]:
-        """Remove what is left of the container, killing it first."""
+        """Remove the remains of the container, killing it first."""
 
     def failure(self, log: bytes, stderr: bytes, what: str) -> ArstoreError:
-        """The error behind a failed command, from its log file or else from what it printed."""
+        """Return the error behind a failed command, from its log file or else from its output."""
 
 
 class OciRuntime(NamedTuple):
-    """A runtime of crun's and runc's kind. *note* says what it lacks, for people.
+    """A runtime with the command line of crun and runc. *note* describes for users what it lacks.
 
-    Without *cgroups* it makes containers that have no control groups of their own, which only crun can.
+    Without *cgroups*, its containers have no control groups, which only crun supports.
     """
 
     path: str
@@ -137,7 +135,7 @@ class OciRuntime(NamedTuple):
 
 
 def read_log(path: str) -> bytes:
-    """The end of a runtime's log file, b"" where there is none."""
+    """Return the end of a runtime's log file, b"" if there is none."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -148,7 +146,7 @@ def read_log(path: str) -> bytes:
 
 
 def last_message(log: bytes) -> str:
-    """The last error of a log in JSON lines (`level`, `msg`); "" where there is none."""
+    """Return the last error of a log in JSON lines (`level`, `msg`); "" if there is none."""
     found = ""
     for line in log.splitlines():
         try:
@@ -167,7 +165,7 @@ def _printed(stderr: bytes) -> str:
 
 
 def _reason(message: str) -> str:
-    """What follows the command's quoted name, which the error names already; else the whole message."""
+    """Return the text after the command's quoted name, which the error already has; else the whole message."""
     found = re.match(_QUOTED, message)
     return found[1] if found else message
 

@@ -1,13 +1,13 @@
-"""Additional stores: stores of other users, or on read-only media, whose images are used where they lie.
+"""Additional stores: stores of other users, or on read-only media, whose images are used in place.
 
-Nothing is ever written there: no lock, no lease, no record. Each is opened when it is first asked, because most
-commands find in their own store what they look for; so a missing medium matters only to commands that need it.
-The order is the user's. A *name* is looked for strictly in that order, and a store that cannot be read ends the search
-with an error: it could have the image that was meant. *Content* is looked for by its digest in all stores that are
-there, for it does not matter which of them has it.
+Nothing is ever written there: no lock, no lease, no record. Each store is opened when it is first needed, because most
+commands find everything in their own store; so a missing medium matters only to commands that need it.
+The user gives the order. A *name* is looked up strictly in that order, and a store that cannot be read ends the search
+with an error, because it might have the image that was meant. *Content* is looked up by digest in all stores that are
+present, because it does not matter which of them provides it.
 
-Who owns a store decides what runs from it. So it has to belong to this user or to root, or to a user who was named, and
-nobody else may be able to write to it (threat-model.md). Not in scope: from where the list of stores comes
+The owner of a store decides what runs from it. So the store has to belong to this user, to root, or to a user who was
+named, and no other user may be able to write to it (threat-model.md). Not in scope: where the list of stores comes from
 (`cli.stores_conf`).
 """
 
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _OF_CONTAINERS_STORAGE = frozenset({"overlay-images", "overlay-layers", "vfs-images", "btrfs-images"})
-"""Directories by which a store of podman, buildah and CRI-O is known."""
+"""Directories that identify a store of podman, buildah or CRI-O."""
 
-_MEDIUM_HINT = "see whether its medium is mounted; ARSTORE_ADDITIONAL_STORES= does without additional stores"
+_MEDIUM_HINT = "check that its medium is mounted; ARSTORE_ADDITIONAL_STORES= works without additional stores"
 
 
 class Wanted(NamedTuple):
-    """An additional store that the user named: its root, and users, besides this one and root, who may own it."""
+    """An additional store that the user named: its root, and the users who may own it besides this one and root."""
 
     root: str
     owners: frozenset[int] = frozenset()
 
 
 class AdditionalStore:
-    """One additional store, which is there and may be used: as much of a store as reading takes."""
+    """An additional store that is present and may be used: the parts of a store that reading needs."""
 
     def __init__(self, directories: Directories, graph: Graph, forms: Callable[[], dict[str, TreeFormat]]) -> None:
         self.directories = directories
@@ -72,7 +72,7 @@ class AdditionalStore:
 
     @property
     def id(self) -> str:
-        """The store's id; "" for one of an older format, which has none. Raises the errors of Graph."""
+        """The store's id; "" for a store of an older format, which has none. Raises the errors of Graph."""
         with self.graph.read() as snapshot:
             return snapshot.own(ID) or ""
 
@@ -82,23 +82,24 @@ class AdditionalStore:
             return snapshot.names_of(digest)
 
     def inventory(self) -> Inventory:
-        """A look at what is there and may be relied on."""
-        # What is mounted over another's trees is not for this process to know.
+        """Return a view of the content that is there and trusted."""
+        # Mounts over another store's trees are outside this process's knowledge.
         return Inventory(self.directories, self.graph, self._forms(), mounted=frozenset())
 
     def lent(self, digest: str) -> LentRecord | None:
-        """Record for a layer's blob that lies there. Raises the errors of Graph."""
+        """Return the record for a layer's blob that this store has, or None. Raises the errors of Graph."""
         record = self.inventory().intact_blob(digest)
         return record and LentRecord(record.size, record.diff_id, record.tar_size, self.id, self.root)
 
 
 class AdditionalStores:
-    """The additional stores of one store, in the user's order. `absent` has what is the matter with those that are not
-    there, as far as they were needed.
+    """The additional stores of one store, in the user's order.
+
+    `absent` has the errors of those that were needed and cannot be used.
     """
 
     def __init__(self, own: Directories, wanted: Sequence[Wanted], forms: Callable[[], dict[str, TreeFormat]]) -> None:
-        """*own* is where the store is that has them, and *forms* gives the forms of trees by their names."""
+        """*own* has the directories of the borrowing store; *forms* returns the tree formats by name."""
         self._own = own
         self._wanted = tuple(wanted)
         self._forms = forms
@@ -115,26 +116,26 @@ class AdditionalStores:
 
     @property
     def absent(self) -> list[ArstoreError]:
-        """Why stores that were asked cannot be used."""
+        """The errors of those stores that were needed and cannot be used."""
         return [one for _, one in sorted(self._known.items()) if isinstance(one, ArstoreError)]
 
     def every(self) -> list[tuple[str, AdditionalStore | ArstoreError]]:
-        """Each by its root: the store, or why it cannot be used."""
+        """Return each root with its store, or with the error why it cannot be used."""
         return [(one.root, self._at(number)) for number, one in enumerate(self._wanted)]
 
     def require_all(self) -> None:
-        """Raise the error of the first that cannot be used."""
+        """Raise the error of the first store that cannot be used."""
         for _ in self.strictly():
             pass
 
     def release(self) -> None:
-        """Close their graphs, as must be done before a fork; the next use opens them again."""
+        """Close their graphs, which has to happen before a fork; the next use opens them again."""
         for one in self._known.values():
             if isinstance(one, AdditionalStore):
                 one.graph.release()
 
     def strictly(self) -> Iterator[AdditionalStore]:
-        """Each in its turn. Raises the error of the first that cannot be used, when it is its turn."""
+        """Yield each store in order. Raises the error of the first that cannot be used, when it is reached."""
         for number in range(len(self._wanted)):
             found = self._at(number)
             if isinstance(found, ArstoreError):
@@ -142,7 +143,7 @@ class AdditionalStores:
             yield found
 
     def there(self) -> list[AdditionalStore]:
-        """Those that can be used. Raises UsageError for a list of stores that makes no sense."""
+        """Return the stores that can be used. Raises UsageError for a contradictory list of stores."""
         found = map(self._at, range(len(self._wanted)))
         return [one for one in found if isinstance(one, AdditionalStore)]
 
@@ -170,7 +171,7 @@ class AdditionalStores:
             graph = Graph(directories.graph, directories, create=False, survives_copy=_survives_copy, only_read=True)
             graph.verify()
         except NoStoreError as error:
-            why = f"is no store: {error.why.removeprefix('there is no store: ')}"
+            why = f"is not a store: {error.why.removeprefix('there is no store: ')}"
             raise AdditionalStoreError(what, why, _hint(wanted.root)) from error
         except StoreDamagedError as error:
             why = f"its graph is damaged: {error.why}"
@@ -190,17 +191,17 @@ class AdditionalStores:
 
 
 def lender_missing(digest: str, lent: LentRecord, stores: AdditionalStores | None) -> AdditionalStoreError:
-    """The error for a blob that an additional store is to have and none has that is there now."""
+    """Return the error for a lent blob that no additional store has now."""
     named = stores is not None and lent.place in stores.roots
     absent = stores.absent if stores is not None else []
-    where = f"lies in the additional store {lent.place}"
+    where = f"is in the additional store {lent.place}"
     for error in absent:
         if error.what == _named(lent.place):
             return AdditionalStoreError(digest, f"{where}, which {error.why}", error.hint)
     if named:
-        why = f"{where}, which does not have it any more"
-        return AdditionalStoreError(digest, why, "`arstore import SOURCE` brings it from where the image came from")
-    hint_text = f"name it with --additional-store {lent.place}, or `arstore import SOURCE` brings the image again"
+        why = f"{where}, which no longer has it"
+        return AdditionalStoreError(digest, why, "`arstore import SOURCE` fetches it from the image's source")
+    hint_text = f"name it with --additional-store {lent.place}, or import the image again with `arstore import SOURCE`"
     return AdditionalStoreError(digest, f"{where}, which is not named now", hint_text)
 
 
@@ -217,7 +218,7 @@ def _status(root: str) -> os.stat_result:
     try:
         status = os.stat(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise AdditionalStoreError(_named(root), "is not there", _MEDIUM_HINT) from None
+        raise AdditionalStoreError(_named(root), "does not exist", _MEDIUM_HINT) from None
     if not stat.S_ISDIR(status.st_mode):
         raise AdditionalStoreError(_named(root), "is not a directory", "name the root of a store")
     return status
@@ -232,12 +233,12 @@ def _hint(root: str) -> str:
     if not names:
         return _MEDIUM_HINT
     if not _OF_CONTAINERS_STORAGE.isdisjoint(names):
-        return "it is a store of podman's (containers/storage); `podman save` and `arstore import` bring its images"
+        return "it is a podman store (containers/storage); `podman save` and `arstore import` copy its images"
     return "name the root of a store"
 
 
 def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
-    """Raise AdditionalStoreError unless only those can have written the store who may. Raises OSError."""
+    """Require that only trusted users can have written the store. Raises AdditionalStoreError, OSError."""
     what = _named(wanted.root)
     if nobody_can_write(wanted.root):
         # The content was fixed when the medium was made, and the administrator who mounted it trusts it.
@@ -253,10 +254,10 @@ def _require_trusted(wanted: Wanted, status: os.stat_result) -> None:
             continue
         except PermissionError:
             why = f"this user may not read it ({path})"
-            raise AdditionalStoreError(what, why, "its owner may let others read it, or mount it for them") from None
+            raise AdditionalStoreError(what, why, "ask its owner to make it readable, or to mount it") from None
         _require_owner(what, path, found, trusted)
         if stat.S_IMODE(found.st_mode) & _WRITABLE_BY_OTHERS:
-            why = f"{path} can be written to by others than its owner, who could change what runs here"
+            why = f"{path} can be written to by users other than its owner, who could change what runs here"
             raise AdditionalStoreError(what, why, f"`chmod go-w {path}`, or use a read-only copy")
 
 
@@ -265,5 +266,5 @@ def _require_owner(what: str, path: str, status: os.stat_result, trusted: set[in
         return
     owner = name_of_user(status.st_uid)
     why = f"{path} belongs to {owner}, who could change what runs here"
-    hint = f"if you trust {owner}, say so: --additional-store-owner {owner.removeprefix('user ')}"
+    hint = f"if you trust {owner}, add --additional-store-owner {owner.removeprefix('user ')}"
     raise AdditionalStoreError(what, why, hint)

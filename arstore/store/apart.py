@@ -1,6 +1,6 @@
-"""Places that are written to from outside: no store may be in the way.
+"""Checks that a place to write to is not in a store.
 
-A layout, a backup and a store look alike from above: to write into a store's directories would damage it.
+A layout, a backup and a store look alike from outside. Writing into a store's directories would damage it.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 def refuse_stores(directory: str, own: Directories | None = None, noun: str = "a copy") -> None:
-    """See to it that *directory*, which is resolved, is not in a store, none itself, and has none in it.
+    """Require that *directory*, a resolved path, is not a store, is not inside one, and does not contain one.
 
-    *own* is the store that is copied from; *noun* is what is written. Raises UsageError where it is this store,
-    ConflictError where it is another; OSError.
+    *own* is the store that is copied from; *noun* names the thing written. Raises UsageError if the store is *own*,
+    ConflictError if it is another; OSError.
     """
     if own is not None:
         target, root = place_of(directory), place_of(os.path.realpath(own.root))
         if _is_within(target, root):
-            raise UsageError(directory, f"{noun} cannot lie within the store")
+            raise UsageError(directory, f"{noun} cannot be inside the store")
         if _is_within(root, target):
-            raise UsageError(directory, f"{noun} cannot have the store in it")
+            raise UsageError(directory, f"{noun} cannot contain the store")
     refuse_within(directory)
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir() and _is_store(entry.path):
-                raise ConflictError(directory, f"has a store in it, {entry.name}", "name another directory")
+                raise ConflictError(directory, f"contains a store, {entry.name}", "name another directory")
 
 
 def refuse_within(path: str) -> None:
-    """See to it that *path*, which is resolved, is no store and lies in none. Raises ConflictError."""
+    """Require that *path*, a resolved path, is not a store and not inside one. Raises ConflictError."""
     place = path
     while True:
         if _is_store(place):
-            what = "is a store" if place == path else f"lies within the store {place}"
+            what = "is a store" if place == path else f"is inside the store {place}"
             raise ConflictError(path, what, "name another place")
         if place == os.path.dirname(place):
             return
@@ -49,7 +49,7 @@ def refuse_within(path: str) -> None:
 
 
 def _is_within(inner: Place, outer: Place) -> bool:
-    """Whether one place is the other, or below it, by whatever mount each is reached."""
+    """Whether *inner* is *outer*, or below it, no matter through which mount each is reached."""
     same = inner.device == outer.device
     return same and (inner.path == outer.path or inner.path.startswith(outer.path.rstrip("/") + "/"))
 

@@ -1,7 +1,7 @@
 """The attachments that the store keeps with an image (`oci.attachment`), as values.
 
-A judge of signatures starts here: `attachments` of a digest, each with its manifest, whose layers are blobs of the
-store (`Store.read_blob`).
+Code that checks signatures starts here: `attachments` returns those of a digest, each with its manifest, whose layers
+are blobs of the store (`Store.read_blob`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StoredAttachment(NamedTuple):
-    """An attachment of `subject`; `tag` is the suffix of its tag in registries, "" for one that names its subject."""
+    """An attachment of `subject`; `tag` is the suffix of its tag in registries, "" if it names its subject itself."""
 
     subject: Digest
     digest: Digest
@@ -29,7 +29,7 @@ class StoredAttachment(NamedTuple):
 
 
 class StoredReferrer(NamedTuple):
-    """An attachment as a list shows it; `annotations` are the manifest's own, `size` counts the manifest's bytes."""
+    """An attachment as listed; `annotations` are the manifest's, `size` is the manifest's size in bytes."""
 
     digest: Digest
     media_type: str
@@ -39,7 +39,7 @@ class StoredReferrer(NamedTuple):
 
 
 def attachments(store: Store, subject: Digest) -> list[StoredAttachment]:
-    """Return the attachments of the manifest *subject*, by digest, without the attachments of these.
+    """Return the attachments of the manifest *subject*, sorted by digest, without attachments of those.
 
     Raises MissingBlobError, StoreDamagedError, and the errors of Graph.
     """
@@ -57,7 +57,7 @@ def attachments(store: Store, subject: Digest) -> list[StoredAttachment]:
 
 
 def referrers_of(store: Store, subject: Digest) -> list[StoredReferrer]:
-    """Return the same for a list. Raises MissingBlobError, StoreDamagedError, and the errors of Graph."""
+    """List the attachments of *subject*. Raises MissingBlobError, StoreDamagedError, and the errors of Graph."""
     with store.graph.read() as snapshot:
         types = {digest: one.artifact_type for digest, one in snapshot.attachments_of(subject)}
     return [

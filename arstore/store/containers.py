@@ -1,12 +1,12 @@
-"""Containers: a writable upper directory over an image's trees, recorded so that the image stays while they live.
+"""Containers: a writable upper directory over an image's trees, recorded so that the image is kept while they exist.
 
-    containers/<id>/upper, work     what overlayfs writes to
-    containers/<id>/whole           an empty file with an attribute, which tells whether a copy has kept any
-    containers/<id>/record          its record in the graph once more, for who has to make the graph again
-    containers/<id>/…               what the runtime package keeps there (bundle, log, state)
+    containers/<id>/upper, work     directories that overlayfs writes to
+    containers/<id>/whole           an empty file with an attribute; a copy without it has lost extended attributes
+    containers/<id>/record          a copy of its record in the graph, for a rebuild of the graph
+    containers/<id>/…               files of the runtime package (bundle, log, state)
 
-An *ephemeral* container belongs to one process and is removed with it; when that process was killed, the next one that
-looks finds the container's owner dead (`dead`) and removes it.
+An *ephemeral* container belongs to one process and is removed with it. If that process was killed, the next process
+that looks finds the owner dead (`dead`) and removes the container.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _MARKED, _MARK = "whole", "trusted.arstore"
 _RECORD = "record"
 _LONGEST_RECORD = 4096
 MIN_PREFIX = 2
-"""Characters of an id that are enough to mean its container, where no other's starts so."""
+"""Characters of an id that are enough to name its container, if no other id starts with them."""
 
 _NAMED = 4
-"""Containers that an error names."""
+"""Maximum number of containers that an error lists."""
 
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
 class Container(NamedTuple):
-    """A container as the store knows it; `path` is its directory."""
+    """A container as recorded; `path` is its directory."""
 
     id: str
     record: ContainerRecord
@@ -56,33 +56,36 @@ class Container(NamedTuple):
 
     @property
     def upper(self) -> str:
-        """The directory that takes what is written."""
+        """The directory that receives what is written."""
         return f"{self.path}/upper"
 
     @property
     def work(self) -> str:
-        """The directory that overlayfs needs beside it."""
+        """The work directory that overlayfs needs next to it."""
         return f"{self.path}/work"
 
     @property
     def abandoned(self) -> bool:
-        """Whether it is ephemeral and the process it belongs to is gone."""
+        """Whether the container is ephemeral and its process is dead."""
         record = self.record
         return record.ephemeral and not Owner(record.pid, record.start, record.boot).is_alive(self.graph)
 
     @property
     def has_lost_attributes(self) -> bool:
-        """Whether its files were copied by something that leaves out extended attributes."""
+        """Whether its files were copied without extended attributes."""
         try:
             return _MARK not in os.listxattr(f"{self.path}/{_MARKED}", follow_symlinks=False)
         except OSError:
             return False
 
     def verify_whole(self) -> None:
-        """Raises StoreDamagedError when its files lack attributes, of which some say that something was deleted."""
+        """Require that its files have their extended attributes, some of which mark deleted files.
+
+        Raises StoreDamagedError.
+        """
         if self.has_lost_attributes:
-            why = "lost the extended attributes of its files when it was copied: what was deleted would come back"
-            hint = "copy it again with them (docs/backup.md tells how), or remove it"
+            why = "its files lost their extended attributes when it was copied; deleted files would reappear"
+            hint = "copy it again with extended attributes (docs/backup.md), or remove it"
             raise StoreDamagedError(f"container {self.id}", why, hint)
 
 
@@ -94,12 +97,12 @@ class Containers:
         self._graph = graph
 
     def create(self, image: str, container_id: str = "", ephemeral: bool = False) -> Container:
-        """A new container over the image of this digest; *container_id* "" makes one up.
+        """Create a container over the image of this digest; *container_id* "" generates an id.
 
-        It is not durable before `keep`: an *ephemeral* one need not be, because it ends with its process.
+        It is not durable before `keep`. An *ephemeral* one need not be, because it ends with its process.
 
-        Raises InvalidReferenceError for an id that is none, ConflictError for one that is taken, NotFoundError when
-        the image has gone, OSError.
+        Raises InvalidReferenceError for an invalid id, ConflictError for an id in use, NotFoundError when the image
+        was removed, OSError.
         """
         container_id = container_id or os.urandom(6).hex()
         if not _ID.fullmatch(container_id):
@@ -118,7 +121,7 @@ class Containers:
             reached("container.staged")
             with self._graph.write() as change:
                 if change.container(container_id) is not None:
-                    raise ConflictError(f"container {container_id}", "this id is taken", "choose another --name")
+                    raise ConflictError(f"container {container_id}", "this id is in use", "choose another --name")
                 if change.image(image) is None:
                     raise NotFoundError(f"image {image}", "it was removed")
                 _clear(container.path, ingest)
@@ -130,7 +133,7 @@ class Containers:
         return container
 
     def get(self, container_id: str) -> Container:
-        """The container of this id. Raises NotFoundError."""
+        """Return the container with this id. Raises NotFoundError."""
         with self._graph.read() as snapshot:
             record = snapshot.container(container_id)
         if record is None:
@@ -138,7 +141,10 @@ class Containers:
         return Container(container_id, record, self._directories.container(container_id), self._directories.graph)
 
     def find(self, text: str) -> Container:
-        """The container of this id, or the only one whose id starts so. Raises NotFoundError, AmbiguousError."""
+        """Return the container with this id, or the only one whose id starts with it.
+
+        Raises NotFoundError, AmbiguousError.
+        """
         ids = [text]
         with self._graph.read() as snapshot:
             if len(text) >= MIN_PREFIX and snapshot.container(text) is None:
@@ -149,16 +155,16 @@ class Containers:
         return self.get(ids[0] if ids else text)
 
     def list(self) -> list[Container]:
-        """All containers, by id."""
+        """Return all containers, sorted by id."""
         with self._graph.read() as snapshot:
             found = list(snapshot.containers())
         graph = self._directories.graph
         return [Container(i, record, self._directories.container(i), graph) for i, record in found]
 
     def keep(self, container_id: str) -> None:
-        """Let an ephemeral container outlive its process and a power cut. Raises NotFoundError, OSError.
+        """Make an ephemeral container outlive its process and a power cut. Raises NotFoundError, OSError.
 
-        Its directories are synced, and what was written below them is as durable as whoever wrote it has made it.
+        Its directories are synced. Files below them are as durable as the process that wrote them has made them.
         """
         container = self.get(container_id)
         path, lasting = container.path, container.record._replace(ephemeral=False, pid=0, start=0, boot="")
@@ -174,9 +180,9 @@ class Containers:
         reached("container.kept")
 
     def remove(self, container_id: str) -> int:
-        """Forget the container and delete its directory; return the bytes on disk that this freed.
+        """Remove the container's record and directory; return the bytes on disk that this freed.
 
-        The caller has made sure that nothing runs or is mounted. The kernel is asked once more, as far as it can tell.
+        The caller has made sure that nothing runs or is mounted. The kernel is asked again, as far as it can answer.
         Raises NotFoundError, InUseError, OSError.
         """
         container = self.get(container_id)
@@ -185,7 +191,7 @@ class Containers:
             if not container.record.ephemeral:
                 self._announce_removal(container)
             with self._graph.write() as change:
-                # Whatever mounts it needs this lock too, and finds no record of it afterwards.
+                # A process that mounts the container needs this lock too, and finds no record of it afterwards.
                 require_unused(container.upper, f"container {container.id}")
                 change.delete("containers", container_id)
             reached("container.forgotten")
@@ -197,20 +203,20 @@ class Containers:
         return ingest.freed
 
     def _announce_removal(self, container: Container) -> None:
-        """Say durably, beside its files, that the container goes; a full disk does not keep it from going."""
+        """Record durably, next to its files, that the container is being removed; a full disk does not prevent it."""
         with suppress(OSError):
             write_record(container.path, container.id, container.record._replace(ephemeral=True), durable=True)
             sync_directory(container.path)
 
 
 def write_record(directory: str, container_id: str, record: ContainerRecord, durable: bool = False) -> None:
-    """Leave the container's record beside its files. Raises OSError."""
+    """Write the container's record next to its files. Raises OSError."""
     data = sealed(_sealed_as(container_id), RecordCodec.encode(record))
     replace_file(f"{directory}/{_RECORD}", data, f"{directory}/{_RECORD}.new", durable=durable)
 
 
 def read_record(directory: str, container_id: str) -> ContainerRecord | None:
-    """The record that lies beside a container's files; None where there is none that can be read."""
+    """Return the record next to a container's files; None if it is missing or cannot be read."""
     key = _sealed_as(container_id)
     with suppress(OSError, ValueError, TypeError, RecursionError):
         data = read_start(f"{directory}/{_RECORD}", _LONGEST_RECORD)
@@ -224,14 +230,14 @@ def _sealed_as(container_id: str) -> bytes:
 
 
 def holds_files(directory: str) -> bool:
-    """Whether something was written in the container whose directory this is. Raises OSError."""
+    """Whether something was written in the container with this directory. Raises OSError."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{directory}/upper") as entries:
         return next(entries, None) is not None
     return False
 
 
 def _mark(directory: str) -> None:
-    """Leave a file with an attribute, by which a copy without attributes is known; not where this user may set none."""
+    """Make a file with an attribute, which detects copies without attributes; no file if the user may not set one."""
     path = f"{directory}/{_MARKED}"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -243,7 +249,7 @@ def _mark(directory: str) -> None:
 
 
 def _sync_file(path: str) -> None:
-    """Make a file durable with its attributes; nothing where there is none."""
+    """Make a file and its attributes durable; do nothing if it does not exist."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -255,7 +261,7 @@ def _sync_file(path: str) -> None:
 
 
 def _clear(path: str, ingest: Ingest) -> None:
-    """Move a container directory out of its place, if there is one: left by a crash, or to be deleted."""
+    """Move a container directory out of its place, if it exists: one left by a crash, or one to be deleted."""
     if os.path.lexists(path):
         ingest.take(path, "removed-container")
 
@@ -263,7 +269,7 @@ def _clear(path: str, ingest: Ingest) -> None:
 def copy_root_attributes(source_fd: int, target: str) -> None:
     """Give the directory *target* the mode, owner, times and xattrs of the directory *source_fd* (O_PATH will do).
 
-    For the root of a container's upper directory, which is what an overlay shows as `/`. Raises OSError.
+    This is for the root of a container's upper directory, which an overlay shows as `/`. Raises OSError.
     """
     status = os.fstat(source_fd)
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Trees that outlive the boot in which they were made: synced all together, when there is time for it."""
+"""Durability of trees: all trees made since boot are synced together, when there is time for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def sync_trees(directories: Directories, graph: Graph) -> int:
-    """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
+    """Make the trees of this boot durable, so that they outlive it; return their number. Raises OSError."""
     boot = boot_id()
     with graph.read() as snapshot:
         waiting = {key: tree for key, tree in snapshot.trees() if not tree.synced and tree.boot == boot}
@@ -30,7 +30,7 @@ def sync_trees(directories: Directories, graph: Graph) -> int:
     reached("collect.synced")
     with graph.write() as change:
         for key, tree in waiting.items():
-            # Not by the record alone: a tree that was removed and made again since has the same.
+            # The record alone is not enough: a tree that was removed and made again in between has the same record.
             if change.tree(key) == tree and _directory_identity(directories.tree(key)) == places[key]:
                 change.put_tree(key, tree._replace(synced=True))
     reached("collect.settled")
@@ -38,7 +38,7 @@ def sync_trees(directories: Directories, graph: Graph) -> int:
 
 
 def _directory_identity(path: str) -> tuple[int, int] | None:
-    """What tells a directory from another one that took its place; None while there is none."""
+    """Return a value that differs if another directory has taken its place; None if it does not exist."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

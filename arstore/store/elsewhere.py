@@ -1,7 +1,7 @@
-"""Lookup in additional stores: images by their names, blobs and trees by their digests.
+"""Lookup in additional stores: images by name, blobs and trees by digest.
 
-The one place that knows how the stores hang together. Everything else asks its own store, and gets an image with a
-`home`, or the path of a blob or a tree, wherever it is.
+Only this module knows how the stores are related. All other code asks its own store, and gets an image with a `home`,
+or the path of a blob or a tree, wherever it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Foreign(NamedTuple):
-    """An image of the additional store at *root*, and those of its names that mean another image before it comes."""
+    """An image of the additional store at *root*, and those of its names that resolve to another image first."""
 
     image: StoredImage
     hidden: tuple[str, ...]
@@ -45,7 +45,7 @@ class Elsewhere:
         forms: Callable[[], dict[str, TreeFormat]],
         wanted: Sequence[Wanted],
     ) -> None:
-        """The first three are those of the store that has them."""
+        """*directories*, *graph* and *forms* are those of the borrowing store."""
         self._directories = directories
         self._graph = graph
         self._forms = forms
@@ -54,9 +54,9 @@ class Elsewhere:
     # --- images -----------------------------------------------------------------------------------------------------
 
     def find(self, query: Query, advice: str) -> StoredImage:
-        """The image that *query*, which is nothing here, means in the first store where it means something.
+        """Return the image for *query*, which this store does not have, from the first store that resolves it.
 
-        Raises AmbiguousError, the error of a store that cannot be asked, and NotFoundError with the hint *advice*.
+        Raises AmbiguousError, the error of a store that cannot be read, and NotFoundError with the hint *advice*.
         """
         for one in self.stores.strictly():
             with one.graph.read() as snapshot:
@@ -64,10 +64,10 @@ class Elsewhere:
                 record = snapshot.image(digest) if digest else None
             if record is not None:
                 return StoredImage(Digest(digest), record, partial(one.names_of, digest), name, one)
-        raise NotFoundError(query.text, "no such image in the store, nor in the additional ones", advice)
+        raise NotFoundError(query.text, "no such image in the store or in the additional stores", advice)
 
     def refuse(self, query: Query) -> None:
-        """Raise PermissionDeniedError if *query*, which is to be removed and is nothing here, is something there."""
+        """Raise PermissionDeniedError if *query*, given for removal and unknown here, is in an additional store."""
         for one in self.stores.there():
             with one.graph.read() as snapshot:
                 _, digest = lookup(snapshot, query, True)
@@ -76,7 +76,7 @@ class Elsewhere:
                 refuse_change(query.text, one)
 
     def images(self) -> Iterator[Foreign]:
-        """All images of the additional stores that are there, in their order, each with what is hidden of it."""
+        """Yield all images of the additional stores that are present, in order, each with its hidden names."""
         with self._graph.read() as snapshot:
             seen = dict(snapshot.names())
         for one in self.stores.there():
@@ -93,21 +93,21 @@ class Elsewhere:
     # --- content ----------------------------------------------------------------------------------------------------
 
     def blob_path(self, digest: str) -> str | None:
-        """Where the blob lies in one of those that are there; None for nowhere."""
+        """Return the path of the blob in the first store that has it; None if none has."""
         found = self.lenders().blob(digest)
         return None if found is None else found.path
 
     def inventory(self, again: frozenset[str], own_trees: bool) -> BorrowingInventory:
-        """A look at the store and at its additional ones; as `Store.inventory`."""
+        """Return a view of the store and its additional stores; the arguments are those of `Store.inventory`."""
         return BorrowingInventory(self._directories, self._graph, self._forms(), again, self.lenders(own_trees))
 
     def lenders(self, own_trees: bool = False) -> Lenders:
-        """Blobs and trees that may be borrowed; with *own_trees*, blobs alone."""
+        """Return the blobs and trees that may be borrowed; with *own_trees*, blobs only."""
         return Lenders(self._directories, self._graph, self._forms, self.stores, own_trees)
 
 
 def refuse_change(text: str, home: AdditionalStore) -> NoReturn:
-    """Raise the error for a name or an image that is to be removed, or changed, and is an additional store's."""
+    """Raise the error for the removal or change of a name or image that an additional store has."""
     root = home.directories.root
     why = f"is in the additional store {root}, which is only read"
     raise PermissionDeniedError(text, why, f"its owner may change it: `arstore --root {root} ...`")

@@ -1,8 +1,8 @@
-"""The layers of a store as what they are: trees of chains, on whose layers images stand.
+"""The layers of a store as a forest: trees of chains, with images on top of their layers.
 
-Numbers stand for layers, and arrays hold them: a store has as many layers as its images have together where nothing is
-shared, and an object for each image and each of its layers would take gigabytes. Everything is done once for a layer,
-not once for each image over it.
+Layers are numbers, kept in arrays: a store in which nothing is shared has as many layers as its images have together,
+and an object for each image and each of its layers would take gigabytes. All work is done once for a layer, not once
+for each image over it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from arstore.graph.snapshot import Snapshot
 
 _NONE, _MISSING = -1, -2
-"""What stands for the parent of a bottom layer, and for one without a record."""
+"""Numbers used for the parent of a bottom layer, and for a parent without a record."""
 _UNSEEN, _ON_THE_WAY, _SEEN = 0, 1, 2
 
 
@@ -31,8 +31,8 @@ class _Parents(NamedTuple):
 class Forest:
     """The layers of *snapshot*, and images by their *tops*, the chain IDs of their top layers ("" for none).
 
-    `order` has the numbers of all layers: those of the first image bottom first, what the second one has besides, and
-    so on; at last those that no image has. Raises StoreDamagedError where the layers of an image are not a chain.
+    `order` has the numbers of all layers: those of the first image from the bottom up, then those that the second one
+    adds, and so on; at the end those that no image has. Raises StoreDamagedError if an image's layers are not a chain.
     """
 
     def __init__(self, snapshot: Snapshot, tops: Sequence[str]) -> None:
@@ -52,16 +52,16 @@ class Forest:
         self._snapshot = None
 
     def parent(self, number: int) -> str:
-        """The chain ID of a layer's parent; "" for none, or one that has no record."""
+        """Return the chain ID of a layer's parent; "" if it has none, or one without a record."""
         parent = self._parents[number]
         return self.chain_ids[parent] if parent >= 0 else ""
 
     def image_count(self, number: int) -> int:
-        """How many images have the layer."""
+        """Return the number of images that have the layer."""
         return self._counts[number]
 
     def images(self, number: int) -> list[int]:
-        """The places, among the tops, of the images that have the layer, in their order."""
+        """Return the positions in *tops* of the images that have the layer, sorted."""
         start = self._starts[number]
         return sorted(self._images[start : start + self._counts[number]])
 
@@ -78,7 +78,7 @@ class Forest:
                 self._counts[number] += 1
 
     def _walk(self, number: int) -> None:
-        """Add the layers from *number* down that are new to the order."""
+        """Add to the order the layers from *number* down that are not in it yet."""
         way = []
         while number >= 0 and self._state[number] == _UNSEEN:
             self._state[number] = _ON_THE_WAY
@@ -97,7 +97,7 @@ class Forest:
         return layer.parent if layer is not None else self.chain_ids[number]
 
     def _add_places(self) -> None:
-        """Place the images so that those of each layer stand together: its own, then those of each layer over it."""
+        """Place the images so that those of each layer are adjacent: its own, then those of each layer over it."""
         own = array("i", self._counts)
         for number in reversed(self.order):
             parent = self._parents[number]
@@ -124,4 +124,4 @@ class Forest:
 
 
 def _damaged(chain_id: str, why: str) -> StoreDamagedError:
-    return StoreDamagedError(f"layer {chain_id}", why, "`arstore check` tells what else is damaged")
+    return StoreDamagedError(f"layer {chain_id}", why, "`arstore check` reports all damage")

@@ -1,4 +1,4 @@
-"""Images of a store as they are found: by a name, by a digest, or by the start of one."""
+"""Lookup of a store's images: by name, by digest, or by the start of a digest."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class StoredImage:
-    """An image (or an index) of the store, with the names that stand for it.
+    """An image (or an index) of the store, with its names.
 
-    The names are read when somebody asks for them, which few do: they stand by name, and are looked through for that.
+    The names are read on first use, which is rare: they are sorted by name, so finding an image's names reads them all.
     """
 
     __slots__ = ("_called", "_names", "digest", "home", "record")
@@ -32,7 +32,7 @@ class StoredImage:
         called: str = "",
         home: AdditionalStore | None = None,
     ) -> None:
-        """*called* is the name by which it was found, *home* the additional store that it is in, if it is in one."""
+        """*called* is the name by which it was found; *home* is the additional store that has it, or None."""
         self.digest = digest
         self.record = record
         self._names = names
@@ -48,25 +48,25 @@ class StoredImage:
 
     @property
     def called(self) -> str:
-        """The name by which it was found; "" when that was its digest, or the start of it."""
+        """The name by which it was found; "" if it was found by its digest or the start of it."""
         return self._called
 
     @property
     def label(self) -> str:
-        """What to call it when talking to people: the name they gave it, or its first, else the start of its digest."""
+        """The name shown to users: the name that they gave, or the image's first, else the start of its digest."""
         return self._called or (self.names[0] if self.names else self.digest.short)
 
 
 def images_of(snapshot: Snapshot) -> list[StoredImage]:
-    """All images and indexes, by digest."""
+    """Return all images and indexes, sorted by digest."""
     names = snapshot.names_by_digest()
     return [StoredImage(Digest(d), record, tuple(names.get(d, ()))) for d, record in snapshot.images()]
 
 
 def chain_of(snapshot: Snapshot, image: StoredImage) -> list[tuple[str, LayerRecord]]:
-    """The layers of *image* from the bottom up, with their chain IDs.
+    """Return the layers of *image* from the bottom up, with their chain IDs.
 
-    Raises NotFoundError when somebody has removed the image since it was found, StoreDamagedError as `Snapshot.chain`.
+    Raises NotFoundError if the image was removed since it was found, StoreDamagedError if its layers are not a chain.
     """
     try:
         return snapshot.chain(image.record.top)
@@ -77,7 +77,7 @@ def chain_of(snapshot: Snapshot, image: StoredImage) -> list[tuple[str, LayerRec
 
 
 def members_of(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageRecord]]:
-    """The images of an index and of the indexes in it, in their order, as far as they are in the store."""
+    """Return the images of an index and of nested indexes, in order; those that are not in the store are left out."""
     found: list[tuple[str, ImageRecord]] = []
     todo = list(reversed(index.manifests))
     seen: set[str] = set()
@@ -95,7 +95,7 @@ def members_of(snapshot: Snapshot, index: ImageRecord) -> list[tuple[str, ImageR
 
 
 def indexes_of(snapshot: Snapshot, digest: str) -> list[tuple[str, ImageRecord]]:
-    """The index *digest* and the indexes in it, each once, as far as they are in the store."""
+    """Return the index *digest* and its nested indexes, each once; those that are not in the store are left out."""
     found: dict[str, ImageRecord] = {}
     todo = [digest]
     while todo:
@@ -108,9 +108,9 @@ def indexes_of(snapshot: Snapshot, digest: str) -> list[tuple[str, ImageRecord]]
 
 
 def lookup(snapshot: Snapshot, query: Query, exact: bool = False) -> tuple[str, str]:
-    """The name that *query* means, if it means one, and the digest; "" for nothing.
+    """Return the name that *query* means, if any, and the digest; "" for nothing.
 
-    *exact*, a name in another spelling is not what is meant, and neither is a digest that begins like it.
+    With *exact*, neither another spelling of a name nor the start of a digest matches. Raises AmbiguousError.
     """
     if query.digest is not None:
         return "", query.digest
@@ -128,7 +128,7 @@ def lookup(snapshot: Snapshot, query: Query, exact: bool = False) -> tuple[str, 
 
 
 def hint(snapshot: Snapshot, query: Query, exact: bool) -> str:
-    """What to do about a *query* that has found nothing: the names that look like it, where it has to be *exact*."""
+    """Return a hint for a *query* without result: the names that look like it, if it has to be *exact*."""
     if exact and query.name is not None:
         from arstore.oci.reference import alike
 

@@ -1,7 +1,7 @@
-"""Indexes that are made here: several stored images, one for each platform, under one name.
+"""Indexes made by the user: several stored images, one for each platform, under one name.
 
-An index is a document, and so never changed: another one takes its name. What is not touched stays as it is in the
-document: entries that cannot be read, attestations, images that are not in the store. Two processes that change the
+An index is a document, and so is never changed: a new one takes over its name. Everything else in the document is kept
+as it is: entries that cannot be read, attestations, images that are not in the store. Two processes that change the
 index of one name do it one after the other.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ChangedIndex(NamedTuple):
-    """An index as it is now: its digest, its name, and its entries, of which some may be flawed or not in the store."""
+    """An index after a change: digest, name, and entries, some of which may be invalid or not in the store."""
 
     digest: Digest
     name: str
@@ -38,9 +38,10 @@ class ChangedIndex(NamedTuple):
 
 
 def create_index(store: Store, name: str, texts: Sequence[str]) -> ChangedIndex:
-    """Make an index of the images that *texts* mean, and call it *name*; what had the name before loses it.
+    """Make an index of the images that *texts* mean, and name it *name*; the name moves if it is in use.
 
-    An index among them stands for its images. Raises as `add_to_index`, and InvalidReferenceError for the name.
+    An index in *texts* means all its images. Raises InvalidReferenceError for the name, and the errors of
+    `add_to_index`.
     """
     wanted = str(parse_name(name))
     document = {"schemaVersion": 2, "mediaType": "", "manifests": []}
@@ -49,10 +50,10 @@ def create_index(store: Store, name: str, texts: Sequence[str]) -> ChangedIndex:
 
 
 def add_to_index(store: Store, text: str, texts: Sequence[str]) -> ChangedIndex:
-    """Add the images that *texts* mean to the index with the name *text*; one that is in it already is passed over.
+    """Add the images that *texts* mean to the index with the name *text*; images already in it are skipped.
 
-    Raises the errors of `Store.find`, UsageError for what is no index or is no name, ConflictError for two images of
-    one platform, PlatformError for an image that does not say for which platform it is, LimitError.
+    Raises the errors of `Store.find`, UsageError if *text* is not an index or not a name, ConflictError for two images
+    of one platform, PlatformError for an image that does not give its platform, LimitError.
     """
     index = _index(store, text)
     with _alone(store, index.called):
@@ -62,10 +63,10 @@ def add_to_index(store: Store, text: str, texts: Sequence[str]) -> ChangedIndex:
 
 
 def remove_from_index(store: Store, text: str, texts: Sequence[str]) -> ChangedIndex:
-    """Take the images that *texts* mean (names, digests, starts of digests) out of the index with the name *text*.
+    """Remove the images that *texts* mean (names, digests, starts of digests) from the index with the name *text*.
 
-    The images stay in the store. Raises as `add_to_index`, NotFoundError for what is not in the index, UsageError when
-    nothing would be left.
+    The images stay in the store. Raises NotFoundError for an image that is not in the index, UsageError if nothing
+    would be left, and the errors of `add_to_index`.
     """
     index = _index(store, text)
     with _alone(store, index.called):
@@ -77,14 +78,14 @@ def remove_from_index(store: Store, text: str, texts: Sequence[str]) -> ChangedI
         document["manifests"] = [one for one in document["manifests"] if _digest(one) not in gone]
         if not document["manifests"]:
             hint = f"`arstore untag {index.called}` removes the index"
-            raise UsageError(index.called, "would be an index without an image", hint)
+            raise UsageError(index.called, "would be an index without images", hint)
         held = [digest for digest in index.record.manifests if digest not in gone]
         return _published(store, index.called, document, held, [])
 
 
 @contextmanager
 def _alone(store: Store, name: str) -> Iterator[None]:
-    """Be the only one that changes the index called *name*."""
+    """Lock out other processes that change the index called *name*."""
     with Claims(store.directories.claims) as claims:
         while not claims.take([Digest.of(f"index {name}".encode())]):
             pass
@@ -94,7 +95,7 @@ def _alone(store: Store, name: str) -> Iterator[None]:
 def _published(
     store: Store, name: str, document: dict[str, Any], held: list[str], images: Sequence[StoredImage]
 ) -> ChangedIndex:
-    """Add *images* to *document*, and let *name* stand for it; *held* are its entries that the store has."""
+    """Add *images* to *document*, publish it, and name it *name*; *held* are its entries that the store has."""
     listed = list(Index.parse(encode(document | {"mediaType": types.OCI_INDEX}), bounds=STORED).manifests)
     with some_leased(store.graph, [*held, *(image.digest for image in images)], "index"):
         known = {one.digest for one in listed}
@@ -106,7 +107,7 @@ def _published(
         document["mediaType"] = types.DOCKER_LIST if docker else types.OCI_INDEX
         document["manifests"] = [*document["manifests"], *(one.to_json() for one in new)]
         raw = encode(document)
-        # What no registry and no other tool would read is not made: this raises LimitError.
+        # Refuse an index that registries and other tools would not read: this raises LimitError.
         Index.parse(raw, bounds=BOUNDS)
         members = tuple(dict.fromkeys(Digest(one) for one in (*held, *(one.digest for one in new))))
         made = IncomingIndex(Digest.of(raw), document["mediaType"], raw, members, (name,))
@@ -117,14 +118,14 @@ def _published(
 def _index(store: Store, text: str) -> StoredImage:
     index = store.adopt(store.find(text))
     if not index.record.is_index:
-        raise UsageError(text, "is an image, and not an index", "`arstore index create NAME IMAGE...` makes one")
+        raise UsageError(text, "is an image, not an index", "`arstore index create NAME IMAGE...` makes an index")
     if not index.called:
-        raise UsageError(text, "is a digest, which is that of one index for ever", "name the index")
+        raise UsageError(text, "is a digest, and the index of a digest cannot change", "give the name of the index")
     return index
 
 
 def _images(store: Store, texts: Sequence[str]) -> list[StoredImage]:
-    """The images that *texts* mean; those of an index, as far as the store has them."""
+    """Return the images that *texts* mean; for an index, those of its images that the store has."""
     found = []
     for text in texts:
         image = store.adopt(store.find(text))
@@ -133,7 +134,7 @@ def _images(store: Store, texts: Sequence[str]) -> list[StoredImage]:
             continue
         members = store.members(image)
         if not members:
-            raise PlatformError(text, "is an index of which the store has no image")
+            raise PlatformError(text, "is an index, and none of its images is in the store")
         found += members
     return found
 
@@ -141,13 +142,13 @@ def _images(store: Store, texts: Sequence[str]) -> list[StoredImage]:
 def _entry(store: Store, image: StoredImage) -> Descriptor:
     platform = store.config(image).platform
     if not platform.is_known:
-        raise PlatformError(image.label, "does not say for which platform it is, so no index can list it")
+        raise PlatformError(image.label, "does not give its platform, so an index cannot list it")
     size = len(store.read_blob(image.digest))
     return Descriptor(image.record.media_type, image.digest, size, platform=platform)
 
 
 def _refuse_rivals(store: Store, name: str, old: Sequence[Descriptor], new: Sequence[Descriptor]) -> None:
-    """Raise ConflictError when one of *new* is for the platform of another entry."""
+    """Raise ConflictError if one of *new* has the same platform as another entry."""
     seen: dict[Platform, Digest] = {}
     for entry in (*old, *new):
         platform = entry.platform if entry.platform is not None else _own_platform(store, entry)
@@ -156,11 +157,11 @@ def _refuse_rivals(store: Store, name: str, old: Sequence[Descriptor], new: Sequ
         first = seen.setdefault(platform.normalised(), entry.digest)
         if first != entry.digest and entry in new:
             why = f"would have two images for {platform}, {first} and {entry.digest}"
-            raise ConflictError(name, why, "`arstore index rm` takes one out")
+            raise ConflictError(name, why, "remove one with `arstore index rm`")
 
 
 def _own_platform(store: Store, entry: Descriptor) -> Platform | None:
-    """The platform of an entry that does not say it, as its config has it, if the store has that."""
+    """Return the platform from the config of an entry that does not give it; None if the store does not have it."""
     try:
         image = store.find(entry.digest)
     except NotFoundError:
@@ -169,7 +170,7 @@ def _own_platform(store: Store, entry: Descriptor) -> Platform | None:
 
 
 def _member(store: Store, index: StoredImage, entries: Sequence[Descriptor], text: str) -> str:
-    """The digest of the entry that *text* means."""
+    """Return the digest of the entry that *text* means."""
     digests = {str(one.digest) for one in entries}
     if text in digests:
         return text

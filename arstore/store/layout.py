@@ -2,10 +2,9 @@
 
 `index.json` begins with an annotation that has the store's id (`graph.identity`).
 
-Every name is one descriptor with the annotation `org.opencontainers.image.ref.name`; an image without a name gets its
-own digest there, so that tools which find images by that annotation alone see it too. After the images come
-their attachments, with the annotation SUBJECT. OCI image-spec,
-image-layout.md.
+Each name is one descriptor with the annotation `org.opencontainers.image.ref.name`. For an image without a name the
+annotation holds its digest, so that tools which find images only by that annotation see it too. Attachments come after
+the images, with the annotation SUBJECT. Source: OCI image-spec, image-layout.md.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 LAYOUT, INDEX = "oci-layout", "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_DOCUMENT = b'{"imageLayoutVersion":"1.0.0"}\n'
-"""What `oci-layout` holds."""
+"""Content of `oci-layout`."""
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _ANNOTATIONS = f' "annotations": {{{{\n  "{ANNOTATION}": "{{}}"\n }}}},\n'
 
-# json.dumps with an indent is Python, and takes a second for 10^4 images; this is what it writes.
+# json.dumps with an indent is pure Python, and takes a second for 10^4 images. These templates give the same output.
 _QUOTED = json.encoder.encode_basestring_ascii
 _DESCRIPTOR = f"""  {{{{
    "mediaType": {{}},
@@ -54,11 +53,11 @@ _ATTACHED = f"""{_DESCRIPTOR}{{}},
 
 
 class _Typed(Protocol):
-    """What of an image's record is listed."""
+    """The part of an image's record that is listed."""
 
     @property
     def media_type(self) -> str:
-        """That of its manifest."""
+        """The media type of its manifest."""
 
 
 class _Listed(NamedTuple):
@@ -68,9 +67,9 @@ class _Listed(NamedTuple):
 def index_document(
     snapshot: Snapshot, images: Mapping[str, _Typed] | None = None, heads: Mapping[str, str] | None = None
 ) -> bytes:
-    """`index.json` for what the graph holds: names in their order, then the images that have none.
+    """Return `index.json` for the content of the graph: names in order, then the images without a name.
 
-    *images* are those of *snapshot*, for who has them at hand, and *heads* what an earlier one says of some of them.
+    *images* are those of *snapshot*, if the caller has them; *heads* are entries from an earlier call, by digest.
     """
     names = snapshot.names_by_digest()
     named: list[tuple[bool, str, str]] = []
@@ -91,7 +90,7 @@ def index_document(
 
 
 def _attached(snapshot: Snapshot) -> list[str]:
-    """The entries of attachments. What has a tag in registries has it for its name here, and else its digest."""
+    """Return the entries of attachments. The name is the tag that it has in registries, else its digest."""
     lines = []
     for key, one in snapshot.attachments():
         subject, _, digest = key.partition("/")
@@ -103,12 +102,12 @@ def _attached(snapshot: Snapshot) -> list[str]:
 
 
 def without_id(document: bytes, store_id: str) -> bytes:
-    """The *document* as an arstore wrote it that knew of no id there."""
+    """Return *document* as older versions of arstore wrote it, without the store's id."""
     return document.replace(_ANNOTATIONS.format(store_id).encode(), b"", 1)
 
 
 def _heads(snapshot: Snapshot, images: Mapping[str, _Typed] | None = None) -> dict[str, str]:
-    """What is said of each image but for its name, which follows from its digest; "" for one whose blob is unknown."""
+    """Return each image's entry up to its name, by digest; "" for an image whose blob is not recorded."""
     every = snapshot.every("images", _Listed) if images is None else images
     return {digest: _head(snapshot, digest, image.media_type) for digest, image in every.items()}
 
@@ -125,15 +124,15 @@ def _head(snapshot: Snapshot, digest: str, media_type: str) -> str:
 
 @contextmanager
 def published_change(directories: Directories, graph: Graph) -> Iterator[Change]:
-    """A write transaction of *graph* that `index.json` follows.
+    """Run a write transaction of *graph*, then bring `index.json` up to date.
 
-    The new index is written before the commit, so that a full disk is noticed while everything can still be undone, and
-    takes the old one's place after it. Raises OSError and the errors of Graph; nothing has changed then, unless it was
-    that very last step that failed: the next change does it again.
+    The new index is written before the commit, so that a full disk is noticed while everything can still be undone. It
+    replaces the old one after the commit. Raises OSError and the errors of Graph. On an error nothing has changed,
+    unless only that last step failed; the next change then repeats it.
     """
     require_writable(directories.root)
     staged = f"{directories.root}/index.json.{Owner.announced(directories.graph).directory_name()}"
-    # Whoever changes something waits for the writer's lock: most of the index is put together before it is taken.
+    # Other writers wait for the lock, so most of the index is put together before it is taken.
     with graph.read() as snapshot:
         heads = _heads(snapshot)
     try:
@@ -146,7 +145,7 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
             reached("layout.written")
         reached("layout.committed")
         with graph.write() as change:
-            # Nobody has committed between the two when their numbers follow each other.
+            # Consecutive numbers mean that no other process has committed in between.
             current = document if change.number() == moment + 1 else index_document(change, heads=heads)
             if current != document:
                 os.unlink(staged)
@@ -160,11 +159,11 @@ def published_change(directories: Directories, graph: Graph) -> Iterator[Change]
 
 
 def write_layout(directories: Directories, graph: Graph) -> None:
-    """Bring `index.json` up to the graph where it is not. Raises OSError and the errors of Graph.
+    """Bring `index.json` up to date with the graph. Raises OSError and the errors of Graph.
 
-    The writer's lock is held, though nothing is written to the graph: of two processes that change it at once the later
-    one then writes the index, and writes it from what both have done. What it is to say is put together before that,
-    and again only when somebody has committed meanwhile.
+    The writer's lock is held although nothing is written to the graph: of two processes that change the graph at once,
+    the later one then writes the index, from both changes. The document is put together before the lock is taken, and
+    again only if another process has committed in between.
     """
     with graph.read() as snapshot:
         moment, document = snapshot.number(), index_document(snapshot)

@@ -1,17 +1,17 @@
-"""What processes that died have left in a store, taken by whoever brings something in next.
+"""Removal of what dead processes left in a store, done by the next process that brings something in.
 
-A process that is killed leaves its ingest, with all that it had read by then; what it had moved to its place, or had
-forgotten and not yet moved away, when it died in the middle of that (the file `places` of the ingest lists this); and
-an `index.json` that was not finished. All that costs one listing of `ingest/` and one of the root where there is
-nothing.
+A process that is killed leaves its ingest, with everything read so far. If it dies while it publishes or deletes, it
+also leaves files that were moved to their place, or whose records were deleted, and that are now unrecorded; the file
+`places` of the ingest lists them. It may also leave an unfinished `index.json`. Looking for all this costs one listing
+of `ingest/` and one of the root.
 
-An ingest is claimed by a rename: it becomes one of the process that deletes it, so of several that find it only one
-does, and when that dies too, the next one finds what is left under a dead owner's name, as before. What is listed in
-`places` is moved away only inside a write transaction of the graph that does not know it, so nothing goes that somebody
-has recorded since.
+A process claims an ingest by renaming it to its own name before deleting it. So only one of several processes deletes
+it, and if that one dies too, the rest is found again under the name of a dead owner. Files listed in `places` are moved
+away only inside a write transaction whose graph does not record them, so that nothing goes that another process has
+recorded since.
 
-Out of scope: what no list tells of. A power cut can lose the list and keep what it lists; `gc` compares all that is
-there with the graph.
+Out of scope: leftovers that no list names. A power cut can lose the list and keep the files; `gc` compares all files
+with the graph.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from arstore.graph.write import Change
 
 UNFINISHED = ("index.json.", "oci-layout.")
-"""What the names of files in the root begin with that are to take a document's place; an owner's name follows."""
+"""Starts of the names of files in the root that are to replace a document; an owner's name follows."""
 
 _FULL, _TIGHT = 64, 8
-"""Space is scarce when less than a 64th of the file system is free, or less than eight times what is to come."""
+"""Space is scarce when less than 1/64 of the file system is free, or less than 8 times the bytes to come."""
 
 _RESERVE = 64 << 20
-"""Bytes that are to be free besides what is to come."""
+"""Bytes that have to be free in addition to the bytes to come."""
 
 _HEX = frozenset("0123456789abcdef")
 
 
 class Clearance:
-    """What one open store takes away before something comes in. `freed` counts the bytes on disk.
+    """Deletion of leftovers by one open store, before it brings something in. `freed` counts the bytes on disk.
 
-    *relief* compares all that is there with the graph, and returns the bytes that it has freed. It is called once, when
+    *relief* compares all files with the graph, and returns the bytes that it has freed. It is called at most once, when
     space is scarce.
     """
 
@@ -64,9 +64,9 @@ class Clearance:
         self.freed = 0
 
     def make(self, wanted: int = 0, blobs: Collection[Digest] = ()) -> None:
-        """Take what dead processes left; *wanted* bytes are to come. What cannot be taken stays, without an error.
+        """Delete leftovers of dead processes; *wanted* bytes are to come. Errors are ignored, and the files stay.
 
-        Where these do not fit, beginnings of other blobs than *blobs* go, too.
+        If these bytes do not fit, partial blobs other than *blobs* are deleted too.
         """
         was_open = self._graph.is_open
         self.freed += take_leftovers(self._directories, self._graph)
@@ -80,7 +80,7 @@ class Clearance:
             with suppress(OSError, ArstoreError):
                 self.freed += relief()
         if not was_open:
-            # Whoever forks next must not have it open.
+            # A process must not fork while it has the graph open.
             self._graph.release()
 
     def _is_scarce(self, wanted: int) -> bool:
@@ -91,9 +91,9 @@ class Clearance:
 
 
 def take_leftovers(directories: Directories, graph: Graph) -> int:
-    """Delete what dead processes left in the store; the bytes that this has freed.
+    """Delete leftovers of dead processes; return the bytes that this has freed.
 
-    What cannot be deleted is left, and nothing is raised.
+    Files that cannot be deleted stay, without an error.
     """
     freed = 0
     with suppress(OSError):
@@ -116,15 +116,15 @@ def is_left(name: str, graph: str) -> bool:
 
 
 def is_unfinished(name: str, graph: str) -> bool:
-    """Whether *name*, in the root, is a document that a process which has died did not finish."""
+    """Whether *name*, in the root, is an unfinished document of a process that has died."""
     return any(name.startswith(start) and is_left(name.removeprefix(start), graph) for start in UNFINISHED)
 
 
 def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None:
-    """Delete the ingest *name*, whose owner is dead, and what it lists; return the bytes that this has freed.
+    """Delete the ingest *name*, whose owner is dead, and the files that it lists; return the bytes that this has freed.
 
-    None when another process has claimed it. Raises OSError (EBUSY for a file system that is mounted inside), and the
-    errors of Graph.
+    None if another process has claimed it. Raises OSError (EBUSY if a file system is mounted inside), and the errors of
+    Graph.
     """
     claimed = Owner.announced(graph.path).directory_name()
     try:
@@ -141,7 +141,7 @@ def take_ingest(directories: Directories, graph: Graph, name: str) -> int | None
 
 
 def _take_places(directories: Directories, graph: Graph, ingest: str) -> None:
-    """Move what the claimed *ingest* lists, and the graph does not know, into it."""
+    """Move the files that the claimed *ingest* lists, and that the graph does not record, into it."""
     found = [name for name in _listed(f"{ingest}/{PLACES}") if os.path.lexists(f"{directories.root}/{name}")]
     if not found:
         return
@@ -154,17 +154,17 @@ def _take_places(directories: Directories, graph: Graph, ingest: str) -> None:
 
 
 def listed_places(directories: Directories) -> set[str]:
-    """All places that an ingest lists, of the living and the dead. Raises OSError."""
+    """Return all places that ingests list, of live and of dead processes. Raises OSError."""
     found: set[str] = set()
     for name in os.listdir(directories.ingest):
-        # It goes with its process.
+        # It is deleted when its process ends.
         with suppress(FileNotFoundError, NotADirectoryError):
             found.update(_listed(f"{directories.ingest}/{name}/{PLACES}"))
     return found
 
 
 def _listed(path: str) -> Iterator[str]:
-    """The names in a list of places; a line that a power cut has spoilt is passed over."""
+    """Yield the names in a list of places; lines damaged by a power cut are skipped."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             lines = file.read().split("\n")
@@ -174,7 +174,7 @@ def _listed(path: str) -> Iterator[str]:
 
 
 def _is_place(name: str) -> bool:
-    """Whether *name* is one of a blob, a tree or a container, below the root."""
+    """Whether *name* is the place of a blob, a tree or a container, below the root."""
     kind, _, rest = name.partition("/")
     if kind == "blobs":
         algorithm, _, rest = rest.partition("/")
@@ -185,7 +185,7 @@ def _is_place(name: str) -> bool:
 
 
 def is_recorded(change: Change, name: str) -> bool:
-    """Whether the graph knows what has its place at *name*, below the root."""
+    """Whether the graph records the blob, tree or container whose place is *name*, below the root."""
     kind, _, rest = name.partition("/")
     if kind == "blobs":
         return change.has("blobs", rest.replace("/", ":", 1))
@@ -195,7 +195,7 @@ def is_recorded(change: Change, name: str) -> bool:
 
 
 def places_of(blobs: Iterable[str], trees: Iterable[str]) -> Iterator[str]:
-    """The places of these blobs and trees, by digest and key, as a list of places has them."""
+    """Yield the places of these blobs (by digest) and trees (by key), as a list of places has them."""
     yield from (f"blobs/{digest.replace(':', '/', 1)}" for digest in blobs)
     yield from (f"trees/{key.partition(':')[2]}" for key in trees)
 

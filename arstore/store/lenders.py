@@ -1,6 +1,6 @@
-"""Blobs and trees that a store may borrow: those of additional stores, by their digests and keys.
+"""Blobs and trees that a store may borrow: those of additional stores, by digest and key.
 
-The results are places. Nothing there is held: a caller that fails on one looks again, or makes it here.
+The results are paths. Nothing is locked there: a caller for whom one fails looks again, or makes its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LentBlob(NamedTuple):
-    """A blob in an additional store: what is to be recorded of it, and its file."""
+    """A blob in an additional store: the record to keep here, and its file."""
 
     record: LentRecord
     path: str
@@ -39,7 +39,7 @@ class LentTree(NamedTuple):
 
 
 class Lenders:
-    """One look at the additional stores that are there; what it has found it does not look for again."""
+    """A view of the additional stores that are present; results are remembered, and not looked up again."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Lenders:
         stores: AdditionalStores,
         own_trees: bool = False,
     ) -> None:
-        """The first three are the borrowing store's; with *own_trees*, only blobs are borrowed."""
+        """*directories*, *graph* and *forms* are the borrowing store's; with *own_trees*, only blobs are borrowed."""
         self._directories = directories
         self._graph = graph
         self._forms = forms
@@ -60,7 +60,7 @@ class Lenders:
         self._mountable: dict[str, bool] = {}
 
     def blob(self, digest: str) -> LentBlob | None:
-        """The blob in the first store that has it whole, by its size."""
+        """Return the blob from the first store that has it with its full size."""
         if digest not in self._blobs:
             self._blobs[digest] = self._look_for_blob(digest)
         return self._blobs[digest]
@@ -73,7 +73,7 @@ class Lenders:
         return None
 
     def tree(self, key: str) -> LentTree | None:
-        """The tree in the first store that has it as it can be used here."""
+        """Return the tree from the first store that has it in a form that can be used here."""
         if self._own_trees or not key:
             return None
         if key not in self._trees:
@@ -88,10 +88,10 @@ class Lenders:
         return None
 
     def _is_usable(self, lender: AdditionalStore, record: TreeRecord) -> bool:
-        """Whether a tree there shows here what it shows there, for as long as it is mounted.
+        """Whether a mount of the tree here shows the same content for as long as it lasts.
 
-        Extracted files of a store that its owner can write to may vanish while they are mounted; the kernel holds a
-        mounted index and its tar.
+        Extracted files of a store that its owner can write to may vanish while they are mounted. The kernel keeps a
+        mounted index and its tar open.
         """
         form = self._forms()[record.form]
         if form.properties.extracts:
@@ -108,7 +108,7 @@ class Lenders:
         return self._mountable[form.name]
 
     def run_directory(self, key: str, members: Sequence[str]) -> str | None:
-        """The directory of the merged index over *members*, in a store that has all of them and it."""
+        """Return the directory of the merged index over *members*, from a store that has both; None if none has."""
         if self._own_trees:
             return None
         for one in self._stores.there():
@@ -118,7 +118,7 @@ class Lenders:
         return None
 
     def layer_tree(self, chain_id: str) -> str:
-        """The key of the tree that a store recorded for this chain; "" where none did."""
+        """Return the key of the tree that a store has recorded for this chain; "" if none has."""
         for one in self._stores.there():
             with one.graph.read() as snapshot:
                 layer = snapshot.layer(chain_id)
@@ -127,16 +127,16 @@ class Lenders:
         return ""
 
     def tree_roots(self) -> list[str]:
-        """The parents of the trees of all of them."""
+        """Return the parent directories of the trees of all stores."""
         return [one.directories.trees for one in self._stores.there()]
 
     def release(self) -> None:
-        """Close their graphs, as must be done before a fork."""
+        """Close their graphs, which has to happen before a fork."""
         self._stores.release()
 
 
 class BorrowingInventory(Inventory):
-    """A look at a store and at its additional ones, which count where the store has nothing itself."""
+    """A view of a store and its additional stores, which are used for whatever the store itself does not have."""
 
     def __init__(
         self,
@@ -150,16 +150,16 @@ class BorrowingInventory(Inventory):
         self._lenders = lenders
 
     def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
-        """The record of a layer's blob whose file is there and has its size, here or in an additional store."""
+        """Return the record of a layer's blob whose file exists with its size, here or in an additional store."""
         return self.intact_blob(digest) or self.lent(digest)
 
     def blob_place(self, digest: str) -> str:
-        """Where a blob lies that `layer_blob` has found."""
+        """Return the path of a blob that `layer_blob` has found."""
         found = self._lent_blob(digest)
         return self.directories.blob(digest) if found is None else found.path
 
     def lent(self, digest: str) -> LentRecord | None:
-        """Record for a blob that this store does not know, and that an additional one has."""
+        """Return the record for a blob that this store does not record and an additional store has; else None."""
         found = self._lent_blob(digest)
         return None if found is None else found.record
 
@@ -167,20 +167,20 @@ class BorrowingInventory(Inventory):
         return None if self.is_recorded(digest) else self._lenders.blob(digest)
 
     def is_lent(self, key: str) -> bool:
-        """Whether the tree *key* is an additional store's, because none of this store's may be relied on."""
+        """Whether the tree *key* has to come from an additional store, because this store has no trusted one."""
         return super().trusted_records([key]) is None and self._lenders.tree(key) is not None
 
     def tree_roots(self) -> list[str]:
-        """The parents of all trees that may be used."""
+        """Return the parent directories of all trees that may be used."""
         return [self.directories.trees, *self._lenders.tree_roots()]
 
     def release(self) -> None:
-        """Close the graph, and those of additional stores, as must be done before a fork."""
+        """Close the graph, and those of additional stores, which has to happen before a fork."""
         super().release()
         self._lenders.release()
 
     def trusted_records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]] | None:
-        """These trees with their records, of wherever each is; None when one can be relied on nowhere."""
+        """Return these trees with their records, each from where it is; None if one is trusted nowhere."""
         found = []
         for key in keys:
             if (own := super().trusted_records([key])) is not None:
@@ -196,20 +196,20 @@ class BorrowingInventory(Inventory):
         return (lent.record, lent.path) if lent is not None else super()._known_tree(snapshot, key)
 
     def tree_directory(self, key: str) -> str:
-        """The directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
+        """Return the directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
         return self.tree_place(key)[1]
 
     def run_place(self, run: Run) -> str | None:
-        """The directory of the merged index of *run*, in the store of its members; None where none can be relied on."""
+        """Return the directory of *run*'s merged index, from the store of its members; None if none is trusted."""
         return super().run_place(run) or self._lenders.run_directory(run.key, run.members)
 
     def _tree_elsewhere(self, layer: IncomingLayer) -> str:
         return "" if self.lent(layer.digest) is None else self._lenders.layer_tree(layer.chain_id)
 
     def serves(self, layer: IncomingLayer, key: str) -> bool:
-        """Whether the tree *key* may be relied on, and may stand for *layer*.
+        """Whether the tree *key* is trusted and may be used for *layer*.
 
-        An additional store's tree is used only for a layer whose blob is lent too: so the records of lent blobs list
-        everything that is needed of other stores.
+        An additional store's tree is used only for a layer whose blob is lent too. So the records of lent blobs list
+        everything that is needed from other stores.
         """
         return self.is_trusted(key) and (not self.is_lent(key) or self.lent(layer.digest) is not None)

@@ -1,7 +1,7 @@
-"""Whether there is a store at a root, and the directories of a new one.
+"""Detection of a store at a root, and the directories of a new one.
 
-What reads makes nothing: no store is an error of its own, so that an empty mount point or a mistyped path is never
-taken for a store without images.
+A command that only reads makes nothing. A missing store has its own error, so that an empty mount point or a mistyped
+path is never taken for a store without images.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from arstore.disk.paths import Directories
 
 _DIRECTORIES = (frozenset({"blobs", "trees"}), frozenset({"graph", "trees"}))
-"""What a store has, whatever else it has lost, and neither an OCI image layout nor a directory of the system."""
+"""Names found in every store, however damaged, and together in neither an OCI layout nor a system directory."""
 _SMALL = 64 << 10
-"""Bytes that the file of a graph without records never reaches."""
+"""Size in bytes that the file of a graph without records never reaches."""
 
 
 def require(directories: Directories) -> None:
-    """See to it that there is a store, or what is left of one. Raises NoStoreError, OSError."""
+    """Require that there is a store, or the remains of one. Raises NoStoreError, OSError."""
     root = directories.root
     try:
         os.stat(f"{root}/{STORE_FILE}", follow_symlinks=False)
@@ -63,12 +63,12 @@ def require(directories: Directories) -> None:
 
 
 def is_nothing(root: str) -> bool:
-    """Whether nothing is at *root*, or an empty directory. Raises OSError."""
+    """Whether *root* does not exist, or is an empty directory. Raises OSError."""
     return not os.path.lexists(root) or (os.path.isdir(root) and not own_names(root))
 
 
 def require_reachable(root: str) -> None:
-    """See to it that a root that is a symlink leads somewhere. Raises NoStoreError."""
+    """Require that a root that is a symlink resolves. Raises NoStoreError."""
     if not os.path.islink(root):
         return
     try:
@@ -77,37 +77,37 @@ def require_reachable(root: str) -> None:
         if error.errno not in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
             return
         where = os.readlink(root)
-        leads = "in a circle" if error.errno == errno.ELOOP else f"to {where}, which is not there"
-        hint = "see whether the file system that it leads to is mounted, or remove the symlink"
+        leads = "in a circle" if error.errno == errno.ELOOP else f"to {where}, which does not exist"
+        hint = "check that the file system that it leads to is mounted, or remove the symlink"
         raise NoStoreError(root, f"there is no store: it is a symlink that leads {leads}", hint) from None
 
 
 def make_directories(directories: Directories) -> None:
-    """Make what a store needs and lacks, or a new store's directories.
+    """Make the missing directories of a store, or those of a new one.
 
-    Raises HostError where something else is; OSError.
+    Raises HostError if the root is in use for something else; OSError.
     """
     require_reachable(directories.root)
     root, names = directories.root, _root_names(directories.root)
-    hint = "name an empty directory, or a new one"
+    hint = "name an empty or a new directory"
     if names and not _may_be_store(root, names):
         if _is_layout(names):
             raise HostError(root, "is an OCI image layout, not a store", hint)
-        # A directory of the system may well have a name of ours in it, such as `containers`.
+        # A system directory may well contain one of our names, such as `containers`.
         if not RESERVED.issuperset(names) and stat.S_IMODE(os.stat(root).st_mode) & 0o077:
-            why = "holds something else and is open to other users, to whom it would be closed as a store"
+            why = "is used for something else and open to other users; as a store it would be closed to them"
             raise HostError(root, why, hint)
     try:
         was_used = STORE_FILE in names or holds_content(directories)
     except PermissionError:
-        # It is another user's, and `create` says so.
+        # It belongs to another user, and `create` reports that.
         was_used = True
-    # Where there was a graph, a new directory would only hide that it is gone.
+    # Where a graph is missing, a new directory would only hide the loss.
     directories.create(graph=not was_used)
 
 
 def _root_names(root: str) -> list[str]:
-    """What is in the root, but for what mkfs puts there; nothing where there is no such directory. Raises OSError."""
+    """List the root without the names that mkfs makes; empty if it is not a readable directory. Raises OSError."""
     try:
         return own_names(root)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -125,7 +125,7 @@ def _is_layout(names: list[str]) -> bool:
 
 
 def _is_unfinished(directories: Directories) -> bool:
-    """Whether a store without a file was never finished; LMDB, which writes, is not asked. Raises OSError."""
+    """Whether a store without `store.json` was never finished; without LMDB, which would write. Raises OSError."""
     from arstore.graph.lmdb_pages import walk
 
     path = f"{directories.graph}/data.mdb"

@@ -1,4 +1,4 @@
-"""The seam through which long work tells how far it is. What is shown, and where, is the command line's business."""
+"""Interface through which long operations report progress. The command line decides what is shown, and where."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told about layers from one thread; `key` is the layer's diff ID."""
+    """Receives progress of layers, from one thread; `key` is the layer's diff ID."""
 
     def start(self, key: str, label: str, total: int | None) -> None:
-        """Work on a layer of *total* bytes (as stored) begins."""
+        """Report that work on a layer of *total* bytes (as stored) begins."""
 
     def advance(self, key: str, count: int) -> None:
-        """*count* more bytes of it are done."""
+        """Report that *count* more bytes are done."""
 
     def worked(self, key: str, steps: int) -> None:
-        """So many steps of work (`tar.steps`) have been taken for it: few bytes may ask for much."""
+        """Report *steps* units of work (`tar.steps`): few bytes may cause much work."""
 
     def finish(self, key: str, reused: bool = False) -> None:
-        """The layer is done; *reused* when it was there already."""
+        """Report that the layer is done; *reused* if it was already in the store."""
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Ignores all reports."""
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """Ignore it."""

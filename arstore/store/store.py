@@ -1,7 +1,7 @@
-"""The store: everything that the other packages do with it goes through this class.
+"""The store: all other packages use it through this class.
 
-Opening it makes directories that are missing and reads nothing else, and what most commands do without is imported when
-it is used. Several processes may have it open; what one publishes the others see in their next transaction.
+Opening a store makes missing directories and reads nothing else. Modules that most commands do not need are imported on
+first use. Several processes may have a store open; each sees what another has published in its next transaction.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
     from arstore.trees.format import LowerDirectory, TreeFormat
 
 _MOST_CLAIMED = 1024
-"""Layers that one piece of work claims, the largest: the kernel goes through all locks of a file for each new one."""
+"""Maximum number of layers claimed at once, largest first: the kernel scans a file's locks for each new one."""
 
 _ATTEMPTS = 5
-"""How often work is done again because something it reused was removed meanwhile."""
+"""How often work is repeated because something that it reused was removed in between."""
 
 
 class MovedName(NamedTuple):
-    """A name that stands for another image now: the digests of what it stood for, and of what it stands for."""
+    """A name that moved to another image: the digests of the old and of the new one."""
 
     name: str
     was: str
@@ -71,7 +71,7 @@ class MovedName(NamedTuple):
 
 
 class Untagged(NamedTuple):
-    """A name that was removed, the digest of what it stood for, and the names that this has left."""
+    """A removed name, the digest of its image, and the image's remaining names."""
 
     name: str
     digest: str
@@ -79,7 +79,7 @@ class Untagged(NamedTuple):
 
 
 class Store:
-    """A store in two directories; a context manager that closes it."""
+    """A store in two directories; as a context manager, it closes itself."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class Store:
         additional: Sequence[Wanted] = (),
         may_lack: bool = False,
     ) -> None:
-        """Open the store; with *create*, make it where there is none, and with *may_lack*, take that for an empty one.
+        """Open the store; *create* makes a missing one, and *may_lack* treats a missing one as empty.
 
-        *additional* are stores whose images are used where they lie (`additional`). Raises NoStoreError without
-        *create*; PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made, and the errors
-        of Graph when it is first read.
+        *additional* are stores whose images are used in place (`additional`). Raises NoStoreError without *create*;
+        PermissionDeniedError, NoSpaceError or HostError when the directories cannot be made; and the errors of Graph
+        when it is first read.
         """
         self.directories = Directories(os.path.abspath(root), os.path.abspath(runroot))
         is_void = may_lack and is_nothing(self.directories.root)
@@ -106,21 +106,21 @@ class Store:
             make_directories(self.directories)
         self.graph = Graph(self.directories.graph, self.directories, create, _survives_copy, void=is_void)
         self.elsewhere: Elsewhere | None = None
-        """What additional stores have; None where there are none."""
+        """Access to additional stores; None if there are none."""
         if additional:
             from arstore.store.elsewhere import Elsewhere
 
             self.elsewhere = Elsewhere(self.directories, self.graph, lambda: self.forms, additional)
         self.relief: Callable[[], int] | None = None
-        """Frees what no list of leftovers tells of, for an import that may not fit; returns the bytes."""
+        """Frees leftovers that no list names, for an import that may not fit; returns the bytes freed."""
         self.has_taken = False  # anything, by this process
         self.moved: list[MovedName] = []
-        """Names that this process has taken from one image and given to another."""
+        """Names that this process has moved from one image to another."""
         self._clearance: Clearance | None = None
         self._containers: Containers | None = None
         self._forms: dict[str, TreeFormat] = {}
         self.dropped: Dropped | None = None
-        """The extended attributes that the trees of all images that were taken do not have."""
+        """Extended attributes that could not be kept in the trees of the images taken in."""
 
     def __enter__(self) -> Store:
         return self
@@ -131,19 +131,19 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the graph, when nothing in the store is this process's any more; a later use opens it again."""
+        """Close the graph, once nothing in the store belongs to this process; a later use opens it again."""
         self.release()
         withdraw(self.graph.path)
 
     def release(self) -> None:
-        """Close the graph and those of additional stores, as before a fork; the next use opens them again."""
+        """Close the graph and those of additional stores, as needed before a fork; the next use opens them again."""
         self.graph.release()
         if self.elsewhere is not None:
             self.elsewhere.stores.release()
 
     @property
     def containers(self) -> Containers:
-        """The containers."""
+        """The store's containers."""
         if self._containers is None:
             from arstore.store.containers import Containers
 
@@ -152,7 +152,7 @@ class Store:
 
     @property
     def clearance(self) -> Clearance:
-        """What processes that died have left, and what is done about it before something comes in."""
+        """Deletion of dead processes' leftovers, done before something comes in."""
         if self._clearance is None:
             from arstore.store.leftovers import Clearance
 
@@ -161,19 +161,19 @@ class Store:
 
     @property
     def cleared(self) -> int:
-        """The bytes that this has freed."""
+        """Bytes freed by deleting leftovers."""
         return self._clearance.freed if self._clearance is not None else 0
 
     @property
     def shared(self) -> SharedMounts:
-        """The mounts of trees that other processes hold."""
+        """Mounts of trees that other processes hold."""
         from arstore.trees.erofs.shared_mounts import SharedMounts
 
         return SharedMounts(self.directories.runroot)
 
     @property
     def forms(self) -> dict[str, TreeFormat]:
-        """The forms of trees, by name; made when they are first asked for, because most commands need none."""
+        """The tree formats by name; made on first use, because most commands do not need them."""
         if not self._forms:
             from arstore.trees.directory.form import DirectoryFormat
             from arstore.trees.erofs.form import ErofsFormat
@@ -182,7 +182,7 @@ class Store:
         return self._forms
 
     def inventory(self, again: frozenset[str] = frozenset(), own_trees: bool = False) -> Inventory:
-        """A look at what is there and may be relied on, which the trees *again* are not.
+        """Return a view of the content that is there and trusted, except for the trees *again*.
 
         With *own_trees*, trees of additional stores are not counted.
         """
@@ -195,15 +195,16 @@ class Store:
     # --- images and names -------------------------------------------------------------------------------------------
 
     def images(self) -> list[StoredImage]:
-        """All images and indexes, by digest."""
+        """Return all images and indexes, sorted by digest."""
         with self.graph.read() as snapshot:
             return images_of(snapshot)
 
     def find(self, text: str, exact: bool = False) -> StoredImage:
-        """The image or index that *text* means: a name, a digest, or a unique start of one.
+        """Return the image or index that *text* means: a name, a digest, or a unique start of a digest.
 
-        A name may be written as other tools do, unless it has to be *exact*: what takes something away takes what was
-        named, and nothing that is merely called alike. Raises InvalidReferenceError, NotFoundError, AmbiguousError.
+        A name may be spelled as other tools do, unless *exact* is set: a command that removes something removes exactly
+        what was named, never something with a similar name. Raises InvalidReferenceError, NotFoundError,
+        AmbiguousError.
         """
         from arstore.oci.reference import parse_query
 
@@ -221,14 +222,14 @@ class Store:
         return StoredImage(Digest(digest), record, partial(self.names_of, digest), name)
 
     def names_of(self, digest: str) -> tuple[str, ...]:
-        """The names of an image, sorted. Raises the errors of Graph."""
+        """Return the names of an image, sorted. Raises the errors of Graph."""
         with self.graph.read() as snapshot:
             return snapshot.names_of(digest)
 
     def find_image(self, text: str) -> StoredImage:
-        """As `find`, but where *text* means an index, its image for this host (else its only one).
+        """Return the image that *text* means; for an index, its image for this host (else its only one).
 
-        Raises PlatformError too.
+        Raises PlatformError, and the errors of `find`.
         """
         found = self.find(text)
         return self._of_index(found) if found.record.is_index else found
@@ -247,7 +248,7 @@ class Store:
         return self.ours(StoredImage(Digest(digest), record, lambda: index.names, index.label, index.home))
 
     def members(self, index: StoredImage) -> list[StoredImage]:
-        """The images of *index* and of the indexes in it, in their order, as far as they are in the store."""
+        """Return the images of *index* and of nested indexes, in order; those not in the store are left out."""
         with self.graph_of(index).read() as snapshot:
             found = members_of(snapshot, index.record)
         home = index.home
@@ -255,16 +256,16 @@ class Store:
         return [StoredImage(Digest(digest), record, partial(names_of, digest), home=home) for digest, record in found]
 
     def graph_of(self, image: StoredImage) -> Graph:
-        """The graph that has the records of *image*: this store's, or an additional one's."""
+        """Return the graph with the records of *image*: this store's, or an additional store's."""
         return self.graph if image.home is None else image.home.graph
 
     def chain(self, image: StoredImage) -> list[tuple[str, LayerRecord]]:
-        """The layers of *image* from the bottom up, with their chain IDs. Raises as `chain_of`."""
+        """Return the layers of *image* from the bottom up, with chain IDs. Raises NotFoundError, StoreDamagedError."""
         with self.graph_of(image).read() as snapshot:
             return chain_of(snapshot, image)
 
     def ours(self, image: StoredImage) -> StoredImage:
-        """*image* as this store has it, where it has it too: what is here comes first."""
+        """Return *image* as this store records it, if it does: the own store comes first."""
         if image.home is None:
             return image
         with self.graph.read() as snapshot:
@@ -276,10 +277,10 @@ class Store:
         )
 
     def adopt(self, image: StoredImage) -> StoredImage:
-        """*image* as one of this store, which it becomes if it is one of an additional store.
+        """Return *image* as an image of this store; one of an additional store is recorded here first.
 
-        Its documents are kept here, and its layers' blobs stay where they are: what stands on it (a name, a container)
-        stands on something that this store knows. Raises the errors of `take`.
+        Its documents are copied here, and its layers' blobs stay where they are. So a name or a container always refers
+        to an image that this store records. Raises the errors of `take`.
         """
         if image.home is None or self.elsewhere is None:
             return image
@@ -291,7 +292,7 @@ class Store:
         return self.ours(image)
 
     def _incoming_indexes(self, index: StoredImage) -> list[IncomingIndex]:
-        """*index*, and the indexes in it, as if they came in."""
+        """Return *index* and its nested indexes, as for an import."""
         from arstore.store.ingest.incoming import IncomingIndex
 
         with self.graph_of(index).read() as snapshot:
@@ -304,9 +305,9 @@ class Store:
 
     @contextmanager
     def held(self, image: StoredImage, purpose: str) -> Iterator[None]:
-        """Hold *image* for the length of the context, as a lease does; of an additional store nothing can be held.
+        """Hold a lease on *image* during the context; images of additional stores cannot be held.
 
-        Raises as `lease.leased`.
+        Raises the errors of `lease.leased`.
         """
         from arstore.store.collect.lease import leased
 
@@ -317,9 +318,9 @@ class Store:
             yield
 
     def tag(self, text: str, name: str) -> str:
-        """Let *name* stand for the image that *text* means; return the name as stored.
+        """Name the image that *text* means *name*; return the name as stored.
 
-        Raises as `find`, and InvalidReferenceError for the name.
+        Raises InvalidReferenceError for the name, and the errors of `find`.
         """
         from arstore.oci.reference import parse_name
         from arstore.store.layout import published_change
@@ -336,9 +337,10 @@ class Store:
         return wanted
 
     def untag(self, text: str) -> Untagged:
-        """Remove one name, written as it is stored but for the default tag; the image stays until it is collected.
+        """Remove one name, spelled as stored (the default tag may be left out); the image stays until collected.
 
-        With a digest behind it, the name goes only if it stands for that. Raises InvalidReferenceError, NotFoundError.
+        If *text* has a digest, the name is removed only if it refers to that. Raises InvalidReferenceError,
+        NotFoundError.
         """
         from arstore.oci.reference import parse_query
         from arstore.store.layout import published_change
@@ -352,16 +354,16 @@ class Store:
             if digest is None:
                 raise NotFoundError(text, "no such name in the store", hint(change, query, True))
             if query.digest not in {None, digest}:
-                raise NotFoundError(text, f"the name stands for {digest}")
+                raise NotFoundError(text, f"the name refers to {digest}")
             change.delete("names", name)
         return Untagged(name, digest, self.names_of(digest))
 
     # --- blobs ------------------------------------------------------------------------------------------------------
 
     def blob_path(self, digest: str) -> str:
-        """Where the blob lies: here, or in an additional store; where it would lie here, if it is nowhere.
+        """Return the path of the blob, here or in an additional store; if it is nowhere, the path it would have here.
 
-        Raises AdditionalStoreError for one that is to lie in an additional store, and is in none that is there.
+        Raises AdditionalStoreError if it is recorded as lent, and no additional store has it now.
         """
         own = self.directories.blob(digest)
         if os.path.lexists(own):
@@ -372,7 +374,7 @@ class Store:
         return own
 
     def require_lender(self, digest: str) -> None:
-        """Raise AdditionalStoreError for a blob that was found nowhere, if it is to lie in an additional store."""
+        """Raise AdditionalStoreError for a missing blob, if it is recorded as lent."""
         with self.graph.read() as snapshot:
             lent = snapshot.lent(digest)
         if lent is not None:
@@ -381,18 +383,18 @@ class Store:
             raise lender_missing(digest, lent, self.elsewhere.stores if self.elsewhere is not None else None)
 
     def read_blob(self, digest: str) -> bytes:
-        """A blob that is a document, whole. Raises MissingBlobError, StoreDamagedError when its bytes have changed."""
+        """Return a document's bytes. Raises MissingBlobError, StoreDamagedError if its bytes have changed."""
         try:
             with open(self.blob_path(digest), "rb") as file:
                 data = file.read()
         except FileNotFoundError:
-            raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` tells more") from None
+            raise MissingBlobError(digest, "its file is missing from the store", "`arstore check` shows more") from None
         if Digest.of(data, Digest(digest).algorithm) != digest:
             raise StoreDamagedError(digest, "its file has been altered", BRING_BACK)
         return data
 
     def config(self, image: StoredImage) -> ImageConfig:
-        """The config of *image*, which is no index. Raises MissingBlobError, ManifestError."""
+        """Return the config of *image*, which must not be an index. Raises MissingBlobError, ManifestError."""
         from arstore.oci.config import ImageConfig
         from arstore.oci.document import STORED
 
@@ -401,11 +403,11 @@ class Store:
     # --- taking in --------------------------------------------------------------------------------------------------
 
     def tree_forms(self, name: str = "auto") -> tuple[TreeFormat, ...]:
-        """Return the forms for new trees, best first; a layer takes the first that can represent it.
+        """Return the formats for new trees, best first; each layer uses the first that can represent it.
 
-        Of *name*, then extracted files; of `auto`, all that this host can mount, by rank. Empty when this process may
-        not make trees at all: they are a cache, and are then made by whoever first mounts. Raises UsageError for a form
-        that is not known.
+        For a *name*, this format, then extracted files; for `auto`, all that this host can mount, by rank. Empty if
+        this process may not make trees: they are a cache, and the first mount makes them. Raises UsageError for an
+        unknown format.
         """
         from arstore.linux.isolation.capability import may_make_any_file
 
@@ -419,7 +421,7 @@ class Store:
             ranked = sorted(self.forms.values(), key=lambda form: form.properties.rank)
             return tuple(one for one in ranked if one.properties.extracts or can_mount(self.directories, one))
         if name not in self.forms:
-            raise UsageError(name, f"no such form of trees; there are {', '.join(self.forms)}")
+            raise UsageError(name, f"no such tree format; there are {', '.join(self.forms)}")
         return tuple(dict.fromkeys((self.forms[name], self.forms[FALLBACK.name])))
 
     def take(
@@ -436,16 +438,16 @@ class Store:
         hints: Mapping[tuple[str, str, str], str] | None = None,
         own_trees: bool = False,
     ) -> list[TakenImage]:
-        """Bring *images* into the store, all of them or none, and return what they became; *blobs* has their layers.
+        """Bring *images* into the store, all or none, and return what they became; *blobs* reads their layers.
 
-        *attachments* are of these or of stored images; an attachment of an attachment comes after it. *hints*
+        *attachments* belong to these or to stored images; an attachment of an attachment comes after it. *hints*
         (`graph.hints`) are recorded with the images.
 
-        Layers that another process is taking at this moment are waited for, and then reused.
+        If another process is taking the same layers, wait for it, and reuse them.
 
-        *limits* are for what is read from outside. The trees *again* are made anew, and take the place of what is there
-        unless that is held by then. With *own_trees*, those that additional stores have are made here too. Raises the
-        errors of Intake and of publication; the store is then as it was.
+        *limits* apply to everything read from outside. The trees *again* are rebuilt, and replace the existing ones
+        unless these are in use by then. With *own_trees*, trees that additional stores have are built here too. Raises
+        the errors of Intake and of publication; the store is then unchanged.
         """
         from arstore.disk.claims import Claims
         from arstore.disk.staging import Ingest
@@ -464,7 +466,7 @@ class Store:
                     intake = Intake(inventory, ingest, blobs, forms, progress or NoProgress(), spool, limits, kept)
                     missing = intake.missing(images)
                     if not claims.take(sorted(missing, key=missing.__getitem__)[-_MOST_CLAIMED:]):
-                        # Somebody else has just done some of the work, or given it up.
+                        # Another process has just done some of the work, or has given it up.
                         continue
                     self.clearance.make(sum(missing.values()), missing)
                     attempts += 1
@@ -490,7 +492,7 @@ class Store:
                         intake.close()
                     kept |= intake.keep_blobs()
                     claims.release()
-        raise HostError(self.directories.root, "what was reused is being removed again and again by somebody else")
+        raise HostError(self.directories.root, "another process keeps removing content that this one reuses")
 
     def _count_dropped(self, dropped: Dropped) -> None:
         if self.dropped is None:
@@ -499,7 +501,7 @@ class Store:
             self.dropped.add(dropped)
 
     def incoming(self, image: StoredImage) -> IncomingImage:
-        """A stored image as if it came in again, for what has to be built from it."""
+        """Return a stored image as for an import, so that its trees can be built."""
         from arstore.oci.chain import chain_ids
         from arstore.store.ingest.incoming import IncomingImage, IncomingLayer
 
@@ -530,29 +532,28 @@ class Store:
     # --- trees ------------------------------------------------------------------------------------------------------
 
     def stack(self, image: StoredImage, progress: Progress | None = None) -> list[str]:
-        """The keys of the trees that make *image*'s root file system, top first, each once; built where they are
-        missing.
+        """Return the keys of the trees of *image*'s root file system, top first, each once; build missing trees.
 
-        Of a tree that a stack has twice only the topmost place counts. Raises PermissionDeniedError when trees would
-        have to be built and this process may not, and the errors of `take`.
+        If a tree occurs twice in a stack, only its topmost place counts. Raises PermissionDeniedError if trees would
+        have to be built and this process may not; and the errors of `take`.
         """
         return [key for key, _ in self.stack_records(image, progress)]
 
     def stack_records(self, image: StoredImage, progress: Progress | None = None) -> list[tuple[str, TreeRecord]]:
-        """What `stack` gives, with the records of the trees. Raises as it does."""
+        """Return the keys and records of the trees of `stack`. Raises the errors of `stack`."""
         found = self.trusted_stack(image)
         return self.build_stack(image, progress) if found is None else found
 
     def build_stack(
         self, image: StoredImage, progress: Progress | None = None, own_trees: bool = False
     ) -> list[tuple[str, TreeRecord]]:
-        """Build those of the trees of *image* that are missing or not trusted; return them all. Raises as `stack`.
+        """Build those trees of *image* that are missing or not trusted; return all. Raises the errors of `stack`.
 
-        With *own_trees*, those too that only additional stores have.
+        With *own_trees*, trees that only additional stores have are built too.
         """
         hint = "use `arstore unpack IMAGE DIR`, which needs no trees"
         if self.graph.access is Access.FROZEN:
-            why = "its trees are missing, or may not be whole, and cannot be built on a read-only file system"
+            why = "its trees are missing or incomplete, and cannot be built on a read-only file system"
             raise PermissionDeniedError(image.label, why, hint)
         forms = self.tree_forms()
         if not forms:
@@ -568,9 +569,9 @@ class Store:
         return found
 
     def trusted_stack(self, image: StoredImage, own_trees: bool = False) -> list[tuple[str, TreeRecord]] | None:
-        """Look for the trees that make *image*'s root file system, top first, with their records; build nothing.
+        """Find the trees of *image*'s root file system, top first, with their records; build nothing.
 
-        None when one is missing or may not be relied on. Raises NotFoundError, StoreDamagedError.
+        None if one is missing or not trusted. Raises NotFoundError, StoreDamagedError.
         """
         image = self.ours(image)
         if image.record.cap is None:
@@ -582,7 +583,7 @@ class Store:
 
     @contextmanager
     def blank(self, number: int) -> Iterator[LowerDirectory]:
-        """An empty layer, to stand below an image that has too few trees for an overlay. Raises OSError."""
+        """Provide an empty layer, to put below an image with too few trees for an overlay. Raises OSError."""
         from arstore.trees.format import LowerDirectory
 
         path = self.directories.make_blank(number)
@@ -593,14 +594,14 @@ class Store:
             os.close(fd)
 
     def sync_trees(self) -> int:
-        """Make the trees of this boot durable, so that they outlive it; return how many there were. Raises OSError."""
+        """Make the trees of this boot durable, so that they outlive it; return their number. Raises OSError."""
         from arstore.store.durability import sync_trees
 
         return sync_trees(self.directories, self.graph)
 
 
 def _survives_copy(form: str) -> bool:
-    """Whether trees of the form with this name can be relied on after the store was copied."""
+    """Whether trees of this format are still trusted after the store was copied."""
     from arstore.trees.forms import properties
 
     return properties(form).survives_copy

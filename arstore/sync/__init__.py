@@ -1,6 +1,6 @@
-"""`sync`: many images from registries or directories to another place, as often as wanted.
+"""`sync`: copy many images from registries or directories to another place, repeatedly.
 
-`wishes` is what the user asks for in registries, `yaml_file` reads it from a file. `registries` and `directories` find
-the images that there are, `places` and `store_place` know the destinations, `run` does what is to be done.
-Not here: copying one image (`transport.export`, `transport.copy`). Start with `run`.
+`wishes` describes which images of registries the user wants, `yaml_file` reads that from a file. `registries` and
+`directories` find the images at the source, the `*_place` modules are the destinations, `run` copies.
+The copy of one image is in `transport.export` and `transport.copy`. Start with `run`.
 """

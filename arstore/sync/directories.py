@@ -1,4 +1,4 @@
-"""Images in directories: a tree of `dir:` images as skopeo's sync writes it, or an OCI layout.
+"""Sources in directories: a tree of `dir:` images as skopeo sync writes it, or an OCI layout.
 
 In a tree, the path below its top is the image's name: `app:1`, or `registry.example.com/team/app:1`.
 """
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from arstore.transport.source import ImageSource, Spool
 
 MOST = 1_000_000
-"""Directories and files that are looked at."""
+"""Maximum number of directories and files."""
 _DEPTH = 30
-"""Levels of directories: a repository's name has 255 characters."""
+"""Maximum depth of directories: the name of a repository has at most 255 characters."""
 MANIFEST, VERSION = "manifest.json", "version"
 
 
@@ -47,7 +47,7 @@ class Tree:
         self._limits = limits
 
     def find(self, every_tag: bool = False) -> Found:
-        """Look through the tree; symbolic links are not followed. Raises NotFoundError, LimitError, OSError."""
+        """Search the tree; symlinks are not followed. Raises NotFoundError, UnknownFormatError, LimitError, OSError."""
         del every_tag
         found = Found()
         repositories: dict[tuple[str, str], set[str]] = {}
@@ -68,26 +68,26 @@ class Tree:
             if name.tag:
                 repositories.setdefault((name.short, name.full), set()).add(name.tag)
         if not found.items and not found.faults:
-            raise UnknownFormatError(shown(os.fsencode(self._path)), "has no dir: image in it, and is no OCI layout")
+            raise UnknownFormatError(shown(os.fsencode(self._path)), "contains no dir: image, and is not an OCI layout")
         found.tags = [Tags(*names, frozenset(tags)) for names, tags in repositories.items()]
         return found
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def _open(self, place: str, spool: Spool) -> ImageSource:
         return open_source(f"dir:{place}", spool, limits=self._limits)
 
 
 class Layout:
-    """A source: the images with names in the OCI layout at *path*."""
+    """A source: the named images in the OCI layout at *path*."""
 
     def __init__(self, path: str, limits: Limits = DEFAULT_LIMITS) -> None:
         self._path = path
         self._limits = limits
 
     def find(self, every_tag: bool = False) -> Found:
-        """Read the layout's list. Raises the errors of `open_source`, and of its images."""
+        """Read the layout's index. Raises UnknownFormatError, and the errors of `open_source` and of its images."""
         del every_tag
         found = Found()
         repositories: dict[str, set[str]] = {}
@@ -108,14 +108,14 @@ class Layout:
         return found
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def _open(self, name: str, spool: Spool) -> ImageSource:
         return open_source(f"oci:{self._path}:{name}", spool, limits=self._limits)
 
 
 def names_in_layout(path: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, Digest | None]:
-    """The names in a layout, each with what it stands for; None for a name of several entries, or of a flawed one."""
+    """Return the names in a layout with their digests; None for a name of several entries, or of an invalid one."""
     names: dict[str, Digest | None] = {}
     with open_source(f"oci:{path}", TemporarySpool(), limits=limits) as source:
         for image in source.images():
@@ -131,7 +131,10 @@ def is_image(place: str) -> bool:
 
 
 def images_below(top: str) -> Iterator[str]:
-    """The directories below *top* that look like a `dir:` image, sorted. Raises NotFoundError, LimitError, OSError."""
+    """Yield the directories below *top* that look like `dir:` images, sorted.
+
+    Raises NotFoundError, LimitError, OSError.
+    """
     if not os.path.isdir(top):
         raise NotFoundError(shown(os.fsencode(top)), "is not a directory")
     todo = [(top, 0)]
@@ -154,9 +157,9 @@ def images_below(top: str) -> Iterator[str]:
 
 
 def name_in_tree(relative: str) -> ImageName:
-    """What the image at this path below the top of a tree is called. Raises InvalidReferenceError.
+    """Return the name of the image at this path below the top of a tree. Raises InvalidReferenceError.
 
-    A registry with a port is no part of its short name, because it can stand only at the beginning of a name.
+    The short name leaves out a registry with a port, because a port is allowed only at the start of a name.
     """
     name, at, digest = relative.partition("@")
     if at:
@@ -175,9 +178,9 @@ def _without_port(repository: str) -> str:
 
 
 def digest_of_dir(place: str) -> Digest | None:
-    """The digest of the image in the `dir:` at *place*; None where there is none. Raises OSError."""
+    """Return the digest of the image in the `dir:` at *place*; None if there is none. Raises OSError."""
     try:
-        # A FIFO of that name would be waited for.
+        # Opening a FIFO of that name would block.
         if not is_image(place):
             return None
         with open(f"{place}/{MANIFEST}", "rb") as file:

@@ -1,4 +1,4 @@
-"""Directories as destinations: a tree of `dir:` images, as skopeo's sync writes it, and an OCI layout."""
+"""Destinations in directories: a tree of `dir:` images, as skopeo sync writes it, and an OCI layout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TreePlace:
     """`dir:` images below *path*, each in a directory NAME:TAG."""
 
     def __init__(self, path: str, *, scoped: bool) -> None:
-        """Raises ConflictError for a place in a store, and for one that is an image or a layout itself."""
+        """Raises ConflictError if *path* is in a store, or is itself an image or a layout."""
         self._path = os.path.realpath(path)
         refuse_stores(self._path)
         for name, what in (("manifest.json", "is a dir: image itself"), ("oci-layout", "is an OCI layout")):
@@ -71,7 +71,7 @@ class TreePlace:
         return [tag for tag in tags if is_tag(tag)]
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Delete the directory, which must have nothing but an image in it. Raises ConflictError, InUseError."""
+        """Delete the directory, which must contain only an image. Raises ConflictError, InUseError."""
         del kept
         remove_dir(f"{repository.removeprefix('dir:')}:{tag}")
 
@@ -80,7 +80,7 @@ class TreePlace:
 
 
 class LayoutPlace:
-    """Images with their names in the one layout at *path*."""
+    """Named images in the OCI layout at *path*."""
 
     def __init__(self, path: str, limits: Limits) -> None:
         self._path = path
@@ -104,7 +104,7 @@ class LayoutPlace:
         return done
 
     def repository(self, short: str, full: str) -> str:
-        """See Place. A layout keeps the whole name."""
+        """See Place. A layout keeps the full name."""
         del short
         parse_name(f"{full}:any")
         return f"oci:{self._path}:{full}"
@@ -116,7 +116,7 @@ class LayoutPlace:
         return [one.tag for one in known if one.repository == name]
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Take the name out of the layout's list. Its blobs stay. Raises as `LayoutSink`."""
+        """Remove the name from the layout's index. Its blobs stay. Raises the errors of `LayoutSink`."""
         del kept
         name = f"{self._name(repository)}:{tag}"
         remove_name(self._path, name)

@@ -1,4 +1,4 @@
-"""The images that a source has: what each is called, how it is opened, and what its name stands for now."""
+"""The images of a source: the name of each, how it is opened, and the digest that its name refers to now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ImageName(NamedTuple):
-    """What an image is called: the last component of its repository (`short`), all of it (`full`), tag or digest."""
+    """The name of an image: the last component of its repository (`short`), the whole (`full`), and tag or digest."""
 
     short: str
     full: str
@@ -25,15 +25,15 @@ class ImageName(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What stands behind the repository."""
+        """The tag or digest, with its separator."""
         return f":{self.tag}" if self.digest is None else f"@{self.digest}"
 
 
 class Item(NamedTuple):
-    """One image. `what` is for people; `look` says what the name stands for, None where that takes more than a look.
+    """One image. `what` is its name for messages; `look` returns its digest, None if unknown without a pull.
 
-    `route` is the same for images that are reached in the same way. `is_asked_for` is False for one that was only
-    found, in a list: when that turns out to be no image, it is passed over. `path` is that of a file or a directory.
+    `route` is equal for images that are reached in the same way. `is_asked_for` is False for an image that was only
+    found in a list: it is skipped if it turns out not to be an image. `path` is the path of a file or a directory.
     """
 
     what: str
@@ -46,7 +46,7 @@ class Item(NamedTuple):
 
 
 class Tags(NamedTuple):
-    """All tags that the source has of one repository, None where that could not be found out."""
+    """All tags that the source has of one repository; None if they could not be listed."""
 
     short: str
     full: str
@@ -54,7 +54,7 @@ class Tags(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What could not be looked at or copied, and why."""
+    """Something that could not be read or copied, and the error."""
 
     what: str
     error: ArstoreError
@@ -62,9 +62,9 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """What a source has: `items`, the `tags` of the repositories that they are of, and what could not be looked at.
+    """The content of a source: `items`, the `tags` of their repositories, and `faults`.
 
-    `attached` counts tags of signatures and the like, which are not taken for images.
+    `attached` counts tags of signatures and other attachments, which do not count as images.
     """
 
     items: list[Item] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The Protocol of what images are synchronised to, and what all such places have in common."""
+"""The Protocol of destinations of `sync`, and the code that they share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class How(NamedTuple):
-    """How images are copied: which of an index, what is converted, and by which signature policy."""
+    """How images are copied: the choice within an index, conversions, and the signature policy."""
 
     wanted: Wanted
     options: ExportOptions
@@ -37,7 +37,7 @@ class How(NamedTuple):
 
 
 class Move(NamedTuple):
-    """An image, where it goes, and what stands there now, None for nothing."""
+    """An image, its destination, and the digest that is there now (None for nothing)."""
 
     item: Item
     target: str
@@ -45,45 +45,45 @@ class Move(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """What stands at the destination now, and whether it stood there before."""
+    """The digest at the destination now, and whether it was there before."""
 
     digest: Digest
     was_there: bool
 
 
 class Place(Protocol):
-    """A destination. A *target* is what an image is called there, as text that people can use."""
+    """A destination. A *target* is the name of an image there, as text that users can paste."""
 
     def target(self, name: ImageName) -> str:
-        """Where the image goes. Raises InvalidReferenceError, UsageError for a name that cannot be there."""
+        """Return the image's destination. Raises InvalidReferenceError, UsageError for a name that it cannot have."""
 
     def look(self, target: str) -> Digest | None:
-        """What stands there now; None for nothing. Raises the errors of the medium, OSError."""
+        """Return the digest that is there now; None for nothing. Raises the errors of the medium, OSError."""
 
     def copy(self, move: Move, how: How, progress: Progress, skipped: SkippedTop) -> Copied:
         """Copy an image there. Raises the errors of both sides."""
 
     def repository(self, short: str, full: str) -> str:
-        """Where the images of a repository go, without a tag. Raises as `target`."""
+        """Return the destination of a repository, without a tag. Raises InvalidReferenceError, UsageError."""
 
     def tags(self, repository: str) -> list[str]:
-        """The tags that are there. Raises the errors of the medium, OSError."""
+        """Return the tags that exist there. Raises the errors of the medium, OSError."""
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Take the tag away; those that are *kept* must not go with it. Raises the errors of the medium, OSError."""
+        """Remove the tag; the *kept* tags must survive. Raises the errors of the medium, OSError."""
 
     def close(self) -> None:
-        """Release all."""
+        """Release its resources."""
 
 
 def placed(prefix: str, scoped: bool, short: str, full: str) -> str:
-    """The repository at a destination: below *prefix* by its last component, or (*scoped*) by its whole name.
+    """Return the repository at a destination: *prefix* and the last component, or (*scoped*) the full name.
 
-    Raises InvalidReferenceError for a whole name that has a port.
+    Raises InvalidReferenceError for a full name with a port.
     """
     name = full if scoped or not prefix else short
     if prefix and ":" in name:
-        why = "has the port of a registry in it, which can stand only at the beginning of a name"
+        why = "contains the port of a registry, which is allowed only at the start of a name"
         raise InvalidReferenceError(f"{prefix}/{name}", why, "leave --scoped out")
     return f"{prefix}/{name}" if prefix else name
 
@@ -96,10 +96,10 @@ def exported(
     progress: Progress,
     skipped: SkippedTop,
 ) -> Copied:
-    """Copy an image to the sink that *opened* opens, unless the very image that would come is there.
+    """Copy an image to the sink that *opened* opens, unless the same image is already there.
 
-    *name* is what it is called there, "" for a medium without names. Raises the errors of source, `Selector`, `Export`
-    and sink.
+    *name* is its name there, "" for a medium without names. Raises the errors of the source, `Selector`, `Export` and
+    the sink.
     """
     spool = TemporarySpool()
     with move.item.open(spool) as source:
@@ -118,7 +118,7 @@ def exported(
 
 
 def top_of(selection: Selection) -> Digest | None:
-    """The digest of the one thing that was selected; None for several."""
+    """Return the digest of the single image or index that was selected; None if there are several."""
     listed = {digest for index in selection.indexes.values() for digest in index.manifests}
     tops = [digest for digest in (*selection.indexes, *selection.images) if digest not in listed]
     return Digest(tops[0]) if len(tops) == 1 else None

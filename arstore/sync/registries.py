@@ -1,4 +1,4 @@
-"""Images in registries, found by their lists of tags. One set of connections serves all of a run."""
+"""Sources in registries: images found by tag lists. All of a run share one set of connections."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from arstore.transport.source import ImageSource, Spool
 
 MOST = 1_000_000
-"""Images of one run."""
+"""Maximum number of images in one run."""
 GIVE_UP = 3
-"""Times in a row that a registry cannot be reached, after which it is not tried again."""
+"""Number of consecutive connection failures after which a registry is not tried again."""
 
 
 class KeptAccess(Access):
     """Connections that outlive the sources and sinks that use them."""
 
     def close(self) -> None:
-        """Keep them; `end` closes."""
+        """Do nothing; `end` closes the connections."""
 
     def end(self) -> None:
-        """Close them."""
+        """Close the connections."""
         super().close()
 
 
 class Registries:
-    """A source: what *wishes* name, in registries."""
+    """A source: the images of registries that *wishes* name."""
 
     def __init__(self, wishes: Sequence[Wish], limits: Limits) -> None:
         self._wishes = wishes
@@ -51,7 +51,7 @@ class Registries:
         self._unreached: dict[str, int] = {}
 
     def find(self, every_tag: bool = False) -> Found:
-        """Ask for lists of tags, where they are needed, or (*every_tag*) all of them. Raises LimitError."""
+        """Fetch tag lists where they are needed, or (*every_tag*) all of them. Raises LimitError."""
         found = Found()
         for wish in self._wishes:
             self._find(wish, found, every_tag)
@@ -84,10 +84,10 @@ class Registries:
             found.items.append(self._item(access, repository._replace(digest=digest), short, True))
 
     def _listed(self, access: KeptAccess, repository: DockerReference) -> list[str]:
-        """All tags. Raises RegistryUnreachableError at once when the registry could not be reached a few times."""
+        """Return all tags. Raises RegistryUnreachableError without trying, after GIVE_UP failures in a row."""
         domain = repository.domain
         if self._unreached.get(domain, 0) >= GIVE_UP:
-            why = f"was not asked, because its registry could not be reached {GIVE_UP} times in a row"
+            why = f"was not tried, because its registry could not be reached {GIVE_UP} times in a row"
             raise RegistryUnreachableError(str(repository), why)
         try:
             tags = list_tags(access.to_write(repository))
@@ -108,7 +108,7 @@ class Registries:
 
 
 def _look(access: Access, reference: DockerReference) -> Digest | None:
-    """What *reference* stands for: asked for without the manifest, which registries count as a pull."""
+    """Return the digest of *reference*, without fetching the manifest, which registries would count as a pull."""
     if reference.digest is not None:
         return reference.digest
     found = head_manifest(access.to_write(reference), reference.tag)
@@ -116,7 +116,7 @@ def _look(access: Access, reference: DockerReference) -> Digest | None:
 
 
 def wishes_in_registry(text: str, options: RegistryOptions) -> list[Wish]:
-    """What `docker://` and *text* ask for: an image, all of a repository, or (a host, or a slash at the end) all below.
+    """Return the wishes for `docker://` and *text*: an image, a repository, or (a host, or a final slash) all below it.
 
     Raises InvalidReferenceError, UsageError, and the errors of `list_repositories`.
     """
@@ -124,7 +124,7 @@ def wishes_in_registry(text: str, options: RegistryOptions) -> list[Wish]:
     if text.endswith("/") or (not path and _is_host(host)):
         namespace = path.strip("/")
         if not _is_host(host):
-            raise UsageError(f"docker://{text}", "does not say which registry is meant", "write docker://REGISTRY/...")
+            raise UsageError(f"docker://{text}", "does not name a registry", "write docker://REGISTRY/...")
         domain = DockerReference.parse(f"{host}/{namespace or 'any/any'}", "").domain
         with Access(options) as access:
             return [Wish(one, Choice(), options) for one in list_repositories(access, domain, namespace)]

@@ -42,12 +42,12 @@ class RegistryPlace:
     """Repositories below *prefix*, `REGISTRY[/NAMESPACE]`."""
 
     def __init__(self, prefix: str, options: RegistryOptions, *, scoped: bool) -> None:
-        """Raises UsageError, InvalidReferenceError for what is no prefix."""
+        """Raises UsageError, InvalidReferenceError if *prefix* is not valid."""
         self._prefix = prefix.strip("/")
         host = self._prefix.partition("/")[0]
         if not ("." in host or ":" in host or host == "localhost"):
             hint = "write docker://REGISTRY[/NAMESPACE]"
-            raise UsageError(f"{PREFIX}{prefix}", "does not say which registry is meant", hint)
+            raise UsageError(f"{PREFIX}{prefix}", "does not name a registry", hint)
         DockerReference.parse(f"{self._prefix}/any/any")
         self._scoped = scoped
         self._access = KeptAccess(options)
@@ -58,7 +58,7 @@ class RegistryPlace:
         return f"{self.repository(name.short, name.full)}{name.suffix}"
 
     def look(self, target: str) -> Digest | None:
-        """See Place. What may not be seen may still be written: the registry says so when it is."""
+        """See Place. An image that may not be read counts as missing: the registry decides when it is written."""
         reference = self._reference(target)
         if reference.digest is not None:
             found = self._head(reference)
@@ -89,9 +89,9 @@ class RegistryPlace:
             return []
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Delete the tag, or, in a registry that deletes manifests alone, its manifest if no other tag needs it.
+        """Delete the tag; if the registry deletes only manifests, its manifest, unless another tag needs it.
 
-        Raises ConflictError when one that is *kept* does: it stands for the same image, or for an index that lists it.
+        Raises ConflictError if a *kept* tag refers to the same image, or to an index that lists it.
         """
         there = self._access.to_write(self._reference(repository))
         try:
@@ -104,7 +104,7 @@ class RegistryPlace:
             return
         other = self._needed_by(repository, kept).get(found.digest)
         if other is not None:
-            why = f"stands for an image that {other} needs, and the registry deletes only whole images"
+            why = f"refers to an image that {other} needs, and the registry deletes only whole images"
             raise ConflictError(f"{repository}:{tag}", why) from refusal
         delete_manifest(there, found.digest)
 
@@ -113,7 +113,7 @@ class RegistryPlace:
         self._access.end()
 
     def _needed_by(self, repository: str, kept: Collection[str]) -> dict[Digest, str]:
-        """What the tags that are *kept* stand for, with what their indexes list, each with the tag."""
+        """Return the digests of the *kept* tags, and of the images in their indexes, each with a tag."""
         if self._needed is None or self._needed[0] != repository:
             there = self._access.to_write(self._reference(repository))
             found: dict[Digest, str] = {}

@@ -1,11 +1,11 @@
-"""One run of `sync`: the plan, and what becomes of it.
+"""One run of `sync`: the plan, its execution, and the outcomes.
 
-For each image: what does its name stand for at the source, and at the destination? The same: nothing is done, and
-nothing is pulled. Else it is copied, by the very algorithm of `copy`: blobs that are there are not moved, so a run that
-was killed is simply given again. One image that fails does not end the run; a full disk does, and so does a registry
-that cannot be reached several times in a row.
+For each image, the digest of its name at the source is compared with the digest at the destination. If they are equal,
+nothing is done, and nothing is pulled. Otherwise the image is copied, by the code of `copy`: blobs that are already
+there are not transferred, so a killed run can simply be repeated. A failed image does not end the run, but a full disk
+does. A source that cannot be reached several times in a row is not tried again.
 
-Tags are deleted last, and only in repositories at the destination of which the source's whole list of tags is known.
+Tags are deleted last, and only in repositories at the destination for which the source's complete tag list is known.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from arstore.sync.place import How, Place
 
 _GIVE_UP = 3
-"""Times in a row that a registry cannot be reached, after which no other image of that source is tried."""
+"""Number of consecutive connection failures after which no other image of that source is tried."""
 _FATAL = (NoSpaceError, StoreDamagedError, InterruptedByUserError)
-"""What would befall every other image, too."""
+"""Errors that would affect every other image, too."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 COPIED, CURRENT, COPY, DELETED, DELETE, SKIPPED, FAILED = (
     "copied", "current", "copy", "deleted", "delete", "skipped", "failed",
 )  # fmt: skip
-"""What became of an image or a tag; `copy` and `delete` are plans."""
+"""Outcomes for an image or a tag; `copy` and `delete` are plans."""
 
 
 class Outcome(NamedTuple):
-    """What became of one image, or of one tag at the destination. `why` is for what was skipped."""
+    """The outcome for one image, or for one tag at the destination. `why` is the reason for skipping it."""
 
     what: str
     source: str
@@ -63,14 +63,14 @@ class Source(Protocol):
     """Where images come from."""
 
     def find(self, every_tag: bool = False) -> Found:
-        """The images that there are; *every_tag* also asks for lists of tags that only a deletion needs."""
+        """Return the images of the source; *every_tag* also fetches tag lists that only a deletion needs."""
 
     def close(self) -> None:
-        """Release all."""
+        """Release its resources."""
 
 
 class Sync:
-    """One run from *found* to *place*; *tell* hears each outcome at once, and `failures` counts those that failed."""
+    """One run from *found* to *place*; `tell` gets each outcome at once, and `failures` counts failed ones."""
 
     def __init__(self, found: Found, place: Place, how: How, tell: Callable[[Outcome], object]) -> None:
         self._found = found
@@ -81,7 +81,7 @@ class Sync:
         self.failures = 0
 
     def plan(self) -> list[Move]:
-        """What goes where. Raises ConflictError when two images would go to one place."""
+        """Return the moves. Raises ConflictError if two images have the same destination."""
         for fault in self._found.faults:
             self._fail(fault.what, "", fault.error)
         steps: dict[str, Move] = {}
@@ -94,7 +94,7 @@ class Sync:
             known = steps.setdefault(target, Move(item, target))
             if known.item.what != item.what:
                 why = f"would be both {known.item.what} and {item.what}"
-                raise ConflictError(target, why, "--scoped keeps the whole names")
+                raise ConflictError(target, why, "--scoped keeps the full names")
         return list(steps.values())
 
     def run(
@@ -107,7 +107,7 @@ class Sync:
             self._attempt(step, progress)
 
     def preview(self, steps: list[Move]) -> None:
-        """Tell what `run` would do, as far as a look at both sides says."""
+        """Report what `run` would do, as far as that is known without pulling."""
         for step in steps:
             try:
                 there, is_current = self._look(step)
@@ -118,10 +118,10 @@ class Sync:
                 self._tell(Outcome(CURRENT if digest else COPY, step.item.what, step.target, digest))
 
     def prune(self, *, dry_run: bool) -> None:
-        """Delete the tags at the destination that the source does not have any more, or (*dry_run*) name them."""
+        """Delete tags at the destination that the source no longer has, or (*dry_run*) list them."""
         for repository, kept in self._repositories().items():
             if not kept:
-                why = "the source does not say which tags it has" if kept is None else "the source has no tags at all"
+                why = "the source's tag list is not known" if kept is None else "the source has no tags at all"
                 self._tell(Outcome(SKIPPED, "", repository, why=f"nothing is deleted there: {why}"))
                 continue
             try:
@@ -145,7 +145,7 @@ class Sync:
             self._tell(Outcome(DELETE if dry_run else DELETED, "", place))
 
     def _repositories(self) -> dict[str, frozenset[str] | None]:
-        """The repositories at the destination, each with the tags of all that goes there; None where it is unknown."""
+        """Return the repositories at the destination, with the tags that belong there; None if they are unknown."""
         found: dict[str, frozenset[str] | None] = {}
         for one in self._found.tags:
             try:
@@ -159,7 +159,7 @@ class Sync:
     def _attempt(self, step: Move, progress: Callable[[], AbstractContextManager[Progress]]) -> None:
         item, target = step.item, step.target
         if self._unreached.get(item.route, 0) >= _GIVE_UP:
-            why = f"was not tried, because {_GIVE_UP} others in a row could not be reached"
+            why = f"was not tried, because {_GIVE_UP} images before it could not be reached"
             self._fail(item.what, target, RegistryUnreachableError(item.what, why))
             return
         skipped = SkippedTop()
@@ -183,7 +183,7 @@ class Sync:
     def _outcome(
         self, step: Move, progress: Callable[[], AbstractContextManager[Progress]], skipped: SkippedTop
     ) -> Outcome:
-        """Copy one image, unless it is there."""
+        """Copy one image, unless it is already there."""
         item, target = step.item, step.target
         there, is_current = self._look(step)
         if is_current and not self._how.wanted.referrers:
@@ -193,7 +193,7 @@ class Sync:
         return Outcome(CURRENT if done.was_there else COPIED, item.what, target, done.digest)
 
     def _look(self, step: Move) -> tuple[Digest | None, bool]:
-        """What stands at the destination, and whether it is what stands at the source, as far as a look says that."""
+        """Return the digest at the destination, and whether it is known to be the source's, without pulling."""
         if self._how.options.converts:
             return None, False
         there = self._place.look(step.target)

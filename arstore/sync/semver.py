@@ -1,4 +1,4 @@
-"""Ranges of versions, as `images-by-semver` has them: the constraints of Masterminds/semver, which skopeo uses.
+"""Version ranges of `images-by-semver`: the constraints of Masterminds/semver, which skopeo uses.
 
     >= 1.2, < 2        all of these                 1.2.x, 1.*, *      any number there
     ^1.2.3             below the next first number that is not 0
@@ -6,8 +6,8 @@
     1.2 - 1.4.5        from one to the other, both included
     A || B             any of these
 
-A tag is a version when it has one to three numbers, with or without a v, and perhaps a pre-release and a build behind
-them (semver.org 2.0.0). A pre-release is in a range only if the comparison that it meets names one itself.
+A tag is a version if it has one to three numbers, with or without a v, and optionally a pre-release and a build
+(semver.org 2.0.0). A pre-release is in a range only if the comparison that it satisfies names a pre-release itself.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _WILD = re.compile(rf"v?({_PART})(?:\.({_PART}))?(?:\.({_PART}))?(?:-({_WORDS}))
 
 
 class Version(NamedTuple):
-    """A version in the order of semver.org, item 11: `pre` is a sort key, (1,) for no pre-release."""
+    """A version, ordered as in semver.org, item 11: `pre` is a sort key, (1,) without a pre-release."""
 
     numbers: tuple[int, int, int]
     pre: tuple[object, ...] = (1,)
 
     @classmethod
     def parse(cls, text: str) -> Version | None:
-        """The version that *text* is; None for what is none."""
+        """Return the version *text*; None if it is not a version."""
         found = _VERSION.fullmatch(text)
         if found is None:
             return None
@@ -47,12 +47,12 @@ class Version(NamedTuple):
 
     @property
     def is_pre(self) -> bool:
-        """Whether it is a pre-release."""
+        """Whether this is a pre-release."""
         return self.pre != (1,)
 
 
 class _Comparison(NamedTuple):
-    """From `low` on and below `high`, where these are given; or (`others`) all but these."""
+    """From `low` on and below `high`, where given; with `others`, the complement."""
 
     low: Version | None = None
     high: Version | None = None
@@ -67,7 +67,7 @@ class _Comparison(NamedTuple):
 
 
 def parse_range(text: str) -> Callable[[Version], bool]:
-    """What says whether a version is in the range *text*. Raises UsageError."""
+    """Return a function that tests whether a version is in the range *text*. Raises UsageError."""
     choices = [_all_of(one, text) for one in text.split("||")]
     return lambda version: any(all(part.holds(version) for part in parts) for parts in choices)
 
@@ -85,7 +85,7 @@ def _all_of(text: str, whole: str) -> list[_Comparison]:
         found.append(_comparison(match[1], match[2]))
         place = match.end()
     if not found or text[place:].strip():
-        raise UsageError(repr(whole)[:120], "is not a range of versions", "write it as in '>= 1.2, < 2'")
+        raise UsageError(repr(whole)[:120], "is not a range of versions", "write it like '>= 1.2, < 2'")
     return found
 
 
@@ -121,7 +121,7 @@ def _comparison(operator: str, operand: str) -> _Comparison:
 
 
 def _numbers(match: re.Match[str]) -> list[str]:
-    """The numbers before the first that is left out or may be any."""
+    """Return the numbers before the first that is missing or a wildcard."""
     found: list[str] = []
     for part in (match[1], match[2], match[3]):
         if part is None or not part.isdigit():
@@ -140,17 +140,17 @@ def _next(numbers: list[int], place: int) -> list[int]:
 
 
 def _from(numbers: list[int]) -> Version:
-    """What comes before every version with these numbers, pre-releases too."""
+    """Return a lower bound of all versions with these numbers, including pre-releases."""
     return Version(_three(numbers), (-1,))
 
 
 def _after(version: Version) -> Version:
-    """What comes behind *version*, and before the next one."""
+    """Return a version between *version* and the next one."""
     return version._replace(pre=(*version.pre, (-1,)))
 
 
 def _key(pre: str | None) -> tuple[object, ...]:
-    """Sorts before (1,): numbers first, by value, then words, and a longer one behind its beginning."""
+    """Return a key that sorts before (1,): numbers first, by value, then words; a prefix sorts before a longer one."""
     if not pre:
         return (1,)
     parts = [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in pre.split(".")]

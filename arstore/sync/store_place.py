@@ -23,12 +23,12 @@ PREFIX = "store:"
 
 
 class StorePlace:
-    """Names in *store*: those of the source, or below *prefix*."""
+    """Names in *store*: the source's names, or names below *prefix*."""
 
     def __init__(self, store: Store, prefix: str, how: How, *, scoped: bool) -> None:
-        """Raises ConversionError, because a store keeps images as they come, and InvalidReferenceError."""
+        """Raises ConversionError, because a store keeps images unchanged, and InvalidReferenceError."""
         if how.options.converts:
-            raise ConversionError(PREFIX, "keeps images as they come, so there is nothing to convert")
+            raise ConversionError(PREFIX, "keeps images unchanged, and cannot convert them")
         self._store = store
         self._prefix = prefix.strip("/")
         parse_name(f"{placed(self._prefix, False, 'any', 'any')}:any")
@@ -37,7 +37,7 @@ class StorePlace:
     def target(self, name: ImageName) -> str:
         """See Place."""
         if name.digest is not None:
-            raise UsageError(f"{name.full}{name.suffix}", "has no tag, and the store keeps what has a name")
+            raise UsageError(f"{name.full}{name.suffix}", "has no tag, and an image in the store needs a name")
         return f"{self.repository(name.short, name.full)}{name.suffix}"
 
     def look(self, target: str) -> Digest | None:
@@ -68,7 +68,7 @@ class StorePlace:
             return [name.removeprefix(begin) for name, _ in snapshot.names() if name.startswith(begin)]
 
     def remove(self, repository: str, tag: str, kept: Collection[str]) -> None:
-        """Take the name away; `gc` takes the image. Raises NotFoundError."""
+        """Remove the name; `gc` deletes the image. Raises NotFoundError."""
         del kept
         self._store.untag(f"{repository.removeprefix(PREFIX)}:{tag}")
 

@@ -1,4 +1,4 @@
-"""What is to be synchronised, as the user says it: repositories in registries, and which of their tags."""
+"""The images that a user wants to synchronise: repositories in registries, and a choice of their tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTACHED = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}(?:\..*)?|.*\.(?:sig|att|sb
 
 
 def is_attached(tag: str) -> bool:
-    """Whether *tag* stands for what belongs to an image: a signature, an attestation, a list of referrers.
+    """Whether *tag* refers to an attachment of an image: a signature, an attestation, a list of referrers.
 
     These are cosign's tags (`sha256-HEX.sig`, `.att`, `.sbom`) and the distribution-spec's (`sha256-HEX`, and the first
     64 digits of a SHA-512).
@@ -28,7 +28,7 @@ def is_attached(tag: str) -> bool:
 
 
 class Choice(NamedTuple):
-    """Which images of a repository: these `tags` and `digests`, those that `chooses` takes, or all (nothing said)."""
+    """A choice of images of a repository: `tags` and `digests`, the tags that `chooses` accepts, or (empty) all."""
 
     tags: tuple[str, ...] = ()
     digests: tuple[Digest, ...] = ()
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
         return bool(self.tags or self.digests)
 
     def of(self, tags: Sequence[str]) -> list[str]:
-        """Those of *tags*, which are all that there are, that are wanted."""
+        """Return the wanted tags; *tags* are all tags of the repository."""
         if self.is_explicit:
             return list(self.tags)
         chooses = self.chooses or (lambda _tag: True)
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
 
 
 def in_range(holds: Callable[[Version], bool]) -> Callable[[str], bool]:
-    """What says whether a tag is a version in the range *holds*."""
+    """Return a function that tests whether a tag is a version in the range *holds*."""
 
     def chooses(tag: str) -> bool:
         version = Version.parse(tag)
@@ -58,7 +58,7 @@ def in_range(holds: Callable[[Version], bool]) -> Callable[[str], bool]:
 
 
 class Wish(NamedTuple):
-    """Images of *repository* (without a tag), and how its registry is reached."""
+    """Images of *repository* (without a tag), and the options for its registry."""
 
     repository: DockerReference
     choice: Choice

@@ -1,4 +1,4 @@
-"""The YAML file that says what is synchronised, in the form of skopeo-sync(1), "YAML file content".
+"""The YAML file of `sync`, in the format of skopeo-sync(1), "YAML file content".
 
     REGISTRY[/NAMESPACE]:
       images: {REPOSITORY: [TAG or DIGEST, ...], REPOSITORY: [], ...}
@@ -8,9 +8,9 @@
       tls-verify: true
       cert-dir: DIRECTORY
 
-An empty list of tags means all. Every scalar is read as the text that it is, so a tag 1.10 stays `1.10`. Stricter than
-skopeo, because a mistake would be silent: a key that is unknown, or stands twice, is refused. So are merge keys, with
-which a small file can be a huge one.
+An empty list of tags means all. Every scalar is read as text, so a tag 1.10 stays `1.10`. The parser is stricter than
+skopeo's, whose errors can be silent: unknown and duplicate keys are refused. Merge keys are refused too, because they
+can expand a small file to a huge one.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from arstore.registry.access import RegistryOptions
 
 LARGEST = 4 << 20
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 MOST = 100_000
-"""Tags and repositories that one file may name."""
+"""Maximum number of tags and repositories in one file."""
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _KEYS = ("images", "images-by-tag-regex", "images-by-semver", "credentials", "tls-verify", "cert-dir")
 
 
 def read_wishes(path: str, options: RegistryOptions) -> list[Wish]:
-    """What the file at *path* asks for; *options* hold where it says nothing.
+    """Return the wishes in the file at *path*; *options* are the defaults.
 
-    Raises RegistryConfigError for what is not such a file, LimitError, NotFoundError, PermissionDeniedError, OSError.
+    Raises RegistryConfigError for an invalid file, LimitError, NotFoundError, PermissionDeniedError, OSError.
     """
     return wishes_of(_read(path), path, options)
 
 
 def wishes_of(data: bytes, path: str, options: RegistryOptions) -> list[Wish]:
-    """As `read_wishes`, of the file's bytes."""
+    """Return the wishes in the file's bytes. Raises RegistryConfigError, LimitError."""
     document = parse_yaml(data, path)
     wishes: list[Wish] = []
     count = 0
@@ -109,7 +109,7 @@ def _wishes(registry: str, settings: dict[str, Any], path: str, options: Registr
 
 
 def _pattern(text: str) -> Callable[[str], bool]:
-    """What says whether a tag has a match of *text* anywhere in it, as Go's regexp.MatchString."""
+    """Return a function that tests whether *text* matches anywhere in a tag, as Go's regexp.MatchString does."""
     pattern = re.compile(text)
     return lambda tag: pattern.search(tag) is not None
 
@@ -120,13 +120,13 @@ def _access(registry: str, settings: dict[str, Any], path: str, options: Registr
         found = _mapping(credentials, path, f"{registry}: credentials")
         user, password = (found.get(key) for key in ("username", "password"))
         if set(found) - {"username", "password"} or not (isinstance(user, str) and isinstance(password, str) and user):
-            raise RegistryConfigError(path, f"{registry}: credentials are a username and a password")
+            raise RegistryConfigError(path, f"{registry}: credentials must be a username and a password")
         options = options._replace(credential=Credential(user, password), anonymous=False)
     verify = settings.get("tls-verify")
     if verify is not None:
         word = _WORDS.get(verify.lower()) if isinstance(verify, str) else None
         if word is None:
-            raise RegistryConfigError(path, f"{registry}: tls-verify is neither true nor false")
+            raise RegistryConfigError(path, f"{registry}: tls-verify must be true or false")
         options = options._replace(tls_verify=word)
     if settings.get("cert-dir") is not None:
         directory = _text(settings["cert-dir"], path, f"{registry}: cert-dir")

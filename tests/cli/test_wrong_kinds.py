@@ -64,7 +64,7 @@ def test_an_import_that_fails_makes_no_store(storeless, tmp_path):
     storeless.ok("images")
 
 
-@pytest.mark.parametrize(("target", "says"), [("missing/place", "which is not there"), ("root", "in a circle")])
+@pytest.mark.parametrize(("target", "says"), [("missing/place", "which does not exist"), ("root", "in a circle")])
 def test_a_root_that_leads_nowhere(storeless, tmp_path, target, says):
     storeless.root.parent.mkdir(parents=True, exist_ok=True)
     storeless.root.symlink_to(target)

@@ -115,7 +115,7 @@ def test_a_store_whose_graph_was_made_again(store, target):
     shutil.rmtree(store.directories.graph)
     repair(store, check(store))
     assert len(store.images()) == 2
-    refused(store, target, "made again")
+    refused(store, target, "rebuilt since")
     make(store, target, replace=True)
     remove_images(store, ["two:1"])
     assert make(store, target).forgotten_images == 1
@@ -152,7 +152,7 @@ def test_a_copy_of_the_store(store, target, tmp_path):
         make(store, target)
         for number in range(30):
             copy.tag("one:1", f"again:{number}")
-        refused(copy, target, "copy of the one")
+        refused(copy, target, "copy of the store")
 
 
 def test_what_another_tool_has_put_there_since(store, target):
@@ -174,7 +174,7 @@ def test_a_backup_without_a_record(store, target):
     assert (target / "backup.json").exists()
     (target / "backup.json").unlink()
     remove_images(store, ["two:1"])
-    refused(store, target, "does not say")
+    refused(store, target, "does not name the store")
     make(store, target, replace=True)
 
 
@@ -182,7 +182,7 @@ def test_a_backup_without_a_record(store, target):
 def test_a_record_that_says_nothing(store, target, content):
     (target / "backup.json").write_bytes(content)
     remove_images(store, ["two:1"])
-    refused(store, target, "does not say")
+    refused(store, target, "does not name the store")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"manifests": [1]}', b"\xff"])
@@ -210,7 +210,7 @@ def test_a_layout_of_another_tool(store, tmp_path):
     path.write_bytes(artifact.blob)
     document["manifests"].append({"mediaType": "text/x", "digest": artifact.digest, "size": len(artifact.blob)})
     (target / "index.json").write_text(json.dumps(document))
-    refused(store, target, "does not say", prune=True)
+    refused(store, target, "does not name the store", prune=True)
     assert path.exists()
     report = make(store, target, replace=True, prune=True)
     assert report.forgotten_images == 1
@@ -298,7 +298,7 @@ def test_a_directory_with_a_store_in_it(store, tmp_path, other):
     (place / "oci-layout").write_text("x")
     other.close()
     os.rename(other.directories.root, place / "other")
-    with pytest.raises(ConflictError, match="has a store in it"):
+    with pytest.raises(ConflictError, match="contains a store"):
         make(store, place)
 
 

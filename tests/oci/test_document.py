@@ -235,7 +235,7 @@ def test_a_member_is_typed_or_refused_by_its_path(name, value):
     ("name", "value", "why"),
     [
         ("string", 1, "p.k: is a number, not a string"),
-        ("string", "a\0b", "p.k: holds a NUL character"),
+        ("string", "a\0b", "p.k: contains a NUL character"),
         ("integer", True, "p.k: is a boolean, not a whole number"),
         ("integer", 1.0, "p.k: is a number, not a whole number"),
         ("integer", "1", "p.k: is a string, not a whole number"),
@@ -244,7 +244,7 @@ def test_a_member_is_typed_or_refused_by_its_path(name, value):
         ("strings", "abc", "p.k: is a string, not a list"),
         ("strings", ["a", 1], "p.k[1]: is a number, not a string"),
         ("strings", [None], "p.k[0]: is null, not a string"),
-        ("keys", {"/a\0": {}}, "p.k./a\\x00: holds a NUL character"),
+        ("keys", {"/a\0": {}}, "p.k./a\\x00: contains a NUL character"),
         ("objects", [{}, None], "p.k[1]: is null, not an object"),
         ("digests", ["sha256:00"], "p.k[0]: not a sha256 or sha512 digest"),
     ],

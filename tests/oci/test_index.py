@@ -91,7 +91,7 @@ def test_buildkit_index_with_attestations_offers_only_the_image():
         ({"schemaVersion": 2, "config": {}, "layers": []}, "is a manifest, not an index"),
         ({"schemaVersion": 2, "manifests": {}}, "manifests: is an object"),
         ({"schemaVersion": 2, "manifests": [ENTRY | {"Size": 1}]}, "manifests[0].Size: this field is spelt size"),
-        ({"schemaVersion": 2, "manifests": [], "layers": []}, "has the fields of a manifest and of an index"),
+        ({"schemaVersion": 2, "manifests": [], "layers": []}, "has the fields of both a manifest and an index"),
     ],
 )
 def test_bad_indexes_are_refused_in_one_line(document, why):

@@ -116,7 +116,7 @@ def test_media_type_from_the_descriptor():
         (PLAIN | {"layers": [LAYER] * 3 + [LAYER | {"digest": "sha256:xx"}]}, "layers[3].digest: not a sha256"),
         (PLAIN | {"layers": [LAYER | {"size": -5}]}, "layers[0].size: is negative"),
         (PLAIN | {"Annotations": {}}, "Annotations: this field is spelt annotations"),
-        (PLAIN | {"manifests": []}, "has the fields of a manifest and of an index"),
+        (PLAIN | {"manifests": []}, "has the fields of both a manifest and an index"),
         ({"schemaVersion": 2, "manifests": []}, "is an index, not a manifest"),
         ({"schemaVersion": 1, "fsLayers": []}, "is a manifest of Docker's schema 1"),
         ([], "is a list, not a JSON object"),
@@ -139,7 +139,7 @@ def test_layer_limit_is_exact():
     most = BOUNDS.layers
     assert len(Manifest.parse(raw(PLAIN | {"layers": [LAYER] * most})).layers) == most
     more = raw(PLAIN | {"layers": [LAYER] * (most + 1)})
-    with pytest.raises(LimitError, match="names 10001 layers"):
+    with pytest.raises(LimitError, match="has 10001 layers"):
         Manifest.parse(more)
     assert len(Manifest.parse(more, bounds=STORED).layers) == most + 1
 

@@ -38,7 +38,7 @@ def test_type_comes_from_the_document_then_the_descriptor_then_the_shape(documen
 @pytest.mark.parametrize("value", [None, [], {}])
 @pytest.mark.parametrize("announced", [None, types.OCI_MANIFEST, types.OCI_INDEX])
 def test_manifest_and_index_in_one_document_is_refused(member, value, announced):
-    with pytest.raises(ManifestError, match="of a manifest and of an index"):
+    with pytest.raises(ManifestError, match="of both a manifest and an index"):
         types.document_type(INDEX | {member: value}, announced)
 
 
@@ -92,7 +92,10 @@ def test_announced_schema_1_is_refused_by_name():
         ({"schemaVersion": "2", "config": {}}, "schemaVersion: is a string"),
         ({"schemaVersion": True, "config": {}}, "schema"),
         ({"mediaType": 7, "config": {}}, "mediaType: is a number"),
-        (MANIFEST | {"mediaType": "application/vnd.oci.artifact.manifest.v1+json"}, "no manifest's and no index's"),
+        (
+            MANIFEST | {"mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
+            "neither a manifest's nor an index's",
+        ),
         (MANIFEST | {"mediaType": "text/x\n\x1b"}, r"text/x\\n\\x1b"),
     ],
 )

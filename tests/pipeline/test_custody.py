@@ -372,7 +372,7 @@ def test_a_time_limit_names_what_was_under_way_and_gives_all_back(store, tmp_pat
     loaded = Loaded()
     with pytest.raises(PipelineTimeoutError) as caught:
         work_in(store, place, loaded, Clock(None, {"leavings": 2}))
-    said = r"load: did not end in 2 seconds (--timeout-part leavings=2), while importing second\n"
+    said = r"load: did not finish in 2 seconds (--timeout-part leavings=2), while importing second\n"
     assert str(caught.value) == said
     assert [image.names for image in loaded.imported] == [("first:1",)]
     assert tree(place / "images") == before
@@ -401,7 +401,7 @@ def test_the_limit_that_ends_first_is_named(total, part, said):
     clock = Clock(total, {"run": part}, seconds)
     with pytest.raises(PipelineTimeoutError) as caught, clock.part("run", "running it"):
         time.sleep(10)
-    assert str(caught.value) == f"load: did not end in 0.2 seconds ({said}, while running it"
+    assert str(caught.value) == f"load: did not finish in 0.2 seconds ({said}, while running it"
     assert 0.1 < seconds["run"] < 5
 
 

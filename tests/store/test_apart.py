@@ -34,21 +34,21 @@ def test_a_place_in_a_store(store, tmp_path, below):
     for refuse in (refuse_within, refuse_stores):
         with pytest.raises(ConflictError, match="store"):
             refuse(place)
-    with pytest.raises(UsageError, match="a copy cannot lie within the store"):
+    with pytest.raises(UsageError, match="a copy cannot be inside the store"):
         refuse_stores(place, store.directories)
 
 
 def test_a_place_that_has_a_store_in_it(store, tmp_path):
-    with pytest.raises(ConflictError, match="has a store in it, root"):
+    with pytest.raises(ConflictError, match="contains a store, root"):
         refuse_stores(real(tmp_path))
-    with pytest.raises(UsageError, match="a backup cannot have the store in it"):
+    with pytest.raises(UsageError, match="a backup cannot contain the store"):
         refuse_stores(real(tmp_path), store.directories, "a backup")
     refuse_within(real(tmp_path))
 
 
 def test_a_link_into_a_store(store, tmp_path):
     (tmp_path / "link").symlink_to("root/blobs")
-    with pytest.raises(ConflictError, match="lies within the store"):
+    with pytest.raises(ConflictError, match="is inside the store"):
         refuse_within(real(tmp_path / "link" / "x"))
 
 
@@ -60,7 +60,7 @@ def test_a_store_through_a_mount(store, tmp_path):
     try:
         with pytest.raises(ConflictError, match="is a store"):
             refuse_within(real(place))
-        with pytest.raises(UsageError, match="cannot lie within"):
+        with pytest.raises(UsageError, match="cannot be inside"):
             refuse_stores(real(place / "x"), store.directories)
     finally:
         subprocess.run(["umount", place], check=True)

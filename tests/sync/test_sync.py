@@ -184,7 +184,7 @@ def test_a_tag_of_an_image_that_stays_is_not_deleted_with_its_manifest(arstore, 
     other.fault("DELETE", "/manifests/old", times=9, before=True, status=405, body=b"{}")
     done = arstore.run("sync", INSECURE, *words)
     assert done.status == 28
-    assert "stands for an image that 1 needs" in done.err
+    assert "refers to an image that 1 needs" in done.err
     assert set(other.tags["mirror/app"]) == {"1", "2", "3", "old"}
 
 
@@ -196,7 +196,7 @@ def test_an_image_that_an_index_lists_is_not_deleted_with_its_tag(arstore, serve
     other.fault("DELETE", "/manifests/(1-amd64|gone)", times=9, before=True, status=405, body=b"{}")
     done = arstore.run("sync", INSECURE, *words)
     assert done.status == 28
-    assert "stands for an image that 1 needs" in done.err
+    assert "refers to an image that 1 needs" in done.err
     assert set(other.tags["multi"]) == {"1", "1-amd64"}
 
 
@@ -339,7 +339,7 @@ localhost:9:
 """
     source = Registries(wishes_of(text.encode(), "x.yaml", OPTIONS), DEFAULT_LIMITS)
     found = source.find()
-    assert "was not asked" in str(found.faults[3].error)
+    assert "was not tried" in str(found.faults[3].error)
     outcomes = previewed(found, RegistryPlace(other.host, OPTIONS, scoped=False))
     assert [one.what for one in outcomes] == [FAILED] * 4 + [COPY] * 3
     assert [one.destination.rpartition(":")[2] for one in outcomes[4:]] == ["1", "missing", "3"]

@@ -98,7 +98,7 @@ def test_tags_of_signatures_are_taken_only_when_they_are_listed():
         ("r.io: {images: {../x: []}}", "not a valid image name"),
         ("r.io: {image: {a: []}}", "unknown key image"),
         ("r.io: {tls_verify: false, images: {a: []}}", "unknown key tls_verify"),
-        ("r.io: {tls-verify: maybe, images: {a: []}}", "neither true nor false"),
+        ("r.io: {tls-verify: maybe, images: {a: []}}", "must be true or false"),
         ("r.io: {credentials: {username: x}, images: {a: []}}", "a username and a password"),
         ("r.io: {credentials: {username: x, password: y, more: z}, images: {a: []}}", "a username and a password"),
         ("r.io: {images: {a: []}}\nr.io: {images: {b: []}}", "line 2: the key r.io stands twice"),

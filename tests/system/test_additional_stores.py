@@ -264,7 +264,7 @@ def test_of_two_media_the_first_is_meant(source, own, tmp_path):
         assert Leaning(*own, one, two).json("inspect", "only:1")["store"] == str(two)
         # What comes before and cannot be asked may have the name.
         line = Leaning(*own, "/nowhere", two).fails(ABSENT, "inspect", "only:1")
-        assert line.startswith("arstore: additional store /nowhere: is not there")
+        assert line.startswith("arstore: additional store /nowhere: does not exist")
 
 
 @pytest.mark.parametrize("kind", ["directory", "read-only bind"])
@@ -293,7 +293,7 @@ def test_a_store_that_its_owner_writes_to_is_read_without_a_trace(kind, source, 
         store.ok("tag", "implied:1", "mine:1")
         source.ok("rm", "implied:1")
         line = store.fails(ABSENT, "unpack", "mine:1", tmp_path / "gone")
-        assert f"lies in the additional store {store.more[1]}, which does not have it any more" in line
+        assert f"is in the additional store {store.more[1]}, which no longer has it" in line
         store.ok("rm", "mine:1")
         assert treelist.differences(shown(store, "plain:1"), shown(source, "plain:1")) == []
         assert store.json("layers")[-1]["store"] == store.more[1]
@@ -310,9 +310,9 @@ def test_what_cannot_be_an_additional_store_is_one_line(source, own, tmp_path):
     shutil.copytree(source.root, tmp_path / "older", symlinks=True)
     (tmp_path / "older/graph/data.mdb").unlink()
     for name, says in {
-        "nowhere": "is not there",
-        "empty": "is no store: it is empty",
-        "podman": "it is a store of podman's",
+        "nowhere": "does not exist",
+        "empty": "is not a store: it is empty",
+        "podman": "it is a podman store",
         "file": "is not a directory",
         "layout": "it is an OCI image layout",
         "damaged": "is damaged",
@@ -349,7 +349,7 @@ def test_whose_stores_are_taken(source, own, tmp_path):
     for place in ("blobs/sha256", "trees", "graph/data.mdb"):
         mode = (source.root / place).stat().st_mode
         (source.root / place).chmod(0o777)
-        assert "can be written to by others" in Leaning(*own, source.root).fails(ABSENT, "inspect", "example:1")
+        assert "can be written to by users other" in Leaning(*own, source.root).fails(ABSENT, "inspect", "example:1")
         (source.root / place).chmod(mode)
     # On a read-only file system the owners do not count.
     subprocess.run(["chown", "-R", "65534:65534", source.root], check=True)

@@ -205,7 +205,7 @@ def test_a_pipeline_that_forks_for_ever(made, nothing_left):
     outcome = store.run("load", *words, "job:1", timeout=90)
     # A shell that cannot fork may end by itself.
     assert outcome.status in {PipelineFailedError.exit_code, PipelineTimeoutError.exit_code}, outcome.err
-    assert "the pipeline ended" in one_line(outcome) or "did not end" in one_line(outcome)
+    assert "the pipeline ended" in one_line(outcome) or "did not finish" in one_line(outcome)
 
 
 def test_a_pipeline_that_leaves_ten_thousand_files(made, nothing_left):

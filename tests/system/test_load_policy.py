@@ -182,7 +182,7 @@ def test_the_whole_load_has_a_limit_of_its_own(store, pipeline):
 def test_a_time_limit_says_what_was_under_way(store, pipeline):
     sleeping = ("--stop-timeout", "1", "-e", "PIPELINE_SLEEP=60")
     for words, said in (
-        (("--timeout", "0.001"), "did not end in 0.001 seconds (--timeout 0.001), while importing the pipeline"),
+        (("--timeout", "0.001"), "did not finish in 0.001 seconds (--timeout 0.001), while importing the pipeline"),
         (("--timeout-part", "import=0.001"), "(--timeout-part import=0.001), while importing the pipeline"),
         (("--timeout", "3", *sleeping), "was stopped (--timeout 3), while running it"),
         (("--timeout-part", "run=1", *sleeping), "was stopped (--timeout-part run=1), while running it"),

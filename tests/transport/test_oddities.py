@@ -339,7 +339,7 @@ def test_what_has_no_type_is_told_by_its_content(select, name, mode):
 
 
 def test_a_document_of_two_kinds_is_refused(select):
-    with pytest.raises(ManifestError, match="readers would differ"):
+    with pytest.raises(ManifestError, match="readers would disagree"):
         select("untyped-both-kinds")
 
 

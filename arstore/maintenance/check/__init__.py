@@ -1,14 +1,14 @@
-"""Looking for damage, and mending it.
+"""Detection and repair of damage.
 
-    findings     what can be found
-    quick        quick: the graph, sizes, and that things exist
-    graph        the graph's own pages and records, and the records against the documents that they were made from
-    blobs trees  deep: every byte of what the store holds
-    affected     which images a finding hits
-    run          `check`: all of it, in processes
-    repair       `repair`: what an intact blob, the graph or another source can mend
+    findings     kinds of findings
+    quick        quick: the graph, sizes, and existence
+    graph        the graph's pages and records, and records against the documents that they were made from
+    blobs trees  deep: every byte of the store
+    affected     images that a finding affects
+    run          `check`: everything, in parallel processes
+    repair       `repair`: from an intact blob, the graph, or another source
 
-Nothing is held while bytes are read, so what was removed or replaced meanwhile is no finding.
+Nothing is locked while bytes are read. So content that was removed or replaced in the meantime is not a finding.
 """
 
 from __future__ import annotations

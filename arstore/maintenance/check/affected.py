@@ -1,7 +1,7 @@
-"""Which images damage hits: those that need what a finding is about, and the indexes that list these.
+"""The images that damage affects: those that need the damaged thing, and the indexes that list them.
 
-Where the graph can be read it tells that. Where it is lost or damaged, index.json and the manifests tell it of blobs.
-Not in scope: what the damage does to an image (a lost blob keeps no mounted tree from being used).
+If the graph can be read, it has the answer. If it is lost or damaged, index.json and the manifests have it for blobs.
+Not in scope: the consequences for an image (for example, a mounted tree can be used even if its blob is lost).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _TABLES = ("blob", "tree", "layer", "image", "attachment")
-"""What the names of kinds of damage begin with that are about a record of such a table."""
+"""Prefixes of those kinds of damage that are about a record of one of these tables."""
 
 
 class HitImage(NamedTuple):
@@ -54,7 +54,7 @@ class _Attachment(NamedTuple):
 
 
 def affected(store: Store, findings: Iterable[Finding]) -> dict[Finding, tuple[HitImage, ...]]:
-    """The images that each of *findings* hits, by digest; findings that hit none are left out.
+    """Return the images that each of *findings* affects, by digest; findings that affect none are left out.
 
     Raises OSError and the errors of Graph.
     """
@@ -78,7 +78,7 @@ def _recorded(snapshot: Snapshot, findings: Iterable[Finding]) -> _Images:
 
 
 def _as_listed(directories: Directories) -> _Images:
-    """What index.json lists, and the manifests that are there say."""
+    """Return what index.json and the existing manifests list."""
     names = listed(directories)
     images: dict[str, ImageFields] = {}
     todo = list(names)
@@ -108,7 +108,7 @@ def _as_listed(directories: Directories) -> _Images:
 
 
 class _Images:
-    """What images need, as keys `table/key`; and who needs what findings are about."""
+    """The needs of images, as keys `table/key`, and the images that need the things in findings."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Images:
         attached: Mapping[str, tuple[str, ...]],
         lent: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """*lent* are the places of the additional stores that blobs lie in."""
+        """*lent* are the places of the additional stores of lent blobs, by digest."""
         self._lent = lent
         self._images = images
         self._names = names
@@ -133,7 +133,7 @@ class _Images:
         self._chains: dict[str, frozenset[str]] = {"": frozenset()}
 
     def of(self, findings: list[Finding]) -> dict[Finding, tuple[HitImage, ...]]:
-        """The images that each finding hits."""
+        """Return the images that each finding affects."""
         keys = {finding: self._key(finding) for finding in findings}
         self._wanted = frozenset(filter(None, keys.values()))
         hits: dict[str, set[str]] = {key: set() for key in self._wanted}
@@ -152,7 +152,7 @@ class _Images:
         }
 
     def _key(self, finding: Finding) -> str:
-        """What a finding is about, as `table/key`; "" for what no image needs."""
+        """Return the thing that a finding is about, as `table/key`; "" if images do not need it."""
         if finding.damage in {Damage.RECORD_DAMAGED, Damage.RECORD_WRONG}:
             return finding.what if finding.what.partition("/")[0].removesuffix("s") in _TABLES else ""
         if finding.damage is Damage.LENT_ABSENT:
@@ -163,7 +163,7 @@ class _Images:
         return f"{kind}s/{finding.what}" if kind in _TABLES else ""
 
     def _needed(self, digest: str) -> set[str]:
-        """What is wanted of all that this image needs."""
+        """Return those of the wanted keys that this image needs."""
         image = self._images[digest]
         keys = [f"images/{digest}", *(f"blobs/{blob}" for blob in (digest, image.config, *image.layers))]
         keys.append(f"trees/{image.cap}")
@@ -176,7 +176,7 @@ class _Images:
         return set(found)
 
     def _keys_attached(self, digest: str) -> list[str]:
-        """The attachments of an image, directly or not, and the blobs of all of them."""
+        """Return the keys of an image's attachments, direct or not, and of all their blobs."""
         keys: list[str] = []
         todo, seen = [digest], {digest}
         while todo:
@@ -189,7 +189,7 @@ class _Images:
         return keys
 
     def _chain(self, top: str) -> frozenset[str]:
-        """What is wanted of the layers from *top* down, and of their trees, as far as they are known."""
+        """Return those of the wanted keys that are layers from *top* down, or their trees, as far as recorded."""
         path: list[str] = []
         while top not in self._chains and top not in path:
             path.append(top)
@@ -212,7 +212,7 @@ class _Images:
         return trees
 
     def _add_indexes(self, digests: set[str]) -> None:
-        """Add the indexes that list one of these images, and those that list these."""
+        """Add the indexes that list one of these images, and in turn the indexes that list those."""
         while more := {
             digest
             for digest, image in self._images.items()

@@ -1,9 +1,8 @@
-"""Other copies of damaged blobs, and their way into the place of these.
+"""Replacement of damaged blobs by other copies.
 
-A copy comes from a source that the user names, from the kept tar of a tree where the blob is that tar, or, for small
-documents, from the damaged bytes themselves: which bit has flipped is found by trying all. Nothing takes a blob's place
-that does not have its digest; a compressed layer cannot be made from its tar again, because compression is not
-reproducible.
+A copy comes from a source that the user names; from the kept tar of a tree, if the blob is that tar; or, for small
+documents, from the damaged bytes: a single flipped bit is found by trying all. A copy is used only if it has the blob's
+digest. A compressed layer cannot be made from its tar, because compression is not reproducible.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
     from arstore.transport.source import ImageSource
 
 _LARGEST_GUESS = 16 << 10
-"""Bytes of a document up to which each bit is tried: about a second."""
+"""Maximum size in bytes of a document for which each bit is tried: about a second."""
 
 
 def mend_blobs(
     store: Store, digests: Iterable[str], references: Sequence[str], limits: Limits | None = None
 ) -> set[str]:
-    """Put intact copies in the places of these blobs; the digests of those that there was one for.
+    """Replace these blobs by intact copies; return the digests of those for which there was one.
 
-    *limits* are for the sources.
+    *limits* apply to the sources.
 
     Raises the errors of a source that cannot be opened, OSError, and the errors of Graph.
     """
@@ -53,7 +52,7 @@ def mend_blobs(
         sources = [stack.enter_context(open_source(reference, ingest, limits=known)) for reference in references]
         for source in sources:
             if source.is_remote:
-                source.images()  # nobody has been asked yet whether it is there
+                source.images()  # fails early if the registry cannot be reached
         for digest in dict.fromkeys(digests):
             if any(_take(store, ingest, digest, copy) for copy in _copies(store, digest, sources)) or _is_lent_again(
                 store, digest
@@ -63,7 +62,7 @@ def mend_blobs(
 
 
 def _copies(store: Store, digest: str, sources: Sequence[ImageSource]) -> Iterator[Reader]:
-    """Readers of what may be copies of the blob, each to be read before the next is taken."""
+    """Yield readers of possible copies of the blob; each has to be read before the next is taken."""
     for source in sources:
         with suppress(ArstoreError, OSError):
             blob = source.open_blob(Digest(digest))
@@ -79,7 +78,7 @@ def _copies(store: Store, digest: str, sources: Sequence[ImageSource]) -> Iterat
 
 
 def lent_again(store: Store, digest: str) -> LentRecord | None:
-    """What to record of a layer's blob that an additional store has; all of it is read. None where none has it."""
+    """Return the record for a layer's blob of an additional store, after reading all of it; None if none has it."""
     lent = None if store.elsewhere is None else store.elsewhere.lenders().blob(digest)
     if lent is None or not lent.record.diff_id:
         return None
@@ -94,9 +93,9 @@ def lent_again(store: Store, digest: str) -> LentRecord | None:
 
 
 def _is_lent_again(store: Store, digest: str) -> bool:
-    """Whether an additional store has the layer's blob, of which there is no file here: then it is borrowed.
+    """Whether an additional store has the layer's blob, which has no file here; it is then recorded as lent.
 
-    So it is where the graph was made again from documents, which do not tell what was borrowed.
+    This is needed if the graph was rebuilt from documents, which do not say which blobs are lent.
     """
     if os.path.lexists(store.directories.blob(digest)) or (record := lent_again(store, digest)) is None:
         return False
@@ -111,13 +110,13 @@ class _Bytes:
         self._data = data
 
     def read(self, size: int = -1, /) -> bytes:
-        """All of it at once."""
+        """Return all bytes at once."""
         data, self._data = self._data, b""
         return data
 
 
 def _guessed(path: str, digest: Digest) -> bytes | None:
-    """The bytes of a small blob in which one bit has flipped, as they were; None for any other damage."""
+    """Return the original bytes of a small blob in which one bit has flipped; None for any other damage."""
     data = _small(path)
     for place in range(len(data)):
         for bit in range(8):
@@ -129,7 +128,7 @@ def _guessed(path: str, digest: Digest) -> bytes | None:
 
 
 def _small(path: str) -> bytearray:
-    """The content of a small regular file; nothing of any other, or of none."""
+    """Return the content of a small regular file; empty for any other, or if it does not exist."""
     with suppress(OSError):
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -142,7 +141,7 @@ def _small(path: str) -> bytearray:
 
 
 def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
-    """Let *copy* take the blob's place if it is the blob; whether it was."""
+    """Put *copy* in the blob's place if it has its digest; return whether it has."""
     staged = ingest.file(f"copy-{digest.replace(':', '-')}")
     try:
         size = _stage(staged, VerifiedReader(copy, Digest(digest), None, f"blob {digest}"))
@@ -165,7 +164,10 @@ def _take(store: Store, ingest: Ingest, digest: str, copy: Reader) -> bool:
 
 
 def _stage(path: str, reader: VerifiedReader) -> int:
-    """Write everything to a new file at *path*, durably; how many bytes it was. Raises as VerifiedReader, OSError."""
+    """Write everything to a new file at *path*, durably; return its size.
+
+    Raises OSError and the errors of VerifiedReader.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""Blobs: that they are there, have their size, and (deep) are the bytes that their names say."""
+"""Checks of blobs: existence, size, and (deep) that the bytes match the digest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def glances_at_blobs(directories: Directories, sizes: Iterable[tuple[str, int]]) -> Iterator[Finding]:
-    """Blobs that are missing or have another size than is recorded; *sizes* has digests and recorded bytes."""
+    """Yield findings for missing blobs and wrong sizes; *sizes* has digests and recorded bytes."""
     with opened(f"{directories.root}/blobs") as parent:
         for digest, size in sizes:
             try:
@@ -39,9 +39,9 @@ def glances_at_blobs(directories: Directories, sizes: Iterable[tuple[str, int]])
 def blobs(
     directories: Directories, records: Iterable[tuple[str, BlobRecord | None]], report: Callable[[int], None]
 ) -> Iterator[Finding]:
-    """What is wrong with these blobs, all of which are read; without a record, any size is right.
+    """Read all these blobs, and yield findings; without a record, any size is accepted.
 
-    *report* is told of bytes read.
+    *report* is called with the number of bytes read.
     """
     for digest, record in records:
         finding = _blob(directories, digest, record, report)
@@ -69,7 +69,7 @@ def _blob(
 
 def _seen(digest: str, size: int | None, status: os.stat_result) -> Finding | None:
     if not stat.S_ISREG(status.st_mode):
-        return Finding(Damage.BLOB_MISSING, digest, "what lies in its place is no regular file")
+        return Finding(Damage.BLOB_MISSING, digest, "is not a regular file")
     if size is not None and status.st_size != size:
         return Finding(Damage.BLOB_SIZE, digest, f"has {status.st_size} bytes, {size} are recorded")
     return None
@@ -84,7 +84,7 @@ def _digest(fd: int, digest: Digest, report: Callable[[int], None]) -> str:
 
 
 def present(directories: Directories) -> Iterator[str]:
-    """The digests that blob files are named by, whatever the graph knows. Raises OSError."""
+    """Yield the digests in the names of blob files, recorded or not. Raises OSError."""
     for algorithm in HEX_LENGTHS:
         for name in sorted(os.listdir(f"{directories.root}/blobs/{algorithm}")):
             if is_digest(f"{algorithm}:{name}"):

@@ -1,4 +1,4 @@
-"""Findings: what can be the matter with a store."""
+"""Findings: the kinds of damage and disorder that a store can have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arstore.workers.wire import answer
 
 @answer
 class Damage(enum.Enum):
-    """Kinds of findings; those of `HARMLESS` do not make a store unwell: most are clutter that `gc` takes."""
+    """Kinds of findings. Those in `HARMLESS` do not make a store damaged; most are clutter that `gc` removes."""
 
     BLOB_MISSING = "blob-missing"
     BLOB_SIZE = "blob-size"
@@ -46,7 +46,7 @@ class Damage(enum.Enum):
 
 
 NO_GRAPH = frozenset({Damage.GRAPH_PAGES, Damage.GRAPH_LOST, Damage.STORE_ID})
-"""Kinds after which the graph is not read: nothing in it can be relied on."""
+"""Kinds after which the graph is not read, because its content cannot be trusted."""
 
 HARMLESS = frozenset(
     {
@@ -64,7 +64,7 @@ HARMLESS = frozenset(
 @answer
 @dataclass(slots=True, frozen=True)
 class Finding:
-    """One thing that is not as it should be; `repaired` says whether it is by now."""
+    """One finding; `repaired` is set once it has been repaired."""
 
     damage: Damage
     what: str
@@ -73,5 +73,5 @@ class Finding:
 
     @property
     def harmless(self) -> bool:
-        """Whether everything works all the same."""
+        """Whether everything works in spite of it."""
         return self.damage in HARMLESS

@@ -1,8 +1,8 @@
-"""The graph itself: LMDB's pages, the seal of each record, and records against the documents they were made from.
+"""Checks of the graph: LMDB's pages, the seal of each record, and records against the documents they were made from.
 
-The pages are read as bytes (`graph.lmdb_pages`), so that damage is a finding and no crash of LMDB. A writer may change
-them under the walk: what is found counts when the walk was undisturbed, or was done while a reader kept LMDB from using
-its pages again.
+The pages are read as bytes (`graph.lmdb_pages`), so that damage is a finding and does not crash LMDB. A writer may
+change them during the walk. So the result counts only if the walk was undisturbed, or was done while a reader kept LMDB
+from reusing pages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _IDS = frozenset({f"meta/{ID}".encode(), f"meta/{LINEAGE}".encode()})
 
 
 def pages(store: Store) -> list[Finding]:
-    """Damage of the graph's file: of its pages, or of single records. Raises OSError and the errors of Graph."""
+    """Return the damage of the graph's file: of pages, or of single records. Raises OSError and the errors of Graph."""
     path = f"{store.directories.graph}/data.mdb"
     if not (os.path.isfile(path) and os.path.getsize(path)):
         return belonging(store)
@@ -49,15 +49,15 @@ def pages(store: Store) -> list[Finding]:
         faults, broken = [f"data.mdb cannot be read: {reason(error)}"], []
     found = [Finding(Damage.GRAPH_PAGES, "graph", fault) for fault in faults]
     if FORMAT_KEY in broken:
-        # Without it the graph is not opened at all.
+        # The graph cannot be opened without it.
         found.append(Finding(Damage.GRAPH_PAGES, "graph", "the record of its format is damaged"))
     found = found or belonging(store)
-    # What the walk took for records beside damaged pages may be none.
+    # Next to damaged pages, the walk may have taken other bytes for records.
     return found or [damaged_record(key) for key in broken]
 
 
 def belonging(store: Store) -> list[Finding]:
-    """Whether the graph is this store's. Raises the errors of Graph."""
+    """Return a finding if the graph is not this store's. Raises the errors of Graph."""
     fault = store.graph.fault()
     if fault is None:
         return []
@@ -66,17 +66,17 @@ def belonging(store: Store) -> list[Finding]:
 
 
 def damaged_record(key: bytes) -> Finding:
-    """The finding for the record *key*, which cannot be read."""
+    """Return the finding for the unreadable record *key*."""
     return Finding(Damage.RECORD_DAMAGED, shown_key(key), "its record in the graph is damaged")
 
 
 def shown_key(key: bytes) -> str:
-    """A key of the graph for people."""
+    """Return a key of the graph as text for users."""
     return key.decode("utf-8", "backslashreplace")
 
 
 def is_well(key: bytes, value: bytes) -> bool:
-    """Whether a record has its seal (or none, in a store of format 1), and says what a record of its table says."""
+    """Whether a record has a valid seal (or none, in a store of format 1), and is valid for its table."""
     table, _, name = key.partition(b"/")
     try:
         text = unsealed(key, value)
@@ -86,7 +86,7 @@ def is_well(key: bytes, value: bytes) -> bool:
             decoded(kind, key, value)
             return True
         if table.decode() not in TABLES or table == HINTS:
-            # Of a newer arstore, which `newer` sees to; or of nobody.
+            # A table of a newer arstore, which `newer` handles, or an unknown one.
             return is_sealed(key, value)
         if table == b"names":
             return is_digest(text.decode())
@@ -106,10 +106,10 @@ def against_documents(
     layers: Mapping[str, LayerRecord],
     blobs: Mapping[str, BlobRecord],
 ) -> Iterator[Finding]:
-    """Records that say something else than the manifests and configs of these images; unreadable ones are passed over.
+    """Yield records that contradict the manifests and configs of these images; unreadable ones are skipped.
 
-    Blobs are found by their own digests, and an index's document has nothing that its record could contradict. Of
-    images with one config it is read once where they come one after the other.
+    Blobs are checked against their digests elsewhere, and an index's document has nothing that its record could
+    contradict. The config of consecutive images that share one is read once.
     """
     config_digest, read = "", None
     for digest, image in images:
@@ -130,25 +130,25 @@ def against_documents(
         if said != (
             manifest.config.digest, digests, top, manifest.media_type, str(config.platform), config.created,
         ):  # fmt: skip
-            yield Finding(Damage.RECORD_WRONG, f"images/{digest}", "is not what manifest and config say")
+            yield Finding(Damage.RECORD_WRONG, f"images/{digest}", "contradicts its manifest and config")
         parent = ""
         for chain_id, diff_id, blob in zip(chain, config.diff_ids, digests, strict=False):
             layer = layers.get(chain_id)
             if layer is not None and (layer.diff_id, layer.parent) != (diff_id, parent):
-                yield Finding(Damage.RECORD_WRONG, f"layers/{chain_id}", "is not what the config says")
+                yield Finding(Damage.RECORD_WRONG, f"layers/{chain_id}", "contradicts the config")
             stored = blobs.get(blob)
             if stored is None or layer is None or not stored.diff_id:
                 pass
             elif (stored.diff_id, stored.tar_size) != (diff_id, layer.size):
                 for key in (f"blobs/{blob}", f"layers/{chain_id}"):
-                    yield Finding(Damage.RECORD_WRONG, key, "does not fit the other record of its layer")
+                    yield Finding(Damage.RECORD_WRONG, key, "contradicts the other record of its layer")
             parent = chain_id
 
 
 def against_manifests(
     directories: Directories, attachments: Iterable[tuple[str, AttachmentRecord]]
 ) -> Iterator[Finding]:
-    """Records of attachments that say something else than their manifests; unreadable ones are passed over."""
+    """Yield records of attachments that contradict their manifests; unreadable ones are skipped."""
     for key, record in attachments:
         subject, _, digest = key.partition("/")
         try:
@@ -160,11 +160,11 @@ def against_manifests(
         blobs = tuple(str(blob.digest) for blob in blobs_of(manifest))
         belongs = bool(record.tag) or manifest.subject == subject
         if said != (manifest.media_type, len(raw), type_of(manifest), blobs) or not belongs:
-            yield Finding(Damage.RECORD_WRONG, f"attachments/{key}", "is not what the manifest says")
+            yield Finding(Damage.RECORD_WRONG, f"attachments/{key}", "contradicts its manifest")
 
 
 def _read_config(directories: Directories, digest: str) -> tuple[ImageConfig, tuple[Digest, ...]] | None:
-    """A config and the chain IDs of its layers; None where it cannot be read."""
+    """Return a config and the chain IDs of its layers; None if it cannot be read."""
     try:
         config = ImageConfig.parse(_read_blob(directories, digest), bounds=STORED)
     except (ArstoreError, OSError):

@@ -1,12 +1,12 @@
-"""Mending the graph: single records in a transaction, or all of it, where its pages are damaged.
+"""Repair of the graph: single records in a transaction, or, if pages are damaged, the whole graph.
 
-A record in which one bit has flipped is put right by its seal. What else is lost is made again from documents
-(`rebuild_records`). A graph with damaged pages is not written to: a new one is made of all records that can be reached
-in it, and of what the documents tell about the others. The old file gets a second name below `graph.damaged-<time>`,
-and the new one takes its place by one rename(2): at every moment there is a graph, and LMDB's lock file and those of
-owners and claims stay what they are, so that whoever waited to open the graph locks what all others lock. It needs the
-store alone, because who has the old file open would go on writing there. Whatever dies before the rename has changed
-nothing.
+A record in which one bit has flipped is corrected by its seal. Other lost records are rebuilt from documents
+(`rebuild_records`). A graph with damaged pages is not written to. Instead a new one is made from all records that can
+be reached in it, and from the documents. The old file gets a second name below `graph.damaged-<time>`, and the new one
+replaces it by one rename(2). So there is a graph at every moment, and LMDB's lock file and the lock files of owners and
+claims stay the same: a process that waited to open the graph locks the same file as all others. The rebuild needs
+exclusive use of the store, because a process with the old file open would keep writing there. A crash before the rename
+changes nothing.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 
 _BY_DIGEST = frozenset({"blobs", "layers", "trees", "images"})
 _DATA = "data.mdb"
-"""LMDB's file."""
+"""File name of LMDB's data."""
 
 
 def mend_records(store: Store, names: Iterable[str]) -> None:
-    """Put right what can be of the records with these shown keys, all in one transaction.
+    """Repair the records with these keys (in the form of `shown_key`) where possible, all in one transaction.
 
     Raises OSError and the errors of Graph.
     """
@@ -76,10 +76,9 @@ def mend_records(store: Store, names: Iterable[str]) -> None:
 
 
 def complete_records(store: Store, containers: Iterable[str] = ()) -> None:
-    """Record what the recorded images, and those that names and containers stand for, need and lack in the graph.
+    """Record everything that is missing in the graph for recorded images, and for images of names and containers.
 
-    These *containers*, which have no record, get one.
-    Raises OSError and the errors of Graph.
+    The unrecorded *containers* get a record. Raises OSError and the errors of Graph.
     """
     with store.graph.write(lenient=True) as change:
         known = _typed(change.rows())
@@ -98,7 +97,7 @@ def complete_records(store: Store, containers: Iterable[str] = ()) -> None:
 
 
 def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -> None:
-    """Replace these records by what documents and files tell; what they tell nothing of stays as it is."""
+    """Replace these records from documents and files; records that cannot be rebuilt stay as they are."""
     names = {shown_key(key) for key, _ in left}
     rows = list(change.rows())
     known = _typed((key, value) for key, value in rows if shown_key(key) not in names)
@@ -115,21 +114,21 @@ def _make_again(store: Store, change: Change, left: list[tuple[bytes, bytes]]) -
         elif isinstance(record, LayerRecord) and isinstance(old, LayerRecord):
             record = record._replace(tree=old.tree)
         if key.startswith(b"lent/"):
-            # Only additional stores know of it; one that is not there now may be, another time.
+            # Only additional stores know of it; one that is absent now may come back.
             record = lent_again(store, shown_key(key).partition("/")[2])
         if record is not None:
             change.put_raw(key, _value(key, record))
         elif key == f"meta/{LINEAGE}".encode():
-            # The file has the same one, unless an earlier arstore wrote it.
+            # The file has the same value, unless an earlier arstore wrote it.
             seen = identity.read_seen(store.directories.root)
             change.put_own(LINEAGE, seen.lineage if seen else new_id())
         elif key.startswith((b"trees/", b"hints/", b"meta/created")) or not _may_be_ours(key):
-            # A cache, a hint, a date, or no record of ours at all.
+            # A cache, a hint, a date, or a key that is not ours.
             change.delete_raw(key)
 
 
 def _attachment_of(name: str, tag: str = "") -> tuple[str, str, str] | None:
-    """The digests in the shown key *name* of an attachment's record, and *tag*; None for any other key."""
+    """Return the digests in the shown key *name* of an attachment's record, and *tag*; None for any other key."""
     table, _, key = name.partition("/")
     subject, _, digest = key.partition("/")
     is_one = table == "attachments" and is_digest(subject) and is_digest(digest)
@@ -137,7 +136,7 @@ def _attachment_of(name: str, tag: str = "") -> tuple[str, str, str] | None:
 
 
 def _attachments_in(records: Records) -> Iterator[tuple[str, str, str]]:
-    """The attachments that have *records*."""
+    """Yield the attachments in *records*."""
     for name, record in records.items():
         if isinstance(record, AttachmentRecord) and (found := _attachment_of(name, record.tag)) is not None:
             yield found
@@ -152,7 +151,7 @@ def _may_be_ours(key: bytes) -> bool:
 
 
 def _typed(rows: Iterable[tuple[bytes, bytes]]) -> Records:
-    """Those of *rows* that can be read, as records."""
+    """Return the readable ones of *rows*, as records."""
     found: Records = {}
     for key, value in rows:
         if is_well(key, value):
@@ -168,7 +167,7 @@ def _value(key: bytes, record: Record | str) -> bytes:
 
 
 def _reconstructed(store: Store, known: Records, search: bool = False) -> Reconstruction:
-    """Records of what index.json lists; *search* says not to rely on it alone, as where it lists nothing."""
+    """Rebuild the records of images in index.json; with *search*, or if it lists none, search all blobs too."""
     found = Reconstruction(store.directories, known)
     names = listed(store.directories)
     found.add_images(names)
@@ -182,10 +181,10 @@ def _reconstructed(store: Store, known: Records, search: bool = False) -> Recons
 
 
 def rebuild_graph(store: Store) -> str:
-    """Make a new graph of what the old one and the documents hold; where the old one is kept, "" if there was none.
+    """Make a new graph from the old one and the documents; return where the old one is kept, "" if there was none.
 
-    A graph that is another store's tells nothing. Raises InUseError while another process has the store open,
-    StoreVersionError when a newer arstore has written there, OSError and the errors of Graph.
+    Records of another store's graph are not used. Raises InUseError while another process has the store open,
+    StoreVersionError if a newer arstore has written there, OSError and the errors of Graph.
     """
     store.graph.release()
     path = store.directories.graph
@@ -198,31 +197,31 @@ def rebuild_graph(store: Store) -> str:
         if is_own:
             refuse_newer(rows.items())
         if not is_own:
-            # What index.json says comes from there, too, when an older arstore has gone on with a graph made anew.
+            # index.json may come from that graph, too, if an older arstore has continued with a newly made one.
             strange, records = records, {}
             has_written = all(f"images/{digest}" in strange for digest in listed(store.directories))
             records = _reconstructed(store, records, search=has_written).records
         elif not is_whole or not any(name.startswith("images/") for name in records):
             records = _reconstructed(store, records).records
         else:
-            # It can be read, and is not believed: changes are missing in it.
+            # It can be read, but is not trusted: changes are missing in it.
             records = _reconstructed(store, _still_there(store.directories, records), search=True).records
         fresh = Graph(ingest.directory("graph"))
         with fresh.write() as change:
             for name, record in records.items():
                 key = name.encode()
-                # What a new graph says of itself it knows better.
+                # The new graph has its own records about itself.
                 if not key.startswith(b"meta/"):
                     change.put_raw(key, _value(key, record))
             change.put_own(ID, store_id)
             change.put_own(LINEAGE, new_id())
-            # Where it is it will find out in its place.
+            # It records its home once it is in place.
             change.delete("meta", HOME)
         with fresh.read() as snapshot:
             seen = identity.Seen(snapshot.own(LINEAGE) or "", snapshot.number())
         fresh.release()
         reached("repair.graph-made")
-        # The old graph is none of this lineage: whatever dies here, it is not believed any more.
+        # The old graph has another lineage: after a crash here it is no longer trusted.
         set_aside(store.directories, STORE_FILE)
         identity.write(store.directories, store_id, seen)
         aside = _kept(store, path)
@@ -234,9 +233,9 @@ def rebuild_graph(store: Store) -> str:
 
 
 def restore_id(store: Store) -> bool:
-    """Bring the root's file and the graph's id together again, if the graph is this store's; else False.
+    """Make the id in the root's file and in the graph agree, if the graph is this store's; else return False.
 
-    Raises as `rebuild_graph`.
+    Raises the errors of `rebuild_graph`.
     """
     store.graph.release()
     directories = store.directories
@@ -260,12 +259,12 @@ def restore_id(store: Store) -> bool:
 
 
 def _store_identity(store: Store, records: Records, is_whole: bool) -> tuple[str, bool]:
-    """The id that the store is to have, and whether *records* are of this store's own graph.
+    """Return the id for the store, and whether *records* come from this store's own graph.
 
-    What can be read of a damaged graph is taken for the store's, unless it has another id. One that *is_whole* and has
-    no id, where the root has one, was made anew by an older arstore.
+    Readable records of a damaged graph count as the store's, unless it has another id. A graph that *is_whole* and has
+    no id, although the root has one, was newly made by an older arstore.
     """
-    # Of three places two may have been replaced together; what lies beside the blobs is the store's.
+    # Two of the three places may have been replaced together; the file next to the blobs is the store's.
     own = identity.witness(store.directories.root) or identity.read(store.directories.root)
     known = records.get(f"meta/{ID}")
     if own:
@@ -275,10 +274,10 @@ def _store_identity(store: Store, records: Records, is_whole: bool) -> tuple[str
 
 
 def _knows_what_is_there(directories: Directories, records: Records) -> bool:
-    """Whether *records*, where ids cannot tell, are of the graph that knows what is under the root.
+    """Whether *records* belong to the content under the root; used if ids cannot decide.
 
-    It has all images that index.json lists and whose manifests are there, at least one of its own images is there,
-    and every container has its record.
+    They must have all images that index.json lists and whose manifests exist. The manifest of at least one of their
+    images must exist, and every container must have a record.
     """
     images = {key.partition("/")[2] for key in records if key.startswith("images/")}
     there = {digest for digest in {*images, *listed(directories)} if os.path.exists(directories.blob(digest))}
@@ -289,9 +288,9 @@ def _knows_what_is_there(directories: Directories, records: Records) -> bool:
 
 
 def _still_there(directories: Directories, records: Records) -> Records:
-    """Those of an older graph's *records* whose files are there, and what index.json does not contradict.
+    """Return those of an older graph's *records* whose files exist, and that index.json does not contradict.
 
-    What was removed since then is gone from there.
+    Files removed since then no longer exist.
     """
     names = read_list(directories)
 
@@ -315,9 +314,9 @@ def _still_there(directories: Directories, records: Records) -> Records:
 
 
 def set_aside(directories: Directories, name: str) -> None:
-    """Move what is in the place *name* below the root, and is of the wrong kind, to a name of its own. Raises OSError.
+    """Rename *name* below the root if it is of the wrong kind (file or directory). Raises OSError.
 
-    Documents are files, and all else are directories; `gc` leaves it alone there.
+    Documents must be files, everything else directories; `gc` leaves renamed ones alone.
     """
     path = f"{directories.root}/{name}"
     with suppress(FileNotFoundError):
@@ -329,7 +328,7 @@ def set_aside(directories: Directories, name: str) -> None:
 
 
 def _kept(store: Store, path: str) -> str:
-    """Give the damaged graph's file a second name, in a directory of its own, which is returned. Raises OSError."""
+    """Give the damaged graph's file a second name in a new directory; return that directory. Raises OSError."""
     old = f"{path}/{_DATA}"
     if not os.path.lexists(old):
         return ""
@@ -338,7 +337,7 @@ def _kept(store: Store, path: str) -> str:
     try:
         os.link(old, f"{aside}/{_DATA}", follow_symlinks=False)
     except OSError:
-        # No file system for hard links; or no file, and then no graph either.
+        # The file system has no hard links; or this is not a file, and then not a graph either.
         if os.path.isfile(old):
             shutil.copyfile(old, f"{aside}/{_DATA}", follow_symlinks=False)
         else:
@@ -349,7 +348,7 @@ def _kept(store: Store, path: str) -> str:
 
 
 def _salvaged(path: str) -> tuple[dict[bytes, bytes], bool]:
-    """The records that can be reached and are well, or were but for one bit; whether these are all."""
+    """Return the records that can be reached and are valid, or were before one bit flipped; and whether all are."""
     rows: dict[bytes, bytes] = {}
     lost = 0
 
@@ -370,14 +369,14 @@ def _salvaged(path: str) -> tuple[dict[bytes, bytes], bool]:
 
 @contextmanager
 def _alone(path: str) -> Iterator[None]:
-    """For the length of the context, nobody else has the graph open: LMDB keeps a lock on its lock file for that."""
+    """Keep other processes from opening the graph during the context, with the lock that LMDB uses for that."""
     fd = os.open(f"{path}/lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            why = "is damaged and has to be made again, and another process has it open"
-            raise InUseError(path, why, "wait until it has ended, or stop it") from error
+            why = "is damaged and has to be rebuilt, and another process has it open"
+            raise InUseError(path, why, "wait until that process has ended, or stop it") from error
         yield
     finally:
         os.close(fd)

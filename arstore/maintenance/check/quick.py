@@ -1,7 +1,6 @@
-"""The quick look: what the graph says against itself and against what is there. No content is read but `index.json`'s.
+"""The quick check: the graph against itself and against the files. Of all content only `index.json` is read.
 
-Each function gets one snapshot of the graph, in which records that cannot be read are passed over: those are found by
-`graph`.
+Each function gets one snapshot of the graph, in which unreadable records are skipped: `graph` finds those.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class _Attachment(NamedTuple):
 
 
 class Layers(NamedTuple):
-    """Of all layers: what is looked at."""
+    """The columns of all layers that are checked."""
 
     parent: list[str]
     blobs: list[tuple[str, ...]]
@@ -66,14 +65,14 @@ class _Tree(NamedTuple):
 def structure(
     store: Store, snapshot: Snapshot, recorded: AbstractSet[str], layers: tuple[list[str], Layers] | None = None
 ) -> Iterator[Finding]:
-    """Everything that the graph and a look at names and sizes tell, but for blobs and the content of trees.
+    """Check the graph against itself, and against names and sizes, except blobs and the content of trees.
 
-    *recorded* are the digests of the blobs with records that can be read, *layers* all layers for a caller that has
-    them at hand. Raises OSError and the errors of Graph.
+    *recorded* are the digests of the blobs with readable records, *layers* all layers, if the caller has them. Raises
+    OSError and the errors of Graph.
     """
     trees = snapshot.every("trees", _Tree)
     yield from surface(store, snapshot, recorded, trees.keys(), *(layers or snapshot.columns("layers", Layers)))
-    # To list them takes a fifth of asking for each.
+    # Listing them takes a fifth of the time of a stat(2) for each.
     with os.scandir(store.directories.trees) as entries:
         there = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
     look = TreeRecords(store)
@@ -91,13 +90,13 @@ def surface(
     chain_ids: list[str],
     layers: Layers,
 ) -> Iterator[Finding]:
-    """The part of that which needs no more of trees than their keys. *layers* are those of *chain_ids*."""
+    """Do the part of `structure` that needs only the keys of trees. *layers* are those of *chain_ids*."""
     images = snapshot.every("images", _Image)
     known = frozenset(chain_ids)
     lent = dict(snapshot.all_lent())
     if lent:
         yield from lenders(store, lent)
-        # What stands on an additional store may have its trees there as well, and no records of them here.
+        # Lent layers may use trees of the additional store, which have no records here.
         trees = trees | _of_lent(images, layers, lent)
         recorded = recorded | lent.keys()
     yield from _root(store)
@@ -112,13 +111,13 @@ def surface(
 
 
 def _of_lent(images: Mapping[str, _Image], layers: Layers, lent: Mapping[str, LentRecord]) -> set[str]:
-    """The trees of layers, and the caps of images, of which blobs lie in additional stores."""
+    """Return the trees of layers, and the caps of images, that have lent blobs."""
     found = {tree for tree, blobs in zip(layers.tree, layers.blobs, strict=True) if not lent.keys().isdisjoint(blobs)}
     return found | {one.cap for one in images.values() if one.cap and not lent.keys().isdisjoint(one.layers)}
 
 
 def lenders(store: Store, lent: Mapping[str, LentRecord]) -> Iterator[Finding]:
-    """The additional stores that images stand on and that cannot be asked, each once; and blobs that one lost."""
+    """Yield the additional stores that images need and that are absent, each once; and lent blobs that are missing."""
     absent: dict[str, list[str]] = {}
     for digest, record in lent.items():
         if store.elsewhere is None or store.elsewhere.blob_path(digest) is None:
@@ -126,39 +125,39 @@ def lenders(store: Store, lent: Mapping[str, LentRecord]) -> Iterator[Finding]:
     for place, digests in absent.items():
         error = lender_missing(digests[0], lent[digests[0]], store.elsewhere.stores if store.elsewhere else None)
         count = f"{len(digests)} blobs" if len(digests) > 1 else "1 blob"
-        why = error.why.replace("lies in", f"{count} that images need {'lie' if len(digests) > 1 else 'lies'} in", 1)
+        why = error.why.replace("is in", f"{count} that images need {'are' if len(digests) > 1 else 'is'} in", 1)
         yield Finding(Damage.LENT_ABSENT, place, why)
 
 
 class TreeRecords:
-    """What the record of a tree tells of it."""
+    """Checks of a tree's record."""
 
     def __init__(self, store: Store) -> None:
         self._directories = store.directories
         self._boot = store.inventory().boot
         self._forms = store.forms.keys()
         self._graph = store.graph
-        # Whether it is a copy's is known once it was opened.
+        # A copied store is detected only once the graph was opened.
         self._graph.verify()
 
     def fault(
         self, key: str, form: str, boot: str, synced: bool, members: tuple[str, ...], is_there: bool | None = None
     ) -> Finding | None:
-        """What is the matter with it, but for what is in it; None for a tree that is relied on.
+        """Return the finding for a tree, without checking its content; None if it is trusted.
 
-        *is_there* is whether its directory is, for who knows.
+        *is_there* is whether its directory exists, if the caller knows.
         """
         if not synced and boot != self._boot:
-            why = "may not be whole since something was cut off; rebuilt when used"
+            why = "may be incomplete after a crash of the host; it is rebuilt when used"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
         if self._graph.distrusts(form):
-            why = "the store was copied, and copies of such trees may lack something"
+            why = "the store was copied, and copies of such trees may be incomplete"
             return Finding(Damage.TREE_UNTRUSTED, key, why)
         if not is_there and not os.path.isdir(self._directories.tree(key)):
             if members:
-                why = "its directory is not there; the index is merged again when used"
+                why = "its directory is missing; the index is merged again when used"
                 return Finding(Damage.TREE_UNTRUSTED, key, why)
-            return Finding(Damage.TREE_MISSING, key, "its directory is not there")
+            return Finding(Damage.TREE_MISSING, key, "its directory is missing")
         if not members and form not in self._forms:
             return Finding(Damage.TREE_MISSING, key, f"has the unknown form {form}")
         return None
@@ -167,21 +166,21 @@ class TreeRecords:
 def _root(store: Store) -> Iterator[Finding]:
     mode = stat.S_IMODE(os.stat(store.directories.root).st_mode)
     if mode & 0o077:
-        yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: others can reach into it")
+        yield Finding(Damage.PERMISSIONS, store.directories.root, f"has mode {mode:04o}: other users have access")
     for path in with_default_acls(store.directories):
-        why = "has a default ACL, which trees and containers below get, and images do not have"
+        why = "has a default ACL, which new trees and containers would inherit"
         yield Finding(Damage.PERMISSIONS, path, why)
 
 
 def with_default_acls(directories: Directories) -> list[str]:
-    """The directories of the layout from which new files get an ACL."""
+    """Return the directories of the layout with a default ACL."""
     return [path for path in (directories.root, *directories.own()) if has_default_acl(path)]
 
 
 def _name_findings(snapshot: Snapshot, images: Container[str]) -> Iterator[Finding]:
     for name, digest in snapshot.names():
         if digest not in images:
-            yield Finding(Damage.NAME_IMAGE, name, f"stands for {digest}, which is not in the store")
+            yield Finding(Damage.NAME_IMAGE, name, f"refers to {digest}, which is not in the store")
 
 
 def _images(
@@ -196,9 +195,9 @@ def _images(
             if member not in images:
                 yield Finding(Damage.IMAGE_BLOB, digest, f"lists image {member}, which is not recorded")
         if image.top and image.top not in layers:
-            yield Finding(Damage.IMAGE_LAYER, digest, f"stands on layer {image.top}, which is not recorded")
+            yield Finding(Damage.IMAGE_LAYER, digest, f"needs layer {image.top}, which is not recorded")
         if image.cap and image.cap not in trees:
-            yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest} and not recorded")
+            yield Finding(Damage.TREE_MISSING, image.cap, f"is needed by image {digest}, but not recorded")
 
 
 def _attachments(snapshot: Snapshot, images: Container[str], recorded: AbstractSet[str]) -> Iterator[Finding]:
@@ -207,14 +206,14 @@ def _attachments(snapshot: Snapshot, images: Container[str], recorded: AbstractS
     for key, one in found.items():
         subject, _, manifest = key.partition("/")
         if subject not in images and subject not in manifests:
-            why = f"belongs to {subject}, which is not recorded; `arstore gc` takes it"
+            why = f"belongs to {subject}, which is not recorded; `arstore gc` removes it"
             yield Finding(Damage.ATTACHMENT_SUBJECT, key, why)
         for blob in sorted({manifest, *one.blobs} - recorded):
             yield Finding(Damage.ATTACHMENT_BLOB, key, f"needs blob {blob}, which is not recorded")
 
 
 def _has_gaps(known: frozenset[str], layers: Layers, trees: Container[str], recorded: Container[str]) -> bool:
-    """Whether anything is the matter with *layers*, or can be, all at a time."""
+    """Whether *layers* may have a problem, checked for all at once."""
     if not (known.issuperset(filter(None, layers.parent)) and all(map(trees.__contains__, filter(None, layers.tree)))):
         return True
     # Most layers have one blob.
@@ -226,26 +225,26 @@ def _layers(
 ) -> Iterator[Finding]:
     for chain_id, parent, blobs, _, tree in zip(chain_ids, *layers, strict=True):
         if parent not in known and parent:
-            yield Finding(Damage.LAYER_PARENT, chain_id, f"stands on {parent}, which is not recorded")
+            yield Finding(Damage.LAYER_PARENT, chain_id, f"needs layer {parent}, which is not recorded")
         if not any(blob in recorded for blob in blobs):
             yield Finding(Damage.LAYER_BLOB, chain_id, "none of its blobs is recorded")
         if tree not in trees and tree:
-            yield Finding(Damage.TREE_MISSING, tree, f"is needed by layer {chain_id} and not recorded")
+            yield Finding(Damage.TREE_MISSING, tree, f"is needed by layer {chain_id}, but not recorded")
 
 
 def _containers(store: Store, snapshot: Snapshot) -> Iterator[Finding]:
     for container_id, container in snapshot.containers():
         if snapshot.image(container.image) is None:
-            yield Finding(Damage.CONTAINER_IMAGE, container_id, f"stands on image {container.image}, which is gone")
+            yield Finding(Damage.CONTAINER_IMAGE, container_id, f"needs image {container.image}, which is gone")
         place = store.directories.container(container_id)
         found = containers.Container(container_id, container, place, store.graph.path)
-        # One whose process has died goes with it, and was perhaps never durable.
+        # A container whose process has died is removed anyway, and may never have been durable.
         if found.abandoned:
             continue
         if not os.path.isdir(found.upper):
-            yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is not there")
+            yield Finding(Damage.CONTAINER_MISSING, container_id, "its upper directory is missing")
         elif found.has_lost_attributes:
-            why = "the store was copied without extended attributes, and with them it has lost what was deleted"
+            why = "the store was copied without extended attributes, so its deletions of files are lost"
             yield Finding(Damage.CONTAINER_ATTRIBUTES, container_id, why)
 
 
@@ -257,7 +256,7 @@ def _index(store: Store, snapshot: Snapshot, images: Mapping[str, _Image]) -> It
     elif snapshot.passed_over:
         return
     elif found not in {(document := index_document(snapshot, images)), without_id(document, snapshot.own(ID) or "")}:
-        yield Finding(Damage.INDEX_STALE, "index.json", "does not list what the graph holds")
+        yield Finding(Damage.INDEX_STALE, "index.json", "does not match the graph")
 
 
 def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
@@ -266,11 +265,11 @@ def _layout(store: Store, images: Mapping[str, _Image]) -> Iterator[Finding]:
         if images:
             yield Finding(Damage.LAYOUT, "oci-layout", "is missing")
     elif found != LAYOUT_DOCUMENT:
-        yield Finding(Damage.LAYOUT, "oci-layout", "does not say what an image layout says")
+        yield Finding(Damage.LAYOUT, "oci-layout", "is not a valid oci-layout file")
 
 
 def _content(path: str) -> bytes | None:
-    """What the file at *path* holds; None where there is none."""
+    """Return the content of the file at *path*; None if it does not exist."""
     try:
         return read_file(path)
     except FileNotFoundError:
@@ -278,12 +277,12 @@ def _content(path: str) -> bytes | None:
     except OSError:
         if os.path.isfile(path):
             raise
-        # Something else is in its place, which a repair replaces unless it is a directory.
+        # It is not a file; a repair replaces it unless it is a directory.
         return b""
 
 
 def clutter(store: Store, known: Known) -> Iterator[Finding]:
-    """What processes that died have left, and what is there besides what is *known*.
+    """Yield leftovers of dead processes, and files that are not *known*.
 
     Raises OSError and the errors of Graph.
     """
@@ -294,13 +293,13 @@ def clutter(store: Store, known: Known) -> Iterator[Finding]:
     for name in strays(found):
         yield Finding(Damage.STRAY, name, "is not part of the store, and `arstore gc` leaves it alone")
     for name in there.unrecorded.kept:
-        why = "holds what was written in it, and the graph does not know it"
+        why = "was written in, but is not recorded in the graph"
         yield Finding(Damage.CONTAINER_UNRECORDED, name, why)
     for name in there.orphans:
-        yield Finding(Damage.ORPHAN, name, "is on disk, and the graph does not know it")
-    # Beginnings of blobs are kept on purpose.
+        yield Finding(Damage.ORPHAN, name, "is on disk, but not recorded in the graph")
+    # Partial blobs are kept on purpose.
     for name in (name for name in there.ingests if name != PARTIAL):
         yield Finding(Damage.STALE_INGEST, f"ingest/{name}", "belongs to a process that has died")
     for entry in MountTable(store.directories).list():
         if entry.state is MountState.STALE:
-            yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, and nothing is mounted there")
+            yield Finding(Damage.STALE_MOUNT, entry.record.target, "is recorded, but nothing is mounted there")

@@ -1,6 +1,6 @@
-"""The quick look at what lies on disk, in parts, each of which another process may look at: names and sizes.
+"""The quick check of files in parts, each of which another process can do: names and sizes.
 
-Every part reads the records of its own blobs or trees, and asks for their files. Of what is well nothing is said.
+Each part reads the records of some blobs or trees, and stats their files. Only problems are returned.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from arstore.store.store import Store
 
 _STARTS = ["", *(f"sha256:{digit}" for digit in "123456789abcdef"), ""]
-"""The keys that the parts of a table begin with; each ends where the next one begins."""
+"""The first keys of the parts of a table; each part ends where the next one begins."""
 _NOTHING = Sizes()
 
 
 @answer
 class Glance(NamedTuple):
-    """What a look at one part has found."""
+    """The result of checking one part."""
 
     unreadable: frozenset[bytes]
     """The keys of records that cannot be read."""
     blobs: tuple[Finding, ...] = ()
     records: tuple[Finding, ...] = ()
-    """What the records of trees tell."""
+    """Findings from the records of trees."""
     suspects: tuple[str, ...] = ()
-    """The keys of trees that deserve a second look."""
+    """Keys of trees that need a second check."""
     tars: Sizes = _NOTHING
-    """Bytes of the tars that are kept, by the key of their tree."""
+    """Sizes in bytes of the kept tars, by the key of their tree."""
 
 
 class _Blobs(NamedTuple):
@@ -56,7 +56,7 @@ class _Trees(NamedTuple):
 
 
 class Glances:
-    """The parts, by number: trees first, which take longer."""
+    """The parts, by number: trees first, because they take longer."""
 
     COUNT = 2 * (len(_STARTS) - 1)
 
@@ -64,7 +64,7 @@ class Glances:
         self._store = store
 
     def look(self, number: int) -> Glance:
-        """Look at the part of this number. Raises OSError and the errors of Graph."""
+        """Check the part with this number. Raises OSError and the errors of Graph."""
         is_tree, place = number < self.COUNT // 2, number % (self.COUNT // 2)
         start, stop = _STARTS[place : place + 2]
         with self._store.graph.read(lenient=True) as snapshot:

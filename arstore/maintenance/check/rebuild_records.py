@@ -1,7 +1,7 @@
-"""Records of the graph made again from what the store holds besides it: index.json, manifests, configs, files.
+"""Records of the graph rebuilt from the rest of the store: index.json, manifests, configs, files.
 
-What only the graph has known is lost with it: when an image was imported, what a container stood on, the names where
-index.json is lost too. Trees are recorded as not to be relied on, so that they are built again at their next use.
+Facts that only the graph had are lost with it: when an image was imported, the image of a container, and the names if
+index.json is lost too. Trees are recorded as untrusted, so that they are built again at their next use.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
     from arstore.graph.records import Record
 
     Attachment = tuple[str, str, str]
-    """Digests of a subject and of a manifest, and the suffix of its tag, "" for none."""
+    """Digests of a subject and of a manifest, and the suffix of its tag, or ""."""
 
 RECOVERED = "recovered"
 """The repository of names for images whose own names are lost; the tag is the start of the digest."""
 
 _UNKNOWN_IMAGE = "sha256:" + "0" * 64
-"""What a container stands on whose record is lost: its files are kept, and `check` goes on to say so."""
+"""The image of a container whose record is lost: its files are kept, and `check` keeps reporting it."""
 
 
 def manifests(directories: Directories) -> list[str]:
-    """The digests of the blobs that are manifests or indexes of images, found by looking at all of them."""
+    """Return the digests of the blobs that are manifests or indexes of images, found by reading all of them."""
     return [digest for digest, data in _documents(directories) if _kind(data, digest) is not None]
 
 
 def referring(directories: Directories) -> list[Attachment]:
-    """The attachments among the blobs that name their subject themselves, found in the same way."""
+    """Return the attachments among the blobs that name their subject themselves, found in the same way."""
     found: list[Attachment] = []
     for digest, data in _documents(directories):
         with suppress(ArstoreError):
@@ -67,7 +67,7 @@ def referring(directories: Directories) -> list[Attachment]:
 
 
 def _documents(directories: Directories) -> Iterator[tuple[str, bytes]]:
-    """The blobs that may be manifests or indexes."""
+    """Yield the blobs that may be manifests or indexes."""
     for digest in present(directories):
         with suppress(ArstoreError, OSError):
             if _may_be_document(directories.blob(digest)):
@@ -77,7 +77,7 @@ def _documents(directories: Directories) -> Iterator[tuple[str, bytes]]:
 
 
 def _may_be_document(path: str) -> bool:
-    """Whether to read it: what is larger than documents usually are has to begin like one. Raises OSError."""
+    """Whether to read a file: one larger than usual documents has to begin like JSON. Raises OSError."""
     size = os.path.getsize(path)
     if BOUNDS.document < size <= STORED.document:
         with open(path, "rb") as file:
@@ -86,7 +86,7 @@ def _may_be_document(path: str) -> bool:
 
 
 def document(directories: Directories, digest: str) -> bytes:
-    """A document among the blobs, verified. Raises StoreDamagedError, OSError."""
+    """Return a document among the blobs, verified. Raises StoreDamagedError, OSError."""
     from arstore.digest import verify
 
     with open(directories.blob(digest), "rb") as file:
@@ -103,7 +103,7 @@ def _kind(data: bytes, digest: str) -> Manifest | Index | None:
 
 
 class _Config(NamedTuple):
-    """What records take from a config, which has *size* bytes."""
+    """The fields of a config that records use, and its *size* in bytes."""
 
     size: int
     platform: str
@@ -113,7 +113,7 @@ class _Config(NamedTuple):
 
 
 class Reconstruction:
-    """Records, by `table/key`, for what can be found; `known` are good records, which are built upon and kept."""
+    """Records, by `table/key`, for everything that can be found; *known* are good records, which are kept and used."""
 
     def __init__(self, directories: Directories, known: dict[str, Record | str]) -> None:
         self.directories = directories
@@ -125,7 +125,7 @@ class Reconstruction:
         self._sizes = {record.diff_id: record.size for record in known.values() if isinstance(record, LayerRecord)}
 
     def add_images(self, digests: Iterable[str]) -> None:
-        """Record these images, as far as their documents are there and intact."""
+        """Record these images, if their documents exist and are intact."""
         indexes: list[tuple[str, bytes, Index]] = []
         for digest in digests:
             with suppress(ArstoreError, OSError):
@@ -143,9 +143,9 @@ class Reconstruction:
             )
 
     def add_found(self, digests: Iterable[str]) -> None:
-        """Record images that nothing lists, found among the blobs, where all their blobs are there.
+        """Record images that no list names, found among the blobs, if all their blobs exist.
 
-        Nothing would hold them, and `gc` would take them: those that no index lists get a name.
+        Nothing would hold them, and `gc` would delete them: so those that are in no index get a name.
         """
         images, indexes = [], []
         for digest in digests:
@@ -171,9 +171,9 @@ class Reconstruction:
         return all(os.path.isfile(self.directories.blob(one)) or f"lent/{one}" in self.records for one in digests)
 
     def add_attachments(self, some: Iterable[Attachment]) -> None:
-        """Record these, as far as their manifests are there and what they are attached to is recorded.
+        """Record these attachments, if their manifests exist and their subjects are recorded.
 
-        A manifest that does not name that subject is believed where it has a tag.
+        A manifest that does not name its subject is accepted if it has a tag.
         """
         waiting = dict.fromkeys(some)
         while waiting:
@@ -203,16 +203,16 @@ class Reconstruction:
         self._attached.add(digest)
 
     def add_names(self, names: dict[str, list[str]]) -> None:
-        """Record the names that index.json has for images that are recorded."""
+        """Record the names in index.json for images that are recorded."""
         for digest, own in names.items():
             for name in own:
                 if f"images/{digest}" in self.records:
                     self._put_record("names", name, digest)
 
     def add_containers(self, names: Iterable[str]) -> None:
-        """Record those of these containers whose directories are there and whose records are not.
+        """Record those of these containers that have a directory and no record.
 
-        What lies beside a container's files tells its image. One that belonged to a process stays such a one.
+        The record next to a container's files names its image. An ephemeral container stays ephemeral.
         """
         for name in names:
             path = self.directories.container(name)
@@ -235,7 +235,7 @@ class Reconstruction:
             tar_size = self._add_layer_blob(descriptor.digest, descriptor.size, diff_id)
             known = self.records.get(f"layers/{chain_id}")
             if isinstance(known, LayerRecord):
-                # Thousands of images may have one layer in a compression of their own.
+                # Thousands of images may each have their own compression of one layer.
                 listed = self._blobs_of.setdefault(chain_id, set(known.blobs))
                 if descriptor.digest not in listed:
                     listed.add(str(descriptor.digest))
@@ -261,7 +261,7 @@ class Reconstruction:
         )
 
     def _config(self, digest: Digest) -> _Config:
-        """A config, read once: many images may share it. Raises as `document`, ManifestError, LimitError."""
+        """Return a config, read once, because many images may share it. Raises ArstoreError, OSError."""
         known = self._configs.get(digest)
         if known is None:
             raw = document(self.directories, digest)
@@ -272,7 +272,7 @@ class Reconstruction:
         return known
 
     def _add_layer_blob(self, digest: Digest, size: int, diff_id: Digest) -> int:
-        """Record a layer's blob; the bytes of its tar."""
+        """Record a layer's blob; return the bytes of its tar."""
         lent = self.records.get(f"lent/{digest}")
         if isinstance(lent, LentRecord):
             return lent.tar_size
@@ -295,14 +295,14 @@ class Reconstruction:
         return total
 
     def _tree(self, *keys: Digest) -> str:
-        """The first of *keys* that a tree has, recorded as not to be relied on where it is not recorded; else ""."""
+        """Return the first of *keys* with a tree, after recording that as untrusted if necessary; else ""."""
         for key in reversed(dict.fromkeys(keys)):
             if f"trees/{key}" in self.records or self.add_tree(key):
                 return key
         return ""
 
     def add_tree(self, key: str) -> bool:
-        """Record the tree *key* by what lies in its place, as not to be relied on; whether anything does."""
+        """Record the tree *key* as untrusted, in the form of its directory; return whether it exists."""
         try:
             names = os.listdir(self.directories.tree(key))
         except OSError:

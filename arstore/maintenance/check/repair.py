@@ -1,9 +1,9 @@
-"""`repair`: mend what the store itself, or a source that the user names, can mend, and say what stays.
+"""`repair`: repair damage from the store itself, or from a source that the user names, and report what remains.
 
-The order: the graph, because nothing can be told without it; blobs; then trees, which are made from blobs. Each step
-puts a whole thing in the place of a damaged one, or leaves it: whatever dies on the way, the next repair goes on.
-Nothing is taken away that something intact could not replace, but for two things: a blob that is not what its name
-says, so that nobody reads it and the next import of its image brings it again; and clutter.
+The order is: the graph, because everything else depends on it; blobs; then trees, which are made from blobs. Each step
+replaces a damaged thing by an intact one, or leaves it. After a crash the next repair continues. Nothing is removed
+without an intact replacement, with two exceptions: a blob that does not match its digest, so that it is no longer read
+and the next import of its image brings it again; and clutter.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _CLUTTER = frozenset({Damage.ORPHAN, Damage.STALE_INGEST, Damage.STALE_MOUNT})
 def repair(
     store: Store, findings: list[Finding], sources: Sequence[str] = (), limits: Limits | None = None
 ) -> list[Finding]:
-    """Mend what can be mended, with *sources* (what `import` takes) to bring blobs from; *findings*, `repaired` where
-    they are not found any more, and what was only seen once the graph was readable again.
+    """Repair what can be repaired; fetch blobs from *sources* (as for `import`). Return *findings*, `repaired` if they
+    are no longer found, and findings that appeared only once the graph was readable again.
 
-    Raises the errors of the sources, InUseError when the graph has to be made anew while others use it, OSError and
-    the errors of Graph.
+    Raises the errors of the sources, InUseError if the graph has to be rebuilt while others use it, OSError and the
+    errors of Graph.
     """
     done: list[Finding] = []
     broken = [finding for finding in findings if finding.damage in NO_GRAPH]
@@ -74,7 +74,7 @@ def repair(
     is_new = any(finding.damage in _LOST for finding in broken)
     records = [finding.what for finding in findings if finding.damage in _RECORDS]
     if records or any(finding.damage in _GAPS for finding in findings):
-        # Documents are what records are made again from: they come first.
+        # Documents first: records are rebuilt from them.
         mend_blobs(store, [finding.what for finding in findings if finding.damage in _BLOBS], sources, limits)
         if records:
             mend_records(store, records)
@@ -82,23 +82,23 @@ def repair(
         before, findings = findings, check(store)
         there = {(finding.damage, finding.what) for finding in findings}
         done += [replace(one, repaired=True) for one in before if (one.damage, one.what) not in there]
-    # What a graph that was lost may have known must not go before somebody was told of it.
+    # Content that a lost graph may have known must not be removed before it has been reported.
     return [*done, *_repaired(store, findings, sources, limits, keep=is_new)]
 
 
 def _regain_graph(store: Store, broken: list[Finding]) -> str:
-    """Have a graph that is this store's; how, as the end of a sentence. Raises as `rebuild_graph`."""
+    """Restore the store's graph; return how, as the end of a sentence. Raises the errors of `rebuild_graph`."""
     if all(finding.damage is Damage.STORE_ID for finding in broken) and restore_id(store):
         return "it was written again"
     aside = rebuild_graph(store)
     kept = f", and the old one is kept as {os.path.basename(aside)}" if aside else ""
-    return f"the graph was made again from index.json and blobs{kept}"
+    return f"the graph was rebuilt from index.json and blobs{kept}"
 
 
 def _repaired(
     store: Store, findings: list[Finding], sources: Sequence[str], limits: Limits | None, keep: bool
 ) -> list[Finding]:
-    """Everything but the graph; with *keep*, nothing that has no record is removed."""
+    """Repair everything except the graph; with *keep*, unrecorded content is not removed."""
     damaged = [finding.what for finding in findings if finding.damage in _BLOBS]
     mended = mend_blobs(store, damaged, sources, limits) if damaged else set()
     _take_altered_blobs(store, [f.what for f in findings if f.damage in _ALTERED and f.what not in mended])
@@ -111,7 +111,7 @@ def _repaired(
     if any(finding.damage in _CLUTTER for finding in findings) and not keep:
         from arstore.maintenance.gc import collect, plan_clutter
 
-        # What a damaged record that stays may speak of is no clutter yet.
+        # Content that a damaged record may refer to is not clutter yet.
         with suppress(StoreDamagedError):
             collect(store, plan_clutter(store))
         reached("repair.collected")
@@ -129,16 +129,16 @@ def _repaired(
 
 
 def _judged(store: Store, finding: Finding, left: set[tuple[Damage, str]], mended: set[str]) -> Finding:
-    """*finding* after the repair, which leaves *left* to be found."""
+    """Return *finding* as it is after the repair; *left* are the findings that remain."""
     if finding.damage in _BLOBS:
         if finding.what in mended:
             return replace(finding, repaired=True)
-        gone = "; its file was taken away, import its image again" if finding.damage in _ALTERED else ""
+        gone = "; its file was removed, import its image again" if finding.damage in _ALTERED else ""
         return replace(finding, why=f"{finding.why}{gone}{_consequence(store, finding.what)}")
     if finding.damage in _RECORDS:
         return finding
     if finding.damage is Damage.TREE_ALTERED and (finding.damage, finding.what) in left:
-        return replace(finding, why=f"{finding.why}; it stays, because no intact blob is there to make it from")
+        return replace(finding, why=f"{finding.why}; it was kept, because there is no intact blob to rebuild it from")
     if finding.damage is Damage.LENT_ABSENT:
         return finding
     same = _TREES if finding.damage in _TREES else {finding.damage}
@@ -146,16 +146,16 @@ def _judged(store: Store, finding: Finding, left: set[tuple[Damage, str]], mende
 
 
 def _consequence(store: Store, digest: str) -> str:
-    """What else the store has of a layer whose blob is lost."""
+    """Return what else the store has of a layer whose blob is lost."""
     with store.graph.read(lenient=True) as snapshot:
         layers = [layer for _, layer in snapshot.layers() if digest in layer.blobs]
         for layer in layers:
             others = [blob for blob in layer.blobs if blob != digest and _is_there(store, blob)]
             if others:
-                return f"; the layer's content is still there in blob {others[0]}"
+                return f"; the layer's content still exists in blob {others[0]}"
             tree = snapshot.tree(layer.tree) if layer.tree else None
             if tree is not None and properties(tree.form).keeps_tar:
-                return "; the layer's tar is still there, which does not give the compressed bytes back"
+                return "; the layer's tar still exists, but the compressed bytes cannot be made from it"
     return ""
 
 
@@ -164,8 +164,8 @@ def _is_there(store: Store, digest: str) -> bool:
 
 
 def _distrust(store: Store, keys: list[str]) -> set[str]:
-    """Have these trees built again at their next use, which `_rebuild_trees` is; those that nothing is left to build
-    from keep what trust they have, and are returned."""
+    """Mark these trees untrusted, so that they are rebuilt at their next use. Return those that cannot be rebuilt; they
+    keep their trust."""
     kept: set[str] = set()
     if not keys:
         return kept
@@ -185,7 +185,7 @@ def _distrust(store: Store, keys: list[str]) -> set[str]:
 
 
 def _take_altered_blobs(store: Store, digests: list[str]) -> None:
-    """Remove the files of these blobs; whoever imports one at this moment brings a good one, which stays."""
+    """Remove the files of these blobs, unless an import has replaced one by a good one in the meantime."""
     altered: dict[str, tuple[int, int] | None] = {}
     for digest in digests:
         identity = _file_identity(store.directories.blob(digest))
@@ -211,7 +211,7 @@ def _file_identity(path: str) -> tuple[int, int] | None:
 
 
 def _rebuild_trees(store: Store) -> None:
-    """Build every tree and merged index that an image needs and that cannot be relied on, as far as possible."""
+    """Build every untrusted tree and merged index that an image needs, if possible."""
     with suppress(ArstoreError):
         for image in store.images():
             if not image.record.is_index:
@@ -222,9 +222,9 @@ def _rebuild_trees(store: Store) -> None:
 
 
 def _form_to_keep(store: Store, image: StoredImage) -> str:
-    """The form in which the trees of *image* are built again: extracted files stay so where all of these were.
+    """Return the form for rebuilding the trees of *image*: extracted files, if all untrusted ones are extracted.
 
-    "" for the form that is best here.
+    "" means the form that is best here.
     """
     inventory = store.inventory()
     with store.graph.read() as snapshot:

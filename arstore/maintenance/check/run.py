@@ -1,7 +1,7 @@
-"""`check`: everything that can be the matter with a store, looked for in as many processes as there are processors.
+"""`check`: all checks of a store, in as many processes as there are processors.
 
-The graph is read once at the beginning and not held: what is found in files afterwards counts only if the graph still
-knows them as they were then.
+The graph is read once at the beginning, and not locked. A finding about a file counts only if the graph still records
+it unchanged afterwards.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ENOUGH, _MANY = 32 << 20, 1024
-"""Bytes, and things, that a process is started for."""
+"""Bytes, and number of things, that are worth a process."""
 _REPORT_EVERY = 4 << 20
 _PAUSES = (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between looks at what may be somebody's work of this moment."""
+"""Seconds between checks of findings that may only be a process's work in progress."""
 
 
 class _Known(NamedTuple):
-    """What the graph said when it was read."""
+    """The records of the graph when it was read."""
 
     blobs: dict[str, BlobRecord]
     layers: dict[str, LayerRecord]
@@ -56,8 +56,8 @@ class _Known(NamedTuple):
 
 
 def extent(store: Store) -> int | None:
-    """About the bytes that `check` reads when it looks deep; None where the graph cannot tell. Raises OSError."""
-    # LMDB is not to be trusted with a file that nobody has looked at.
+    """Return about the bytes that a deep `check` reads; None if the graph cannot be read. Raises OSError."""
+    # LMDB may crash on a damaged file, so its pages are checked first.
     if any(finding.damage in NO_GRAPH for finding in pages(store)):
         return None
     with store.graph.read(lenient=True) as snapshot:
@@ -66,16 +66,16 @@ def extent(store: Store) -> int | None:
 
 
 def check(store: Store, quick: bool = False, report: Report = lambda _bytes: None, nice: bool = False) -> list[Finding]:
-    """Everything that is found, most serious kinds first. *report* is told of bytes read.
+    """Return all findings, most serious kinds first. *report* is called with the number of bytes read.
 
-    *quick*, no content is read. *nice* lets the processes have what nobody else wants of disk and processors. Raises
-    OSError and the errors of Graph for what keeps it from looking at all.
+    With *quick*, no content is read. With *nice*, the processes run at idle priority for disk and processors. Raises
+    OSError and the errors of Graph if a check is not possible at all.
     """
     if quick:
         return _sorted(_quick_or_damaged(store))
     findings = pages(store)
     if any(finding.damage in NO_GRAPH for finding in findings):
-        # LMDB is not to be trusted with such a file. Blobs tell by their names what they are.
+        # LMDB may crash on such a file. Blobs can be checked by their names.
         named = [(digest, None) for digest in present(store.directories)]
         return _sorted([*findings, *blobs(store.directories, named, report)])
     with store.graph.read(lenient=True) as snapshot:
@@ -95,7 +95,7 @@ def _sorted(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _known(store: Store, snapshot: Snapshot) -> _Known:
-    # Records name one another, and most digests stand in several: each is held once.
+    # Records refer to each other, and most digests occur several times: keep each string once.
     strings: dict[str, str] = {}
 
     def one(text: str) -> str:
@@ -111,7 +111,7 @@ def _known(store: Store, snapshot: Snapshot) -> _Known:
 
 
 def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
-    """The keys of *layers*, and what is looked at of each."""
+    """Return the keys of *layers*, and the fields that are checked."""
     records = layers.values()
     return list(layers), Layers(
         [one.parent for one in records],
@@ -122,9 +122,9 @@ def _columns(layers: Mapping[str, LayerRecord]) -> tuple[list[str], Layers]:
 
 
 def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
-    """Those of *seen* that are still there when whoever is at work meanwhile has done its next steps.
+    """Return those of *seen* that remain after other processes have finished their current steps.
 
-    Graph and files cannot be looked at in one moment, and `index.json` follows the graph by a moment.
+    Graph and files cannot be read in one moment, and `index.json` is updated a moment after the graph.
     """
     for pause in _PAUSES:
         if not seen or not store.graph.has_others():
@@ -137,10 +137,10 @@ def _lasting(store: Store, seen: list[Finding]) -> list[Finding]:
 
 
 def _quick_or_damaged(store: Store) -> list[Finding]:
-    """A look at names and sizes; at the graph's pages where these do not let LMDB read it."""
+    """Check names and sizes; if LMDB cannot read the graph, check its pages."""
     store.graph.release()
     try:
-        # In a process of its own, because a damaged page may end that.
+        # In a separate process, because a damaged page may crash it.
         with beside(partial(_quick, store)) as looked:
             return looked()
     except (StoreDamagedError, StoreVersionError):
@@ -151,7 +151,7 @@ def _quick_or_damaged(store: Store) -> list[Finding]:
 
 
 def _quick(store: Store) -> list[Finding]:
-    """A look at names and sizes, with all processors."""
+    """Check names and sizes, with all processors."""
     foreign = belonging(store)
     if foreign:
         return foreign
@@ -168,7 +168,7 @@ def _quick(store: Store) -> list[Finding]:
         parts = looked()
     unreadable = unreadable.union(*(part.unreadable for part in parts))
     if unreadable:
-        # Of what cannot be read nobody knows what it needs.
+        # The needs of an unreadable record are unknown.
         clutter_seen = []
         with store.graph.read(lenient=True) as snapshot:
             seen = list(structure(store, snapshot, snapshot.every("blobs", _Readable).keys()))
@@ -188,7 +188,7 @@ class _Readable(NamedTuple):
 
 
 def _second_look(store: Store, suspects: set[str]) -> Iterator[Finding]:
-    """What is wrong with these trees, of which all is read that tells whether they have been replaced meanwhile."""
+    """Check these trees again, with a full record that shows whether they were replaced in the meantime."""
     if not suspects:
         return
     with store.graph.read(lenient=True) as snapshot:
@@ -199,7 +199,7 @@ def _second_look(store: Store, suspects: set[str]) -> Iterator[Finding]:
 
 
 def _standing(store: Store, candidates: list[TreeCandidate], found: Iterable[Finding]) -> Iterator[Finding]:
-    """Those of *found* whose things are still what they were when the graph was read."""
+    """Yield those of *found* whose things are unchanged since the graph was read."""
     trees = {tree.key: tree for tree in candidates}
     for finding in found:
         if finding.what in trees and finding.damage in {Damage.TREE_ALTERED, Damage.TREE_UNRECORDED}:
@@ -213,7 +213,7 @@ def _standing(store: Store, candidates: list[TreeCandidate], found: Iterable[Fin
 
 
 def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[Finding]:
-    """What is found in content, in no order."""
+    """Yield findings about content, in any order."""
     store.graph.release()
     works = [partial(_work, job, nice, confined) for job, confined in _jobs(store, known)]
     for outcome in run_jobs(works):
@@ -224,7 +224,7 @@ def _deep(store: Store, known: _Known, report: Report, nice: bool) -> Iterator[F
 
 
 def _work(job: Job, nice: bool, confined: Confinement | None, report: Report) -> list[Finding]:
-    """In a worker: do *job*, and tell of its progress now and then."""
+    """In a worker: do *job*, and report its progress from time to time."""
     if nice:
         claim_idle_only()
     if confined is not None:
@@ -244,7 +244,7 @@ def _work(job: Job, nice: bool, confined: Confinement | None, report: Report) ->
 
 
 def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
-    """What there is to read, the largest first, small things together; and what each job may still do."""
+    """Return the jobs, the largest first, small things grouped; and the confinement of each."""
     jobs: list[tuple[int, Job, Confinement | None]] = []
     root = store.directories.root
     plain = confinement.reading(root)
@@ -253,7 +253,7 @@ def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
     for kind, confined in (
         (Aspect.INDEX, plain),
         (Aspect.FILES, confinement.reading(root, attributes=True)),
-        # These are extracted anew to compare them, which takes other rights.
+        # These are extracted again for comparison, which needs other rights.
         (Aspect.UNRECORDED, None),
     ):
         for trees in _grouped([tree for tree in known.trees if tree.content is kind], lambda tree: tree.bytes):
@@ -267,7 +267,7 @@ def _jobs(store: Store, known: _Known) -> list[tuple[Job, Confinement | None]]:
 
 
 def _grouped(items: list[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """*items*, the largest first, in groups of about the bytes and the number that a process is worth."""
+    """Yield *items*, the largest first, in groups that are worth a process by bytes or number."""
     group: list[T] = []
     total = 0
     for item in sorted(items, key=size, reverse=True):

@@ -1,6 +1,6 @@
-"""Trees: their content against what was recorded of it when they were made, and merged indexes against their members.
+"""Checks of trees: content against the sums recorded when they were made, and merged indexes against their members.
 
-Only trees that are relied on are looked at: what a power cut may have hurt is built again anyway.
+Only trusted trees are checked: trees that a power cut may have damaged are rebuilt anyway.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 
 class Aspect(Enum):
-    """What looking at a tree is about."""
+    """The way in which a tree is checked."""
 
     INDEX = auto()
     FILES = auto()
     UNRECORDED = auto()
-    """Files, of which nothing was recorded."""
+    """Files for which no sums were recorded."""
 
 
 @dataclass(slots=True, frozen=True)
 class TreeCandidate:
-    """A tree to look at: its record, a layer that it shows (None for caps and merged indexes), and its inode."""
+    """A tree to check: its record, a layer that it shows (None for caps and merged indexes), and its inode."""
 
     key: str
     record: TreeRecord
@@ -53,24 +53,24 @@ class TreeCandidate:
 
     @property
     def content(self) -> Aspect:
-        """What is in it."""
+        """The way in which its content is checked."""
         if not properties(self.record.form).extracts:
             return Aspect.INDEX
         return Aspect.FILES if self.record.sums else Aspect.UNRECORDED
 
     @property
     def bytes(self) -> int:
-        """About as many as looking deep will read."""
+        """Approximate number of bytes that a deep check reads."""
         return self.layer.size if self.layer is not None else self.record.size
 
 
 def candidates(
     store: Store, chains: Mapping[str, LayerRecord], records: Mapping[str, TreeRecord]
 ) -> Iterator[TreeCandidate]:
-    """The trees with these *records* that are in their places and relied on. Raises OSError."""
+    """Yield the trees with these *records* that are in place and trusted. Raises OSError."""
     boot = store.inventory().boot
     layers = {layer.tree: layer for layer in chains.values() if layer.tree}
-    # To list them takes a fifth of asking for each.
+    # Listing them takes a fifth of the time of a stat(2) for each.
     with os.scandir(store.directories.trees) as entries:
         inodes = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
 
@@ -90,13 +90,13 @@ def candidates(
 
 
 def altered(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> Finding | None:
-    """What is wrong with one tree, all of which is read. The graph is not read."""
+    """Return the finding for one tree, or None; all of it is read. The graph is not read."""
     try:
         if tree.content is Aspect.UNRECORDED:
             return _unrecorded(store, tree, report)
         found = _run_fault(store, tree) if tree.record.members else _fault(store, tree, report)
     except StoreDamagedError as error:
-        # Of a merged index it is a member that is damaged, which is found by itself.
+        # For a merged index, a member is damaged, which has its own finding.
         found = "" if tree.record.members else f"{error.what}: {error.why}"
     except OSError as error:
         found = f"cannot be read: {reason(error)}"
@@ -109,7 +109,7 @@ def _run_fault(store: Store, tree: TreeCandidate) -> str:
 
 
 def glance(store: Store, tree: TreeCandidate) -> Finding | None:
-    """What names and sizes tell of one tree that is relied on."""
+    """Return the finding from names and sizes of one trusted tree, or None."""
     try:
         with opened(store.directories.trees) as parent:
             found = _glimpse(store, tree, parent, tree.key.partition(":")[2])
@@ -132,7 +132,7 @@ def _glimpse(store: Store, tree: TreeCandidate, parent: int, name: str) -> str:
 
 
 def named_sums(sums: tuple[str, ...]) -> dict[str, str]:
-    """The sums of a tree's record by the name of their file."""
+    """Return the sums of a tree's record, by file name."""
     return dict(part.split(":", 1) for part in sums) if sums else {}
 
 
@@ -151,14 +151,14 @@ def _fault(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> 
 
 
 def _unrecorded(store: Store, tree: TreeCandidate, report: Callable[[int], None]) -> Finding | None:
-    """What is wrong with a tree of files that nothing was recorded of: they are extracted anew, and compared.
+    """Return the finding for a tree of files without recorded sums: its layer is extracted again, and compared.
 
-    That takes room for a second copy in the store. A tree that does not show its layer alone cannot be told so.
+    That needs space for a second copy in the store. It is not possible for a tree that differs from its layer.
     """
     layer = tree.layer
     blob = next((one for one in layer.blobs if os.path.isfile(store.directories.blob(one))), "") if layer else ""
     if layer is None or not blob or tree.key != layer.diff_id or store.graph.access is not Access.OWNER:
-        return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files; `--repair` builds it anew")
+        return Finding(Damage.TREE_UNRECORDED, tree.key, "its files have no recorded sums; `--repair` rebuilds it")
     with Ingest(store.directories) as ingest, open(store.directories.blob(blob), "rb", buffering=0) as file:
         place = ingest.directory("tree")
         form = store.forms[tree.record.form]
@@ -166,20 +166,18 @@ def _unrecorded(store: Store, tree: TreeCandidate, report: Callable[[int], None]
         try:
             outcome = take_layer(work, file, report)
         except ArstoreError:
-            # The blob is damaged, which is found by itself, and tells nothing about the tree.
-            return Finding(
-                Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files, and its blob is damaged"
-            )
+            # The blob is damaged, which has its own finding, and says nothing about the tree.
+            return Finding(Damage.TREE_UNRECORDED, tree.key, "its files have no recorded sums, and its blob is damaged")
         sums = named_sums(outcome.stat.sums) if outcome.stat is not None else {}
         if LISTING not in sums:
-            return Finding(Damage.TREE_UNRECORDED, tree.key, "nothing was recorded of its files")
+            return Finding(Damage.TREE_UNRECORDED, tree.key, "its files have no recorded sums")
         with opened(place) as listed_fd, opened(store.directories.tree(tree.key)) as fd:
             found = differences(fd, FILES, listing_of(listed_fd, sums[LISTING]), True, report)
     return Finding(Damage.TREE_ALTERED, tree.key, found) if found else None
 
 
 def _needs_fault(tree_fd: int, wanted: str) -> str:
-    """Whether the file of needs is not the one whose sum is recorded."""
+    """Return why the file of needs does not match the recorded sum; "" if it does."""
     try:
         fd = os.open(NEEDS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=tree_fd)
     except FileNotFoundError:
@@ -191,11 +189,11 @@ def _needs_fault(tree_fd: int, wanted: str) -> str:
         os.close(fd)
     if not wanted:
         return ""
-    return "" if blake3(data).hexdigest(16) == wanted else f"{NEEDS} does not have the digest that is recorded of it"
+    return "" if blake3(data).hexdigest(16) == wanted else f"{NEEDS} does not have the recorded digest"
 
 
 def is_still_there(store: Store, tree: TreeCandidate) -> bool:
-    """Whether nobody has removed or replaced the tree since it was listed. Raises the errors of Graph."""
+    """Whether the tree was neither removed nor replaced since it was listed. Raises the errors of Graph."""
     with store.graph.read(lenient=True) as snapshot:
         record = snapshot.tree(tree.key)
     if record is None or record._replace(synced=False) != tree.record._replace(synced=False):

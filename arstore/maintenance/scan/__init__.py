@@ -1,6 +1,6 @@
-"""Reading the store's directory as a whole: every file, and what it occupies.
+"""Scan of the store's directory: every file, and the bytes that it uses.
 
-`walk` reads it in processes, `totals` are the sums by kind, `cache` remembers directories that have not changed,
-`size_table` keeps many sizes in little memory.
-Not here: what should be there (`graph`, `store.collect`). Start with `walk`.
+`walk` reads it in parallel processes, `totals` are the sums by kind, `cache` remembers directories that have not
+changed, `size_table` keeps many sizes in little memory.
+The expected content is in `graph` and `store.collect`. Start with `walk`.
 """

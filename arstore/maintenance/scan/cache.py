@@ -1,12 +1,12 @@
-"""What directories of trees held when they were last listed, for as long as nothing has changed in them.
+"""Cache of the content of tree directories, valid as long as a directory has not changed.
 
     <runroot>/listings   a line of format, device and count; then inode numbers, and times of last change with a kind
 
-To list 10^5 directories takes the kernel longer than to ask for the two files in each. A directory's time of last
-change, which nobody can set, is another one as soon as an entry comes, goes or is renamed: while inode and time are
-what they were, it holds what it held. Only directories that held exactly what their form puts there are remembered, and
-none that had changed just before it was listed, because more may happen within one tick of the clock. Of files nothing
-is remembered: they are asked for each time.
+Listing 10^5 directories takes the kernel longer than a stat(2) of the two files in each. A directory's ctime, which no
+process can set, changes whenever an entry is added, removed or renamed. While inode and ctime are the same, so is the
+content. Only directories with exactly the files of their form are remembered, and none that had changed just before it
+was listed, because more may happen within one tick of the clock. Nothing is remembered of the files: they are always
+read with stat(2).
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ NAME = "listings"
 
 _FORMAT = b"arstore listings 1"
 _KINDS = tuple(tuple(sorted(form.files)) for form in (*FORMS.values(), MERGED) if not form.extracts)
-"""What may be in a directory, sorted, by the number of its kind. Other kinds, or another order, are another _FORMAT."""
+"""File names in a directory, sorted, by the number of the kind. Changing kinds or their order needs a new _FORMAT."""
 _BITS = (len(_KINDS) - 1).bit_length()
-"""What the number takes of a mark, at its end."""
+"""Number of low bits of a mark that hold the kind."""
 _BY_NAMES = {names: kind for kind, names in enumerate(_KINDS)}
 _FEWEST = 10_000
-"""Directories that are worth a file."""
+"""Number of directories from which on a file is written."""
 _STILL = 2_000_000_000
-"""Nanoseconds for which a directory must not have changed."""
+"""Nanoseconds for which a directory must have been unchanged."""
 
 
 class Listings:
-    """Those of one file system that are known. A *mark* is a time of last change in nanoseconds, and a kind."""
+    """The known directories of one file system. A *mark* is a ctime in nanoseconds, combined with a kind."""
 
     def __init__(self, marks: Mapping[int, int] | None = None) -> None:
         self._marks = marks or {}
@@ -50,7 +50,7 @@ class Listings:
         return bool(self._marks)
 
     def names(self, status: os.stat_result) -> tuple[str, ...]:
-        """What the directory of this *status* holds; nothing where that is not known."""
+        """Return the file names in the directory with this *status*; empty if unknown."""
         mark = self._marks.get(status.st_ino)
         if mark is None or mark >> _BITS != status.st_ctime_ns:
             return ()
@@ -58,20 +58,20 @@ class Listings:
         return _KINDS[kind] if kind < len(_KINDS) else ()
 
     def mark(self, status: os.stat_result, names: Collection[str]) -> int | None:
-        """The mark of a directory that held *names*, and had this *status* before; None for one to list each time."""
+        """Return the mark of a directory with *names* and, before that, this *status*; None if it cannot be cached."""
         kind = _BY_NAMES.get(tuple(sorted(names)))
         return None if kind is None or status.st_ctime_ns > self._latest else status.st_ctime_ns << _BITS | kind
 
     def remember(self, runroot: str, device: int, fresh: Mapping[int, int], count: int) -> None:
-        """Know *fresh* marks by inode, too. There are *count* directories in all.
+        """Save *fresh* marks, by inode, too. There are *count* directories in total.
 
-        A runroot that cannot be written to is no failure.
+        Nothing happens if the runroot cannot be written to.
         """
         marks = {**self._marks, **fresh}
         if not fresh or len(marks) < _FEWEST:
             return
         if len(marks) > 2 * count:
-            # Most are of directories that have gone. The others are found again.
+            # Most belong to directories that are gone. The others are found again.
             marks = dict(fresh)
         head = b"%s %d %d\n" % (_FORMAT, device, len(marks))
         columns = array("Q", marks.keys()).tobytes() + array("Q", marks.values()).tobytes()
@@ -80,7 +80,7 @@ class Listings:
 
     @classmethod
     def of(cls, runroot: str, device: int) -> Listings:
-        """Those that were remembered of the file system *device*; whatever is wrong with the file, none."""
+        """Return the saved marks of the file system *device*; none if the file is missing or invalid."""
         with contextlib.suppress(OSError, ValueError, OverflowError), open(f"{runroot}/{NAME}", "rb") as file:
             form, of, count = file.readline(80).rsplit(b" ", 2)
             content = array("Q", file.read())

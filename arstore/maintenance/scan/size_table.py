@@ -1,4 +1,4 @@
-"""Bytes by key, of 10^5 keys: two lists, of which all at once is quick, and a text and an array between processes."""
+"""Bytes by key, for 10^5 keys: two lists, which are fast as a whole, sent between processes as a text and an array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from arstore.graph.key_numbers import Numbers
 
 _BETWEEN = "\0"
-"""What is in no key."""
+"""A character that no key contains."""
 
 
 @answer
@@ -33,33 +33,33 @@ class Sizes(Mapping[str, int]):
             raise ValueError("as many keys as values")
 
     def as_answer(self) -> tuple[object, ...]:
-        """What goes to another process, which makes it of that again."""
+        """Return the arguments of `of_answer`, for another process."""
         return _BETWEEN.join(self._keys), array("q", self._values).tobytes()
 
     @classmethod
     def of_answer(cls, keys: str, values: bytes) -> Sizes:
-        """From what `as_answer` gives."""
+        """Return a table from the values of `as_answer`."""
         return cls(keys.split(_BETWEEN) if values else (), array("q", values))
 
     def put(self, key: str, size: int) -> None:
-        """Add a key that is not there."""
+        """Add a key that is not in the table yet."""
         self._keys.append(key)
         self._values.append(size)
         self._table = None
 
     def extend(self, others: Sizes) -> None:
-        """Add keys that are not there, with their sizes."""
+        """Add keys that are not in the table yet, with their sizes."""
         self._keys += others._keys
         self._values += others._values
         self._table = None
 
     def sort(self) -> None:
-        """Put the keys in order, as they are in the graph: with these in the same order much is quicker."""
+        """Sort the keys as in the graph; comparisons with keys in the same order are much faster."""
         pairs = sorted(zip(self._keys, self._values, strict=True))
         self._keys, self._values = [key for key, _ in pairs], [size for _, size in pairs]
 
     def lessen(self, key: str, size: int) -> None:
-        """Take *size* bytes from those of *key*."""
+        """Subtract *size* bytes from those of *key*."""
         self._values[self._keys.index(key)] -= size
         self._table = None
 
@@ -83,25 +83,25 @@ class Sizes(Mapping[str, int]):
         return sum(self._values)
 
     def besides(self, known: Collection[str]) -> list[str]:
-        """The keys that are not among *known*, sorted."""
+        """Return the keys that are not in *known*, sorted."""
         if self._is(known):
             return []
         is_known: Container[str] = known if isinstance(known, frozenset) else frozenset(known)
         return sorted(filterfalse(is_known.__contains__, self._keys))
 
     def differing(self, others: Mapping[str, int]) -> list[str]:
-        """The keys for which *others* has other bytes."""
+        """Return the keys for which *others* has a different size."""
         if list(map(others.get, self._keys, self._values)) == self._values:
             return []
         return [key for key, size in zip(self._keys, self._values, strict=True) if others.get(key, size) != size]
 
     def by_number(self, numbers: Numbers) -> list[int]:
-        """The bytes of each key that has a number, 0 for what is not here."""
+        """Return the bytes of each numbered key, 0 for keys that are not in the table."""
         if self._is(numbers.recorded):
             return [*self._values, *repeat(0, len(numbers.keys) - len(self._values))]
         table = dict(zip(self._keys, self._values, strict=True))
         return list(map(table.get, numbers.keys, repeat(0)))
 
     def _is(self, keys: Collection[str]) -> bool:
-        """Whether these are the keys, in this order: as a rule all that is there has a record, and nothing else has."""
+        """Whether *keys* are the keys, in this order. Usually they are: all files are recorded, and vice versa."""
         return len(keys) == len(self._keys) and all(map(operator.eq, keys, self._keys))

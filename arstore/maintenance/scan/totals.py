@@ -1,7 +1,7 @@
-"""What a look at the root finds, and what the graph knows of it, as values (`walk` does the looking).
+"""Results of a scan of the root, and the keys that the graph records, as values (`walk` does the scan).
 
-Sizes are bytes allocated on disk (`st_blocks` of 512), as `du -B1` counts them, and like there a file with several hard
-links counts once, where it is first met.
+Sizes are bytes allocated on disk (`st_blocks` of 512), as `du -B1` counts them. As there, a file with several hard
+links counts once, where it is first found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @answer
 @dataclass(slots=True)
 class Survey:
-    """Bytes by what they belong to; `frame` is the directories and files of the layout itself, the graph among them."""
+    """Bytes by owner; `frame` is the layout itself: its directories and files, including the graph."""
 
     frame: int = 0
     blobs: Sizes = field(default_factory=Sizes)
@@ -32,14 +32,14 @@ class Survey:
     exchange: int = 0
     strange: Sizes = field(default_factory=Sizes)
     linked: dict[int, tuple[str, str, int]] = field(default_factory=dict, compare=False, repr=False)
-    """The files with several hard links, by numbers of device and inode, with the table and key where they count, and
-    their bytes.
+    """The files with several hard links, by device and inode, with the table and key under which they count, and their
+    bytes.
     """
     marks: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
-    """What `Listings` can remember of directories that had to be listed, by inode."""
+    """Marks for `Listings` of directories that had to be listed, by inode."""
 
     def add(self, other: Survey) -> None:
-        """Take in what *other* has found elsewhere below the same root; what is linked from both counts here alone."""
+        """Add the results of *other*, from elsewhere below the same root; files linked from both count only here."""
         self.frame += other.frame
         self.exchange += other.exchange
         self.marks.update(other.marks)
@@ -59,7 +59,7 @@ class Survey:
             self.tables()[name].lessen(key, size)
 
     def tables(self) -> dict[str, Sizes]:
-        """The bytes of what has a key, by the name of its kind."""
+        """Return the tables of bytes by key, by the name of their kind."""
         return {
             "blobs": self.blobs,
             "trees": self.trees,
@@ -70,12 +70,12 @@ class Survey:
 
     @property
     def total(self) -> int:
-        """All of it: what `du -sB1 ROOT/` says."""
+        """All bytes, as `du -sB1 ROOT/` prints them."""
         return self.frame + self.exchange + sum(table.total for table in self.tables().values())
 
 
 class Known(NamedTuple):
-    """Keys that the graph has records of."""
+    """The keys that the graph records."""
 
     blobs: AbstractSet[str]
     trees: AbstractSet[str]
@@ -85,7 +85,7 @@ class Known(NamedTuple):
     def of(
         cls, snapshot: Snapshot, blobs: AbstractSet[str] | None = None, trees: AbstractSet[str] | None = None
     ) -> Known:
-        """All keys, sorted; *blobs* and *trees* are those that the caller has read. Raises the errors of Graph."""
+        """Return all keys, sorted; *blobs* and *trees* if the caller has read them. Raises the errors of Graph."""
 
         def keys(table: str) -> AbstractSet[str]:
             return dict.fromkeys(snapshot.keys(table)).keys()
@@ -97,6 +97,6 @@ class Known(NamedTuple):
         )
 
     def names(self) -> dict[str, frozenset[str]]:
-        """What their files and directories are called, by the directory that these are in."""
+        """Return the names of their files and directories, by the directory that contains these."""
         blobs, trees = (frozenset(key.partition(":")[2] for key in keys) for keys in (self.blobs, self.trees))
         return {"blobs": blobs, "trees": trees, "containers": frozenset(self.containers)}

@@ -1,11 +1,11 @@
 """A walk through the root: every file and directory below it, its size, and what it belongs to.
 
-It counts as `du -sB1 ROOT/` does: it follows no symlink below the root, and it goes into everything that is mounted
-there. Device numbers decide nothing: on an overlay files have others than directories, on btrfs each subvolume has its
-own. They only tell hard links of one file system from those of another.
+It counts as `du -sB1 ROOT/` does: it follows no symlink below the root, and descends into mounts. Device numbers cannot
+be used for decisions: on an overlay, files have other numbers than directories, and on btrfs each subvolume has its
+own. They only distinguish hard links of different file systems.
 
-It looks at names and inodes alone: it opens directories and no file, above all not `graph/lock.mdb` (to close that
-would drop LMDB's locks).
+It reads only names and inodes. It opens directories but no file, least of all `graph/lock.mdb`, because closing that
+would drop LMDB's locks.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from arstore.maintenance.scan.totals import Known
 
 _LONG = 700
-"""Characters of a path from which on paths start anew: four bytes each, and a name more, are what the kernel takes."""
+"""Length in characters at which a new base is opened: with 4 bytes each and a name, a path must fit PATH_MAX."""
 
 _HEX = "0123456789abcdef"
 _BY_LENGTH = {length: algorithm for algorithm, length in HEX_LENGTHS.items()}
 _DIVIDED = "trees"
-"""The directory whose entries are looked at in parts."""
+"""The directory whose entries are divided into parts."""
 
 _SHARED_BY_PIPELINES = "pipelines"
 _FRAME = RESERVED - {_SHARED_BY_PIPELINES}
 _MOST_LOOKED_AT = 10_000
-"""Entries of a directory below the root, and of those in it, among which `images` is looked for."""
+"""Entries of a directory below the root, and of its subdirectories, that are searched for `images`."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Parts:
-    """A look at everything below the root in parts, each of which another process can do.
+    """A survey of everything below the root in parts, each of which another process can do.
 
-    Trees are divided by their first digit; part 0 is the rest, the largest. What vanishes meanwhile is passed over. A
-    part is what its number says at the moment when the process first looks.
+    Trees are divided by their first digit; part 0, the largest, is the rest. Files that vanish during the survey are
+    skipped. The trees of a part are listed when the process does its first part.
     """
 
     COUNT = 1 + len(_HEX)
@@ -63,7 +63,7 @@ class Parts:
         self._trees: dict[str, list[str]] = {}
 
     def remember(self, found: Survey) -> None:
-        """Let the next survey list fewer directories than this one, whose parts together have *found* this."""
+        """Save listings for the next survey from the *found* total of all parts."""
         if found.marks:
             listings = self._known_listings()
             listings.remember(self._directories.runroot, self._device, found.marks, len(found.trees))
@@ -74,7 +74,7 @@ class Parts:
         return self._listings
 
     def survey(self, number: int) -> Survey:
-        """Look at the part of this number. Raises OSError."""
+        """Survey the part with this number. Raises OSError."""
         directories = self._directories
         if not number:
             return _Surveyor(directories).run(but=_DIVIDED)
@@ -86,12 +86,12 @@ class Parts:
 
 
 def outline(directories: Directories, known: Known) -> Survey:
-    """What there is besides what is *known*, quickly: directories are not measured and count 0. Raises OSError."""
+    """Return everything that is not *known*, quickly: directories are not measured and count 0. Raises OSError."""
     return _Outliner(directories, known.names()).run()
 
 
 def weigh(directories: Directories, names: Iterable[str]) -> int:
-    """Bytes of these files and directories below the root, with all that is in them. Raises OSError."""
+    """Return the bytes of these files and directories below the root, with all their content. Raises OSError."""
     return _Surveyor(directories).weigh(names)
 
 
@@ -108,10 +108,10 @@ class _Surveyor:
         self._listings = listings
         self._found = Survey()
         self._at = "frame", ""
-        """The table and key for which something is looked at."""
+        """The table and key under which the current file counts."""
 
     def run(self, but: str = "") -> Survey:
-        """Everything, *but* what is in the directory of this name."""
+        """Survey everything, except the content of the directory *but*."""
         found = self._found
         found.frame += self._own(os.stat(self._root))
         for name in _names_below(self._root):
@@ -138,7 +138,7 @@ class _Surveyor:
         return found
 
     def trees(self, names: Iterable[str]) -> Survey:
-        """What has these *names* in `trees/`, without that directory itself."""
+        """Survey these *names* in `trees/`, without that directory itself."""
         path = f"{self._root}/trees"
         if self._listings:
             with opened(path) as directory:
@@ -148,7 +148,7 @@ class _Surveyor:
         return self._found
 
     def _as_listed(self, directory: int, names: Iterable[str], listings: Listings) -> None:
-        """The same, of which those need not be listed that *listings* know; *directory* is `trees/`, open."""
+        """Do the same, without listing directories that *listings* know; *directory* is `trees/`, open."""
         found: dict[str, int] = {}
         others = []
         for name in names:
@@ -164,7 +164,7 @@ class _Surveyor:
             self._found.trees.sort()
 
     def _size_as_listed(self, directory: int, name: str, listings: Listings) -> int | None:
-        """Bytes of a tree of which it is known what is in it; None for another."""
+        """Return the bytes of a tree whose content is known from *listings*, else None."""
         try:
             status = os.lstat(name, dir_fd=directory)
             files = listings.names(status)
@@ -184,7 +184,7 @@ class _Surveyor:
         return sum(self._whole(f"{self._root}/{name}") for name in names)
 
     def _parent(self, path: str) -> None:
-        """Count a directory of the layout, alone."""
+        """Count a directory of the layout, without its content."""
         self._found.frame += self._size(path, os.lstat(path), alone=True)
 
     def _unknown(self, parent: str, table: str) -> list[str]:
@@ -201,7 +201,7 @@ class _Surveyor:
                 self._strange(path)
 
     def _files(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
-        """Enter into *table* what has these *names* in the directory *parent* and is a file, by its *key*."""
+        """Enter those of *names* in the directory *parent* that are files into *table*, by *key*."""
         found: dict[str, int] = {}
         lstat, is_file = os.lstat, stat.S_ISREG
         with opened(parent) as directory:
@@ -222,7 +222,7 @@ class _Surveyor:
         sizes.extend(Sizes(found, found.values()))
 
     def _directories(self, parent: str, names: Iterable[str], table: str, key: Callable[[str], str]) -> None:
-        """The same for what is a directory, with everything that is in it."""
+        """Do the same for directories, with all their content."""
         sizes = self._found.tables()[table]
         with opened(parent) as directory:
             for name in names:
@@ -250,13 +250,13 @@ class _Surveyor:
         self._found.strange.put(name, self._whole(path))
 
     def _is_frame(self, name: str, path: str) -> bool:
-        """Whether *path*, called *name* below the root, is a file or directory of the layout itself, or of the disk."""
+        """Whether *path*, with this *name* below the root, belongs to the layout itself, or to the file system."""
         if name in _FRAME or name == self._runroot:
             return True
         return is_of_the_disk(name, path) or (name.startswith(KEPT_ASIDE) and _is_directory(path))
 
     def _other(self, name: str, path: str) -> None:
-        """What is not the layout's: the directories through which pipelines hand images over, or a stray."""
+        """Count a path outside the layout: directories through which pipelines hand over images, or a stray."""
         if is_exchange(name, path):
             self._at = "exchange", ""
             self._found.exchange += self._whole(path)
@@ -264,7 +264,7 @@ class _Surveyor:
             self._strange(path)
 
     def _whole(self, path: str) -> int:
-        """Bytes of what lies at *path* and everything below it; 0 for nothing."""
+        """Return the bytes of *path* and everything below it; 0 if it does not exist."""
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -272,16 +272,16 @@ class _Surveyor:
         return self._size(path, status)
 
     def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
-        """The same for what has this *status*; *alone*, without what is below."""
+        """Return the bytes of a file or directory with this *status*; *alone*, without the content."""
         if alone or not stat.S_ISDIR(status.st_mode):
             return self._own(status)
         return status.st_blocks * BLOCK + self._far_below([path])
 
     def _opened_size(self, fd: int, path: str) -> int:
-        """Bytes of the directory that is open as *fd*, and of everything in it.
+        """Return the bytes of the open directory *fd*, and of all its content.
 
-        Most trees are two files, and there are many of them: to go from the open directory spares the kernel two of
-        three ways through *path*.
+        Most trees have two files, and there are many trees: starting from the open directory saves the kernel two of
+        three lookups of *path*.
         """
         lstat, is_directory = os.lstat, stat.S_ISDIR
         status = os.fstat(fd)
@@ -304,7 +304,7 @@ class _Surveyor:
         return total + self._far_below(below) if below else total
 
     def _far_below(self, paths: list[str]) -> int:
-        """Bytes of everything in these directories, however deep: a container may have made paths of any length."""
+        """Return the bytes of everything in these directories; a container may have made paths of any length."""
         base = _Base()
         total = 0
         todo = [(base, path) for path in paths]
@@ -332,7 +332,7 @@ class _Surveyor:
 
 
 class _Outliner(_Surveyor):
-    """Passes over what it would have to look at for its size alone."""
+    """Skips everything that would only be read for its size."""
 
     def _size(self, path: str, status: os.stat_result, alone: bool = False) -> int:
         return 0
@@ -342,7 +342,7 @@ class _Outliner(_Surveyor):
 
 
 class _Base:
-    """A directory that paths start from, open as long as one of them is still to be looked at; -1 is the process's."""
+    """A directory that paths start from, open as long as a path needs it; -1 is the process's working directory."""
 
     __slots__ = ("fd",)
 
@@ -350,12 +350,12 @@ class _Base:
         self.fd = fd
 
     def moved(self, path: str) -> _Base:
-        """The base at the directory *path*. Raises OSError."""
+        """Return the base at the directory *path*. Raises OSError."""
         return _Base(os.open(path, _DIRECTORY, dir_fd=self.at))
 
     @property
     def at(self) -> int | None:
-        """What system calls take for it."""
+        """The value for `dir_fd`."""
         return None if self.fd < 0 else self.fd
 
     def __del__(self) -> None:
@@ -364,9 +364,9 @@ class _Base:
 
 
 def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Names and status of what the directory *path*, relative to *base*, holds; nothing once it has gone.
+    """Yield name and status of each entry of the directory *path*, relative to *base*; nothing if it is gone.
 
-    Nothing either of one that this user may not read, as `lost+found`: du(1) goes on as well.
+    Yields nothing for a directory that this user may not read, such as `lost+found`: du(1) continues as well.
     """
     try:
         fd = os.open(path, _DIRECTORY, dir_fd=base.at)
@@ -381,15 +381,15 @@ def _listed(base: _Base, path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _first_below(root: str, path: str) -> str:
-    """The name below *root* on the way to *path*; "" when *path* is not below it."""
+    """Return the name below *root* on the way to *path*; "" if *path* is not below it."""
     root, path = f"{os.path.realpath(root)}/", os.path.realpath(path)
     return path.removeprefix(root).partition("/")[0] if path.startswith(root) else ""
 
 
 def is_exchange(name: str, path: str) -> bool:
-    """Whether *path*, called *name* below the root, is where pipelines hand images over (`pipeline.load`).
+    """Whether *path*, with this *name* below the root, is a place where pipelines hand over images (`pipeline.load`).
 
-    That is `pipelines`, or a directory from which others, called like the parts of an image's name, lead to `images`.
+    That is `pipelines`, or a directory below which a directory `images` exists, as in the path of an image's name.
     """
     if not _is_directory(path):
         return False
@@ -412,18 +412,18 @@ def is_exchange(name: str, path: str) -> bool:
 
 
 def _blob_digest(algorithm: str, name: str) -> str:
-    """The digest of the blob whose file is called so; "" when none is."""
+    """Return the digest of the blob with this file name; "" if it is not one."""
     return f"{algorithm}:{name}" if len(name) == HEX_LENGTHS[algorithm] and not name.strip(_HEX) else ""
 
 
 def _tree_key(name: str) -> str:
-    """The key of the tree whose directory is called so; "" when none is."""
+    """Return the key of the tree with this directory name; "" if it is not one."""
     algorithm = _BY_LENGTH.get(len(name))
     return f"{algorithm}:{name}" if algorithm and not name.strip(_HEX) else ""
 
 
 def _names_below(path: str, known: frozenset[str] = frozenset()) -> list[str]:
-    """What the directory *path* holds, sorted, but for *known* names; nothing once it has gone."""
+    """Return the names in the directory *path*, sorted, except *known* ones; empty if it is gone."""
     try:
         return sorted(name for name in os.listdir(path) if name not in known)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
-"""A container's life: started, attended, signalled, ended, whatever is killed meanwhile.
+"""The life of a container: start, supervision, signals, end, safe against kills.
 
-`containers` runs an image of the store, `launcher` is the process that attends, `keeper` the first one of the
-container's namespaces; `state` is what others read of it, `control` acts on it, `exec` adds a process.
-Not here: config.json and standard streams. Start with `launcher`.
+`containers` runs an image of the store, `launcher` is the supervising process, `keeper` the first one in the
+container's namespaces; `state` is what others read about it, `control` acts on it, `exec` adds a process.
+config.json and standard streams are elsewhere. Start with `launcher`.
 """

@@ -1,8 +1,9 @@
-"""What a launcher's child says to its parent: one JSON object a line, through a pipe; the end of the pipe means that
-it died.
+"""Messages from a launcher's child to its parent: one JSON object a line, through a pipe.
+
+The end of the pipe means that the child has died.
 
 Events: `started` (`pid`, in the child's pid namespace), `exited` (`status`, 0 to 255), `unwritten` (`stream`, `errno`:
-what the container wrote to it could not be passed on) and `failed` (an error, carried across).
+the container's output to that stream could not be passed on) and `failed` (an error to raise in the parent).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CHUNK = 1 << 16
 
 
 class Event(NamedTuple):
-    """One line: its name, and what belongs to it."""
+    """One message: its name and its fields."""
 
     name: str
     fields: Mapping[str, Any] = MappingProxyType({})
@@ -38,7 +39,7 @@ class Sender:
         self.fd = fd
 
     def send(self, name: str, **fields: object) -> None:
-        """Say it; a parent that is gone does not hear it, which harms nobody. Nothing is said after `close`."""
+        """Send an event; if the parent is gone, it is lost without an error. Nothing is sent after `close`."""
         if self.fd < 0:
             return
         data = json.dumps({"event": name, **fields}).encode() + b"\n"
@@ -46,12 +47,12 @@ class Sender:
             write_all(self.fd, data)
 
     def close(self) -> None:
-        """End the conversation."""
+        """Close the pipe."""
         os.close(self.fd)
         self.fd = -1
 
     def fail(self, error: ArstoreError | OSError) -> None:
-        """Hand *error* to the parent, to be raised there."""
+        """Send *error* to the parent, to be raised there."""
         if isinstance(error, ArstoreError):
             self.send("failed", kind=type(error).__name__, what=error.what, why=error.why, hint=error.hint)
             return
@@ -67,9 +68,9 @@ class Receiver:
         self._buffer = b""
 
     def receive(self, deadline: float | None = None) -> Event | None:
-        """The next event, None at the end.
+        """Return the next event, None at the end.
 
-        Raises TimeoutError when *deadline*, a value of time.monotonic(), passes first.
+        Raises TimeoutError if *deadline*, a value of time.monotonic(), passes first.
         """
         while b"\n" not in self._buffer:
             if deadline is not None and not readable(self.fd, deadline):
@@ -84,14 +85,14 @@ class Receiver:
 
 
 class Unwritten(NamedTuple):
-    """What the container wrote to *stream*, `stdout` or `stderr`, could not be passed on, because of *errno*."""
+    """The container's output to *stream*, `stdout` or `stderr`, could not be passed on, because of *errno*."""
 
     stream: str
     errno: int
 
 
 def error_of(event: Event) -> ArstoreError | OSError:
-    """The error that a `failed` event carries."""
+    """Return the error in a `failed` event."""
     fields = event.fields
     if "errno" in fields:
         return OSError(fields["errno"], fields["why"], fields["what"])

@@ -1,7 +1,7 @@
-"""Children of the launcher: forked into a pid namespace, held back until they may go, ended when their parent ends.
+"""Children of the launcher: forked into a pid namespace, blocked until they may start, ended when their parent ends.
 
-The child is a fork without exec, so whatever the caller has open must survive a fork: an LMDB environment does not,
-and has to be closed before. The caller should have no other threads. Out of scope: what the child does.
+The child is a fork without exec, so everything that the caller has open must survive a fork. An LMDB environment does
+not, and has to be closed before. The caller should have no other threads. Out of scope: the work of the child.
 """
 
 from __future__ import annotations
@@ -22,34 +22,33 @@ if TYPE_CHECKING:
 
 _GO = b"g"
 _HIGHEST = 2**31 - 1
-"""close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered since a descriptor was
-opened.
+"""close_range(2) takes it as "all"; a limit such as RLIMIT_NOFILE may have been lowered after a descriptor was opened.
 """
 
 
 class Child(NamedTuple):
-    """A child as its parent sees it: *pid* in the parent's namespace, what it says, and the word that lets it go."""
+    """A child as its parent sees it: *pid* in the parent's namespace, its events, and the pipe that starts it."""
 
     pid: int
     events: Receiver
     go_fd: int
 
     def let_go(self) -> None:
-        """Let it begin."""
+        """Let it start."""
         try:
             os.write(self.go_fd, _GO)
         except BrokenPipeError:
             return
 
     def send_signal(self, number: int) -> None:
-        """Signal it; one that has ended already is not there to be signalled."""
+        """Send it a signal; do nothing if it has ended."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return
 
     def wait(self) -> int:
-        """Wait for its end and close what belongs to it; its exit status, as a shell has it."""
+        """Wait for its end and close its descriptors; return its exit status, as in a shell."""
         _, status = os.waitpid(self.pid, 0)
         os.close(self.go_fd)
         os.close(self.events.fd)
@@ -57,11 +56,11 @@ class Child(NamedTuple):
 
 
 def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signal: int) -> Child:
-    """Fork a child into the pid namespace that *pid_namespace* has open, or else as PID 1 into a new one.
+    """Fork a child into the open pid namespace *pid_namespace*, or (None) as PID 1 of a new one.
 
-    It gets *death_signal* when this thread ends. When it was let go it calls *work* with the sender of its events; any
+    It gets *death_signal* when this thread ends. Once started, it calls *work* with the sender of its events; any
     exception becomes the event `failed` (`errors.reportable`). The forwarded signals are blocked in it until *work*
-    takes them. Raises OSError.
+    unblocks them. Raises OSError.
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     events_read, events_write = os.pipe()
@@ -85,7 +84,7 @@ def spawn(work: Callable[[Sender], None], pid_namespace: int | None, death_signa
 
 
 def _fork(pid_namespace: int | None, own: int) -> int:
-    """fork(2), the child alone in another pid namespace: what this thread's later children get is put back."""
+    """fork(2) with only the child in another pid namespace; the namespace for later children is restored."""
     if pid_namespace is None:
         unshare(CLONE_NEWPID)
     else:
@@ -101,7 +100,7 @@ def _fork(pid_namespace: int | None, own: int) -> int:
 
 def _be_child(work: Callable[[Sender], None], go_fd: int, report: Sender, death_signal: int) -> NoReturn:
     def life() -> None:
-        # A parent that ended before this line cannot send the signal any more; its end of the pipe is closed then.
+        # A parent that ended before this line cannot send the signal, but its end of the pipe is closed.
         set_parent_death_signal(death_signal)
         for number in (signal.SIGCHLD, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
@@ -117,7 +116,7 @@ def end_after(work: Callable[[], None], report: Sender) -> NoReturn:
     try:
         work()
         status = 0
-    except BaseException as error:  # the end of this process: what is not said here is lost
+    except BaseException as error:  # the end of this process: an error not reported here is lost
         report.fail(reportable(error, "container"))
         status = 0
     finally:
@@ -125,7 +124,7 @@ def end_after(work: Callable[[], None], report: Sender) -> NoReturn:
 
 
 def close_others(*kept: int) -> None:
-    """Close every descriptor above 2 but *kept*; negative ones count as none."""
+    """Close every descriptor above 2 except *kept*; negative ones are ignored."""
     low = 3
     for fd in sorted(fd for fd in set(kept) if fd > 2):
         os.closerange(low, fd)

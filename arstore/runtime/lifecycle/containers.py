@@ -1,8 +1,8 @@
-"""Containers that run: an image or a container of the store, given to the launcher, and what is left of it afterwards.
+"""Running containers: an image or a container of the store is handed to the launcher, and cleaned up afterwards.
 
-A foreground container is *ephemeral* unless it is to be kept: it belongs to this process, and whoever next looks
-removes it should this process be killed. A detached one is so until it has been started, and then stays until it is
-removed.
+A foreground container is *ephemeral* unless it is to be kept: it belongs to this process, and if this process is
+killed, the next process that looks removes it. A detached container is ephemeral until it has been started; then it
+stays until it is removed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class RunRequest(NamedTuple):
-    """What to run and how: the container's *name* ("" makes one up), whether to *keep* it, a *timeout* in seconds."""
+    """How to run an image: the container's *name* ("" generates one), whether to *keep* it, *timeout* in seconds."""
 
     image: StoredImage
     options: RunOptions
@@ -47,16 +47,16 @@ class RunRequest(NamedTuple):
     keep: bool = False
     timeout: float | None = None
     stops_on_term: bool = False
-    """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) in place of being passed on to it."""
+    """Whether SIGTERM stops the container (stop signal, grace, SIGKILL) instead of being passed on to it."""
     trees: tuple[tuple[str, TreeRecord], ...] | None = None
-    """What `Store.stack_records` gave for the image, if the caller has asked."""
+    """The result of `Store.stack_records` for the image, if the caller has it."""
 
 
 def run(store: Store, request: RunRequest, created: Callable[[str], None] = lambda _id: None) -> Ended:
-    """Run a new container in the foreground and return how it ended; *created* is told its id.
+    """Run a new container in the foreground and return how it ended; *created* is called with its id.
 
-    Raises the errors of `create_container` and `launcher.run`. Unless it is kept, nothing of the container is
-    left, whatever happens.
+    Unless it is kept, the container is removed completely, whatever happens. Raises the errors of `create_container`
+    and `launcher.run`.
     """
     remove_abandoned(store)
     reached("run.abandoned-removed")
@@ -71,12 +71,12 @@ def run(store: Store, request: RunRequest, created: Callable[[str], None] = lamb
 
 
 def start(store: Store, request: RunRequest) -> str:
-    """Start a new container detached, and return its id once it runs.
+    """Start a new container detached, and return its id once it is running.
 
-    Raises as `run` does; the container is removed when it could not be started.
+    The container is removed if it could not be started. Raises the errors of `run`.
     """
     remove_abandoned(store)
-    # Until it has been started it goes with this process, so that nobody has to remove what never began.
+    # Until it has been started it is removed with this process, so that a failed start leaves nothing behind.
     container = create_container(store, request.image, request.name, ephemeral=True, trees=request.trees)
     reached("run.created")
     try:
@@ -89,7 +89,7 @@ def start(store: Store, request: RunRequest) -> str:
 
 
 def _discard(store: Store, container: Container) -> None:
-    """Remove a container that is this process's; one that somebody has mounted meanwhile is theirs."""
+    """Remove a container of this process, unless another process has mounted it in the meantime."""
     with suppress(InUseError):
         remove_container(store, container.id)
 
@@ -97,7 +97,7 @@ def _discard(store: Store, container: Container) -> None:
 def _launch(
     store: Store, container: Container, request: RunRequest, act: Callable[[Launch], _T], *, volatile: bool
 ) -> _T:
-    """Give *container* to *act*; *volatile* has what it writes not synced, which need not survive a power cut."""
+    """Pass *container* to *act*; with *volatile*, its files are not synced, and need not survive a power cut."""
     require_text(container.path)
     config = store.config(request.image)
     with lowers(store, request.image, writable=True, trees=request.trees) as found, ExitStack() as stack:
@@ -120,20 +120,21 @@ def _launch(
 
 
 def _mounting(store: Store, container: Container, overlay: Overlay, stack: ExitStack) -> Callable[[str], None]:
-    """What mounts *overlay* in the launcher's mount namespace, where directories opened in ours are no layers any more.
+    """Return a function that mounts *overlay* in the launcher's mount namespace, where our open directories cannot be
+    layers.
 
-    The mount is made here, detached; a kernel without detached overlay mounts gets the layers opened again there.
-    Raises InUseError when somebody has mounted *container* already.
+    The mount is made here, detached. A kernel without detached overlay mounts opens the layers again there. Raises
+    InUseError if *container* is already mounted.
     """
     try:
-        # Nobody may look meanwhile whether the upper directory is in use (`mounts.upper_in_use`).
+        # While this is done, no other process may check whether the upper directory is in use (`upper_in_use`).
         with store.graph.write():
             require_unused(container.upper, f"container {container.id}")
             mount_fd = detached(overlay)
     except MountForbiddenError:
         raise
     except MountError:
-        # Layers without a path are detached mounts: the kernel is new enough, and has said what is the matter.
+        # Layers without a path are detached mounts: so the kernel is new enough, and its error is the real one.
         if not all(lower.path for lower in overlay.lowers):
             raise
         return lambda target: _perform_reopened(overlay, target)
@@ -153,14 +154,14 @@ def _perform_reopened(overlay: Overlay, target: str) -> None:
 
 
 def require_idle(store: Store, container: Container) -> None:
-    """Raise InUseError when something runs in *container*, or when it is mounted."""
+    """Raise InUseError if *container* is running or mounted."""
     if _is_running(container) or container_is_owned(container):
-        raise InUseError(f"container {container.id}", "is running", f"`arstore kill {container.id}` ends it")
+        raise InUseError(f"container {container.id}", "is running", f"end it with `arstore kill {container.id}`")
     require_unmounted(store, container)
 
 
 def _is_running(container: Container) -> bool:
-    """Whether something runs in it; a state that a power cut has spoilt was that of a run which has ended with it."""
+    """Whether the container is running; a state file damaged by a power cut belongs to a run that the cut has ended."""
     try:
         return status(container.path).is_running
     except (NotFoundError, StoreDamagedError):
@@ -168,12 +169,12 @@ def _is_running(container: Container) -> bool:
 
 
 def container_is_owned(container: Container) -> bool:
-    """Whether it belongs to a `run` that is alive."""
+    """Whether the container belongs to a live `run`."""
     return container.record.ephemeral and not container.abandoned
 
 
 def remove(store: Store, container_id: str) -> None:
-    """Remove a container in which nothing runs, with all that it wrote.
+    """Remove a container that is not running, with all its files.
 
     Raises NotFoundError, InUseError, OSError.
     """

@@ -1,8 +1,8 @@
-"""Acting on a container from outside its launcher: signal, stop, wait.
+"""Control of a container from outside its launcher: signal, stop, wait.
 
-Everything goes by the state file and by pidfds (pidfd_open(2), Linux 5.3): a pid that was given to somebody else in
-the meantime is never signalled, and waiting needs no polling. Any process of the container's owner may do it. Out of
-scope: exec, see `lifecycle.exec`.
+Everything uses the state file and pidfds (pidfd_open(2), Linux 5.3): a pid that was reused in the meantime is never
+signalled, and waiting needs no polling. Any process of the container's owner may do it. Out of scope: exec, see
+`lifecycle.exec`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SETTLE_SECONDS = 5.0
 def kill(directory: str, number: int = signal.SIGKILL) -> None:
     """Send a signal to the first process of the container in *directory*.
 
-    Raises NotFoundError when it does not run, OSError.
+    Raises NotFoundError if it is not running, OSError.
     """
     state = status(directory)
     if state.is_running:
@@ -45,15 +45,16 @@ def kill(directory: str, number: int = signal.SIGKILL) -> None:
 
 
 def wait(directory: str, timeout: float | None = None) -> RunState:
-    """The state once the container in *directory* has ended and its launcher has said so, or after *timeout* seconds.
+    """Return the state after the container in *directory* has ended and its launcher has recorded that, or after
+    *timeout* seconds.
 
-    Raises NotFoundError when it was never started, OSError.
+    Raises NotFoundError if it was never started, OSError.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     state = status(directory)
     while state.is_running:
         state.require_reachable()
-        # A foreground launcher outlives its container, a detached one ends with it: the keeper is what both have.
+        # A foreground launcher outlives its container, a detached one ends with it; both have a keeper.
         with _opened_pidfd(state.keeper) as pidfd:
             if pidfd is not None and not readable(pidfd, deadline):
                 return status(directory)
@@ -62,9 +63,9 @@ def wait(directory: str, timeout: float | None = None) -> RunState:
 
 
 def stop(directory: str, grace: float | None = None) -> RunState:
-    """End the container in *directory*: its stop signal, and after *grace* seconds SIGKILL; its last state.
+    """End the container in *directory*: send its stop signal, and SIGKILL after *grace* seconds; return its last state.
 
-    Without *grace* it has as long as it was started with. Raises NotFoundError when it does not run, OSError.
+    Without *grace*, the value from its start is used. Raises NotFoundError if it is not running, OSError.
     """
     state = status(directory)
     kill(directory, state.stop_signal)
@@ -77,7 +78,7 @@ def stop(directory: str, grace: float | None = None) -> RunState:
 
 
 def _settled(directory: str) -> RunState:
-    """The keeper has ended; its launcher, if it is alive, is about to write the last word."""
+    """Wait for the final state: the keeper has ended, and its launcher, if alive, is about to write it."""
     patience = time.monotonic() + _SETTLE_SECONDS
     while (state := status(directory)).is_running and time.monotonic() < patience:
         time.sleep(_SETTLE)
@@ -86,7 +87,7 @@ def _settled(directory: str) -> RunState:
 
 @contextlib.contextmanager
 def _opened_pidfd(process: Owner | None) -> Iterator[int | None]:
-    """A pidfd of *process*; None when it does not run any more."""
+    """Yield a pidfd of *process*; None if it is no longer running."""
     if process is None:
         yield None
         return
@@ -96,7 +97,7 @@ def _opened_pidfd(process: Owner | None) -> Iterator[int | None]:
         yield None
         return
     try:
-        # Asked after opening: a pidfd cannot change hands, so what was alive now is what it refers to.
+        # Checked after opening: a pidfd never changes its process, so if it is alive now, the pidfd is right.
         yield pidfd if process.runs_here() else None
     finally:
         os.close(pidfd)

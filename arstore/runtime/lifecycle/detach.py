@@ -1,7 +1,7 @@
-"""Work that goes on when the command that asked for it has ended: a daemon, and the one word that its caller waits for.
+"""Daemons: work that continues after the command has ended, and the first event that the command waits for.
 
-The daemon has a session of its own, the root as its working directory and /dev/null as its streams. An LMDB environment
-must not be open in the process that calls this. Out of scope: what the daemon does.
+The daemon has its own session, the root as its working directory and /dev/null as its streams. An LMDB environment must
+not be open in the calling process. Out of scope: the work of the daemon.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def detached(what: str, work: Callable[[Sender], None]) -> None:
-    """Do *work* in a daemon; return when it has sent its first event, which is not `failed`.
+    """Do *work* in a daemon; return when it has sent its first event other than `failed`.
 
-    Raises the error that it ends with before that, and RuntimeFailedError, named *what*, when it was killed.
+    Raises the error that it sends before that, and RuntimeFailedError, with *what*, if it was killed.
     """
     reading, writing = os.pipe()
     middle = os.fork()
@@ -40,7 +40,7 @@ def detached(what: str, work: Callable[[Sender], None]) -> None:
 
 
 def _daemonise(work: Callable[[Sender], None], report: Sender) -> NoReturn:
-    """Be the process between the caller and the daemon, or the daemon: neither returns."""
+    """Be the process between the caller and the daemon, or the daemon; neither returns."""
 
     def life() -> None:
         os.setsid()

@@ -1,9 +1,9 @@
-"""One more process in a container that runs: `exec`.
+"""Another process in a running container: `exec`.
 
-A child joins the keeper's pid and mount namespaces, where the runtime's state and the bundle are, and runs `RUNTIME
-exec` there, detached, being the reaper of what that starts. It has a session of its own, as the keeper has. When the
-caller is killed, the child is told by a signal and kills the process, and the other way round; should both be killed
-at once, the process stays until the container ends. Out of scope: finding the container.
+A child joins the keeper's pid and mount namespaces, where the runtime's state and the bundle are. It runs `RUNTIME
+exec` there, detached, and is the reaper of the new process. It has its own session, as the keeper has. If the caller is
+killed, the child gets a signal and kills the process, and vice versa. If both are killed at once, the process stays
+until the container ends. Out of scope: finding the container.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 _KILLED = 128 + signal.SIGKILL
 _ORPHANED = signal.SIGRTMIN + 5
-"""What the child gets when the caller ends: no signal that anybody sends for another reason."""
+"""The signal that the child gets when the caller ends; it is not used for anything else."""
 
 
 def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> Ended:
     """Run *args* in the container of *directory*, on this process's standard streams; return how it ended.
 
-    What *options* leave open is as the container's own process has it. Raises NotFoundError when the container does
-    not run, CommandNotFoundError, CommandNotExecutableError, ImageConfigError for the user, RuntimeFailedError,
+    Settings that are not in *options* are those of the container's own process. Raises NotFoundError if the container
+    is not running, CommandNotFoundError, CommandNotExecutableError, ImageConfigError for the user, RuntimeFailedError,
     OSError. An LMDB environment must not be open.
     """
     options = options or ExecOptions()
@@ -64,9 +64,9 @@ def exec_in(directory: str, args: tuple[str, ...], options: ExecOptions | None =
 
 
 def start_exec(directory: str, args: tuple[str, ...], options: ExecOptions | None = None) -> None:
-    """Start *args* in the container of *directory*, and return while it runs; what it writes goes nowhere.
+    """Start *args* in the container of *directory*, and return while it is running; its output is discarded.
 
-    Raises as `exec_in`.
+    Raises the errors of `exec_in`.
     """
     place = os.path.abspath(directory)
     state = _running(directory, args)
@@ -127,7 +127,7 @@ def _exec(
 
 
 class _Handle:
-    """A namespace or the root of a process, open. Raises NotFoundError when the process has ended."""
+    """An open namespace or root of a process. Raises NotFoundError if the process has ended."""
 
     def __init__(self, process: Owner, name: str) -> None:
         gone = NotFoundError(f"process {process.pid}", "the container has ended")
@@ -135,7 +135,7 @@ class _Handle:
             self.fd = os.open(f"/proc/{process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise gone from error
-        # Asked after opening: the pid may have been somebody else's by then.
+        # Checked after opening: the pid may have been reused before.
         if not process.runs_here():
             os.close(self.fd)
             raise gone
@@ -148,7 +148,7 @@ class _Handle:
 
 
 def _follow(child: Child, on_start: Callable[[], None], interrupts: list[int]) -> Ended:
-    """Listen to the child until its end. A child that was killed leaves a process behind, which is killed then.
+    """Receive events until the child's end. If the child was killed, kill the process that it left behind.
 
     *interrupts* has each SIGINT that was passed on.
     """
@@ -192,14 +192,14 @@ def _attend(
     entrance: list[int],
     report: Sender,
 ) -> None:
-    """The child's life, inside the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
+    """Do the child's work in the keeper's namespaces; *entrance* is the keeper's mount namespace and root, open."""
     os.setsid()
     become_subreaper()
     session = Keeper(stdio, report)
     session.catch_signals(_ORPHANED)
     mount_namespace, root = entrance
     setns(mount_namespace, CLONE_NEWNS)
-    # That led to the namespace's root, which is another than the keeper's where arstore itself runs in a chroot.
+    # setns leads to the namespace's root, which is not the keeper's if arstore itself runs in a chroot.
     os.fchdir(root)
     os.chroot(".")
     bundle = Bundle(directory)
@@ -223,7 +223,7 @@ def _attend(
 
 
 def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Json:
-    """The process of the container's config.json, changed as *args* and *options* ask."""
+    """Return the process in the container's config.json, changed according to *args* and *options*."""
     spec = bundle.spec()
     found: Json = spec["process"]
     for word in args:
@@ -252,7 +252,7 @@ def _process(bundle: Bundle, args: tuple[str, ...], options: ExecOptions) -> Jso
 
 
 def _clear(name: str) -> None:
-    """Remove what this exec left in the bundle; the container may end, and the whole bundle go, at any moment."""
+    """Remove this exec's files from the bundle; the container may end, and the whole bundle vanish, at any moment."""
     with contextlib.suppress(FileNotFoundError):
         for entry in os.listdir(name):
             os.unlink(os.path.join(name, entry))

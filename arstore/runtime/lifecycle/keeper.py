@@ -1,8 +1,8 @@
-"""One process in a container, from the runtime's start to the process's end; runs in a child of arstore's own.
+"""Supervision of one process in a container, from the runtime's start to the process's end; runs in a child of arstore.
 
-The runtime is run detached: it starts the process and ends, and the process becomes the child of whoever is the
-reaper here (PID 1 of the launcher's pid namespace, or a subreaper of `exec`). So no runtime stays in memory, the
-process's exit status arrives by wait(2) unchanged, and a signal reaches it by kill(2).
+The runtime is run detached: it starts the process and ends, and the process becomes the child of the reaper (PID 1 of
+the launcher's pid namespace, or a subreaper of `exec`). So no runtime stays in memory, the process's exit status
+arrives by wait(2) unchanged, and signals reach it by kill(2).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-"""A program starts with the default action of every signal, real-time ones included, whatever the caller ignores."""
+"""A program starts with default actions for all signals, including real-time ones, whatever the caller ignores."""
 _HIGH = 10
 _LONGEST_REASON = 1024
 _STARTING_GRACE = 2.0
-"""Seconds that a runtime has to finish starting a process which somebody wants to end."""
+"""Seconds that a runtime has to finish starting a process that is to be ended."""
 
 
 class Errand(NamedTuple):
-    """What the runtime is to do: *argv* takes the console's socket name ("" for none). *what* names it in an error."""
+    """A command of the runtime: *argv* takes the console's socket name ("" for none). *what* names it in errors."""
 
     runtime: Runtime
     argv: Callable[[str], list[str]]
@@ -47,9 +47,7 @@ class Errand(NamedTuple):
 
 
 class Keeper:
-    """Starts and attends one process. Signals are caught from the beginning and delivered once there is somebody to
-    take them.
-    """
+    """Starts and supervises one process. Signals are caught at once, and delivered when the process exists."""
 
     def __init__(self, stdio: Stdio, report: Sender) -> None:
         self._stdio = stdio
@@ -62,9 +60,7 @@ class Keeper:
         self._ended = False
 
     def catch_signals(self, orphaned: int | None = None) -> None:
-        """Take the forwarded signals, which the parent has held back until now; *orphaned* is for the parent's own
-        end.
-        """
+        """Catch the forwarded signals, blocked until now; *orphaned* is sent when the parent ends."""
         if orphaned is not None:
             signal.signal(orphaned, self._on_orphaned)
         for number in FORWARDED:
@@ -73,10 +69,9 @@ class Keeper:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     def attend(self, errand: Errand) -> None:
-        """Start the process and stay until it has ended and all its output has been passed on; the report has the
-        status.
+        """Start the process and stay until it has ended and all its output has been passed on; send its status.
 
-        Raises RuntimeFailedError, CommandNotFoundError or CommandNotExecutableError when the runtime fails, OSError.
+        Raises RuntimeFailedError, CommandNotFoundError or CommandNotExecutableError if the runtime fails, OSError.
         """
         streams = Streams(self._stdio)
         console = Console(errand.console) if self._stdio.tty else None
@@ -109,7 +104,7 @@ class Keeper:
 
     def _on_signal(self, number: int, _: object) -> None:
         if self._ended:
-            # Only output that nobody takes can keep us here; whoever asks to end has waited long enough.
+            # Only output without a reader can keep us here; a process that asks us to end has waited long enough.
             if number in _ENDING:
                 os._exit(0)
         elif self._pid:
@@ -117,18 +112,18 @@ class Keeper:
         else:
             self._early.append(number)
             if number in _ENDING:
-                # The process gets it when the runtime has started it; one that hangs must not keep it for ever.
+                # The process gets it once the runtime has started it; a hanging runtime must not delay it forever.
                 signal.setitimer(signal.ITIMER_REAL, _STARTING_GRACE)
 
     def _give_up(self, _number: int, _frame: object) -> None:
-        """End a runtime that does not come to an end by itself."""
+        """Kill a runtime that does not end by itself."""
         if self._runtime_pid:
             self._gave_up = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._runtime_pid, signal.SIGKILL)
 
     def _on_orphaned(self, _number: int, _frame: object) -> None:
-        """Nobody is left to attend for: the process goes too, even if it is only about to begin."""
+        """End the process, even if it is only about to start, because the caller has ended."""
         if self._pid:
             self._deliver(signal.SIGKILL)
         elif self._ended:
@@ -146,21 +141,21 @@ class Keeper:
 
 
 class _Reaper:
-    """Reaps every child and keeps what it did not wait for: a process may end before its runtime does."""
+    """Reaps every child, and keeps the status of those not waited for yet: a process may end before its runtime."""
 
     def __init__(self) -> None:
         self._statuses: dict[int, int] = {}
 
     def wait_for(self, pid: int) -> int:
-        """The wait status of *pid*.
+        """Return the wait status of *pid*.
 
-        Raises RuntimeFailedError when it is no child of ours: the runtime did not leave it to its reaper.
+        Raises RuntimeFailedError if it is not our child, because the runtime did not leave it to its reaper.
         """
         while pid not in self._statuses:
             try:
                 reaped, status = os.waitpid(-1, 0)
             except ChildProcessError as error:
-                why = "the runtime has started it where it cannot be waited for"
+                why = "the runtime has started it outside of our control"
                 raise RuntimeFailedError(f"process {pid}", why) from error
             self._statuses[reaped] = status
         return self._statuses.pop(pid)
@@ -169,7 +164,7 @@ class _Reaper:
 def _spawn(argv: list[str], streams: Streams) -> int:
     """Start the runtime with the container's streams; return its process id. Raises RuntimeFailedError.
 
-    Not by posix_spawn(3): glibc's has the program ignore two real-time signals.
+    posix_spawn(3) is not used, because in glibc it makes the program ignore two real-time signals.
     """
     reading, writing = os.pipe()
     try:
@@ -188,7 +183,7 @@ def _spawn(argv: list[str], streams: Streams) -> int:
 
 
 def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoReturn:
-    """Be the runtime; where that fails, write why to *report*, which the new program does not have."""
+    """Become the runtime; if that fails, write the reason to *report*, which the new program does not inherit."""
     try:
         # High numbers first: a given descriptor may itself be one of 0 to 2, which dup2 would overwrite.
         for number, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]):
@@ -196,10 +191,10 @@ def _become(argv: list[str], given: tuple[int, int, int], report: int) -> NoRetu
         for each in _RESET:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # What the runtime makes in the container, such as places to mount on, is to be reached by its users.
+        # Files that the runtime makes in the container, such as mount points, must be accessible to its users.
         os.umask(0o022)
         os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
-    except BaseException as error:  # the end of this process: what is not said here is lost
+    except BaseException as error:  # the end of this process: an error not reported here is lost
         failure = reportable(error, "")
         why = failure.why if isinstance(failure, ArstoreError) else str(failure.strerror)
         os.write(report, why.encode(errors="replace")[:_LONGEST_REASON])
@@ -212,5 +207,5 @@ def _read_pid(path: str) -> int:
         with open(path, encoding="ascii") as file:
             pid = int(file.read().strip())
     except (OSError, ValueError) as error:
-        raise RuntimeFailedError("runtime", f"it left no process id in {os.path.basename(path)}") from error
+        raise RuntimeFailedError("runtime", f"wrote no process id to {os.path.basename(path)}") from error
     return pid

@@ -1,4 +1,4 @@
-"""One launch: what the caller wants to run, and how that becomes a bundle once the root file system is mounted.
+"""One launch: the caller's wishes, and the bundle made from them once the root file system is mounted.
 
 Out of scope: processes, see `launcher`.
 """
@@ -51,21 +51,20 @@ _INIT_PLACES = ("/usr/local/bin", "/usr/bin", "/usr/libexec/podman", "/usr/lib/p
 
 
 def _ignore_exit(_: int | None) -> None:
-    """For callers to whom the end of a container means nothing."""
+    """Do nothing: the default for callers that do not need the end of a container."""
 
 
 class Launch(NamedTuple):
     """A container to be started.
 
-    `directory` is the container's own directory, which exists. `mount_rootfs` mounts a *writable* root file system at
-    the path it is given; it is called in a forked child, in a mount namespace of its own, and may use descriptors
-    that are open now: they are closed there as soon as it returns. `on_exit` is called with the exit status (None
-    when nobody knows it), after everything of the container is gone, by the launcher: the caller's own process or,
-    detached, one that was forked from it. `timeout` (seconds) is for the foreground only; so is
-    `stops_on_term`: SIGTERM then stops the container, as the end of that time does, and is not passed on. Without
-    `passes_signals` no signal is passed on: each does to the launcher what it did before. `kept` are
-    descriptors that the launcher leaves open as long as it lives; meanwhile it is in the context that `attending`
-    gives.
+    `directory` is the container's existing directory. `mount_rootfs` mounts a *writable* root file system at the given
+    path. It is called in a forked child, in its own mount namespace, and may use descriptors that are open now; they
+    are closed there when it returns. `on_exit` is called with the exit status (None if unknown), after everything of
+    the container is gone, by the launcher: the caller's process or, detached, one that was forked from it. `timeout`
+    (seconds) is for the foreground only. So is `stops_on_term`: SIGTERM then stops the container, like the timeout, and
+    is not passed on. Without `passes_signals` no signal is passed on; each has its previous effect on the launcher.
+    `kept` are descriptors that the launcher keeps open while it lives; it runs inside the context manager that
+    `attending` returns.
     """
 
     id: str
@@ -83,19 +82,19 @@ class Launch(NamedTuple):
 
     @property
     def args(self) -> tuple[str, ...]:
-        """The command. Raises ImageConfigError when there is none."""
+        """The command. Raises ImageConfigError if there is none."""
         return container_args(self.config, self.options)
 
     @property
     def stop_signal(self) -> int:
-        """The user's, the image's or SIGTERM; one that is no signal counts as not given, since it is needed only
+        """The user's stop signal, the image's, or SIGTERM; an invalid one is ignored, because it is needed only
         later.
         """
         return next(filter(None, map(_signal, (self.options.stop_signal, self.config.stop_signal))), int(DEFAULT_STOP))
 
     @property
     def hostname(self) -> str:
-        """The user's, the host's where the network is shared, or the beginning of the id. Raises UsageError."""
+        """The user's host name, the host's if the network is shared, or the start of the id. Raises UsageError."""
         if self.options.hostname:
             return check_hostname(self.options.hostname)
         if self.options.network == "host":
@@ -133,7 +132,7 @@ def prepare(launch: Launch, bundle: Bundle) -> None:
 
 
 def _seccomp(launch: Launch) -> Json | None:
-    """The seccomp section. Raises UsageError for a file that is not a profile, OSError."""
+    """Return the seccomp section. Raises UsageError for a file that is not a profile, OSError."""
     security = launch.options.security
     if not launch.runtime.seccomp or security.seccomp == UNCONFINED or (security.privileged and not security.seccomp):
         return None
@@ -146,7 +145,7 @@ def _seccomp(launch: Launch) -> Json | None:
 
 
 def find_init() -> str:
-    """The host's init for containers: a program that needs no libraries. Raises RuntimeMissingError."""
+    """Return the path of the host's init for containers, a program without libraries. Raises RuntimeMissingError."""
     places = [*os.environ.get("PATH", os.defpath).split(":"), *_INIT_PLACES]
     for name in _INITS:
         for place in places:
@@ -157,7 +156,7 @@ def find_init() -> str:
 
 
 def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
-    """The container's own process, as `resolve_process` finds it in what the container will see."""
+    """Return the container's own process, with names resolved in what the container will see."""
     volumes = [(volume.destination, volume.source) for volume in launch.options.volumes]
     with RootDirectory(bundle.rootfs, volumes) if volumes else nullcontext(root) as view:
         process = resolve_process(launch, view)
@@ -174,7 +173,7 @@ def _process(launch: Launch, bundle: Bundle, root: RootDirectory) -> Process:
 
 
 def _hand_over(path: str, owner: tuple[int, int]) -> None:
-    """Let the directory *path* of the host belong to *owner*, who can then write to it. Raises OSError."""
+    """Change the owner of the host's directory *path* to *owner*, who can then write to it. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchown(fd, *owner)
@@ -184,9 +183,9 @@ def _hand_over(path: str, owner: tuple[int, int]) -> None:
 
 
 def check_mount_points(root: RootDirectory) -> None:
-    """Refuse a root file system whose /proc, /dev or /sys leads elsewhere: crun 1.8 follows it into the host.
+    """Refuse a root file system whose /proc, /dev or /sys is a symlink: crun 1.8 would follow it into the host.
 
-    It makes the symlinks of /dev (`fd`, `stdin`, ...) through an absolute one, before it changes the root.
+    crun makes the symlinks in /dev (`fd`, `stdin`, ...) through an absolute one before it changes the root.
     Raises ImageConfigError, OSError.
     """
     for place in {"/" + mount["destination"].split("/")[1]: None for mount in defaults.mounts()}:
@@ -195,7 +194,7 @@ def check_mount_points(root: RootDirectory) -> None:
 
 
 def resolve_process(launch: Launch, root: RootDirectory) -> Process:
-    """The container's own process. Raises as `prepare` does."""
+    """Return the container's own process. Raises the errors of `prepare`."""
     options, config = launch.options, launch.config
     if options.user is None:
         config.require("User")

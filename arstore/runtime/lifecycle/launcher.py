@@ -1,18 +1,18 @@
-"""Running a container so that cleaning up is the kernel's work, whatever is killed.
+"""Running a container so that the kernel does the clean-up, whichever process is killed.
 
 ```
 arstore (foreground) or a daemon forked from it (detached): the launcher; state.json, signals, cgroups afterwards
-  └─ keeper: PID 1 of a pid namespace, in a mount namespace of its own; mounts the root file system, runs the OCI
-     │       runtime once, then waits, and moves bytes where that is needed
+  └─ keeper: PID 1 of a pid namespace, in its own mount namespace; mounts the root file system, runs the OCI runtime
+     │       once, then waits, and moves bytes where that is needed
      └─ the container's process, PID 1 of a pid namespace below
 ```
-The keeper dies with the launcher (PR_SET_PDEATHSIG), and with the keeper, being PID 1, every process below; with the
-last of them the mount namespace, and with it every mount and the runtime's state. Only control groups stay, empty,
-for `remove_cgroups`. The keeper has a session of its own: a terminal's signals reach the launcher alone, which passes
-each on exactly once.
+The keeper dies with the launcher (PR_SET_PDEATHSIG). Because the keeper is PID 1, every process below dies with it; the
+mount namespace dies with the last of them, and every mount and the runtime's state with the namespace. Only control
+groups stay, empty, for `remove_cgroups`. The keeper has its own session: a terminal's signals reach only the launcher,
+which passes on each exactly once.
 
-Locking: none. The launcher is the only writer of state.json. An LMDB environment must not be open in the process that
-calls this. Out of scope: the container's record in the store, removing its directory.
+Locking: none. Only the launcher writes state.json. An LMDB environment must not be open in the calling process. Out of
+scope: the container's record in the store, and the removal of its directory.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _LONGEST_ERROR = 4096
 _KILLED = 128 + signal.SIGKILL
 _INSISTENCE, _INSISTENCE_SECONDS = 3, 2.0
 _LOOKS = 3
-"""How often the kernel's lists of children are read: one may leave out a child while another one ends."""
+"""How often the kernel's lists of children are read: a list may miss a child while another child ends."""
 _GENERATIONS = 3
-"""How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun by a moment."""
+"""How far below the keeper a container's process may be: crun's helper, its parent, may outlive crun briefly."""
 
 
 class Ended(NamedTuple):
-    """How a container ended: its exit status (128+N when a signal ended it), whether the kernel killed a process in
-    it for want of memory, and the stream that could not take what the container wrote.
+    """How a container ended: its exit status (128+N if signal N ended it), whether the kernel killed a process in it
+    because memory ran out, and the stream that could not take its output.
     """
 
     status: int
@@ -68,8 +68,9 @@ class Ended(NamedTuple):
 def run(launch: Launch) -> Ended:
     """Run the container in the foreground, on this process's standard streams.
 
-    Raises what kept it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError, MountError,
-    RuntimeFailedError, OSError...; PipelineTimeoutError when it had to be stopped after *launch.timeout* seconds.
+    Raises the errors that keep it from starting: ImageConfigError, CommandNotFoundError, CommandNotExecutableError,
+    MountError, RuntimeFailedError, OSError...; PipelineTimeoutError if it had to be stopped after *launch.timeout*
+    seconds.
     """
     options = launch.options
     stdio = Stdio(options.interactive, options.tty)
@@ -81,9 +82,9 @@ def run(launch: Launch) -> Ended:
 
 
 def start(launch: Launch) -> None:
-    """Start the container detached from this process: returns when it runs. Its output goes to the log (`logs`).
+    """Start the container detached from this process; return once it is running. Its output goes to the log (`logs`).
 
-    Raises what kept it from starting, as `run` does.
+    Raises the errors that keep it from starting, as `run` does.
     """
     whole = _absolute(launch)
     detached(launch.id, lambda report: _be_launcher(whole, report))
@@ -93,7 +94,7 @@ def _be_launcher(launch: Launch, report: Sender) -> None:
     log = os.path.join(launch.directory, LOG_NAME)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     stdio = Stdio(tty=launch.options.tty, log_fd=log_fd)
-    # Held for as long as this process lives: so it is known to be alive in every pid namespace.
+    # Held while this process lives, so that it is known to be alive in every pid namespace.
     graph = graph_of(launch.directory)
     Owner.announced(graph)
     watch = _Watch(launch, detached=True, kept=(report.fd, lock_of(graph), *launch.kept))
@@ -108,7 +109,7 @@ def _announce(report: Sender, event: Event) -> None:
 
 
 class _Watch:
-    """The launcher's part of one container's life: lets the keeper work, and keeps state.json."""
+    """The launcher's part in one container's life: lets the keeper work, and maintains state.json."""
 
     def __init__(self, launch: Launch, *, detached: bool, kept: tuple[int, ...] = ()) -> None:
         self._launch = launch
@@ -126,12 +127,12 @@ class _Watch:
         self.unwritten: Unwritten | None = None
 
     def attend(self, stdio: Stdio, on_start: Callable[[Event], None]) -> int | None:
-        """From the fork to the last clean-up; the exit status, None when the keeper was killed.
+        """Supervise from the fork to the last clean-up; return the exit status, None if the keeper was killed.
 
-        Raises what the keeper reports, and PipelineTimeoutError.
+        Raises the error that the keeper reports, and PipelineTimeoutError.
         """
         launch = self._launch
-        # Forks happen with the signals held back, so none is lost between the fork and the handlers.
+        # Signals are blocked during the fork, so that none is lost between the fork and the handlers.
         with contextlib.ExitStack() as stack:
             with held_back():
                 child = spawn(lambda report: _keep(launch, stdio, report), None, signal.SIGKILL)
@@ -149,7 +150,7 @@ class _Watch:
             return self._follow(child, state, on_start)
 
     def _end(self) -> None:
-        """See the keeper out; it still runs when something went wrong on this side."""
+        """End the keeper, which is still running if something failed on this side."""
         child, self._child = self._child, None
         if child is not None:
             child.send_signal(signal.SIGKILL)
@@ -187,7 +188,7 @@ class _Watch:
         if failure is not None:
             raise failure
         if self._timed_out:
-            why = f"did not end in {self._launch.timeout:g} seconds and was stopped"
+            why = f"did not finish in {self._launch.timeout:g} seconds and was stopped"
             raise PipelineTimeoutError(self._launch.id, why)
         return status
 
@@ -200,7 +201,7 @@ class _Watch:
         return RuntimeFailedError(self._launch.id, f"{name} was stopped before it had started the container")
 
     def _next(self, child: Child, state: RunState) -> Event | None:
-        """The next event; when the time is over the container is stopped, and then killed, however far it has come."""
+        """Return the next event; when the time is over, stop the container, and then kill it, whatever its state."""
         while True:
             try:
                 self._is_waiting = True
@@ -224,12 +225,12 @@ class _Watch:
                 os.kill(state.process.pid, state.stop_signal)
 
     def _pass_on(self, number: int) -> None:
-        """To the keeper, which passes it to the container; a user who insists with SIGINT ends it all."""
+        """Send a signal to the keeper, which passes it to the container; repeated SIGINT kills everything."""
         child = self._child
         if child is None:
             return
         if number == signal.SIGTERM and self._launch.stops_on_term and not self._is_stopping:
-            # As if the time were over; a wait that has begun would go on until its own end.
+            # As after a timeout; without the exception, a wait in progress would last until its own end.
             self._terminated, self._deadline = True, 0.0
             if self._is_waiting:
                 raise TimeoutError
@@ -274,13 +275,13 @@ class _Watch:
             error="" if failure is None else str(failure)[:_LONGEST_ERROR],
             oom_killed=self.oom_killed,
         )
-        # The directory may have been removed under us; there is nobody left to tell then.
+        # The directory may have been removed in the meantime; then the state has no reader left.
         with contextlib.suppress(FileNotFoundError):
             self._write_state(last)
 
 
 def outer_process(keeper: int, inner_pid: int) -> Owner | None:
-    """The process below *keeper* that has *inner_pid* in its pid namespace; None when it has ended and been reaped."""
+    """Return the process below *keeper* with *inner_pid* in its pid namespace; None if it has been reaped."""
     for _ in range(_LOOKS):
         found = _descendant(keeper, inner_pid, _GENERATIONS)
         if found is not None:
@@ -295,11 +296,11 @@ def _descendant(parent: int, inner_pid: int, generations: int) -> Owner | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     for pid in children:
-        # Any of them, a helper of the runtime's for one, may be reaped while we look.
+        # Any of them, for example a helper of the runtime, may be reaped while we look.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
                 ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
-            # From our namespace inwards; the container's own, where it is 1, comes last.
+            # The first is in our namespace, the last in the container's own, where it is 1.
             if str(inner_pid) in ids[1:-1]:
                 return Owner.of(int(pid))
             if generations > 1 and (found := _descendant(int(pid), inner_pid, generations - 1)) is not None:
@@ -312,7 +313,7 @@ def _absolute(launch: Launch) -> Launch:
 
 
 def _keep(launch: Launch, stdio: Stdio, report: Sender) -> None:
-    """The keeper's life."""
+    """Do the keeper's work."""
     os.setsid()
     session = Keeper(stdio, report)
     session.catch_signals()

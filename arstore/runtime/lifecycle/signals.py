@@ -1,6 +1,6 @@
-"""Signals: their names as images and users write them, and those that the launcher passes on.
+"""Signals: names as images and users write them, and the signals that the launcher passes on.
 
-Out of scope: who they are passed on to.
+Out of scope: the receiver of signals.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FORWARDED = (
     signal.SIGWINCH,
     signal.SIGCONT,
 )
-"""What the launcher passes on to the container's process."""
+"""Signals that the launcher passes on to the container's process."""
 
 DEFAULT_STOP = signal.SIGTERM
 
 
 def parse_signal(text: str) -> int:
-    """The number of `SIGTERM`, `term`, `15` or `RTMIN+3`. Raises UsageError."""
+    """Return the number of `SIGTERM`, `term`, `15` or `RTMIN+3`. Raises UsageError."""
     name = text.strip().upper().removeprefix("SIG")
     if name.isascii() and name.isdigit() and len(name) < 4:
         number = int(name)
@@ -60,8 +60,8 @@ def _real_time(name: str) -> int:
 
 
 def exit_status(wait_status: int) -> int:
-    """What a shell would call the status that wait(2) gave: 128 and the signal's number for a process that was
-    killed.
+    """Return a shell's exit status for a status of wait(2): 128 and the signal's number for a process killed by a
+    signal.
     """
     code = os.waitstatus_to_exitcode(wait_status)
     return 128 - code if code < 0 else code
@@ -69,7 +69,7 @@ def exit_status(wait_status: int) -> int:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Forwarded signals wait until the context ends, here and in what is forked meanwhile."""
+    """Block the forwarded signals during the context, here and in processes forked from here."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     try:
         yield
@@ -79,10 +79,9 @@ def held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def passing_on(send: Callable[[int], None]) -> Iterator[None]:
-    """Each forwarded signal that this process gets is given to *send*, in the main thread; elsewhere nothing is
-    changed.
+    """Pass each forwarded signal that this process gets to *send*, in the main thread; in other threads, do nothing.
 
-    Python keeps signal handlers to the main thread, so a caller in another one has to pass signals on itself.
+    Python restricts signal handlers to the main thread, so a caller in another thread has to pass signals on itself.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,8 +1,8 @@
-"""What is known of a container that runs or ran: `<container>/state.json`, written by its launcher, read by anyone.
+"""The state of a container that runs or ran: `<container>/state.json`, written by its launcher, read by anyone.
 
-The file is replaced atomically. It says what the launcher last knew; whether that is still so is found out by asking
-for the processes it names, each by pid, start time and boot, so that a reboot or a SIGKILL of the launcher needs no
-cleaning up. From another pid namespace the launcher is asked for by the lock that it holds (`disk.owner`). Times are
+The file is replaced atomically. It has what the launcher last knew. To find out whether that is still true, a reader
+checks the processes that it names, by pid, start time and boot. So a reboot or a SIGKILL of the launcher needs no
+clean-up. From another pid namespace, the launcher is checked by the lock that it holds (`disk.owner`). Times are
 seconds since the epoch. Out of scope: the store's own record of the container.
 """
 
@@ -24,26 +24,24 @@ STOP_TIMEOUT = 10.0
 """Seconds that a container has to end after the stop signal, before it is killed."""
 
 _LATER_WRITES = 2
-"""What a launcher writes after its first word: that it runs, and how it ended."""
+"""Number of writes of a launcher after the first: that the container is running, and how it ended."""
 _MORE = 8192
-"""Bytes of an error's text, and more."""
+"""Bytes reserved for an error's text, and more."""
 
 _LIMIT = 1 << 20
 _LATEST = 253_402_300_800
-"""The year 10000, from which on a time has no text."""
+"""The year 10000, from which on a time cannot be written as text."""
 _LARGEST_PID = 1 << 22
 """PID_MAX_LIMIT of the kernel."""
 
 Status = Literal["starting", "running", "exited", "failed", "dead"]
-"""`exited`: its process ended, `failed`: it never began, `dead`: its launcher was killed and nobody knows how it
-ended.
+"""`exited`: its process ended, `failed`: it never started, `dead`: its launcher was killed, and how it ended is not
+known.
 """
 
 
 class RunState(NamedTuple):
-    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's own first
-    process.
-    """
+    """A container's state. *keeper* is PID 1 of the launcher's namespaces, *process* the container's first process."""
 
     id: str
     status: Status
@@ -61,23 +59,23 @@ class RunState(NamedTuple):
     exit_code: int | None = None
     error: str = ""
     oom_killed: bool = False
-    """Whether the kernel killed a process in it for want of memory."""
+    """Whether the kernel killed a process in it because memory ran out."""
     stop_timeout: float = STOP_TIMEOUT
     """Seconds between the stop signal and SIGKILL."""
     mount_points: tuple[str, ...] = ()
-    """Where something was mounted that neither every container nor its image asks for."""
+    """Mount points besides those that every container has or its image asks for."""
     cgroups: bool = True
-    """Whether it has control groups of its own."""
+    """Whether the container has its own control groups."""
 
     def require_reachable(self) -> None:
-        """Raise NotFoundError when its processes are in another pid namespace than ours."""
+        """Raise NotFoundError if its processes are in another pid namespace than ours."""
         if self.keeper.is_elsewhere:
             why = "was started in another pid namespace, and its processes cannot be reached from this one"
             raise NotFoundError(f"container {self.id}", why, "use arstore where it was started")
 
     @property
     def is_running(self) -> bool:
-        """Whether it may have processes."""
+        """Whether the container may have processes."""
         return self.status in {"starting", "running"}
 
 
@@ -91,7 +89,7 @@ def encoded(state: RunState) -> bytes:
 
 
 def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp") -> None:
-    """Replace the file, by way of a file *name* beside it, which may be one that was reserved. Raises OSError."""
+    """Replace the file, through a file *name* next to it, which may be a reserved one. Raises OSError."""
     temporary = os.path.join(directory, name)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -105,9 +103,9 @@ def write_state(directory: str, state: RunState, name: str = f"{STATE_NAME}.tmp"
 
 
 class StateFile:
-    """The file as its launcher writes it: the space for what it will say later is taken before the container starts.
+    """The file as its launcher writes it: the space for later states is reserved before the container starts.
 
-    So a container that fills the disk still has its exit status told.
+    So the exit status can be recorded even if the container fills the disk.
     """
 
     def __init__(self, directory: str, state: RunState) -> None:
@@ -126,14 +124,14 @@ class StateFile:
         return state
 
     def close(self) -> None:
-        """Give back what was not needed."""
+        """Delete unused reserved files."""
         for name in self._reserved:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._directory, name))
 
 
 def _reserve(path: str, size: int) -> None:
-    """Make a file that has its blocks; where the file system cannot reserve them, they are written."""
+    """Make a file with allocated blocks; if the file system cannot allocate them, they are written."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.posix_fallocate(fd, 0, size)
@@ -145,21 +143,21 @@ def _reserve(path: str, size: int) -> None:
 
 
 def status(directory: str) -> RunState:
-    """The state as it is now: a launcher that is gone without a word makes the container `dead`.
+    """Return the current state; the container is `dead` if its launcher ended without recording the end.
 
-    Raises NotFoundError when the container was never started, StoreDamagedError when the file is not a state.
+    Raises NotFoundError if the container was never started, StoreDamagedError if the file is not a valid state.
     """
     state = _read_state(directory)
     if not state.is_running or state.keeper.runs_here():
         return state
-    # Between the look at the file and the look at the process, the launcher may have said the last word.
+    # Between reading the file and checking the process, the launcher may have written the final state.
     attended = _is_attended(state, directory)
     state = _read_state(directory)
     return state._replace(status="dead") if state.is_running and not attended else state
 
 
 def _is_attended(state: RunState, directory: str) -> bool:
-    """Whether the launcher lives, in whatever pid namespace."""
+    """Whether the launcher is alive, in any pid namespace."""
     launcher = state.launcher
     if not launcher.is_elsewhere:
         return launcher.runs_here()
@@ -167,7 +165,7 @@ def _is_attended(state: RunState, directory: str) -> bool:
 
 
 def graph_of(directory: str) -> str:
-    """The graph of the store whose container has this *directory*."""
+    """Return the graph of the store whose container has this *directory*."""
     return f"{os.path.dirname(os.path.dirname(os.path.abspath(directory)))}/graph"
 
 
@@ -186,7 +184,7 @@ def _read_state(directory: str) -> RunState:
 
 
 def _parsed(fields: dict[str, Any]) -> RunState:
-    """Raises ValueError, KeyError, TypeError for what no launcher writes: processes are signalled by what this says."""
+    """Raises ValueError, KeyError, TypeError for invalid content: processes are signalled according to it."""
     process = fields["process"]
     state = RunState(
         **{

@@ -1,16 +1,16 @@
-"""The bundle: what an OCI runtime is pointed at, and everything it keeps meanwhile.
+"""The bundle: the directory for an OCI runtime, with all its working files.
 
-`<container>/bundle` is an empty directory on disk. In the launcher's mount namespace a tmpfs of its own lies over it:
+`<container>/bundle` is an empty directory on disk. In the launcher's mount namespace, a tmpfs is mounted over it:
 ```
 bundle/            tmpfs, 0700
   config.json      the description (`document`)
   hosts hostname resolv.conf    files that the container sees in /etc
   rootfs/          the container's root file system, mounted by the caller's callable
-  home-is-given    an empty file, where image or user name HOME
+  home-is-given    an empty file, if image or user set HOME
   run/             the runtime's own state, its log, pid files and console sockets
 ```
-No other process sees any of it, and with the last process of the namespace the kernel removes it all. Out of scope:
-what is in rootfs.
+No other process sees any of it, and the kernel removes it all with the last process of the namespace. Out of scope: the
+content of rootfs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.image_files import RootDirectory
 
 HOME_IS_GIVEN = "home-is-given"
-"""An empty file in the bundle of a container whose HOME the image or the user has named: `exec` keeps it then."""
+"""An empty file in the bundle of a container whose HOME is set by the image or the user; `exec` then keeps HOME."""
 
 _TMPFS = "mode=0700,size=64m"
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -42,38 +42,37 @@ _FILE_LIMIT = 1 << 20
 
 
 class Bundle(NamedTuple):
-    """The paths of one container's bundle. *directory* is the container's own, absolute."""
+    """The paths of one container's bundle. *directory* is the container's directory, absolute."""
 
     directory: str
 
     @property
     def path(self) -> str:
-        """The bundle itself."""
+        """The directory of the bundle."""
         return os.path.join(self.directory, "bundle")
 
     @property
     def rootfs(self) -> str:
-        """Where the root file system is mounted."""
+        """The mount point of the root file system."""
         return os.path.join(self.path, "rootfs")
 
     @property
     def run(self) -> str:
-        """Where the runtime keeps its things."""
+        """The directory of the runtime's files."""
         return os.path.join(self.path, "run")
 
     @property
     def place(self) -> StatePlace:
-        """The same, as a runtime wants it."""
+        """The directory and the log file for the runtime."""
         return StatePlace(os.path.join(self.run, "state"), os.path.join(self.run, "runtime.log"))
 
     def enter(self, mount_rootfs: Callable[[str], None]) -> None:
-        """Make this process's mounts private, lay the tmpfs and mount the root file system; the working directory is
-        the bundle then.
+        """Make this process's mounts private, mount the tmpfs and the root file system, and change to the bundle.
 
-        Needs a fresh pid namespace, whose /proc is mounted as well. Raises what *mount_rootfs* raises, and OSError.
+        Needs a new pid namespace, whose /proc is mounted too. Raises OSError, and the errors of *mount_rootfs*.
         """
         unshare(CLONE_NEWNS)
-        # Slave, not private: what the host unmounts must not stay busy because of us, and nothing of ours goes out.
+        # Slave, not private: host unmounts must reach us, or they would stay busy. Our mounts do not propagate.
         mount("none", "/", flags=MS_REC | MS_SLAVE)
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         os.makedirs(self.path, mode=0o700, exist_ok=True)
@@ -84,7 +83,7 @@ class Bundle(NamedTuple):
         mount_rootfs(self.rootfs)
 
     def write(self, name: str, text: str) -> str:
-        """Write one file, readable to all as files in /etc are; its path."""
+        """Write one file, readable by everyone like files in /etc; return its path."""
         path = os.path.join(self.path, name)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -97,12 +96,13 @@ class Bundle(NamedTuple):
         return os.path.exists(os.path.join(self.path, name))
 
     def write_spec(self, spec: Json, name: str = "config.json") -> str:
-        """Write a JSON document for the runtime; its path."""
+        """Write a JSON document for the runtime; return its path."""
         return self.write(name, json.dumps(spec))
 
     def etc_files(self, root: RootDirectory, hostname: str, *, host_network: bool) -> dict[str, str]:
-        """Write the files that the container sees in /etc; by the container's path, without those an image has a
-        directory for.
+        """Write the files that the container sees in /etc; return them by the container's path.
+
+        A file is left out if the image has a directory in its place.
         """
         texts = {
             "hosts": _hosts(hostname, host_network=host_network),
@@ -117,25 +117,25 @@ class Bundle(NamedTuple):
         return found
 
     def spec(self) -> Json:
-        """The container's config.json, read again by a process that has joined the namespace.
+        """Return the container's config.json, for a process that has joined the namespace.
 
-        Raises HostError when the container is just ending.
+        Raises HostError if the container is just ending.
         """
         try:
             with open(os.path.join(self.path, "config.json"), encoding="utf-8") as file:
                 found: Json = json.load(file)
         except FileNotFoundError as error:
-            raise HostError(os.path.basename(self.directory), "the container has no bundle any more") from error
+            raise HostError(os.path.basename(self.directory), "the container no longer has a bundle") from error
         return found
 
 
 def require_text(path: str) -> None:
-    """Raise HostError for a path that is not UTF-8: config.json cannot carry it, and runtimes would use another one."""
+    """Raise HostError for a path that is not UTF-8, because config.json cannot contain it."""
     try:
         path.encode()
     except UnicodeEncodeError:
-        why = "is not valid UTF-8, and OCI runtimes take no other paths"
-        hint = "mount it with --bind at a path that is, and use that one"
+        why = "is not valid UTF-8, which OCI runtimes require of paths"
+        hint = "bind-mount it at a path that is, and use that path"
         raise HostError(path, why, hint) from None
 
 

@@ -1,6 +1,6 @@
-"""The capabilities of a container: docker's fourteen, what is added and dropped, and where they stand in config.json.
+"""The capabilities of a container: docker's default set, additions and removals, and their form in config.json.
 
-Format: OCI runtime-spec config.md, "Linux Process"; numbers of capabilities(7).
+Format: OCI runtime-spec config.md, "Linux Process"; numbers from capabilities(7).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NAMES = (
     "BPF",
     "CHECKPOINT_RESTORE",
 )
-"""All that Linux has, without `CAP_`; each stands at its number."""
+"""All capabilities of Linux, without `CAP_`; the index of each is its number."""
 
 DEFAULT = frozenset(
     [
@@ -77,7 +77,7 @@ DEFAULT = frozenset(
         "SYS_CHROOT",
     ]
 )
-"""The fourteen that docker leaves to a container."""
+"""The 14 capabilities of docker's default set."""
 
 _ALL = "ALL"
 
@@ -88,15 +88,15 @@ def parse_capability(text: str) -> str:
     if name != _ALL and name not in NAMES:
         from arstore.oci.document import shown
 
-        raise UsageError(shown(text), "not a capability", "capabilities(7) lists them; `all` stands for every one")
+        raise UsageError(shown(text), "not a capability", "see capabilities(7); `all` means all of them")
     return name
 
 
 def granted(added: Sequence[str], dropped: Sequence[str], available: int, privileged: bool = False) -> tuple[str, ...]:
-    """The container's capabilities, by number: DEFAULT, and those *added*, without those *dropped*.
+    """Return the container's capabilities, by number: DEFAULT, and those *added*, without those *dropped*.
 
-    Both hold what `parse_capability` gives; one that is named goes before `ALL` on the other side. *available* is the
-    bit mask of what this process has, which nobody can get more than.
+    Both contain results of `parse_capability`; an explicit name overrides `ALL` on the other side. *available* is the
+    bit mask of this process's capabilities, which a container cannot exceed.
     """
     whole = frozenset(NAMES)
     base = whole if privileged or _ALL in added else frozenset() if _ALL in dropped else DEFAULT
@@ -105,10 +105,10 @@ def granted(added: Sequence[str], dropped: Sequence[str], available: int, privil
 
 
 def capabilities_section(uid: int, names: Sequence[str], added: Sequence[str]) -> Json:
-    """The `process.capabilities` of a process of *uid* in a container with *names*, of which *added* were asked for.
+    """Return the `process.capabilities` for *uid* in a container with *names*, of which *added* were requested.
 
-    Nothing is inheritable for root (CVE-2022-24769). Another user starts with none of the container's capabilities,
-    as exec would leave it, but with those that were asked for: they are ambient, because nothing else outlives exec.
+    Root gets no inheritable capabilities (CVE-2022-24769). Another user starts without the container's capabilities, as
+    after exec, except for the requested ones. These are ambient, because no others survive exec.
     """
     bounding = [f"CAP_{name}" for name in names]
     if uid == 0:

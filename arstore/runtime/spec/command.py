@@ -1,8 +1,8 @@
-"""What a container executes: entrypoint and command put together, and looked for before anything is started.
+"""The command of a container: entrypoint and command combined, and looked up before anything is started.
 
-The runtime does the real lookup and the kernel the real exec; looking first gives a missing command an exit status
-and a line of its own, the same with every runtime. What a mount will cover cannot be known here and is left to the
-runtime.
+The runtime does the real lookup and the kernel the real exec. The lookup here gives a missing command its own exit
+status and error line, the same with every runtime. Files that a mount will cover cannot be checked here, and are left
+to the runtime.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _MACHINES = {"x86_64": {62, 3}, "i686": {3}, "aarch64": {183, 40}, "armv7l": {40
 
 
 def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
-    """The argument vector: entrypoint and then arguments or CMD.
+    """Return the argument vector: entrypoint, then arguments or CMD.
 
-    As docker has it: an entrypoint in *options* clears the image's CMD, and one of the image that is an empty word is
-    none. Raises ImageConfigError when nothing is left, or when the image's part cannot be read.
+    As in docker, an entrypoint in *options* clears the image's CMD, and an image's entrypoint of one empty word is
+    ignored. Raises ImageConfigError if nothing is left, or if the image's part cannot be read.
     """
     if options.entrypoint is not None:
         args = tuple(options.entrypoint) + options.args
@@ -52,9 +52,7 @@ def container_args(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
 
 
 class Lookup(NamedTuple):
-    """Where a command is looked for: *search_path* as PATH is written, *mounts* the container's paths that mounts
-    cover.
-    """
+    """Where to look for a command: *search_path* in the form of PATH, *mounts* the paths that mounts cover."""
 
     root: RootDirectory
     search_path: str
@@ -62,15 +60,15 @@ class Lookup(NamedTuple):
     mounts: tuple[str, ...] = ()
 
     def covered(self, path: str) -> bool:
-        """Whether a mount may show something else at *path* than the image does."""
+        """Whether a mount may replace the image's file at *path*."""
         places = [*_RUNTIME_MOUNTS, *self.mounts, *(self.root.canonical(m) for m in self.mounts)]
         return _is_below(os.path.normpath(path), places) or _is_below(self.root.canonical(path), places)
 
 
 def check_command(name: str, lookup: Lookup) -> None:
-    """See that *name*, the first of the arguments, can be executed.
+    """Require that *name*, the first of the arguments, can be executed.
 
-    Raises CommandNotFoundError, also for a script or program whose interpreter is missing, and
+    Raises CommandNotFoundError, also if the interpreter of a script or program is missing, and
     CommandNotExecutableError.
     """
     if not name:
@@ -131,7 +129,7 @@ def _check_interpreter(path: str, interpreter: str, lookup: Lookup) -> None:
 
 
 def _check_elf(path: str, fd: int, head: bytes) -> str:
-    """The dynamic linker that the program names, "" where it names none or is damaged: the kernel will say so."""
+    """Return the program's dynamic linker, "" if it has none or is damaged, which the kernel will report."""
     if len(head) < 64 or head[4] not in {1, 2} or head[5] not in {1, 2}:
         return ""
     order, wide = "<" if head[5] == 1 else ">", head[4] == 2
@@ -166,7 +164,7 @@ def _machine() -> str:
 
 
 def _foreign_formats() -> bool:
-    """Whether binfmt_misc may run what the kernel alone would not."""
+    """Whether binfmt_misc may run programs that the kernel alone would not."""
     try:
         return bool(set(os.listdir(_BINFMT)) - {"register", "status"})
     except OSError:

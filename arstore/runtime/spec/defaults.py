@@ -1,8 +1,7 @@
 """The parts of config.json that are the same for every container: docker's well-known defaults.
 
-Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of devices,
-masked and read-only paths are what docker and containerd document. Everything here is JSON in the making; callers
-take copies.
+Sources: OCI runtime-spec config.md and config-linux.md, "Default Filesystems"; the lists of devices, masked and
+read-only paths are documented by docker and containerd. The values are JSON; callers make copies.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ MASKED_PATHS = (
 READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 MOST_FILES = 1 << 20
-"""RLIMIT_NOFILE of a container, where this process's own hard limit is not lower."""
+"""RLIMIT_NOFILE of a container, unless this process's own hard limit is lower."""
 
 _CHARACTER_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None))
 """null, zero, full, random, urandom, tty, console, ptmx and the pseudo-terminals."""
@@ -41,7 +40,7 @@ SHM_SIZE = 64 << 20
 
 
 def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
-    """The file systems that every container gets, in the order in which they are mounted."""
+    """Return the file systems that every container gets, in mount order."""
     access = "rw" if privileged else "ro"
     quiet = ["nosuid", "noexec", "nodev"]
     groups = [*quiet, "relatime", access]
@@ -64,7 +63,7 @@ def mounts(shm_size: int = SHM_SIZE, privileged: bool = False) -> list[Json]:
 
 
 def device_rules() -> list[Json]:
-    """Which devices the container may use: any may be made, few may be opened."""
+    """Return the rules for devices: any may be made, few may be opened."""
     rules: list[Json] = [
         {"allow": False, "access": "rwm"},
         {"allow": True, "type": "c", "access": "m"},

@@ -1,7 +1,7 @@
-"""Devices of the host that a container is given: `--device`, and all of them for `--privileged`.
+"""Host devices for a container: `--device`, and all of them for `--privileged`.
 
-Format: OCI runtime-spec config-linux.md, "Devices" and "Allowed HostDevice list". A device that an image has in its own
-root file system is never opened: the root file system is mounted nodev.
+Format: OCI runtime-spec config-linux.md, "Devices" and "Allowed HostDevice list". Device nodes in an image's root file
+system cannot be opened: it is mounted nodev.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST = 4096
 _DEV = "/dev"
 _OWN = frozenset({"console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
                   "stdout", "tty", "urandom", "zero"})  # fmt: skip
-"""Names in /dev that every container has of its own."""
+"""Names in /dev that every container has itself."""
 
 
 class HostDevice(NamedTuple):
-    """A device node, or a directory of such, of the host; its place in the container; `r`, `w` and `m` (mknod)."""
+    """A device node, or a directory of device nodes, of the host; its place in the container; `r`, `w`, `m` (mknod)."""
 
     source: str
     destination: str
@@ -34,7 +34,7 @@ class HostDevice(NamedTuple):
 
 
 def parse_device(text: str) -> HostDevice:
-    """Read `HOST[:CONTAINER][:rwm]`. Raises UsageError for the form, NotFoundError when HOST does not exist."""
+    """Read `HOST[:CONTAINER][:rwm]`. Raises UsageError for invalid syntax, NotFoundError if HOST does not exist."""
     from arstore.oci.document import shown
 
     parts = text.split(":")
@@ -52,7 +52,7 @@ def parse_device(text: str) -> HostDevice:
 
 
 def device_section(devices: tuple[HostDevice, ...], privileged: bool) -> tuple[list[Json], list[Json]]:
-    """The entries of `linux.devices`, and the rules for `linux.resources.devices` that follow the default ones.
+    """Return the entries of `linux.devices`, and the rules of `linux.resources.devices` to add to the default ones.
 
     Raises OSError.
     """
@@ -71,7 +71,7 @@ def _is_access(text: str) -> bool:
 
 
 def _nodes(device: HostDevice) -> Iterator[Json]:
-    """The device itself, or all in the directory that it is, as entries of `linux.devices`."""
+    """Yield the device, or all devices in the directory, as entries of `linux.devices`."""
     if not os.path.isdir(device.source):
         entry = _device_entry(device.source, device.destination)
         if entry is not None:
@@ -91,7 +91,7 @@ def _host_nodes() -> Iterator[Json]:
 def _devices_below(source: str, destination: str, most: int) -> Iterator[Json]:
     device = os.stat(source).st_dev
     for place, directories, names in os.walk(source):
-        # Other file systems below, such as a devpts, have devices that are somebody's own.
+        # Other file systems below, such as a devpts, have devices that belong to other users.
         directories[:] = sorted(name for name in directories if os.lstat(f"{place}/{name}").st_dev == device)
         for name in sorted(names):
             path = f"{place}/{name}"
@@ -99,7 +99,7 @@ def _devices_below(source: str, destination: str, most: int) -> Iterator[Json]:
             if entry is not None:
                 most -= 1
                 if most < 0:
-                    raise UsageError(source, f"holds more than {_MOST} devices")
+                    raise UsageError(source, f"has more than {_MOST} devices")
                 yield entry
 
 

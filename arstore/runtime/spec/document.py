@@ -1,8 +1,8 @@
-"""config.json: the whole description of a container for an OCI runtime (runtime-spec 1.2, config.md and config-
-linux.md).
+"""config.json: the complete description of a container for an OCI runtime (runtime-spec 1.2, config.md and
+config-linux.md).
 
-From the image come process, labels and annotations (image-spec conversion.md), from the user limits, volumes and
-network; the rest are docker's defaults. Out of scope: files of the bundle, and what a runtime makes of it.
+Process, labels and annotations come from the image (image-spec conversion.md); limits, volumes and network from the
+user; the rest are docker's defaults. Out of scope: files of the bundle, and how a runtime uses it.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.options import RunOptions
 
 SPEC_VERSION = "1.0.2"
-"""The oldest version that has everything used here, so that older runtimes take it too."""
+"""The oldest version with everything used here, so that older runtimes accept it too."""
 
 INIT_PLACE = "/run/arstore-init"
-"""Where a container sees its init."""
+"""The path of the init in a container."""
 
 _CPU_PERIOD = 100_000
 _PREFIX = "org.opencontainers.image."
 _DESCRIPTIVE = (_PREFIX, "org.label-schema.")
-"""Names of labels that describe an image. Runtimes act on others, such as `run.oci.*` and `org.systemd.property.*`."""
+"""Prefixes of labels that describe an image. Runtimes act on others, such as `run.oci.*`, `org.systemd.property.*`."""
 
 
 class Surroundings(NamedTuple):
-    """What is decided outside the image and the options. *files* maps the container's paths to files of the bundle."""
+    """Settings from outside the image and the options. *files* maps the container's paths to files of the bundle."""
 
     hostname: str
     cgroups_path: str
     """"" for a container without control groups."""
     limits: frozenset[str] = frozenset()
-    """What control groups can limit here, as `cgroups.delegated` has it."""
+    """Resources that control groups can limit here (`cgroups.delegated`)."""
     rootfs: str = "rootfs"
     init: str = ""
     """The host's program for the container's init; "" for none."""
@@ -55,9 +55,9 @@ class Surroundings(NamedTuple):
 
 
 def build_spec(config: ImageConfig, options: RunOptions, process: Process, around: Surroundings) -> Json:
-    """The document.
+    """Return the document.
 
-    *around.volumes* are all volumes, the image's own included. Raises ImageConfigError for text that it cannot carry.
+    *around.volumes* are all volumes, including the image's. Raises ImageConfigError for text that JSON cannot carry.
     """
     return {
         "ociVersion": SPEC_VERSION,
@@ -71,9 +71,9 @@ def build_spec(config: ImageConfig, options: RunOptions, process: Process, aroun
 
 
 def image_annotations(config: ImageConfig, labels: Mapping[str, str]) -> dict[str, str]:
-    """The annotations that conversion.md asks for; a label of the same name goes before one made from a field.
+    """Return the annotations of conversion.md; a label overrides an annotation of the same name made from a field.
 
-    Of the image's labels only those are among them that no runtime acts on: an image must not choose hooks, sockets or
+    Of the image's labels, only those are included that no runtime acts on: an image must not choose hooks, sockets or
     handlers on the host. *labels* are the user's, who may.
     """
     platform = config.platform
@@ -103,7 +103,7 @@ def _is_descriptive(name: str) -> bool:
 
 
 def image_volumes(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
-    """The places that the image declares as volumes and the user has not given a volume of their own for.
+    """Return the mount points of the image's volumes, without those for which the user has given a volume.
 
     Raises ImageConfigError for one that is not absolute, or is the root.
     """
@@ -123,7 +123,7 @@ def image_volumes(config: ImageConfig, options: RunOptions) -> tuple[str, ...]:
 
 
 def namespaces(network: str) -> list[Json]:
-    """The namespaces that the container has of its own; the cgroup one where the kernel knows it (4.6)."""
+    """Return the container's own namespaces; the cgroup namespace only if the kernel has it (4.6)."""
     kinds = ["pid", "ipc", "uts", "mount"]
     if network != "host":
         kinds.append("network")
@@ -133,10 +133,10 @@ def namespaces(network: str) -> list[Json]:
 
 
 def resources(options: RunOptions, limits: frozenset[str]) -> Json:
-    """`linux.resources`: limits that were asked for, as far as *limits* have them those of every container, and the
-    device rules.
+    """Return `linux.resources`: the requested limits, the default limits if *limits* supports them, and the device
+    rules.
 
-    Like podman, a limit on memory allows as much swap again, and processes are limited in any case.
+    As in podman, a memory limit allows the same amount of swap, and the number of processes is always limited.
     """
     _, rules = device_section(options.devices, options.security.privileged)
     found: Json = {"devices": [*defaults.device_rules(), *rules]}
@@ -177,19 +177,19 @@ def _under_init(process: Process, init: str) -> Process:
 
 
 def own_mount_points(options: RunOptions) -> tuple[str, ...]:
-    """Where the user's options have something mounted, as they name it."""
+    """Return the mount points in the user's options, as the user named them."""
     places = [*(one.destination for one in options.tmpfs), *(one.destination for one in options.volumes)]
     return (*places, *([INIT_PLACE] if options.init else []))
 
 
 def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
-    """The standing file systems, the bundle's files, the volumes: a later one of the same place replaces an earlier
-    one.
+    """Return the standard file systems, the bundle's files and the volumes; a later mount of the same place replaces
+    an earlier one.
     """
     standing = defaults.mounts(options.shm_size, options.security.privileged)
     found: dict[str, Json] = {mount["destination"]: mount for mount in standing}
     if not around.cgroups_path:
-        # With no groups of its own it would see the host's.
+        # Without its own groups it would see the host's.
         del found["/sys/fs/cgroup"]
     for tmpfs in options.tmpfs:
         found[tmpfs.destination] = {
@@ -209,13 +209,13 @@ def _mounts(options: RunOptions, around: Surroundings) -> list[Json]:
     if around.init:
         init = _bind(around.init, INIT_PLACE, read_only=True)
         volumes.append(init | {"options": [*init["options"], "exec"]})
-    # A volume inside another has to come after it; sorting is stable, so otherwise the given order stays.
+    # A volume inside another has to come after it; the sort is stable, so otherwise the given order is kept.
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     return [*found.values(), *volumes]
 
 
 def _bind(source: str, destination: str, *, read_only: bool, more: tuple[str, ...] = ()) -> Json:
-    """As podman does it: what a container writes into a host's directory raises nobody, there or here."""
+    """Return a bind mount as podman makes it: files written there grant no privileges, on the host or here."""
     propagation = [] if any(word in PROPAGATIONS for word in more) else ["rprivate"]
     options = ["rbind", *propagation, "nosuid", "nodev", "ro" if read_only else "rw", *more]
     return {"destination": destination, "type": "bind", "source": source, "options": options}

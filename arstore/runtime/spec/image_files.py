@@ -1,9 +1,9 @@
-"""Reading a root file system that is not to be trusted: no name leads out of it, no open file blocks or floods us.
+"""Reading an untrusted root file system: no name leads out of it, and opening a file never blocks or floods us.
 
 Names are resolved as chroot(2) would: absolute symlinks start again at the root, `..` stops there. The kernel does it
-where openat2(2) exists (Linux 5.6); else the components are walked one by one. The view is the image's, before the
-container's own mounts; or, with volumes, what the container will see: these are looked into wherever the walk comes to
-their places. Out of scope: changing what is there.
+if openat2(2) exists (Linux 5.6); otherwise the components are walked one by one. The view is the image's, before the
+container's own mounts. With volumes it is what the container will see: the walk enters a volume when it comes to its
+mount point. Out of scope: changing files.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _MOST_LINKS = 40
 MOST_NAMES = 250_000
-"""Names that are looked up one by one for one container: an image may declare a thousand volumes through long links."""
+"""Maximum number of names looked up for one container: an image may declare a thousand volumes through long links."""
 
 
 class _Place:
-    """A directory on the way to a volume's place: what is below it, and the volume's descriptor, or -1."""
+    """A directory on the way to a volume's mount point: its children, and the volume's descriptor, or -1."""
 
     __slots__ = ("below", "fd")
 
@@ -37,7 +37,7 @@ class _Place:
 class RootDirectory:
     """An open root file system. A context manager; *use_openat2* False forces the walk.
 
-    *volumes* are the container's bind mounts: their places in the container, and what the host has to be mounted there.
+    *volumes* are the container's bind mounts: their mount points in the container, and their sources on the host.
     """
 
     def __init__(self, path: str, volumes: Iterable[tuple[str, str]] = (), *, use_openat2: bool = True) -> None:
@@ -58,13 +58,13 @@ class RootDirectory:
         place = self._volumes
         for name in filter(None, self.canonical(destination).split("/")):
             place = place.below.setdefault(name, _Place())
-        # One that is covered by another one stays open until all are closed.
+        # A volume that another one covers stays open until all are closed.
         place.fd = os.open(source, os.O_PATH | os.O_CLOEXEC)
         self._volume_fds.append(place.fd)
         self._use_openat2 = False
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close all descriptors."""
         for fd in (self._fd, *self._volume_fds):
             os.close(fd)
 
@@ -75,7 +75,7 @@ class RootDirectory:
         self.close()
 
     def open(self, path: str, flags: int) -> int:
-        """A descriptor of what *path* leads to, symlinks followed inside the root. Raises OSError."""
+        """Open *path*, following symlinks inside the root. Raises OSError."""
         if self._use_openat2:
             try:
                 return openat2(self._fd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
@@ -85,14 +85,14 @@ class RootDirectory:
                 self._use_openat2 = False
         fd, _ = self._walk(path)
         try:
-            # An O_PATH descriptor's own link in /proc opens exactly the file that was found.
+            # The /proc link of an O_PATH descriptor opens exactly the file that was found.
             return fd if flags & os.O_PATH else os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
         finally:
             if not flags & os.O_PATH:
                 os.close(fd)
 
     def stat(self, path: str) -> os.stat_result | None:
-        """What *path* leads to; None when it is not there, or its symlinks lead in a circle or nowhere."""
+        """Return the status of *path*; None if it does not exist, or its symlinks lead in a circle or nowhere."""
         try:
             fd = self.open(path, os.O_PATH)
         except OSError as error:
@@ -105,18 +105,18 @@ class RootDirectory:
             os.close(fd)
 
     def canonical(self, path: str) -> str:
-        """The path below the root, absolute and free of symlinks, that *path* leads to as far as it exists.
+        """Return *path* below the root, absolute and with symlinks resolved as far as it exists.
 
-        What lies behind the first missing component is appended as it is. Raises OSError (ELOOP).
+        Everything after the first missing component is appended unchanged. Raises OSError (ELOOP).
         """
         fd, names = self._walk(path, missing_ok=True)
         os.close(fd)
         return "/" + "/".join(names)
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """The content of the regular file *path*, at most *limit* bytes; None where there is nothing by that name.
+        """Return the content of the regular file *path*, at most *limit* bytes; None if it does not exist.
 
-        A FIFO or a device is never opened for reading. Raises ImageConfigError when it is no regular file or larger.
+        A FIFO or a device is never opened for reading. Raises ImageConfigError for another type, or a larger file.
         """
         try:
             found = self.open(path, os.O_PATH)
@@ -137,7 +137,7 @@ class RootDirectory:
             return file.read(limit)
 
     def has_volume(self, path: str) -> bool:
-        """Whether *path*, which is canonical, is a volume's place or lies below one."""
+        """Whether *path*, which is canonical, is a volume's mount point or below one."""
         place: _Place | None = self._volumes
         for name in filter(None, path.split("/")):
             if place is None or place.fd >= 0:
@@ -146,9 +146,9 @@ class RootDirectory:
         return place is not None and place.fd >= 0
 
     def make_directories(self, path: str, owner: tuple[int, int]) -> None:
-        """Make what is missing of the directory *path*, 0755; the last one belongs to *owner* (uid and gid) then.
+        """Make the missing parts of the directory *path*, 0755; a new one belongs to *owner* (uid and gid).
 
-        A place in a volume is left alone. Raises NotADirectoryError, OSError.
+        Nothing is made in a volume. Raises NotADirectoryError, OSError.
         """
         place = self.canonical(path)
         about = self.stat(place)
@@ -172,9 +172,9 @@ class RootDirectory:
             os.close(fd)
 
     def _walk(self, path: str, *, missing_ok: bool = False) -> tuple[int, list[str]]:
-        """Follow *path* component by component: an O_PATH descriptor, and the names that lead to it.
+        """Follow *path* component by component; return an O_PATH descriptor, and the names that lead to it.
 
-        Where a component is missing and *missing_ok*, the rest is taken by its name alone.
+        If a component is missing and *missing_ok*, the rest is resolved by name only.
         """
         todo = [c for c in reversed(path.split("/")) if c not in {"", "."}]
         links = 0
@@ -195,7 +195,7 @@ class RootDirectory:
                     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack.top)
                 except OSError as error:
                     if error.errno in _ABSENT and place is not None:
-                        # The runtime makes it, empty but for the way to the volume.
+                        # The runtime will make it, empty except for the way to the volume.
                         stack.push(os.dup(stack.top), name)
                         continue
                     if missing_ok and error.errno in _ABSENT:
@@ -223,7 +223,7 @@ _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOO
 
 
 class _Stack:
-    """The directories from the root down to where a walk is: their descriptors, names, and what volumes lie below."""
+    """The directories from the root to the current position of a walk: descriptors, names, and volumes below."""
 
     def __init__(self, root_fd: int, volumes: _Place) -> None:
         self._root = root_fd
@@ -243,7 +243,7 @@ class _Stack:
         return self._fds[-1] if self._fds else self._root
 
     def place_of(self, name: str) -> _Place | None:
-        """What *name*, in the top, is on the way to a volume; None where it is on none."""
+        """Return the node of *name* in the top directory on the way to a volume; None if there is none."""
         place = self._places[-1]
         return None if place is None else place.below.get(name)
 
@@ -263,7 +263,7 @@ class _Stack:
             self.pop()
 
     def take(self) -> int:
-        """The top's descriptor, the caller's from now on."""
+        """Return the top's descriptor, which then belongs to the caller."""
         return self._fds.pop() if self._fds else os.dup(self._root)
 
 
@@ -276,7 +276,7 @@ def _make_directory(parent_fd: int, name: str) -> bool:
 
 
 def _link_target(fd: int) -> str | None:
-    """Where the symlink *fd* points to; None when it is no symlink."""
+    """Return the target of the symlink *fd*; None if it is not a symlink."""
     if not stat.S_ISLNK(os.fstat(fd).st_mode):
         return None
     return os.readlink("", dir_fd=fd)

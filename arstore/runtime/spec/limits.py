@@ -1,6 +1,6 @@
-"""`--ulimit` and `--tmpfs`: what a container's processes may use, and file systems in memory for it.
+"""`--ulimit` and `--tmpfs`: resource limits of a container's processes, and file systems in memory.
 
-Formats: OCI runtime-spec config.md, "POSIX Process" (rlimits) and "Mounts"; the words are docker's and podman's.
+Formats: OCI runtime-spec config.md, "POSIX Process" (rlimits) and "Mounts"; the syntax is docker's and podman's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = frozenset(
     if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
 )
 _UNLIMITED = 2**64 - 1
-"""RLIM_INFINITY, as config.json has it."""
+"""RLIM_INFINITY in config.json."""
 _NUMBER = re.compile(r"-1|unlimited|[0-9]{1,19}")
 _TMPFS_OPTION = re.compile(
     r"ro|rw|(?:no)?exec|(?:no)?suid|(?:no)?dev|(?:no|rel|strict)?atime|tmpcopyup"
@@ -33,7 +33,7 @@ _TMPFS_OPTION = re.compile(
 
 
 class Ulimit(NamedTuple):
-    """A limit of setrlimit(2): its *kind* as RLIMIT_ has it, in lower case; *soft* and *hard*, both unsigned."""
+    """A limit of setrlimit(2): *kind* as in RLIMIT_, in lower case; *soft* and *hard*, both unsigned."""
 
     kind: str
     soft: int
@@ -62,9 +62,9 @@ def parse_ulimit(text: str) -> Ulimit:
 
 
 def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
-    """The `process.rlimits` of config.json; *most_files* is the number of open files where *limits* have none.
+    """Return the `process.rlimits` of config.json; *most_files* is the limit of open files unless *limits* has one.
 
-    Raises UsageError for a limit that this process may not give.
+    Raises UsageError for a limit that this process may not set.
     """
     found = {"nofile": Ulimit("nofile", most_files, most_files)}
     for limit in limits:
@@ -72,14 +72,14 @@ def rlimits(limits: Sequence[Ulimit], most_files: int) -> list[Json]:
         _, own = resource.getrlimit(getattr(resource, f"RLIMIT_{limit.kind.upper()}"))
         if own != resource.RLIM_INFINITY and limit.hard > own and not _may_raise():
             text = f"{limit.kind}={_shown_number(limit.soft)}:{_shown_number(limit.hard)}"
-            raise _refused(text, f"this process may give {own} at most")
+            raise _refused(text, f"this process may set at most {own}")
     return [{"type": f"RLIMIT_{one.kind.upper()}", "hard": one.hard, "soft": one.soft} for one in found.values()]
 
 
 def parse_tmpfs(text: str) -> Tmpfs:
     """Read `PLACE[:OPTION,...]`. Raises UsageError.
 
-    Unless options say otherwise it is writable, noexec, nosuid and nodev, as podman has it.
+    The defaults are writable, noexec, nosuid and nodev, as in podman.
     """
     place, _, options = text.partition(":")
     words = [word for word in options.split(",") if word]

@@ -1,4 +1,4 @@
-"""The places in a container at which something can be mounted."""
+"""Mount points in a container."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arstore.errors import UsageError
 
 
 def clean_destination(path: str, what: str) -> str:
-    """A mount's place in the container: absolute, without `.`, `..` or doubled slashes, and not the root.
+    """Return a mount point in the container: absolute, without `.`, `..` or doubled slashes, and not the root.
 
     Raises UsageError.
     """

@@ -1,6 +1,6 @@
-"""What a user may ask of a container beyond its image, and the small grammars in which it is asked.
+"""The user's options for a container, besides its image, and their syntax.
 
-Out of scope: what the image itself says; `command`, `users` and `document` bring the two together.
+Out of scope: the image's settings; `command`, `users` and `document` combine the two.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 PROPAGATIONS = ("private", "rprivate", "slave", "rslave")
 _MOUNT_OPTIONS = ("exec", "noexec", *PROPAGATIONS)
 _VOLUME_OPTIONS = frozenset({"ro", "rw", "z", "Z", "nosuid", "nodev", *_MOUNT_OPTIONS})
-"""Volumes are nosuid and nodev in any case. `shared` is not among these: no mount of a container reaches the host."""
+"""Volumes are always nosuid and nodev. `shared` is missing, because mounts of a container must not reach the host."""
 
 MOST_PROCESSES = 2048
-"""Processes and threads of a container that sets no limit of its own: podman's number (containers.conf(5))."""
+"""Default limit of processes and threads in a container: podman's number (containers.conf(5))."""
 LEAST_MEMORY = 6 << 20
-"""Bytes. With less, a runtime cannot even start the container's first process."""
+"""Bytes. With less memory, a runtime cannot even start the container's first process."""
 
 
 class Volume(NamedTuple):
-    """A host directory or file that the container sees: absolute paths, as the host and the container name them."""
+    """A host directory or file in the container: its absolute paths on the host and in the container."""
 
     source: str
     destination: str
     read_only: bool = False
     options: tuple[str, ...] = ()
-    """Further options of the mount, in the words of mount(8), which come after the usual ones."""
+    """More mount options, as in mount(8), after the default ones."""
 
 
 class RunOptions(NamedTuple):
-    """How a container is to run. The defaults take everything from the image and give no network."""
+    """How to run a container. The defaults take everything from the image, without network."""
 
     args: tuple[str, ...] = ()
-    """The words after the image: they replace the image's CMD."""
+    """The words after the image, which replace the image's CMD."""
     entrypoint: tuple[str, ...] | None = None
     """Replaces the image's ENTRYPOINT and clears its CMD; an empty one clears both."""
     env: tuple[str, ...] = ()
-    """`NAME=VALUE`, added to the image's or in place of it; later ones win."""
+    """`NAME=VALUE`, added to the image's variables or replacing them; later ones win."""
     workdir: str = ""
     user: str | None = None
     groups: tuple[str, ...] = ()
-    """Supplementary groups besides the user's own, names or numbers."""
+    """Supplementary groups in addition to the user's own, names or numbers."""
     volumes: tuple[Volume, ...] = ()
     memory: int | None = None
     """Bytes."""
     cpus: float | None = None
     pids_limit: int | None = None
-    """Processes and threads; None for MOST_PROCESSES where that can be limited, -1 for no limit."""
+    """Processes and threads; None for MOST_PROCESSES if that can be limited, -1 for no limit."""
     cgroups: bool = True
-    """Whether the container gets control groups of its own."""
+    """Whether the container gets its own control groups."""
     network: Literal["none", "host"] = "none"
     read_only: bool = False
     tty: bool = False
@@ -80,21 +80,21 @@ class RunOptions(NamedTuple):
     stop_timeout: float = STOP_TIMEOUT
     """Seconds between the stop signal and SIGKILL."""
     init: bool = False
-    """Whether a small init (catatonit, tini) is the container's first process and reaps what others leave."""
+    """Whether a small init (catatonit, tini) is the container's first process, and reaps orphaned processes."""
     security: Security = Security()
     devices: tuple[HostDevice, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     owned: tuple[str, ...] = ()
-    """Directories of the host, absolute and no symlinks, that are to belong to the command's user."""
+    """Directories of the host, absolute and without symlinks, whose owner becomes the command's user."""
     shm_size: int = SHM_SIZE
     """Bytes of /dev/shm."""
 
     def capabilities(self, available: int) -> tuple[str, ...]:
-        """The container's capabilities, of those in the bit mask *available*.
+        """Return the container's capabilities, out of the bit mask *available*.
 
-        Without control groups nothing keeps a container from opening the devices that it makes: who wants it to make
-        any has to say so.
+        Without control groups, nothing keeps a container from opening devices that it makes: so MKNOD then has to be
+        requested explicitly.
         """
         security = self.security
         if not self.cgroups and not security.privileged and not {"MKNOD", "ALL"}.intersection(security.added):
@@ -103,7 +103,7 @@ class RunOptions(NamedTuple):
 
 
 class ExecOptions(NamedTuple):
-    """How one more process is to run in a container; what is not given is as the container's own process has it."""
+    """How to run another process in a container; missing settings are those of the container's own process."""
 
     env: tuple[str, ...] = ()
     workdir: str = ""
@@ -113,7 +113,7 @@ class ExecOptions(NamedTuple):
 
 
 def parse_size(text: str) -> int:
-    """Bytes from `512m`, `1.5G`, `64MiB` or a plain number; units are powers of 1024, as docker takes them.
+    """Return the bytes for `512m`, `1.5G`, `64MiB` or a plain number; units are powers of 1024, as in docker.
 
     Raises UsageError.
     """
@@ -129,7 +129,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """A memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
+    """Return a memory limit in bytes, at least LEAST_MEMORY. Raises UsageError."""
     size = parse_size(text)
     if size < LEAST_MEMORY:
         raise _refused(text, f"no container runs in less than {LEAST_MEMORY >> 20} MiB")
@@ -137,7 +137,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_cpus(text: str) -> float:
-    """A number of processors such as `1.5`, at least 0.01. Raises UsageError."""
+    """Return a number of processors such as `1.5`, at least 0.01. Raises UsageError."""
     try:
         cpus = float(text)
     except ValueError:
@@ -148,19 +148,19 @@ def parse_cpus(text: str) -> float:
 
 
 def check_pids_limit(number: int) -> int:
-    """*number* of processes and threads, -1 for no limit. Raises UsageError for less."""
+    """Return *number*, a limit of processes and threads, -1 for no limit. Raises UsageError for other values."""
     if number != -1 and not 1 <= number <= _LARGEST:
         raise _refused(str(number), "not a number of processes", "write -1 for no limit")
     return number
 
 
 def parse_volume(text: str) -> Volume:
-    """`SRC:DST[:OPTION,...]`: a host path, made absolute, and the container's path for it.
+    """Read `SRC:DST[:OPTION,...]`: a host path, made absolute, and the container's path for it.
 
     SRC may contain colons, DST may not. OPTION is one of ro, rw, noexec, exec, nosuid, nodev, private, rprivate, slave
-    and rslave, as podman has them. z and Z are taken and have no effect: there are no SELinux labels. A plain word is a
-    path relative to the working directory, never a named volume. Raises UsageError for the form, for an OPTION, and for
-    a DST that is not absolute or is the root; NotFoundError when SRC does not exist.
+    and rslave, as in podman. z and Z are accepted without effect, because there are no SELinux labels. A plain word is
+    a path relative to the working directory, never a named volume. Raises UsageError for invalid syntax, an unknown
+    OPTION, and a DST that is not absolute or is the root; NotFoundError if SRC does not exist.
     """
     source, colon, destination = text.rpartition(":")
     words: list[str] = []
@@ -178,9 +178,7 @@ def parse_volume(text: str) -> Volume:
     for word in words:
         if word not in _VOLUME_OPTIONS:
             taken = ", ".join(sorted(_VOLUME_OPTIONS))
-            raise _refused(
-                text, f"not an option of a volume: {_shown(word) or 'an empty word'}", f"it is one of {taken}"
-            )
+            raise _refused(text, f"not an option of a volume: {_shown(word) or 'an empty word'}", f"use one of {taken}")
     _refuse_contradictions(text, words)
     return Volume(absolute, place, "ro" in words, tuple(word for word in words if word in _MOUNT_OPTIONS))
 
@@ -194,7 +192,7 @@ def _refuse_contradictions(text: str, words: list[str]) -> None:
 
 
 def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
-    """`NAME=VALUE` as it is; `NAME` alone takes its value from *environ*, or is None when that has none.
+    """Return `NAME=VALUE` unchanged; `NAME` alone gets its value from *environ*, and gives None if it is not there.
 
     Raises UsageError for an empty name.
     """
@@ -207,7 +205,7 @@ def parse_env(text: str, environ: Mapping[str, str]) -> str | None:
 
 
 def check_hostname(name: str) -> str:
-    """*name*, when a kernel and the usual programs take it for a host name (64 bytes). Raises UsageError."""
+    """Return *name* if it is valid as a host name (64 bytes). Raises UsageError."""
     if _HOST_NAME.fullmatch(name) is None:
         raise _refused(name, "not a host name")
     return name
@@ -218,7 +216,7 @@ def _refused(text: str, why: str, hint: str = "") -> UsageError:
 
 
 def _shown(text: str) -> str:
-    """*text* in one line whatever it holds."""
+    """Return *text* as one printable line."""
     from arstore.oci.document import shown
 
     return shown(text)

@@ -1,8 +1,8 @@
-"""The `process` of config.json: who runs what, where and with which environment (runtime-spec config.md, "Process").
+"""The `process` of config.json: user, command, directory and environment (runtime-spec config.md, "Process").
 
-Text from an image or the command line is passed exactly or refused: a newline or a further `=` in a value is only a
-character to execve(2) and JSON, so it is kept; NUL and text that is no Unicode, which config.json cannot carry, are
-ImageConfigError. Out of scope: looking users and commands up.
+Text from an image or the command line is passed on exactly or refused. A newline or a second `=` in a value is an
+ordinary character for execve(2) and JSON, and is kept. NUL, and text that is not Unicode, cannot be in config.json, and
+raise ImageConfigError. Out of scope: looking up users and commands.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Process(NamedTuple):
-    """A process to be: everything looked up, nothing left to guess."""
+    """A process to start, with everything resolved."""
 
     args: tuple[str, ...]
     env: tuple[str, ...]
@@ -47,10 +47,10 @@ class Process(NamedTuple):
 
 
 def environment(*sources: Iterable[str], home: str, hostname: str, tty: bool) -> tuple[str, ...]:
-    """One environment of *sources*, each `NAME=VALUE`, later ones winning, and of what is expected to be there.
+    """Return one environment from *sources*, each `NAME=VALUE`, in which later ones win, and from defaults.
 
-    PATH, HOSTNAME and, with a terminal, TERM have defaults which *sources* may override; HOME is *home* unless they
-    name it. Raises ImageConfigError.
+    PATH, HOSTNAME and, with a terminal, TERM have defaults that *sources* may override; HOME is *home* unless they
+    set it. Raises ImageConfigError.
     """
     found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
@@ -66,10 +66,10 @@ def environment(*sources: Iterable[str], home: str, hostname: str, tty: bool) ->
 
 
 def working_directory(text: str, root: RootDirectory) -> str:
-    """*text* as an absolute path without `..`; the runtimes make it where it does not exist.
+    """Return *text* as an absolute path without `..`; the runtimes make it if it does not exist.
 
-    Raises ImageConfigError when it leads, perhaps through symlinks, into /proc, /sys or /dev: with the runtime's own
-    descriptors behind /proc/self/fd that has been a way out of containers (CVE-2024-21626).
+    Raises ImageConfigError if it leads, directly or through symlinks, into /proc, /sys or /dev: /proc/self/fd has the
+    runtime's own descriptors, through which a process could leave the container (CVE-2024-21626).
     """
     path = posixpath.normpath(posixpath.join("/", checked(text or "/", "working directory")))
     path = "/" + path.lstrip("/")
@@ -79,14 +79,14 @@ def working_directory(text: str, root: RootDirectory) -> str:
         raise ImageConfigError(f"working directory {text!r}", reason(error)) from error
     for place in ("/proc", "/sys", "/dev"):
         if any(p.startswith(f"{place}/") for p in (path, real)):
-            raise ImageConfigError(f"working directory {text!r}", f"lies in {place}")
+            raise ImageConfigError(f"working directory {text!r}", f"is in {place}")
     return path
 
 
 def make_working_directory(path: str, root: RootDirectory, owner: tuple[int, int]) -> None:
-    """Make the image's WORKDIR where it is missing; it belongs to the command's user then, as podman has it.
+    """Make the image's WORKDIR if it is missing; it then belongs to the command's user, as in podman.
 
-    Raises IdentityError when something else than a directory is there, OSError.
+    Raises IdentityError if something other than a directory is there, OSError.
     """
     try:
         root.make_directories(path, owner)
@@ -95,7 +95,7 @@ def make_working_directory(path: str, root: RootDirectory, owner: tuple[int, int
 
 
 def check_working_directory(text: str, path: str, root: RootDirectory) -> None:
-    """See that *path*, which the user has given as *text*, exists. Raises IdentityError, OSError."""
+    """Require that *path*, which the user has given as *text*, is a directory. Raises IdentityError, OSError."""
     about = root.stat(path)
     if about is None or not stat.S_ISDIR(about.st_mode):
         why = "does not exist in the container" if about is None else "is not a directory in the container"
@@ -103,28 +103,28 @@ def check_working_directory(text: str, path: str, root: RootDirectory) -> None:
 
 
 def home_of(user: User, cwd: str) -> str:
-    """HOME: the account's; for an id without an account the working directory, as podman has it."""
+    """Return HOME: the account's; for an id without an account the working directory, as in podman."""
     return user.home or ("/" if user.name else cwd)
 
 
 def has_home(*sources: Iterable[str]) -> bool:
-    """Whether one of these environments names HOME."""
+    """Whether one of these environments sets HOME."""
     return any(variable.startswith("HOME=") for source in sources for variable in source)
 
 
 def checked(text: str, what: str) -> str:
-    """*text*, when config.json can carry it exactly. Raises ImageConfigError."""
+    """Return *text* if config.json can carry it exactly. Raises ImageConfigError."""
     if "\0" in text:
         raise ImageConfigError(f"{what} {text!r}", "contains NUL")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ImageConfigError(f"{what} {text!r}", "is not valid Unicode, which the runtime's config must be") from None
+        raise ImageConfigError(f"{what} {text!r}", "is not valid Unicode, which config.json requires") from None
     return text
 
 
 def process_section(process: Process, options: RunOptions) -> Json:
-    """The JSON object. Raises UsageError for a limit that this process may not give."""
+    """Return the JSON object. Raises UsageError for a limit that this process may not set."""
     return {
         "terminal": process.tty,
         **identity_section(process.user, options.capabilities(capability.effective()), options.security.added),
@@ -137,15 +137,15 @@ def process_section(process: Process, options: RunOptions) -> Json:
 
 
 def identity_section(user: User, capabilities: Sequence[str], added: Sequence[str] = ()) -> Json:
-    """The members `user` and `capabilities`, in a container with these; *added* are those that were asked for."""
-    # Without the primary group among them, a file that its mode closes to this group could be read by its user
-    # (CVE-2022-2989, CVE-2022-36109): a process may drop its primary group, not the others.
+    """Return the members `user` and `capabilities`, given the container's; *added* are the requested ones."""
+    # The primary group has to be among them: a process may drop its primary group, but not the others. Otherwise the
+    # user could read a file whose mode excludes this group (CVE-2022-2989, CVE-2022-36109).
     groups = list(dict.fromkeys((user.gid, *user.groups)))
     numbers: Json = {"uid": user.uid, "gid": user.gid, "umask": 0o022, "additionalGids": groups}
     return {"user": numbers, "capabilities": capabilities_section(user.uid, capabilities, added)}
 
 
 def _most_files() -> int:
-    """No more than our own limit: raising one takes CAP_SYS_RESOURCE, which not every root has."""
+    """Return the limit of open files, at most our own: raising it needs CAP_SYS_RESOURCE, which some roots lack."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return defaults.MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, defaults.MOST_FILES)

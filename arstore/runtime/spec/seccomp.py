@@ -1,12 +1,11 @@
-"""The default seccomp profile: an allow-list in the manner of docker's and podman's.
+"""The default seccomp profile: an allow-list like docker's and podman's.
 
-The names are data (`seccomp.json`, grouped by purpose); what depends on arguments, capabilities or the machine is made
-here. Anything not allowed is EPERM. Namespaces and mounts are allowed, as podman's profile has it: a process without
-CAP_SYS_ADMIN can use them only within a user namespace of its own, which is what builds inside containers need
-(docs/design/decisions/). `seccomp_file` reads profiles of the user's.
+The names are data (`seccomp.json`, grouped by purpose); rules that depend on arguments, capabilities or the machine are
+made here. Any other system call fails with EPERM. Namespaces and mounts are allowed, as in podman's profile: a process
+without CAP_SYS_ADMIN can use them only within its own user namespace, which builds inside containers need
+(docs/design/decisions/). `seccomp_file` reads the user's profiles.
 
-Format: OCI runtime-spec, config-linux.md, "Seccomp". Names that a libseccomp does not know yet are skipped by the
-runtimes.
+Format: OCI runtime-spec, config-linux.md, "Seccomp". Runtimes skip names that their libseccomp does not know.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ARCHITECTURES = {
     "ppc64le": ["SCMP_ARCH_PPC64LE"],
     "riscv64": ["SCMP_ARCH_RISCV64"],
 }
-"""What libseccomp calls the system call tables of a machine, by its name in uname(2)."""
+"""libseccomp's names for the system call tables of a machine, by its name in uname(2)."""
 
 _OWN_CALLS = {
     "x86_64": ["arch_prctl", "modify_ldt"],
@@ -56,15 +55,15 @@ _CALLS_OF = {
     "SYS_TIME": ["clock_settime", "clock_settime64", "settimeofday", "stime"],
     "SYS_TTY_CONFIG": ["vhangup"],
 }  # fmt: skip
-"""What is allowed besides to a container that has a capability, as in docker's profile."""
+"""System calls that are also allowed to a container with a capability, as in docker's profile."""
 
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-"""Linux, 32-bit Linux, both with uname26, and the question which one it is."""
+"""Linux, 32-bit Linux, both with uname26, and the query for the current one."""
 _AF_VSOCK = 40
 
 
 def profile(machine: str = "", capabilities: Iterable[str] = ()) -> Json:
-    """The `linux.seccomp` section for *machine* (as uname(2) names it; this one without) and these capabilities."""
+    """Return the `linux.seccomp` section for *machine* (its name in uname(2); by default this one) and capabilities."""
     machine = machine or os.uname().machine
     allowed = {name for names in _call_names().values() for name in names} | set(_OWN_CALLS.get(machine, ()))
     allowed |= {name for capability in capabilities for name in _CALLS_OF.get(capability, ())}

@@ -1,8 +1,8 @@
-"""A seccomp profile that the user names: a file in the form of docker's and podman's profiles, or of the runtime-spec.
+"""A seccomp profile from the user: a file in the form of docker's and podman's profiles, or of the runtime-spec.
 
-Beyond the runtime-spec (config-linux.md, "Seccomp") those have `archMap`, names of error numbers, and rules that are
-only for some architectures, capabilities or kernels (`includes`, `excludes`). What can be read is what a runtime is
-given; a profile that cannot be understood whole is refused, because leaving a rule out could let something through.
+Besides the runtime-spec (config-linux.md, "Seccomp"), those have `archMap`, names of error numbers, and rules for
+particular architectures, capabilities or kernels (`includes`, `excludes`). A profile with unknown content is refused,
+because leaving a rule out could allow something.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ACTIONS = frozenset(
 )
 _OPERATORS = frozenset(f"SCMP_CMP_{name}" for name in ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"])
 _GO_NAMES = {"x86_64": "amd64", "i686": "x86", "aarch64": "arm64", "armv7l": "arm"}
-"""What profiles call an architecture in `includes` and `excludes`, where it is not what uname(2) calls it."""
+"""Names of architectures in `includes` and `excludes` that differ from those of uname(2)."""
 
 _TOP = frozenset(
     [
@@ -48,14 +48,14 @@ _CONDITIONS = frozenset(["arches", "caps", "minKernel"])
 
 
 class _RefusedError(ValueError):
-    """Why a profile cannot be used."""
+    """The reason why a profile cannot be used."""
 
 
 def load_profile(path: str, capabilities: Collection[str], machine: str = "", release: str = "") -> Json:
-    """The `linux.seccomp` section that the file *path* asks for, in a container with these capabilities.
+    """Return the `linux.seccomp` section from the file *path*, for a container with these capabilities.
 
-    *machine* and *release* are those of uname(2), this host's without. Raises UsageError when the file is not a
-    profile, NotFoundError, OSError.
+    *machine* and *release* are as in uname(2), by default this host's. Raises UsageError if the file is not a profile,
+    NotFoundError, OSError.
     """
     try:
         with open(path, "rb") as file:
@@ -82,7 +82,7 @@ class _Reader:
         self._release = _numbers(release)
 
     def section(self, document: object) -> Json:
-        """The whole section. Raises _RefusedError."""
+        """Return the whole section. Raises _RefusedError."""
         profile = _object(document, _TOP, "the profile")
         section: Json = {"defaultAction": _one_of(profile.get("defaultAction"), _ACTIONS, "defaultAction")}
         number = _error_number(profile, "defaultErrno", "defaultErrnoRet")
@@ -134,7 +134,7 @@ class _Reader:
         return made if made["names"] else None
 
     def _applies(self, includes: object, excludes: object) -> bool:
-        """Whether a rule with these conditions is for this container; none at all is for every one."""
+        """Whether a rule with these conditions applies to this container; one without conditions always does."""
         wanted, unwanted = (_object(each or {}, _CONDITIONS, "a condition") for each in (includes, excludes))
         arches = _texts(wanted.get("arches") or [], "arches")
         return (
@@ -159,7 +159,7 @@ def _argument(document: object) -> Json:
 
 
 def _error_number(holder: Json, name: str, number: str) -> int | None:
-    """The error's number, from its name, which goes before, or from the number."""
+    """Return the error number, from its name, which is preferred, or from the number; None if both are absent."""
     text, value = holder.get(name), holder.get(number)
     if text:
         found = getattr(errno, text, None) if isinstance(text, str) and text.startswith("E") else None
@@ -174,7 +174,7 @@ def _error_number(holder: Json, name: str, number: str) -> int | None:
 
 
 def _object(document: object, known: frozenset[str], what: str) -> Json:
-    """*document*, an object with no other members than those *known*. Raises _RefusedError."""
+    """Return *document*, an object with only *known* members. Raises _RefusedError."""
     if not isinstance(document, dict):
         raise _RefusedError(f"{what} is not an object")
     unknown = sorted(set(document) - known)
@@ -198,7 +198,7 @@ def _texts(value: object, what: str) -> list[str]:
 
 
 def _numbers(release: object) -> tuple[int, ...]:
-    """Major and minor version of a kernel. Raises _RefusedError."""
+    """Return major and minor version of a kernel. Raises _RefusedError."""
     try:
         major, minor = str(release).split(".")[:2]
         return int(major), int("".join(c for c in minor if c.isdigit()))

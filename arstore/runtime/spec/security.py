@@ -1,7 +1,7 @@
-"""What sets a container's rights: `--security-opt`, `--cap-add`, `--cap-drop` and `--privileged`, as values.
+"""Rights of a container as values: `--security-opt`, `--cap-add`, `--cap-drop` and `--privileged`.
 
-The words are docker's and podman's. `label=` and `apparmor=unconfined` are accepted without effect, because no
-container gets an SELinux label or an AppArmor profile from arstore. An image can ask for none of this.
+The syntax is docker's and podman's. `label=` and `apparmor=unconfined` are accepted without effect, because arstore
+gives containers no SELinux label and no AppArmor profile. An image cannot ask for any of this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UNCONFINED = "unconfined"
 _HINT = (
-    "it is seccomp=FILE|unconfined|default, no-new-privileges, unmask=ALL|PATH[:PATH...], mask=PATH[:PATH...], "
+    "use seccomp=FILE|unconfined|default, no-new-privileges, unmask=ALL|PATH[:PATH...], mask=PATH[:PATH...], "
     "label=disable or apparmor=unconfined"
 )
 
@@ -26,30 +26,30 @@ class Security(NamedTuple):
     """The rights of a container. `seccomp` is "" for the default profile, `unconfined`, or the path of a file."""
 
     added: tuple[str, ...] = ()
-    """Capabilities as `capabilities.parse_capability` gives them."""
+    """Capabilities as `capabilities.parse_capability` returns them."""
     dropped: tuple[str, ...] = ()
     privileged: bool = False
     """All capabilities and devices, no seccomp, nothing masked."""
     no_new_privileges: bool = False
     seccomp: str = ""
     unmasked: tuple[str, ...] = ()
-    """Paths that are neither masked nor made read-only; `ALL` for all of them."""
+    """Paths that are neither masked nor read-only; `ALL` for all of them."""
     masked: tuple[str, ...] = ()
-    """Paths that are masked besides the default ones."""
+    """Additional masked paths."""
 
     def capabilities(self, available: int) -> tuple[str, ...]:
-        """The container's capabilities, of those in the bit mask *available*."""
+        """Return the container's capabilities, out of the bit mask *available*."""
         return granted(self.added, self.dropped, available, self.privileged)
 
     def shows(self, path: str) -> bool:
-        """Whether *path*, which containers usually do not see whole, is seen as it is."""
+        """Whether *path*, which is usually masked or read-only, is neither."""
         return self.privileged or "ALL" in self.unmasked or path in self.unmasked
 
 
 def parse_security(
     options: Sequence[str], added: Sequence[str] = (), dropped: Sequence[str] = (), privileged: bool = False
 ) -> Security:
-    """The rights that these options, as they were typed, ask for; a later option wins. Raises UsageError."""
+    """Return the rights in these options of the command line; a later option wins. Raises UsageError."""
     seccomp, no_new_privileges = "", False
     masked: list[str] = []
     unmasked: list[str] = []

@@ -1,8 +1,8 @@
 """USER of an image, or of `--user`, as numbers: looked up in the container's own /etc/passwd and /etc/group.
 
-Grammar: `[user][:group]`, each a name or a number; an empty user is root's (0). A name comes before a number, as docker
-has it: a line `1000:x:5:…` in passwd names a user. Malformed lines are skipped, as libc does. Out of scope: NSS, user
-namespaces.
+Grammar: `[user][:group]`, each a name or a number; an empty user is root (0). A name is preferred to a number, as in
+docker: a line `1000:x:5:…` in passwd defines a user name. Malformed lines are skipped, as libc does. Out of scope: NSS,
+user namespaces.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.image_files import RootDirectory
 
 LARGEST_ID = 2**31 - 1
-"""The kernel takes more, but the usual runtimes refuse it."""
+"""The kernel accepts larger ids, but the usual runtimes refuse them."""
 
 FILE_LIMIT = 4 << 20
-"""Bytes of /etc/passwd or /etc/group; a file that is larger is refused."""
+"""Maximum size in bytes of /etc/passwd or /etc/group; a larger file is refused."""
 
 _LINE_LIMIT = 64 << 10
 _MOST_GROUPS = 65536
 
 
 class User(NamedTuple):
-    """Who the container's process is. *name* and *home* are empty where /etc/passwd does not know the id."""
+    """The identity of the container's process. *name* and *home* are empty if /etc/passwd does not have the id."""
 
     uid: int
     gid: int
@@ -45,7 +45,7 @@ class _Account(NamedTuple):
 
 
 def resolve_user(text: str, root: RootDirectory) -> User:
-    """The user that *text* names in *root*.
+    """Return the user that *text* names in *root*.
 
     Raises IdentityError for an unknown name and for an id out of range; ImageConfigError for an /etc/passwd that is not
     a regular file or too large.
@@ -60,7 +60,7 @@ def resolve_user(text: str, root: RootDirectory) -> User:
 
 
 def added_groups(texts: Iterable[str], root: RootDirectory) -> tuple[int, ...]:
-    """The groups that *texts*, names or numbers, stand for in *root*. Raises IdentityError for an unknown name."""
+    """Return the groups with the names or numbers *texts* in *root*. Raises IdentityError for an unknown name."""
     return tuple(dict.fromkeys(_find_group(text, text, root, "group") for text in texts))
 
 
@@ -90,7 +90,7 @@ def _find_group(wanted: str, text: str, root: RootDirectory, noun: str = "user")
 
 
 def _groups_of(account: _Account, root: RootDirectory) -> tuple[int, ...]:
-    """The supplementary groups, sorted, without the primary one."""
+    """Return the supplementary groups, sorted, without the primary one."""
     if not account.name:
         return ()
     found = {gid for _, gid, members in _groups(root) if account.name in members}
@@ -121,7 +121,7 @@ def _lines(root: RootDirectory, path: str) -> Iterator[list[str]]:
     for line in data.split(b"\n"):
         if not line or line.startswith(b"#") or len(line) > _LINE_LIMIT or b"\0" in line:
             continue
-        # Lines that are not UTF-8 name nobody that a config, which is JSON, could ask for.
+        # Lines that are not UTF-8 cannot match a name in a config, which is JSON.
         fields = line.decode("utf-8", "replace").split(":")
         if fields[0]:
             yield fields
@@ -135,7 +135,7 @@ def _id(field: str) -> int | None:
 
 
 def _number(wanted: str, text: str, noun: str = "user") -> int | None:
-    """*wanted* as an id; None when it is a name."""
+    """Return *wanted* as an id; None if it is a name."""
     digits = wanted.removeprefix("-").removeprefix("+")
     if not digits.isascii() or not digits.isdigit():
         return None

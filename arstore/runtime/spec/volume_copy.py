@@ -1,11 +1,11 @@
-"""Copies of directory trees for volumes: everything kept, by descriptors, within a limit and the disk's reserve.
+"""Copies of directory trees for volumes: complete, by descriptors, within a limit and the disk's reserve.
 
-Modes, owners, times, xattrs (file capabilities and ACLs among them), hard links, devices and holes are kept. No name
-of the image is ever resolved as a path of the host. Depth costs neither stack nor descriptors: the walk goes down by
-names and up by `..`, which leads back as long as nobody else changes the two trees; that is checked.
+Modes, owners, times, xattrs (including file capabilities and ACLs), hard links, devices and holes are kept. No name of
+the image is ever resolved as a path of the host. Depth needs neither stack nor descriptors: the walk goes down by names
+and up by `..`, which leads back unless another process changes the trees; that is checked.
 
-An inode with several names is copied once for all trees of one `TreeCopy`: it is kept in a directory of links
-meanwhile, because a path to its first name may be longer than the kernel takes.
+An inode with several names is copied once for all trees of one `TreeCopy`. Meanwhile it has a name in a directory of
+links, because a path to its first name may be too long for the kernel.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from arstore.disk.free_space import Room
 
 MOST_ENTRIES = 250_000
-"""Files and directories that all volumes of a container may begin with; a copy takes about 30 µs for each."""
+"""Maximum number of files and directories in all initial volumes of a container; copying one takes about 30 µs."""
 
 _SMALLEST = 4096
-"""Bytes that an entry is taken to need at least."""
+"""Minimum number of bytes counted for an entry."""
 _INODES_EVERY, _INODES_RESERVE = 1000, 20
-"""Entries between two looks at the inodes; what part of all inodes is left for others, as a divisor."""
+"""Entries between two checks of the inodes; the part of all inodes that is left for others, as a divisor."""
 
 Identity = tuple[int, int]
 """Device and inode."""
 
 
 def identity_of(status: os.stat_result) -> Identity:
-    """Return what tells an inode from all others."""
+    """Return a value that identifies an inode."""
     return status.st_dev, status.st_ino
 
 
 class _Level(NamedTuple):
-    """A directory on the way down: the status of the source's, the target's identity, the directories still to do."""
+    """A directory on the way down: the source's status, the target's identity, and the directories still to copy."""
 
     status: os.stat_result
     target: Identity
@@ -54,9 +54,9 @@ class _Level(NamedTuple):
 class TreeCopy:
     """Copies several trees.
 
-    *links_fd* is an empty directory of the target's file system, for use meanwhile; *room* watches over that file
-    system. Directories of the source that are among *apart* are made empty, wherever they are met below a tree's top:
-    they are copied for themselves.
+    *links_fd* is an empty directory of the target's file system, for temporary links; *room* checks the free space of
+    that file system. Directories of the source that are in *apart* are made empty wherever they occur below a tree's
+    top, because they are copied separately.
     """
 
     def __init__(self, links_fd: int, room: Room, apart: AbstractSet[Identity] = frozenset()) -> None:
@@ -69,7 +69,7 @@ class TreeCopy:
         self._levels: list[_Level] = []
 
     def copy(self, source_fd: int, target_fd: int) -> None:
-        """Copy what is in the directory *source_fd*, and its own metadata, into the empty directory *target_fd*.
+        """Copy the content of the directory *source_fd*, and its metadata, into the empty directory *target_fd*.
 
         Raises LimitError, NoSpaceError, OSError.
         """
@@ -87,10 +87,10 @@ class TreeCopy:
             os.close(self._target)
 
     def _enter(self) -> None:
-        """Copy what the current directory holds but for the directories, which are left for later."""
+        """Copy the entries of the current directory, except directories, which are left for later."""
         directories: list[str] = []
         with os.scandir(self._source) as listing:
-            # Only names are kept, and the limit holds before they take much memory.
+            # Only names are kept, and the limit applies before they take much memory.
             for entry in listing:
                 self._count()
                 if entry.is_dir(follow_symlinks=False):
@@ -109,11 +109,11 @@ class TreeCopy:
         if self._entries % _INODES_EVERY == 0:
             status = os.fstatvfs(self._target)
             if status.f_files and status.f_favail < status.f_files // _INODES_RESERVE:
-                why = f"no inodes left: {status.f_favail} of {status.f_files} are free, and a twentieth is to stay so"
+                why = f"no inodes left: {status.f_favail} of {status.f_files} are free, and 5% are reserved"
                 raise NoSpaceError("the image's volumes", why, "remove some files, or `arstore gc`")
 
     def _down(self, name: str) -> None:
-        """Make the directory *name* of the current one, and make it the current one."""
+        """Make the directory *name* in the current one, and enter it."""
         os.mkdir(name, 0o700, dir_fd=self._target)
         source = os.open(name, DIRECTORY, dir_fd=self._source)
         try:
@@ -129,7 +129,7 @@ class TreeCopy:
         self._enter()
 
     def _up(self) -> None:
-        """Finish the current directory, and make the one above it the current one."""
+        """Finish the current directory, and return to its parent."""
         done = self._levels.pop()
         _metadata(self._source, b"", self._target, b"", done.status)
         if self._levels:
@@ -164,7 +164,7 @@ class TreeCopy:
             os.link(name, kept, src_dir_fd=self._target, dst_dir_fd=self._links_fd, follow_symlinks=False)
 
     def _linked(self, kept: str, name: str) -> bool:
-        """Give the inode that was copied one more name; False where the file system lets it have no more."""
+        """Give the copied inode another name; return False if the file system does not allow more."""
         try:
             os.link(kept, name, src_dir_fd=self._links_fd, dst_dir_fd=self._target, follow_symlinks=False)
         except OSError as error:
@@ -186,14 +186,14 @@ class TreeCopy:
             os.close(source)
 
     def _coming(self, count: int) -> None:
-        """Refuse *count* bytes that are about to be written, where they do not fit. Raises NoSpaceError."""
+        """Refuse *count* bytes that are about to be written if they do not fit. Raises NoSpaceError."""
         self._room.expect(count)
         self._room.note(count)
         self._room.expect(0)
 
 
 def _parent(fd: int, identity: Identity) -> int:
-    """Open the directory above *fd*, which is the one of that *identity*. Raises OSError (ESTALE) for another one."""
+    """Open the parent of the directory *fd*. Raises OSError (ESTALE) if its identity is not *identity*."""
     parent = os.open("..", DIRECTORY, dir_fd=fd)
     if identity_of(os.fstat(parent)) != identity:
         os.close(parent)
@@ -202,7 +202,7 @@ def _parent(fd: int, identity: Identity) -> int:
 
 
 def _metadata(source_fd: int, source: bytes, target_fd: int, target: bytes, about: os.stat_result) -> None:
-    """Owner first, since chown clears the setuid bits and file capabilities; times last."""
+    """Copy metadata: owner first, because chown clears setuid bits and file capabilities; times last."""
     name: int | bytes = target or target_fd
     directory = target_fd if target else None
     if target:

@@ -1,10 +1,9 @@
-"""Volumes that an image declares: private directories of the container, which begin as copies of what the image has
-there.
+"""Volumes that an image declares: private directories of the container, which start as copies of the image's content.
 
-They live in `<container>/volumes/<name>`, outside the container's upper directory, and go with the container. Copies
-are made under temporary names and renamed when all are whole, so what was interrupted is made again. A place counts by
-where it leads: several names for one directory give one volume, mounted there, and a volume inside another one is
-copied once. Out of scope: named volumes, which arstore does not have.
+They are in `<container>/volumes/<name>`, outside the container's upper directory, and are removed with the container.
+Copies are made under temporary names and renamed when all are complete, so an interrupted copy is made again. Mount
+points are compared after resolving symlinks: several names for one directory give one volume, and a volume inside
+another one is copied once. Out of scope: named volumes, which arstore does not have.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ if TYPE_CHECKING:
     from arstore.runtime.spec.image_files import RootDirectory
 
 MOST_VOLUMES = 1000
-"""Volumes that an image may declare; each is a mount."""
+"""Maximum number of volumes that an image may declare; each is a mount."""
 
 _MODE = 0o755
 _PARTIAL, _LINKS = ".partial", ".links"
 _LONGEST = 4095
 _KERNELS = ("/proc", "/sys", "/dev")
 _USUAL = ("/sys/fs/cgroup", "/dev/shm")
-"""Places that images declare below the kernel's; a directory there shows and covers nothing of the host."""
+"""Places that images declare below the kernel's file systems; a volume there hides and reveals nothing of the host."""
 
 
 def volume_places(declared: Iterable[str], taken: Iterable[str], root: RootDirectory) -> tuple[str, ...]:
-    """Return where the volumes that an image has *declared* lead, each place once, without those already *taken*.
+    """Return the resolved mount points of the volumes *declared* by an image, each once, without those already *taken*.
 
-    Raises ImageConfigError for one that leads to the root, into what the kernel shows, or in a circle, and for more
-    than MOST_VOLUMES.
+    Raises ImageConfigError for one that leads to the root, into a kernel file system, or in a circle, and for more than
+    MOST_VOLUMES.
     """
     before = {_lead(place, root) for place in taken}
     found: dict[str, None] = {}
@@ -56,17 +55,17 @@ def volume_places(declared: Iterable[str], taken: Iterable[str], root: RootDirec
         if leads == "/":
             raise ImageConfigError(what, f"{to}a volume cannot cover the container's root")
         if any(_is_below(one, _KERNELS) and not _is_below(one, _USUAL) for one in (place, leads)):
-            raise ImageConfigError(what, f"{to}a volume cannot cover what the kernel shows there")
+            raise ImageConfigError(what, f"{to}a volume cannot cover a kernel file system")
         if leads not in before:
             found[leads] = None
     return tuple(found)
 
 
 def _lead(place: str, root: RootDirectory) -> str:
-    """The path free of symlinks that *place* leads to. Raises ImageConfigError when it leads in a circle."""
+    """Return *place* with symlinks resolved. Raises ImageConfigError if it leads in a circle."""
     try:
         if len(os.fsencode(place)) > _LONGEST:
-            raise ImageConfigError(f"volume {place[:60]!r}…", "is a path that is too long")
+            raise ImageConfigError(f"volume {place[:60]!r}…", "the path is too long")
         return root.canonical(place)
     except OSError as error:
         raise ImageConfigError(f"volume {place!r}", reason(error)) from error
@@ -79,11 +78,10 @@ def _is_below(path: str, places: Sequence[str]) -> bool:
 def private_volumes(
     directory: str, places: tuple[str, ...], root: RootDirectory, limits: Limits = DEFAULT_LIMITS
 ) -> list[Volume]:
-    """One volume for each of *places*, as `volume_places` gives them; those that exist since an earlier run are used
-    again.
+    """Return a volume for each of *places* (from `volume_places`); volumes of an earlier run are used again.
 
-    Raises ImageConfigError when the image has something else than a directory there, LimitError, NoSpaceError before
-    the *limits*' reserve of the file system is used, OSError.
+    Raises ImageConfigError if the image has something other than a directory there, LimitError, NoSpaceError before the
+    *limits*' reserve of the file system is used, OSError.
     """
     if not places:
         return []
@@ -114,7 +112,7 @@ def _make(base: str, paths: dict[str, str], places: tuple[str, ...], root: RootD
                 with naming(f"volume {place}"):
                     _fill(path + _PARTIAL, place, root, copy)
             except NoSpaceError as error:
-                # Limits are given to what imports.
+                # The hint of `Room` names an option that only imports have.
                 raise NoSpaceError(f"volume {place}", error.why, "free some space, or `arstore gc`") from error
     remove_tree(links)
     for path in paths.values():

@@ -1,9 +1,9 @@
 """The log of a detached container: `<container>/log`, in the text format of the Kubernetes CRI (podman's `k8s-file`).
 
 A line is `TIME STREAM TAG CONTENT`: RFC 3339 with nanoseconds, `stdout` or `stderr`, `F` for a full line or `P` for a
-part of one, then the bytes exactly as the container wrote them. Leaving the newline of each `P` line out gives the
-output back. Each line is one write(2) to a file opened O_APPEND, so lines of both streams never mix; a launcher that
-is killed leaves at most one line cut.
+part of one, then the bytes exactly as the container wrote them. Removing the newline of each `P` line restores the
+output. Each line is one write(2) to a file opened with O_APPEND, so lines of both streams never mix; a launcher that is
+killed leaves at most one incomplete line.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 LOG_NAME = "log"
 LONGEST_LINE = 16 << 10
-"""Bytes of content in one line of the log; a longer line is cut into parts."""
+"""Maximum number of content bytes in one line of the log; a longer line is split into parts."""
 
 _READ = 1 << 16
 _STREAMS = {b"stdout": "stdout", b"stderr": "stderr"}
 
 
 class LogLine(NamedTuple):
-    """A piece of output: *data* has its newline where the container wrote one."""
+    """A piece of output; *data* ends with a newline if the container wrote one."""
 
     time: str
     stream: str
@@ -34,7 +34,7 @@ class LogLine(NamedTuple):
 
 
 class LogWriter:
-    """Writes one stream to the log. What the file system refuses (ENOSPC) is lost: a full disk must not stop the
+    """Writes one stream to the log. Data that the file system refuses (ENOSPC) is lost: a full disk must not stop the
     container.
     """
 
@@ -44,7 +44,7 @@ class LogWriter:
         self._rest = b""
 
     def write(self, data: bytes) -> None:
-        """Take *data*, of which complete lines are written at once."""
+        """Accept *data*; complete lines are written at once."""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         for line in lines:
@@ -54,7 +54,7 @@ class LogWriter:
             self._rest = self._rest[LONGEST_LINE:]
 
     def finish(self) -> None:
-        """Write what has no newline yet, as a part."""
+        """Write the rest, which has no newline yet, as a part."""
         if self._rest:
             self._put_line(self._rest, b"P")
             self._rest = b""
@@ -73,10 +73,10 @@ class LogWriter:
 
 
 def read_log_lines(directory: str, *, wait: Callable[[], bool] | None = None) -> Iterator[LogLine]:
-    """The log of the container in *directory*, from its beginning; damaged lines are skipped, a missing log is empty.
+    """Yield the log of the container in *directory*, from its start; damaged lines are skipped, a missing log is empty.
 
-    With *wait*, the end is not the end: it is called before each look, may pause, and says whether more may come
-    after that look. Raises OSError.
+    With *wait*, the end of the file is not final: *wait* is called before each read, may pause, and returns whether
+    more may come after that read. Raises OSError.
     """
     try:
         fd = os.open(os.path.join(directory, LOG_NAME), os.O_RDONLY | os.O_NOFOLLOW)
@@ -85,7 +85,7 @@ def read_log_lines(directory: str, *, wait: Callable[[], bool] | None = None) ->
     try:
         rest, more = b"", True
         while more:
-            # Asked before reading, so that the last look comes after the last write.
+            # Called before reading, so that the last read comes after the last write.
             more = wait is not None and wait()
             while data := os.read(fd, _READ):
                 *lines, rest = (rest + data).split(b"\n")

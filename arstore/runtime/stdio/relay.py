@@ -1,9 +1,9 @@
-"""Moving bytes between one of the container's streams and one of the caller's, each way in a thread of its own.
+"""Transfer of bytes between a stream of the container and one of the caller; each direction has its own thread.
 
-A relay ends at the end of its source. `finish` ends it earlier: it then passes on what is there already and waits for
-nothing more, because a process that outlives the command may hold the other end open for ever. Bytes go from file to
-file in the kernel (splice(2)) where both can do that: not to a file opened with O_APPEND, a terminal of an older
-kernel, or a log.
+A relay ends at the end of its source. `finish` ends it earlier: it passes on what is already there and does not wait
+for more, because a process that outlives the command may keep the other end open forever. Bytes are moved within the
+kernel (splice(2)) where both files support that; a file opened with O_APPEND, a terminal of an older kernel, and a log
+do not.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _CHUNK = 1 << 16
 _SPLICE = 1 << 20
 _NO_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF})
 _TERMINAL_GRACE = 0.05
-"""Seconds. The kernel passes on what was written to a terminal a moment later (a work queue), and nothing says when."""
+"""Seconds. The kernel passes on bytes written to a terminal a moment later (a work queue), without notification."""
 
 
 class Relay:
-    """Moves what *source* has to *target*, a descriptor, or to *sink*; both are left open, *source* is closed.
+    """Moves bytes from *source* to *target*, a descriptor, or to *sink*; both are left open, *source* is closed.
 
-    *finish* is called at the end, whatever it was. An error of the target (EPIPE, ENOSPC) ends the relay: the closed
-    source tells the container, and `error` the caller.
+    *finish* is called at the end, however it came. An error of the target (EPIPE, ENOSPC) ends the relay: the container
+    sees the closed source, and the caller finds the error in `error`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Relay:
         self._sink = sink or (lambda data: write_waiting(target, data))
         self._finish = finish
         self.error: OSError | None = None
-        """Why the target could not be written to; a reader that has gone is not an error."""
+        """The error from writing to the target; a reader that has gone is not an error."""
         self._wake_read, self._wake_write = os.pipe()
         self._is_finishing = False
         self._splices = sink is None and stat.S_ISFIFO(os.fstat(source).st_mode)
@@ -53,11 +53,11 @@ class Relay:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def finish(self) -> None:
-        """Pass on what is there, wait for nothing more, and return when that is done."""
+        """Pass on what is there, without waiting for more; return when that is done."""
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"\0")
         self._thread.join()
@@ -79,7 +79,7 @@ class Relay:
             os.close(self._source)
 
     def _has_more(self) -> bool:
-        """Wait for bytes, or the end, of the source; False when it has none and is not to be waited for."""
+        """Wait for bytes, or the end, of the source; return False if there are none and the relay is finishing."""
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         if not self._is_finishing:
@@ -92,7 +92,7 @@ class Relay:
         return bool(poll.poll(self._grace * 1000))
 
     def _pass_on(self) -> bool:
-        """Pass on some of what is there; False at the end."""
+        """Pass on some of the available bytes; return False at the end."""
         if self._splices:
             try:
                 return bool(splice(self._source, self._target))
@@ -107,9 +107,9 @@ class Relay:
 
 
 def feed(source: int, target: int, ending: bytes | None = None) -> None:
-    """Copy *source* to *target* in a daemon thread, and then write *ending*, or close *target* where it is None.
+    """Copy *source* to *target* in a daemon thread, and then write *ending*, or close *target* if it is None.
 
-    Whoever has given *source* may keep it open for ever, so nobody waits for the thread.
+    The writer of *source* may keep it open forever, so the thread is never joined.
     """
     threading.Thread(target=_feed, args=(source, target, ending), daemon=True).start()
 
@@ -117,7 +117,7 @@ def feed(source: int, target: int, ending: bytes | None = None) -> None:
 def _feed(source: int, target: int, ending: bytes | None) -> None:
     with contextlib.suppress(OSError):
         mode = os.fstat(source).st_mode
-        # From anything else splice(2) waits with the pipe locked, so that nobody can read what is in it.
+        # From other files, splice(2) waits with the pipe locked, so that it cannot be read in the meantime.
         splices = ending is None and (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))
         while True:
             if splices:
@@ -140,18 +140,18 @@ def _feed(source: int, target: int, ending: bytes | None) -> None:
 
 
 def splice(source: int, target: int) -> int:
-    """Move bytes within the kernel; how many, 0 at the end. One of the two is a pipe. Raises OSError."""
+    """Move bytes within the kernel; return their number, 0 at the end. One of the two is a pipe. Raises OSError."""
     while True:
         try:
             return os.splice(source, target, _SPLICE)
         except BlockingIOError:
-            # One of them is non-blocking: that flag belongs to all who share the file, so it stays.
+            # One of them is non-blocking. The flag belongs to everyone who shares the file, so it is not changed.
             _wait(source, select.POLLIN)
             _wait(target, select.POLLOUT)
 
 
 def read(fd: int) -> bytes:
-    """Return the next bytes; b"" at the end, which a terminal whose other side has closed reports as EIO."""
+    """Return the next bytes; b"" at the end, which a terminal with a closed other side reports as EIO."""
     while True:
         try:
             return os.read(fd, _CHUNK)
@@ -164,7 +164,7 @@ def read(fd: int) -> bytes:
 
 
 def write_waiting(fd: int, data: bytes) -> None:
-    """Write all of *data*, and wait where *fd* does not block and is full. Raises OSError."""
+    """Write all of *data*; wait if *fd* is non-blocking and full. Raises OSError."""
     view = memoryview(data)
     while view:
         try:

@@ -1,9 +1,9 @@
 """The container's standard input, output and error.
 
-A container never gets a file of the caller's: it could open it again through /proc/self/fd with other rights, truncate
-it, make it non-blocking for all who share it, and the runtime would change its owner. It gets pipes, or with `-t` a
-terminal, and `relay` moves the bytes. Where the caller's output and error are one file they share a pipe, so that
-their order stays. The runtime writes to the same standard error while it fails; that becomes part of arstore's error.
+A container never gets one of the caller's files: it could open it again through /proc/self/fd with other rights,
+truncate it, or make it non-blocking for everyone who shares it, and the runtime would change its owner. It gets pipes,
+or with `-t` a terminal, and `relay` moves the bytes. If the caller's output and error are one file, they share a pipe,
+which keeps their order. A failing runtime writes to the same standard error; its text becomes part of arstore's error.
 
 Out of scope: the terminal's modes and size, see `terminal`.
 """
@@ -23,7 +23,7 @@ _PIPE_SIZE = 1 << 20
 
 
 class Stdio(NamedTuple):
-    """Where the three streams are to go: this process's own 0, 1 and 2, or the log that *log_fd* has open."""
+    """Targets of the three streams: this process's own 0, 1 and 2, or the open log *log_fd*."""
 
     interactive: bool = False
     tty: bool = False
@@ -31,7 +31,7 @@ class Stdio(NamedTuple):
 
 
 class Streams:
-    """One container process's streams. *given* are the descriptors for the runtime: input, output, error."""
+    """The streams of one container process. *given* are the descriptors for the runtime: input, output, error."""
 
     def __init__(self, stdio: Stdio) -> None:
         self._stdio = stdio
@@ -79,43 +79,43 @@ class Streams:
         return Relay(source, sink=writer.write, finish=writer.finish)
 
     def handed_over(self) -> None:
-        """Close the runtime's descriptors on this side, so that an end is seen as one."""
+        """Close the runtime's descriptors on this side, so that the end of a stream is noticed."""
         for fd in self._ends:
             os.close(fd)
         self._ends.clear()
 
     def printed(self) -> bytes:
-        """Return what a runtime that failed, and has ended, wrote to standard error."""
+        """Return the text that a failed runtime, which has ended, wrote to standard error."""
         os.set_blocking(self._errors, False)
         with contextlib.suppress(BlockingIOError):
             return os.read(self._errors, _PIPE_SIZE)
         return b""
 
     def attach(self, master: int) -> None:
-        """Take the container's terminal; before `start`."""
+        """Take over the container's terminal; call it before `start`."""
         self._master = master
         self._outputs.append(("stdout", self._relay(master, 1, "stdout")))
         self.resize()
 
     def resize(self) -> None:
-        """Give the container's terminal the size of the user's."""
+        """Set the container's terminal to the size of the user's."""
         if self._master >= 0 and self._stdio.log_fd is None:
             terminal.follow_size(self._master, 0, 1, 2)
 
     def start(self) -> None:
-        """Begin to move bytes."""
+        """Start to move bytes."""
         for _, relay in self._outputs:
             relay.start()
         if self._input_end >= 0:
             feed(0, self._input_end)
         elif self._master >= 0 and self._stdio.interactive and self._stdio.log_fd is None:
-            # The end of an input that is not a terminal is typed as the end of file.
+            # The end of an input that is not a terminal is sent as the end-of-file character.
             feed(0, os.dup(self._master), terminal.END_OF_FILE)
 
     def drain(self) -> dict[str, OSError]:
-        """Pass on all that the process, which has ended, has written; others may still hold its streams.
+        """Pass on everything that the process, which has ended, has written; others may still hold its streams.
 
-        Returns why a stream could not be written to, by its name (stdout, stderr).
+        Return the errors of streams that could not be written to, by name (stdout, stderr).
         """
         failed = {}
         for stream, relay in self._outputs:

@@ -1,7 +1,7 @@
-"""Terminals: the user's in raw mode, the container's as a descriptor from the runtime, and one size for both.
+"""Terminals: the user's in raw mode, the container's as a descriptor from the runtime, with the same size.
 
 The runtime opens the pseudo-terminal inside the container and sends its controlling side through a Unix socket
-(SCM_RIGHTS), as all of crun, runc and youki do for a detached container. Out of scope: moving the bytes, see `streams`.
+(SCM_RIGHTS), as crun, runc and youki all do for a detached container. Out of scope: moving the bytes, see `streams`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 END_OF_FILE = b"\x04"
-"""What a terminal's user types to end the input."""
+"""The byte that a terminal's user types to end the input."""
 
 _CONSOLE_WAIT = 5.0
 _OFLAG, _LFLAG, _CC = 1, 3, 6
@@ -27,7 +27,7 @@ _OFLAG, _LFLAG, _CC = 1, 3, 6
 
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[None]:
-    """Every byte goes through as it is, in and out, until the context ends; nothing happens without a terminal."""
+    """Pass every byte unchanged, in and out, during the context; do nothing without a terminal."""
     if not os.isatty(fd):
         yield
         return
@@ -51,7 +51,7 @@ def raw_mode(fd: int) -> Iterator[None]:
 
 
 def window_size(*fds: int) -> tuple[int, int] | None:
-    """Rows and columns of the first of *fds* that is a terminal and knows them."""
+    """Return rows and columns of the first of *fds* that is a terminal and knows them; None if none does."""
     for fd in fds:
         try:
             rows, columns = termios.tcgetwinsize(fd)
@@ -63,7 +63,7 @@ def window_size(*fds: int) -> tuple[int, int] | None:
 
 
 def follow_size(master: int, *fds: int) -> None:
-    """Give the container's terminal the size of the first terminal among *fds*; its processes get SIGWINCH."""
+    """Set the container's terminal to the size of the first terminal among *fds*; its processes get SIGWINCH."""
     size = window_size(*fds)
     if size is not None:
         with contextlib.suppress(termios.error, OSError):
@@ -71,8 +71,8 @@ def follow_size(master: int, *fds: int) -> None:
 
 
 class Console:
-    """The socket that a runtime sends the container's terminal to. *path* is relative: a Unix address has 108 bytes
-    only.
+    """The socket to which a runtime sends the container's terminal. *path* is relative, because a Unix address has only
+    108 bytes.
     """
 
     def __init__(self, path: str) -> None:
@@ -84,9 +84,9 @@ class Console:
         self._socket.listen(1)
 
     def receive(self) -> int:
-        """The descriptor of the terminal's controlling side.
+        """Return the descriptor of the terminal's controlling side.
 
-        Raises RuntimeFailedError when the runtime, which has ended by now, did not send it.
+        Raises RuntimeFailedError if the runtime, which has ended by now, did not send it.
         """
         import socket
 
@@ -97,9 +97,9 @@ class Console:
                 connection.settimeout(_CONSOLE_WAIT)
                 _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
         except TimeoutError as error:
-            raise RuntimeFailedError("terminal", "the runtime sent none") from error
+            raise RuntimeFailedError("terminal", "the runtime did not send one") from error
         if not fds:
-            raise RuntimeFailedError("terminal", "the runtime sent none")
+            raise RuntimeFailedError("terminal", "the runtime did not send one")
         os.set_inheritable(fds[0], False)
         return fds[0]
 
@@ -111,5 +111,5 @@ class Console:
 
 
 def is_hang_up(error: OSError) -> bool:
-    """Whether reading a terminal's controlling side failed because the container has closed its own side."""
+    """Whether reading a terminal's controlling side failed because the container has closed its side."""
     return error.errno == errno.EIO

@@ -1,6 +1,6 @@
-"""What is reachable, what holds it, and how the rest is deleted.
+"""Which content is reachable, what holds it, and how the rest is deleted.
 
-`reachability` reads the graph; `holders` are containers, mounts and leases; `sweep` deletes in steps that are safe to
-die in. Not here: the collector itself (`maintenance.gc`), which adds files without a record.
+`reachability` reads the graph; `holders` are containers, mounts and leases; `sweep` deletes in steps after each of
+which a process may die. The collector itself, which adds files without a record, is `maintenance.gc`.
 Start with `sweep`.
 """

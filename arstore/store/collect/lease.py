@@ -1,6 +1,6 @@
-"""Leases: what a living process works with is not collected, although no name, container or mount holds it.
+"""Leases: content that a live process works with is not collected, even if no name, container or mount holds it.
 
-A lease dies with its process: it records pid, start time and boot, and no timer. For what lasts longer than a moment
+A lease ends with its process: it records pid, start time and boot, and has no timer. It is for work that takes a while
 and leaves no other trace, such as unpacking an image.
 """
 
@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 @contextmanager
 def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
-    """Hold the image of this digest for the length of the context.
+    """Hold the image with this digest during the context.
 
-    Raises NotFoundError when it is not (any more) there, and the errors of Graph.
+    Raises NotFoundError if it is not in the store (any more), and the errors of Graph.
     """
     with some_leased(graph, (image,), purpose):
         yield
@@ -38,7 +38,7 @@ def leased(graph: Graph, image: str, purpose: str) -> Iterator[None]:
 
 @contextmanager
 def some_leased(graph: Graph, images: Sequence[str], purpose: str) -> Iterator[None]:
-    """Hold these images for the length of the context. Raises as `leased`."""
+    """Hold these images during the context. Raises NotFoundError, and the errors of Graph."""
 
     def choose(snapshot: Snapshot) -> tuple[tuple[str, ...], None]:
         for image in images:
@@ -52,7 +52,7 @@ def some_leased(graph: Graph, images: Sequence[str], purpose: str) -> Iterator[N
 
 @contextmanager
 def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Iterator[T]:
-    """Hold every image and index that is there, for the length of the context; what *look* finds in that very moment.
+    """Hold all images and indexes during the context; yield the result of *look* from the same snapshot.
 
     Raises the errors of Graph.
     """
@@ -62,9 +62,9 @@ def all_leased(graph: Graph, purpose: str, look: Callable[[Snapshot], T]) -> Ite
 
 @contextmanager
 def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[str, ...], T]]) -> Iterator[T]:
-    """Hold the images that *choose* names, in one transaction with what else it finds.
+    """Hold the images that *choose* returns, in the transaction in which it is called; yield its other result.
 
-    In a store that nobody can change nothing has to be held.
+    A store that no process can change needs no lease.
     """
     if graph.access is Access.FROZEN:
         with graph.read() as snapshot:
@@ -74,7 +74,7 @@ def _held(graph: Graph, purpose: str, choose: Callable[[Snapshot], tuple[tuple[s
     owner = Owner.announced(graph.path)
     lease_id = os.urandom(8).hex()
     with graph.write(guest=True) as change:
-        # Those of killed processes hold nothing, and each can list every image of the store.
+        # Leases of killed processes hold nothing, and each can list every image of the store.
         for dead in [
             key for key, one in change.leases() if not Owner(one.pid, one.start, one.boot).is_alive(graph.path)
         ]:

@@ -1,7 +1,6 @@
-"""What images need: their blobs, their layers, and the trees that mounts of them are made of.
+"""The blobs and layers that images need, and the trees that their mounts are made of.
 
-A snapshot's tables are read whole for that, once for all images that are asked about, and what is found are numbers
-(`graph.key_numbers`).
+The tables of a snapshot are read once, completely, for all images. The results are numbers (`graph.key_numbers`).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ImageNeeds(NamedTuple):
-    """Numbers of what one image needs, each once: blobs, layers from the top down, and trees.
+    """Numbers of the content that one image needs, each once: blobs, layers from the top down, and trees.
 
-    What is attached to an image or an index is among its blobs. An index needs nothing besides; its `images` are the
-    digests of those of its images that are in the store.
+    Attachments of an image or an index are among its blobs. An index needs nothing else; its `images` are the digests
+    of those of its images that are in the store.
     """
 
     blobs: tuple[int, ...]
@@ -34,7 +33,7 @@ class ImageNeeds(NamedTuple):
 
 
 class ImageFields(NamedTuple):
-    """What an image's record says of what it needs."""
+    """The fields of an image's record that list what it needs."""
 
     config: str
     layers: tuple[str, ...]
@@ -58,13 +57,13 @@ class _Tree(NamedTuple):
 
 
 class Reach:
-    """A look at all images of one snapshot, as long as that lasts. Raises the errors of Graph."""
+    """Reachability of all images in one snapshot, valid while that is open. Raises the errors of Graph."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._images = snapshot.every("images", ImageFields)
         self.names = snapshot.names_by_digest()
-        """The names of each image that has some."""
+        """The names of each image that has any."""
         self.blobs = Numbers(snapshot.keys("blobs"))
         """The digests of blobs."""
         self.trees = Numbers(snapshot.keys("trees"))
@@ -83,13 +82,13 @@ class Reach:
 
     @cached_property
     def _shapes(self) -> dict[str, _Tree]:
-        """Read only where a plan is made: many a store has no merged index, or only such as need none."""
+        """Read only when a plan is made: many stores have no merged index, or none that needs a plan."""
         if not self._snapshot.runs():
             return {}
         return self._snapshot.every("trees", _Tree)
 
     def of(self, digest: str) -> ImageNeeds | None:
-        """What the image *digest* needs; None where there is none. Gaps are passed over."""
+        """Return the needs of the image *digest*; None if it is not recorded. Missing records are skipped."""
         found = self._found.get(digest)
         if found is None and (image := self._images.get(digest)) is not None:
             found = self._found[digest] = self._needs(digest, image)
@@ -105,7 +104,7 @@ class Reach:
         return ImageNeeds(tuple(blobs), tuple(layers), (*stack, *self._planned(stack)))
 
     def _blobs_attached(self, digest: str) -> list[str]:
-        """The blobs of all that is attached to the image *digest*, and to that."""
+        """Return the blobs of all attachments of the image *digest*, and of their attachments."""
         if digest not in self._attached:
             return []
         subjects = {digest, *(key.partition("/")[2] for key in self.attached_to([digest]))}
@@ -116,7 +115,7 @@ class Reach:
         return found
 
     def attached_to(self, images: Iterable[str]) -> dict[str, None]:
-        """The keys of all attachments of these images, of their attachments, and so on."""
+        """Return the keys of all attachments of these images, of their attachments, and so on."""
         found: dict[str, None] = {}
         todo = [digest for digest in images if digest in self._attached] if self._attached else []
         seen = set(todo)
@@ -131,7 +130,7 @@ class Reach:
 
     @property
     def attachments(self) -> list[str]:
-        """The keys of all attachments: the digests of the subject and the manifest, with a slash between them."""
+        """The keys of all attachments: the digests of subject and manifest, separated by a slash."""
         return [f"{subject}/{manifest}" for subject, some in self._attached.items() for manifest, _ in some]
 
     @property
@@ -144,7 +143,7 @@ class Reach:
         return {digest: image.manifests for digest, image in self._images.items() if image.manifests}
 
     def _chain(self, image: ImageFields) -> tuple[dict[int, None], dict[int, None]]:
-        """The layers of *image*, and the trees of its stack, both from the top down."""
+        """Return the layers of *image*, and the trees of its stack, both from the top down."""
         layers: dict[int, None] = {}
         stack: dict[int, None] = {self.trees.of(image.cap): None} if image.cap else {}
         parents, tree_of = self._parents, self._tree_of
@@ -153,17 +152,17 @@ class Reach:
             layers[layer] = None
             stack[tree_of[layer]] = None
             layer = parents[layer]
-        # Layers that have never been built have none.
+        # A layer that was never built has no tree.
         stack.pop(self._none, None)
         return layers, stack
 
     def _planned(self, numbers: Collection[int]) -> list[int]:
-        """The merged indexes that a mount of the stack *numbers* uses, of those that have been made."""
+        """Return the existing merged indexes that a mount of the stack *numbers* uses."""
         if len(numbers) < FEWEST:
             return []
         names = self.trees.keys
         keys = [names[number] for number in numbers]
-        # One over the whole stack can have been made for this alone: it needs no plan, and most stacks have it.
+        # An index over the whole stack, the usual case, needs no plan.
         if len(keys) <= MOST and (whole := self.trees.known([run_key(keys)])) != [UNKNOWN]:
             return whole
         shapes = self._shapes

@@ -1,12 +1,12 @@
-"""Mark and sweep: what is reachable from a set of images, and the removal of what is not.
+"""Mark and sweep: find what is reachable from a set of images, and remove the rest.
 
-Removal has three steps, each safe to die after:
+Removal has three steps, and a process may die after each:
 
-1. one write transaction deletes the records (what is unrecorded is garbage, never damage); which these are is found
-   before, from a snapshot, and again with the writer's lock held only when somebody has committed since;
-2. one write transaction moves the files out of their places into an ingest, each only if it is still unrecorded: an
-   importer that brought the same content meanwhile has recorded it again and keeps it;
-3. outside every lock the ingest is deleted.
+1. One write transaction deletes the records. (An unrecorded file is garbage, never damage.) The records are found
+   beforehand, from a snapshot, and found again under the writer's lock only if another process has committed since.
+2. One write transaction moves the files from their places into an ingest, each only if it is still unrecorded: an
+   import that brought the same content in between has recorded it again, and keeps it.
+3. The ingest is deleted without holding any lock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class Reachable:
-    """What is to stay: digests of images, and numbers that a `Reach` has given to everything else."""
+    """The set to keep: digests of images, and the numbers that a `Reach` has given to everything else."""
 
     images: set[str]
     blobs: set[int]
@@ -44,7 +44,7 @@ class Reachable:
 
 @dataclass(slots=True, frozen=True)
 class Removed:
-    """Keys of records that are to be deleted or were deleted; the files of the blobs and trees go with them."""
+    """Keys of records to be deleted, or deleted; the files of the blobs and trees go with them."""
 
     images: tuple[str, ...] = ()
     blobs: tuple[str, ...] = ()
@@ -56,12 +56,12 @@ class Removed:
         return bool(self.images or self.blobs or self.layers or self.trees or self.attachments)
 
     def places(self) -> Iterator[str]:
-        """Where the blobs and trees are, below the root."""
+        """Yield the places of the blobs and trees, below the root."""
         return places_of(self.blobs, self.trees)
 
 
 def mark(reach: Reach, images: Iterable[str]) -> Reachable:
-    """Everything that the images (and the images of the indexes) among *images* need; gaps are passed over."""
+    """Return everything that *images* (and the images of indexes among them) need; missing records are skipped."""
     every: dict[str, ImageNeeds] = {}
     todo = list(images)
     while todo:
@@ -69,7 +69,7 @@ def mark(reach: Reach, images: Iterable[str]) -> Reachable:
         if digest not in every and (needs := reach.of(digest)) is not None:
             every[digest] = needs
             todo.extend(needs.images)
-    # Each kind in one go: a large store has a million of them, most of which many images need.
+    # One pass for each kind: a large store has a million of them, and most belong to many images.
     return Reachable(
         set(every),
         set(chain.from_iterable(needs.blobs for needs in every.values())),
@@ -79,9 +79,9 @@ def mark(reach: Reach, images: Iterable[str]) -> Reachable:
 
 
 class Sweep(NamedTuple):
-    """What is to be deleted at one moment: records, and names; and the layers that stay, with the blobs they keep.
+    """The plan of a deletion: records and names to delete, and the layers that stay, with the blobs that they keep.
 
-    `lent` are blobs in additional stores, of which nothing is deleted but the record here.
+    `lent` are blobs in additional stores, of which only the record here is deleted.
     """
 
     removed: Removed = Removed()
@@ -95,10 +95,10 @@ class _Layers(NamedTuple):
 
 
 def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
-    """How to delete everything that the images (and the images of the indexes) among *images* do not need.
+    """Plan the deletion of everything that *images* (and the images of indexes among them) do not need.
 
-    A layer that stays forgets the blobs that none of these images lists: they go, and the others still rebuild its
-    tree. *reach* is of this *snapshot*.
+    A layer that stays loses the blobs that none of these images lists; its tree can still be rebuilt from the others.
+    *reach* belongs to *snapshot*.
     """
     keep = mark(reach, images)
     layers: dict[str, tuple[str, ...]] = {}
@@ -130,13 +130,13 @@ def planned(snapshot: Snapshot, reach: Reach, images: Iterable[str]) -> Sweep:
 
 
 def note_removal(ingest: Ingest, plan: Sweep) -> None:
-    """List in *ingest*, to which `take_files` will move them, the files that *plan* leaves unrecorded."""
+    """List in *ingest* the files that *plan* leaves unrecorded, which `take_files` will move there."""
     if plan.removed.blobs or plan.removed.trees:
         ingest.note_places(plan.removed.places())
 
 
 def sweep(change: Change, plan: Sweep) -> Removed:
-    """Delete the records of *plan*, which must be of this very moment; return what was deleted."""
+    """Delete the records of *plan*, which must be made from the current state; return what was deleted."""
     for chain_id, blobs in plan.layers.items():
         if (layer := change.layer(chain_id)) is not None:
             change.put_layer(chain_id, layer._replace(blobs=blobs))
@@ -158,9 +158,9 @@ def sweep(change: Change, plan: Sweep) -> Removed:
 
 
 def take_files(directories: Directories, graph: Graph, ingest: Ingest, removed: Removed) -> Removed:
-    """Step 2: move the files of *removed* into *ingest*, which deletes them when its context ends.
+    """Step 2: move the files of *removed* into *ingest*, which deletes them at the end of its context.
 
-    Returns *removed* without the blobs and trees that an import has recorded again since: these stay.
+    Return *removed* without the blobs and trees that an import has recorded again in between; these stay.
     """
     if not (removed.blobs or removed.trees):
         return removed

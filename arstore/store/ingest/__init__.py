@@ -1,7 +1,7 @@
-"""How images come in: from the content that a source offers to records that others see.
+"""Import of images: from the content of a source to records that other processes see.
 
-`intake` is the order of things: `inventory` finds what is missing, `layer_jobs` plans the reading of layers,
-`layer_pass` reads one, `chain` makes the trees of an image fit each other, `publish` makes it all visible at once.
-Not here: archives and registries (`transport`).
+`intake` sets the order; `inventory` finds what is missing, `layer_jobs` plans the reading of layers, `layer_pass` reads
+one, `chain` adapts the trees of an image to each other, `publish` makes everything visible at once.
+Archives and registries are in `transport`.
 Start with `intake`.
 """

@@ -1,12 +1,12 @@
-"""Putting a chain together: which tree stands for each layer, and what has to lie on top of them all.
+"""Assembly of a chain: the tree for each layer, and the cap on top of them.
 
-The stack has to fit what overlayfs takes: where a cap would be one tree too many, its directories go into a tree of the
-top layer that serves this chain alone. Runs of small trees get a merged index (`mounts.merge_plan`).
+Most layers are complete, and use the shared tree of their diff ID. A layer that has members or marks in a directory
+without an entry for it gets an adapted tree under its chain ID, if a lower layer has a symlink in that place, or if no
+lower layer has the directory and the layer has only marks in it. The whole stack gets a *cap*, a tree with directories
+only, if such a directory would show other attributes than the layers below gave it.
 
-Most layers say everything they need, and their tree is the one of their diff ID. A layer that speaks through
-directories it has no entry for gets a tree of its own under its chain ID where a lower layer has a symlink in that
-place, or none has the directory that it has nothing but marks for. The whole stack gets a *cap*, a tree of directories
-only, where such a directory would show other attributes than the layers below gave it.
+The stack must not exceed overlayfs's limit. Where a cap would be one tree too many, its directories go into a special
+tree of the top layer, for this chain only. Runs of small trees get a merged index (`mounts.merge_plan`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 class Assembly:
     """The trees of chains, some in the store and some still in the ingest.
 
-    What layers imply is looked up in all trees below, which *allowance* has to have the steps for.
+    Paths that layers imply are looked up in all trees below; *allowance* limits the steps for that.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Assembly:
         self._needs: dict[str, Needs] = {}
 
     def stack(self, layers: Sequence[IncomingLayer]) -> tuple[list[str], str]:
-        """The keys of the trees for *layers*, bottom first, and the key of their cap ("" when they need none).
+        """Return the keys of the trees for *layers*, bottom first, and the key of their cap ("" if not needed).
 
-        Raises TarError when a hard link's target is in no layer, UnsafePathError, OSError.
+        Raises TarError if the target of a hard link is in no layer, UnsafePathError, OSError.
         """
         keys: list[str] = []
         straight: dict[bytes, int] = {}
@@ -87,7 +87,7 @@ class Assembly:
         return keys, cap
 
     def _tree(self, layer: IncomingLayer, below: list[str], straight: dict[bytes, int]) -> str:
-        """The key of the tree for *layer*. *straight* is what `_is_straight` knows, and learns."""
+        """Return the key of the tree for *layer*. *straight* is the cache of `_is_straight`."""
         recorded = self._publication.layers.get(layer.chain_id)
         if recorded is not None and recorded.tree:
             return recorded.tree
@@ -111,7 +111,7 @@ class Assembly:
         return key
 
     def _plan(self, layer: IncomingLayer, below: list[str], stack: ExitStack) -> Adaptation | None:
-        """How *layer* has to be changed to stand on the trees *below*, all of which are open until *stack* is."""
+        """Return how *layer* has to be changed to fit the trees *below*, which stay open until *stack* closes."""
         needs = self._needs_of(layer.diff_id)
         form, path = self._place(layer.diff_id)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -121,11 +121,11 @@ class Assembly:
     def _is_straight(
         self, path: bytes, below: list[str], straight: dict[bytes, int], absent: dict[str, set[bytes]]
     ) -> bool:
-        """Whether *path* is known to be no symlink in the trees *below*.
+        """Whether *path* is known not to be a symlink in any of the trees *below*.
 
-        *straight* has the number of trees, from the bottom, that this has been found for: of hundreds of layers that
-        all imply one directory each looks at the one below it alone. *absent* has paths that each of the trees lacks:
-        of a thousand directories in one another, of which it has none, only the first is looked up.
+        *straight* has the number of trees, from the bottom, for which this is known: if hundreds of layers imply one
+        directory, each looks only at the one below it. *absent* has paths that each tree lacks: if a tree lacks a
+        thousand nested directories, only the first is looked up.
         """
         known = straight.get(path) if path else len(below)
         if known is None:
@@ -151,9 +151,9 @@ class Assembly:
         return True
 
     def _with_cap(self, layers: Sequence[IncomingLayer], keys: list[str]) -> tuple[list[str], str]:
-        """The keys of the trees for *layers*, and the key of their cap, "" for none.
+        """Return the keys of the trees for *layers*, and the key of their cap ("" if not needed).
 
-        These are *keys*, unless the stack is full: then the top tree is another one, which holds the cap's directories.
+        The keys are *keys*, unless the stack is full: then the top tree is a special one with the cap's directories.
         """
         needs = [self._needs_of(key) for key in _top_first(keys)]
         if not any(one.implied or one.masked for one in needs):
@@ -176,7 +176,7 @@ class Assembly:
         return keys, key
 
     def _has(self, key: str, layers: Sequence[IncomingLayer]) -> bool:
-        """Whether the tree *key* is there; one of an additional store is for images alone of which it has blobs too."""
+        """Whether the tree *key* exists; a lent one counts only for an image that also has lent blobs."""
         if not self._inventory.is_trusted(key):
             return False
         is_lent = self._inventory.is_lent(key)
@@ -207,7 +207,7 @@ class Assembly:
         only_here: frozenset[bytes],
         stack: ExitStack,
     ) -> str:
-        """The key of a tree of the top *layer*, over *below*, that holds the directories of the *cap* too."""
+        """Return the key of a tree of the top *layer*, over *below*, that also has the directories of *cap*."""
         key = Digest.of(f"capped {layer.chain_id}".encode())
         if key not in self._publication.trees and not self._has(key, [layer]):
             capped = _Capped(self._plan(layer, below, stack), cap, only_here)
@@ -217,7 +217,7 @@ class Assembly:
         return key
 
     def _again(self, layer: IncomingLayer, directory: str, adaptation: Change) -> LayerPass:
-        """A second pass over a layer, from its blob wherever that is by now: in its tree's form if that will do."""
+        """Plan another pass over a layer's blob, wherever it is by now; in the form of its tree, if possible."""
         from arstore.store.ingest.layer_pass import LayerPass
 
         staged = self._publication.blobs.get(layer.digest)
@@ -228,25 +228,25 @@ class Assembly:
         )
 
     def _merge(self, keys: list[str]) -> None:
-        """Make the merged indexes that a mount of these trees, given top first, uses.
+        """Make the merged indexes that a mount of these trees (top first) uses.
 
-        They are a cache: what keeps one from being made is no reason to do without the image.
+        They are a cache: if one cannot be made, the image is taken in without it.
         """
         runs = [part for part in plan_runs(self._records(keys)) if isinstance(part, Run)]
         missing = {run.key for run in self._inventory.missing_runs(runs)}
         for run in runs:
-            # What is over a tree that is built again is made again with it.
+            # An index over a tree that is rebuilt has to be rebuilt with it.
             stale = run.key in missing or any(member in self._publication.trees for member in run.members)
             if stale and run.key not in self._publication.trees and self._may_merge(run):
                 with suppress(UnrepresentableError, ArstoreError, OSError):
                     self._publication.add_run(run, self._ingest, lambda key: self._place(key)[1], self._inventory)
 
     def _may_merge(self, run: Run) -> bool:
-        """Whether all members are in this store, or will be with what is published."""
+        """Whether all members are in this store, or will be after publication."""
         return not any(key not in self._publication.trees and self._inventory.is_lent(key) for key in run.members)
 
     def _records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]]:
-        """The records of these trees. Raises StoreDamagedError."""
+        """Return the records of these trees. Raises StoreDamagedError."""
         staged = self._publication.trees
         known = self._inventory.tree_records([key for key in keys if key not in staged])
         return [(key, staged[key][1] if key in staged else known[key]) for key in keys]
@@ -256,7 +256,7 @@ class Assembly:
             self._publication.reused_trees.add(key)
 
     def _view(self, keys: Sequence[str], stack: ExitStack) -> MergedView:
-        """The merged view of these trees (given bottom first), open until *stack* is."""
+        """Return the merged view of these trees (bottom first), open until *stack* closes."""
         layers = []
         for key in _top_first(keys):
             form, path = self._place(key)
@@ -278,19 +278,19 @@ class Assembly:
 
 
 def _adapted_key(layer: IncomingLayer) -> Digest:
-    """The key of a tree for this chain alone: its chain ID, but that of the bottom layer is its diff ID."""
+    """Return the key of an adapted tree: the chain ID; for a bottom layer, whose chain ID is its diff ID, another."""
     return layer.chain_id if layer.chain_id != layer.diff_id else Digest.of(f"bottom {layer.chain_id}".encode())
 
 
 def _top_first(keys: Sequence[str]) -> list[str]:
-    """The keys of a stack, given bottom first, as overlayfs takes them: each once, at its topmost place."""
+    """Return the keys of a stack (bottom first) in overlayfs's order: top first, each once, at its topmost place."""
     return list(dict.fromkeys(reversed(keys)))
 
 
 class _Capped:
-    """A layer's entries, adapted where they have to be, and then those of a cap.
+    """A layer's entries, adapted if necessary, followed by those of a cap.
 
-    Whiteouts in directories that only this layer has hide nothing, and overlayfs would show them: they are left out.
+    Whiteouts in directories that only this layer has are left out: they hide nothing, and overlayfs would show them.
     """
 
     def __init__(self, adaptation: Adaptation | None, cap: Sequence[Entry], only_here: frozenset[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What is brought to the store: images whose documents have been verified, and whose layers are still to come."""
+"""Input of an import: images whose documents have been verified, and whose layers are still to be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """Bytes that lie unaltered in an open regular file: *length* of them from *offset* on.
+    """A range of an open regular file that holds bytes unaltered: *length* bytes from *offset* on.
 
     *fd* is valid until the source is closed.
     """
@@ -29,41 +29,41 @@ class BlobReader(Protocol):
     """An open blob."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
+        """Return at most *size* bytes, b"" at the end."""
 
     def close(self) -> None:
-        """Release it."""
+        """Release its resources."""
 
 
 class BlobSource(Protocol):
-    """What blobs are read from; nothing in it is verified. `ImageSource` is one, and says how each method is used."""
+    """Where blobs are read from; nothing is verified. See `ImageSource`, which implements it, for the use of each."""
 
     @property
     def is_remote(self) -> bool:
-        """Whether opening a blob takes a connection."""
+        """Whether opening a blob needs a connection."""
 
     def place(self, digest: Digest) -> Window | None:
-        """Where the blob lies in a file that is open already; opens nothing."""
+        """Return the range of an already open file that holds the blob, or None; open nothing."""
 
     def require_blob(self, digest: Digest) -> None:
-        """Raise MissingBlobError when the blob is not there; read nothing of it."""
+        """Check that the blob exists, without reading it. Raises MissingBlobError."""
 
     def open_blob(self, digest: Digest) -> BlobReader:
         """Open the blob. Raises MissingBlobError."""
 
 
 def rest_opener(source: BlobSource) -> Callable[[Digest, int], BlobReader] | None:
-    """What opens a blob of *source* from some byte on; None for a source that can open whole ones only.
+    """Return a function that opens a blob of *source* from a given byte on; None if it can open only whole blobs.
 
-    It is the method `open_rest(digest, offset)`, which a remote source may have: what is before is not transferred.
+    This is the method `open_rest(digest, offset)` of some remote sources, which does not transfer the bytes before.
     """
     return getattr(source, "open_rest", None)
 
 
 def prepare_fetching(source: BlobSource) -> None:
-    """Let *source* load what a process needs that is to fetch blobs, and may open no files.
+    """Let *source* load everything that a fetching process, which may not open files, will need.
 
-    A remote source may have a method of that name. Raises the errors of the source.
+    Some remote sources have a method of that name. Raises the errors of the source.
     """
     prepare: Callable[[], None] | None = getattr(source, "prepare_fetching", None)
     if prepare is not None:
@@ -71,12 +71,12 @@ def prepare_fetching(source: BlobSource) -> None:
 
 
 class NoBlobs:
-    """The `BlobSource` of work on what the store has already."""
+    """The `BlobSource` for work on content that is already in the store."""
 
     is_remote = False
 
     def place(self, _digest: Digest, /) -> None:
-        """None: there is no file."""
+        """Return None: no file has the blob."""
 
     def require_blob(self, digest: Digest, /) -> NoReturn:
         """Raise MissingBlobError."""
@@ -88,7 +88,7 @@ class NoBlobs:
 
 
 class IncomingLayer(NamedTuple):
-    """A layer as manifest and config announce it; `size` counts the blob's bytes."""
+    """A layer as declared by manifest and config; `size` is the blob's size in bytes."""
 
     digest: Digest
     size: int
@@ -97,7 +97,7 @@ class IncomingLayer(NamedTuple):
 
 
 class IncomingImage(NamedTuple):
-    """An image: its manifest and config byte for byte, both verified, and its layers, bottom first."""
+    """An image: the verified bytes of manifest and config, and its layers, bottom first."""
 
     digest: Digest
     media_type: str
@@ -116,7 +116,7 @@ class IncomingImage(NamedTuple):
 
 
 class IncomingIndex(NamedTuple):
-    """An index that is kept whole, with those of its images that come along."""
+    """An index that is kept whole, with those of its images that are imported too."""
 
     digest: Digest
     media_type: str
@@ -126,17 +126,17 @@ class IncomingIndex(NamedTuple):
 
 
 class IncomingBlob(NamedTuple):
-    """A blob that is kept as it is, whatever it holds; `size` in bytes."""
+    """A blob that is kept as it is, whatever its content; `size` in bytes."""
 
     digest: Digest
     size: int
 
 
 class IncomingAttachment(NamedTuple):
-    """A manifest that belongs to the manifest `subject` (`oci.attachment`): byte for byte, and verified.
+    """A verified manifest that belongs to the manifest `subject` (`oci.attachment`).
 
-    Its config and its layers are among `blobs`, each once. They are never unpacked. `tag` is the suffix of the tag by
-    which it belongs there, "" where its own field says so.
+    Its config and its layers are among `blobs`, each once, and are never unpacked. `tag` is the suffix of the tag that
+    names its subject, "" if its own field does.
     """
 
     subject: Digest
@@ -154,9 +154,9 @@ class IncomingAttachment(NamedTuple):
 
 
 class TakenLayer(NamedTuple):
-    """A layer that is in the store now; `reused` when nothing of it had to be read.
+    """A layer that is now in the store; `reused` if nothing had to be read.
 
-    `dropped` counts its extended attributes that its tree does not have, which nobody knows while it has no tree.
+    `dropped` counts its extended attributes that its tree lacks; unknown, and 0, while it has no tree.
     """
 
     digest: str
@@ -169,9 +169,9 @@ class TakenLayer(NamedTuple):
 
 
 class TakenImage(NamedTuple):
-    """An image that is in the store now; `denied` is why it has no trees, in the kernel's words, if that is why.
+    """An image that is now in the store; `denied` is the kernel's reason why its trees could not be built, or "".
 
-    `attachments` are the digests of what came in and is attached to it.
+    `attachments` are the digests of its attachments that were imported.
     """
 
     digest: str

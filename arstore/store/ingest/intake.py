@@ -1,8 +1,8 @@
-"""Taking images in: what has to be read is read once, in parallel, and everything is published together.
+"""Import of images: everything missing is read once, in parallel, and published together.
 
-The same work makes a new image, completes one that lacks a blob or a tree, and rebuilds trees that are not to be
-trusted: a layer costs something only where the store has no intact blob or no trusted tree for it. What reads layers is
-imported with the first one that has to be read.
+The same code imports a new image, completes one that lacks a blob or a tree, and rebuilds trees that are not trusted:
+a layer is read only if the store has no intact blob or no trusted tree for it. The code that reads layers is imported
+with the first one that has to be read.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MANY = 256
-"""Files from which on the whole file system is synced, once, in place of each of them."""
+"""Number of files from which on the file system is synced once, instead of each file."""
 
 
 _SHOWN = 1 << 20
-"""Bytes of a blob of an attachment from which on its progress is shown: most are a few hundred."""
+"""Size in bytes from which on the progress of an attachment's blob is shown: most have a few hundred."""
 
 
 class _DeniedError(Exception):
-    """The host does not permit an adapted tree to be built; the text says why."""
+    """The host does not permit an adapted tree to be built; the text gives the reason."""
 
 
 @dataclass(slots=True)
 class _Taken:
-    """What the jobs have brought: tar sizes and blobs by digest, trees by key."""
+    """Results of the jobs: blob records by digest, reused blobs, and extended attributes that trees lack."""
 
     blobs: dict[str, BlobRecord] = field(default_factory=dict)
     reused: set[str] = field(default_factory=set)
     dropped: dict[str, Dropped] = field(default_factory=dict)
-    """Extended attributes that trees do not have, by the layer's diff ID."""
+    """By the layer's diff ID."""
     denied: str = ""
 
 
@@ -93,7 +93,7 @@ class Intake:
         self._forms = forms
         self._progress = progress
         self._room = Room(ingest.path, self._limits, inventory.directories.root)
-        # Of what the store has accepted, trees can always be made again.
+        # Trees of accepted blobs can always be rebuilt.
         self._is_outside = limits is not None
         self._tally: Tally | None = None
         self._adapted = 0
@@ -108,14 +108,14 @@ class Intake:
 
     @property
     def dropped(self) -> Dropped:
-        """The extended attributes that the trees of all layers do not have, those of reused trees too."""
+        """The extended attributes that the trees of all layers lack, including reused trees."""
         found = Dropped()
         for one in self._taken.dropped.values():
             found.add(one)
         return found
 
     def missing(self, images: Sequence[IncomingImage]) -> dict[Digest, int]:
-        """The blobs, with their sizes, of the layers that `take` would read now: they or their trees are missing."""
+        """Return the blobs, with sizes, of the layers that `take` would read now, because they or trees are missing."""
         treeless = self._treeless(images)
         layers = {layer.digest: layer for image in images for layer in image.layers}.values()
         return {
@@ -130,7 +130,7 @@ class Intake:
     ) -> Publication:
         """Read what is missing for *images* and *attachments*, and return what is to be published.
 
-        Raises the errors of `take_layer` and OSError; nothing outside the ingest has been touched then.
+        Raises the errors of `take_layer` and OSError; on an error nothing outside the ingest has changed.
         """
         jobs = self._counted(self._plan(images), images)
         count = len(jobs) + 2 * len(images) + len(indexes) + sum(1 + len(one.blobs) for one in attachments)
@@ -175,15 +175,15 @@ class Intake:
         return self._publication
 
     def keep_blobs(self) -> dict[str, str]:
-        """Move the layers' blobs that were read, which are whole and verified, to the spool; their paths by digest.
+        """Move the verified layer blobs that were read to the spool; return their paths by digest.
 
-        They are for another attempt, which need not ask the source again. Raises OSError.
+        A repeated attempt then need not read the source again. Raises OSError.
         """
         if self._spool is None:
             return {}
         kept: dict[str, str] = {}
         for digest, (path, record) in self._publication.blobs.items():
-            # What was published and taken back is not in its place any more.
+            # A blob that was published and taken back is no longer at this path.
             if not record.diff_id or not os.path.exists(path):
                 continue
             kept[digest] = path
@@ -193,7 +193,7 @@ class Intake:
         return kept
 
     def taken(self, image: IncomingImage) -> TakenImage:
-        """*image* as it is in the store after the publication."""
+        """Return the result for *image* after publication."""
         layers = tuple(
             TakenLayer(
                 layer.digest,
@@ -235,16 +235,16 @@ class Intake:
         return sorted(jobs, key=lambda job: -job.layer.size)
 
     def _counted(self, jobs: list[Job], images: Sequence[IncomingImage]) -> list[Job]:
-        """The same jobs, counting their steps together, and with what is done besides them.
+        """Return the same jobs with a shared count of steps, which also covers the work outside of them.
 
-        What may be taken goes by the bytes that the layers have, not by those that are announced, which may lie.
+        The limit depends on the bytes that the layers really have, not on their declared sizes, which may be false.
         """
         if not self._is_outside:
             return jobs
         layers = {layer.digest: layer for image in images for layer in image.layers}
         self._expected = sum(map(self._bytes_of, layers.values()))
         most = min(self._limits.steps + self._limits.steps_per_byte * self._expected, ACCEPTED.steps)
-        # A number each, one for what is looked up in the trees below, and one for all adapted trees.
+        # One number for each job, one for lookups in the trees below, and one for all adapted trees.
         limits = self._limits
         promised = sum(job.layer.size for job in jobs if job.is_fetched)
         tally = self._tally = Tally(most, len(jobs) + 2, promised, limits.steps_per_byte, limits.steps)
@@ -257,7 +257,7 @@ class Intake:
         ]
 
     def _bytes_of(self, layer: IncomingLayer) -> int:
-        """How many bytes the blob of *layer* has, as far as that is known before it is read."""
+        """Return the number of bytes of the blob of *layer*, as far as that is known before it is read."""
         stored = self._inventory.layer_blob(layer.digest)
         if stored is not None:
             return stored.size
@@ -273,7 +273,7 @@ class Intake:
             blob.close()
 
     def _treeless(self, images: Sequence[IncomingImage]) -> set[str]:
-        """The diff IDs that a chain has no trusted tree for: a tree made for another chain is of no use to it."""
+        """Return the diff IDs without a trusted tree for some chain: a tree adapted to another chain does not count."""
         if not self._forms:
             return set()
         layers = {layer.chain_id: layer for image in images for layer in image.layers}
@@ -284,10 +284,10 @@ class Intake:
         return stored is None or not stored.diff_id
 
     def _job(self, layer: IncomingLayer, needs_tree: bool) -> Job | None:
-        """The job that *layer* needs; None when the store has all of it."""
+        """Return the job for *layer*; None if the store has everything."""
         stored = self._inventory.layer_blob(layer.digest)
         if stored is not None and stored.size != layer.size:
-            raise SizeMismatchError(f"layer {layer.digest}", f"has {stored.size} bytes, {layer.size} were announced")
+            raise SizeMismatchError(f"layer {layer.digest}", f"has {stored.size} bytes, {layer.size} were declared")
         if stored is not None and stored.diff_id and stored.diff_id != layer.diff_id:
             raise DigestMismatchError(f"layer {layer.digest}", f"inflates to {stored.diff_id}, not to {layer.diff_id}")
         verified = stored is not None and bool(stored.diff_id)
@@ -311,7 +311,7 @@ class Intake:
         return Job(layer, work, stored is not None, bool(kept), is_fetched and not is_whole, begun)
 
     def _reuse_blob(self, digest: str) -> None:
-        """Have what is published stand on a blob that is there: in the store, or in an additional one."""
+        """Record that the published images use an existing blob, of the store or of an additional one."""
         lent = self._inventory.lent(digest)
         if lent is None:
             self._publication.reused_blobs.add(digest)
@@ -319,7 +319,7 @@ class Intake:
             self._publication.lent[digest] = lent
 
     def _beginning(self, layer: IncomingLayer) -> Beginning | None:
-        """What an earlier fetch has left of the blob of *layer*, open until the ingest goes."""
+        """Return what an earlier fetch has left of the blob of *layer*, or None; it is open until `close`."""
         if rest_opener(self._blobs) is None:
             return None
         found = open_beginning(self._inventory.directories.ingest, layer.digest, layer.size)
@@ -328,19 +328,19 @@ class Intake:
         return found
 
     def drop_beginnings(self) -> bool:
-        """Remove the beginnings of blobs that were gone on with; whether there were any."""
+        """Delete the partial blobs whose fetch was resumed; return whether there were any."""
         for digest in self._begun:
             drop_beginning(self._inventory.directories.ingest, digest)
         return bool(self._begun)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the files of partial blobs."""
         for one in self._begun.values():
             os.close(one.fd)
         self._begun = {}
 
     def _look_for_dropped(self, layer: IncomingLayer) -> None:
-        """Note the extended attributes that the stored tree of *layer* does not have. Raises TarError when strict."""
+        """Note the extended attributes that the stored tree of *layer* lacks. Raises TarError in strict mode."""
         key = self._inventory.trusted_tree(layer)
         record = self._inventory.tree_records([key])[key] if key else None
         if key is None or record is None or NO_NEEDS in record.sums:
@@ -351,13 +351,13 @@ class Intake:
         self._taken.dropped[layer.diff_id] = dropped
 
     def _staging(self, layer: IncomingLayer) -> tuple[str, bool, bool]:
-        """Where the blob will lie in an ingest, whether it has to be written, and whether it has to be fetched.
+        """Return the blob's path in an ingest, whether it has to be written, and whether it has to be fetched.
 
-        The transport may have spooled it. Raises MissingBlobError.
+        The transport may have spooled it already. Raises MissingBlobError.
         """
         place = self._blobs.place(layer.digest)
         if place is None and not self._blobs.is_remote:
-            # Before anything is read for the others. Whether a remote source has it is found when it is fetched.
+            # Check before other layers are read. A remote source reports a missing blob when it is fetched.
             self._blobs.require_blob(layer.digest)
         if self._spool is not None and place is not None and place.offset == 0:
             spooled = self._spool.spooled(place.fd)
@@ -365,7 +365,7 @@ class Intake:
                 return spooled, False, False
         is_fetched = place is None and self._blobs.is_remote
         if is_fetched and rest_opener(self._blobs) is not None:
-            # Its name says that it can be gone on with, should this process die.
+            # The name marks a blob whose fetch can be resumed if this process dies.
             return self._ingest.file(fetched_name(layer.digest, layer.size)), True, True
         return self._ingest.file(f"blob-{layer.digest.hex}"), True, is_fetched
 
@@ -382,7 +382,7 @@ class Intake:
         passes = Passes(self._ingest, self._blobs, self._limits, self._progress, self._room)
         done = passes.read(jobs, self._durable)
         self._inflated = sum(outcome.tar_size for job, outcome in done if not job.reads_store)
-        # Only now: this looks into the graph, which must not be open while processes are forked.
+        # Not earlier: this reads the graph, which must not be open while processes are forked.
         for job, outcome in done:
             self._finish(job, outcome)
 
@@ -403,7 +403,7 @@ class Intake:
             return
         known = self._inventory.tree_record(key)
         if known is not None and known.form == outcome.form and key in self._inventory.again:
-            # It was to take another form, which cannot represent it: what is there is as good.
+            # The new form could not represent it, and the result is the form that it already has.
             return
         implied = bool(outcome.needs.implied or outcome.needs.absent_links)
         stat = outcome.stat
@@ -416,7 +416,7 @@ class Intake:
             self._publication.replaced.add(digest)
 
     def _document(self, digest: Digest, data: bytes) -> None:
-        """Keep a manifest, config or index, which the caller holds in memory."""
+        """Stage a manifest, config or index, which the caller holds in memory."""
         if self._inventory.intact_blob(digest) is not None:
             self._publication.reused_blobs.add(digest)
             return
@@ -436,12 +436,12 @@ class Intake:
         self._add_blob(digest, path, BlobRecord(len(data)))
 
     def _missing_of(self, attachments: Sequence[IncomingAttachment]) -> dict[Digest, int]:
-        """The blobs of *attachments* that the store does not have, with their sizes."""
+        """Return the blobs of *attachments* that the store does not have, with their sizes."""
         blobs = {blob.digest: blob.size for one in attachments for blob in one.blobs}
         return {digest: size for digest, size in blobs.items() if self._inventory.intact_blob(digest) is None}
 
     def _take_attachment(self, attachment: IncomingAttachment) -> None:
-        """Keep the manifest and the blobs of an attachment as they are. Raises the errors of the source, OSError."""
+        """Stage the manifest and the blobs of an attachment. Raises the errors of the source, OSError."""
         self._document(attachment.digest, attachment.manifest)
         for blob in attachment.blobs:
             self._take_blob(blob)
@@ -456,7 +456,7 @@ class Intake:
         reached("take.attachment-kept")
 
     def _take_blob(self, blob: IncomingBlob) -> None:
-        """Read a blob from the source, unless the store has it. Nothing is done with it but to verify it."""
+        """Read a blob from the source and verify it, unless the store has it."""
         digest, size = blob
         known = self._inventory.intact_blob(digest)
         staged = self._publication.blobs.get(digest)
@@ -464,7 +464,7 @@ class Intake:
             known = staged[1]
         if known is not None:
             if known.size != size:
-                raise SizeMismatchError(f"blob {digest}", f"has {known.size} bytes, {size} were announced")
+                raise SizeMismatchError(f"blob {digest}", f"has {known.size} bytes, {size} were declared")
             if staged is None:
                 self._publication.reused_blobs.add(digest)
             return
@@ -498,14 +498,14 @@ class Intake:
             try:
                 trees, cap = assembly.stack(image.layers)
             except _DeniedError as error:
-                # As when the first tree was denied: the image comes in without.
+                # As if the first tree had been denied: the image is imported without trees.
                 self._taken.denied = str(error)
         parent = ""
         for layer, tree in zip(image.layers, trees, strict=True):
             tar_size = self._taken.blobs[layer.digest].tar_size
             record = LayerRecord(layer.diff_id, parent, (layer.digest,), tar_size, tree)
             self._publication.layers[layer.chain_id] = record
-            # Two images may bring one layer in two compressions: the last one comes last.
+            # Two images may have one layer in two compressions: the last one read comes last.
             blobs = self._blobs_of.setdefault(layer.chain_id, {})
             blobs.pop(layer.digest, None)
             blobs[layer.digest] = None
@@ -534,7 +534,7 @@ class Intake:
             self._publication.names[name] = index.digest
 
     def _adapt(self, work: LayerPass, key: str) -> None:
-        """Build an adapted tree from the layer's blob. Raises as `take_layer`, and _DeniedError."""
+        """Build an adapted tree from the layer's blob. Raises the errors of `take_layer`, and _DeniedError."""
         from arstore.store.ingest.layer_jobs import another_pass, attempt
         from arstore.store.ingest.layer_pass import LayerOutcome
         from arstore.tar import codec
@@ -545,7 +545,7 @@ class Intake:
         def read(report: Callable[[int], None]) -> LayerOutcome | Again:
             with open(work.blob, "rb", buffering=0) as file:
                 head = os.pread(file.fileno(), codec.HEAD, 0)
-                # It also looks into the trees below, which lie in the store and in the ingest, and may have any form.
+                # It also reads the trees below, in the store and in the ingest, which may have any form.
                 preload(heads=[head], digests=[work.digest, work.diff_id], forms=self._inventory.forms.values())
                 confined = confinement.making(self._ingest.path, *self._inventory.tree_roots(), work.blob)
                 confined.enter()
@@ -564,9 +564,9 @@ class Intake:
         reached("take.tree-adapted")
 
     def _bounded(self, work: LayerPass) -> LayerPass:
-        """The same work within what the source may still take: a layer may be adapted for each of many images.
+        """Return the same work, limited to what is left for the source: a layer may be adapted for many images.
 
-        Raises LimitError when what it inflates to is too much, with what was before.
+        Raises LimitError if this layer and those before inflate to too much.
         """
         if self._tally is None:
             return work
@@ -579,21 +579,21 @@ class Intake:
 
 
 def _only(outcomes: Iterable[Outcome[T]]) -> T:
-    """What the one job returned whose *outcomes* these are; an error of it is raised."""
+    """Return the result of the only job of *outcomes*, or raise its error."""
     (value,) = [outcome.value for outcome in outcomes if outcome.value is not None]
     return value
 
 
 def _counting(job: Job, tally: Tally, number: int, inflating: Tally) -> Job:
-    """*job*, its work counted under this *number*."""
+    """Return *job* with its work counted under *number*."""
     work = job.work._replace(tally=tally, number=number, inflating=inflating, is_promised=job.is_fetched)
     return replace(job, work=work)
 
 
 def _require_same(one: IncomingLayer, other: IncomingLayer) -> None:
-    """Two places that announce one blob must announce the same of it."""
+    """Require that two declarations of one blob agree. Raises DigestMismatchError, SizeMismatchError."""
     if one.diff_id != other.diff_id:
-        why = f"is announced with two diff IDs, {one.diff_id} and {other.diff_id}"
+        why = f"is declared with two diff IDs, {one.diff_id} and {other.diff_id}"
         raise DigestMismatchError(f"layer {one.digest}", why)
     if one.size != other.size:
-        raise SizeMismatchError(f"layer {one.digest}", f"is announced with two sizes, {one.size} and {other.size}")
+        raise SizeMismatchError(f"layer {one.digest}", f"is declared with two sizes, {one.size} and {other.size}")

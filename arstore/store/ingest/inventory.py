@@ -1,9 +1,9 @@
-"""What the store has that may be relied on: recorded, in its place, of its size, and (for trees) made by today's rules
-and written in a way that a power cut cannot have hurt.
+"""Content of the store that may be trusted: recorded, in place, of the right size. Trees must also follow the current
+rules, and must have been written so that a power cut cannot have damaged them.
 
-Looking is cheap, a stat(2) each; content is the business of `check`. What is found wanting counts as missing, so that
-bringing it again mends it. Nothing that was seen is held: somebody else may remove it at any moment, and whoever fails
-on what he saw asks `has_lost` whether that was why.
+A check is cheap, one stat(2) each; `check` verifies content. Content that fails counts as missing, so that importing it
+again repairs it. Nothing is locked: another process may remove it at any moment, and a caller that then fails asks
+`has_lost` whether that was the reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Inventory:
-    """A look at one store; the trees *again* are not relied on, whatever they are, because they are to be made anew."""
+    """A view of one store; the trees *again* do not count as trusted, because they are to be rebuilt."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Inventory:
         again: frozenset[str] = frozenset(),
         mounted: Set[str] | None = None,
     ) -> None:
-        """*mounted* are the trees that something is mounted over, if that need not be looked up."""
+        """*mounted* are the trees of current mounts, if the caller knows them."""
         self.directories = directories
         self.graph = graph
         self.forms = forms
@@ -50,7 +50,7 @@ class Inventory:
         self._mounted = mounted
 
     def intact_blob(self, digest: str) -> BlobRecord | None:
-        """The record of a blob whose file is there and has its size."""
+        """Return the record of a blob whose file exists with the recorded size, else None."""
         with self.graph.read() as snapshot:
             record = snapshot.blob(digest)
         if record is None:
@@ -65,43 +65,43 @@ class Inventory:
         return record
 
     def layer_blob(self, digest: str) -> BlobRecord | LentRecord | None:
-        """The record of a layer's blob whose file is there and has its size."""
+        """Return the record of a layer's blob whose file exists with the recorded size, else None."""
         return self.intact_blob(digest)
 
     def blob_place(self, digest: str) -> str:
-        """Where a blob lies that `layer_blob` has found."""
+        """Return the path of a blob that `layer_blob` has found."""
         return self.directories.blob(digest)
 
     def lent(self, digest: str) -> LentRecord | None:
-        """Record for a blob that this store does not know, and that an additional one has."""
+        """Return the record for a blob that this store does not record and an additional store has; else None."""
         del digest
         return None
 
     def is_lent(self, key: str) -> bool:
-        """Whether the tree *key* is an additional store's, because none of this store's may be relied on."""
+        """Whether the tree *key* has to come from an additional store, because this store has no trusted one."""
         del key
         return False
 
     def tree_roots(self) -> list[str]:
-        """The parents of all trees that may be used."""
+        """Return the parent directories of all trees that may be used."""
         return [self.directories.trees]
 
     def release(self) -> None:
-        """Close what has to be closed before a fork."""
+        """Close everything that has to be closed before a fork."""
         self.graph.release()
 
     def is_recorded(self, digest: str) -> bool:
-        """Whether the graph knows the blob, whatever became of its file."""
+        """Whether the graph records the blob, even if its file is gone."""
         with self.graph.read() as snapshot:
             return snapshot.blob(digest) is not None
 
     def tree_record(self, key: str) -> TreeRecord | None:
-        """The record of this store's tree *key*, whether it may be relied on or not."""
+        """Return the record of this store's tree *key*, trusted or not."""
         with self.graph.read() as snapshot:
             return snapshot.tree(key)
 
     def tree_records(self, keys: Sequence[str]) -> dict[str, TreeRecord]:
-        """The records of these trees. Raises StoreDamagedError when one is not recorded."""
+        """Return the records of these trees. Raises StoreDamagedError if one is not recorded."""
         found = {}
         with self.graph.read() as snapshot:
             for key in keys:
@@ -112,19 +112,19 @@ class Inventory:
         return found
 
     def _known_tree(self, snapshot: Snapshot, key: str) -> tuple[TreeRecord | None, str]:
-        """The record of the tree *key*, None for none, and its directory."""
+        """Return the record of the tree *key* (None if there is none), and its directory."""
         return snapshot.tree(key), self.directories.tree(key)
 
     def is_trusted(self, key: str) -> bool:
-        """Whether the tree *key* is in its place and no power cut can have hurt it."""
+        """Whether the tree *key* is in place, and a power cut cannot have damaged it."""
         return self.are_trusted([key])
 
     def are_trusted(self, keys: Sequence[str]) -> bool:
-        """Whether all these trees are in their places and no power cut can have hurt them."""
+        """Whether all these trees are in place, and a power cut cannot have damaged them."""
         return self.trusted_records(keys) is not None
 
     def trusted_records(self, keys: Sequence[str]) -> list[tuple[str, TreeRecord]] | None:
-        """These trees with their records; None when one is not in its place, or a power cut can have hurt it."""
+        """Return these trees with their records; None if one is not trusted."""
         found = []
         with self.graph.read() as snapshot:
             for key in keys:
@@ -135,7 +135,7 @@ class Inventory:
         return found
 
     def _trusted_record(self, snapshot: Snapshot, key: str) -> TreeRecord | None:
-        """The record of this store's tree *key*; None where it may not be relied on."""
+        """Return the record of this store's tree *key*; None if it is not trusted."""
         record = snapshot.tree(key) if key else None
         if record is None or record.form not in self.forms or not self._is_intact(key, record):
             return None
@@ -144,13 +144,13 @@ class Inventory:
         return record
 
     def holds_run(self, key: str) -> bool:
-        """Whether the merged index *key* is in its place, and no power cut can have hurt it."""
+        """Whether the merged index *key* is in place, and a power cut cannot have damaged it."""
         with self.graph.read() as snapshot:
             record = snapshot.tree(key)
             return record is not None and self._is_intact(key, record)
 
     def _mounted_trees(self, snapshot: Snapshot) -> Set[str]:
-        """The trees that something is mounted over: whatever rules they were made by, they stay as they are."""
+        """The trees of current mounts, which are kept as they are even if they follow older rules."""
         if self._mounted is None:
             from arstore.store.collect.holders import mounted_trees
 
@@ -158,11 +158,11 @@ class Inventory:
         return self._mounted
 
     def missing_runs(self, runs: Sequence[Run]) -> list[Run]:
-        """Those of *runs* whose merged index is not in its place, or can have been hurt by a power cut."""
+        """Return those of *runs* whose merged index is not in place, or may have been damaged by a power cut."""
         return [run for run in runs if self.run_place(run) is None]
 
     def run_place(self, run: Run) -> str | None:
-        """The directory of the merged index of *run*, in the store of its members; None where none can be relied on."""
+        """Return the directory of *run*'s merged index, from the store of its members; None if none is trusted."""
         return self.directories.tree(run.key) if self.holds_run(run.key) else None
 
     def _is_intact(self, key: str, record: TreeRecord) -> bool:
@@ -176,7 +176,7 @@ class Inventory:
         return identity is not None
 
     def has_lost(self) -> bool:
-        """Whether something that this look has found intact is gone by now, or another in its place."""
+        """Whether content that was found intact is gone or replaced by now."""
         with self.graph.read() as snapshot:
             for (table, key), identity in self._seen.items():
                 record = snapshot.blob(key) if table == "blob" else snapshot.tree(key)
@@ -186,7 +186,7 @@ class Inventory:
         return False
 
     def adapted_tree(self, layer: IncomingLayer) -> str | None:
-        """The key of the trusted tree that was made for this very chain."""
+        """Return the key of the trusted tree adapted to this chain; None if there is none."""
         with self.graph.read() as snapshot:
             record = snapshot.layer(layer.chain_id)
         key = (record.tree if record is not None else "") or self._tree_elsewhere(layer)
@@ -195,29 +195,29 @@ class Inventory:
         return key if self.serves(layer, key) else None
 
     def _tree_elsewhere(self, layer: IncomingLayer) -> str:
-        """The key of the tree that an additional store has for this very chain; "" for none."""
+        """Return the key of an additional store's tree adapted to this chain; "" if there is none."""
         del layer
         return ""
 
     def serves(self, layer: IncomingLayer, key: str) -> bool:
-        """Whether the tree *key* may be relied on, and may stand for *layer*."""
+        """Whether the tree *key* is trusted and may be used for *layer*."""
         del layer
         return self.is_trusted(key)
 
     def trusted_tree(self, layer: IncomingLayer) -> str | None:
-        """The key of a trusted tree for *layer*: the one made for its chain, else the one that all chains share."""
+        """Return the key of a trusted tree for *layer*: the one adapted to its chain, else the shared one; or None."""
         return self.adapted_tree(layer) or (layer.diff_id if self.serves(layer, layer.diff_id) else None)
 
     def tree_place(self, key: str) -> tuple[TreeFormat, str]:
-        """Form and directory of the recorded tree *key*. Raises StoreDamagedError."""
+        """Return form and directory of the recorded tree *key*. Raises StoreDamagedError."""
         return self.tree_places([key])[0]
 
     def tree_directory(self, key: str) -> str:
-        """The directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
+        """Return the directory of the tree *key*, which `trusted_records` has found. Raises StoreDamagedError."""
         return self.directories.tree(key)
 
     def tree_places(self, keys: Sequence[str]) -> list[tuple[TreeFormat, str]]:
-        """Form and directory of each of these recorded trees. Raises StoreDamagedError."""
+        """Return form and directory of each of these recorded trees. Raises StoreDamagedError."""
         found = []
         with self.graph.read() as snapshot:
             for key in keys:
@@ -229,9 +229,9 @@ class Inventory:
 
 
 def _tree_identity(path: str, kind: int = 0) -> tuple[int, int] | None:
-    """The inode number of what lies at *path* and the time of its last change, for numbers are given again at once.
+    """Return the inode number and the ctime of *path*; the ctime is needed because inode numbers are reused.
 
-    None for nothing, or for something of another type than *kind*.
+    None if it does not exist, or if its type is not *kind*.
     """
     try:
         status = os.stat(path, follow_symlinks=False)

@@ -1,7 +1,7 @@
-"""Reading layers: as many passes at a time as there are processors, each in a process that has given up its rights.
+"""Reading of layers: as many passes at once as there are processors, each in a confined process.
 
-What a first pass could not do (others had the memory, or the form has no way to say what is in the layer) is done
-again from the blob, which lies in the ingest by then, whole and verified.
+If a first pass fails because other layers had the memory, or because the form cannot represent the layer, the layer is
+read again from its blob, which is in the ingest by then, complete and verified.
 """
 
 from __future__ import annotations
@@ -45,41 +45,41 @@ if TYPE_CHECKING:
     from arstore.workers.pool import Report
 
 _FEWEST, _MOST = 4, 64
-"""Small layers that a process is started for, and the most that it gets: one that fails takes all of them with it."""
+"""Minimum and maximum number of small layers in one process: if one of them fails, all fail."""
 
 _PROCESSES = 8
-"""Processes at a time, however many processors there are: each has buffers, and four threads."""
+"""Maximum number of processes, however many processors there are: each has buffers, and four threads."""
 _BESIDES = 8 << 20
-"""Bytes that a process has beside what layers hold: buffers above all. From the third on the budget pays for them."""
+"""Memory in bytes, mostly buffers, of a process besides its layers; from the third process on, the budget pays it."""
 
 
 @answer
 class Again(Enum):
-    """Why a layer has to be read once more, from its blob, which is whole and verified by then."""
+    """Why a layer has to be read again, from its blob, which is complete and verified by then."""
 
     ALONE = auto()
-    """Others had the memory."""
+    """Other layers had the memory."""
     OTHER_FORM = auto()
-    """The first form has no way to say what is in it."""
+    """The first form cannot represent it."""
 
 
 @dataclass(slots=True, frozen=True)
 class Job:
-    """A layer that has to be read, and what for."""
+    """A layer to be read, with the results wanted."""
 
     layer: IncomingLayer
     work: LayerPass
     reads_store: bool
     reads_file: bool = False
-    """Whether the blob is read where it lies: in the store, or where an earlier pass has put it."""
+    """Whether the blob is read from its file: in the store, or where an earlier pass has put it."""
     is_fetched: bool = False
-    """Whether the blob comes through a pipe, from a process that fetches it."""
+    """Whether the blob comes through a pipe from a fetching process."""
     beginning: Beginning | None = None
-    """What there is of a blob that is fetched: only the rest of it comes through the pipe, if there is one."""
+    """The existing part of a blob; only the rest, if any, comes through the pipe."""
 
 
 class Passes:
-    """The reading of the layers that one piece of work needs, inside its ingest."""
+    """Reading of all layers that one import needs, inside its ingest."""
 
     def __init__(self, ingest: Ingest, blobs: BlobSource, limits: Limits, progress: Progress, room: Room) -> None:
         self._ingest = ingest
@@ -90,18 +90,18 @@ class Passes:
         self._durable = True
 
     def read(self, jobs: list[Job], durable: bool = True) -> list[tuple[Job, LayerOutcome]]:
-        """Read what these *jobs* say, the largest layers first. The graph must not be open.
+        """Read the layers of *jobs*, the largest first. The graph must not be open.
 
         Unless *durable*, the caller syncs the file system before anything is published. Raises the errors of
-        `take_layer`, LimitError for all together, NoSpaceError, HostError and OSError.
+        `take_layer`, LimitError for all layers together, NoSpaceError, HostError and OSError.
         """
         self._durable = durable
         return self._read_layers(_grouped(jobs))
 
     def _read_layers(self, groups: list[list[Job]]) -> list[tuple[Job, LayerOutcome]]:
-        """Read these layers, at a time; then those that others left no memory for, one by one; then the next form's.
+        """Read these layers in parallel; then, one by one, those for which memory was short; then other forms.
 
-        The next form comes in other workers, because it takes rights that the first one does without.
+        Another form is read by other workers, because it needs rights that the first one does not.
         """
         found = self._read_at_a_time(groups)
         alone = [[_once_more(job, job.work.forms)] for job, why in found if why is Again.ALONE]
@@ -114,12 +114,12 @@ class Passes:
     def _read_at_a_time(
         self, groups: list[list[Job]], *, alone: bool = False
     ) -> list[tuple[Job, LayerOutcome | Again]]:
-        """Read these layers, as many at a time as there are processors, or *alone*; each group in a process."""
+        """Read these layers, each group in a process, as many at once as there are processors, or one if *alone*."""
         found: list[tuple[Job, LayerOutcome | Again]] = []
         sizes = (0, 0)
         groups, budgets = _budgeted(groups, alone=alone)
         if any(job.is_fetched for group in groups for job in group):
-            # Once for all workers: what they are to inflate cannot be looked at before they are confined.
+            # Once for all workers: they cannot look at the blobs' compression before they are confined.
             preload_codecs()
             prepare_fetching(self._blobs)
         works = [self._work(group) for group in groups]
@@ -141,7 +141,7 @@ class Passes:
         return found
 
     def _tell(self, group: list[Job]) -> None:
-        """Say that these layers were read; of several nothing has been said before."""
+        """Report that these layers were read; the layers of a larger group were not reported before."""
         for job in group:
             if len(group) > 1:
                 self._progress.advance(job.layer.diff_id, job.layer.size)
@@ -149,14 +149,14 @@ class Passes:
             self._progress.finish(job.layer.diff_id)
 
     def _tell_work(self, group: list[Job]) -> None:
-        """Say how many steps these layers have taken, of those that take many."""
+        """Report the steps of these layers, if there are many."""
         for job in group:
             steps = 0 if job.work.tally is None else job.work.tally.noted(job.work.number)
             if steps >= LOOK:
                 self._progress.worked(job.layer.diff_id, steps)
 
     def _check_room(self, job: Job, progress: int) -> None:
-        """Refuse what does not fit any more, all blobs that are still to come together. Raises NoSpaceError."""
+        """Refuse content that no longer fits, counting all blobs that are still to come. Raises NoSpaceError."""
         if job.work.keep:
             self._room.came(progress)
             self._room.check()
@@ -164,9 +164,9 @@ class Passes:
     def _check_inflated(
         self, done: list[tuple[Job, LayerOutcome]], stored: int = 0, inflated: int = 0
     ) -> tuple[int, int]:
-        """Apply to all new layers together what holds for each: many small bombs are a large one.
+        """Apply the limit for one layer to all new layers together: many small bombs make a large one.
 
-        *stored* and *inflated* are the bytes of those before; returned are those with *done*. Raises LimitError.
+        *stored* and *inflated* are the bytes of earlier layers; return those including *done*. Raises LimitError.
         """
         for job, value in done:
             if not job.reads_store:
@@ -178,23 +178,23 @@ class Passes:
     def _work(
         self, group: list[Job]
     ) -> Callable[[Report], list[LayerOutcome | Again]] | Fed[list[LayerOutcome | Again]]:
-        """How these layers are read: by a worker, and where they are fetched by a process that feeds it."""
+        """Return the work on these layers: a worker, fed by a fetching process if blobs have to be fetched."""
         wanted = [self._wanted(job) for job in group if job.is_fetched]
         if not wanted:
             return partial(self._read_group, group, -1)
         return Fed(partial(_fetch, wanted), partial(self._read_group, group))
 
     def _wanted(self, job: Job) -> Wanted:
-        """What is to be fetched of a blob."""
+        """Return the part of a blob that has to be fetched."""
         digest, size, rest = job.layer.digest, job.layer.size, rest_opener(self._blobs)
         if job.beginning is None or rest is None:
             return Wanted(f"blob {digest}", size, partial(self._blobs.open_blob, digest))
         return Wanted(f"blob {digest}", size - job.beginning.size, partial(rest, digest, job.beginning.size))
 
     def _read_group(self, group: list[Job], pipe: int, report: Report) -> list[LayerOutcome | Again]:
-        """In a worker: read these layers, those that are fetched from *pipe*.
+        """In a worker: read these layers; blobs that are fetched come from *pipe*.
 
-        Of several, the blobs are made durable together, when all are written.
+        The blobs of a group are synced together, when all are written.
         """
         with ExitStack() as stack:
             fetched = Fetched(pipe)
@@ -220,7 +220,7 @@ class Passes:
         return outcomes
 
     def _source(self, job: Job, stack: ExitStack) -> Reader:
-        """In a worker: the layer's blob, open where it is read, and what undoes its compression imported."""
+        """In a worker: open the layer's blob, and import its decompressor."""
         if job.beginning is not None:
             stream: Reader = Continued(*job.beginning, io.BytesIO())
         elif job.reads_file:
@@ -228,13 +228,13 @@ class Passes:
         else:
             blob = stream = self._blobs.open_blob(job.layer.digest)
             stack.callback(blob.close)
-        # Read, not looked at in its place: a stream need not have one.
+        # Read, not peeked at: a stream may have no position.
         head = head_of(stream, codec.HEAD)
         preload(heads=[head])
         return Resumed(head, stream)
 
     def _confine(self, works: Sequence[LayerPass]) -> Confinement:
-        """In a worker: from here on it has the rights that these passes take, and no others."""
+        """In a worker: give up all rights except those that these passes need."""
         forms = {form.name: form for work in works for form in work.forms[:1]}
         digests = [digest for work in works for digest in (work.digest, work.diff_id)]
         preload(digests=digests, forms=forms.values())
@@ -246,7 +246,7 @@ class Passes:
 
 
 def _grouped(jobs: list[Job]) -> list[list[Job]]:
-    """*jobs*, the largest first, as processes are to do them: small ones together, evenly over the processors."""
+    """Group *jobs*, the largest first, by process: small layers together, evenly over the processors."""
     large = [[job] for job in jobs if job.layer.size >= SMALL]
     small = jobs[len(large) :]
     size = max(_FEWEST, min(_MOST, -(-len(small) // _processes())))
@@ -259,12 +259,12 @@ def _synced_together(job: Job) -> Job:
 
 
 def _processes() -> int:
-    """How many layers, or groups of small ones, are read at a time."""
+    """Return how many layers, or groups of small ones, are read at once."""
     return min(len(os.sched_getaffinity(0)), _PROCESSES)
 
 
 def _budgeted(groups: list[list[Job]], *, alone: bool) -> tuple[list[list[Job]], list[Budget]]:
-    """The same groups, each with its account; a budget for each, the same one for all unless they are read alone."""
+    """Add an account to each job, and return a budget for each group: a shared one, unless they are read *alone*."""
     most = [max((_most_held(job) for job in group), default=0) for group in groups]
     limit = max(most, default=0)
     extra = max(min(_processes(), len(groups)) - 2, 0)
@@ -284,12 +284,12 @@ def _most_held(job: Job) -> int:
 
 
 def _once_more(job: Job, forms: tuple[TreeFormat, ...]) -> Job:
-    """The same layer, from the blob that lies in the ingest now, in the first of *forms*."""
+    """Return a job for the same layer, read from its blob in the ingest, in the first of *forms*."""
     return replace(job, work=another_pass(job.work, forms), reads_file=True, is_fetched=False, beginning=None)
 
 
 def _in_other_form(job: Job) -> Job:
-    """The same layer for its next form. What the first one cost counts as well."""
+    """Return a job for the same layer in its next form. The steps of the first one count as well."""
     again = _once_more(job, job.work.forms[1:])
     tally = job.work.tally
     counted = 0 if tally is None else tally.noted(job.work.number)
@@ -297,13 +297,13 @@ def _in_other_form(job: Job) -> Job:
 
 
 def another_pass(work: LayerPass, forms: tuple[TreeFormat, ...]) -> LayerPass:
-    """Empty the tree's directory, and return the work on the blob, which is in its file now, for these *forms*."""
+    """Empty the tree's directory; return the work for these *forms*, from the blob's file."""
     remove_children(work.tree)
     return work._replace(keep=False, sync=True, forms=forms)
 
 
 def attempt(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome | Again:
-    """Do one pass, in the first of the forms; or return why there has to be `another_pass`."""
+    """Do one pass, in the first of the forms; or return why `another_pass` is necessary."""
     try:
         return take_layer(work, source, report)
     except CrowdedError:
@@ -315,7 +315,7 @@ def attempt(work: LayerPass, source: Reader, report: Callable[[int], None]) -> L
 
 
 def _fetch(wanted: list[Wanted], pipe: int) -> None:
-    """In a fetching process: give up the rest, and send these blobs."""
+    """In a fetching process: give up all other rights, and send these blobs."""
     confined = confinement.fetching()
     confined.shed()
     confined.enter()
@@ -323,13 +323,13 @@ def _fetch(wanted: list[Wanted], pipe: int) -> None:
 
 
 def _without_bytes(report: Report, count: int) -> None:
-    """For layers that are small, and many: tell of work alone."""
+    """Report only steps, for groups of small layers."""
     if not count:
         report(0)
 
 
 def _begun(job: Job, stream: Reader) -> Reader:
-    """In a worker: the blob that comes as *stream*, with what there was of it before."""
+    """In a worker: return the blob whose rest comes as *stream*, with its existing part in front."""
     return stream if job.beginning is None else Continued(*job.beginning, stream)
 
 
@@ -343,12 +343,12 @@ class Continued:
         self._rest = rest
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes, b"" at the end."""
+        """Return at most *size* bytes, b"" at the end."""
         left = self._size - self._at
         if left <= 0:
             return self._rest.read(size)
         data = os.pread(self._fd, left if size < 0 else min(size, left), self._at)
-        # A file that has become shorter makes a wrong blob, which its digest tells.
+        # A file that has become shorter gives a wrong blob, which its digest will show.
         self._at = self._at + len(data) if data else self._size
         return data or self.read(size)
 

@@ -1,11 +1,11 @@
-"""One pass over a layer's blob: everything that has to be known or kept of it, from one reading of its bytes.
+"""One pass over a layer's blob, which reads its bytes once for everything that is needed or kept.
 
     source -> verify digest and size, keep the blob -> inflate -> diff ID, keep the tar -> entries -> tree
 
-Each of the four stages has a thread of its own (`readahead`).
+Each of the four stages has its own thread (`readahead`).
 
-Nothing here gives anything a name: all files are made where the caller says, inside an ingest. Memory is bounded by a
-few buffers, whatever the layer's size, and by the number of directories in it.
+A pass publishes nothing: all files are made at the paths that the caller gives, inside an ingest. Memory is bounded by
+a few buffers, whatever the layer's size, and by the number of directories in it.
 """
 
 from __future__ import annotations
@@ -42,38 +42,38 @@ if TYPE_CHECKING:
     from arstore.workers.shared_budget import Account, Tally
 
     class Adaptation(Protocol):
-        """What changes a layer's entries on their way into a tree."""
+        """Changes a layer's entries before they go into a tree."""
 
         def pay(self, steps: Steps, limits: Limits) -> None:
-            """Take from *steps* what it costs, and keep within *limits*."""
+            """Take the cost of the adaptation from *steps*, and stay within *limits*."""
 
         def survey(self, reader: EntryReader) -> None:
-            """Take what has to be known of all entries before the first one is changed."""
+            """Read all entries before the first one is changed."""
 
         def attach(self, builder: TreeBuilder) -> None:
-            """Take notice of the builder that gets the entries, and answer its hard links."""
+            """Receive the builder that gets the entries, and resolve its hard links."""
 
         def entries(self, reader: EntryReader) -> Iterable[tuple[Entry, Content]]:
-            """The entries to build from, each with the content to read before the next is taken."""
+            """Yield the entries to build from; the content of each has to be read before the next is taken."""
 
 
 SMALL = 256 << 10
-"""Bytes of a blob below which a layer is not worth threads, nor a process, of its own."""
+"""Blob size in bytes below which a layer gets neither its own threads nor its own process."""
 _REPORT_EVERY = 4 << 20
 """Bytes between two progress reports."""
 
 
 class LayerPass(NamedTuple):
-    """What is known of a layer's blob beforehand, and what is wanted from the pass.
+    """Input of a pass: facts about a layer's blob, and the results wanted.
 
-    `blob` is where the blob lies when the pass is over; it is written there when `keep` is set, and otherwise there
-    already. `tree` is the directory to build the tree in, "" for none: the entries are then checked only. A pass builds
-    the first of `forms`; the others are for further passes, if that one cannot represent the layer (`layer_jobs`).
-    `adaptation` moves entries for the layer's parents, and has the blob read once more before; it is for blobs that are
-    in their place. `limits` are for blobs from outside: what the store has accepted once is read again without them.
-    `account` has the memory that is shared with other layers. Steps count in `tally`, under `number`, on from those
-    that `counted` says; without one they are those of the limits. `inflating` counts the bytes of all layers' tars.
-    Of a blob that `is_promised`, more may have been announced than comes, so its bytes count in `tally` as they come.
+    `blob` is the blob's path after the pass; with `keep` it is written there, otherwise it exists already. `tree` is
+    the directory to build the tree in; for "" the entries are only checked. A pass builds the first of `forms`; the
+    others are for further passes, if that one cannot represent the layer (`layer_jobs`). `adaptation` changes entries
+    to fit the layer's parents, and reads the blob twice; it needs a blob that is already in place. `limits` are for
+    blobs from outside; blobs that the store has accepted are read without them. `account` has the memory shared with
+    other layers. Steps count in `tally`, under `number`, starting from `counted`; without a tally they are limited by
+    `limits`. `inflating` counts the bytes of all layers' tars. If the blob `is_promised`, its declared size may exceed
+    the real one, so its bytes count in `tally` as they arrive.
     """
 
     digest: Digest
@@ -94,19 +94,19 @@ class LayerPass(NamedTuple):
     is_promised: bool = False
 
     def come(self, count: int) -> None:
-        """Note that *count* more bytes of the blob have come, if its size is no more than what was announced."""
+        """Note that *count* more bytes of the blob have arrived, if its size is only declared so far."""
         if self.is_promised and self.tally is not None:
             self.tally.come(self.number, count)
 
     def check_inflated(self, size: int) -> None:
-        """Note that this layer has inflated to *size* bytes so far. Raises LimitError when all have to too much."""
+        """Note that this layer has inflated to *size* bytes so far. Raises LimitError if all together exceed theirs."""
         if self.inflating is not None and self.inflating.note(self.number, size):
             why = f"its layers inflate to more than {self.inflating.most} bytes together"
             name = "ratio" if self.inflating.most < self.limits.inflated else "inflated"
             raise LimitError("the image", why, raising(name))
 
     def steps(self, report: Callable[[int], None]) -> Steps:
-        """The steps that this pass may take; *report* is told of no bytes whenever a million more were."""
+        """Return the steps that this pass may take; *report* is called with 0 after every million steps."""
         tally = self.tally
         if tally is None:
             return Steps(self.limits.steps)
@@ -119,19 +119,19 @@ class LayerPass(NamedTuple):
         return Steps(tally.most, told, self.counted)
 
     def moved(self, to: Callable[[str], str]) -> LayerPass:
-        """The same work where *to* tells other paths for the files it makes."""
+        """Return the same work with the paths of the files that it makes mapped by *to*."""
         blob = to(self.blob) if self.keep else self.blob
         return self._replace(blob=blob, tree=to(self.tree) if self.tree else "")
 
     @property
     def form(self) -> TreeFormat | None:
-        """The form to build; None when no tree is wanted."""
+        """The form to build; None if no tree is wanted."""
         return self.forms[0] if self.forms and self.tree else None
 
 
 @answer
 class LayerOutcome(NamedTuple):
-    """What a pass found: all of it verified. `stat` is None when no tree was built; `denied` then says why not."""
+    """The verified results of a pass. `stat` is None if no tree was built; `denied` then gives the reason."""
 
     tar_size: int
     needs: Needs
@@ -141,12 +141,13 @@ class LayerOutcome(NamedTuple):
 
 
 def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -> LayerOutcome:
-    """Read *source* to its end and do what *work* asks, with the first of its forms.
+    """Read *source* to its end and do *work*, with the first of its forms.
 
-    Raises UnrepresentableError when that form cannot represent the layer (the blob is whole and verified then), the
-    errors of VerifiedReader, of `arstore.tar`, DigestMismatchError when the inflated tar does not have the
-    diff ID, NoSpaceError before the file system is full, and OSError. When the host does not permit a tree to be built
-    (an ordinary user's chown), the rest of the pass goes on without one.
+    If the host does not permit a tree to be built (chown by an ordinary user), the rest of the pass continues without.
+
+    Raises UnrepresentableError if that form cannot represent the layer (the blob is complete and verified then), the
+    errors of VerifiedReader and of `arstore.tar`, DigestMismatchError if the inflated tar does not have the diff ID,
+    NoSpaceError before the file system is full, and OSError.
     """
     steps = work.steps(report)
     steps.take(LAYER)
@@ -157,7 +158,7 @@ def take_layer(work: LayerPass, source: Reader, report: Callable[[int], None]) -
 
 
 def _survey(work: LayerPass, adaptation: Adaptation, steps: Steps) -> None:
-    """Let *adaptation* read the blob, which is verified when the tree is built."""
+    """Let *adaptation* read the blob; it is verified later, when the tree is built."""
     what = f"layer {work.digest}"
     with open(work.blob, "rb", buffering=0) as blob:
         adaptation.survey(TarReader(decompressed(blob, what, limits=work.limits), what, work.limits, steps=steps))
@@ -169,7 +170,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps:
         room = _room(work, what)
         verified = VerifiedReader(source, work.digest, work.size, what)
         stored = _Kept(verified, keep, report, work.sync, room, work.come)
-        # A thread costs as much as a small layer.
+        # For a small layer a thread would cost as much as the work.
         stage = nullcontext if work.size is not None and work.size < SMALL else ReadAhead
         with stage(stored) as kept, stage(decompressed(kept, what, limits=work.limits)) as inflated:
             plain = _Hashed(inflated, work.diff_id, tar, room, work.check_inflated)
@@ -192,7 +193,7 @@ def _pass(work: LayerPass, source: Reader, report: Callable[[int], None], steps:
 def _build(
     work: LayerPass, reader: TarReader, watched: _Watched, steps: Steps
 ) -> tuple[Needs, TreeStat | None, str] | UnrepresentableError:
-    """Build the tree; what keeps this form, or this process, from doing so is returned when the rest has been read."""
+    """Build the tree; if the form cannot represent it, or the host denies it, return the error after reading on."""
     if work.form is None:
         _check_entries(reader, work.limits)
         return Needs(), None, ""
@@ -203,7 +204,7 @@ def _build(
         os.close(fd)
     if isinstance(built, tuple):
         return (*built, "")
-    # What was kept of the layer is let go, and the rest of it read for its errors.
+    # Release what was kept of the layer, and read the rest for its errors.
     built = built.with_traceback(None)
     _check_entries(reader, work.limits)
     if isinstance(built, UnrepresentableError):
@@ -214,7 +215,7 @@ def _build(
 def _filled(
     work: LayerPass, fd: int, reader: TarReader, watched: _Watched, steps: Steps
 ) -> tuple[Needs, TreeStat] | UnrepresentableError | PermissionError:
-    """Build the tree. A fault of the blob's side is raised, whatever it looks like: it says nothing of the form."""
+    """Build the tree; errors from reading the blob are raised even if they have the class of a form's error."""
     assert work.form is not None, "a tree of no form"
     builder = work.form.builder(fd, work.limits, work.account, steps)
     if work.adaptation is not None:
@@ -245,7 +246,7 @@ def _build_tree(builder: TreeBuilder, entries: Iterable[tuple[Entry, Content]]) 
 
 
 def _check_entries(reader: TarReader, limits: Limits) -> None:
-    """Read the entries for their errors alone."""
+    """Read the entries only for their errors."""
     attributes = Attributes(limits.strict_xattrs)
     for entry in reader:
         classify(entry.path)
@@ -253,7 +254,7 @@ def _check_entries(reader: TarReader, limits: Limits) -> None:
 
 
 class _Watched:
-    """The stream that entries are read from. `failure` is what reading it has raised."""
+    """The stream that entries are read from. `failure` is the error that reading has raised."""
 
     def __init__(self, source: Reader) -> None:
         self._source = source
@@ -268,7 +269,7 @@ class _Watched:
 
 
 class _Kept:
-    """A stream on its way to the inflater, written to a file as it passes, which is durable once the end was read."""
+    """A stream on its way to the inflater, written to a file as it passes; the file is synced at the end."""
 
     def __init__(
         self,
@@ -295,7 +296,7 @@ class _Kept:
             if self._room is not None:
                 self._room.came(len(data))
         elif self._fd >= 0 and not self._synced:
-            # At the end, which is known to be the right one; the other stages still have work to do meanwhile.
+            # The end is verified here. The other stages still have work to do during the sync.
             reached("take.blob-written")
             os.fdatasync(self._fd)
             self._synced = True
@@ -307,7 +308,7 @@ class _Kept:
         return data
 
     def finish(self) -> None:
-        """Take what the inflater left, so that the blob is whole and verified."""
+        """Read what the inflater left, so that the blob is complete and verified."""
         while self.read(CHUNK):
             pass
         self._report(self._unreported)
@@ -354,7 +355,7 @@ class _Hashed:
 
 
 def _room(work: LayerPass, what: str) -> Room | None:
-    """What watches over the file system while the blob and the tree are written; None for what may fill it."""
+    """Return the check for free space while blob and tree are written; None if they may fill the file system."""
     place = work.blob if work.keep else work.tree
     if not place or not (work.keep or work.limits.reserve is None or work.limits.reserve):
         return None
@@ -362,13 +363,13 @@ def _room(work: LayerPass, what: str) -> Room | None:
 
 
 def _tar_path(work: LayerPass) -> str:
-    """Where the uncompressed tar is to be kept; "" when the form does not want it."""
+    """Return the path for the uncompressed tar; "" if the form does not keep it."""
     return f"{work.tree}/{TAR}" if work.form is not None and work.form.properties.keeps_tar else ""
 
 
 @contextmanager
 def _new_file(path: str) -> Iterator[int]:
-    """A new file, open for writing; -1 when there is no path."""
+    """Open a new file for writing; -1 if the path is ""."""
     if not path:
         yield -1
         return
@@ -381,9 +382,9 @@ def _new_file(path: str) -> Iterator[int]:
 
 @contextmanager
 def verified_entries(source: Reader, digest: Digest, size: int | None, diff_id: Digest) -> Iterator[TarReader]:
-    """The entries of a layer's blob; leaving the context reads to the end and verifies digest, size and diff ID.
+    """Yield the entries of a layer's blob; leaving the context reads to the end and verifies digest, size and diff ID.
 
-    Raises as `take_layer`, when the context ends at the latest: what was made of the entries counts only after that.
+    Raises the errors of `take_layer`, at the end of the context at the latest: results count only after that.
     """
     what = f"layer {digest}"
     stored = _Kept(VerifiedReader(source, digest, size, what), -1, lambda _count: None)

@@ -1,17 +1,18 @@
-"""Publishing: the moment at which finished work gets its names, all of it or nothing.
+"""Publication: finished work gets its names, all of it or nothing.
 
-Before it, every file is written, verified and durable inside an ingest. Then, in one write transaction of the graph:
+Before publication every file is written, verified and durable inside an ingest. Then one write transaction of the graph
+does this:
 
-1. everything that the work reuses is still recorded, or the transaction is given up (VanishedError: somebody removed it
-   meanwhile, and the caller starts again);
-2. blobs and trees are renamed to their places, and the directories that got a name are synced;
-3. the records and the new `index.json` are written, and the transaction commits with an fsync;
-4. `index.json` takes its place.
+1. It checks that everything the work reuses is still recorded. If not, the transaction is aborted (VanishedError:
+   another process removed it, and the caller starts again).
+2. Blobs and trees are renamed to their places, and the directories of the new names are synced.
+3. The records and the new `index.json` are written, and the transaction commits with an fsync.
+4. The new `index.json` replaces the old one.
 
-Trees that are to be replaced are announced before 2 (see `replace_tree`). If it dies in 1, nothing happened. If it dies
-in 2, there are files without a record, which the ingest lists: the next import or the collector takes them. After 3
-everything is there. Removal goes the other way round: records first, then files, and a file leaves its place only
-inside a write transaction that finds it unrecorded (see `sweep`).
+Trees that are to be replaced are announced before step 2 (see `replace_tree`). If the process dies in step 1, nothing
+has changed. If it dies in step 2, there are files without a record, which the ingest lists; the next import or the
+collector deletes them. After step 3 everything is published. Removal has the opposite order: records first, then files,
+and a file leaves its place only inside a write transaction that finds it unrecorded (see `sweep`).
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ if TYPE_CHECKING:
 
 
 class VanishedError(Exception):
-    """Something that the work reuses was removed while it was done; never leaves the package."""
+    """Something that the work reuses was removed in the meantime; never leaves the package."""
 
 
 @dataclass(slots=True)
 class Publication:
-    """What is to be published: staged files by the paths at which they lie in the ingest, and records.
+    """The work to be published: staged files by their paths in the ingest, and records.
 
-    `reused_blobs` and `reused_trees` name what has to be in the graph already. A recorded blob is replaced by the
-    staged one only when it is in `replaced`, because its file was found missing or short. A recorded tree is replaced
-    only while its record is the one in `distrusted`: any other was made by somebody else meanwhile, and may be mounted.
-    `lent` are blobs that images stand on from now on and that stay where they are, in additional stores.
+    `reused_blobs` and `reused_trees` must already be in the graph. A recorded blob is replaced by the staged one only
+    if it is in `replaced`, because its file was found missing or short. A recorded tree is replaced only while its
+    record is the one in `distrusted`: any other was made by another process in the meantime, and may be mounted. `lent`
+    are blobs that the images will use in place, in additional stores.
     """
 
     blobs: dict[str, tuple[str, BlobRecord]] = field(default_factory=dict)
@@ -74,13 +75,13 @@ class Publication:
     sparing: frozenset[str] = frozenset()
 
     def add_tree(self, key: str, path: str, record: TreeRecord, distrusted: TreeRecord | None) -> None:
-        """A tree built at *path*; *distrusted* is the record that it is to replace, if there is one."""
+        """Add a tree built at *path*; *distrusted* is the record that it replaces, or None."""
         self.trees[key] = (path, record)
         if distrusted is not None:
             self.distrusted[key] = distrusted
 
     def add_run(self, run: Run, ingest: Ingest, place: Callable[[str], str], inventory: Inventory) -> None:
-        """Make the merged index of *run* in *ingest*; *place* tells the directories of its members.
+        """Make the merged index of *run* in *ingest*; *place* returns the directories of its members.
 
         Raises UnrepresentableError, StoreDamagedError, OSError.
         """
@@ -93,16 +94,16 @@ class Publication:
         self.add_tree(run.key, directory, record, inventory.tree_record(run.key))
 
     def drop_unused_trees(self) -> None:
-        """Forget the trees that no layer and no image refers to: shared forms of layers that had to be adapted."""
+        """Drop the trees that no layer and no image uses: shared forms of layers that had to be adapted."""
         used = {layer.tree for layer in self.layers.values()} | {image.cap for image in self.images.values()}
         for key in [key for key, (_, record) in self.trees.items() if key not in used and not record.members]:
             del self.trees[key]
 
 
 def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Publication) -> dict[str, str]:
-    """Give *work* its names; return those of its images' names that had another image, with that one's digest.
+    """Publish *work*; return those of its names that moved from another image, with that image's digest.
 
-    Raises VanishedError, OSError, and the errors of Graph; the store is then as it was.
+    Raises VanishedError, OSError, and the errors of Graph; the store is then unchanged.
     """
     placed: list[str] = []
     moved: dict[str, str] = {}
@@ -140,14 +141,14 @@ def publish(directories: Directories, graph: Graph, ingest: Ingest, work: Public
 
 
 def _record_attachments(change: Change, work: Publication) -> None:
-    """Raises NotFoundError when a subject is not in the store (any more)."""
+    """Record the attachments of *work*. Raises NotFoundError if a subject is not in the store (any more)."""
     manifests: set[str] | None = None
     for (subject, digest), record in work.attachments.items():
         if change.image(subject) is None:
             if manifests is None:
                 manifests = {key.partition("/")[2] for key in change.keys("attachments")}
             if subject not in manifests:
-                raise NotFoundError(f"image {subject}", "is not in the store, and nothing can be attached to it")
+                raise NotFoundError(f"image {subject}", "is not in the store, so nothing can be attached to it")
         known = change.attachment(subject, digest)
         if known is not None:
             record = record._replace(imported=known.imported, tag=record.tag or known.tag)
@@ -157,7 +158,7 @@ def _record_attachments(change: Change, work: Publication) -> None:
 
 
 def _new_places(change: Change, work: Publication) -> Iterator[str]:
-    """Where something will lie that is not recorded yet."""
+    """Yield the places of files that are not recorded yet."""
     blobs = (digest for digest in work.blobs if change.blob(digest) is None)
     return places_of(blobs, (key for key in work.trees if change.tree(key) is None))
 
@@ -204,7 +205,7 @@ def _place_trees(
 ) -> None:
     replaced: set[str] = set()
     held = replacement.held(change)
-    # Merged indexes come last: only then is it known what has become of their members.
+    # Merged indexes come last, when the fate of their members is known.
     for key, (staged, record) in sorted(work.trees.items(), key=lambda item: bool(item[1][1].members)):
         known = change.tree(key)
         if known is not None and not replacement.may_replace(change, key, held):
@@ -223,7 +224,7 @@ def _place_trees(
 
 
 def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replaced: set[str], work: Publication) -> None:
-    """Take away the merged indexes over trees that were *replaced*, unless they were made anew with them."""
+    """Remove the merged indexes over *replaced* trees, unless they were rebuilt with them."""
     for key, record in change.runs():
         if not replaced.isdisjoint(record.members) and (key not in work.trees or work.trees[key][1] != record):
             change.delete("trees", key)
@@ -234,7 +235,7 @@ def _drop_runs(directories: Directories, change: Change, ingest: Ingest, replace
 
 
 def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
-    """A layer that is known already keeps its blobs and its tree, and gains what came with the new one."""
+    """Merge the records of a layer: a known layer keeps its blobs and its tree, and gains the new ones."""
     if old is None:
         return new
     came = frozenset(new.blobs)
@@ -243,7 +244,7 @@ def _merged(old: LayerRecord | None, new: LayerRecord) -> LayerRecord:
 
 
 def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
-    """An image that is known already keeps its time of import, and its cap where the new one knows nothing of caps."""
+    """Merge the records of an image: a known image keeps its import time, and its cap if the new one has no value."""
     if old is None:
         return new
     return new._replace(imported=old.imported, cap=old.cap if new.cap is None else new.cap)
@@ -252,8 +253,8 @@ def _image_merged(old: ImageRecord | None, new: ImageRecord) -> ImageRecord:
 def _take_back(
     directories: Directories, graph: Graph, ingest: Ingest, replacement: Replacement, placed: list[str]
 ) -> None:
-    """Undo replacements, and move what was placed back into the ingest, unless somebody else has recorded it since."""
-    # What is not moved now is unrecorded, and garbage: the error that led here is the one to tell.
+    """Undo replacements, and move placed files back into the ingest, unless another process has recorded them."""
+    # Files that stay are unrecorded, and garbage. Errors are ignored here: the first error is the one to report.
     with contextlib.suppress(ArstoreError, OSError), graph.write() as change:
         replacement.undo(change)
         for number, path in enumerate(placed):

@@ -1,9 +1,9 @@
-"""Replacing trees: at every moment the record of a tree fits what lies in its place, or says that it is not relied on.
+"""Replacement of trees, such that the record always fits the tree in place, or marks it as not trusted.
 
-A file and a record of the graph cannot change at once. So a tree that is good, and is to be replaced by one of another
-form, loses its trust first, in a transaction of its own. Then both change: names are exchanged, which leaves a tree in
-the place all the time, and the record is written. If it dies between, the tree is made anew at its next use; if it
-fails, or finds that something has come to stand on the tree, all is undone.
+A file and a record of the graph cannot change at once. So if a good tree is to be replaced by one of another form, its
+trust is removed first, in a separate transaction. Then both change: the names are exchanged, which keeps a tree in
+place all the time, and the record is written. If the process dies in between, the tree is rebuilt at its next use. If
+it fails, or finds that the tree has come into use, everything is undone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class Replacement:
-    """The trees that one publication replaces: those with the records *outdated*, but no held one of *sparing*.
+    """The trees that one publication replaces: those with the records *outdated*, except trees of *sparing* in use.
 
-    Of trees that were made by other rules it spares those that something is mounted over.
+    Of trees that follow other rules, it spares those of current mounts.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Replacement:
         self._outdated = dict(outdated)
         self._sparing = sparing
         boot = boot_id()
-        # What is not relied on is of no use to whatever stands on it.
+        # Only trusted trees are spared: an untrusted tree is of no use to its mounts either.
         self._other_rules = {
             key for key, one in outdated.items() if one.is_outdated and (one.synced or one.boot == boot)
         }
@@ -48,7 +48,7 @@ class Replacement:
         self._exchanged: dict[str, str] = {}
 
     def announce(self, graph: Graph) -> None:
-        """Take the trust from the good trees among those to be replaced. Raises the errors of Graph."""
+        """Remove the trust of the good trees among those to be replaced. Raises the errors of Graph."""
         boot = boot_id()
         good = {key: record for key, record in self._outdated.items() if record.synced or record.boot == boot}
         if not good:
@@ -63,7 +63,7 @@ class Replacement:
         reached("publish.announced")
 
     def held(self, change: Change) -> Set[str]:
-        """The trees that are to be spared now, because something stands on them."""
+        """Return the trees that are spared now, because they are in use."""
         if not self._sparing and not self._other_rules:
             return frozenset()
         from arstore.store.collect.holders import mounted_trees, tree_holders
@@ -72,7 +72,7 @@ class Replacement:
         return found | (mounted_trees(self._directories, change).keys() & self._other_rules)
 
     def may_replace(self, change: Change, key: str, held: Set[str]) -> bool:
-        """Whether the tree *key*, which is recorded, is still what it was; what is *held* gets its trust back."""
+        """Whether the recorded tree *key* is still as it was; a *held* tree gets its trust back."""
         if change.tree(key) != self._outdated.get(key):
             return False
         if key in held:
@@ -82,23 +82,23 @@ class Replacement:
         return True
 
     def place(self, key: str, staged: str) -> None:
-        """Give the directory *staged* the tree's place; what is there goes into the ingest. Raises OSError."""
+        """Move the directory *staged* to the tree's place, and the old tree into the ingest. Raises OSError."""
         path = self._directories.tree(key)
         if os.path.lexists(path) and exchange(staged, path):
             self._exchanged[key] = staged
             reached("publish.tree-exchanged")
             return
-        # This cannot be undone at once: the record stays as it is until the transaction commits.
+        # This cannot be undone at once: the record stays unchanged until the transaction commits.
         self._good.pop(key, None)
         with contextlib.suppress(FileNotFoundError):
             self._ingest.take(path, f"replaced-{os.path.basename(path)}")
         self._ingest.place(staged, path)
 
     def undo(self, change: Change) -> None:
-        """Put back what nobody has touched since, after the transaction of the replacement was given up.
+        """Put back the trees that no other process has touched since, after the transaction was aborted.
 
-        Of two exchanges a power cut may undo the second alone: until the next sync a tree that was exchanged and is
-        back in its place is one of this boot, whatever it was before.
+        A power cut may undo only the second of two exchanges. So a tree that was exchanged and is back in place counts
+        as one of this boot until the next sync, whatever it was before.
         """
         for key, record in self._good.items():
             if change.tree(key) != self._outdated[key]:

@@ -242,6 +242,6 @@ def test_an_odd_config_is_kept_byte_for_byte(arstore, tmp_path, name):
     arstore.ok("check")
     left = arstore.ok("inspect", "app:v1").json["left_out"]
     assert left == {
-        "config-env-odd": ["config.Env[3] names no variable"],
-        "config-config-list": ["config is no object"],
+        "config-env-odd": ["config.Env[3] has no variable name"],
+        "config-config-list": ["config is not an object"],
     }.get(name, [])

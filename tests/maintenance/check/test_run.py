@@ -358,10 +358,10 @@ def test_a_lost_blob_is_not_called_its_own_substitute(store):
     path.write_bytes(b"x" * path.stat().st_size)
     (lost,) = [left for left in repair(store, check(store)) if left.what == one.layers[0].digest]
     assert not lost.repaired
-    assert "still there in blob" not in lost.why
+    assert "still exists in blob" not in lost.why
     stores.bring(store, other)
     (lost,) = [left for left in repair(store, check(store)) if left.what == one.layers[0].digest]
-    assert f"still there in blob {other.layers[0].digest}" in lost.why
+    assert f"still exists in blob {other.layers[0].digest}" in lost.why
 
 
 def test_only_small_blobs_are_guessed(tmp_path):

@@ -475,7 +475,7 @@ def test_two_images_that_announce_one_layer_with_two_sizes(store):
     right = images.image(layer, names=["right:1"])
     wrong = images.image(layer, names=["wrong:1"], config={"Env": ["A=b"]}, edit_manifest=larger)
     before = stores.State(store)
-    with pytest.raises(SizeMismatchError, match="announced with two sizes"):
+    with pytest.raises(SizeMismatchError, match="declared with two sizes"):
         stores.bring(store, right, wrong)
     before.verify()
     stores.bring(store, right)
@@ -489,5 +489,5 @@ def test_two_images_that_announce_one_layer_with_two_sizes(store):
 )
 def test_what_is_announced_of_one_blob_has_to_be_the_same(changed, error):
     one = SimpleNamespace(digest="d", diff_id="a", size=1)
-    with pytest.raises(error, match="is announced with two") if error else nullcontext():
+    with pytest.raises(error, match="is declared with two") if error else nullcontext():
         intake._require_same(one, SimpleNamespace(**{**vars(one), **changed}))

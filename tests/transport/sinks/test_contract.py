@@ -210,7 +210,7 @@ def test_a_place_in_a_store_is_refused(kind, tmp_path, source):
     with stores.opened(tmp_path) as store:
         before = stores.State(store)
         for below in ("copy", "blobs/sha256/copy", "ingest/copy"):
-            with pytest.raises(ConflictError, match="lies within the store"):
+            with pytest.raises(ConflictError, match="is inside the store"):
                 copies.copy(source, copies.Target(kind, tmp_path / "root" / below))
         before.verify()
 
@@ -221,7 +221,7 @@ def test_a_store_and_what_holds_one_is_refused(kind, tmp_path, source):
         before = stores.State(store)
         with pytest.raises(ConflictError, match="is a store"):
             copies.copy(source, copies.Target(kind, tmp_path / "root"))
-        with pytest.raises(ConflictError, match="has a store in it"):
+        with pytest.raises(ConflictError, match="contains a store"):
             copies.copy(source, copies.Target(kind, tmp_path))
         before.verify()
 
