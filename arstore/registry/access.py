@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class RegistryOptions(NamedTuple):
     """Options for registries from the command line; None and "" leave the decision to the configuration.
 
-    `tls_verify` False allows unverified certificates and plain http. `credential` None: none was given. `tell` is called with
-    messages for the user.
+    `tls_verify` False allows unverified certificates and plain http. `credential` None: none was given. `tell` is
+    called with messages for the user.
     """
 
     tls_verify: bool | None = None
