@@ -1,8 +1,8 @@
-"""Which policy file holds: the one that the user names, else the user's own, else the host's.
+"""Find the policy file that applies: the one that the user names, else the user's own, else the host's.
 
 The places are those of podman 5 (containers/image 5.39): `~/.config/containers/policy.json`, then
-`/etc/containers/policy.json`. The first that is there holds alone; nothing is merged. That version knows no environment
-variable and no directory below /usr/share, and it does not look at XDG_CONFIG_HOME (docs/design/decisions/0061).
+`/etc/containers/policy.json`. Only the first one that exists applies; files are not merged. That version reads neither
+an environment variable nor a directory below /usr/share, and it ignores XDG_CONFIG_HOME (docs/design/decisions/0061).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ USER = ".config/containers/policy.json"
 
 
 LARGEST = 4 << 20
-"""Bytes of a policy file."""
+"""Bytes of a policy file, at most."""
 
 
 class PolicyFile(NamedTuple):
-    """A policy file as it was read; `explicit` says that the user named it with `--policy`."""
+    """A policy file that was read; `explicit` is True if the user named it with `--policy`."""
 
     path: str
     data: bytes
@@ -37,9 +37,9 @@ class PolicyFile(NamedTuple):
 
 
 def find_file(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> PolicyFile | None:
-    """The file that holds: *given*, or the first that is there; None without any. Nothing in it is looked at.
+    """The file that applies: *given*, or the first one that exists; None if there is none. It is not parsed.
 
-    Raises PolicyError for a file that is there and cannot be read, and for a *given* one that is not there.
+    Raises PolicyError for a file that exists but cannot be read, and for a *given* one that does not exist.
     """
     if given:
         return PolicyFile(given, _content(given), explicit=True)
@@ -51,7 +51,7 @@ def find_file(given: str = "", environ: Mapping[str, str] | None = None, system:
 
 
 def load(given: str = "", environ: Mapping[str, str] | None = None, system: str = "") -> Policy | None:
-    """The policy of the file that holds; None without any. Raises PolicyError, also for what is in the file."""
+    """The policy in the file that applies; None if there is none. Raises PolicyError, also for its content."""
     found = find_file(given, environ, system)
     return None if found is None else parse(found)
 
@@ -62,7 +62,7 @@ def read_policy(path: str, *, explicit: bool = False) -> Policy:
 
 
 def parse(file: PolicyFile) -> Policy:
-    """The policy that *file* holds. Raises PolicyError."""
+    """Parse the policy in *file*. Raises PolicyError."""
     from arstore.trust.policy.document import read
 
     return read(file.data, shown(file.path), explicit=file.explicit)
@@ -77,7 +77,7 @@ def _content(path: str) -> bytes:
 
 
 def _is_there(path: str) -> bool:
-    """Whether something has this name, be it a symlink to nothing: only a name that nobody has means "no policy".
+    """Whether *path* exists, even as a dangling symlink: there is "no policy" only if the name does not exist.
 
     Raises PolicyError.
     """

@@ -1,7 +1,7 @@
-"""A look at a policy file that tells whether it accepts every image, without reading it as a policy.
+"""Check quickly whether a policy file accepts every image, without parsing it as a policy.
 
-Most hosts have the file of their distribution, which accepts everything. To learn this takes a fraction of a
-millisecond, and loads nothing else of this package. Whatever is not plainly such a file is left to `document`.
+Most hosts have the file of their distribution, which accepts everything. This check takes a fraction of a millisecond
+and loads nothing else of this package. Any other file is left to `document`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _LARGEST = 1 << 16
 
 
 def accepts_everything(data: bytes) -> bool:
-    """Whether *data* is a sound policy whose every list of requirements is `insecureAcceptAnything`, alone.
+    """Whether *data* is a valid policy in which every list of requirements is just `insecureAcceptAnything`.
 
-    False for all else, be it sound or not.
+    False for everything else, valid or not.
     """
     if len(data) > _LARGEST:
         return False
@@ -40,5 +40,5 @@ def accepts_everything(data: bytes) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
+        raise ValueError("a key occurs twice")
     return found
