@@ -62,7 +62,7 @@ def parse_location(text: str) -> Location:
         return Location(text)
     if transport not in READABLE:
         hint = f"sources are a path, a stream (-), or {', '.join(_KNOWN)}"
-        raise UsageError(shown_text, f"the transport {transport} is not supported", hint)
+        raise UsageError(shown_text, f"the transport {transport} is not supported as a source", hint)
     if transport in {"dir", REGISTRY}:
         return Location(rest, transport)
     path, behind = split_path(rest)
@@ -82,9 +82,9 @@ def _printable(text: str) -> str:
     try:
         path = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise UsageError(ascii(text)[:90], "the source contains a character that a path cannot have") from error
+        raise UsageError(ascii(text)[:90], "the source holds a character that a path cannot have") from error
     if b"\0" in path:
-        raise UsageError(shown(path), "the source contains a NUL character")
+        raise UsageError(shown(path), "the source holds a NUL character")
     return shown(path)
 
 

@@ -104,7 +104,7 @@ def test_what_is_no_image_is_said(tmp_path, spool, content, said):
     [
         (b"", "inside empty"),
         (b"\x7fELF" + bytes(2000), "inside an ELF program"),
-        (images.compressed(ARCHIVE, "gzip"), "inside compressed once more"),
+        (images.compressed(ARCHIVE, "gzip"), "inside compressed again"),
         (b"\xfe\xfd" * 400, "inside no tar archive"),
         (b"PK\x03\x04" + bytes(2000), "a zip archive"),
     ],

@@ -205,7 +205,7 @@ def bomb():
 
 GARBAGE = (CompressionError, TarError, DigestMismatchError, TruncatedError, LimitError)
 WRONG = [
-    ("another key", {"keys": [rsa_key(1)]}, DecryptionError, "the key does not open it"),
+    ("another key", {"keys": [rsa_key(1)]}, DecryptionError, "the key does not decrypt it"),
     ("an altered blob", {"edit": altered}, DecryptionError, "HMAC is wrong"),
     ("a blob that was cut before its digest was taken", {"edit": cut}, DecryptionError, "HMAC is wrong"),
     ("another HMAC", put("public", hmac=b64encode(b"m" * 32).decode()), DecryptionError, "HMAC is wrong"),
@@ -526,7 +526,7 @@ def test_the_structure_is_always_the_same(tmp_path, keys):
 @pytest.mark.parametrize(
     ("kind", "options", "why"),
     [
-        ("docker-archive", {}, "has no place for encrypted layers"),
+        ("docker-archive", {}, "cannot hold encrypted layers"),
         ("docker-oci-archive", {}, "no place for encrypted layers"),
         ("oci", {"form": "v2s2"}, "Docker's format has no"),
         ("oci", {"preserve_digests": True}, "would have to be changed"),

@@ -154,7 +154,7 @@ def test_a_pair_is_written_with_its_modes(tmp_path):
 def test_a_pair_replaces_nothing(tmp_path, ending):
     there = tmp_path / f"a{ending}"
     there.write_text("precious")
-    with pytest.raises(ConflictError, match=f"a{ending}: there is a file already"):
+    with pytest.raises(ConflictError, match=f"a{ending}: the file exists already"):
         key_files.write_pair(str(tmp_path / "a"), b"private", b"public")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {f"a{ending}": "precious"}
 

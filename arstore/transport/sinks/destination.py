@@ -94,7 +94,7 @@ def parse_destination(text: str) -> Destination:
     if transport == DIR:
         return destination_of(rest, DIR)
     if transport not in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}:
-        raise UsageError(text, f"the transport {transport} cannot be written to")
+        raise UsageError(text, f"the transport {transport} is not supported as a destination")
     path, behind = split_path(rest) if rest else ("", "")
     path = destination_of(path, transport).path
     if not behind:

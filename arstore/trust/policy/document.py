@@ -119,7 +119,7 @@ class _Object:
         if not isinstance(value, str):
             raise self.error("is not a string", key)
         if not value or "\0" in value:
-            raise self.error("contains a NUL character" if value else "is empty", key)
+            raise self.error("holds a NUL character" if value else "is empty", key)
         return value
 
     def _decoded(self, text: str, key: str) -> bytes:

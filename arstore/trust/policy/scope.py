@@ -125,7 +125,7 @@ def _path_fault(_: str, scope: str) -> str:
 
 
 def _no_scope(transport: str, _: str) -> str:
-    return f'is not allowed: the only scope of {transport} is ""'
+    return f'cannot match: {transport} has only the scope ""'
 
 
 def _any_scope(_transport: str, _scope: str) -> str:

@@ -63,7 +63,7 @@ def test_check_lists_what_a_policy_says(storeless, place):
 
 def test_check_says_what_is_odd(storeless, place):
     said = storeless.ok("policy", "check", written(place, dockr={"": [REJECT]}, docker={"x/y": [REJECT]}))
-    assert "! transports.dockr: no transport has this name, so the section never applies" in said.text
+    assert "! transports.dockr: the transport is unknown, so the section never applies" in said.text
     assert "! transports.docker.'x/y': is not an expanded name; write 'docker.io/x/y'" in said.text
 
 

@@ -252,7 +252,7 @@ def test_two_images(target, tmp_path):
     one, two = stores.simple("a", names=("a:1",)), stores.simple("b", names=("b:1", "c:1"))
     source = images.write_oci_archive(tmp_path / "source.tar", one, two)
     if target.kind == "dir":
-        with pytest.raises(UsageError, match="takes one image, and 2 are to be copied"):
+        with pytest.raises(UsageError, match="holds one image, but 2 are to be copied"):
             copies.copy(source, target)
         return
     copies.copy(source, target)

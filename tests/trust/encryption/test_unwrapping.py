@@ -43,7 +43,7 @@ def test_a_jwe_that_was_added_later_is_tried_too():
 def test_who_may_open_it_is_told():
     _, found = notes(rsa_key(), ec_key("P-384"))
     with pytest.raises(
-        DecryptionError, match=r"the key does not open it: .* 2 keys of jwe \(RSA-OAEP, ECDH-ES\+A256KW\)"
+        DecryptionError, match=r"the key does not decrypt it: .* 2 keys of jwe \(RSA-OAEP, ECDH-ES\+A256KW\)"
     ):
         unlock(found, ec_key("P-384", 1))
     with pytest.raises(DecryptionError, match="none of the 2 keys that were given"):
