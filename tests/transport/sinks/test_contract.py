@@ -268,7 +268,7 @@ def test_preserved_digests(target, source):
     if target.kind in copies.MANIFESTS:
         copies.copy(source, target, options)
     else:
-        with pytest.raises(ConversionError, match="no place for a manifest"):
+        with pytest.raises(ConversionError, match="cannot hold a manifest"):
             copies.copy(source, target, options)
 
 

@@ -135,7 +135,7 @@ NO_PRIVATE = [
 NO_PUBLIC = [
     (b"", "is empty"),
     (b"not a key", "is not a public key or certificate"),
-    (made.private_pem(rsa_key()), "is a private key, but must be a public key; `openssl pkey -pubout`"),
+    (made.private_pem(rsa_key()), "is a private key, but must be a public key; extract it with `openssl pkey -pubout`"),
     (json.dumps(private_jwk(rsa_key())).encode(), "part of a private key"),
     (made.public_pem(rsa_key(0, 1024)), "1024 bits, which is too short"),
     (made.public_pem(ED), "a type that JWE cannot encrypt for"),

@@ -126,7 +126,7 @@ ANY = {"type": "anyIdentity"}
 def test_any_identity_is_for_given_files_and_plain_keys():
     for keys in ({"keyPath": "/k"}, {"keyPaths": ["/k"]}, {"keyData": "eA=="}, {"keyDatas": ["eA=="]}):
         assert one(signed(**keys, signedIdentity=ANY), explicit=True).identity == Identity("anyIdentity")
-        with pytest.raises(PolicyError, match="known only in a file that is given with --policy"):
+        with pytest.raises(PolicyError, match="allowed only in a file that is given with --policy"):
             one(signed(**keys, signedIdentity=ANY))
     for other in (
         signed(fulcio=FULCIO, **REKOR, signedIdentity=ANY),

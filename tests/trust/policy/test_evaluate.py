@@ -183,7 +183,7 @@ def test_more_signatures_than_are_looked_at():
     assert verdict([key()], signed(IMAGE, *[signature(OTHER)] * (MOST - 1), signature())).accepted
     found = verdict([key()], signed(IMAGE, signature(), *[signature()] * MOST))
     assert not found.accepted
-    assert "signatures: there are 129, and 128 are allowed" in found.reason
+    assert "signatures: there are 129, but at most 128 are allowed" in found.reason
 
 
 def test_signatures_that_cannot_be_had():
