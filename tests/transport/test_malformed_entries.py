@@ -200,7 +200,7 @@ def test_a_name_that_means_it_for_another_platform_only(select):
         found, skipped = select(files, MODES[mode])
         assert names(found) == {HERE.digest: ("a:1",)}
         assert [entry.name for entry in skipped.entries] == ["a:1"]
-    with pytest.raises(ManifestError, match=r"has no .*: a:1 .md5:00. is a malformed entry"):
+    with pytest.raises(ManifestError, match=r"contains no .*: a:1 .md5:00. is a malformed entry"):
         select(files, Wanted(parse(f"linux/{OTHER}")))
 
 

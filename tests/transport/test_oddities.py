@@ -499,7 +499,7 @@ def test_the_platform_of_an_artifact_is_not_offered(select):
     raw = images.dump({"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [other, oddities.entry(THERE)]})
     whole = images.Collection((THERE,), raw)
     files = oddities.layout([oddities.entry(whole, "app:v1")], whole, blobs=blobs)
-    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; --platform"):
+    with pytest.raises(PlatformError, match=f"it has linux/{OTHER}; select it"):
         select("", files=files)
 
 
