@@ -87,7 +87,7 @@ def test_check_looks_into_key_files(storeless, place, make):
         (b'{"default":[{"type":"reject"}]}\0', "not valid JSON"),
         (b'\xef\xbb\xbf{"default":[{"type":"reject"}]}', "byte order mark"),
         (b'{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}', "twice"),
-        (b'{"default":[{"type":"rejekt"}]}', "no requirement of the type 'rejekt'"),
+        (b'{"default":[{"type":"rejekt"}]}', "the requirement type 'rejekt' is unknown"),
     ],
 )
 def test_check_refuses_a_bad_file(storeless, place, content, why):
