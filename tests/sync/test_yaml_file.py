@@ -110,7 +110,7 @@ def test_tags_of_signatures_are_taken_only_when_they_are_listed():
         ("a: [", "line "),
         ("{" * 30, "levels"),
         ("&a {x: *a}", "sync.yaml"),
-        ("? [1]\n: x", "not a text"),
+        ("? [1]\n: x", "not a string"),
         ("!!python/object/apply:os.system ['true']", "not a mapping"),
     ],
 )
