@@ -122,7 +122,10 @@ def test_options_that_say_nothing_together(filled, locked, tmp_path, key):
         (("save", "--encrypt-layer", "0", "example:1", "-o", tmp_path / "o"), "add --encryption-key"),
         (("copy", "--decryption-key", key[0], "store:example:1", place), "not encrypted"),
         (("import", "--rootfs", locked, "x:1", "--decryption-key", key[0]), "not encrypted"),
-        (("copy", "--encryption-key", f"jwe:{key[1]}", "--encrypt-layer", "7", locked, place), "there is no layer with this number"),
+        (
+            ("copy", "--encryption-key", f"jwe:{key[1]}", "--encrypt-layer", "7", locked, place),
+            "there is no layer with this number",
+        ),
         (("import", *["--decryption-key", key[0]] * 65, locked), "at most 64 times are allowed"),
     ):
         result = filled(*words)
